@@ -1,0 +1,1 @@
+"""Apache Beam jobs: prepare a leak-free dataset, score an archive."""

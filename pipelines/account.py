@@ -1,0 +1,133 @@
+"""Every listed file is accounted for, or the run fails. The sums, the fingerprint and `dataset.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+
+from pipelines.classes import malignant_classes
+from pipelines.rows import DUPLICATE, OUTCOMES, REJECTED, SPLITS, UNDERSAMPLED, WRITTEN, ImageRow
+from pipelines.seeding import stable_hash
+from pipelines.write import Shard
+
+SCHEMA_VERSION = 1
+_SUM_MODULUS = 1 << 128
+
+
+class AccountingError(Exception):
+    """Files were lost or counted twice: a fault of the pipeline or its runner, never of the input."""
+
+
+class Tally(beam.CombineFn):
+    """Counters -> their sum. Counts, and sums of hashes that stand for sets, add up in any order."""
+
+    def create_accumulator(self) -> Counter:
+        return Counter()
+
+    def add_input(self, totals: Counter, counts: Mapping) -> Counter:
+        totals.update(counts)
+        return totals
+
+    def merge_accumulators(self, accumulators: Iterable[Counter]) -> Counter:
+        merged: Counter = Counter()
+        for totals in accumulators:
+            merged.update(totals)
+        return merged
+
+    def extract_output(self, totals: Counter) -> Counter:
+        return totals
+
+
+def tally_listed(paths: Iterable[str]) -> Counter:
+    """What listing found: how many files, and the sum of their paths' hashes."""
+    hashes = [stable_hash("path", path) for path in paths]
+    return Counter({("listed",): len(hashes), ("listed paths",): sum(hashes)})
+
+
+def tally_row(row: ImageRow) -> Counter:
+    """What one finished row adds to the totals."""
+    counts: Counter = Counter({("outcome", row.outcome): 1, ("outcome paths",): stable_hash("path", row.path)})
+    if row.outcome == WRITTEN:
+        counts["originals", row.split, row.label] = 1
+        counts["examples", row.split, row.label] = row.copies
+        content = "\x1f".join((row.sha256, row.image_id, row.label, row.group_id, row.split, str(row.copies)))
+        counts["content",] = int.from_bytes(hashlib.sha256(content.encode()).digest()[:16], "big")
+    else:
+        counts["reason", row.reason] = 1
+    return counts
+
+
+def check_sums(listed: Mapping, finished: Mapping) -> None:
+    """Raise AccountingError unless what was listed is what was finished, file by file."""
+    expected = listed.get(("listed",), 0)
+    counts = {outcome: finished.get(("outcome", outcome), 0) for outcome in OUTCOMES}
+    found = sum(counts.values())
+    if found != expected:
+        detail = " + ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        verb = "lost" if found < expected else "counted twice"
+        raise AccountingError(f"{expected} files listed, but {detail} = {found}: {abs(expected - found)} {verb}")
+    if (listed.get(("listed paths",), 0) - finished.get(("outcome paths",), 0)) % _SUM_MODULUS:
+        raise AccountingError(f"{expected} files listed and as many accounted for, but not the same files")
+
+
+def fingerprint(totals: Mapping, settings: Mapping[str, Any]) -> str:
+    """SHA-256 over the settings that decide records and the set of written images with label, split and copies."""
+    content = totals.get(("content",), 0) % _SUM_MODULUS
+    text = json.dumps({"settings": settings, "content": f"{content:032x}"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def describe_split(totals: Mapping, shards: Iterable[Shard], split: str, classes: Sequence[str]) -> dict[str, Any]:
+    """The entry of one split in `dataset.json`."""
+    own = sorted(shard for shard in shards if shard.split == split)
+    per_class = {
+        name: {
+            "originals": totals.get(("originals", split, name), 0),
+            "examples": totals.get(("examples", split, name), 0),
+        }
+        for name in classes
+    }
+    return {
+        "shards": [shard.name for shard in own],
+        "originals": sum(entry["originals"] for entry in per_class.values()),
+        "examples": sum(shard.examples for shard in own),
+        "bytes": sum(shard.bytes for shard in own),
+        "per_class": per_class,
+    }
+
+
+def describe_dataset(
+    listed: Mapping, totals: Mapping, shards: Sequence[Shard], classes: Sequence[str], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`dataset.json`. Raises AccountingError when the sums do not agree.
+
+    settings: what decides the records besides the images (options, seed, versions); copied into the description.
+    """
+    check_sums(listed, totals)
+    splits = {split: describe_split(totals, shards, split, classes) for split in SPLITS}
+    planned = sum(count for key, count in totals.items() if key[0] == "examples")
+    written = sum(entry["examples"] for entry in splits.values())
+    if planned != written:
+        raise AccountingError(f"{planned} examples planned, but the shards hold {written}")
+    outcome = {name: totals.get(("outcome", name), 0) for name in OUTCOMES}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "fingerprint": fingerprint(totals, {"classes": list(classes), **settings}),
+        "classes": list(classes),
+        "malignant_classes": malignant_classes(classes),
+        **settings,
+        "counts": {
+            "listed": listed.get(("listed",), 0),
+            "written": outcome[WRITTEN],
+            "duplicates": outcome[DUPLICATE],
+            "rejected": outcome[REJECTED],
+            "undersampled": outcome[UNDERSAMPLED],
+        },
+        "dropped": {key[1]: totals[key] for key in sorted(totals) if key[0] == "reason"},
+        "splits": splits,
+    }

@@ -1,0 +1,89 @@
+"""Read, hash and decode every listed image once: one row each, the bytes stay where they are."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import posixpath
+from collections.abc import Iterator, Sequence
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from pipelines import images, sources
+from pipelines.classes import class_of_path, normalize_name
+from pipelines.parallel import ThreadedDoFn
+from pipelines.rows import ImageRow
+
+# Folder names by which data sets mark their own splits.
+FOLDER_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def folder_split(folders: Sequence[str]) -> str:
+    """The split named by the deepest Train/Validation/Test folder, else an empty string."""
+    for folder in reversed(folders):
+        split = FOLDER_SPLITS.get(normalize_name(folder))
+        if split:
+            return split
+    return ""
+
+
+def check_image(file: sources.SourceFile, root: str, classes: Sequence[str]) -> ImageRow:
+    """The row of one file: class from its folders, content hash, size; rejected with a reason if it cannot be used."""
+    folders = [posixpath.basename(root.replace("\\", "/").rstrip("/")), *file.relative.split("/")[:-1]]
+    row = ImageRow(
+        path=file.path,
+        relative=file.relative,
+        size=file.size,
+        image_id=sources.image_id_of(file.relative),
+        folder=folders[-1],
+        folder_split=folder_split(folders),
+        label=class_of_path(folders, classes) or "",
+    )
+    if not row.label:
+        return row.rejected("label", "unmapped_label", f"folder {row.folder!r} is none of the classes")
+    try:
+        data = sources.read_bytes(file.path)
+    except Exception as error:  # each filesystem raises its own kinds
+        return row.rejected("read", "unreadable", f"{error.__class__.__name__}: {error}")
+    row = row._replace(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    try:
+        info = images.read_info(data)
+        row = row._replace(format=info.format, width=info.width, height=info.height)
+        # The smallest decode reads every byte of the file all the same: truncation shows.
+        images.decode(data, factor=8)
+    except images.BadImage as error:
+        return row.rejected("check", error.reason, error.message)
+    return row
+
+
+class _CheckChunk(ThreadedDoFn):
+    def __init__(self, classes: Sequence[str], threads: int):
+        super().__init__(threads)
+        self._classes = tuple(classes)
+        self._checked = Metrics.counter("prepare", "checked")
+
+    def process(self, element: tuple[str, tuple[sources.SourceFile, ...]]) -> Iterator[ImageRow]:
+        root, files = element
+        self._checked.inc(len(files))
+        yield from self.map_threaded(functools.partial(check_image, root=root, classes=self._classes), files)
+
+
+class CheckImages(beam.PTransform):
+    """Chunks of listed files -> one ImageRow per file, in no particular order."""
+
+    def __init__(self, classes: Sequence[str], threads: int):
+        super().__init__()
+        self._classes = classes
+        self._threads = threads
+
+    def expand(self, chunks: beam.PCollection) -> beam.PCollection[ImageRow]:
+        return chunks | beam.ParDo(_CheckChunk(self._classes, self._threads))

@@ -1,0 +1,67 @@
+"""What every command line of the project shares. Imports neither Beam nor TensorFlow.
+
+Exit codes: 0 done or nothing to do, 1 finished but beyond a limit the user set, 2 wrong use,
+anything else a failure of ours (with its traceback).
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+EXIT_OK = 0
+EXIT_LIMIT = 1
+EXIT_USAGE = 2
+
+
+class UsageError(Exception):
+    """A mistake of the user's: one line that names the option, its value and the way out."""
+
+
+class LimitExceeded(Exception):
+    """The work is done and written, but a limit that the user set is exceeded."""
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, except where there is none to show."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, [], False):
+            return action.help
+        return super()._get_help_string(action)
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse with our error format: one line on stderr, exit code 2, no usage dump."""
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("formatter_class", HelpFormatter)
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def run_command(prog: str, main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> NoReturn:
+    """Run `main`, turn its outcome into an exit code and a single line on stderr, and exit."""
+    # TensorFlow reads it when it is first imported; its C++ start-up chatter hides our messages.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        code = main(argv) or EXIT_OK
+    except UsageError as error:
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        code = EXIT_USAGE
+    except LimitExceeded as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        code = EXIT_LIMIT
+    finally:
+        # A program that ran a tf.Transform analysis segfaults at interpreter exit: a protobuf (upb) object
+        # is freed after its module. Objects moved to the permanent generation are not freed at exit.
+        gc.freeze()
+    sys.stdout.flush()
+    sys.exit(code)

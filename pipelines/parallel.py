@@ -1,0 +1,38 @@
+"""A DoFn that works on many images at once: decoding and encoding release the GIL, reading waits for a disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import apache_beam as beam
+import threadpoolctl
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def default_threads(worker_processes: int) -> int:
+    """Threads per worker process so that processes times threads is the number of cores."""
+    return max(1, (os.cpu_count() or 1) // max(1, worker_processes))
+
+
+class ThreadedDoFn(beam.DoFn):
+    """Base of DoFns that map a pure function over images with a pool of threads, results in the order given."""
+
+    def __init__(self, threads: int):
+        self._threads = threads
+
+    def setup(self) -> None:
+        # One thread per image is the parallelism here; BLAS threads on top would fight for the same cores.
+        threadpoolctl.threadpool_limits(1, user_api="blas")
+        self._pool = ThreadPoolExecutor(self._threads)
+
+    def teardown(self) -> None:
+        self._pool.shutdown()
+
+    def map_threaded(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """`function` over `items`, several at once; order kept, the first error raised."""
+        return self._pool.map(function, items)

@@ -1,0 +1,149 @@
+"""What will be written, decided from counts before anything is: is the split possible, how many shards per split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import apache_beam as beam
+
+from pipelines import storage
+from pipelines.prepare_options import PrepareOptions
+from pipelines.rows import SPLITS, ImageRow
+from pipelines.split import Fractions
+
+# A shard is held in memory while it is sorted, and is the unit of parallel work.
+SHARD_BYTES = 16 << 20
+# Standardised JPEGs at quality 95 take about half a byte per pixel (measured on the nine-class set at 180 pixels).
+BYTES_PER_PIXEL = 0.5
+
+PROBLEM_FILE = "problem.txt"
+
+
+class Infeasible(Exception):
+    """The images cannot be split as asked. Stops the pipeline; the command turns it into a usage error."""
+
+
+def problem_with(
+    images: Mapping[tuple[str, str], int],
+    classes: Sequence[str],
+    fractions: Fractions,
+    from_folders: bool,
+    small_allowed: bool,
+) -> str | None:
+    """One line that says why the split cannot be done, or None.
+
+    images: how many per (split, class); small_allowed: classes that cannot be split have been taken out on purpose.
+    """
+    present = [name for name in classes if any(images.get((split, name)) for split in SPLITS)]
+    if not present:
+        return (
+            f"--classes {','.join(classes)!r}: no usable image lies in a folder with such a name; "
+            "name the classes of your folders"
+        )
+    if small_allowed:
+        if len(present) > 1:
+            return None
+        return f"--small_classes reject: {present[0]!r} alone has images enough for every split; two classes are needed"
+    for name in classes:
+        if name not in present:
+            return (
+                f"--classes: no usable image of class {name!r}; "
+                f"name those present (--classes {','.join(present)!r}) or add --small_classes reject"
+            )
+        for split, fraction in zip(SPLITS, fractions, strict=True):
+            if not fraction or images.get((split, name)):
+                continue
+            option = "--split_from_folders"
+            if not from_folders:
+                option = f"--split_fractions {','.join(f'{share:g}' for share in fractions)}"
+            total = sum(images.get((other, name), 0) for other in SPLITS)
+            return (
+                f"{option} leaves class {name!r} ({total} usable images) without a {split} image; "
+                "add images, set a fraction to 0, leave the class out with --classes, or add --small_classes reject"
+            )
+    return None
+
+
+def small_classes(images: Mapping[tuple[str, str], int], fractions: Fractions) -> set[str]:
+    """Classes that have images, but not in every split with a fraction above 0."""
+    wanted = [split for split, fraction in zip(SPLITS, fractions, strict=True) if fraction]
+    return {name for _, name in images if not all(images.get((split, name)) for split in wanted)}
+
+
+def _reject_small(row: ImageRow, images: Mapping[tuple[str, str], int], fractions: Fractions) -> ImageRow:
+    if row.outcome or row.label not in small_classes(images, fractions):
+        return row
+    total = sum(images.get((split, row.label), 0) for split in SPLITS)
+    return row.rejected("split", "class_too_small", f"{row.label!r} has {total} usable images, too few for every split")
+
+
+class _CountImages(beam.PTransform):
+    """Rows -> ((split, class), images) of those that have no outcome yet."""
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[tuple[str, str], int]]:
+        return (
+            rows
+            | "In a split" >> beam.Filter(lambda row: not row.outcome)
+            | "Split and class" >> beam.Map(lambda row: (row.split, row.label))
+            | "Count" >> beam.combiners.Count.PerElement()
+        )
+
+
+class RejectSmallClasses(beam.PTransform):
+    """Split rows -> the same rows; those of a class that some split lacks are rejected (`class_too_small`)."""
+
+    def __init__(self, fractions: Fractions):
+        super().__init__()
+        self._fractions = fractions
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
+        counts = beam.pvalue.AsDict(rows | "Count images" >> _CountImages())
+        return rows | "Reject" >> beam.Map(_reject_small, counts, self._fractions)
+
+
+def shard_count(examples: int, image_size: int) -> int:
+    """Shards for a split: about SHARD_BYTES each, at least one."""
+    return max(1, -(-int(examples * image_size * image_size * BYTES_PER_PIXEL) // SHARD_BYTES))
+
+
+class _Decide(beam.DoFn):
+    """Counts -> {split: shards}; raises Infeasible, after leaving the reason where the command finds it."""
+
+    def __init__(self, options: PrepareOptions, temporary: str):
+        self._options = options
+        self._temporary = temporary
+
+    def process(
+        self, _: None, images: Mapping[tuple[str, str], int], examples: Mapping[str, int]
+    ) -> list[dict[str, int]]:
+        options = self._options
+        problem = problem_with(
+            images,
+            options.classes,
+            options.split_fractions,
+            options.split_from_folders,
+            options.small_classes == "reject",
+        )
+        if problem:
+            storage.write_bytes(storage.join(self._temporary, PROBLEM_FILE), problem.encode())
+            raise Infeasible(problem)
+        return [{split: shard_count(examples[split], options.image_size) for split in SPLITS if examples.get(split)}]
+
+
+class PlanShards(beam.PTransform):
+    """Rows with split and copies -> one {split: number of shards}."""
+
+    def __init__(self, options: PrepareOptions, temporary: str):
+        super().__init__()
+        self._decide = _Decide(options, temporary)
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[dict[str, int]]:
+        images = beam.pvalue.AsDict(rows | "Count images" >> _CountImages())
+        examples = beam.pvalue.AsDict(
+            rows | "Copies" >> beam.Map(lambda row: (row.split, row.copies)) | "Count examples" >> beam.CombinePerKey(sum)
+        )
+        return (
+            rows.pipeline
+            | "Once" >> beam.Create([None])
+            | "Decide" >> beam.ParDo(self._decide, images, examples)
+        )

@@ -1,0 +1,222 @@
+"""python -m pipelines.prepare: labelled images -> TFRecord dataset.
+
+    list -> check -> deduplicate -> group -> split -> (train only) balance -> write shards -> tf.Transform -> account
+
+The order is the point: balancing takes the train rows alone, so a copy can never reach another split.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines import account, output, sources, storage, tables
+from pipelines.balance import BalanceTrain, write_once
+from pipelines.check import CheckImages
+from pipelines.cli import LimitExceeded, UsageError, run_command
+from pipelines.duplicates import ResolveDuplicates
+from pipelines.groups import AssignGroups
+from pipelines.metadata import JoinMetadata, require_metadata
+from pipelines.parallel import default_threads
+from pipelines.plan import PROBLEM_FILE, PlanShards, RejectSmallClasses
+from pipelines.prepare_options import PrepareOptions, parse_options
+from pipelines.rows import ImageRow
+from pipelines.runner import beam_options, local_worker_processes
+from pipelines.split import SplitFromFolders, SplitGroups
+from pipelines.versions import pixel_versions
+from pipelines.write import Shard, WriteShards
+
+MARKER = "dataset.json"
+RUN_REPORT = "prepare.json"
+OWN_FILES = re.compile(
+    r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord$|(manifest|rejects)-\d{5}-of-\d{5}\.(parquet|jsonl)$"
+    r"|(transform_fn|transformed_metadata|standardize_fn)/|dataset\.json$|prepare\.json$"
+)
+
+
+class _Describe(beam.DoFn):
+    """Checks the sums and gives the content of dataset.json. Its side inputs make it wait for every file."""
+
+    def __init__(self, classes: Sequence[str], settings: Mapping[str, Any]):
+        self._classes = list(classes)
+        self._settings = dict(settings)
+
+    def process(self, _: None, listed: Mapping, totals: Mapping, shards: list[Shard], *written: list) -> list[bytes]:
+        description = account.describe_dataset(listed, totals, shards, self._classes, self._settings)
+        return [(json.dumps(description, indent=2, ensure_ascii=False) + "\n").encode()]
+
+
+class _SaveStandardizeFn(beam.DoFn):
+    """Saves the graph from raw file to record, for the exported model."""
+
+    def __init__(self, folder: str, size: int, aspect: str):
+        self._arguments = (folder, size, aspect)
+
+    def process(self, _: None) -> list[str]:
+        from pipelines.standardize_graph import write_standardize_fn
+
+        write_standardize_fn(*self._arguments)
+        return ["standardize_fn"]
+
+
+def settings_of(options: PrepareOptions) -> dict[str, Any]:
+    """What decides the records besides images and classes."""
+    from pipelines.images import JPEG_QUALITY
+
+    return {
+        "image_size": options.image_size,
+        "aspect": options.aspect,
+        "encoding": {"format": "jpeg", "quality": JPEG_QUALITY},
+        "seed": options.seed,
+        "options": options.record_settings(),
+        "versions": pixel_versions(),
+    }
+
+
+def _needs_outcome(row: ImageRow, _: int) -> int:
+    return 0 if row.outcome else 1
+
+
+def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> None:
+    """Add the whole job to a pipeline."""
+    # TensorFlow and TFT come with it; a refused command line has been answered before.
+    from pipelines.transform import AnalyzeTrain
+
+    folder = output.publish_folder(options.output)
+    temporary = output.temporary_folder(options.output)
+    size, aspect, seed, classes = options.image_size, options.aspect, options.seed, options.classes
+
+    chunks = pipeline | "Inputs" >> beam.Create(options.input, reshuffle=False) | "List images" >> sources.ListImages()
+    listed = (
+        chunks
+        | "Listed paths" >> beam.Map(lambda chunk: account.tally_listed(file.path for file in chunk[1]))
+        | "Sum listed" >> beam.CombineGlobally(account.Tally())
+    )
+    unusable, usable = (
+        chunks
+        | "Check images" >> CheckImages(classes, threads)
+        | "Join metadata" >> JoinMetadata(options.metadata)
+        | "Usable" >> beam.Partition(_needs_outcome, 2)
+    )
+    resolved, distinct = usable | "Deduplicate" >> ResolveDuplicates() | "Distinct" >> beam.Partition(_needs_outcome, 2)
+    splitter = SplitFromFolders if options.split_from_folders else SplitGroups
+    divided = distinct | "Group" >> AssignGroups() | "Split" >> splitter(options.split_fractions, seed)
+    if options.small_classes == "reject":
+        divided |= "Small classes" >> RejectSmallClasses(options.split_fractions)
+    unsplit, split = divided | "In a split" >> beam.Partition(_needs_outcome, 2)
+    others, train = split | "Train" >> beam.Partition(lambda row, _: int(row.split == "train"), 2)
+    undersampled, balanced = (
+        train
+        | "Balance" >> BalanceTrain(options.balance, options.target_per_class, seed)
+        | "Not dropped" >> beam.Partition(_needs_outcome, 2)
+    )
+    planned = (balanced, others | "Once each" >> beam.Map(write_once)) | "Planned" >> beam.Flatten()
+    shards = planned | "Plan" >> PlanShards(options, temporary)
+    written = (planned, shards) | "Write" >> WriteShards(folder, classes, size, aspect, seed, threads)
+    transform = written.sums | "Transform" >> AnalyzeTrain(folder, storage.join(temporary, "tft"), classes, size)
+
+    finished = (unusable, resolved, unsplit, undersampled, written.rows) | "All rows" >> beam.Flatten()
+    manifest = finished | "Manifest" >> tables.WriteTable(
+        storage.join(folder, "manifest-{index:05d}-of-{count:05d}.parquet"), tables.manifest_bytes
+    )
+    rejects = (
+        finished
+        | "Not written" >> beam.Filter(tables.not_written)
+        | "Rejects"
+        >> tables.WriteTable(storage.join(folder, "rejects-{index:05d}-of-{count:05d}.jsonl"), tables.rejects_bytes)
+    )
+    standardize = (
+        pipeline
+        | "Standardize" >> beam.Create([None])
+        | "Save standardize_fn"
+        >> beam.ParDo(_SaveStandardizeFn(storage.join(folder, "standardize_fn"), size, aspect))
+    )
+    totals = (
+        finished | "Count rows" >> beam.Map(account.tally_row) | "Sum rows" >> beam.CombineGlobally(account.Tally())
+    )
+    _ = (
+        pipeline
+        | "Account" >> beam.Create([None])
+        | "Describe"
+        >> beam.ParDo(
+            _Describe(classes, settings_of(options)),
+            beam.pvalue.AsSingleton(listed),
+            beam.pvalue.AsSingleton(totals),
+            beam.pvalue.AsList(written.shards),
+            *(beam.pvalue.AsList(done) for done in (manifest, rejects, standardize, transform)),
+        )
+        | "Publish" >> output.Publish(options.output, OWN_FILES, MARKER)
+    )
+
+
+def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> dict[str, Any]:
+    """Build and run the job; gives dataset.json. Raises UsageError when the images cannot be split as asked."""
+    threads = options.threads or default_threads(local_worker_processes(beam_arguments))
+    output.begin(options.output)
+    started = time.monotonic()
+    try:
+        with beam.Pipeline(options=beam_arguments) as pipeline:
+            build(pipeline, options, threads)
+    except Exception as error:
+        problem = storage.read_if_exists(storage.join(output.temporary_folder(options.output), PROBLEM_FILE))
+        if problem is None:
+            raise
+        output.abandon(options.output)
+        raise UsageError(problem.decode()) from error
+    seconds = time.monotonic() - started
+    description = json.loads(storage.read_if_exists(storage.join(options.output, MARKER)) or b"")
+    report = {
+        "seconds": round(seconds, 2),
+        "images_per_second": round(description["counts"]["listed"] / seconds, 1),
+        "examples": sum(split["examples"] for split in description["splits"].values()),
+        "threads": threads,
+        "options": {**dataclasses.asdict(options), "split_fractions": list(options.split_fractions)},
+    }
+    storage.write_bytes(storage.join(options.output, RUN_REPORT), json.dumps(report, indent=2).encode() + b"\n")
+    return description
+
+
+def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
+    """What the command prints when it is done."""
+    counts = description["counts"]
+    lines = [
+        f"listed {counts['listed']} = written {counts['written']} + duplicates {counts['duplicates']}"
+        f" + rejected {counts['rejected']} + undersampled {counts['undersampled']}"
+    ]
+    for reason, count in description["dropped"].items():
+        lines.append(f"  {reason}: {count}")
+    for name, split in description["splits"].items():
+        lines.append(f"{name}: {split['originals']} images, {split['examples']} examples, {len(split['shards'])} shards")
+    lines.append(f"fingerprint {description['fingerprint'][:16]}")
+    lines.append(f"dataset {folder}")
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, validate, run, report. Raises UsageError or LimitExceeded."""
+    options, rest = parse_options(argv)
+    beam_arguments = beam_options(rest)
+    for path in options.input:
+        sources.require_images("--input", path)
+    for path in options.metadata:
+        require_metadata(path)
+    output.require_output(options.output, MARKER, options.overwrite, [*options.input, *options.metadata])
+    description = run(options, beam_arguments)
+    print("\n".join(summary_lines(description, options.output)))
+    counts = description["counts"]
+    if counts["rejected"] > options.max_reject_fraction * counts["listed"]:
+        raise LimitExceeded(
+            f"{counts['rejected']} of {counts['listed']} files rejected, more than --max_reject_fraction "
+            f"{options.max_reject_fraction:g}; see {storage.join(options.output, 'rejects-*.jsonl')}"
+        )
+
+
+if __name__ == "__main__":
+    run_command("pipelines.prepare", main)

@@ -1,0 +1,51 @@
+"""The row that follows one listed file through prepare. Rows cross shuffles, images do not."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SPLITS = ("train", "validation", "test")
+
+# What became of a listed file. The four add up to the number of files listed.
+WRITTEN = "written"
+DUPLICATE = "duplicate"
+REJECTED = "rejected"
+UNDERSAMPLED = "undersampled"
+OUTCOMES = (WRITTEN, DUPLICATE, REJECTED, UNDERSAMPLED)
+
+
+class ImageRow(NamedTuple):
+    """One listed file. Empty strings and zeros stand for what is not known yet.
+
+    path: as listed; relative: path below its input, used for every order and choice, so that the place of the
+    archive does not matter. lesion_ids: what metadata says, sorted. copies: examples written, the original included.
+    folder_split: the split that a Train/Test folder names. stage, reason, message: why no record was written.
+    """
+
+    path: str
+    relative: str
+    size: int = 0
+    image_id: str = ""
+    folder: str = ""
+    folder_split: str = ""
+    label: str = ""
+    sha256: str = ""
+    format: str = ""
+    width: int = 0
+    height: int = 0
+    lesion_ids: tuple[str, ...] = ()
+    group_id: str = ""
+    split: str = ""
+    copies: int = 0
+    outcome: str = ""
+    stage: str = ""
+    reason: str = ""
+    message: str = ""
+
+    def dropped(self, outcome: str, stage: str, reason: str, message: str) -> ImageRow:
+        """This row as one that becomes no record, and why."""
+        return self._replace(outcome=outcome, stage=stage, reason=reason, message=message, split="", copies=0)
+
+    def rejected(self, stage: str, reason: str, message: str) -> ImageRow:
+        """This row as a rejected one."""
+        return self.dropped(REJECTED, stage, reason, message)

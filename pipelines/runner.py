@@ -1,0 +1,65 @@
+"""Beam's own options: parsed strictly, with the local runner that loses nothing as the default."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, SetupOptions, StandardOptions
+
+from pipelines.cli import UsageError
+
+# In the process itself. `DirectRunner` would first look for Prism, a binary to be downloaded.
+DEFAULT_RUNNER = "FnApiRunner"
+_LOCAL_RUNNERS = frozenset({"FnApiRunner", "DirectRunner", "SwitchingDirectRunner", "BundleBasedDirectRunner"})
+
+
+class _QuietParser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UsageError(f"{message} (a Beam option)")
+
+
+def _reject_unknown(arguments: Sequence[str]) -> None:
+    parser = _QuietParser(add_help=False, allow_abbrev=False)
+    for options_class in PipelineOptions.__subclasses__():
+        # Several classes may declare one option; the first declaration is enough to know its name.
+        parser.conflict_handler = "resolve"
+        options_class._add_argparse_args(parser)
+    _, unknown = parser.parse_known_args(list(arguments))
+    if unknown:
+        raise UsageError(f"unknown option {unknown[0]!r}; --help lists them, and Beam's options may follow")
+
+
+def beam_options(arguments: Sequence[str]) -> PipelineOptions:
+    """Beam's options from what the job's own parser left over.
+
+    Raises UsageError for an unknown option and for the two local ways of running that lose records: the Dask runner
+    drops outputs, and `multi_threading` loses elements in a race while reporting success.
+    """
+    _reject_unknown(arguments)
+    options = PipelineOptions(list(arguments))
+    standard = options.view_as(StandardOptions)
+    if not standard.runner:
+        standard.runner = DEFAULT_RUNNER
+    name = standard.runner.rpartition(".")[2]
+    if name.lower().startswith("dask"):
+        raise UsageError(f"--runner {standard.runner}: Beam's Dask runner drops records; use {DEFAULT_RUNNER}")
+    direct = options.view_as(DirectOptions)
+    if direct.direct_running_mode == "multi_threading":
+        raise UsageError(
+            "--direct_running_mode multi_threading: loses records without a word; "
+            "use in_memory (images are processed in threads all the same) or multi_processing"
+        )
+    if name in _LOCAL_RUNNERS and direct.direct_num_workers != 1 and direct.direct_running_mode == "in_memory":
+        raise UsageError(
+            f"--direct_num_workers {direct.direct_num_workers}: needs --direct_running_mode multi_processing"
+        )
+    # Everything lives in importable modules.
+    options.view_as(SetupOptions).save_main_session = False
+    return options
+
+
+def local_worker_processes(options: PipelineOptions) -> int:
+    """Worker processes on this machine; 1 for a remote runner, whose workers have machines of their own."""
+    name = (options.view_as(StandardOptions).runner or "").rpartition(".")[2]
+    return max(1, options.view_as(DirectOptions).direct_num_workers) if name in _LOCAL_RUNNERS else 1

@@ -1,0 +1,167 @@
+"""Where files come from: listing and reading folders and globs, local, `gs://` and any other Beam filesystem."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import apache_beam as beam
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines.cli import UsageError
+
+# Files with other names lie beside images in every download (licences, CSVs); they are counted, not read.
+IMAGE_EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".heic", ".dcm"}
+)
+# A work item for one worker: large enough to hide the overhead, small enough to share out evenly.
+FILES_PER_CHUNK = 64
+
+_ISIC_ID = re.compile(r"ISIC_\d{7}(?!\d)", re.IGNORECASE)
+_COPY_SUFFIX = re.compile(r"(?:\s*\(\d+\)|_downsampled)+$", re.IGNORECASE)
+
+
+class SourceFile(NamedTuple):
+    """A listed file. relative: path below the input it was found under, with forward slashes; size in bytes."""
+
+    path: str
+    relative: str
+    size: int
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file's name says that it should be an image."""
+    return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
+
+
+def image_id_of(name: str) -> str:
+    """The ISIC id in a file name, else its stem without `(1)` and `_downsampled`."""
+    stem = os.path.splitext(posixpath.basename(name))[0]
+    found = _ISIC_ID.search(stem)
+    return found.group(0).upper() if found else _COPY_SUFFIX.sub("", stem)
+
+
+def _is_local(path: str) -> bool:
+    return "://" not in path
+
+
+def _has_wildcard(path: str) -> bool:
+    return any(character in path for character in "*?[")
+
+
+def _fail(error: OSError) -> None:
+    raise error
+
+
+def _list_local(folder: str) -> Iterator[SourceFile]:
+    visited = set()
+    # By default os.walk passes over folders that it may not read; their images would be lost without a word.
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_fail):
+        # A link to a folder above it would be walked for ever.
+        visited.add(os.path.realpath(parent))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(os.path.join(parent, name)) not in visited
+        )
+        for name in sorted(names):
+            path = os.path.join(parent, name)
+            if not name.startswith(".") and os.path.isfile(path):
+                yield SourceFile(path, os.path.relpath(path, folder).replace(os.sep, "/"), os.path.getsize(path))
+
+
+def _list_gcs(folder: str) -> Iterator[SourceFile]:
+    """One paged listing gives name and size of every object: no request per file."""
+    from google.cloud import storage
+
+    bucket, _, prefix = folder.removeprefix("gs://").partition("/")
+    prefix = prefix.rstrip("/") + "/" if prefix.strip("/") else ""
+    for blob in storage.Client().list_blobs(bucket, prefix=prefix, fields="items(name,size),nextPageToken"):
+        relative = blob.name[len(prefix) :]
+        if relative and not relative.endswith("/") and not any(part.startswith(".") for part in relative.split("/")):
+            yield SourceFile(f"gs://{bucket}/{blob.name}", relative, int(blob.size or 0))
+
+
+def _list_matches(pattern: str) -> Iterator[SourceFile]:
+    """Files that a Beam filesystem matches; relative to the part of the pattern before its first wildcard."""
+    fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    start = fixed.rfind("/") + 1
+    for found in FileSystems.match([pattern])[0].metadata_list:
+        yield SourceFile(found.path, found.path[start:], int(found.size_in_bytes or 0))
+
+
+def list_files(root: str) -> Iterator[SourceFile]:
+    """Every file of an input: a folder (any depth), a glob or one file. Hidden files are passed over.
+
+    The order is not part of the contract; nothing downstream depends on it.
+    """
+    if _is_local(root):
+        if os.path.isdir(root):
+            yield from _list_local(root)
+        elif os.path.isfile(root):
+            yield SourceFile(root, os.path.basename(root), os.path.getsize(root))
+        else:
+            yield from _list_matches(root)
+    elif _has_wildcard(root):
+        yield from _list_matches(root)
+    elif root.startswith("gs://"):
+        found = False
+        for file in _list_gcs(root):
+            found = True
+            yield file
+        if not found:  # not a folder: perhaps one object
+            yield from _list_matches(root)
+    else:
+        yield from _list_matches(root.rstrip("/") + "/**")
+
+
+def list_images(root: str) -> Iterator[SourceFile]:
+    """The files of an input whose names say that they should be images."""
+    return (file for file in list_files(root) if is_image_name(file.path))
+
+
+def require_images(option: str, root: str) -> None:
+    """Raise UsageError unless `root` exists, can be listed and holds at least one image by name."""
+    if _is_local(root) and not _has_wildcard(root) and not os.path.exists(root):
+        raise UsageError(f"{option} {root}: no such file or folder")
+    try:
+        first = next(list_images(root), None)
+    except Exception as error:  # each filesystem raises its own kinds; none is worth a traceback
+        detail = str(error).splitlines()[0] if str(error) else error.__class__.__name__
+        raise UsageError(f"{option} {root}: cannot be listed: {detail}") from error
+    if first is None:
+        raise UsageError(f"{option} {root}: holds no image (files named {', '.join(sorted(IMAGE_EXTENSIONS))})")
+
+
+def read_bytes(path: str) -> bytes:
+    """The whole file. Raises OSError (or the filesystem's own error) when it cannot be read."""
+    if _is_local(path):
+        with open(path, "rb") as file:
+            return file.read()
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        return file.read()
+
+
+def _chunks(files: Iterable[SourceFile]) -> Iterator[tuple[SourceFile, ...]]:
+    remaining = iter(files)
+    while chunk := tuple(itertools.islice(remaining, FILES_PER_CHUNK)):
+        yield chunk
+
+
+def _list_chunks(root: str) -> Iterator[tuple[str, tuple[SourceFile, ...]]]:
+    return ((root, chunk) for chunk in _chunks(list_images(root)))
+
+
+class ListImages(beam.PTransform):
+    """Inputs (str) -> (input, chunk of SourceFile), shared out evenly among workers.
+
+    The job graph holds the inputs alone; files are listed inside the pipeline.
+    """
+
+    def expand(self, inputs: beam.PCollection[str]) -> beam.PCollection:
+        return inputs | "List" >> beam.FlatMap(_list_chunks) | "Share out" >> beam.Reshuffle()

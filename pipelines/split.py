@@ -1,0 +1,154 @@
+"""Train, validation and test: whole groups, stratified by class, chosen by hash."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import apache_beam as beam
+
+from pipelines.ranking import Ranked, RankWithin
+from pipelines.rows import SPLITS, ImageRow
+
+
+class Fractions(NamedTuple):
+    """Shares of the groups of each class; they add up to 1."""
+
+    train: float
+    validation: float
+    test: float
+
+
+class Quota(NamedTuple):
+    """How many groups of one class go to validation and test; the rest trains."""
+
+    validation: int
+    test: int
+
+
+def quota(groups: int, fractions: Fractions) -> Quota:
+    """Rounded shares of `groups`; a split with a fraction above 0 gets at least one, and so does training.
+
+    The caller has made sure that there are as many groups as splits with a fraction above 0.
+    """
+    test = max(1, int(groups * fractions.test + 0.5)) if fractions.test else 0
+    validation = max(1, int(groups * fractions.validation + 0.5)) if fractions.validation else 0
+    reserved = 1 if fractions.train else 0
+    while test + validation > groups - reserved:
+        if validation >= test:
+            validation -= 1
+        else:
+            test -= 1
+    return Quota(validation, test)
+
+
+def split_of_rank(rank: int, count: int, fractions: Fractions) -> str:
+    """The split of the group with this rank among the `count` groups of its class."""
+    validation, test = quota(count, fractions)
+    if rank < test:
+        return "test"
+    return "validation" if rank < test + validation else "train"
+
+
+def group_label(rows: Iterable[ImageRow]) -> str:
+    """The class under which a group is stratified: its most frequent, the first by name where several are."""
+    counts = Counter(row.label for row in rows)
+    return min(counts, key=lambda label: (-counts[label], label))
+
+
+def keep_folder_split(rows: Sequence[ImageRow]) -> list[ImageRow]:
+    """Apply Train/Test folders to one group: a group found on both sides leaves the test (and validation) side.
+
+    Rows outside such a folder are rejected (`no_split_folder`), those that would leak too (`leakage`).
+    """
+    sides = {row.folder_split for row in rows} - {""}
+    kept = next((split for split in SPLITS if split in sides), "")
+    resolved = []
+    for row in rows:
+        if not row.folder_split:
+            row = row.rejected("split", "no_split_folder", "lies in no Train, Validation or Test folder")
+        elif row.folder_split == kept:
+            row = row._replace(split=kept)
+        else:
+            message = f"group {row.group_id} is in {kept} too: it cannot be in {row.folder_split}"
+            row = row.rejected("split", "leakage", message)
+        resolved.append(row)
+    return resolved
+
+
+def _by_group(rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[str, list[ImageRow]]]:
+    return (
+        rows
+        | "By group" >> beam.Map(lambda row: (row.group_id, row))
+        | "Groups" >> beam.GroupByKey()
+        | "Ordered" >> beam.MapTuple(lambda group, rows: (group, sorted(rows, key=lambda row: row.sha256)))
+    )
+
+
+def _split_ranked(element: tuple[str, Ranked], fractions: Fractions) -> Iterator[ImageRow]:
+    ranked = element[1]
+    split = split_of_rank(ranked.rank, ranked.count, fractions)
+    return (row._replace(split=split) for row in ranked.payload)  # type: ignore[attr-defined]
+
+
+class SplitGroups(beam.PTransform):
+    """Rows with a group -> the same rows with a split; a group is never in two."""
+
+    def __init__(self, fractions: Fractions, seed: int):
+        super().__init__()
+        self._fractions = fractions
+        self._seed = seed
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
+        return (
+            _by_group(rows)
+            | "Stratify" >> beam.MapTuple(lambda group, rows: (group_label(rows), group, rows))
+            | "Rank groups" >> RankWithin(self._seed, "split")
+            | "Split" >> beam.FlatMap(_split_ranked, self._fractions)
+        )
+
+
+class _KeepFolders(beam.DoFn):
+    """(group, rows) -> rows that are settled; groups that train go to the output `train` as they came."""
+
+    def process(self, element: tuple[str, list[ImageRow]]) -> Iterator[ImageRow | beam.pvalue.TaggedOutput]:
+        group, rows = element
+        resolved = keep_folder_split(rows)
+        training = [row for row in resolved if row.split == "train"]
+        if training:
+            yield beam.pvalue.TaggedOutput("train", (group, training))
+        yield from (row for row in resolved if row.split != "train")
+
+
+def _set_aside(element: tuple[str, Ranked], validation_exists: bool, fractions: Fractions) -> Iterator[ImageRow]:
+    return _split_ranked(element, Fractions(1.0, 0.0, 0.0) if validation_exists else fractions)
+
+
+class SplitFromFolders(beam.PTransform):
+    """Rows with a group -> the same rows with the split of their folder.
+
+    Where no folder names validation images, groups of the training folder are set aside for it, in the proportion
+    of the train and validation fractions.
+    """
+
+    def __init__(self, fractions: Fractions, seed: int):
+        super().__init__()
+        share = fractions.validation / ((fractions.train + fractions.validation) or 1.0)
+        self._fractions = Fractions(1.0 - share, share, 0.0)
+        self._seed = seed
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
+        kept = _by_group(rows) | "Keep folders" >> beam.ParDo(_KeepFolders()).with_outputs("train", main="settled")
+        validation_exists = (
+            kept.settled
+            | "Is validation" >> beam.Map(lambda row: row.split == "validation")
+            | "Any validation" >> beam.CombineGlobally(any)
+        )
+        trained = (
+            kept.train
+            | "Stratify" >> beam.MapTuple(lambda group, rows: (group_label(rows), group, rows))
+            | "Rank groups" >> RankWithin(self._seed, "split")
+            | "Set aside" >> beam.FlatMap(_set_aside, beam.pvalue.AsSingleton(validation_exists), self._fractions)
+        )
+        return (kept.settled, trained) | "All rows" >> beam.Flatten()

@@ -1,0 +1,102 @@
+"""Output files on any filesystem that Beam knows: write, rename, list, delete; whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import shutil
+from collections.abc import Iterator
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+
+def is_local(path: str) -> bool:
+    """Whether the path has no scheme."""
+    return "://" not in path
+
+
+def join(folder: str, *parts: str) -> str:
+    """Path below a folder, local or with a scheme."""
+    return os.path.join(folder, *parts) if is_local(folder) else posixpath.join(folder, *parts)
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Write a file whole: locally under another name first, then renamed; elsewhere objects appear when closed."""
+    if not is_local(path):
+        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            file.write(data)
+        return
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    partial = f"{path}.{os.getpid()}.partial"
+    with open(partial, "wb") as file:
+        file.write(data)
+    os.replace(partial, path)
+
+
+def read_if_exists(path: str) -> bytes | None:
+    """The whole file, or None when there is none."""
+    if not FileSystems.exists(path):
+        return None
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        return file.read()
+
+
+def list_tree(folder: str) -> Iterator[str]:
+    """Every file below a folder, as a path relative to it with forward slashes; nothing when it does not exist."""
+    if is_local(folder):
+        for parent, _, names in os.walk(folder):
+            for name in names:
+                yield os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/")
+        return
+    prefix = folder.rstrip("/") + "/"
+    for found in FileSystems.match([prefix + "**"])[0].metadata_list:
+        yield found.path[len(prefix) :]
+
+
+def move_tree(source: str, destination: str) -> None:
+    """Rename every file below `source` to the same relative path below `destination`, replacing what is there."""
+    names = sorted(list_tree(source))
+    if not is_local(source):
+        pairs = [(join(source, name), join(destination, name)) for name in names]
+        for start in range(0, len(pairs), 100):
+            FileSystems.rename(*map(list, zip(*pairs[start : start + 100], strict=True)))
+        return
+    for name in names:
+        target = os.path.join(destination, name)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.replace(os.path.join(source, name), target)
+
+
+def copy_tree(source: str, destination: str) -> None:
+    """Copy a local folder's files to a folder on any filesystem."""
+    for name in list_tree(source):
+        with open(os.path.join(source, name), "rb") as file:
+            write_bytes(join(destination, name), file.read())
+
+
+def delete_files(folder: str, names: list[str]) -> None:
+    """Delete the named files below a folder, and local folders that this leaves empty (the folder itself stays)."""
+    if not is_local(folder):
+        FileSystems.delete([join(folder, name) for name in names])
+        return
+    for name in names:
+        os.remove(os.path.join(folder, name))
+        parent = os.path.dirname(name)
+        while parent and not os.listdir(os.path.join(folder, parent)):
+            os.rmdir(os.path.join(folder, parent))
+            parent = os.path.dirname(parent)
+
+
+def delete_tree(folder: str) -> None:
+    """Delete a folder and everything below it; nothing when it does not exist."""
+    if is_local(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        delete_files(folder, list(list_tree(folder)))
+
+
+def remove_if_empty(folder: str) -> None:
+    """Remove a local folder that holds nothing."""
+    if os.path.isdir(folder) and not os.listdir(folder):
+        os.rmdir(folder)

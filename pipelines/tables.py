@@ -1,0 +1,127 @@
+"""Tables that grow with the archive (manifest, rejects), written as sorted shards with the same bytes each time."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import storage
+from pipelines.rows import WRITTEN, ImageRow
+from pipelines.seeding import stable_hash
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("sha256", pa.string()),
+        pa.field("format", pa.string()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("label", pa.string()),
+        pa.field("lesion_id", pa.string()),
+        pa.field("group_id", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("copies", pa.int32(), nullable=False),
+    ]
+)
+
+
+def manifest_row(row: ImageRow) -> dict:
+    """A row of the manifest; what is not known is null."""
+    return {
+        "id": row.image_id,
+        "path": row.path,
+        "sha256": row.sha256 or None,
+        "format": row.format or None,
+        "width": row.width or None,
+        "height": row.height or None,
+        "label": row.label or None,
+        "lesion_id": row.lesion_ids[0] if row.lesion_ids else None,
+        "group_id": row.group_id or None,
+        "split": row.split or None,
+        "outcome": row.outcome,
+        "reason": row.reason or None,
+        "copies": row.copies,
+    }
+
+
+def parquet_bytes(rows: Iterable[dict], schema: pa.Schema) -> bytes:
+    """A Parquet file of rows that have exactly the schema's columns."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer)
+    return buffer.getvalue()
+
+
+def manifest_bytes(rows: Iterable[ImageRow]) -> bytes:
+    """The manifest of these rows, as Parquet."""
+    return parquet_bytes(map(manifest_row, rows), MANIFEST_SCHEMA)
+
+
+def reject_line(path: str, stage: str, reason: str, message: str) -> bytes:
+    """One line of a rejects file."""
+    return json.dumps(
+        {"path": path, "stage": stage, "reason": reason, "message": message}, ensure_ascii=False
+    ).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def rejects_bytes(rows: Iterable[ImageRow]) -> bytes:
+    """JSON lines that say why files became no record."""
+    return b"".join(reject_line(row.path, row.stage, row.reason, row.message) for row in rows)
+
+
+class _WriteTable(beam.DoFn):
+    def __init__(self, pattern: str, encode: Callable[[Iterable[ImageRow]], bytes]):
+        self._pattern = pattern
+        self._encode = encode
+
+    def process(self, element: tuple[tuple[int, int], Iterable[ImageRow | None]]) -> Iterator[str]:
+        (index, count), rows = element
+        ordered = sorted((row for row in rows if row is not None), key=lambda row: (row.relative, row.path))
+        path = self._pattern.format(index=index, count=count)
+        storage.write_bytes(path, self._encode(ordered))
+        yield path
+
+
+class WriteTable(beam.PTransform):
+    """Rows -> files `pattern` (with {index} and {count}), about `rows_per_shard` rows each, sorted by path.
+
+    Returns the paths. There is always a first file, though it may hold no rows.
+    """
+
+    def __init__(self, pattern: str, encode: Callable[[Iterable[ImageRow]], bytes], rows_per_shard: int = 50_000):
+        super().__init__()
+        self._pattern = pattern
+        self._encode = encode
+        self._rows_per_shard = rows_per_shard
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[str]:
+        rows_per_shard = self._rows_per_shard
+        count = (
+            rows
+            | "Count rows" >> beam.combiners.Count.Globally()
+            | "Shard count" >> beam.Map(lambda total: max(1, -(-total // rows_per_shard)))
+        )
+        every_shard = count | "Every shard" >> beam.FlatMap(
+            lambda count: [((index, count), None) for index in range(count)]
+        )
+        placed = rows | "Place" >> beam.Map(
+            lambda row, count: ((stable_hash(row.path) % count, count), row), beam.pvalue.AsSingleton(count)
+        )
+        return (
+            (placed, every_shard)
+            | "With empty shards" >> beam.Flatten()
+            | "By shard" >> beam.GroupByKey()
+            | "Write" >> beam.ParDo(_WriteTable(self._pattern, self._encode))
+        )
+
+
+def not_written(row: ImageRow) -> bool:
+    """Whether a row belongs in the rejects file."""
+    return row.outcome != WRITTEN

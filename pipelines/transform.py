@@ -1,0 +1,96 @@
+"""The tf.Transform graph: label vocabulary, class counts and per-channel normalisation from the train originals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import apache_beam as beam
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from tensorflow_transform.tf_metadata import schema_utils
+from tfx_bsl.tfxio import tf_example_record
+
+ENCODED = "image/encoded"
+CLASS_TEXT = "image/class/text"
+SUM = "image/channel_sum"
+SUM_OF_SQUARES = "image/channel_sum_of_squares"
+
+FEATURE_SPEC = {
+    ENCODED: tf.io.FixedLenFeature([], tf.string),
+    CLASS_TEXT: tf.io.FixedLenFeature([], tf.string),
+    SUM: tf.io.FixedLenFeature([3], tf.int64),
+    SUM_OF_SQUARES: tf.io.FixedLenFeature([3], tf.int64),
+}
+
+
+def make_preprocessing_fn(classes: Sequence[str], size: int) -> Callable[[dict], dict]:
+    """The preprocessing_fn: `image/encoded` -> `image` float32 [size, size, 3], `image/class/text` -> `label` int64.
+
+    The statistics come from whole-number sums made when the records were written: adding them is exact, so the graph
+    is the same whatever the order, and no image is decoded again for it. A class not in `classes` gets label -1.
+    """
+
+    def preprocessing_fn(inputs: dict) -> dict:
+        pixels = tf.cast(tft.size(inputs[CLASS_TEXT]), tf.float64) * size * size
+        mean = tf.cast(tft.sum(inputs[SUM], reduce_instance_dims=False), tf.float64) / pixels
+        squares = tf.cast(tft.sum(inputs[SUM_OF_SQUARES], reduce_instance_dims=False), tf.float64) / pixels
+        # A channel without any variance would divide by zero; one grey level is far below any real one.
+        deviation = tf.maximum(tf.sqrt(tf.maximum(squares - mean * mean, 0.0)), 1.0)
+        # Written as class_counts in the graph's assets: one line per class, its count first.
+        tft.vocabulary(inputs[CLASS_TEXT], store_frequency=True, vocab_filename="class_counts")
+
+        def decode(encoded: tf.Tensor) -> tf.Tensor:
+            image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+            return tf.ensure_shape(image, [size, size, 3])
+
+        decoded = tf.map_fn(decode, inputs[ENCODED], fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8))
+        centred = tf.cast(decoded, tf.float32) - tf.cast(mean, tf.float32)
+        vocabulary = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(list(classes), tf.range(len(classes), dtype=tf.int64)), -1
+        )
+        return {
+            # Multiplying by the inverse: graph rewriting would turn a division by a constant into it anyway.
+            "image": centred * tf.cast(1.0 / deviation, tf.float32),
+            "label": vocabulary.lookup(inputs[CLASS_TEXT]),
+        }
+
+    return preprocessing_fn
+
+
+def _statistics_example(element: tuple[str, list[int], list[int]]) -> bytes:
+    label, sums, sums_of_squares = element
+    features = {
+        # The statistics need no pixels; analysis never looks at this input.
+        ENCODED: tf.train.Feature(bytes_list=tf.train.BytesList(value=[b""])),
+        CLASS_TEXT: tf.train.Feature(bytes_list=tf.train.BytesList(value=[label.encode()])),
+        SUM: tf.train.Feature(int64_list=tf.train.Int64List(value=sums)),
+        SUM_OF_SQUARES: tf.train.Feature(int64_list=tf.train.Int64List(value=sums_of_squares)),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+
+class AnalyzeTrain(beam.PTransform):
+    """(class, channel sums, sums of squares) of each train original -> transform_fn/ and transformed_metadata/.
+
+    Returns a PCollection with one element, there once both are written.
+    """
+
+    def __init__(self, folder: str, temporary: str, classes: Sequence[str], size: int):
+        super().__init__()
+        self._folder = folder
+        self._temporary = temporary
+        self._preprocessing_fn = make_preprocessing_fn(classes, size)
+
+    def expand(self, sums: beam.PCollection) -> beam.PCollection[None]:
+        source = tf_example_record.TFExampleBeamRecord(
+            physical_format="inmem",
+            telemetry_descriptors=["prepare"],
+            schema=schema_utils.schema_from_feature_spec(FEATURE_SPEC),
+        )
+        batches = sums | "Statistics" >> beam.Map(_statistics_example) | "Batches" >> source.BeamSource()
+        with tft_beam.Context(temp_dir=self._temporary):
+            transform_fn = (batches, source.TensorAdapterConfig()) | "Analyze" >> tft_beam.AnalyzeDataset(
+                self._preprocessing_fn
+            )
+            return transform_fn | "Write transform_fn" >> tft_beam.WriteTransformFn(self._folder)

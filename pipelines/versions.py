@@ -1,0 +1,24 @@
+"""Versions that decide pixels and records."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from PIL import features
+
+# Raised when a change of ours alters records for the same images and options.
+RECORD_FORMAT = 1
+
+
+def pixel_versions() -> dict[str, str]:
+    """Names and versions of what decodes, resizes, augments and encodes; part of the dataset's fingerprint."""
+    return {
+        "record_format": str(RECORD_FORMAT),
+        "pillow": version("pillow"),
+        "libjpeg_turbo": features.version("libjpeg_turbo") or "none",
+        "zlib": features.version("zlib") or "none",
+        "numpy": version("numpy"),
+        "tensorflow": version("tensorflow"),
+        "tensorflow_transform": version("tensorflow-transform"),
+        "apache_beam": version("apache-beam"),
+    }

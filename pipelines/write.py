@@ -1,0 +1,97 @@
+"""One shard, one DoFn call: read its images, standardise, augment, sort, write."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from pipelines import records, storage
+from pipelines.images import BadImage
+from pipelines.parallel import ThreadedDoFn
+from pipelines.rows import WRITTEN, ImageRow
+from pipelines.seeding import stable_hash
+
+
+class Shard(NamedTuple):
+    """A written shard: file name, its split, records and bytes."""
+
+    name: str
+    split: str
+    examples: int
+    bytes: int
+
+
+def shard_name(split: str, index: int, count: int) -> str:
+    """The conventional name of a shard."""
+    return f"{split}-{index:05d}-of-{count:05d}.tfrecord"
+
+
+def _place(row: ImageRow, shards: Mapping[str, int], seed: int) -> tuple[tuple[str, int, int], ImageRow]:
+    """All copies of an image go to one shard, so that it is read and decoded once."""
+    count = shards[row.split]
+    return (row.split, stable_hash(seed, "shard", row.sha256) % count, count), row
+
+
+class _WriteShard(ThreadedDoFn):
+    """((split, index, count), rows) -> final rows; outputs `shards` (Shard) and `sums` (class, sums, squares)."""
+
+    def __init__(self, folder: str, classes: Sequence[str], size: int, aspect: str, seed: int, threads: int):
+        super().__init__(threads)
+        self._folder = folder
+        self._make = functools.partial(records.make_records, classes=tuple(classes), size=size, aspect=aspect, seed=seed)
+        self._examples = Metrics.counter("prepare", "examples_written")
+
+    def _try(self, row: ImageRow) -> tuple[ImageRow, records.ImageRecords | None]:
+        try:
+            return row._replace(outcome=WRITTEN), self._make(row)
+        except BadImage as error:
+            return row.rejected("write", error.reason, error.message), None
+        except OSError as error:
+            return row.rejected("write", "unreadable", f"{error.__class__.__name__}: {error}"), None
+
+    def process(self, element: tuple[tuple[str, int, int], Iterable[ImageRow]]) -> Iterator:
+        (split, index, count), rows = element
+        content: list[records.Record] = []
+        for row, made in self.map_threaded(self._try, rows):
+            yield row
+            if made is None:
+                continue
+            content.extend(made.records)
+            if split == "train":
+                yield beam.pvalue.TaggedOutput("sums", (row.label, made.sums, made.sums_of_squares))
+        content.sort()
+        data = b"".join(records.frame(record.example) for record in content)
+        name = shard_name(split, index, count)
+        storage.write_bytes(storage.join(self._folder, name), data)
+        self._examples.inc(len(content))
+        yield beam.pvalue.TaggedOutput("shards", Shard(name, split, len(content), len(data)))
+
+
+class WriteShards(beam.PTransform):
+    """Planned rows and the shard counts -> `rows` with their outcome, `shards`, and `sums` of the train originals.
+
+    A shard's bytes depend on its rows alone. A shard number that no image falls on is written empty.
+    """
+
+    def __init__(self, folder: str, classes: Sequence[str], size: int, aspect: str, seed: int, threads: int):
+        super().__init__()
+        self._seed = seed
+        self._write = _WriteShard(folder, classes, size, aspect, seed, threads)
+
+    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.pvalue.DoOutputsTuple:
+        rows, plan = inputs
+        every_shard = plan | "Every shard" >> beam.FlatMap(
+            lambda shards: [((split, index, count), None) for split, count in shards.items() for index in range(count)]
+        )
+        placed = rows | "Place in shards" >> beam.Map(_place, beam.pvalue.AsSingleton(plan), self._seed)
+        return (
+            (placed, every_shard)
+            | "With empty shards" >> beam.Flatten()
+            | "By shard" >> beam.GroupByKey()
+            | "Present" >> beam.MapTuple(lambda shard, rows: (shard, [row for row in rows if row is not None]))
+            | "Write shard" >> beam.ParDo(self._write).with_outputs("shards", "sums", main="rows")
+        )

@@ -1,0 +1,42 @@
+"""Package definition: ranges for the library; requirements.lock pins the application."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="isic-lesion-pipelines",
+    version="0.1.0",
+    description=(
+        "Apache Beam pipelines and a tf.distribute trainer for ISIC skin-lesion archives: "
+        "audited, leak-free, balanced TFRecords; a bespoke CNN; batch scoring."
+    ),
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["pipelines", "pipelines.*", "trainer", "trainer.*"]),
+    install_requires=[
+        # Below 2.76 Beam leaks memory when elements often fail.
+        "apache-beam[gcp]>=2.77,<2.78",
+        "google-cloud-storage>=2.19",
+        "google-crc32c>=1.6",
+        "numpy>=1.26",
+        "pillow>=11",
+        "pyarrow>=16",
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-transform>=1.21,<1.22",
+        "threadpoolctl>=3.5",
+    ],
+    extras_require={
+        "train": [
+            "isic-challenge-scoring>=5.6",
+            "matplotlib>=3.9",
+            "scikit-learn>=1.5",
+            "tensorboard>=2.19",
+        ],
+        "dev": [
+            "gcp-storage-emulator>=2024.8",
+            "mypy>=1.14",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+        ],
+    },
+)
