@@ -10,9 +10,12 @@ from typing import Any
 
 import apache_beam as beam
 
+from pipelines import storage
 from pipelines.classes import malignant_classes
+from pipelines.cli import LimitExceeded
 from pipelines.rows import DUPLICATE, OUTCOMES, REJECTED, SPLITS, UNDERSAMPLED, WRITTEN, ImageRow
 from pipelines.seeding import stable_hash
+from pipelines.sources import SourceFile
 from pipelines.write import Shard
 
 SCHEMA_VERSION = 1
@@ -43,15 +46,25 @@ class Tally(beam.CombineFn):
         return totals
 
 
-def tally_listed(paths: Iterable[str]) -> Counter:
-    """What listing found: how many files, and the sum of their paths' hashes."""
-    hashes = [stable_hash("path", path) for path in paths]
-    return Counter({("listed",): len(hashes), ("listed paths",): sum(hashes)})
+def path_hash(path: str) -> int:
+    """What a path adds to a sum that stands for a set of files."""
+    return stable_hash("path", path)
+
+
+def _tally_chunk(chunk: tuple[str, tuple[SourceFile, ...]]) -> Counter:
+    return Counter({("listed",): len(chunk[1]), ("listed paths",): sum(path_hash(file.path) for file in chunk[1])})
+
+
+class TallyListed(beam.PTransform):
+    """Chunks of listed files -> one Counter: how many there are, and the sum of their paths' hashes."""
+
+    def expand(self, chunks: beam.PCollection) -> beam.PCollection[Counter]:
+        return chunks | "Count files" >> beam.Map(_tally_chunk) | "Sum files" >> beam.CombineGlobally(Tally())
 
 
 def tally_row(row: ImageRow) -> Counter:
     """What one finished row adds to the totals."""
-    counts: Counter = Counter({("outcome", row.outcome): 1, ("outcome paths",): stable_hash("path", row.path)})
+    counts: Counter = Counter({("outcome", row.outcome): 1, ("outcome paths",): path_hash(row.path)})
     if row.outcome == WRITTEN:
         counts["originals", row.split, row.label] = 1
         counts["examples", row.split, row.label] = row.copies
@@ -62,10 +75,10 @@ def tally_row(row: ImageRow) -> Counter:
     return counts
 
 
-def check_sums(listed: Mapping, finished: Mapping) -> None:
+def check_sums(listed: Mapping, finished: Mapping, outcomes: Sequence[str] = OUTCOMES) -> None:
     """Raise AccountingError unless what was listed is what was finished, file by file."""
     expected = listed.get(("listed",), 0)
-    counts = {outcome: finished.get(("outcome", outcome), 0) for outcome in OUTCOMES}
+    counts = {outcome: finished.get(("outcome", outcome), 0) for outcome in outcomes}
     found = sum(counts.values())
     if found != expected:
         detail = " + ".join(f"{count} {outcome}" for outcome, count in counts.items())
@@ -73,6 +86,20 @@ def check_sums(listed: Mapping, finished: Mapping) -> None:
         raise AccountingError(f"{expected} files listed, but {detail} = {found}: {abs(expected - found)} {verb}")
     if (listed.get(("listed paths",), 0) - finished.get(("outcome paths",), 0)) % _SUM_MODULUS:
         raise AccountingError(f"{expected} files listed and as many accounted for, but not the same files")
+
+
+def reasons(totals: Mapping) -> dict[str, int]:
+    """How many files were dropped for each reason."""
+    return {key[1]: totals[key] for key in sorted(totals) if key[0] == "reason"}
+
+
+def check_reject_fraction(counts: Mapping[str, int], limit: float, folder: str) -> None:
+    """Raise LimitExceeded when more of the listed files were rejected than `limit` allows."""
+    if counts["rejected"] > limit * counts["listed"]:
+        raise LimitExceeded(
+            f"{counts['rejected']} of {counts['listed']} files rejected, more than --max_reject_fraction {limit:g}; "
+            f"the reasons are in {storage.join(folder, 'rejects-*.jsonl')}"
+        )
 
 
 def fingerprint(totals: Mapping, settings: Mapping[str, Any]) -> str:
@@ -128,6 +155,6 @@ def describe_dataset(
             "rejected": outcome[REJECTED],
             "undersampled": outcome[UNDERSAMPLED],
         },
-        "dropped": {key[1]: totals[key] for key in sorted(totals) if key[0] == "reason"},
+        "dropped": reasons(totals),
         "splits": splits,
     }

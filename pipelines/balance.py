@@ -38,11 +38,13 @@ def copies_of_rank(method: str, target: int, rank: int, count: int) -> int:
 def _plan(element: tuple[str, Ranked], counts: Sequence[int], method: str, target: str | int) -> ImageRow:
     label, ranked = element
     goal = target_count(method, target, counts)
-    copies = copies_of_rank(method, goal, ranked.rank, ranked.count)
+    copies = copies_of_rank(method, goal, ranked.rank, ranked.stratum_size)
     row: ImageRow = ranked.payload  # type: ignore[assignment]
     if copies:
         return row._replace(copies=copies)
-    return row.dropped(UNDERSAMPLED, "balance", "undersampled", f"{label!r} is cut from {ranked.count} to {goal} images")
+    return row.dropped(
+        UNDERSAMPLED, "balance", "undersampled", f"{label!r} is cut from {ranked.stratum_size} to {goal} images"
+    )
 
 
 def write_once(row: ImageRow) -> ImageRow:
@@ -72,4 +74,3 @@ class BalanceTrain(beam.PTransform):
             | "Counts" >> beam.Values()
         )
         return ranked | "Plan copies" >> beam.Map(_plan, beam.pvalue.AsList(counts), self._method, self._target)
-

@@ -27,7 +27,7 @@ CLASS_SETS: dict[str, tuple[str, ...]] = {"isic9": ISIC9}
 
 
 def normalize_name(name: str) -> str:
-    """Lower case, with runs of space, dash and underscore as one space: `Basal_Cell-Carcinoma` is `basal cell carcinoma`."""
+    """Lower case, runs of space, dash and underscore as one space: `Basal_Cell-Nevus` is `basal cell nevus`."""
     return re.sub(r"[\s_-]+", " ", name).strip().lower()
 
 
@@ -41,7 +41,9 @@ def resolve_classes(value: str) -> tuple[str, ...]:
     names = tuple(normalize_name(part) for part in value.split(",") if part.strip())
     if len(names) < 2:
         known = ", ".join(sorted(CLASS_SETS))
-        raise UsageError(f"--classes {value!r}: neither a known set ({known}) nor two or more names separated by commas")
+        raise UsageError(
+            f"--classes {value!r}: neither a known set ({known}) nor two or more names separated by commas"
+        )
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise UsageError(f"--classes {value!r}: {repeated[0]!r} is named twice")

@@ -7,10 +7,14 @@ anything else a failure of ours (with its traceback).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
+import logging
 import os
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 EXIT_OK = 0
@@ -26,8 +30,8 @@ class LimitExceeded(Exception):
     """The work is done and written, but a limit that the user set is exceeded."""
 
 
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows defaults, except where there is none to show."""
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, except where there is none to show, and keeps the lines of descriptions."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default in (None, [], False):
@@ -47,10 +51,45 @@ class ArgumentParser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
-def run_command(prog: str, main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> NoReturn:
+@contextlib.contextmanager
+def _captured_stderr() -> Iterator[None]:
+    """Hold back what native code writes to file descriptor 2; show it after all if an exception passes."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(saved, 2)
+            held.seek(0)
+            shutil.copyfileobj(held, sys.stderr.buffer)
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def start_tensorflow() -> None:
+    """Import TensorFlow without its start-up chatter, which no setting silences and which hides our own lines.
+
+    Call it once the command line is known to be right: the import takes seconds.
+    """
+    # 3: what goes wrong reaches us as an exception; libjpeg's remark about each bad image does not say which.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _captured_stderr():
+        import tensorflow as tf
+
+        # Looking for a GPU complains on a machine that has none.
+        tf.config.list_physical_devices()
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def run_command(
+    prog: str, main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None
+) -> NoReturn:
     """Run `main`, turn its outcome into an exit code and a single line on stderr, and exit."""
-    # TensorFlow reads it when it is first imported; its C++ start-up chatter hides our messages.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         code = main(argv) or EXIT_OK
     except UsageError as error:

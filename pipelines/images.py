@@ -29,7 +29,7 @@ _MODES = frozenset({"L", "LA", "RGB", "RGBA", "P", "1", "I;16", "I;16B", "I"})
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
-class BadImage(Exception):
+class BadImage(Exception):  # noqa: N818  the name says what it is
     """An image that cannot be used. `reason` is a code for the rejects file, the message says more."""
 
     def __init__(self, reason: str, message: str):

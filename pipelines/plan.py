@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import apache_beam as beam
@@ -19,8 +20,19 @@ BYTES_PER_PIXEL = 0.5
 PROBLEM_FILE = "problem.txt"
 
 
-class Infeasible(Exception):
+class InfeasibleError(Exception):
     """The images cannot be split as asked. Stops the pipeline; the command turns it into a usage error."""
+
+
+def quiet_infeasible() -> None:
+    """Keep Beam from logging InfeasibleError with a traceback: the command reports it in one line."""
+
+    def wanted(record: logging.LogRecord) -> bool:
+        raised = record.exc_info[1] if record.exc_info else None
+        return not isinstance(raised, InfeasibleError) and InfeasibleError.__name__ not in record.getMessage()
+
+    for handler_owner in ("apache_beam.runners.common", "apache_beam.runners.portability.local_job_service"):
+        logging.getLogger(handler_owner).addFilter(wanted)
 
 
 def problem_with(
@@ -107,7 +119,7 @@ def shard_count(examples: int, image_size: int) -> int:
 
 
 class _Decide(beam.DoFn):
-    """Counts -> {split: shards}; raises Infeasible, after leaving the reason where the command finds it."""
+    """Counts -> {split: shards}; raises InfeasibleError, after leaving the reason where the command finds it."""
 
     def __init__(self, options: PrepareOptions, temporary: str):
         self._options = options
@@ -126,7 +138,7 @@ class _Decide(beam.DoFn):
         )
         if problem:
             storage.write_bytes(storage.join(self._temporary, PROBLEM_FILE), problem.encode())
-            raise Infeasible(problem)
+            raise InfeasibleError(problem)
         return [{split: shard_count(examples[split], options.image_size) for split in SPLITS if examples.get(split)}]
 
 
@@ -140,10 +152,8 @@ class PlanShards(beam.PTransform):
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[dict[str, int]]:
         images = beam.pvalue.AsDict(rows | "Count images" >> _CountImages())
         examples = beam.pvalue.AsDict(
-            rows | "Copies" >> beam.Map(lambda row: (row.split, row.copies)) | "Count examples" >> beam.CombinePerKey(sum)
+            rows
+            | "Copies" >> beam.Map(lambda row: (row.split, row.copies))
+            | "Count examples" >> beam.CombinePerKey(sum)
         )
-        return (
-            rows.pipeline
-            | "Once" >> beam.Create([None])
-            | "Decide" >> beam.ParDo(self._decide, images, examples)
-        )
+        return rows.pipeline | "Once" >> beam.Create([None]) | "Decide" >> beam.ParDo(self._decide, images, examples)

@@ -17,17 +17,16 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import account, output, sources, storage, tables
+from pipelines import account, output, rows, sources, storage, tables
 from pipelines.balance import BalanceTrain, write_once
 from pipelines.check import CheckImages
-from pipelines.cli import LimitExceeded, UsageError, run_command
+from pipelines.cli import UsageError, run_command, start_tensorflow
 from pipelines.duplicates import ResolveDuplicates
 from pipelines.groups import AssignGroups
 from pipelines.metadata import JoinMetadata, require_metadata
 from pipelines.parallel import default_threads
-from pipelines.plan import PROBLEM_FILE, PlanShards, RejectSmallClasses
+from pipelines.plan import PROBLEM_FILE, PlanShards, RejectSmallClasses, quiet_infeasible
 from pipelines.prepare_options import PrepareOptions, parse_options
-from pipelines.rows import ImageRow
 from pipelines.runner import beam_options, local_worker_processes
 from pipelines.split import SplitFromFolders, SplitGroups
 from pipelines.versions import pixel_versions
@@ -80,10 +79,6 @@ def settings_of(options: PrepareOptions) -> dict[str, Any]:
     }
 
 
-def _needs_outcome(row: ImageRow, _: int) -> int:
-    return 0 if row.outcome else 1
-
-
 def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> None:
     """Add the whole job to a pipeline."""
     # TensorFlow and TFT come with it; a refused command line has been answered before.
@@ -94,28 +89,24 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
     size, aspect, seed, classes = options.image_size, options.aspect, options.seed, options.classes
 
     chunks = pipeline | "Inputs" >> beam.Create(options.input, reshuffle=False) | "List images" >> sources.ListImages()
-    listed = (
-        chunks
-        | "Listed paths" >> beam.Map(lambda chunk: account.tally_listed(file.path for file in chunk[1]))
-        | "Sum listed" >> beam.CombineGlobally(account.Tally())
-    )
+    listed = chunks | "Listed" >> account.TallyListed()
     unusable, usable = (
         chunks
         | "Check images" >> CheckImages(classes, threads)
         | "Join metadata" >> JoinMetadata(options.metadata)
-        | "Usable" >> beam.Partition(_needs_outcome, 2)
+        | "Usable" >> rows.partition(rows.is_open)
     )
-    resolved, distinct = usable | "Deduplicate" >> ResolveDuplicates() | "Distinct" >> beam.Partition(_needs_outcome, 2)
+    resolved, distinct = usable | "Deduplicate" >> ResolveDuplicates() | "Distinct" >> rows.partition(rows.is_open)
     splitter = SplitFromFolders if options.split_from_folders else SplitGroups
     divided = distinct | "Group" >> AssignGroups() | "Split" >> splitter(options.split_fractions, seed)
     if options.small_classes == "reject":
         divided |= "Small classes" >> RejectSmallClasses(options.split_fractions)
-    unsplit, split = divided | "In a split" >> beam.Partition(_needs_outcome, 2)
-    others, train = split | "Train" >> beam.Partition(lambda row, _: int(row.split == "train"), 2)
+    unsplit, split = divided | "In a split" >> rows.partition(rows.is_open)
+    others, train = split | "Train" >> rows.partition(lambda row: row.split == "train")
     undersampled, balanced = (
         train
         | "Balance" >> BalanceTrain(options.balance, options.target_per_class, seed)
-        | "Not dropped" >> beam.Partition(_needs_outcome, 2)
+        | "Not dropped" >> rows.partition(rows.is_open)
     )
     planned = (balanced, others | "Once each" >> beam.Map(write_once)) | "Planned" >> beam.Flatten()
     shards = planned | "Plan" >> PlanShards(options, temporary)
@@ -135,8 +126,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
     standardize = (
         pipeline
         | "Standardize" >> beam.Create([None])
-        | "Save standardize_fn"
-        >> beam.ParDo(_SaveStandardizeFn(storage.join(folder, "standardize_fn"), size, aspect))
+        | "Save standardize_fn" >> beam.ParDo(_SaveStandardizeFn(storage.join(folder, "standardize_fn"), size, aspect))
     )
     totals = (
         finished | "Count rows" >> beam.Map(account.tally_row) | "Sum rows" >> beam.CombineGlobally(account.Tally())
@@ -159,6 +149,8 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
 def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> dict[str, Any]:
     """Build and run the job; gives dataset.json. Raises UsageError when the images cannot be split as asked."""
     threads = options.threads or default_threads(local_worker_processes(beam_arguments))
+    start_tensorflow()
+    quiet_infeasible()
     output.begin(options.output)
     started = time.monotonic()
     try:
@@ -193,7 +185,9 @@ def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
     for reason, count in description["dropped"].items():
         lines.append(f"  {reason}: {count}")
     for name, split in description["splits"].items():
-        lines.append(f"{name}: {split['originals']} images, {split['examples']} examples, {len(split['shards'])} shards")
+        lines.append(
+            f"{name}: {split['originals']} images, {split['examples']} examples, {len(split['shards'])} shards"
+        )
     lines.append(f"fingerprint {description['fingerprint'][:16]}")
     lines.append(f"dataset {folder}")
     return lines
@@ -210,12 +204,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     output.require_output(options.output, MARKER, options.overwrite, [*options.input, *options.metadata])
     description = run(options, beam_arguments)
     print("\n".join(summary_lines(description, options.output)))
-    counts = description["counts"]
-    if counts["rejected"] > options.max_reject_fraction * counts["listed"]:
-        raise LimitExceeded(
-            f"{counts['rejected']} of {counts['listed']} files rejected, more than --max_reject_fraction "
-            f"{options.max_reject_fraction:g}; see {storage.join(options.output, 'rejects-*.jsonl')}"
-        )
+    account.check_reject_fraction(description["counts"], options.max_reject_fraction, options.output)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +28,8 @@ Any Beam option may follow, for example --runner DataflowRunner --region ... --t
 Exit codes: 0 done, 1 done but more images rejected than --max_reject_fraction, 2 wrong use, other: failed.
 """
 
+DEFAULT_FRACTIONS = Fractions(0.8, 0.1, 0.1)
+
 
 @dataclass(frozen=True)
 class PrepareOptions:
@@ -40,7 +41,7 @@ class PrepareOptions:
     classes: tuple[str, ...] = ()
     image_size: int = 180
     aspect: str = "crop"
-    split_fractions: Fractions = Fractions(0.8, 0.1, 0.1)
+    split_fractions: Fractions = DEFAULT_FRACTIONS
     split_from_folders: bool = False
     balance: str = "oversample"
     target_per_class: str | int = "max"
@@ -65,7 +66,6 @@ def build_parser() -> ArgumentParser:
     """The command line; its defaults are those of PrepareOptions."""
     default = PrepareOptions(input=(), output="")
     parser = ArgumentParser("python -m pipelines.prepare", description=DESCRIPTION, epilog=EPILOG)
-    parser.formatter_class = type("Formatter", (argparse.RawDescriptionHelpFormatter, parser.formatter_class), {})
     where = parser.add_argument_group("where")
     where.add_argument(
         "--input",
@@ -74,7 +74,9 @@ def build_parser() -> ArgumentParser:
         metavar="PATH",
         help="folder of class folders, local or gs://; may be given several times",
     )
-    where.add_argument("--output", required=True, metavar="DIR", help="folder for the dataset, new or empty; local or gs://")
+    where.add_argument(
+        "--output", required=True, metavar="DIR", help="folder for the dataset, new or empty; local or gs://"
+    )
     where.add_argument(
         "--metadata",
         action="append",
@@ -85,7 +87,9 @@ def build_parser() -> ArgumentParser:
     where.add_argument("--overwrite", action="store_true", help="replace a finished dataset in --output")
     what = parser.add_argument_group("what is written")
     what.add_argument("--classes", default="isic9", help="a class set (isic9), or class names separated by commas")
-    what.add_argument("--image_size", type=int, default=default.image_size, metavar="PIXELS", help="side of the square images")
+    what.add_argument(
+        "--image_size", type=int, default=default.image_size, metavar="PIXELS", help="side of the square images"
+    )
     what.add_argument(
         "--aspect",
         choices=images.ASPECTS,
@@ -121,7 +125,9 @@ def build_parser() -> ArgumentParser:
         default=default.small_classes,
         help="a class with too few images for every split: refuse to run, or reject its images (it keeps its label)",
     )
-    what.add_argument("--seed", type=int, default=default.seed, help="decides splits, copies and order; same seed, same bytes")
+    what.add_argument(
+        "--seed", type=int, default=default.seed, help="decides splits, copies and order; same seed, same bytes"
+    )
     how = parser.add_argument_group("how it runs")
     how.add_argument(
         "--max_reject_fraction",
@@ -132,7 +138,11 @@ def build_parser() -> ArgumentParser:
         "(duplicates do not count)",
     )
     how.add_argument(
-        "--threads", type=int, default=default.threads, metavar="N", help="images at once per worker process; 0: one per core"
+        "--threads",
+        type=int,
+        default=default.threads,
+        metavar="N",
+        help="images at once per worker process; 0: one per core",
     )
     return parser
 

@@ -19,7 +19,7 @@ class Ranked(NamedTuple):
     """An element, its rank (from 0) in its stratum and the stratum's size."""
 
     rank: int
-    count: int
+    stratum_size: int
     payload: object
 
 

@@ -78,7 +78,7 @@ def make_records(row: ImageRow, classes: Sequence[str], size: int, aspect: str, 
 
 
 def _masked_crc(data: bytes) -> bytes:
-    """CRC-32C rotated and offset, little endian, as the TFRecord format wants it (tensorflow/core/lib/hash/crc32c.h)."""
+    """CRC-32C, rotated and offset, as TFRecord wants it (tensorflow/core/lib/hash/crc32c.h)."""
     crc = google_crc32c.value(data)
     return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
 

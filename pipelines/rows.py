@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import apache_beam as beam
 
 SPLITS = ("train", "validation", "test")
 
@@ -49,3 +52,13 @@ class ImageRow(NamedTuple):
     def rejected(self, stage: str, reason: str, message: str) -> ImageRow:
         """This row as a rejected one."""
         return self.dropped(REJECTED, stage, reason, message)
+
+
+def is_open(row: ImageRow) -> bool:
+    """Whether nothing has been decided about the row yet."""
+    return not row.outcome
+
+
+def partition(predicate: Callable[[Any], bool]) -> beam.PTransform:
+    """Rows -> (rows for which `predicate` is false, rows for which it is true)."""
+    return beam.Partition(lambda row, _: int(predicate(row)), 2)  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ def _reject_unknown(arguments: Sequence[str]) -> None:
     for options_class in PipelineOptions.__subclasses__():
         # Several classes may declare one option; the first declaration is enough to know its name.
         parser.conflict_handler = "resolve"
-        options_class._add_argparse_args(parser)
+        options_class._add_argparse_args(parser)  # type: ignore[arg-type]
     _, unknown = parser.parse_known_args(list(arguments))
     if unknown:
         raise UsageError(f"unknown option {unknown[0]!r}; --help lists them, and Beam's options may follow")

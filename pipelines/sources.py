@@ -77,7 +77,7 @@ def _list_local(folder: str) -> Iterator[SourceFile]:
 
 def _list_gcs(folder: str) -> Iterator[SourceFile]:
     """One paged listing gives name and size of every object: no request per file."""
-    from google.cloud import storage
+    from google.cloud import storage  # type: ignore[attr-defined]  # a namespace package
 
     bucket, _, prefix = folder.removeprefix("gs://").partition("/")
     prefix = prefix.rstrip("/") + "/" if prefix.strip("/") else ""

@@ -88,7 +88,7 @@ def _by_group(rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[str, l
 
 def _split_ranked(element: tuple[str, Ranked], fractions: Fractions) -> Iterator[ImageRow]:
     ranked = element[1]
-    split = split_of_rank(ranked.rank, ranked.count, fractions)
+    split = split_of_rank(ranked.rank, ranked.stratum_size, fractions)
     return (row._replace(split=split) for row in ranked.payload)  # type: ignore[attr-defined]
 
 

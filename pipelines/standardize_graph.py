@@ -85,11 +85,12 @@ def _resize_weights(length: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
 
 
 def _shrink_rows(pixels: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Resize axis 0 of uint8 [length, m] to [size, m]."""
+    """Resize axis 0 of [length, m] to [size, m]; float32 that holds whole numbers up to 255, as all of it here."""
 
     def shrunk() -> tf.Tensor:
-        sums = tf.matmul(_resize_weights(tf.shape(pixels)[0], size), tf.cast(pixels, tf.float32))
-        return tf.cast((tf.cast(sums, tf.int32) + images.WEIGHT_SCALE // 2) // images.WEIGHT_SCALE, tf.uint8)
+        sums = tf.matmul(_resize_weights(tf.shape(pixels)[0], size), pixels)
+        # Exact: whole numbers below 2**24, then a power of two.
+        return tf.floor((sums + images.WEIGHT_SCALE // 2) * (1.0 / images.WEIGHT_SCALE))
 
     return tf.cond(tf.shape(pixels)[0] == size, lambda: pixels, shrunk)
 
@@ -103,20 +104,20 @@ def _resize(pixels: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor
 
 
 def _fit(pixels: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
+    """`images.fit`, uint8 [h, w, 3] -> uint8 [size, size, 3]."""
     shape = tf.shape(pixels)
     height, width = shape[0], shape[1]
     if aspect == "crop":
         side = tf.minimum(height, width)
         top, left = (height - side) // 2, (width - side) // 2
-        return _resize(pixels[top : top + side, left : left + side], tf.constant(size), tf.constant(size))
-    if aspect == "stretch":
-        return _resize(pixels, tf.constant(size), tf.constant(size))
+        pixels = pixels[top : top + side, left : left + side]
     side = tf.maximum(height, width)
-    inner_height = tf.maximum(1, (height * size + side // 2) // side)
-    inner_width = tf.maximum(1, (width * size + side // 2) // side)
+    inner_height = tf.maximum(1, (height * size + side // 2) // side) if aspect == "pad" else tf.constant(size)
+    inner_width = tf.maximum(1, (width * size + side // 2) // side) if aspect == "pad" else tf.constant(size)
     top, left = (size - inner_height) // 2, (size - inner_width) // 2
-    inner = _resize(pixels, inner_height, inner_width)
-    return tf.image.pad_to_bounding_box(inner, top, left, size, size)
+    inner = _resize(tf.cast(pixels, tf.float32), inner_height, inner_width)
+    square = tf.pad(inner, [[top, size - top - inner_height], [left, size - left - inner_width], [0, 0]])
+    return tf.cast(square, tf.uint8)
 
 
 class StandardizeModule(tf.Module):

@@ -66,9 +66,12 @@ def manifest_bytes(rows: Iterable[ImageRow]) -> bytes:
 
 def reject_line(path: str, stage: str, reason: str, message: str) -> bytes:
     """One line of a rejects file."""
-    return json.dumps(
-        {"path": path, "stage": stage, "reason": reason, "message": message}, ensure_ascii=False
-    ).encode("utf-8", "backslashreplace") + b"\n"
+    return (
+        json.dumps({"path": path, "stage": stage, "reason": reason, "message": message}, ensure_ascii=False).encode(
+            "utf-8", "backslashreplace"
+        )
+        + b"\n"
+    )
 
 
 def rejects_bytes(rows: Iterable[ImageRow]) -> bytes:

@@ -46,13 +46,12 @@ def make_preprocessing_fn(classes: Sequence[str], size: int) -> Callable[[dict],
 
         decoded = tf.map_fn(decode, inputs[ENCODED], fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8))
         centred = tf.cast(decoded, tf.float32) - tf.cast(mean, tf.float32)
-        vocabulary = tf.lookup.StaticHashTable(
-            tf.lookup.KeyValueTensorInitializer(list(classes), tf.range(len(classes), dtype=tf.int64)), -1
-        )
+        matches = tf.equal(inputs[CLASS_TEXT][:, tf.newaxis], tf.constant(list(classes)))
+        known = tf.reduce_any(matches, axis=1)
         return {
             # Multiplying by the inverse: graph rewriting would turn a division by a constant into it anyway.
             "image": centred * tf.cast(1.0 / deviation, tf.float32),
-            "label": vocabulary.lookup(inputs[CLASS_TEXT]),
+            "label": tf.where(known, tf.argmax(tf.cast(matches, tf.int32), axis=1), tf.constant(-1, tf.int64)),
         }
 
     return preprocessing_fn

@@ -42,7 +42,9 @@ class _WriteShard(ThreadedDoFn):
     def __init__(self, folder: str, classes: Sequence[str], size: int, aspect: str, seed: int, threads: int):
         super().__init__(threads)
         self._folder = folder
-        self._make = functools.partial(records.make_records, classes=tuple(classes), size=size, aspect=aspect, seed=seed)
+        self._make = functools.partial(
+            records.make_records, classes=tuple(classes), size=size, aspect=aspect, seed=seed
+        )
         self._examples = Metrics.counter("prepare", "examples_written")
 
     def _try(self, row: ImageRow) -> tuple[ImageRow, records.ImageRecords | None]:

@@ -1,0 +1,297 @@
+"""A small archive of synthetic lesion images, some broken on purpose, to try every job on.
+
+    OUT/images/<class>/ISIC_9900001.jpg …   labelled photographs, JPEG and some PNG
+    OUT/metadata.csv                        isic_id, lesion_id, age_approx, sex, anatom_site_general
+    OUT/archive/…                           unlabelled photographs of other lesions, flat and in nested folders
+    OUT/sample.json                         what is there, and every trouble with the reason to expect; written last
+
+The bytes are a function of the seed and the scale alone. `images` holds, besides good photographs, a truncated JPEG,
+a text file named .jpg, a byte-for-byte duplicate, one image filed under two classes, a file that is no image and does
+not claim to be, and a photograph that is upright only once its EXIF orientation is applied.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pipelines.classes import ISIC9
+from pipelines.cli import ArgumentParser, UsageError, run_command
+from pipelines.sample_lesions import photograph
+
+SUMMARY = "sample.json"
+_IN_PROGRESS = ".sample-in-progress"
+# All that this program writes, and so all that it may delete.
+_OURS = ("images", "archive", "metadata.csv", SUMMARY, _IN_PROGRESS)
+
+# Lesions per class at scale 1: as uneven as a clinic's archive.
+LESIONS = {
+    "actinic keratosis": 19,
+    "basal cell carcinoma": 29,
+    "dermatofibroma": 13,
+    "melanoma": 39,
+    "nevus": 56,
+    "pigmented benign keratosis": 33,
+    "seborrheic keratosis": 24,
+    "squamous cell carcinoma": 16,
+    "vascular lesion": 20,
+}
+FEWEST_LESIONS = 8
+ARCHIVE_IMAGES = 60
+FEWEST_ARCHIVE_IMAGES = 12
+_FIRST_ID = 9_900_000
+_SITES = ("anterior torso", "head/neck", "lower extremity", "posterior torso", "upper extremity")
+# Where the archive's images lie, in turn; names with spaces and other scripts are ordinary there.
+_ARCHIVE_PLACES = (
+    "{id}.jpg",
+    "2023/clinic a/{id}.jpg",
+    "2023/clinic a/visit 2/{id} overview.jpg",
+    "2024/Universitätsklinik München/{id}_Läsion.jpg",
+    "2024/皮膚科/{id} 画像.png",
+    "2024/{id}.JPEG",
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """`scale` shrinks the counts for quick tests; every class keeps FEWEST_LESIONS lesions and every trouble stays."""
+
+    output: Path
+    seed: int = 0
+    scale: float = 1.0
+    overwrite: bool = False
+
+
+def _photographs_of(lesion: int) -> int:
+    """How many photographs of the class's lesion number `lesion` there are: mostly 1, now and then 2 or 3."""
+    return {2: 2, 5: 3}.get(lesion % 8, 1)
+
+
+def _encode(image: Image.Image, suffix: str, orientation: int = 1) -> bytes:
+    """File bytes of an RGB image. With orientation 6 the pixels are stored a quarter turn to the left."""
+    buffer = io.BytesIO()
+    if suffix == ".png":
+        image.save(buffer, "PNG")
+    elif orientation == 1:
+        image.save(buffer, "JPEG", quality=90)
+    else:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        turned = image.transpose({6: Image.Transpose.ROTATE_90}[orientation])
+        turned.save(buffer, "JPEG", quality=90, exif=exif.tobytes())
+    return buffer.getvalue()
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def _labelled(scale: float) -> Iterator[tuple[int, int, int]]:
+    """(class index, lesion, photograph) of every labelled picture."""
+    for label, name in enumerate(ISIC9):
+        for lesion in range(max(FEWEST_LESIONS, round(LESIONS[name] * scale))):
+            for photo in range(_photographs_of(lesion)):
+                yield label, lesion, photo
+
+
+def _write_images(root: Path, seed: int, scale: float) -> tuple[dict, list[dict[str, str]], list[dict], list[str]]:
+    """Write images/. Returns counts per class, metadata rows, troubles, and paths with an EXIF orientation."""
+    pictures = list(_labelled(scale))
+    # Ids in random order, so that neighbours in the archive are not neighbours in class.
+    ids = _FIRST_ID + 1 + np.random.default_rng([seed, 1]).permutation(len(pictures) + 8)
+    isic_ids = iter([f"ISIC_{number:07d}" for number in ids])
+    per_class = {name: {"lesions": 0, "photographs": 0} for name in ISIC9}
+    rows, oriented, paths = [], [], {}
+    lesion_ids: dict[tuple[int, int], str] = {}
+
+    for number, (label, lesion, photo) in enumerate(pictures):
+        name = ISIC9[label]
+        image = photograph(name, [seed, 2, label, lesion], photo)
+        suffix = ".png" if number % 12 == 7 else ".jpg"
+        orientation = 6 if (name, lesion, photo) == ("nevus", 0, 0) else 1
+        isic_id = next(isic_ids)
+        path = root / "images" / name / f"{isic_id}{suffix}"
+        _write(path, _encode(image, suffix, orientation))
+        paths[label, lesion, photo] = path
+        per_class[name]["photographs"] += 1
+        per_class[name]["lesions"] += photo == 0
+        if orientation != 1:
+            oriented.append(path.relative_to(root).as_posix())
+        lesion_id = lesion_ids.setdefault((label, lesion), f"IL_{_FIRST_ID + len(lesion_ids) + 1:07d}")
+        # Real archives have images whose lesion nobody recorded.
+        unknown = _photographs_of(lesion) == 1 and lesion % 8 == 7
+        rows.append(_metadata_row(isic_id, "" if unknown else lesion_id, [seed, 3, label, lesion]))
+
+    def trouble_path(name: str, isic_id: str) -> Path:
+        return root / "images" / name / f"{isic_id}.jpg"
+
+    troubles = []
+
+    truncated = trouble_path("melanoma", next(isic_ids))
+    whole = _encode(photograph("melanoma", [seed, 4, 0], 0), ".jpg")
+    _write(truncated, whole[: len(whole) * 2 // 5])
+    troubles.append({"path": truncated, "reason": "undecodable"})
+
+    text = trouble_path("nevus", next(isic_ids))
+    _write(text, b"This is a text file that was given the name of a picture.\n")
+    troubles.append({"path": text, "reason": "not_an_image"})
+
+    first = paths[ISIC9.index("nevus"), 3, 0]
+    copy = first.with_name(f"{first.stem} (1){first.suffix}")
+    _write(copy, first.read_bytes())
+    troubles.append({"path": copy, "reason": "duplicate", "same_as": first})
+
+    disputed = [trouble_path(name, isic_id) for isic_id in [next(isic_ids)] for name in ("melanoma", "nevus")]
+    for path, other in zip(disputed, reversed(disputed), strict=True):
+        _write(path, _encode(photograph("nevus", [seed, 4, 1], 0), ".jpg"))
+        troubles.append({"path": path, "reason": "label_conflict", "same_as": other})
+
+    _write(root / "images" / "README.txt", b"Synthetic pictures. Not for diagnosis.\n")
+    for k, path in enumerate((truncated, text, disputed[0])):
+        rows.append(_metadata_row(path.stem, f"IL_{_FIRST_ID + len(lesion_ids) + 1 + k:07d}", [seed, 4, 2, k]))
+    relative = [
+        {key: value.relative_to(root).as_posix() if isinstance(value, Path) else value for key, value in row.items()}
+        for row in troubles
+    ]
+    return per_class, sorted(rows, key=lambda row: row["isic_id"]), relative, oriented
+
+
+def _metadata_row(isic_id: str, lesion_id: str, patient_seed: list[int]) -> dict[str, str]:
+    rng = np.random.default_rng(patient_seed)
+    return {
+        "isic_id": isic_id,
+        "lesion_id": lesion_id,
+        "age_approx": str(5 * int(rng.integers(4, 18))),
+        "sex": ("female", "male")[rng.integers(2)],
+        "anatom_site_general": _SITES[rng.integers(len(_SITES))],
+    }
+
+
+def _write_archive(root: Path, seed: int, scale: float) -> tuple[int, list[dict]]:
+    """Write archive/. Returns the number of files and the troubles among them."""
+    count = max(FEWEST_ARCHIVE_IMAGES, round(ARCHIVE_IMAGES * scale))
+    labels = np.random.default_rng([seed, 5]).integers(0, len(ISIC9), count)
+    troubles = []
+    for number, label in enumerate(labels):
+        place = _ARCHIVE_PLACES[number % len(_ARCHIVE_PLACES)]
+        path = root / "archive" / place.format(id=f"ISIC_{_FIRST_ID + 50_001 + number:07d}")
+        data = _encode(photograph(ISIC9[label], [seed, 6, number], 0), path.suffix)
+        if number == 7:
+            data = data[: len(data) // 2]
+            troubles.append({"path": path.relative_to(root).as_posix(), "reason": "undecodable"})
+        _write(path, data)
+    return count, troubles
+
+
+def write_sample(output: Path, seed: int, scale: float = 1.0) -> dict:
+    """Write the archive into `output` (made if need be; what this program wrote there before is replaced).
+
+    Returns what sample.json says. Its paths are relative to `output`, with forward slashes. `counts.files` is what a
+    job that lists the image files under images/ sees; `counts.good` is how many of them should become records: one of
+    a pair of duplicates counts as good, neither of two that disagree about the label does.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    # Marks a directory as ours before the first picture is there, so that an interrupted run can be repeated.
+    (output / _IN_PROGRESS).touch()
+    _remove_ours(output, keep=_IN_PROGRESS)
+
+    per_class, rows, troubles, oriented = _write_images(output, seed, scale)
+    with open(output / "metadata.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    archive_files, archive_troubles = _write_archive(output, seed, scale)
+
+    good = sum(counts["photographs"] for counts in per_class.values())
+    summary = {
+        "schema_version": 1,
+        "seed": seed,
+        "scale": scale,
+        "classes": list(ISIC9),
+        "counts": {
+            "files": good + len(troubles),
+            "good": good,
+            "lesions": sum(counts["lesions"] for counts in per_class.values()),
+            "per_class": per_class,
+            "archive_files": archive_files,
+            "archive_good": archive_files - len(archive_troubles),
+        },
+        "troubles": troubles,
+        "archive_troubles": archive_troubles,
+        "oriented": oriented,
+        "not_images": ["images/README.txt"],
+    }
+    (output / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (output / _IN_PROGRESS).unlink()
+    return summary
+
+
+def _remove_ours(output: Path, keep: str) -> None:
+    for name in _OURS:
+        path = output / name
+        if name == keep or not path.exists():
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _check(options: Options) -> None:
+    """Raises UsageError unless `output` is free, or ours to replace."""
+    output = options.output
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"--output {str(output)!r} is a file; name a directory")
+    if not output.exists() or not any(output.iterdir()) or (output / _IN_PROGRESS).exists():
+        return
+    if not options.overwrite:
+        raise UsageError(f"--output {str(output)!r} is not empty; name another directory or add --overwrite")
+    if not (output / SUMMARY).is_file():
+        raise UsageError(f"--output {str(output)!r} was not written by this program (no {SUMMARY}); it is left alone")
+
+
+def run(options: Options) -> dict:
+    """Check the output, write the sample and say what is there. Returns what sample.json says. Raises UsageError."""
+    _check(options)
+    summary = write_sample(options.output, options.seed, options.scale)
+    counts = summary["counts"]
+    print(
+        f"{counts['files']} files in {options.output / 'images'}: {counts['good']} good photographs of "
+        f"{counts['lesions']} lesions in {len(summary['classes'])} classes, {len(summary['troubles'])} with trouble\n"
+        f"{counts['archive_files']} unlabelled files in {options.output / 'archive'}, "
+        f"{len(summary['archive_troubles'])} with trouble\n"
+        f"lesion ids in {options.output / 'metadata.csv'}, the list of troubles in {options.output / SUMMARY}"
+    )
+    return summary
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = ArgumentParser(
+        prog="python -m pipelines.sample",
+        description="Write a small archive of synthetic lesion images, some of them broken on purpose, to try\n"
+        "the other commands on. The pictures are drawings: good for tests, useless for medicine.",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory to write")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed draws other lesions; 0 or more")
+    parser.add_argument("--overwrite", action="store_true", help="replace a sample that this program wrote before")
+    arguments = parser.parse_args(argv)
+    if arguments.seed < 0:
+        raise UsageError(f"--seed {arguments.seed}: must be 0 or more")
+    options = Options(output=arguments.output, seed=arguments.seed, overwrite=arguments.overwrite)
+    try:
+        run(options)
+    except PermissionError as error:
+        raise UsageError(f"--output {str(options.output)!r} cannot be written: {error.strerror}") from error
+
+
+if __name__ == "__main__":
+    run_command("pipelines.sample", main)
