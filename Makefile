@@ -16,6 +16,39 @@ $(STAMP): requirements.lock
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@touch $@
 
+.PHONY: run
+# DATA: a folder of class folders; without it, a sample archive is made. METADATA: a CSV with lesion ids.
+DATA        ?=
+METADATA    ?=
+RUN         ?= runs/$(if $(DATA),data,sample)
+IMAGE_SIZE  ?= $(if $(DATA),128,64)
+EPOCHS      ?= $(if $(DATA),30,20)
+INPUT       := $(if $(DATA),$(DATA),$(RUN)/sample/images)
+ARCHIVE     ?= $(if $(DATA),$(DATA),$(RUN)/sample/archive)
+LESIONS     := $(if $(DATA),$(METADATA),$(RUN)/sample/metadata.csv)
+# Real sets have classes that shrink to nothing once conflicts are rejected; a demonstration should go on.
+PREPARE_ARGS ?= $(if $(DATA),--small_classes reject)
+run: $(STAMP)  ## Prepare, train, evaluate, score: a sample, or DATA=folder [METADATA=lesions.csv]
+ifeq ($(DATA),)
+	$(PY) -m pipelines.sample --output $(RUN)/sample --overwrite
+endif
+	$(PY) -m pipelines.prepare --input "$(INPUT)" $(if $(LESIONS),--metadata "$(LESIONS)") --output $(RUN)/dataset --image_size $(IMAGE_SIZE) $(PREPARE_ARGS) --overwrite
+	$(PY) -m trainer.task --dataset $(RUN)/dataset --output $(RUN)/train --epochs $(EPOCHS) --overwrite
+	$(PY) -m trainer.evaluate --dataset $(RUN)/dataset --model $(RUN)/train/model --output $(RUN)/evaluation --overwrite
+	$(PY) -m pipelines.score --input "$(ARCHIVE)" --model $(RUN)/train/model --output $(RUN)/scores --overwrite
+	@echo
+	@$(PY) -m pipelines.run_summary $(RUN)
+
+.PHONY: test
+test: $(STAMP)  ## Run the tests
+	$(PY) -m pytest -n 2 --dist worksteal
+
+.PHONY: lint
+lint: $(STAMP)  ## Check style and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy pipelines trainer tests
+
 .PHONY: venv
 venv: $(STAMP)  ## Create .venv from requirements.lock
 

@@ -27,6 +27,10 @@ _FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}
 _MODES = frozenset({"L", "LA", "RGB", "RGBA", "P", "1", "I;16", "I;16B", "I"})
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
+# Large images are welcome; Pillow still refuses those above twice its limit (179 megapixels).
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Remarks about malformed EXIF do not say of which file; here it counts as none.
+warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
 
 
 class BadImage(Exception):  # noqa: N818  the name says what it is
@@ -55,10 +59,7 @@ def _open(data: bytes) -> Image.Image:
     if not data:
         raise BadImage("empty_file", "the file has no bytes")
     try:
-        with warnings.catch_warnings():
-            # Large images are welcome here; Pillow still refuses those above twice its limit (179 megapixels).
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         raise BadImage("too_large", str(error)) from error
     except Exception as error:  # Pillow's parsers raise many kinds on malformed files

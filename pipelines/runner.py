@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, SetupOptions, StandardOptions
@@ -57,6 +58,12 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     # Everything lives in importable modules.
     options.view_as(SetupOptions).save_main_session = False
     return options
+
+
+def quiet_beam() -> None:
+    """Drop Beam's warnings that no user can act on."""
+    noise = ("Resource module is not available",)  # an optional import of Beam's failed, not the module named
+    logging.getLogger().addFilter(lambda record: not record.getMessage().startswith(noise))
 
 
 def local_worker_processes(options: PipelineOptions) -> int:

@@ -235,7 +235,7 @@ def photograph(class_name: str, lesion_seed: list[int], photo: int) -> Image.Ima
     u, v = np.cos(turn) * x - np.sin(turn) * y, np.sin(turn) * x + np.cos(turn) * y
 
     skin_tone = np.array((0.88, 0.70, 0.60)) + lesion_rng.normal(0, 0.02, 3) - abs(lesion_rng.normal(0, 0.06))
-    atypia = float(lesion_rng.beta(1.0, 4.0))
+    atypia = float(lesion_rng.beta(1.1, 3.3))
     patch = Patch(u, v, lesion_rng, atypia)
     skin = skin_tone + 0.012 * patch.waves(1, 4)[..., None] + 0.010 * patch.waves(14, 26)[..., None]
     lesion, alpha = PAINTERS[class_name](patch)

@@ -27,7 +27,7 @@ from pipelines.inference import LesionModelHandler
 from pipelines.model_info import ModelInfo, read_model_info
 from pipelines.parallel import ThreadedDoFn, default_threads
 from pipelines.rows import REJECTED
-from pipelines.runner import beam_options, local_worker_processes
+from pipelines.runner import beam_options, local_worker_processes, quiet_beam
 from pipelines.score_options import ScoreOptions, parse_options
 
 MARKER = "summary.json"
@@ -207,6 +207,7 @@ def run(options: ScoreOptions, model: ModelInfo, beam_arguments: PipelineOptions
     """Build and run the job; gives summary.json."""
     threads = options.threads or default_threads(local_worker_processes(beam_arguments))
     start_tensorflow()
+    quiet_beam()
     output.begin(options.output)
     with beam.Pipeline(options=beam_arguments) as pipeline:
         build(pipeline, options, model, threads)

@@ -1,0 +1,73 @@
+"""python -m pipelines.run_summary RUN: the figures of one whole run, gathered from what its steps have written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.cli import ArgumentParser, UsageError, run_command
+
+# Where `make run` puts the output of each step, and the file in it that tells of it.
+DATASET, PREPARE = "dataset/dataset.json", "dataset/prepare.json"
+TRAIN, EVALUATION, SCORES = "train/train.json", "evaluation/evaluation.json", "scores/summary.json"
+
+
+def _read(run: Path, name: str) -> dict[str, Any]:
+    path = run / name
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"RUN {run}: has no {name}; `make run` makes all of it") from error
+
+
+def _with_reasons(count: int, dropped: Mapping[str, int]) -> str:
+    reasons = ", ".join(f"{reason} {number}" for reason, number in dropped.items() if reason != "duplicate")
+    return f"{count} ({reasons})" if reasons else str(count)
+
+
+def _interval(figure: Mapping[str, Any]) -> str:
+    return f"{figure['value']:.3f} (95 % interval {figure['low']:.3f} to {figure['high']:.3f}, n = {figure['n']})"
+
+
+def summary_rows(run: Path) -> list[tuple[str, str]]:
+    """Label and text of each line. Raises UsageError when a step's output is missing."""
+    dataset, prepare = _read(run, DATASET), _read(run, PREPARE)
+    train, evaluation, scores = _read(run, TRAIN), _read(run, EVALUATION), _read(run, SCORES)
+    counts, splits = dataset["counts"], dataset["splits"]
+    originals = " + ".join(f"{split['originals']} {name}" for name, split in splits.items())
+    return [
+        ("prepare: files read", str(counts["listed"])),
+        ("  images written", f"{counts['written']} = {originals}"),
+        ("  training examples", f"{splits['train']['examples']} with augmented copies"),
+        ("  duplicates dropped", str(counts["duplicates"])),
+        ("  rejected", _with_reasons(counts["rejected"], dataset["dropped"])),
+        ("  speed", f"{prepare['images_per_second']:.0f} images/s in {prepare['seconds']:.0f} s"),
+        ("train: best epoch", f"{train['best_epoch']} of {train['epochs']}, {train['parameters']:,} parameters"),
+        ("  speed", f"{train['images_per_second']:.0f} images/s in {train['seconds']:.0f} s"),
+        (f"evaluate: {evaluation['split']} images", str(evaluation["images"])),
+        ("  balanced accuracy", _interval(evaluation["figures"]["balanced_accuracy"])),
+        ("  speed", f"{evaluation['images_per_second']:.0f} images/s"),
+        ("score: files read", str(scores["counts"]["listed"])),
+        ("  scored", str(scores["counts"]["scored"])),
+        ("  rejected", _with_reasons(scores["counts"]["rejected"], scores["dropped"])),
+        ("  speed", f"{scores['images_per_second']:.0f} images/s in {scores['seconds']:.0f} s, start-up included"),
+        ("dataset", f"{run / 'dataset'}"),
+        ("model", f"{run / 'train' / 'model'}"),
+        ("evaluation", f"{run / 'evaluation'}"),
+        ("scores", f"{run / 'scores'}"),
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    parser = ArgumentParser("python -m pipelines.run_summary", description="Print the figures of one `make run`.")
+    parser.add_argument("run", metavar="RUN", help="the folder that `make run` wrote to")
+    rows = summary_rows(Path(parser.parse_args(argv).run))
+    width = max(len(label) for label, _ in rows)
+    print("\n".join(f"{label:<{width}}  {text}" for label, text in rows))
+
+
+if __name__ == "__main__":
+    run_command("pipelines.run_summary", main)

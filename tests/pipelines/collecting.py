@@ -1,0 +1,19 @@
+"""The output of a transform, for tests. In a module of its own, so that Beam pickles `_keep` by reference."""
+
+from __future__ import annotations
+
+import apache_beam as beam
+
+_collected: list = []
+
+
+def _keep(element) -> None:
+    _collected.append(element)
+
+
+def run(elements, transform) -> list:
+    """What `transform` makes of `elements` on the local runner."""
+    _collected.clear()
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        _ = pipeline | beam.Create(elements) | transform | "Keep" >> beam.Map(_keep)
+    return list(_collected)

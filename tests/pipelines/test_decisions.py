@@ -1,0 +1,219 @@
+"""The rules of prepare, row by row: duplicates, groups, ranks, splits, balance, feasibility."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+
+import pytest
+from collecting import run
+
+from pipelines import balance, plan, split
+from pipelines.duplicates import resolve_content
+from pipelines.groups import AssignGroups, UnionFind
+from pipelines.ranking import RankWithin
+from pipelines.rows import ImageRow
+from pipelines.seeding import stable_hash, uniforms
+
+
+def row(relative: str, **values) -> ImageRow:
+    return ImageRow(path=f"/archive/{relative}", relative=relative, **{"sha256": "aa", "label": "nevus", **values})
+
+
+def test_duplicates_keep_the_original_name_whatever_the_order():
+    rows = [row("nevus/ISIC_0025509(1).jpg"), row("nevus/ISIC_0025509.jpg", lesion_ids=("L1",)), row("old/nevus/a.jpg")]
+    for order in itertools.permutations(rows):
+        kept, *others = resolve_content(order)
+        assert kept.relative == "old/nevus/a.jpg"
+        assert (kept.outcome, kept.lesion_ids) == ("", ("L1",))
+        assert {other.outcome for other in others} == {"duplicate"}
+        assert all(kept.relative in other.message for other in others)
+
+
+def test_copy_suffix_is_not_the_original():
+    kept = resolve_content([row("nevus/ISIC_0025509(1).jpg"), row("nevus/ISIC_0025509.jpg")])[0]
+    assert kept.relative == "nevus/ISIC_0025509.jpg"
+
+
+def test_two_labels_reject_every_file_of_the_image():
+    resolved = resolve_content([row("nevus/a.jpg"), row("nevus/b.jpg"), row("mel/a.jpg", label="melanoma")])
+    assert [r.reason for r in resolved] == ["label_conflict"] * 3
+    assert "melanoma and nevus" in resolved[0].message
+
+
+def test_duplicate_across_folder_splits_stays_on_the_training_side():
+    kept, dropped = resolve_content([row("Test/a.jpg", folder_split="test"), row("Train/aaa.jpg", folder_split="train")])
+    assert (kept.relative, dropped.relative) == ("Train/aaa.jpg", "Test/a.jpg")
+
+
+def test_union_find_names_components_by_their_smallest_member():
+    links = UnionFind()
+    for edge in [("d", "c"), ("a", "b"), ("b", "c"), ("x", "y")]:
+        links.union(edge)
+    assert dict(links.edges()) == {"a": "a", "b": "a", "c": "a", "d": "a", "x": "x", "y": "x"}
+
+
+def test_groups_follow_lesions_through_images_that_carry_two():
+    rows = [
+        row("1", sha256="1", lesion_ids=("HAM_1",)),
+        row("2", sha256="2", lesion_ids=("HAM_1", "IL_9")),
+        row("3", sha256="3", lesion_ids=("IL_9",)),
+        row("4", sha256="4", lesion_ids=("IL_8",)),
+        row("5", sha256="5"),
+    ]
+    groups = {r.relative: r.group_id for r in run(rows, AssignGroups())}
+    assert groups["1"] == groups["2"] == groups["3"]
+    assert len(set(groups.values())) == 3
+    assert groups["5"] == "sha256:5"
+
+
+def test_groups_without_any_link():
+    assert run([row("1", lesion_ids=("L",))], AssignGroups())[0].group_id == "lesion:L"
+
+
+def test_ranks_are_the_positions_in_hash_order():
+    names = [f"image {n}" for n in range(500)]
+    random.Random(1).shuffle(names)
+    elements = [("even" if int(name[6:]) % 2 == 0 else "odd", name, name.upper()) for name in names]
+    ranked = run(elements, RankWithin(5, "test"))
+    for stratum in ("even", "odd"):
+        mine = [r for s, r in ranked if s == stratum]
+        expected = sorted((n for s, n, _ in elements if s == stratum), key=lambda n: stable_hash(5, "test", n))
+        assert [r.payload for r in sorted(mine)] == [name.upper() for name in expected]
+        assert {r.stratum_size for r in mine} == {250}
+
+
+def test_hash_separates_parts_and_uniforms_are_uniform():
+    assert stable_hash("ab", "c") != stable_hash("a", "bc")
+    draws = [value for n in range(500) for value in uniforms(4, "seed", n)]
+    assert all(0 <= value < 1 for value in draws)
+    assert abs(sum(draws) / len(draws) - 0.5) < 0.03
+
+
+@pytest.mark.parametrize("groups", [3, 4, 5, 7, 10, 70, 1000])
+def test_every_split_gets_its_share(groups):
+    fractions = split.Fractions(0.8, 0.1, 0.1)
+    counts = Counter(split.split_of_rank(rank, groups, fractions) for rank in range(groups))
+    assert set(counts) == {"train", "validation", "test"}
+    assert counts["test"] == max(1, int(groups * 0.1 + 0.5))
+    assert counts["train"] >= counts["test"]
+
+
+def test_a_fraction_of_zero_gets_nothing_and_few_groups_train_first():
+    assert {split.split_of_rank(r, 9, split.Fractions(0.9, 0.1, 0.0)) for r in range(9)} == {"train", "validation"}
+    assert split.split_of_rank(0, 1, split.Fractions(0.8, 0.1, 0.1)) == "train"
+
+
+def test_split_keeps_groups_whole_and_ignores_order():
+    rows = [
+        row(f"{n}", sha256=f"{n:064d}", group_id=f"lesion:{n // 3}", label=["nevus", "melanoma"][n // 3 % 2]) for n in range(300)
+    ]
+    transform = split.SplitGroups(split.Fractions(0.7, 0.15, 0.15), seed=3)
+    first = {r.relative: r.split for r in run(rows, transform)}
+    by_group: dict[int, set[str]] = {}
+    for relative, name in first.items():
+        by_group.setdefault(int(relative) // 3, set()).add(name)
+    assert all(len(names) == 1 for names in by_group.values())
+    for label in (0, 1):
+        shares = Counter(next(iter(names)) for group, names in by_group.items() if group % 2 == label)
+        assert shares == {"train": 34, "validation": 8, "test": 8}
+    assert {r.relative: r.split for r in run(rows[::-1], split.SplitGroups(split.Fractions(0.7, 0.15, 0.15), seed=3))} == first
+    assert {r.relative: r.split for r in run(rows, split.SplitGroups(split.Fractions(0.7, 0.15, 0.15), seed=4))} != first
+
+
+def test_folder_split_removes_the_leaking_side():
+    def group(*sides):
+        return [row(f"{side}/{n}.jpg", folder_split=side, group_id="g") for n, side in enumerate(sides)]
+
+    assert [r.split for r in split.keep_folder_split(group("train", "train"))] == ["train", "train"]
+    mixed = split.keep_folder_split(group("train", "test", "validation", ""))
+    assert [r.reason for r in mixed] == ["", "leakage", "leakage", "no_split_folder"]
+    assert [r.split for r in mixed] == ["train", "", "", ""]
+
+
+def test_folder_split_sets_validation_aside_only_where_there_is_none():
+    def rows(*sides):
+        return [
+            row(f"{side}/{n}", sha256=f"{side}{n}", folder_split=side, group_id=f"{side}{n}") for side in sides for n in range(40)
+        ]
+
+    transform = split.SplitFromFolders(split.Fractions(0.8, 0.2, 0.0), seed=0)
+    assert Counter(r.split for r in run(rows("train", "test"), transform)) == {"train": 32, "validation": 8, "test": 40}
+    kept = Counter(
+        r.split
+        for r in run(rows("train", "validation", "test"), split.SplitFromFolders(split.Fractions(0.8, 0.2, 0.0), seed=0))
+    )
+    assert kept == {"train": 40, "validation": 40, "test": 40}
+
+
+@pytest.mark.parametrize(("target", "count"), [(10, 3), (9, 3), (100, 7), (5, 5), (3, 5)])
+def test_oversampling_reaches_the_target_as_evenly_as_possible(target, count):
+    copies = [balance.copies_of_rank("oversample", target, rank, count) for rank in range(count)]
+    assert sum(copies) == max(target, count)
+    assert max(copies) - min(copies) <= 1
+
+
+def test_undersampling_keeps_target_images_once():
+    assert [balance.copies_of_rank("undersample", 2, rank, 4) for rank in range(4)] == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "expected"),
+    [
+        ("oversample", "max", {"nevus": 20, "melanoma": 20}),
+        ("oversample", 30, {"nevus": 30, "melanoma": 30}),
+        ("oversample", 10, {"nevus": 20, "melanoma": 10}),
+        ("undersample", "min", {"nevus": 5, "melanoma": 5}),
+        ("undersample", 8, {"nevus": 8, "melanoma": 5}),
+        ("none", "max", {"nevus": 20, "melanoma": 5}),
+    ],
+)
+def test_balance_methods(method, target, expected):
+    rows = [row(f"n{n}", sha256=f"n{n}", split="train") for n in range(20)]
+    rows += [row(f"m{n}", sha256=f"m{n}", split="train", label="melanoma") for n in range(5)]
+    planned = run(rows, balance.BalanceTrain(method, target, seed=0))
+    assert len(planned) == 25
+    totals: Counter = Counter()
+    for planned_row in planned:
+        totals[planned_row.label] += planned_row.copies
+        assert (planned_row.outcome == "undersampled") == (planned_row.copies == 0)
+    assert totals == expected
+
+
+def images_in(**per_class):
+    return {(name, label): n for label, counts in per_class.items() for name, n in zip(plan.SPLITS, counts, strict=True) if n}
+
+
+FRACTIONS = split.Fractions(0.8, 0.1, 0.1)
+
+
+def test_feasible():
+    assert plan.problem_with(images_in(a=(8, 1, 1), b=(8, 1, 1)), ["a", "b"], FRACTIONS, False, False) is None
+
+
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [
+        ({}, "no usable image"),
+        (images_in(a=(8, 1, 1)), "no usable image of class 'b'"),
+        (images_in(a=(8, 1, 1), b=(2, 0, 1)), "leaves class 'b' (3 usable images) without a validation image"),
+    ],
+)
+def test_infeasible_names_option_value_and_way_out(images, says):
+    problem = plan.problem_with(images, ["a", "b"], FRACTIONS, False, False)
+    assert says in problem
+    assert "--classes" in problem
+    assert "\n" not in problem
+
+
+def test_small_classes_may_go():
+    images = images_in(a=(8, 1, 1), b=(2, 0, 0), c=(5, 1, 1))
+    assert plan.small_classes(images, FRACTIONS) == {"b"}
+    assert plan.problem_with(images_in(a=(8, 1, 1), c=(5, 1, 1)), ["a", "b", "c"], FRACTIONS, False, True) is None
+    assert "two classes are needed" in plan.problem_with(images_in(a=(8, 1, 1)), ["a", "b"], FRACTIONS, False, True)
+
+
+def test_shards_grow_with_the_examples():
+    assert plan.shard_count(10, 180) == 1
+    assert plan.shard_count(100_000, 180) == 97
