@@ -47,7 +47,7 @@ test: $(STAMP)  ## Run the tests
 lint: $(STAMP)  ## Check style and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy pipelines trainer tests
+	$(PY) -m mypy pipelines trainer
 
 .PHONY: venv
 venv: $(STAMP)  ## Create .venv from requirements.lock

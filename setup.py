@@ -28,10 +28,12 @@ setup(
         "train": [
             "isic-challenge-scoring>=5.6",
             "matplotlib>=3.9",
+            "pandas>=2.2",
             "scikit-learn>=1.5",
             "tensorboard>=2.19",
         ],
         "dev": [
+            "cryptography>=44",
             "gcp-storage-emulator>=2024.8",
             "mypy>=1.14",
             "pytest>=8",

@@ -15,7 +15,7 @@ from pipelines.classes import malignant_classes
 from pipelines.cli import LimitExceeded
 from pipelines.rows import DUPLICATE, OUTCOMES, REJECTED, SPLITS, UNDERSAMPLED, WRITTEN, ImageRow
 from pipelines.seeding import stable_hash
-from pipelines.sources import SourceFile
+from pipelines.sources import ListedFile
 from pipelines.write import Shard
 
 SCHEMA_VERSION = 1
@@ -51,8 +51,9 @@ def path_hash(path: str) -> int:
     return stable_hash("path", path)
 
 
-def _tally_chunk(chunk: tuple[str, tuple[SourceFile, ...]]) -> Counter:
-    return Counter({("listed",): len(chunk[1]), ("listed paths",): sum(path_hash(file.path) for file in chunk[1])})
+def _tally_chunk(chunk: Sequence[ListedFile]) -> Counter:
+    paths = [listed.file.path for listed in chunk]
+    return Counter({("listed",): len(paths), ("listed paths",): sum(map(path_hash, paths))})
 
 
 class TallyListed(beam.PTransform):

@@ -36,8 +36,9 @@ def folder_split(folders: Sequence[str]) -> str:
     return ""
 
 
-def check_image(file: sources.SourceFile, root: str, classes: Sequence[str]) -> ImageRow:
+def check_image(listed: sources.ListedFile, classes: Sequence[str]) -> ImageRow:
     """The row of one file: class from its folders, content hash, size; rejected with a reason if it cannot be used."""
+    root, file = listed
     folders = [posixpath.basename(root.replace("\\", "/").rstrip("/")), *file.relative.split("/")[:-1]]
     row = ImageRow(
         path=file.path,
@@ -71,10 +72,9 @@ class _CheckChunk(ThreadedDoFn):
         self._classes = tuple(classes)
         self._checked = Metrics.counter("prepare", "checked")
 
-    def process(self, element: tuple[str, tuple[sources.SourceFile, ...]]) -> Iterator[ImageRow]:
-        root, files = element
-        self._checked.inc(len(files))
-        yield from self.map_threaded(functools.partial(check_image, root=root, classes=self._classes), files)
+    def process(self, element: list[sources.ListedFile]) -> Iterator[ImageRow]:
+        self._checked.inc(len(element))
+        yield from self.map_threaded(functools.partial(check_image, classes=self._classes), element)
 
 
 class CheckImages(beam.PTransform):

@@ -88,7 +88,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
     temporary = output.temporary_folder(options.output)
     size, aspect, seed, classes = options.image_size, options.aspect, options.seed, options.classes
 
-    chunks = pipeline | "Inputs" >> beam.Create(options.input, reshuffle=False) | "List images" >> sources.ListImages()
+    chunks = pipeline | "List images" >> sources.ListImages(options.input)
     listed = chunks | "Listed" >> account.TallyListed()
     unusable, usable = (
         chunks
@@ -208,4 +208,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command("pipelines.prepare", main)
+    # Workers find nothing in __main__: run the importable module instead of this copy of it.
+    from pipelines import prepare
+
+    run_command("pipelines.prepare", prepare.main)

@@ -55,8 +55,9 @@ class ScoreRow(NamedTuple):
         return self._replace(outcome=REJECTED, stage=stage, reason=reason, message=message)
 
 
-def load_image(file: sources.SourceFile) -> tuple[ScoreRow, bytes]:
+def load_image(listed: sources.ListedFile) -> tuple[ScoreRow, bytes]:
     """Read a file and look at its header; the row has an outcome when it cannot be scored."""
+    file = listed.file
     row = ScoreRow(file.path, file.relative, sources.image_id_of(file.relative))
     try:
         data = sources.read_bytes(file.path)
@@ -71,15 +72,15 @@ def load_image(file: sources.SourceFile) -> tuple[ScoreRow, bytes]:
 
 
 class _LoadChunk(ThreadedDoFn):
-    """(input, files) -> (row, bytes) of what can be scored; output `rejects`: the other rows."""
+    """Chunk of listed files -> (row, bytes) of what can be scored; output `rejects`: the other rows."""
 
     def __init__(self, threads: int):
         super().__init__(threads)
         self._listed = Metrics.counter("score", "listed")
 
-    def process(self, element: tuple[str, tuple[sources.SourceFile, ...]]) -> Iterator:
-        self._listed.inc(len(element[1]))
-        for row, data in self.map_threaded(load_image, element[1]):
+    def process(self, element: list[sources.ListedFile]) -> Iterator:
+        self._listed.inc(len(element))
+        for row, data in self.map_threaded(load_image, element):
             yield beam.pvalue.TaggedOutput("rejects", row) if row.outcome else (row, data)
 
 
@@ -165,7 +166,7 @@ class _Describe(beam.DoFn):
 def build(pipeline: beam.Pipeline, options: ScoreOptions, model: ModelInfo, threads: int) -> None:
     """Add the whole job to a pipeline."""
     folder = output.publish_folder(options.output)
-    chunks = pipeline | "Inputs" >> beam.Create(options.input, reshuffle=False) | "List images" >> sources.ListImages()
+    chunks = pipeline | "List images" >> sources.ListImages(options.input)
     listed = chunks | "Listed" >> account.TallyListed()
     loaded = chunks | "Read and check" >> beam.ParDo(_LoadChunk(threads)).with_outputs("rejects", main="images")
     handler: KeyedModelHandler = KeyedModelHandler(LesionModelHandler(options.model, options.batch_size))
@@ -233,4 +234,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command("pipelines.score", main)
+    # Workers find nothing in __main__: run the importable module instead of this copy of it.
+    from pipelines import score
+
+    run_command("pipelines.score", score.main)

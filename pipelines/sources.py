@@ -6,7 +6,7 @@ import itertools
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -147,21 +147,47 @@ def read_bytes(path: str) -> bytes:
         return file.read()
 
 
-def _chunks(files: Iterable[SourceFile]) -> Iterator[tuple[SourceFile, ...]]:
-    remaining = iter(files)
-    while chunk := tuple(itertools.islice(remaining, FILES_PER_CHUNK)):
+class ListedFile(NamedTuple):
+    """A listed file and the input it was found under."""
+
+    root: str
+    file: SourceFile
+
+
+def _list(root: str) -> Iterator[ListedFile]:
+    return (ListedFile(root, file) for file in list_images(root))
+
+
+def _once(element: tuple[str, Iterable[ListedFile]]) -> ListedFile:
+    """Of one path found under several inputs, the listing that keeps most of its folders."""
+    return min(element[1], key=lambda listed: (-len(listed.file.relative), listed.root))
+
+
+def _chunks(root: str) -> Iterator[list[ListedFile]]:
+    remaining = _list(root)
+    while chunk := list(itertools.islice(remaining, FILES_PER_CHUNK)):
         yield chunk
 
 
-def _list_chunks(root: str) -> Iterator[tuple[str, tuple[SourceFile, ...]]]:
-    return ((root, chunk) for chunk in _chunks(list_images(root)))
-
-
 class ListImages(beam.PTransform):
-    """Inputs (str) -> (input, chunk of SourceFile), shared out evenly among workers.
+    """Inputs -> chunks (lists of files with the input they were found under), shared out evenly among workers.
 
-    The job graph holds the inputs alone; files are listed inside the pipeline.
+    The job graph holds the inputs alone; files are listed inside the pipeline. Inputs may overlap: a path comes once.
     """
 
-    def expand(self, inputs: beam.PCollection[str]) -> beam.PCollection:
-        return inputs | "List" >> beam.FlatMap(_list_chunks) | "Share out" >> beam.Reshuffle()
+    def __init__(self, inputs: Sequence[str]):
+        super().__init__()
+        self._inputs = list(dict.fromkeys(inputs))
+
+    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[list[ListedFile]]:
+        inputs = begin | "Inputs" >> beam.Create(self._inputs, reshuffle=False)
+        if len(self._inputs) == 1:
+            return inputs | "List" >> beam.FlatMap(_chunks) | "Share out" >> beam.Reshuffle()
+        return (
+            inputs
+            | "List" >> beam.FlatMap(_list)
+            | "By path" >> beam.Map(lambda listed: (listed.file.path, listed))
+            | "Repeats" >> beam.GroupByKey()
+            | "Once" >> beam.Map(_once)
+            | "Chunks" >> beam.BatchElements(min_batch_size=FILES_PER_CHUNK, max_batch_size=FILES_PER_CHUNK)
+        )

@@ -11,9 +11,14 @@ def _keep(element) -> None:
     _collected.append(element)
 
 
-def run(elements, transform) -> list:
-    """What `transform` makes of `elements` on the local runner."""
+def run_source(transform) -> list:
+    """What a transform that starts from nothing gives on the local runner."""
     _collected.clear()
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        _ = pipeline | beam.Create(elements) | transform | "Keep" >> beam.Map(_keep)
+        _ = pipeline | transform | "Keep" >> beam.Map(_keep)
     return list(_collected)
+
+
+def run(elements, transform) -> list:
+    """What `transform` makes of `elements` on the local runner."""
+    return run_source(beam.Create(elements) | transform)

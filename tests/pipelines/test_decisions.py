@@ -43,7 +43,9 @@ def test_two_labels_reject_every_file_of_the_image():
 
 
 def test_duplicate_across_folder_splits_stays_on_the_training_side():
-    kept, dropped = resolve_content([row("Test/a.jpg", folder_split="test"), row("Train/aaa.jpg", folder_split="train")])
+    kept, dropped = resolve_content(
+        [row("Test/a.jpg", folder_split="test"), row("Train/aaa.jpg", folder_split="train")]
+    )
     assert (kept.relative, dropped.relative) == ("Train/aaa.jpg", "Test/a.jpg")
 
 
@@ -107,7 +109,8 @@ def test_a_fraction_of_zero_gets_nothing_and_few_groups_train_first():
 
 def test_split_keeps_groups_whole_and_ignores_order():
     rows = [
-        row(f"{n}", sha256=f"{n:064d}", group_id=f"lesion:{n // 3}", label=["nevus", "melanoma"][n // 3 % 2]) for n in range(300)
+        row(f"{n}", sha256=f"{n:064d}", group_id=f"lesion:{n // 3}", label=["nevus", "melanoma"][n // 3 % 2])
+        for n in range(300)
     ]
     transform = split.SplitGroups(split.Fractions(0.7, 0.15, 0.15), seed=3)
     first = {r.relative: r.split for r in run(rows, transform)}
@@ -118,8 +121,12 @@ def test_split_keeps_groups_whole_and_ignores_order():
     for label in (0, 1):
         shares = Counter(next(iter(names)) for group, names in by_group.items() if group % 2 == label)
         assert shares == {"train": 34, "validation": 8, "test": 8}
-    assert {r.relative: r.split for r in run(rows[::-1], split.SplitGroups(split.Fractions(0.7, 0.15, 0.15), seed=3))} == first
-    assert {r.relative: r.split for r in run(rows, split.SplitGroups(split.Fractions(0.7, 0.15, 0.15), seed=4))} != first
+    assert {
+        r.relative: r.split for r in run(rows[::-1], split.SplitGroups(split.Fractions(0.7, 0.15, 0.15), seed=3))
+    } == first
+    assert {
+        r.relative: r.split for r in run(rows, split.SplitGroups(split.Fractions(0.7, 0.15, 0.15), seed=4))
+    } != first
 
 
 def test_folder_split_removes_the_leaking_side():
@@ -135,14 +142,18 @@ def test_folder_split_removes_the_leaking_side():
 def test_folder_split_sets_validation_aside_only_where_there_is_none():
     def rows(*sides):
         return [
-            row(f"{side}/{n}", sha256=f"{side}{n}", folder_split=side, group_id=f"{side}{n}") for side in sides for n in range(40)
+            row(f"{side}/{n}", sha256=f"{side}{n}", folder_split=side, group_id=f"{side}{n}")
+            for side in sides
+            for n in range(40)
         ]
 
     transform = split.SplitFromFolders(split.Fractions(0.8, 0.2, 0.0), seed=0)
     assert Counter(r.split for r in run(rows("train", "test"), transform)) == {"train": 32, "validation": 8, "test": 40}
     kept = Counter(
         r.split
-        for r in run(rows("train", "validation", "test"), split.SplitFromFolders(split.Fractions(0.8, 0.2, 0.0), seed=0))
+        for r in run(
+            rows("train", "validation", "test"), split.SplitFromFolders(split.Fractions(0.8, 0.2, 0.0), seed=0)
+        )
     )
     assert kept == {"train": 40, "validation": 40, "test": 40}
 
@@ -182,7 +193,12 @@ def test_balance_methods(method, target, expected):
 
 
 def images_in(**per_class):
-    return {(name, label): n for label, counts in per_class.items() for name, n in zip(plan.SPLITS, counts, strict=True) if n}
+    return {
+        (name, label): n
+        for label, counts in per_class.items()
+        for name, n in zip(plan.SPLITS, counts, strict=True)
+        if n
+    }
 
 
 FRACTIONS = split.Fractions(0.8, 0.1, 0.1)

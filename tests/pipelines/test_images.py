@@ -85,8 +85,13 @@ def test_graph_gives_the_bytes_of_prepare(graph, size, aspect):
 
 
 def test_graph_gives_the_bytes_of_prepare_on_real_images(graph, shared_data):
-    files = sorted(shared_data.glob("isic9/Train/*/*.jpg"))[::150] + sorted(shared_data.glob("large_originals/*.jpg"))[::9]
-    files += sorted(shared_data.glob("ham10000/images/*.jpg"))[::400] + sorted(shared_data.glob("isic_cli_download/*.jpg"))[::60]
+    files = (
+        sorted(shared_data.glob("isic9/Train/*/*.jpg"))[::150] + sorted(shared_data.glob("large_originals/*.jpg"))[::9]
+    )
+    files += (
+        sorted(shared_data.glob("ham10000/images/*.jpg"))[::400]
+        + sorted(shared_data.glob("isic_cli_download/*.jpg"))[::60]
+    )
     assert len(files) > 30
     for path in files:
         data = path.read_bytes()

@@ -85,7 +85,10 @@ def test_abandoned_run_leaves_nothing(tmp_path):
 
 
 def rows_of(*outcomes):
-    return [ImageRow(f"/a/{n}", f"{n}", outcome=outcome, split="train", label="a", copies=2) for n, outcome in enumerate(outcomes)]
+    return [
+        ImageRow(f"/a/{n}", f"{n}", outcome=outcome, split="train", label="a", copies=2)
+        for n, outcome in enumerate(outcomes)
+    ]
 
 
 def tallies(rows, listed):
@@ -132,7 +135,8 @@ def test_reject_limit():
 
 def test_tables_are_sorted_complete_and_the_same_for_any_order(tmp_path):
     rows = [
-        ImageRow(f"/a/{n:03}", f"{n:03}", outcome="rejected", stage="check", reason="x", message="ü \udce9") for n in range(100)
+        ImageRow(f"/a/{n:03}", f"{n:03}", outcome="rejected", stage="check", reason="x", message="ü \udce9")
+        for n in range(100)
     ]
     digests = []
     for order, folder in ((rows, "one"), (rows[::-1], "two")):

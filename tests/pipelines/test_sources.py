@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from collecting import run_source
 
 from pipelines import metadata, sources
 from pipelines.check import check_image, folder_split
@@ -50,7 +51,7 @@ def test_linked_folders_are_followed_once(tmp_path):
 def test_an_input_without_images_is_refused(tmp_path, content):
     if content:
         tree(tmp_path, content)
-    with pytest.raises(UsageError, match="--input .* holds no image"):
+    with pytest.raises(UsageError, match=r"--input .* holds no image"):
         sources.require_images("--input", str(tmp_path))
     with pytest.raises(UsageError, match="no such file or folder"):
         sources.require_images("--input", str(tmp_path / "missing"))
@@ -73,6 +74,16 @@ def test_image_ids(name, expected):
     assert sources.image_id_of(name) == expected
 
 
+@pytest.mark.parametrize("inputs", [["."], [".", "x", "x/a.jpg", "x/*"], ["x", "y"]])
+def test_a_path_comes_once_however_many_inputs_hold_it(tmp_path, inputs):
+    tree(tmp_path, *(f"x/{n}.jpg" for n in range(100)), "x/a.jpg", "y/c.jpg")
+    roots = [str(tmp_path / root) for root in inputs]
+    listed = [one for chunk in run_source(sources.ListImages(roots)) for one in chunk]
+    assert sorted(one.file.path for one in listed) == sorted(map(str, tmp_path.rglob("*.jpg")))
+    if inputs[0] == ".":
+        assert {one.root for one in listed} == {str(tmp_path)}
+
+
 def test_class_and_split_from_folders():
     assert class_of_path(["Train", "Basal_Cell-Carcinoma", "batch 1"], ISIC9) == "basal cell carcinoma"
     assert class_of_path(["melanoma", "nevus"], ISIC9) == "nevus"
@@ -93,20 +104,24 @@ def test_class_sets():
             resolve_classes(wrong)
 
 
+def check(root, file):
+    return check_image(sources.ListedFile(str(root), file), ISIC9)
+
+
 def test_check_rejects_with_stage_and_reason(tmp_path):
     tree(tmp_path, "nevus/a.jpg", "notes/b.jpg")
-    rows = {file.relative: check_image(file, str(tmp_path), ISIC9) for file in sources.list_images(str(tmp_path))}
+    rows = {file.relative: check(tmp_path, file) for file in sources.list_images(str(tmp_path))}
     assert (rows["nevus/a.jpg"].stage, rows["nevus/a.jpg"].reason) == ("check", "not_an_image")
     assert (rows["notes/b.jpg"].stage, rows["notes/b.jpg"].reason) == ("label", "unmapped_label")
     assert "notes" in rows["notes/b.jpg"].message
     gone = sources.SourceFile(str(tmp_path / "nevus" / "gone.jpg"), "nevus/gone.jpg", 1)
-    assert check_image(gone, str(tmp_path), ISIC9).reason == "unreadable"
+    assert check(tmp_path, gone).reason == "unreadable"
 
 
 def test_root_folder_may_be_the_class(tmp_path):
     tree(tmp_path / "melanoma", "a.jpg")
     file = next(sources.list_images(str(tmp_path / "melanoma")))
-    assert check_image(file, str(tmp_path / "melanoma") + "/", ISIC9).label == "melanoma"
+    assert check(f"{tmp_path}/melanoma/", file).label == "melanoma"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,354 @@
+"""The prepare command on the sample archive: the promises, read back from what it wrote."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZE = 48
+
+
+def arguments(sample, output, *more):
+    metadata = ("--metadata", sample / "metadata.csv")
+    return (
+        "pipelines.prepare",
+        "--input",
+        sample / "images",
+        *metadata,
+        "--output",
+        output,
+        "--image_size",
+        SIZE,
+        *more,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(command, sample, tmp_path_factory):
+    """A prepared dataset and how the command ended."""
+    output = tmp_path_factory.mktemp("prepared") / "dataset"
+    return output, command(*arguments(sample, output))
+
+
+@pytest.fixture(scope="module")
+def dataset(finished):
+    assert finished[1].returncode == 0, finished[1].stderr
+    return finished[0]
+
+
+def describe(dataset):
+    return json.loads((dataset / "dataset.json").read_text())
+
+
+def manifest(dataset):
+    return [row for path in sorted(dataset.glob("manifest-*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def rejects(dataset):
+    return [json.loads(line) for path in dataset.glob("rejects-*.jsonl") for line in path.read_text().splitlines()]
+
+
+def examples(dataset, split):
+    """Every record of a split as {key: value}, in order; also checks TensorFlow's own CRCs."""
+    import tensorflow as tf
+
+    for name in describe(dataset)["splits"][split]["shards"]:
+        for record in tf.data.TFRecordDataset(str(dataset / name)).as_numpy_iterator():
+            features = tf.train.Example.FromString(record).features.feature
+            yield {
+                key: (value.bytes_list.value[0] if value.HasField("bytes_list") else value.int64_list.value[0])
+                for key, value in features.items()
+            }
+
+
+def digests(dataset, pattern="*.tfrecord"):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in dataset.glob(pattern)}
+
+
+def test_exits_with_0_and_says_what_it_did(finished):
+    output, done = finished
+    assert done.returncode == 0
+    assert done.stderr == ""
+    counts = describe(output)["counts"]
+    assert f"listed {counts['listed']} = written {counts['written']} + duplicates 1 + rejected 4" in done.stdout
+    assert str(output) in done.stdout
+    assert not (output / "_temporary").exists()
+
+
+def test_promise_1_no_lesion_no_content_in_two_splits_and_only_train_is_balanced(dataset):
+    splits_of = defaultdict(set)
+    for split in ("train", "validation", "test"):
+        per_class = Counter()
+        for example in examples(dataset, split):
+            for key in ("image/key/sha256", "image/group_id", "image/lesion_id"):
+                if example[key]:
+                    splits_of[key, example[key]].add(split)
+            per_class[example["image/class/text"]] += 1
+            assert example["image/augmentation/copy"] == 0 or split == "train"
+        assert len(per_class) == 9
+        assert (len(set(per_class.values())) == 1) == (split == "train")
+    assert all(len(splits) == 1 for splits in splits_of.values())
+    assert any(key == "image/lesion_id" for key, _ in splits_of)
+
+
+def test_photographs_of_one_lesion_are_together_and_there_are_such(dataset):
+    lesions = defaultdict(set)
+    for row in manifest(dataset):
+        if row["outcome"] == "written" and row["lesion_id"]:
+            lesions[row["lesion_id"]].add((row["split"], row["sha256"]))
+    several = [photographs for photographs in lesions.values() if len(photographs) > 1]
+    assert len(several) > 5
+    assert all(len({split for split, _ in photographs}) == 1 for photographs in several)
+
+
+def test_promise_2_every_file_is_accounted_for(dataset, sample):
+    description, rows = describe(dataset), manifest(dataset)
+    listed = {str(path) for path in (sample / "images").rglob("*") if path.suffix in (".jpg", ".png")}
+    assert [row["path"] for row in rows] == sorted({row["path"] for row in rows})
+    assert {row["path"] for row in rows} == listed
+    outcomes = Counter(row["outcome"] for row in rows)
+    counts = description["counts"]
+    assert counts == {
+        "listed": len(listed),
+        "written": outcomes["written"],
+        "duplicates": outcomes["duplicate"],
+        "rejected": outcomes["rejected"],
+        "undersampled": 0,
+    }
+    refused = rejects(dataset)
+    assert len(refused) == len(listed) - counts["written"]
+    assert Counter(line["reason"] for line in refused) == description["dropped"]
+    for split, entry in description["splits"].items():
+        written = list(examples(dataset, split))
+        assert len(written) == entry["examples"] == sum(row["copies"] for row in rows if row["split"] == split)
+        assert Counter(example["image/key/sha256"].decode() for example in written) == {
+            row["sha256"]: row["copies"] for row in rows if row["split"] == split
+        }
+
+
+def test_the_deliberate_troubles_are_each_named(dataset, sample):
+    found = {line["path"]: line for line in rejects(dataset)}
+    troubles = json.loads((sample / "sample.json").read_text())["troubles"]
+    images = [trouble for trouble in troubles if trouble["path"].startswith("images/")]
+    assert {trouble["reason"] for trouble in images} == {"undecodable", "not_an_image", "duplicate", "label_conflict"}
+    expected = {str(sample / trouble["path"]): trouble["reason"] for trouble in images}
+    assert {path: line["reason"] for path, line in found.items()} == expected
+    assert all(line["stage"] and line["message"] for line in found.values())
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_promise_3_same_bytes_again_elsewhere_and_with_other_workers(command, sample, dataset, tmp_path, processes):
+    copy = tmp_path / "another place" / "sample"
+    shutil.copytree(sample, copy)
+    output = tmp_path / "out"
+    workers = ("--threads", "3")
+    if processes > 1:
+        workers = ("--direct_running_mode", "multi_processing", "--direct_num_workers", processes)
+    done = command(*arguments(copy, output, *workers))
+    assert done.returncode == 0, done.stderr
+    assert digests(output) == digests(dataset)
+    assert (output / "dataset.json").read_text() == (dataset / "dataset.json").read_text()
+
+
+def test_transform_graph_normalises_the_train_originals(dataset):
+    import tensorflow as tf
+
+    transform = tf.saved_model.load(str(dataset / "transform_fn")).transform_fn
+    train = [example for example in examples(dataset, "train") if example["image/augmentation/copy"] == 0]
+    count = len(train)
+    outputs = transform(
+        {
+            "image/encoded": tf.constant([example["image/encoded"] for example in train]),
+            "image/class/text": tf.constant([example["image/class/text"] for example in train]),
+            "image/channel_sum": tf.zeros([count, 3], tf.int64),
+            "image/channel_sum_of_squares": tf.zeros([count, 3], tf.int64),
+        }
+    )
+    assert outputs["image"].shape == (count, SIZE, SIZE, 3)
+    assert outputs["label"].numpy().tolist() == [example["image/class/label"] for example in train]
+    # Records went through JPEG after their sums were taken: a small fraction of a grey level.
+    np.testing.assert_allclose(np.mean(outputs["image"], axis=(0, 1, 2)), 0, atol=0.02)
+    np.testing.assert_allclose(np.std(outputs["image"], axis=(0, 1, 2)), 1, atol=0.02)
+    counts = (dataset / "transform_fn" / "assets" / "class_counts").read_text().splitlines()
+    assert {line.split(" ", 1)[1]: int(line.split(" ", 1)[0]) for line in counts} == Counter(
+        example["image/class/text"].decode() for example in train
+    )
+
+
+def test_finished_dataset_is_kept_unless_told_otherwise(command, sample, dataset, tmp_path):
+    output = tmp_path / "dataset"
+    shutil.copytree(dataset, output)
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    refused = command(*arguments(sample, output))
+    assert refused.returncode == 2
+    assert "--overwrite" in refused.stderr
+    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+    (output / "notes.txt").write_text("mine")
+    replaced = command(*arguments(sample, output, "--overwrite", "--seed", 1, "--balance", "undersample"))
+    assert replaced.returncode == 0, replaced.stderr
+    assert (output / "notes.txt").read_text() == "mine"
+    description = describe(output)
+    assert description["fingerprint"] != describe(dataset)["fingerprint"]
+    assert {path.name for path in output.glob("*.tfrecord")} == {
+        name for split in description["splits"].values() for name in split["shards"]
+    }
+    train = description["splits"]["train"]["per_class"]
+    assert len({entry["examples"] for entry in train.values()}) == 1
+    assert description["counts"]["undersampled"] == description["dropped"]["undersampled"] > 0
+
+
+def test_killed_run_looks_unfinished_and_the_same_command_repeats_it(command, sample, dataset, tmp_path):
+    output = tmp_path / "dataset"
+    process = subprocess.Popen(
+        [sys.executable, "-m", *map(str, arguments(sample, output))],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    shards = output / "_temporary" / "publish"
+    while process.poll() is None and not (shards.is_dir() and any(shards.glob("*.tfrecord"))):
+        pass
+    assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (output / "dataset.json").exists()
+    done = command(*arguments(sample, output))
+    assert done.returncode == 0, done.stderr
+    assert digests(output) == digests(dataset)
+
+
+def test_too_many_rejects_is_exit_1_with_everything_good_written(command, sample, dataset, tmp_path):
+    output = tmp_path / "dataset"
+    done = command(*arguments(sample, output, "--max_reject_fraction", "0.001"))
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "--max_reject_fraction 0.001" in done.stderr
+    assert digests(output) == digests(dataset)
+
+
+def test_split_from_folders(command, sample, tmp_path):
+    """Train and Test halves that share lesions: the shared ones leave Test."""
+    rows = {line.split(",")[0]: line.split(",")[1] for line in (sample / "metadata.csv").read_text().splitlines()[1:]}
+    source = tmp_path / "source"
+    seen: Counter = Counter()
+    for path in sorted((sample / "images").rglob("ISIC_*")):
+        label = path.parent.name
+        seen[label] += 1
+        target = source / ("Test" if seen[label] % 3 == 0 else "Train") / label / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    output = tmp_path / "dataset"
+    done = command(
+        *("pipelines.prepare", "--input", source, "--metadata", sample / "metadata.csv", "--output", output),
+        *("--image_size", SIZE, "--split_from_folders", "--balance", "none", "--max_reject_fraction", 1),
+    )
+    assert done.returncode == 0, done.stderr
+    lesions = defaultdict(set)
+    for row in manifest(output):
+        if row["outcome"] == "written":
+            lesions[rows[row["id"]] or row["id"]].add(row["split"])
+            assert ("/Test/" in row["path"]) == (row["split"] == "test")
+    assert all(len(splits) == 1 for splits in lesions.values())
+    assert describe(output)["dropped"]["leakage"] > 0
+    train = describe(output)["splits"]["train"]
+    assert train["examples"] == train["originals"]
+
+
+def archive(folder, **per_class):
+    """Class folders with that many different tiny PNGs."""
+    from PIL import Image
+
+    for label, count in per_class.items():
+        (folder / label).mkdir(parents=True)
+        for n in range(count):
+            Image.new("RGB", (16, 16), (n, len(label), 7)).save(folder / label / f"{label}{n}.png")
+    return folder
+
+
+def test_a_class_too_small_to_split(command, tmp_path):
+    source = archive(tmp_path / "in", melanoma=6, nevus=9, tiny=2)
+    prepare = ("pipelines.prepare", "--input", source, "--output", tmp_path / "out", "--classes", "melanoma,nevus,tiny")
+    refused = command(*prepare)
+    assert refused.returncode == 2
+    assert len(refused.stderr.splitlines()) == 1
+    assert "--split_fractions 0.8,0.1,0.1 leaves class 'tiny' (2 usable images) without" in refused.stderr
+    assert not (tmp_path / "out").exists()
+    done = command(*prepare, "--image_size", 16, "--small_classes", "reject")
+    assert done.returncode == 0, done.stderr
+    assert describe(tmp_path / "out")["classes"] == ["melanoma", "nevus", "tiny"]
+    assert describe(tmp_path / "out")["dropped"] == {"class_too_small": 2}
+
+
+def test_labels_that_are_no_class_are_rejected_by_name(command, tmp_path):
+    source = archive(tmp_path / "in", melanoma=6, nevus=9, odd=2)
+    done = command(
+        *("pipelines.prepare", "--input", source, "--output", tmp_path / "out", "--image_size", 16),
+        *("--classes", "melanoma,nevus", "--split_fractions", "0.7,0.3,0"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert {line["message"] for line in rejects(tmp_path / "out")} == {"folder 'odd' is none of the classes"}
+    assert describe(tmp_path / "out")["splits"]["test"]["shards"] == []
+
+
+BAD = {
+    "missing input": (["--input", "{tmp}/missing"], "--input {tmp}/missing: no such file or folder"),
+    "empty input": (["--input", "{tmp}/empty"], "--input {tmp}/empty: holds no image"),
+    "no input": (["--output", "{tmp}/x"], "--input"),
+    "unknown option": (["--imagesize", "64"], "--imagesize"),
+    "unknown balance": (["--balance", "smote"], "--balance"),
+    "unknown classes": (["--classes", "isic99"], "--classes 'isic99'"),
+    "no class there": (["--classes", "cat,dog"], "--classes 'cat,dog': no usable image"),
+    "fractions": (["--split_fractions", "0.8,0.3,0.1"], "--split_fractions '0.8,0.3,0.1': they add up to 1.2"),
+    "two fractions": (["--split_fractions", "0.8,0.2"], "--split_fractions"),
+    "no train": (["--split_fractions", "0,0.5,0.5"], "train fraction is 0"),
+    "target": (["--target_per_class", "many"], "--target_per_class 'many'"),
+    "target without balance": (["--balance", "none", "--target_per_class", "5"], "--balance none"),
+    "size": (["--image_size", "0"], "--image_size 0"),
+    "size no number": (["--image_size", "big"], "--image_size"),
+    "reject fraction": (["--max_reject_fraction", "2"], "--max_reject_fraction 2"),
+    "metadata missing": (["--metadata", "{tmp}/none.csv"], "--metadata {tmp}/none.csv"),
+    "metadata column": (["--metadata", "{tmp}/bad.csv"], "needs a column lesion_id"),
+    "foreign output": (["--output", "{tmp}/foreign"], "--output {tmp}/foreign: is not empty"),
+    "output is input": (["--output", "{images}"], "also an input"),
+    "unwritable output": (["--output", "{tmp}/bad.csv/below"], "--output {tmp}/bad.csv/below"),
+    "multi_threading": (["--direct_running_mode", "multi_threading"], "loses records"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_wrong_use_is_one_line_exit_2_and_nothing_written(command, sample, tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.txt").write_text("mine")
+    (tmp_path / "bad.csv").write_text("isic_id,lesion\na,b\n")
+    places = {"tmp": tmp_path, "images": sample / "images"}
+    more, says = [text.format(**places) for text in BAD[name][0]], BAD[name][1].format(**places)
+    given = [] if name == "no input" else ["--input", sample / "images"] if "--input" not in more else []
+    given += [] if "--output" in more else ["--output", tmp_path / "out"]
+    before = sorted(tmp_path.rglob("*"))
+    done = command("pipelines.prepare", *given, *more)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("pipelines.prepare: error: ")
+    assert says in done.stderr
+    assert done.stdout == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_help_tells_a_newcomer(command):
+    done = command("pipelines.prepare", "--help")
+    assert done.returncode == 0
+    for word in ("--input", "--metadata", "(default: 180)", "(default: 0.25)", "example:", "Exit codes"):
+        assert word in done.stdout
