@@ -1,0 +1,66 @@
+"""gs:// as an input: prepare and score read a bucket on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from gcs import local_gcs, upload
+
+BUCKET = "lesions"
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def bucket(sample, tmp_path_factory):
+    """The environment of a local bucket that holds the sample under gs://lesions/sample/."""
+    with local_gcs(tmp_path_factory.mktemp("gcs"), BUCKET) as environment:
+        upload(environment, BUCKET, sample / "images", "sample/images")
+        csv = tmp_path_factory.mktemp("csv")
+        (csv / "metadata.csv").write_bytes((sample / "metadata.csv").read_bytes())
+        upload(environment, BUCKET, csv, "sample")
+        yield environment
+
+
+def lines(stderr):
+    """What the command said; google-auth adds that it cannot reach Google about the made-up credentials."""
+    return [line for line in stderr.splitlines() if line and "allowedLocations" not in line]
+
+
+def digests(dataset):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in dataset.glob("*.tfrecord")}
+
+
+def test_prepare_from_a_bucket_gives_the_bytes_of_the_folder(command, bucket, sample, tmp_path):
+    ends = []
+    for root, environment, name in ((f"gs://{BUCKET}/sample", bucket, "bucket"), (sample, None, "local")):
+        ends.append(
+            command(
+                *("pipelines.prepare", "--input", f"{root}/images", "--metadata", f"{root}/metadata.csv"),
+                *("--output", tmp_path / name, "--image_size", SIZE),
+                env=environment,
+            )
+        )
+    assert [end.returncode for end in ends] == [0, 0], ends[0].stderr
+    assert digests(tmp_path / "bucket") == digests(tmp_path / "local")
+    counts = [json.loads((tmp_path / name / "dataset.json").read_text())["counts"] for name in ("bucket", "local")]
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("place", ["sample/nothing", "sample/images/nothing*"])
+def test_an_empty_place_in_a_bucket_is_refused(command, bucket, tmp_path, place):
+    done = command(
+        "pipelines.prepare", "--input", f"gs://{BUCKET}/{place}", "--output", tmp_path / "out", env=bucket
+    )
+    assert done.returncode == 2
+    assert len(lines(done.stderr)) == 1
+    assert f"--input gs://{BUCKET}/{place}: holds no image" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_bucket_is_refused(command, bucket, tmp_path):
+    done = command("pipelines.prepare", "--input", "gs://no-such-bucket/x", "--output", tmp_path / "out", env=bucket)
+    assert done.returncode == 2
+    assert len(lines(done.stderr)) == 1
+    assert "--input gs://no-such-bucket/x: cannot be listed" in done.stderr
