@@ -50,9 +50,7 @@ def test_prepare_from_a_bucket_gives_the_bytes_of_the_folder(command, bucket, sa
 
 @pytest.mark.parametrize("place", ["sample/nothing", "sample/images/nothing*"])
 def test_an_empty_place_in_a_bucket_is_refused(command, bucket, tmp_path, place):
-    done = command(
-        "pipelines.prepare", "--input", f"gs://{BUCKET}/{place}", "--output", tmp_path / "out", env=bucket
-    )
+    done = command("pipelines.prepare", "--input", f"gs://{BUCKET}/{place}", "--output", tmp_path / "out", env=bucket)
     assert done.returncode == 2
     assert len(lines(done.stderr)) == 1
     assert f"--input gs://{BUCKET}/{place}: holds no image" in done.stderr
