@@ -41,7 +41,7 @@ endif
 
 .PHONY: test
 test: $(STAMP)  ## Run the tests
-	$(PY) -m pytest -n 2 --dist worksteal
+	$(PY) -m pytest -n 2 --dist loadfile
 
 .PHONY: lint
 lint: $(STAMP)  ## Check style and types

@@ -1,0 +1,156 @@
+"""The exported model: four signatures that agree, and nothing needed but TensorFlow."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_dataset import CLASSES, SIZE, draw, jpeg
+
+from trainer.dataset import evaluation_batches
+from trainer.dataset_info import read_dataset_info
+from trainer.export import model_fingerprint, read_model_description
+
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return tf.saved_model.load(str(trained / "model"))
+
+
+@pytest.fixture(scope="module")
+def files():
+    """Raw image files of another size than the network's."""
+    return [jpeg(draw(label, 3000 + index, size=57)) for label in range(len(CLASSES)) for index in range(2)]
+
+
+@pytest.fixture(scope="module")
+def served(model, files):
+    return model.signatures["serving_default"](image_bytes=tf.constant(files))["probabilities"].numpy()
+
+
+def test_signatures_have_the_promised_names_and_types(model):
+    expected = {
+        "serving_default": ("image_bytes", tf.string, [None], "probabilities", [None, 4]),
+        "standardize": ("image_bytes", tf.string, [], "image", [SIZE, SIZE, 3]),
+        "classify": ("image", tf.float32, [None, SIZE, SIZE, 3], "probabilities", [None, 4]),
+        "records": ("image_encoded", tf.string, [None], "probabilities", [None, 4]),
+    }
+    assert set(model.signatures) == set(expected)
+    for name, (source, dtype, shape, target, target_shape) in expected.items():
+        signature = model.signatures[name]
+        inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
+        assert list(inputs) == [source]
+        assert list(outputs) == [target]
+        assert inputs[source].dtype == dtype
+        assert inputs[source].shape.as_list() == shape
+        assert outputs[target].dtype == tf.float32
+        assert outputs[target].shape.as_list() == target_shape
+
+
+def test_probabilities_are_right(served):
+    assert served.dtype == np.float32
+    np.testing.assert_allclose(served.sum(axis=1), 1, atol=1e-5)
+    assert (served.argmax(axis=1) == np.repeat(np.arange(len(CLASSES)), 2)).mean() > 0.8
+
+
+def test_serving_and_records_see_the_same_pixels(model, dataset, files, served):
+    # The way of the TFRecords: prepare's standardisation, stored bytes, then the network.
+    standardize = tf.saved_model.load(str(dataset / "standardize_fn")).standardize
+    encoded = tf.stack([standardize(file) for file in files])
+    records = model.signatures["records"](image_encoded=encoded)["probabilities"]
+    np.testing.assert_allclose(records, served, atol=TOLERANCE)
+
+
+def test_the_two_halves_make_the_whole(model, files, served):
+    images = tf.stack([model.signatures["standardize"](image_bytes=tf.constant(file))["image"] for file in files])
+    halves = model.signatures["classify"](image=images)["probabilities"]
+    np.testing.assert_allclose(halves, served, atol=TOLERANCE)
+
+
+def test_an_image_gets_the_same_answer_alone(model, files, served):
+    for file, row in zip(files, served, strict=True):
+        alone = model.signatures["serving_default"](image_bytes=tf.constant([file]))["probabilities"]
+        np.testing.assert_allclose(alone[0], row, atol=TOLERANCE)
+
+
+def test_a_bad_file_fails(model):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        model.signatures["standardize"](image_bytes=tf.constant(b"not an image"))
+
+
+def test_the_model_reaches_its_stated_accuracy_on_the_records(model, trained, dataset):
+    hits = []
+    for batch in evaluation_batches(read_dataset_info(dataset), "validation", 6):
+        probabilities = model.signatures["records"](image_encoded=batch["image/encoded"])["probabilities"]
+        hits += (np.argmax(probabilities, axis=1) == batch["image/class/label"].numpy()).tolist()
+    stated = read_model_description(trained / "model")["metrics"]["validation"]
+    # As many of each class: accuracy is balanced accuracy.
+    assert np.mean(hits) == pytest.approx(stated["balanced_accuracy"])
+    assert len(hits) == stated["n"]
+
+
+def test_model_json(trained, dataset):
+    document, info = read_model_description(trained / "model"), read_dataset_info(dataset)
+    assert document["schema_version"] == 1
+    assert document["classes"] == list(CLASSES)
+    assert document["malignant_classes"] == ["melanoma"]
+    assert document["image_size"] == SIZE
+    assert document["dataset_fingerprint"] == info.fingerprint
+    assert len(document["model_fingerprint"]) == 64
+    assert document["train_class_distribution"] == info.train_distribution()
+    assert document["network"]["width"] == 0.25
+    assert document["versions"]["tensorflow"] == tf.__version__
+
+
+def test_fingerprint_depends_on_weights_network_and_dataset():
+    weights, network = [np.zeros((2, 3), np.float32), np.ones(3, np.float32)], {"width": 1.0}
+    one = model_fingerprint(weights, network, "d")
+    assert one == model_fingerprint([weight.copy() for weight in weights], dict(network), "d")
+    others = [
+        model_fingerprint([weights[0] + 1, weights[1]], network, "d"),
+        model_fingerprint([weights[0].reshape(3, 2), weights[1]], network, "d"),
+        model_fingerprint(weights, {"width": 2.0}, "d"),
+        model_fingerprint(weights, network, "e"),
+    ]
+    assert len({one, *others}) == 5
+
+
+FRESH = """
+import json, sys
+import tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+files = tf.constant([open(path, "rb").read() for path in sys.argv[2:]])
+probabilities = model.signatures["serving_default"](image_bytes=files)["probabilities"]
+classes = json.loads(tf.io.read_file(model.metadata.asset_path).numpy())["classes"]
+extra = sorted({name.split(".")[0] for name in sys.modules} & {"keras", "trainer", "pipelines", "apache_beam"})
+print(json.dumps([probabilities.numpy().tolist(), classes, extra]))
+"""
+
+
+def test_loads_where_there_is_only_tensorflow(trained, files, served, tmp_path):
+    # Moved away from where it was made, and without the project on the path.
+    moved = tmp_path / "elsewhere"
+    (trained / "model").rename(moved)
+    try:
+        paths = []
+        for index, file in enumerate(files):
+            paths.append(tmp_path / f"{index}.jpg")
+            paths[-1].write_bytes(file)
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", FRESH, str(moved), *map(str, paths)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+    finally:
+        moved.rename(trained / "model")
+    assert done.returncode == 0, done.stderr
+    probabilities, classes, extra = json.loads(done.stdout.splitlines()[-1])
+    np.testing.assert_allclose(probabilities, served, atol=TOLERANCE)
+    assert classes == list(CLASSES)
+    assert "trainer" not in extra
+    assert "apache_beam" not in extra

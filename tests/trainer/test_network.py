@@ -1,0 +1,115 @@
+"""Network, loss, class weights, optimizer: shapes, sizes and formulas."""
+
+import dataclasses
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.utils.class_weight import compute_class_weight
+
+from trainer.dataset_info import read_dataset_info
+from trainer.losses import class_weights, smoothed_cross_entropy
+from trainer.model import BatchNormalization, ModelConfig, build_model, scaled
+from trainer.optimizer import learning_rate_schedule, make_optimizer
+from trainer.options import Options
+from trainer.steps import make_train_step
+
+
+def test_default_network_is_small_and_gives_logits():
+    model = build_model(ModelConfig(), image_size=64, classes=9)
+    assert 0.6e6 < model.count_params() < 0.8e6
+    logits = model(tf.zeros([2, 64, 64, 3]), training=False)
+    assert logits.shape == (2, 9)
+    assert logits.dtype == tf.float32
+
+
+def test_config_changes_the_network_and_survives_json():
+    small = ModelConfig(width=0.25, depth=1, squeeze_excite=0, channels=(16, 32))
+    assert build_model(small, 33, 2).count_params() < 5000
+    assert ModelConfig.from_dict(json.loads(json.dumps({**small.as_dict(), "image_size": 33}))) == small
+    assert [scaled(32, width) for width in (0.1, 0.5, 1.0, 1.1)] == [8, 16, 32, 32]
+
+
+def test_no_gradient_is_a_sum_whose_order_is_left_to_chance():
+    # AddN of three or more adds in an order that depends on timing; of two it cannot matter.
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    with strategy.scope():
+        model = build_model(ModelConfig(), 32, 3)
+        optimizer = make_optimizer(Options(dataset="d", output="o"), 10, model)
+    step = make_train_step(strategy, model, optimizer, np.ones(3, np.float32), 4, label_smoothing=0.1, clip_norm=1.0)
+    batch = {
+        "image": tf.TensorSpec([4, 32, 32, 3], tf.float32),
+        "label": tf.TensorSpec([4], tf.int64),
+        "weight": tf.TensorSpec([4], tf.float32),
+    }
+    operations = step.get_concrete_function(batch).graph.get_operations()
+    assert sum(operation.type == "FusedBatchNormGradV3" for operation in operations) > 10
+    sums = [len(operation.inputs) for operation in operations if operation.type == "AddN"]
+    assert sums
+    assert max(sums) == 2
+
+
+def test_batch_normalization_agrees_with_keras():
+    x = tf.constant(np.random.default_rng(0).normal(2, 3, size=(8, 5, 5, 6)), tf.float32)
+    ours, theirs = BatchNormalization(momentum=0.9), keras.layers.BatchNormalization(momentum=0.9)
+    for training in (True, False):
+        np.testing.assert_allclose(ours(x, training=training), theirs(x, training=training), atol=0.02)
+    for one, other in zip(ours.variables, theirs.variables, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=0.006)
+
+
+def test_same_seed_same_initial_weights():
+    def weights(seed):
+        keras.utils.set_random_seed(seed)
+        model = build_model(ModelConfig(width=0.25, depth=1), 32, 3)
+        return np.concatenate([weight.numpy().ravel() for weight in model.weights])
+
+    assert np.array_equal(weights(1), weights(1))
+    assert not np.array_equal(weights(1), weights(2))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_agrees_with_keras(smoothing):
+    random = np.random.default_rng(0)
+    labels, logits = random.integers(0, 5, 8), random.normal(size=(8, 5)).astype(np.float32)
+    expected = keras.losses.categorical_crossentropy(
+        np.eye(5)[labels], logits, from_logits=True, label_smoothing=smoothing
+    )
+    np.testing.assert_allclose(smoothed_cross_entropy(labels, logits, smoothing), expected, rtol=1e-5)
+
+
+def test_balanced_class_weights_are_scikit_learns(dataset):
+    info = read_dataset_info(dataset)
+    labels = np.repeat(np.arange(4), [info.split("train").per_class[name].examples for name in info.classes])
+    expected = compute_class_weight("balanced", classes=np.arange(4), y=labels)
+    np.testing.assert_allclose(class_weights(info, "balanced"), expected, rtol=1e-6)
+    assert class_weights(info, "none").tolist() == [1, 1, 1, 1]
+
+
+def test_learning_rate_rises_then_falls_to_zero():
+    options = Options(dataset="d", output="o", epochs=10, learning_rate=0.01, warmup=0.2)
+    schedule = learning_rate_schedule(options, steps_per_epoch=10)
+    rates = [float(schedule(step)) for step in range(101)]
+    assert rates[0] == 0
+    assert rates[10] == pytest.approx(0.005)
+    assert rates[20] == pytest.approx(0.01)
+    assert max(rates) == pytest.approx(0.01)
+    assert rates[100] == pytest.approx(0, abs=1e-9)
+    assert rates[60] == pytest.approx(0.01 * (1 + math.cos(math.pi / 2)) / 2)
+    for changed in ({"warmup": 0.0}, {"epochs": 1}):
+        other = learning_rate_schedule(dataclasses.replace(options, **changed), steps_per_epoch=1)
+        assert float(other(0)) == pytest.approx(0.01)
+
+
+def test_only_kernels_decay():
+    model = build_model(ModelConfig(width=0.25, depth=1), 32, 3)
+    options = Options(dataset="d", output="o", weight_decay=0.5, warmup=0.0, learning_rate=0.1)
+    optimizer = make_optimizer(options, 10, model)
+    before = [variable.numpy() for variable in model.trainable_variables]
+    optimizer.apply([tf.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables)
+    for old, variable in zip(before, model.trainable_variables, strict=True):
+        factor = 1 - 0.1 * 0.5 if old.ndim > 1 else 1
+        np.testing.assert_allclose(variable.numpy(), old * np.float32(factor), rtol=1e-5)

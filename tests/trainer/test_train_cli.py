@@ -1,0 +1,56 @@
+"""The command line as a user meets it: subprocesses, exit codes, one line on stderr, nothing written."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from tiny_dataset import ROOT
+
+
+def call(*arguments):
+    return subprocess.run([sys.executable, "-m", "trainer.task", *arguments], capture_output=True, text=True, cwd=ROOT)
+
+
+def test_help_is_quick_and_shows_defaults():
+    started = time.monotonic()
+    done = call("--help")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    # TensorFlow alone takes longer to import.
+    assert time.monotonic() - started < 2
+    for text in ("--dataset DIR", "--strategy {auto,one_device,mirrored}", "(default: 40)", "OUTPUT/model"):
+        assert text in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (["--epochs=0"], ["--epochs", "0 is out of range"]),
+        (["--epochs=many"], ["--epochs", "'many' is not an integer"]),
+        (["--learning_rate=nan"], ["--learning_rate", "nan is out of range"]),
+        (["--dropout=1"], ["--dropout", "from 0 to below 1"]),
+        (["--strategy=tpu"], ["--strategy", "'tpu'", "one_device"]),
+        (["--class_weights=some"], ["--class_weights", "'some'", "balanced"]),
+        (["--colour=red"], ["--colour=red"]),
+        (["--output="], ["--output is empty"]),
+        (["--dataset=gs://bucket/data"], ["--dataset gs://bucket/data", "only local directories"]),
+        (["--dataset=missing"], ["--dataset missing", "no such directory", "pipelines.prepare"]),
+    ],
+)
+def test_wrong_use_exits_2_with_one_line_and_writes_nothing(dataset, tmp_path, wrong, says):
+    output = tmp_path / "out"
+    done = call(f"--dataset={dataset}", f"--output={output}", *wrong)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("trainer.task: error: ")
+    for text in says:
+        assert text in done.stderr
+    assert not output.exists()
+
+
+def test_required_options_are_named():
+    done = call()
+    assert done.returncode == 2
+    assert "--dataset, --output" in done.stderr

@@ -1,0 +1,145 @@
+"""The exported model: a SavedModel that needs only TensorFlow, with its preprocessing, class list and figures inside.
+
+Signatures (C classes in the order of model.json, S the image size):
+  serving_default  image_bytes string [N], raw image files  -> probabilities float32 [N, C]
+  standardize      image_bytes string [], one raw file      -> image float32 [S, S, 3], normalised pixels
+  classify         image float32 [N, S, S, 3]               -> probabilities float32 [N, C]
+  records          image_encoded string [N], from TFRecords -> probabilities float32 [N, C]
+A bad file fails the call; send files to `standardize` one by one to find out which it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer.dataset_info import DatasetInfo
+from trainer.model import ModelConfig, build_model
+from trainer.transform import Preprocessing
+
+SCHEMA_VERSION = 1
+METADATA_FILE = "model.json"
+
+
+def model_fingerprint(weights: Sequence[np.ndarray], network: Mapping[str, Any], dataset_fingerprint: str) -> str:
+    """64 hex digits: sha256 over the network's configuration, the dataset's fingerprint and every weight in order."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps(network, sort_keys=True).encode())
+    digest.update(dataset_fingerprint.encode())
+    for weight in weights:
+        digest.update(f"{weight.dtype.str}{weight.shape}".encode())
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
+
+
+def describe_model(
+    info: DatasetInfo, config: ModelConfig, weights: Sequence[np.ndarray], metrics: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The contents of assets/model.json. metrics: split -> figures."""
+    network = {**config.as_dict(), "image_size": info.image_size, "classes": len(info.classes)}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "classes": list(info.classes),
+        "malignant_classes": list(info.malignant_classes),
+        "image_size": info.image_size,
+        "dataset_fingerprint": info.fingerprint,
+        "model_fingerprint": model_fingerprint(weights, network, info.fingerprint),
+        "train_class_distribution": info.train_distribution(),
+        "metrics": dict(metrics),
+        "network": network,
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+class ExportedModel(tf.Module):
+    """What is saved: the two preprocessing graphs, the network's variables and the metadata file."""
+
+    def __init__(self, model: keras.Model, preprocessing: Preprocessing, metadata_file: Path):
+        super().__init__(name="lesion_classifier")
+        self.preprocessing = preprocessing
+        self.metadata = tf.saved_model.Asset(str(metadata_file))
+        # The variables, not the Keras model: the SavedModel then holds nothing that belongs to Keras.
+        self.weights = [weight.value for weight in model.weights]
+        size = model.input_shape[1]
+
+        def probabilities(images):
+            return {"probabilities": tf.nn.softmax(model(images, training=False))}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+        def serving_default(image_bytes):
+            # One by one, as prepare does it: what a batch holds must not change a pixel.
+            encoded = tf.map_fn(preprocessing.standardize, image_bytes, fn_output_signature=tf.string)
+            return probabilities(preprocessing.normalise(encoded))
+
+        @tf.function(input_signature=[tf.TensorSpec([], tf.string, name="image_bytes")])
+        def standardize(image_bytes):
+            return {"image": preprocessing.normalise(preprocessing.standardize(image_bytes)[tf.newaxis])[0]}
+
+        @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32, name="image")])
+        def classify(image):
+            return probabilities(image)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_encoded")])
+        def records(image_encoded):
+            return probabilities(preprocessing.normalise(image_encoded))
+
+        self.entry_points = {
+            "serving_default": serving_default,
+            "standardize": standardize,
+            "classify": classify,
+            "records": records,
+        }
+
+
+def export_model(
+    directory: Path,
+    info: DatasetInfo,
+    preprocessing: Preprocessing,
+    config: ModelConfig,
+    weights: Sequence[np.ndarray],
+    metrics: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write the SavedModel to `directory`, which must not exist, and return its model.json.
+
+    weights: as `model.weights` of `build_model(config, ...)`. Built anew outside any strategy, so the file is the same
+    whatever the model was trained on. Written beside `directory` and renamed: there is a whole model there, or none.
+    """
+    description = describe_model(info, config, weights, metrics)
+    model = build_model(config, info.image_size, len(info.classes))
+    model.set_weights(list(weights))
+    temporary = temporary_sibling(directory)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    metadata_file = temporary / METADATA_FILE
+    metadata_file.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    exported = ExportedModel(model, preprocessing, metadata_file)
+    saved = temporary / "saved"
+    tf.saved_model.save(exported, str(saved), signatures=exported.entry_points)
+    os.rename(saved, directory)
+    shutil.rmtree(temporary)
+    return description
+
+
+def temporary_sibling(directory: Path) -> Path:
+    """Where a model is written before it gets its name."""
+    return directory.with_name(f".{directory.name}.tmp")
+
+
+def read_model_description(directory: str | Path) -> dict[str, Any]:
+    """The model.json of an exported model. FileNotFoundError if there is none."""
+    return json.loads((Path(directory) / "assets" / METADATA_FILE).read_text(encoding="utf-8"))

@@ -1,0 +1,265 @@
+"""Figures of merit for one split: point values by scikit-learn and the ISIC scorer, intervals by cluster bootstrap.
+
+Throughout: `labels` int [n], `probabilities` float [n, C], `groups` [n] (any hashable per image; photographs of one
+lesion share one), `weights` float [B, n]: how often each image occurs in each of B resamples.
+
+A figure that does not exist (a class without examples, AUC without negatives) is None with n 0, never NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sklearn.metrics
+from isic_challenge_scoring.metrics import balanced_multiclass_accuracy
+
+UNDECIDED = -1
+CONFIDENCE = 0.95
+# Resamples are worked on in blocks of at most this many numbers, so that memory does not grow with the split.
+_BLOCK = 4_000_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure, the images it rests on and its 95 % interval. `low` and `high` are None where there is no interval."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+def predict(probabilities: np.ndarray) -> np.ndarray:
+    """Most probable class, int [n]; UNDECIDED where two share the first place, which ISIC's scorer counts as wrong."""
+    top = probabilities.max(axis=1, keepdims=True)
+    return np.where((probabilities == top).sum(axis=1) == 1, probabilities.argmax(axis=1), UNDECIDED)
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Counts, int [C, C]: rows are true classes, columns predicted ones. UNDECIDED predictions are in no column."""
+    matrix = np.zeros((classes, classes), np.int64)
+    decided = predicted != UNDECIDED
+    np.add.at(matrix, (labels[decided], predicted[decided]), 1)
+    return matrix
+
+
+def balanced_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
+    """Mean sensitivity over the classes present: the task metric of ISIC 2018 task 3 and 2019, by their own scorer."""
+    if not len(labels):
+        return None
+    columns = [f"class {index}" for index in range(probabilities.shape[1])]
+    truth = pd.DataFrame(np.eye(len(columns))[labels], columns=columns)
+    return float(
+        balanced_multiclass_accuracy(
+            truth, pd.DataFrame(probabilities, columns=columns), pd.Series(np.ones(len(truth)))
+        )
+    )
+
+
+def sensitivity_at_specificity(positive: np.ndarray, score: np.ndarray, specificity: float) -> tuple[float, float]:
+    """Highest sensitivity over thresholds whose specificity is at least `specificity`, and that threshold.
+
+    `positive` bool [n], `score` float [n]; an image is called positive when its score is at least the threshold. The
+    threshold is chosen on these same images, so the figure says what the ranking allows, not what a threshold fixed
+    beforehand reaches. It is infinite where no image may be called positive.
+    """
+    false_rate, true_rate, thresholds = sklearn.metrics.roc_curve(positive, score, drop_intermediate=False)
+    # 1e-9: 1 - 0.9 is a little less than 0.1 in floating point.
+    last = np.flatnonzero(false_rate <= 1 - specificity + 1e-9)[-1]
+    # Along the flat end of the curve the highest threshold with this sensitivity makes the fewest mistakes.
+    last = np.flatnonzero(true_rate == true_rate[last])[0]
+    return float(true_rate[last]), float(thresholds[last])
+
+
+def resamples(labels: np.ndarray, groups: Sequence | np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
+    """Cluster bootstrap: blocks of weights, float32 [b, n], `count` rows in all, the same ones for the same seed.
+
+    Whole groups are drawn with replacement, because photographs of one lesion are not independent. Each class draws as
+    many groups as it has (a stratified bootstrap, as for ROC curves in pROC, Robin et al. 2011): with few lesions in a
+    class, plain resampling would lose the class in some resamples and change what balanced accuracy means. A group
+    with images of several classes belongs to the class of its first image.
+    """
+    _, first, group_of = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    stratum = labels[first]
+    rng = np.random.default_rng(seed)
+    block = max(1, _BLOCK // max(1, len(labels)))
+    for start in range(0, count, block):
+        rows = min(block, count - start)
+        drawn = np.zeros((rows, len(first)), np.float32)
+        for members in (np.flatnonzero(stratum == value) for value in np.unique(stratum)):
+            drawn[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), rows)
+        yield drawn[:, group_of]
+
+
+@dataclass(frozen=True)
+class RankingFigures:
+    """Per resample, float64 [B]; NaN where a resample lacks positives or negatives."""
+
+    auc: np.ndarray
+    average_precision: np.ndarray
+    sensitivity: np.ndarray
+
+
+def ranking_figures(positive: np.ndarray, score: np.ndarray, weights: np.ndarray, specificity: float) -> RankingFigures:
+    """AUC, average precision and sensitivity at fixed specificity of every resample at once.
+
+    The same figures as scikit-learn's `roc_auc_score`, `average_precision_score` and `sensitivity_at_specificity`
+    with `sample_weight=weights[b]`, without sorting again for each resample. Equal scores are one threshold.
+    """
+    order = np.argsort(-score, kind="stable")
+    # One column per distinct score, from the highest down.
+    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) != 0])
+    ranked, is_positive = weights[:, order].astype(np.float64), positive[order]
+    gained = np.add.reduceat(ranked * is_positive, starts, axis=1)
+    lost = np.add.reduceat(ranked * ~is_positive, starts, axis=1)
+    found, mistaken = gained.cumsum(axis=1), lost.cumsum(axis=1)
+    positives, negatives = found[:, -1], mistaken[:, -1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # Mann-Whitney: the share of (positive, negative) pairs in the right order, ties counting half.
+        auc = (gained * (negatives[:, None] - mistaken + lost / 2)).sum(axis=1) / (positives * negatives)
+        precision = np.where(found > 0, found / (found + mistaken), 0.0)
+        average_precision = (gained * precision).sum(axis=1) / positives
+        allowed = mistaken <= (1 - specificity + 1e-9) * negatives[:, None]
+        sensitivity = np.where(negatives > 0, np.where(allowed, found, 0.0).max(axis=1) / positives, np.nan)
+    return RankingFigures(auc, average_precision, sensitivity)
+
+
+def _interval(values: np.ndarray | None) -> tuple[float | None, float | None]:
+    """Percentile interval of a figure over its resamples."""
+    if values is None or not len(values) or not np.isfinite(values).all():
+        return None, None
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def evaluate(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    groups: Sequence | np.ndarray,
+    classes: Sequence[str],
+    malignant: Sequence[str] = (),
+    *,
+    specificity: float = 0.90,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """All figures of one split, ready for JSON: plain ints, floats, None, and Estimates as dicts.
+
+    The malignant score of an image is the sum of its probabilities of the `malignant` classes. An interval is None if
+    `bootstrap` is 0 or if the figure rests on fewer than two groups, which cannot say how lesions differ. The
+    percentile interval of a figure at its limit (every melanoma found) has no width and says little: look at n.
+    Raises ValueError for arrays that do not fit together, labels out of range or probabilities that are not finite.
+    """
+    labels, probabilities = np.asarray(labels, np.int64), np.asarray(probabilities, np.float64)
+    groups = np.asarray(groups)
+    n, count = len(labels), len(classes)
+    if probabilities.shape != (n, count) or groups.shape != (n,):
+        raise ValueError(f"{n} labels, {count} classes: probabilities {probabilities.shape}, groups {groups.shape}")
+    if n and (labels.min() < 0 or labels.max() >= count):
+        raise ValueError(f"labels must be 0 to {count - 1}")
+    if not np.isfinite(probabilities).all():
+        raise ValueError("probabilities must be finite")
+
+    predicted = predict(probabilities)
+    truth, called = np.eye(count, dtype=bool)[labels], predicted[:, None] == np.arange(count)
+    benign_index = [i for i, name in enumerate(classes) if name not in set(malignant)]
+    is_malignant = ~np.isin(labels, benign_index)
+    malignant_score = probabilities[:, [i for i in range(count) if i not in benign_index]].sum(axis=1)
+    # One-vs-rest questions: every class, then malignant against benign.
+    questions = [*((truth[:, c], probabilities[:, c]) for c in range(count)), (is_malignant, malignant_score)]
+
+    drawn: dict[tuple[str, int], list[np.ndarray]] = {}
+    if n:
+        for weights in resamples(labels, groups, bootstrap, seed):
+            _collect(drawn, weights, truth, called, questions, specificity)
+    values = {key: np.concatenate(parts) for key, parts in drawn.items()}
+
+    def estimate(figure: str, index: int, value: float | None, among: np.ndarray) -> Estimate:
+        """`among` bool [n]: the images whose number is the figure's n, and whose groups the interval rests on."""
+        if value is None:
+            return Estimate(None, None, None, 0)
+        several = len(np.unique(groups[among])) > 1
+        return Estimate(value, *_interval(values.get((figure, index)) if several else None), int(among.sum()))
+
+    per_class = {}
+    for c, name in enumerate(classes):
+        point = _points(truth[:, c], called[:, c], probabilities[:, c])
+        figures = {
+            figure: asdict(estimate(figure, c, point[figure], ~truth[:, c] if figure == "specificity" else truth[:, c]))
+            for figure in ("sensitivity", "specificity", "auc", "average_precision")
+        }
+        per_class[name] = {"n": int(truth[:, c].sum()), "groups": len(np.unique(groups[truth[:, c]])), **figures}
+
+    def at_specificity(index: int) -> dict[str, Any]:
+        positive, score = questions[index]
+        exists = positive.any() and not positive.all()
+        value, threshold = sensitivity_at_specificity(positive, score, specificity) if exists else (None, None)
+        threshold = threshold if threshold is not None and np.isfinite(threshold) else None
+        return {**asdict(estimate("at_specificity", index, value, positive)), "threshold": threshold}
+
+    everything = np.ones(n, bool)
+    return {
+        "balanced_accuracy": asdict(
+            estimate("balanced_accuracy", 0, balanced_accuracy(labels, probabilities), everything)
+        ),
+        "accuracy": asdict(estimate("accuracy", 0, float((predicted == labels).mean()) if n else None, everything)),
+        "sensitivity_at_specificity": {
+            "specificity": specificity,
+            **({"melanoma": at_specificity(list(classes).index("melanoma"))} if "melanoma" in classes else {}),
+            **({"malignant": at_specificity(count)} if len(benign_index) < count else {}),
+        },
+        "per_class": per_class,
+        "confusion_matrix": confusion_matrix(labels, predicted, count).tolist(),
+        "undecided": int((predicted == UNDECIDED).sum()),
+        "n": n,
+        "groups": len(np.unique(groups)),
+        "bootstrap": {"resamples": bootstrap, "seed": seed, "confidence": CONFIDENCE, "unit": "group"},
+    }
+
+
+def _points(positive: np.ndarray, called: np.ndarray, score: np.ndarray) -> dict[str, float | None]:
+    """One class against the rest. `positive`, `called` bool [n], `score` float [n]."""
+    has_positive, has_negative = bool(positive.any()), bool((~positive).any())
+    return {
+        "sensitivity": float(sklearn.metrics.recall_score(positive, called)) if has_positive else None,
+        "specificity": float(sklearn.metrics.recall_score(~positive, ~called)) if has_negative else None,
+        "auc": float(sklearn.metrics.roc_auc_score(positive, score)) if has_positive and has_negative else None,
+        "average_precision": float(sklearn.metrics.average_precision_score(positive, score)) if has_positive else None,
+    }
+
+
+def _collect(
+    drawn: dict[tuple[str, int], list[np.ndarray]],
+    weights: np.ndarray,
+    truth: np.ndarray,
+    called: np.ndarray,
+    questions: Sequence[tuple[np.ndarray, np.ndarray]],
+    specificity: float,
+) -> None:
+    """Append every figure of a block of resamples to `drawn`, under (figure, class index)."""
+
+    def put(figure: str, index: int, values: np.ndarray) -> None:
+        drawn.setdefault((figure, index), []).append(values)
+
+    total = weights.sum(axis=1, dtype=np.float64)
+    images = weights @ truth.astype(np.float32)
+    hits = weights @ (truth & called).astype(np.float32)
+    rejections = weights @ (~truth & ~called).astype(np.float32)
+    present = truth.any(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sensitivity = (hits / images).astype(np.float64)
+        true_negative_rate = (rejections / (total[:, None] - images)).astype(np.float64)
+    put("balanced_accuracy", 0, np.nanmean(sensitivity[:, present], axis=1))
+    put("accuracy", 0, hits.sum(axis=1) / total)
+    for index, (positive, score) in enumerate(questions):
+        if index < truth.shape[1]:
+            put("sensitivity", index, sensitivity[:, index])
+            put("specificity", index, true_negative_rate[:, index])
+        ranking = ranking_figures(positive, score, weights, specificity)
+        put("auc", index, ranking.auc)
+        put("average_precision", index, ranking.average_precision)
+        put("at_specificity", index, ranking.sensitivity)

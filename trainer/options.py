@@ -1,0 +1,160 @@
+"""The options of `trainer.task`: declared once, with their units, limits and defaults. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+from pipelines.cli import ArgumentParser, UsageError
+
+Number = TypeVar("Number", int, float)
+
+
+def number(
+    kind: Callable[[str], Number], low: float, high: float = math.inf, below: bool = False
+) -> Callable[[str], Number]:
+    """A parser for a finite `kind` from `low` to `high` (`below`: high itself excluded)."""
+
+    def parse(text: str) -> Number:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"'{text}' is not {'an integer' if kind is int else 'a number'}") from None
+        inside = low <= value < high if below else low <= value <= high
+        if not (inside and math.isfinite(value)):
+            limits = f"{low:g} or more" if high == math.inf else f"from {low:g} to {'below ' if below else ''}{high:g}"
+            raise argparse.ArgumentTypeError(f"{text} is out of range: give {limits}")
+        return value
+
+    return parse
+
+
+def option(
+    default: Any = MISSING,
+    *,
+    help: str,
+    parse: Callable[[str], Any] = str,
+    choices: Sequence[str] = (),
+    resume: bool = True,
+) -> Any:
+    """A dataclass field that is also a command-line option.
+
+    resume: a run can only be continued with the same value, because the value decides what the run computes.
+    """
+    return field(default=default, metadata={"help": help, "parse": parse, "choices": choices, "resume": resume})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What one training run is told. See each field's help."""
+
+    dataset: str = option(help="prepared dataset: the --output of pipelines.prepare", resume=False)
+    output: str = option(
+        help="directory to write; an interrupted run found there is continued if the options are the same", resume=False
+    )
+    epochs: int = option(40, parse=number(int, 1), help="passes over the train split")
+    batch_size: int = option(32, parse=number(int, 2), help="images per step, over all replicas together")
+    learning_rate: float = option(
+        2e-3,
+        parse=number(float, 1e-8),
+        help="highest learning rate, reached after the warm-up; then half a cosine to 0",
+    )
+    warmup: float = option(
+        0.1,
+        parse=number(float, 0, 1, below=True),
+        help="share of all steps in which the learning rate rises linearly from 0",
+    )
+    weight_decay: float = option(
+        0.02, parse=number(float, 0), help="AdamW decay of kernels per step, times the learning rate"
+    )
+    clip_norm: float = option(
+        1.0, parse=number(float, 0), help="longest gradient (global L2 norm); longer ones are scaled down; 0: never"
+    )
+    label_smoothing: float = option(
+        0.05,
+        parse=number(float, 0, 1, below=True),
+        help="share of the target probability spread evenly over the classes",
+    )
+    class_weights: str = option(
+        "none",
+        choices=("none", "balanced"),
+        help="balanced: examples count inversely to how frequent their class is in the train split",
+    )
+    augment: str = option(
+        "standard",
+        choices=("standard", "none"),
+        help="random flips, turns, zoom and colour, drawn anew for every image and epoch; none: images as stored",
+    )
+    width: float = option(1.0, parse=number(float, 0.1, 8), help="multiplier of the network's channels")
+    depth: int = option(2, parse=number(int, 1, 8), help="residual blocks in each of the network's stages")
+    dropout: float = option(0.2, parse=number(float, 0, 1, below=True), help="rate of dropout before the last layer")
+    patience: int = option(
+        15,
+        parse=number(int, 0),
+        help="stop after so many epochs without a better validation balanced accuracy; 0: never",
+    )
+    strategy: str = option(
+        "auto",
+        choices=("auto", "one_device", "mirrored"),
+        help="tf.distribute strategy; auto: mirrored on a machine with several GPUs, else one_device",
+    )
+    seed: int = option(0, parse=number(int, 0, 2**31 - 1), help="of initial weights, order, augmentation and dropout")
+    deterministic: bool = option(
+        True, help="same options, data, machine type and thread count give the same weights, bit for bit"
+    )
+    threads: int = option(0, parse=number(int, 0, 1024), help="TensorFlow's CPU threads; 0: one per available core")
+    overwrite: bool = option(
+        False, help="delete an earlier run in --output (only what this program wrote) and start again", resume=False
+    )
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, in the order of declaration."""
+        return asdict(self)
+
+
+def first_difference(options: Options, earlier: dict[str, Any]) -> tuple[str, Any, Any] | None:
+    """(name, earlier value, value now) of the first option that forbids continuing the earlier run, or None."""
+    for spec in fields(options):
+        now = getattr(options, spec.name)
+        if spec.metadata["resume"] and earlier.get(spec.name) != now:
+            return spec.name, earlier.get(spec.name), now
+    return None
+
+
+def build_parser() -> ArgumentParser:
+    """The command line that `Options` declares."""
+    parser = ArgumentParser(
+        prog="python -m trainer.task",
+        description="Train a lesion classifier on a prepared dataset and export it as a SavedModel.",
+        epilog="Leaves OUTPUT/model (the best epoch's weights, ready to score), train.json, history.json, logs/ (for "
+        "TensorBoard) and checkpoints/. Example: python -m trainer.task --dataset runs/dataset --output runs/train",
+    )
+    for spec in fields(Options):
+        name, meta = f"--{spec.name}", spec.metadata
+        if spec.default is MISSING:
+            parser.add_argument(name, required=True, metavar="DIR", help=meta["help"])
+        elif spec.name == "deterministic":
+            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=spec.default, help=meta["help"])
+        elif isinstance(spec.default, bool):
+            parser.add_argument(name, action="store_true", help=meta["help"])
+        elif meta["choices"]:
+            parser.add_argument(name, choices=meta["choices"], default=spec.default, help=meta["help"])
+        else:
+            kind = "N" if isinstance(spec.default, int) else "X"
+            parser.add_argument(name, type=meta["parse"], default=spec.default, metavar=kind, help=meta["help"])
+    return parser
+
+
+def parse_options(argv: Sequence[str] | None) -> Options:
+    """Options from the command line (`sys.argv` if None). UsageError names the option, its value and the way out."""
+    options = Options(**vars(build_parser().parse_args(argv)))
+    for name in ("dataset", "output"):
+        value = getattr(options, name)
+        if not value:
+            raise UsageError(f"--{name} is empty: give a directory")
+        if "://" in value:
+            raise UsageError(f"--{name} {value}: only local directories work here; copy the dataset and train locally")
+    return options
