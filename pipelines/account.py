@@ -11,11 +11,11 @@ from typing import Any
 import apache_beam as beam
 
 from pipelines import storage
-from pipelines.classes import malignant_classes
 from pipelines.cli import LimitExceeded
 from pipelines.rows import DUPLICATE, OUTCOMES, REJECTED, SPLITS, UNDERSAMPLED, WRITTEN, ImageRow
 from pipelines.seeding import stable_hash
 from pipelines.sources import ListedFile
+from pipelines.taxonomy import malignant_classes
 from pipelines.write import Shard
 
 SCHEMA_VERSION = 1

@@ -11,9 +11,10 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from pipelines import images, sources
-from pipelines.classes import class_of_path, normalize_name
+from pipelines.labels import FOLDER, make_claim
 from pipelines.parallel import ThreadedDoFn
 from pipelines.rows import ImageRow
+from pipelines.taxonomy import ClassSet, normalize_term
 
 # Folder names by which data sets mark their own splits.
 FOLDER_SPLITS = {
@@ -30,14 +31,14 @@ FOLDER_SPLITS = {
 def folder_split(folders: Sequence[str]) -> str:
     """The split named by the deepest Train/Validation/Test folder, else an empty string."""
     for folder in reversed(folders):
-        split = FOLDER_SPLITS.get(normalize_name(folder))
+        split = FOLDER_SPLITS.get(normalize_term(folder))
         if split:
             return split
     return ""
 
 
-def check_image(listed: sources.ListedFile, classes: Sequence[str]) -> ImageRow:
-    """The row of one file: class from its folders, content hash, size; rejected with a reason if it cannot be used."""
+def check_image(listed: sources.ListedFile, class_set: ClassSet, use_folder_splits: bool = False) -> ImageRow:
+    """The row of one file: what its folders say, content hash, size; rejected with a reason if it cannot be read."""
     root, file = listed
     folders = [posixpath.basename(root.replace("\\", "/").rstrip("/")), *file.relative.split("/")[:-1]]
     row = ImageRow(
@@ -45,12 +46,9 @@ def check_image(listed: sources.ListedFile, classes: Sequence[str]) -> ImageRow:
         relative=file.relative,
         size=file.size,
         image_id=sources.image_id_of(file.relative),
-        folder=folders[-1],
-        folder_split=folder_split(folders),
-        label=class_of_path(folders, classes) or "",
+        claims=(make_claim(FOLDER, folders[::-1], class_set),),
+        given_split=folder_split(folders) if use_folder_splits else "",
     )
-    if not row.label:
-        return row.rejected("label", "unmapped_label", f"folder {row.folder!r} is none of the classes")
     try:
         data = sources.read_bytes(file.path)
     except Exception as error:  # each filesystem raises its own kinds
@@ -67,23 +65,22 @@ def check_image(listed: sources.ListedFile, classes: Sequence[str]) -> ImageRow:
 
 
 class _CheckChunk(ThreadedDoFn):
-    def __init__(self, classes: Sequence[str], threads: int):
+    def __init__(self, class_set: ClassSet, use_folder_splits: bool, threads: int):
         super().__init__(threads)
-        self._classes = tuple(classes)
+        self._check = functools.partial(check_image, class_set=class_set, use_folder_splits=use_folder_splits)
         self._checked = Metrics.counter("prepare", "checked")
 
     def process(self, element: list[sources.ListedFile]) -> Iterator[ImageRow]:
         self._checked.inc(len(element))
-        yield from self.map_threaded(functools.partial(check_image, classes=self._classes), element)
+        yield from self.map_threaded(self._check, element)
 
 
 class CheckImages(beam.PTransform):
     """Chunks of listed files -> one ImageRow per file, in no particular order."""
 
-    def __init__(self, classes: Sequence[str], threads: int):
+    def __init__(self, class_set: ClassSet, use_folder_splits: bool, threads: int):
         super().__init__()
-        self._classes = classes
-        self._threads = threads
+        self._check = _CheckChunk(class_set, use_folder_splits, threads)
 
     def expand(self, chunks: beam.PCollection) -> beam.PCollection[ImageRow]:
-        return chunks | beam.ParDo(_CheckChunk(self._classes, self._threads))
+        return chunks | beam.ParDo(self._check)

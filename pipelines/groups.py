@@ -1,80 +1,66 @@
-"""Groups that no split may cut: photographs of one lesion."""
+"""Groups that no split may cut: photographs of one lesion, on request of one patient, and near-duplicates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import apache_beam as beam
 
+from pipelines.components import ConnectedComponents
+from pipelines.identity import ByComponent
 from pipelines.rows import ImageRow
 
 
-class UnionFind:
-    """Connected components of strings; a component is named by its smallest member."""
-
-    def __init__(self) -> None:
-        self._parents: dict[str, str] = {}
-
-    def root(self, item: str) -> str:
-        """The name of the item's component."""
-        path = []
-        while (parent := self._parents.get(item, item)) != item:
-            path.append(item)
-            item = parent
-        self._parents.update(dict.fromkeys(path, item))
-        return item
-
-    def union(self, items: Iterable[str]) -> None:
-        """Put all items in one component."""
-        roots = {self.root(item) for item in items}
-        smallest = min(roots)
-        self._parents.update(dict.fromkeys(roots, smallest))
-
-    def edges(self) -> list[tuple[str, str]]:
-        """(member, name of its component) of every member seen."""
-        return [(item, self.root(item)) for item in list(self._parents)]
+def group_keys(row: ImageRow, by_patient: bool) -> list[str]:
+    """What puts an image in one group with others."""
+    keys = [f"lesion:{lesion}" for lesion in row.lesion_ids]
+    return keys + [f"patient:{patient}" for patient in row.patient_ids if by_patient]
 
 
-class _LinkLesions(beam.CombineFn):
-    """Lesion ids that one image carries -> {lesion id: name of its component}."""
-
-    def create_accumulator(self) -> UnionFind:
-        return UnionFind()
-
-    def add_input(self, links: UnionFind, lesion_ids: Iterable[str]) -> UnionFind:
-        links.union(lesion_ids)
-        return links
-
-    def merge_accumulators(self, accumulators: Iterable[UnionFind]) -> UnionFind:
-        merged = UnionFind()
-        for links in accumulators:
-            for edge in links.edges():
-                merged.union(edge)
-        return merged
-
-    def extract_output(self, links: UnionFind) -> dict[str, str]:
-        return dict(links.edges())
-
-
-def assign_group(row: ImageRow, links: Mapping[str, str]) -> ImageRow:
-    """The row with its group: its lesion (component), else its content."""
-    if not row.lesion_ids:
-        return row._replace(group_id=f"sha256:{row.sha256}")
-    return row._replace(group_id=f"lesion:{min(links.get(lesion, lesion) for lesion in row.lesion_ids)}")
+def _near_keys(pair: tuple[str, str]) -> list[tuple[str, list[str]]]:
+    key = f"near:{min(pair)}:{max(pair)}"
+    return [(sha256, [key]) for sha256 in pair]
 
 
 class AssignGroups(beam.PTransform):
-    """Rows of distinct content -> the same rows with `group_id`.
+    """Rows of distinct images, and pairs of content hashes that are near-duplicates -> the rows with `group_id`.
 
-    Only images with two lesion ids (from two tables, or from two names of the same bytes) link lesions; they are
-    few, so one worker joins them.
+    A group is a connected component over lesion ids, patient ids (`by_patient`) and pairs. An image without any is a
+    group of its own.
     """
 
-    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
-        links = (
-            rows
-            | "Several lesions" >> beam.Filter(lambda row: len(row.lesion_ids) > 1)
-            | "Their lesions" >> beam.Map(lambda row: row.lesion_ids)
-            | "Link" >> beam.CombineGlobally(_LinkLesions()).as_singleton_view()
+    def __init__(self, by_patient: bool = False):
+        super().__init__()
+        self._by_patient = by_patient
+
+    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[ImageRow]:
+        rows, pairs = inputs
+        keys = rows | "Group keys" >> beam.Map(
+            lambda row, patient: (row.sha256, group_keys(row, patient)), self._by_patient
         )
-        return rows | "Assign group" >> beam.Map(assign_group, links)
+        near = pairs | "Pair keys" >> beam.FlatMap(_near_keys)
+        components = (
+            (keys, near)
+            | "All keys" >> beam.Flatten()
+            | "Keys of image" >> beam.CombinePerKey(_Concatenate())
+            | "Groups" >> ConnectedComponents()
+        )
+        return (
+            (rows, components)
+            | "By group" >> ByComponent()
+            | "With group" >> beam.MapTuple(lambda group, row: row._replace(group_id=group))
+        )
+
+
+class _Concatenate(beam.CombineFn):
+    def create_accumulator(self) -> list[str]:
+        return []
+
+    def add_input(self, keys: list[str], more: Iterable[str]) -> list[str]:
+        return [*keys, *more]
+
+    def merge_accumulators(self, accumulators: Iterable[list[str]]) -> list[str]:
+        return [key for keys in accumulators for key in keys]
+
+    def extract_output(self, keys: list[str]) -> list[str]:
+        return keys

@@ -126,15 +126,19 @@ class _Decide(beam.DoFn):
         self._temporary = temporary
 
     def process(
-        self, _: None, images: Mapping[tuple[str, str], int], examples: Mapping[str, int]
+        self, _: None, images: Mapping[tuple[str, str], int], examples: Mapping[str, int], problems: Sequence[str]
     ) -> list[dict[str, int]]:
         options = self._options
-        problem = problem_with(
-            images,
-            options.classes,
-            options.split_fractions,
-            options.split_from_folders,
-            options.small_classes == "reject",
+        problem = (
+            f"--splits_file {options.splits_file}: {problems[0]}"
+            if problems
+            else problem_with(
+                images,
+                options.classes,
+                options.split_fractions,
+                options.split_from_folders,
+                options.small_classes == "reject",
+            )
         )
         if problem:
             storage.write_bytes(storage.join(self._temporary, PROBLEM_FILE), problem.encode())
@@ -143,17 +147,23 @@ class _Decide(beam.DoFn):
 
 
 class PlanShards(beam.PTransform):
-    """Rows with split and copies -> one {split: number of shards}."""
+    """Rows with split and copies, problems with the splits file -> one {split: number of shards}."""
 
     def __init__(self, options: PrepareOptions, temporary: str):
         super().__init__()
         self._decide = _Decide(options, temporary)
 
-    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[dict[str, int]]:
+    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[dict[str, int]]:
+        rows, problems = inputs
+        first = problems | "First problem" >> beam.combiners.Top.Smallest(1)
         images = beam.pvalue.AsDict(rows | "Count images" >> _CountImages())
         examples = beam.pvalue.AsDict(
             rows
             | "Copies" >> beam.Map(lambda row: (row.split, row.copies))
             | "Count examples" >> beam.CombinePerKey(sum)
         )
-        return rows.pipeline | "Once" >> beam.Create([None]) | "Decide" >> beam.ParDo(self._decide, images, examples)
+        return (
+            rows.pipeline
+            | "Once" >> beam.Create([None])
+            | "Decide" >> beam.ParDo(self._decide, images, examples, beam.pvalue.AsSingleton(first))
+        )

@@ -21,14 +21,16 @@ from pipelines import account, output, rows, sources, storage, tables
 from pipelines.balance import BalanceTrain, write_once
 from pipelines.check import CheckImages
 from pipelines.cli import UsageError, run_command, start_tensorflow
-from pipelines.duplicates import ResolveDuplicates
 from pipelines.groups import AssignGroups
-from pipelines.metadata import JoinMetadata, require_metadata
+from pipelines.identity import ResolveImages
+from pipelines.licenses import reject_license
+from pipelines.metadata import JoinMetadata, find_metadata, require_metadata
 from pipelines.parallel import default_threads
 from pipelines.plan import PROBLEM_FILE, PlanShards, RejectSmallClasses, quiet_infeasible
-from pipelines.prepare_options import PrepareOptions, parse_options
+from pipelines.prepare_options import PrepareOptions, parse_options, require_trusted
 from pipelines.runner import beam_options, local_worker_processes
 from pipelines.split import SplitFromFolders, SplitGroups
+from pipelines.splits_file import GiveSplits, require_splits
 from pipelines.versions import pixel_versions
 from pipelines.write import Shard, WriteShards
 
@@ -90,15 +92,26 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
 
     chunks = pipeline | "List images" >> sources.ListImages(options.input)
     listed = chunks | "Listed" >> account.TallyListed()
-    unusable, usable = (
+    checked = (
         chunks
-        | "Check images" >> CheckImages(classes, threads)
-        | "Join metadata" >> JoinMetadata(options.metadata)
-        | "Usable" >> rows.partition(rows.is_open)
+        | "Check images" >> CheckImages(options.class_set, options.split_from_folders, threads)
+        | "Join metadata" >> JoinMetadata(options.metadata, options.columns, options.class_set)
     )
-    resolved, distinct = usable | "Deduplicate" >> ResolveDuplicates() | "Distinct" >> rows.partition(rows.is_open)
+    problems = pipeline | "No problem" >> beam.Create([], reshuffle=False)
+    if options.splits_file:
+        given = checked | "Give splits" >> GiveSplits(options.splits_file, options.columns)
+        checked, problems = given.rows, given.problems
+    if options.licenses:
+        checked |= "Licences" >> beam.Map(reject_license, options.licenses)
+    unusable, usable = checked | "Usable" >> rows.partition(rows.is_open)
+    resolved, distinct = usable | "Images" >> ResolveImages(options.trust) | "Distinct" >> rows.partition(rows.is_open)
+    pairs = pipeline | "No pairs" >> beam.Create([], reshuffle=False)
     splitter = SplitFromFolders if options.split_from_folders else SplitGroups
-    divided = distinct | "Group" >> AssignGroups() | "Split" >> splitter(options.split_fractions, seed)
+    divided = (
+        (distinct, pairs)
+        | "Group" >> AssignGroups(options.group_by_patient)
+        | "Split" >> splitter(options.split_fractions, seed)
+    )
     if options.small_classes == "reject":
         divided |= "Small classes" >> RejectSmallClasses(options.split_fractions)
     unsplit, split = divided | "In a split" >> rows.partition(rows.is_open)
@@ -109,7 +122,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
         | "Not dropped" >> rows.partition(rows.is_open)
     )
     planned = (balanced, others | "Once each" >> beam.Map(write_once)) | "Planned" >> beam.Flatten()
-    shards = planned | "Plan" >> PlanShards(options, temporary)
+    shards = (planned, problems) | "Plan" >> PlanShards(options, temporary)
     written = (planned, shards) | "Write" >> WriteShards(folder, classes, size, aspect, seed, threads)
     transform = written.sums | "Transform" >> AnalyzeTrain(folder, storage.join(temporary, "tft"), classes, size)
 
@@ -169,7 +182,7 @@ def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> dict[str, A
         "images_per_second": round(description["counts"]["listed"] / seconds, 1),
         "examples": sum(split["examples"] for split in description["splits"].values()),
         "threads": threads,
-        "options": {**dataclasses.asdict(options), "split_fractions": list(options.split_fractions)},
+        "options": {"input": list(options.input), "metadata": list(options.metadata), **options.record_settings()},
     }
     storage.write_bytes(storage.join(options.output, RUN_REPORT), json.dumps(report, indent=2).encode() + b"\n")
     return description
@@ -200,7 +213,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     for path in options.input:
         sources.require_images("--input", path)
     for path in options.metadata:
-        require_metadata(path)
+        require_metadata(path, options.columns)
+    options = dataclasses.replace(options, metadata=find_metadata(options.input, options.metadata))
+    require_trusted(options)
+    if options.splits_file:
+        require_splits(options.splits_file, options.columns)
     output.require_output(options.output, MARKER, options.overwrite, [*options.input, *options.metadata])
     description = run(options, beam_arguments)
     print("\n".join(summary_lines(description, options.output)))

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines import balance, images
-from pipelines.classes import resolve_classes
 from pipelines.cli import ArgumentParser, UsageError
+from pipelines.labels import FOLDER
+from pipelines.metadata import Columns, source_name
 from pipelines.split import Fractions
+from pipelines.taxonomy import CLASS_SETS, ClassSet, known_set, resolve_classes
 
 DESCRIPTION = """\
 Turn a folder of labelled lesion images into a leak-free, balanced TFRecord dataset.
@@ -29,6 +31,8 @@ Exit codes: 0 done, 1 done but more images rejected than --max_reject_fraction, 
 """
 
 DEFAULT_FRACTIONS = Fractions(0.8, 0.1, 0.1)
+DEFAULT_CLASS_SET = known_set("isic9")
+NO_COLUMNS = Columns()
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,16 @@ class PrepareOptions:
     input: tuple[str, ...]
     output: str
     metadata: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
+    columns: Columns = NO_COLUMNS
+    class_set: ClassSet = DEFAULT_CLASS_SET
+    trust: str = ""
+    licenses: tuple[str, ...] = ()
+    group_by_patient: bool = False
     image_size: int = 180
     aspect: str = "crop"
     split_fractions: Fractions = DEFAULT_FRACTIONS
     split_from_folders: bool = False
+    splits_file: str = ""
     balance: str = "oversample"
     target_per_class: str | int = "max"
     small_classes: str = "error"
@@ -51,11 +60,19 @@ class PrepareOptions:
     threads: int = 0
     overwrite: bool = False
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return self.class_set.classes
+
     def record_settings(self) -> dict[str, Any]:
         """The options that decide the records, for `dataset.json` and the fingerprint."""
         return {
             "split_fractions": list(self.split_fractions),
             "split_from_folders": self.split_from_folders,
+            "on_label_conflict": f"trust={self.trust}" if self.trust else "reject",
+            "licenses": list(self.licenses),
+            "group_by_patient": self.group_by_patient,
             "balance": self.balance,
             "target_per_class": self.target_per_class,
             "small_classes": self.small_classes,
@@ -82,11 +99,39 @@ def build_parser() -> ArgumentParser:
         action="append",
         default=[],
         metavar="CSV",
-        help="table with an image id column (isic_id, image_id, image or image_name) and lesion_id; may be repeated",
+        help="table with an image id column (isic_id, image_id, image or image_name) and lesion ids, diagnoses or "
+        "licences: isic-cli, HAM10000, ISIC 2018 to 2020, or your own; may be repeated. A metadata.csv beside the "
+        "images is found by itself",
     )
     where.add_argument("--overwrite", action="store_true", help="replace a finished dataset in --output")
+    for name, what_it_holds in (
+        ("id", "image ids"),
+        ("label", "diagnoses"),
+        ("lesion", "lesion ids"),
+        ("patient", "patient ids"),
+    ):
+        where.add_argument(
+            f"--{name}_column", default="", metavar="NAME", help=f"column with {what_it_holds} in tables of your own"
+        )
     what = parser.add_argument_group("what is written")
-    what.add_argument("--classes", default="isic9", help="a class set (isic9), or class names separated by commas")
+    what.add_argument(
+        "--classes",
+        default="isic9",
+        help=f"a class set ({', '.join(CLASS_SETS)}), a .json or .yaml file {{class: [terms]}}, or class names "
+        "separated by commas",
+    )
+    what.add_argument(
+        "--on_label_conflict",
+        default="reject",
+        metavar="reject|trust=SOURCE",
+        help="an image whose sources disagree: reject it, or trust one source, `folder` or the file name of a table",
+    )
+    what.add_argument(
+        "--licenses",
+        metavar="LIST",
+        help="take only images with one of these licences, such as CC-0,CC-BY (default: all)",
+    )
+    what.add_argument("--group_by_patient", action="store_true", help="keep all images of a patient in one split")
     what.add_argument(
         "--image_size", type=int, default=default.image_size, metavar="PIXELS", help="side of the square images"
     )
@@ -106,6 +151,12 @@ def build_parser() -> ArgumentParser:
         "--split_from_folders",
         action="store_true",
         help="keep the split named by Train, Validation and Test folders; a lesion on both sides leaves the test side",
+    )
+    what.add_argument(
+        "--splits_file",
+        default="",
+        metavar="CSV",
+        help="table with an image id column and `split` (train, validation, test); the other images are split as usual",
     )
     what.add_argument(
         "--balance",
@@ -173,6 +224,22 @@ def _target(method: str, text: str | None) -> str | int:
     return int(text)
 
 
+def _trust(text: str) -> str:
+    if text == "reject":
+        return ""
+    source = text.removeprefix("trust=")
+    if source == text or not source:
+        raise UsageError(f"--on_label_conflict {text!r}: reject or trust=SOURCE is needed")
+    return source
+
+
+def require_trusted(options: PrepareOptions) -> None:
+    """Raise UsageError unless the trusted source is one of the run's; its tables are known by now."""
+    known = [FOLDER, *map(source_name, options.metadata)]
+    if options.trust and options.trust not in known:
+        raise UsageError(f"--on_label_conflict trust={options.trust}: no such source; there are {', '.join(known)}")
+
+
 def parse_options(argv: Sequence[str] | None) -> tuple[PrepareOptions, list[str]]:
     """The job's options and what is left for Beam. Raises UsageError for a value that cannot be right."""
     arguments, rest = build_parser().parse_known_args(argv)
@@ -182,11 +249,19 @@ def parse_options(argv: Sequence[str] | None) -> tuple[PrepareOptions, list[str]
         raise UsageError(f"--max_reject_fraction {arguments.max_reject_fraction:g}: a number from 0 to 1 is needed")
     if arguments.threads < 0:
         raise UsageError(f"--threads {arguments.threads}: 0 or more is needed")
+    if arguments.splits_file and arguments.split_from_folders:
+        raise UsageError(f"--splits_file {arguments.splits_file}: cannot be combined with --split_from_folders")
+    columns = Columns(arguments.id_column, arguments.label_column, arguments.lesion_column, arguments.patient_column)
     options = PrepareOptions(
         input=tuple(arguments.input),
         output=arguments.output,
         metadata=tuple(arguments.metadata),
-        classes=resolve_classes(arguments.classes),
+        columns=columns,
+        class_set=resolve_classes(arguments.classes),
+        trust=_trust(arguments.on_label_conflict),
+        licenses=tuple(part.strip() for part in (arguments.licenses or "").split(",") if part.strip()),
+        group_by_patient=arguments.group_by_patient,
+        splits_file=arguments.splits_file,
         image_size=arguments.image_size,
         aspect=arguments.aspect,
         split_fractions=_fractions(arguments.split_fractions),

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
+from pipelines.labels import Claim
+
 SPLITS = ("train", "validation", "test")
 
 # What became of a listed file. The four add up to the number of files listed.
@@ -21,22 +23,26 @@ class ImageRow(NamedTuple):
     """One listed file. Empty strings and zeros stand for what is not known yet.
 
     path: as listed; relative: path below its input, used for every order and choice, so that the place of the
-    archive does not matter. lesion_ids: what metadata says, sorted. copies: examples written, the original included.
-    folder_split: the split that a Train/Test folder names. stage, reason, message: why no record was written.
+    archive does not matter. claims: what folders and tables say of its class; lesion_ids, patient_ids, licenses,
+    attributions: what tables say, sorted. given_split: the split that a Train/Test folder or a splits file names.
+    copies: examples written, the original included. stage, reason, message: why no record was written.
     """
 
     path: str
     relative: str
     size: int = 0
     image_id: str = ""
-    folder: str = ""
-    folder_split: str = ""
+    claims: tuple[Claim, ...] = ()
+    given_split: str = ""
     label: str = ""
     sha256: str = ""
     format: str = ""
     width: int = 0
     height: int = 0
     lesion_ids: tuple[str, ...] = ()
+    patient_ids: tuple[str, ...] = ()
+    licenses: tuple[str, ...] = ()
+    attributions: tuple[str, ...] = ()
     group_id: str = ""
     split: str = ""
     copies: int = 0

@@ -23,11 +23,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipelines.classes import ISIC9
 from pipelines.cli import ArgumentParser, UsageError, run_command
 from pipelines.sample_lesions import photograph
+from pipelines.taxonomy import CLASS_SETS
 
 SUMMARY = "sample.json"
+CLASSES = CLASS_SETS["isic9"]
 _IN_PROGRESS = ".sample-in-progress"
 # All that this program writes, and so all that it may delete.
 _OURS = ("images", "archive", "metadata.csv", SUMMARY, _IN_PROGRESS)
@@ -97,7 +98,7 @@ def _write(path: Path, data: bytes) -> None:
 
 def _labelled(scale: float) -> Iterator[tuple[int, int, int]]:
     """(class index, lesion, photograph) of every labelled picture."""
-    for label, name in enumerate(ISIC9):
+    for label, name in enumerate(CLASSES):
         for lesion in range(max(FEWEST_LESIONS, round(LESIONS[name] * scale))):
             for photo in range(_photographs_of(lesion)):
                 yield label, lesion, photo
@@ -109,12 +110,12 @@ def _write_images(root: Path, seed: int, scale: float) -> tuple[dict, list[dict[
     # Ids in random order, so that neighbours in the archive are not neighbours in class.
     ids = _FIRST_ID + 1 + np.random.default_rng([seed, 1]).permutation(len(pictures) + 8)
     isic_ids = iter([f"ISIC_{number:07d}" for number in ids])
-    per_class = {name: {"lesions": 0, "photographs": 0} for name in ISIC9}
+    per_class = {name: {"lesions": 0, "photographs": 0} for name in CLASSES}
     rows, oriented, paths = [], [], {}
     lesion_ids: dict[tuple[int, int], str] = {}
 
     for number, (label, lesion, photo) in enumerate(pictures):
-        name = ISIC9[label]
+        name = CLASSES[label]
         image = photograph(name, [seed, 2, label, lesion], photo)
         suffix = ".png" if number % 12 == 7 else ".jpg"
         orientation = 6 if (name, lesion, photo) == ("nevus", 0, 0) else 1
@@ -145,7 +146,7 @@ def _write_images(root: Path, seed: int, scale: float) -> tuple[dict, list[dict[
     _write(text, b"This is a text file that was given the name of a picture.\n")
     troubles.append({"path": text, "reason": "not_an_image"})
 
-    first = paths[ISIC9.index("nevus"), 3, 0]
+    first = paths[CLASSES.index("nevus"), 3, 0]
     copy = first.with_name(f"{first.stem} (1){first.suffix}")
     _write(copy, first.read_bytes())
     troubles.append({"path": copy, "reason": "duplicate", "same_as": first})
@@ -179,12 +180,12 @@ def _metadata_row(isic_id: str, lesion_id: str, patient_seed: list[int]) -> dict
 def _write_archive(root: Path, seed: int, scale: float) -> tuple[int, list[dict]]:
     """Write archive/. Returns the number of files and the troubles among them."""
     count = max(FEWEST_ARCHIVE_IMAGES, round(ARCHIVE_IMAGES * scale))
-    labels = np.random.default_rng([seed, 5]).integers(0, len(ISIC9), count)
+    labels = np.random.default_rng([seed, 5]).integers(0, len(CLASSES), count)
     troubles = []
     for number, label in enumerate(labels):
         place = _ARCHIVE_PLACES[number % len(_ARCHIVE_PLACES)]
         path = root / "archive" / place.format(id=f"ISIC_{_FIRST_ID + 50_001 + number:07d}")
-        data = _encode(photograph(ISIC9[label], [seed, 6, number], 0), path.suffix)
+        data = _encode(photograph(CLASSES[label], [seed, 6, number], 0), path.suffix)
         if number == 7:
             data = data[: len(data) // 2]
             troubles.append({"path": path.relative_to(root).as_posix(), "reason": "undecodable"})
@@ -216,7 +217,7 @@ def write_sample(output: Path, seed: int, scale: float = 1.0) -> dict:
         "schema_version": 1,
         "seed": seed,
         "scale": scale,
-        "classes": list(ISIC9),
+        "classes": list(CLASSES),
         "counts": {
             "files": good + len(troubles),
             "good": good,

@@ -39,11 +39,16 @@ def is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
 
 
+def isic_id_of(name: str) -> str:
+    """The ISIC id in a file name, in capitals; empty when there is none."""
+    found = _ISIC_ID.search(posixpath.basename(name))
+    return found.group(0).upper() if found else ""
+
+
 def image_id_of(name: str) -> str:
     """The ISIC id in a file name, else its stem without `(1)` and `_downsampled`."""
-    stem = os.path.splitext(posixpath.basename(name))[0]
-    found = _ISIC_ID.search(stem)
-    return found.group(0).upper() if found else _COPY_SUFFIX.sub("", stem)
+    base = posixpath.basename(name)
+    return isic_id_of(name) or _COPY_SUFFIX.sub("", os.path.splitext(base)[0] if is_image_name(base) else base)
 
 
 def _is_local(path: str) -> bool:

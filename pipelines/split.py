@@ -9,7 +9,7 @@ from typing import NamedTuple
 import apache_beam as beam
 
 from pipelines.ranking import Ranked, RankWithin
-from pipelines.rows import SPLITS, ImageRow
+from pipelines.rows import SPLITS, ImageRow, is_open, partition
 
 
 class Fractions(NamedTuple):
@@ -57,21 +57,19 @@ def group_label(rows: Iterable[ImageRow]) -> str:
     return min(counts, key=lambda label: (-counts[label], label))
 
 
-def keep_folder_split(rows: Sequence[ImageRow]) -> list[ImageRow]:
-    """Apply Train/Test folders to one group: a group found on both sides leaves the test (and validation) side.
+def keep_given_split(rows: Sequence[ImageRow]) -> list[ImageRow]:
+    """Apply given splits to one group, in which some row has one: a group on two sides leaves the test side.
 
-    Rows outside such a folder are rejected (`no_split_folder`), those that would leak too (`leakage`).
+    Rows of the side that is left are rejected (`leakage`); rows without a given split follow their group.
     """
-    sides = {row.folder_split for row in rows} - {""}
-    kept = next((split for split in SPLITS if split in sides), "")
+    sides = {row.given_split for row in rows} - {""}
+    kept = next(split for split in SPLITS if split in sides)
     resolved = []
     for row in rows:
-        if not row.folder_split:
-            row = row.rejected("split", "no_split_folder", "lies in no Train, Validation or Test folder")
-        elif row.folder_split == kept:
+        if row.given_split in ("", kept):
             row = row._replace(split=kept)
         else:
-            message = f"group {row.group_id} is in {kept} too: it cannot be in {row.folder_split}"
+            message = f"group {row.group_id} is in {kept} too: it cannot be in {row.given_split}"
             row = row.rejected("split", "leakage", message)
         resolved.append(row)
     return resolved
@@ -92,8 +90,44 @@ def _split_ranked(element: tuple[str, Ranked], fractions: Fractions) -> Iterator
     return (row._replace(split=split) for row in ranked.payload)  # type: ignore[attr-defined]
 
 
+class _KeepGiven(beam.DoFn):
+    """(group, rows) -> rows that are settled; groups to be ranked go to the output `open` as they came.
+
+    settle_train: a group whose given split is train is settled too.
+    """
+
+    def __init__(self, settle_train: bool):
+        self._settle_train = settle_train
+
+    def process(self, element: tuple[str, list[ImageRow]]) -> Iterator[ImageRow | beam.pvalue.TaggedOutput]:
+        group, rows = element
+        if not any(row.given_split for row in rows):
+            yield beam.pvalue.TaggedOutput("open", (group, rows))
+            return
+        resolved = keep_given_split(rows)
+        ranked = [row for row in resolved if row.split == "train" and not self._settle_train]
+        if ranked:
+            yield beam.pvalue.TaggedOutput("open", (group, ranked))
+        yield from (row for row in resolved if row.split != "train" or self._settle_train)
+
+
+class _Rank(beam.PTransform):
+    """(group, rows) -> (class, Ranked with the rows)."""
+
+    def __init__(self, seed: int):
+        super().__init__()
+        self._seed = seed
+
+    def expand(self, groups: beam.PCollection) -> beam.PCollection[tuple[str, Ranked]]:
+        return (
+            groups
+            | "Stratify" >> beam.MapTuple(lambda group, rows: (group_label(rows), group, rows))
+            | "Rank groups" >> RankWithin(self._seed, "split")
+        )
+
+
 class SplitGroups(beam.PTransform):
-    """Rows with a group -> the same rows with a split; a group is never in two."""
+    """Rows with a group -> the same rows with a split; a group is never in two. Given splits are kept."""
 
     def __init__(self, fractions: Fractions, seed: int):
         super().__init__()
@@ -101,24 +135,15 @@ class SplitGroups(beam.PTransform):
         self._seed = seed
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
-        return (
-            _by_group(rows)
-            | "Stratify" >> beam.MapTuple(lambda group, rows: (group_label(rows), group, rows))
-            | "Rank groups" >> RankWithin(self._seed, "split")
-            | "Split" >> beam.FlatMap(_split_ranked, self._fractions)
-        )
+        kept = _by_group(rows) | "Keep given" >> beam.ParDo(_KeepGiven(True)).with_outputs("open", main="settled")
+        split = kept.open | _Rank(self._seed) | "Split" >> beam.FlatMap(_split_ranked, self._fractions)
+        return (kept.settled, split) | "All rows" >> beam.Flatten()
 
 
-class _KeepFolders(beam.DoFn):
-    """(group, rows) -> rows that are settled; groups that train go to the output `train` as they came."""
-
-    def process(self, element: tuple[str, list[ImageRow]]) -> Iterator[ImageRow | beam.pvalue.TaggedOutput]:
-        group, rows = element
-        resolved = keep_folder_split(rows)
-        training = [row for row in resolved if row.split == "train"]
-        if training:
-            yield beam.pvalue.TaggedOutput("train", (group, training))
-        yield from (row for row in resolved if row.split != "train")
+def _require_given(row: ImageRow) -> ImageRow:
+    if row.given_split:
+        return row
+    return row.rejected("split", "no_split_folder", "lies in no Train, Validation or Test folder")
 
 
 def _set_aside(element: tuple[str, Ranked], validation_exists: bool, fractions: Fractions) -> Iterator[ImageRow]:
@@ -126,7 +151,7 @@ def _set_aside(element: tuple[str, Ranked], validation_exists: bool, fractions: 
 
 
 class SplitFromFolders(beam.PTransform):
-    """Rows with a group -> the same rows with the split of their folder.
+    """Rows with a group -> the same rows with the split of their folder; rows outside of any are rejected.
 
     Where no folder names validation images, groups of the training folder are set aside for it, in the proportion
     of the train and validation fractions.
@@ -139,16 +164,16 @@ class SplitFromFolders(beam.PTransform):
         self._seed = seed
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
-        kept = _by_group(rows) | "Keep folders" >> beam.ParDo(_KeepFolders()).with_outputs("train", main="settled")
+        outside, inside = rows | "In a folder" >> beam.Map(_require_given) | "Given" >> partition(is_open)
+        kept = _by_group(inside) | "Keep given" >> beam.ParDo(_KeepGiven(False)).with_outputs("open", main="settled")
         validation_exists = (
             kept.settled
             | "Is validation" >> beam.Map(lambda row: row.split == "validation")
             | "Any validation" >> beam.CombineGlobally(any)
         )
         trained = (
-            kept.train
-            | "Stratify" >> beam.MapTuple(lambda group, rows: (group_label(rows), group, rows))
-            | "Rank groups" >> RankWithin(self._seed, "split")
+            kept.open
+            | _Rank(self._seed)
             | "Set aside" >> beam.FlatMap(_set_aside, beam.pvalue.AsSingleton(validation_exists), self._fractions)
         )
-        return (kept.settled, trained) | "All rows" >> beam.Flatten()
+        return (outside, kept.settled, trained) | "All rows" >> beam.Flatten()

@@ -34,6 +34,11 @@ def write_bytes(path: str, data: bytes) -> None:
     os.replace(partial, path)
 
 
+def exists(path: str) -> bool:
+    """Whether there is a file with this path."""
+    return FileSystems.exists(path)
+
+
 def read_if_exists(path: str) -> bytes | None:
     """The whole file, or None when there is none."""
     if not FileSystems.exists(path):

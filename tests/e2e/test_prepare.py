@@ -298,7 +298,8 @@ def test_labels_that_are_no_class_are_rejected_by_name(command, tmp_path):
         *("--classes", "melanoma,nevus", "--split_fractions", "0.7,0.3,0"),
     )
     assert done.returncode == 0, done.stderr
-    assert {line["message"] for line in rejects(tmp_path / "out")} == {"folder 'odd' is none of the classes"}
+    assert {line["reason"] for line in rejects(tmp_path / "out")} == {"unmapped_label"}
+    assert all("no class for 'odd' (folder)" in line["message"] for line in rejects(tmp_path / "out"))
     assert describe(tmp_path / "out")["splits"]["test"]["shards"] == []
 
 
@@ -319,7 +320,7 @@ BAD = {
     "size no number": (["--image_size", "big"], "--image_size"),
     "reject fraction": (["--max_reject_fraction", "2"], "--max_reject_fraction 2"),
     "metadata missing": (["--metadata", "{tmp}/none.csv"], "--metadata {tmp}/none.csv"),
-    "metadata column": (["--metadata", "{tmp}/bad.csv"], "needs a column lesion_id"),
+    "metadata column": (["--metadata", "{tmp}/bad.csv"], "has no lesion_id, label or licence column"),
     "foreign output": (["--output", "{tmp}/foreign"], "--output {tmp}/foreign: is not empty"),
     "output is input": (["--output", "{images}"], "also an input"),
     "unwritable output": (["--output", "{tmp}/bad.csv/below"], "--output {tmp}/bad.csv/below"),

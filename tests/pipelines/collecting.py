@@ -22,3 +22,18 @@ def run_source(transform) -> list:
 def run(elements, transform) -> list:
     """What `transform` makes of `elements` on the local runner."""
     return run_source(beam.Create(elements) | transform)
+
+
+class _WithSide(beam.PTransform):
+    def __init__(self, elements, side, transform):
+        super().__init__()
+        self._elements, self._side, self._transform = elements, side, transform
+
+    def expand(self, begin):
+        main, side = begin | "Main" >> beam.Create(self._elements), begin | "Side" >> beam.Create(self._side)
+        return (main, side) | self._transform
+
+
+def run_with(elements, side, transform) -> list:
+    """What `transform` makes of the pair of collections `elements` and `side`."""
+    return run_source(_WithSide(list(elements), list(side), transform))

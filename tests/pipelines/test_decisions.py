@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections import Counter
 
 import pytest
-from collecting import run
+from collecting import run, run_with
 
 from pipelines import balance, plan, split
-from pipelines.duplicates import resolve_content
-from pipelines.groups import AssignGroups, UnionFind
+from pipelines.groups import AssignGroups
 from pipelines.ranking import RankWithin
 from pipelines.rows import ImageRow
 from pipelines.seeding import stable_hash, uniforms
@@ -21,57 +19,25 @@ def row(relative: str, **values) -> ImageRow:
     return ImageRow(path=f"/archive/{relative}", relative=relative, **{"sha256": "aa", "label": "nevus", **values})
 
 
-def test_duplicates_keep_the_original_name_whatever_the_order():
-    rows = [row("nevus/ISIC_0025509(1).jpg"), row("nevus/ISIC_0025509.jpg", lesion_ids=("L1",)), row("old/nevus/a.jpg")]
-    for order in itertools.permutations(rows):
-        kept, *others = resolve_content(order)
-        assert kept.relative == "old/nevus/a.jpg"
-        assert (kept.outcome, kept.lesion_ids) == ("", ("L1",))
-        assert {other.outcome for other in others} == {"duplicate"}
-        assert all(kept.relative in other.message for other in others)
-
-
-def test_copy_suffix_is_not_the_original():
-    kept = resolve_content([row("nevus/ISIC_0025509(1).jpg"), row("nevus/ISIC_0025509.jpg")])[0]
-    assert kept.relative == "nevus/ISIC_0025509.jpg"
-
-
-def test_two_labels_reject_every_file_of_the_image():
-    resolved = resolve_content([row("nevus/a.jpg"), row("nevus/b.jpg"), row("mel/a.jpg", label="melanoma")])
-    assert [r.reason for r in resolved] == ["label_conflict"] * 3
-    assert "melanoma and nevus" in resolved[0].message
-
-
-def test_duplicate_across_folder_splits_stays_on_the_training_side():
-    kept, dropped = resolve_content(
-        [row("Test/a.jpg", folder_split="test"), row("Train/aaa.jpg", folder_split="train")]
-    )
-    assert (kept.relative, dropped.relative) == ("Train/aaa.jpg", "Test/a.jpg")
-
-
-def test_union_find_names_components_by_their_smallest_member():
-    links = UnionFind()
-    for edge in [("d", "c"), ("a", "b"), ("b", "c"), ("x", "y")]:
-        links.union(edge)
-    assert dict(links.edges()) == {"a": "a", "b": "a", "c": "a", "d": "a", "x": "x", "y": "x"}
-
-
-def test_groups_follow_lesions_through_images_that_carry_two():
+def test_groups_follow_lesions_patients_and_near_duplicates():
     rows = [
         row("1", sha256="1", lesion_ids=("HAM_1",)),
         row("2", sha256="2", lesion_ids=("HAM_1", "IL_9")),
-        row("3", sha256="3", lesion_ids=("IL_9",)),
-        row("4", sha256="4", lesion_ids=("IL_8",)),
+        row("3", sha256="3", lesion_ids=("IL_9",), patient_ids=("P",)),
+        row("4", sha256="4", lesion_ids=("IL_8",), patient_ids=("P",)),
         row("5", sha256="5"),
+        row("6", sha256="6"),
     ]
-    groups = {r.relative: r.group_id for r in run(rows, AssignGroups())}
-    assert groups["1"] == groups["2"] == groups["3"]
-    assert len(set(groups.values())) == 3
-    assert groups["5"] == "sha256:5"
 
+    def parts(by_patient, *pairs):
+        found: dict[str, set[str]] = {}
+        for one in run_with(rows, pairs, AssignGroups(by_patient)):
+            found.setdefault(one.group_id, set()).add(one.relative)
+        return sorted(map("".join, map(sorted, found.values())))
 
-def test_groups_without_any_link():
-    assert run([row("1", lesion_ids=("L",))], AssignGroups())[0].group_id == "lesion:L"
+    assert parts(False) == ["123", "4", "5", "6"]
+    assert parts(True) == ["1234", "5", "6"]
+    assert parts(False, ("6", "5"), ("5", "1")) == ["12356", "4"]
 
 
 def test_ranks_are_the_positions_in_hash_order():
@@ -131,18 +97,40 @@ def test_split_keeps_groups_whole_and_ignores_order():
 
 def test_folder_split_removes_the_leaking_side():
     def group(*sides):
-        return [row(f"{side}/{n}.jpg", folder_split=side, group_id="g") for n, side in enumerate(sides)]
+        return [row(f"{side}/{n}.jpg", given_split=side, group_id="g") for n, side in enumerate(sides)]
 
-    assert [r.split for r in split.keep_folder_split(group("train", "train"))] == ["train", "train"]
-    mixed = split.keep_folder_split(group("train", "test", "validation", ""))
-    assert [r.reason for r in mixed] == ["", "leakage", "leakage", "no_split_folder"]
-    assert [r.split for r in mixed] == ["train", "", "", ""]
+    assert [r.split for r in split.keep_given_split(group("train", "train"))] == ["train", "train"]
+    mixed = split.keep_given_split(group("train", "test", "validation", ""))
+    assert [r.reason for r in mixed] == ["", "leakage", "leakage", ""]
+    assert [r.split for r in mixed] == ["train", "", "", "train"]
+    assert [r.split for r in split.keep_given_split(group("", "test"))] == ["test", "test"]
+
+
+def test_given_splits_are_kept_and_the_rest_is_split_as_usual():
+    rows = [row(f"{n}", sha256=f"{n}", group_id=f"{n}", given_split="test" if n < 20 else "") for n in range(120)]
+    rows.append(row("tail", sha256="tail", group_id="3"))
+    rows.append(row("head", sha256="head", group_id="4", given_split="train"))
+    found = {r.relative: r for r in run(rows, split.SplitGroups(split.Fractions(0.8, 0.1, 0.1), seed=0))}
+    assert Counter(r.split for n, r in found.items() if n.isdigit() and int(n) >= 20) == {
+        "train": 80,
+        "validation": 10,
+        "test": 10,
+    }
+    assert found["tail"].split == found["3"].split == "test"
+    assert (found["head"].split, found["4"].reason) == ("train", "leakage")
+
+
+def test_rows_outside_of_split_folders_are_rejected():
+    rows = [row(f"{n}", sha256=f"{n}", group_id=f"{n}", given_split="train" if n else "") for n in range(9)]
+    found = {r.relative: r for r in run(rows, split.SplitFromFolders(split.Fractions(1.0, 0.0, 0.0), seed=0))}
+    assert found["0"].reason == "no_split_folder"
+    assert {r.split for n, r in found.items() if n != "0"} == {"train"}
 
 
 def test_folder_split_sets_validation_aside_only_where_there_is_none():
     def rows(*sides):
         return [
-            row(f"{side}/{n}", sha256=f"{side}{n}", folder_split=side, group_id=f"{side}{n}")
+            row(f"{side}/{n}", sha256=f"{side}{n}", given_split=side, group_id=f"{side}{n}")
             for side in sides
             for n in range(40)
         ]

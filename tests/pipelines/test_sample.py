@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pipelines.classes import ISIC9
 from pipelines.sample import FEWEST_LESIONS, Options, run, write_sample
 from pipelines.sample_lesions import PAINTERS, photograph
+from pipelines.taxonomy import CLASS_SETS
+
+ISIC9 = CLASS_SETS["isic9"]
 
 
 def digests(root):

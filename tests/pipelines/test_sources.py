@@ -7,10 +7,10 @@ import os
 import pytest
 from collecting import run_source
 
-from pipelines import metadata, sources
+from pipelines import sources
 from pipelines.check import check_image, folder_split
-from pipelines.classes import ISIC9, class_of_path, resolve_classes
 from pipelines.cli import UsageError
+from pipelines.taxonomy import known_set
 
 
 def tree(folder, *names):
@@ -84,10 +84,7 @@ def test_a_path_comes_once_however_many_inputs_hold_it(tmp_path, inputs):
         assert {one.root for one in listed} == {str(tmp_path)}
 
 
-def test_class_and_split_from_folders():
-    assert class_of_path(["Train", "Basal_Cell-Carcinoma", "batch 1"], ISIC9) == "basal cell carcinoma"
-    assert class_of_path(["melanoma", "nevus"], ISIC9) == "nevus"
-    assert class_of_path(["images"], ISIC9) is None
+def test_split_from_folders():
     assert [folder_split(path) for path in (["data", "Train", "nevus"], ["test"], ["Valid", "x"], ["nevus"])] == [
         "train",
         "test",
@@ -96,24 +93,16 @@ def test_class_and_split_from_folders():
     ]
 
 
-def test_class_sets():
-    assert resolve_classes("isic9") == ISIC9
-    assert resolve_classes("Nevus, basal_cell_carcinoma") == ("nevus", "basal cell carcinoma")
-    for wrong in ("isic99", "", "nevus,nevus"):
-        with pytest.raises(UsageError, match="--classes"):
-            resolve_classes(wrong)
-
-
 def check(root, file):
-    return check_image(sources.ListedFile(str(root), file), ISIC9)
+    return check_image(sources.ListedFile(str(root), file), known_set("isic9"))
 
 
 def test_check_rejects_with_stage_and_reason(tmp_path):
     tree(tmp_path, "nevus/a.jpg", "notes/b.jpg")
     rows = {file.relative: check(tmp_path, file) for file in sources.list_images(str(tmp_path))}
     assert (rows["nevus/a.jpg"].stage, rows["nevus/a.jpg"].reason) == ("check", "not_an_image")
-    assert (rows["notes/b.jpg"].stage, rows["notes/b.jpg"].reason) == ("label", "unmapped_label")
-    assert "notes" in rows["notes/b.jpg"].message
+    assert rows["nevus/a.jpg"].claims[0].classes == ("nevus",)
+    assert rows["notes/b.jpg"].claims[0].classes == ()
     gone = sources.SourceFile(str(tmp_path / "nevus" / "gone.jpg"), "nevus/gone.jpg", 1)
     assert check(tmp_path, gone).reason == "unreadable"
 
@@ -121,43 +110,4 @@ def test_check_rejects_with_stage_and_reason(tmp_path):
 def test_root_folder_may_be_the_class(tmp_path):
     tree(tmp_path / "melanoma", "a.jpg")
     file = next(sources.list_images(str(tmp_path / "melanoma")))
-    assert check(f"{tmp_path}/melanoma/", file).label == "melanoma"
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        ("", "holds no rows"),
-        ("isic_id,lesion_id\n", "holds no rows"),
-        ("name,lesion_id\na,b\n", "needs a column isic_id or image_id"),
-        ("isic_id,lesion\na,b\n", "needs a column lesion_id; it has isic_id, lesion"),
-        (b"\xff\xfe\x00bad", "not a UTF-8 CSV"),
-    ],
-)
-def test_metadata_without_what_is_needed_is_refused(tmp_path, content, says):
-    path = tmp_path / "metadata.csv"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(UsageError, match=says):
-        metadata.require_metadata(str(path))
-    with pytest.raises(UsageError, match="cannot be read"):
-        metadata.require_metadata(str(tmp_path / "missing.csv"))
-
-
-def test_metadata_of_every_origin(tmp_path):
-    path = tmp_path / "metadata.csv"
-    for header, line in [
-        ("isic_id,lesion_id", "ISIC_0000001,IL_1"),
-        ("lesion_id,image_id,dx", "IL_1,ISIC_0000001,nv"),
-        ("image,age,lesion_id", "ISIC_0000001_downsampled,5,IL_1"),
-        ('\ufeff"image_name","lesion_id"', '"ISIC_0000001","IL_1"\n"ISIC_0000002",""'),
-    ]:
-        path.write_text(f"{header}\n{line}\n", encoding="utf-8")
-        metadata.require_metadata(str(path))
-        assert list(metadata.read_lesions(str(path))) == [("ISIC_0000001", "IL_1")]
-
-
-def test_real_tables(shared_data):
-    assert len(list(metadata.read_lesions(str(shared_data / "tables/HAM10000_metadata.csv")))) == 10015
-    metadata.require_metadata(str(shared_data / "ham10000/images/metadata.csv"))
-    with pytest.raises(UsageError, match="lesion_id"):
-        metadata.require_metadata(str(shared_data / "isic_cli_download/metadata.csv"))
+    assert check(f"{tmp_path}/melanoma/", file).claims[0].classes == ("melanoma",)

@@ -1,0 +1,57 @@
+"""Which class an image has, from everything that its folders and tables say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from pipelines.taxonomy import ClassSet
+
+# The source name of what folders say.
+FOLDER = "folder"
+
+
+class Claim(NamedTuple):
+    """What one source says of one image. labels: as written, most precise first; classes: what they may stand for."""
+
+    source: str
+    labels: tuple[str, ...]
+    classes: tuple[str, ...]
+
+
+class Decision(NamedTuple):
+    """A label, or the reason and message of a rejection."""
+
+    label: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+def make_claim(source: str, labels: Sequence[str], class_set: ClassSet) -> Claim:
+    """A source's labels as a claim; it has no classes when none of the labels stands for one."""
+    return Claim(source, tuple(labels), class_set.classes_of(labels))
+
+
+def _said(claims: Iterable[Claim]) -> str:
+    return ", ".join(sorted({f"{claim.labels[0]!r} ({claim.source})" for claim in claims if claim.labels}))
+
+
+def decide(claims: Iterable[Claim], trust: str = "") -> Decision:
+    """The class on which all claims that stand for one agree; the order of the claims does not matter.
+
+    A vague claim (HAM10000's akiec is one of two classes) agrees with a precise one within it; alone it counts as its
+    likeliest class. `trust` names a source that outranks the others where it says something. Reasons: `unmapped_label`
+    when no claim stands for a class, `label_conflict` when claims have no class in common.
+    """
+    claims = sorted(set(claims))
+    telling = [claim for claim in claims if claim.classes]
+    if not telling:
+        return Decision(
+            reason="unmapped_label", message=f"no class for {_said(claims) or 'an image without any label'}"
+        )
+    telling = [claim for claim in telling if claim.source == trust] or telling
+    most_precise = min(telling, key=lambda claim: len(claim.classes))
+    common = [name for name in most_precise.classes if all(name in claim.classes for claim in telling)]
+    if not common:
+        return Decision(reason="label_conflict", message=f"filed as {_said(telling)}")
+    return Decision(label=common[0])

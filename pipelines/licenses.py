@@ -1,0 +1,20 @@
+"""Licences: which images a run may take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipelines.rows import ImageRow
+
+
+def normalize_license(text: str) -> str:
+    """Capitals, with dashes: `cc by-nc` is `CC-BY-NC`."""
+    return "-".join(text.upper().replace("-", " ").split())
+
+
+def reject_license(row: ImageRow, allowed: Sequence[str]) -> ImageRow:
+    """The row; rejected (`license`) unless every licence that tables give it is allowed, and there is one."""
+    names = {normalize_license(name) for name in row.licenses}
+    if row.outcome or (names and names <= set(map(normalize_license, allowed))):
+        return row
+    return row.rejected("license", "license", f"licence {' and '.join(sorted(names)) or 'unknown'} is not allowed")

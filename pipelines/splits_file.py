@@ -1,0 +1,68 @@
+"""A table that says to which split images belong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+
+from pipelines.cli import UsageError
+from pipelines.metadata import Columns, first_row, table_rows
+from pipelines.rows import SPLITS, ImageRow
+from pipelines.sources import image_id_of
+
+SPLIT_COLUMN = "split"
+
+
+def read_splits(path: str, columns: Columns) -> Iterator[tuple[str, str]]:
+    """(image id, split) of every row."""
+    for row in table_rows(path):
+        image = (row.get(columns.id_column(row) or "") or "").strip()
+        if image:
+            yield image_id_of(image), (row.get(SPLIT_COLUMN) or "").strip().lower()
+
+
+def require_splits(path: str, columns: Columns) -> None:
+    """Raise UsageError unless `path` is a CSV that gives images one split each, by its name."""
+    names = list(first_row("--splits_file", path))
+    if columns.id_column(names) is None or SPLIT_COLUMN not in names:
+        raise UsageError(
+            f"--splits_file {path}: needs an image id column and {SPLIT_COLUMN}; it has {', '.join(names)}"
+        )
+    for image, split in read_splits(path, columns):
+        if split not in SPLITS:
+            raise UsageError(f"--splits_file {path}: {image} has split {split!r}; {', '.join(SPLITS)} are known")
+
+
+def _give(element: tuple[str, dict[str, Iterable]]) -> Iterator[ImageRow | beam.pvalue.TaggedOutput]:
+    image, found = element
+    splits = set(found["splits"])
+    rows = list(found["images"])
+    if not rows:
+        yield beam.pvalue.TaggedOutput("problems", f"image {image!r} is not among the images")
+    if len(splits) > 1:
+        yield beam.pvalue.TaggedOutput("problems", f"image {image!r} is in {' and '.join(sorted(splits))}")
+    for row in rows:
+        yield row._replace(given_split=min(splits)) if splits else row
+
+
+class GiveSplits(beam.PTransform):
+    """Rows -> `rows` with the file's splits, and `problems`: one line for each id that cannot be given its split."""
+
+    def __init__(self, path: str, columns: Columns):
+        super().__init__()
+        self._path = path
+        self._columns = columns
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.pvalue.DoOutputsTuple:
+        splits = (
+            rows.pipeline
+            | "Splits file" >> beam.Create([self._path], reshuffle=False)
+            | "Read splits" >> beam.FlatMap(read_splits, self._columns)
+        )
+        keyed = rows | "By image id" >> beam.Map(lambda row: (row.image_id, row))
+        return (
+            {"images": keyed, "splits": splits}
+            | "Join splits" >> beam.CoGroupByKey()
+            | "Give" >> beam.FlatMap(_give).with_outputs("problems", main="rows")
+        )
