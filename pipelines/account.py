@@ -14,7 +14,7 @@ from pipelines import storage
 from pipelines.cli import LimitExceeded
 from pipelines.rows import DUPLICATE, OUTCOMES, REJECTED, SPLITS, UNDERSAMPLED, WRITTEN, ImageRow
 from pipelines.seeding import stable_hash
-from pipelines.sources import ListedFile
+from pipelines.sources import ListedFile, images_of
 from pipelines.taxonomy import malignant_classes
 from pipelines.write import Shard
 
@@ -52,12 +52,13 @@ def path_hash(path: str) -> int:
 
 
 def _tally_chunk(chunk: Sequence[ListedFile]) -> Counter:
-    paths = [listed.file.path for listed in chunk]
-    return Counter({("listed",): len(paths), ("listed paths",): sum(map(path_hash, paths))})
+    paths = [listed.file.path for listed in images_of(chunk)]
+    counts = {("listed",): len(paths), ("listed paths",): sum(map(path_hash, paths))}
+    return Counter({**counts, ("ignored",): len(chunk) - len(paths)})
 
 
 class TallyListed(beam.PTransform):
-    """Chunks of listed files -> one Counter: how many there are, and the sum of their paths' hashes."""
+    """Chunks of listed files -> one Counter: how many images, the sum of their paths' hashes, how many other files."""
 
     def expand(self, chunks: beam.PCollection) -> beam.PCollection[Counter]:
         return chunks | "Count files" >> beam.Map(_tally_chunk) | "Sum files" >> beam.CombineGlobally(Tally())
@@ -151,6 +152,7 @@ def describe_dataset(
         **settings,
         "counts": {
             "listed": listed.get(("listed",), 0),
+            "ignored": listed.get(("ignored",), 0),
             "written": outcome[WRITTEN],
             "duplicates": outcome[DUPLICATE],
             "rejected": outcome[REJECTED],

@@ -44,13 +44,14 @@ def check_image(listed: sources.ListedFile, class_set: ClassSet, use_folder_spli
     row = ImageRow(
         path=file.path,
         relative=file.relative,
+        member=file.member,
         size=file.size,
         image_id=sources.image_id_of(file.relative),
         claims=(make_claim(FOLDER, folders[::-1], class_set),),
         given_split=folder_split(folders) if use_folder_splits else "",
     )
     try:
-        data = sources.read_bytes(file.path)
+        data = sources.read_file(file.path, file.member)
     except Exception as error:  # each filesystem raises its own kinds
         return row.rejected("read", "unreadable", f"{error.__class__.__name__}: {error}")
     row = row._replace(size=len(data), sha256=hashlib.sha256(data).hexdigest())
@@ -71,8 +72,9 @@ class _CheckChunk(ThreadedDoFn):
         self._checked = Metrics.counter("prepare", "checked")
 
     def process(self, element: list[sources.ListedFile]) -> Iterator[ImageRow]:
-        self._checked.inc(len(element))
-        yield from self.map_threaded(self._check, element)
+        listed = sources.images_of(element)
+        self._checked.inc(len(listed))
+        yield from self.map_threaded(self._check, listed)
 
 
 class CheckImages(beam.PTransform):

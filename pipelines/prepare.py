@@ -195,6 +195,8 @@ def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
         f"listed {counts['listed']} = written {counts['written']} + duplicates {counts['duplicates']}"
         f" + rejected {counts['rejected']} + undersampled {counts['undersampled']}"
     ]
+    if counts["ignored"]:
+        lines.append(f"  {counts['ignored']} other files lie beside them; by their names they are no images")
     for reason, count in description["dropped"].items():
         lines.append(f"  {reason}: {count}")
     for name, split in description["splits"].items():

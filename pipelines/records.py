@@ -64,7 +64,7 @@ def make_records(row: ImageRow, classes: Sequence[str], size: int, aspect: str, 
 
     Raises BadImage (`changed`) when the file is no longer the one that was checked, OSError when it cannot be read.
     """
-    data = sources.read_bytes(row.path)
+    data = sources.read_file(row.path, row.member)
     if hashlib.sha256(data).hexdigest() != row.sha256:
         raise images.BadImage("changed", "the file was replaced while the pipeline ran")
     pixels = images.standardize(data, size, aspect)

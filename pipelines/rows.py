@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
+from pipelines.archives import Member
 from pipelines.labels import Claim
 
 SPLITS = ("train", "validation", "test")
@@ -30,6 +31,7 @@ class ImageRow(NamedTuple):
 
     path: str
     relative: str
+    member: Member | None = None
     size: int = 0
     image_id: str = ""
     claims: tuple[Claim, ...] = ()

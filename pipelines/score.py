@@ -60,7 +60,7 @@ def load_image(listed: sources.ListedFile) -> tuple[ScoreRow, bytes]:
     file = listed.file
     row = ScoreRow(file.path, file.relative, sources.image_id_of(file.relative))
     try:
-        data = sources.read_bytes(file.path)
+        data = sources.read_file(file.path, file.member)
     except Exception as error:  # each filesystem raises its own kinds
         return row.rejected("read", "unreadable", f"{error.__class__.__name__}: {error}"), b""
     row = row._replace(sha256=hashlib.sha256(data).hexdigest())
@@ -79,8 +79,9 @@ class _LoadChunk(ThreadedDoFn):
         self._listed = Metrics.counter("score", "listed")
 
     def process(self, element: list[sources.ListedFile]) -> Iterator:
-        self._listed.inc(len(element))
-        for row, data in self.map_threaded(load_image, element):
+        listed = sources.images_of(element)
+        self._listed.inc(len(listed))
+        for row, data in self.map_threaded(load_image, listed):
             yield beam.pvalue.TaggedOutput("rejects", row) if row.outcome else (row, data)
 
 
@@ -147,6 +148,7 @@ class _Describe(beam.DoFn):
             "schema_version": 1,
             "counts": {
                 "listed": count,
+                "ignored": listed.get(("ignored",), 0),
                 "scored": totals.get(("outcome", SCORED), 0),
                 "rejected": totals.get(("outcome", REJECTED), 0),
             },

@@ -1,4 +1,4 @@
-"""Where files come from: listing and reading folders and globs, local, `gs://` and any other Beam filesystem."""
+"""Where files come from: folders, globs, lists of paths, zip and tar archives; local, `gs://`, other filesystems."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ import apache_beam as beam
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from pipelines.archives import (
+    Member,
+    is_archive,
+    list_members,
+    member_path,
+    read_member,
+    split_member_path,
+    unsupported_archive,
+)
 from pipelines.cli import UsageError
+from pipelines.path_lists import is_path_list, list_paths, require_path_list
 
 # Files with other names lie beside images in every download (licences, CSVs); they are counted, not read.
 IMAGE_EXTENSIONS = frozenset(
@@ -27,11 +37,15 @@ _COPY_SUFFIX = re.compile(r"(?:\s*\(\d+\)|_downsampled)+$", re.IGNORECASE)
 
 
 class SourceFile(NamedTuple):
-    """A listed file. relative: path below the input it was found under, with forward slashes; size in bytes."""
+    """A listed file. relative: path below the input it was found under, with forward slashes; size in bytes.
+
+    member: where in an archive it lies; `path` is then `archive.zip!/name`.
+    """
 
     path: str
     relative: str
     size: int
+    member: Member | None = None
 
 
 def is_image_name(name: str) -> bool:
@@ -100,12 +114,32 @@ def _list_matches(pattern: str) -> Iterator[SourceFile]:
         yield SourceFile(found.path, found.path[start:], int(found.size_in_bytes or 0))
 
 
-def list_files(root: str) -> Iterator[SourceFile]:
-    """Every file of an input: a folder (any depth), a glob or one file. Hidden files are passed over.
+def _list_members(archive: str) -> Iterator[SourceFile]:
+    for member in list_members(archive):
+        # Nothing is unpacked, so a name is only a name; but it should not begin like a path of this machine.
+        relative = posixpath.normpath("/" + member.name).lstrip("/")
+        yield SourceFile(member_path(archive, member.name), relative, member.size, member)
 
-    The order is not part of the contract; nothing downstream depends on it.
+
+def _list_entry(path: str) -> Iterator[SourceFile]:
+    """What one line of a path list names. A missing image is listed all the same, to be rejected as unreadable."""
+    if is_image_name(path) and not _has_wildcard(path):
+        yield SourceFile(path, path.rpartition("://")[2].lstrip("/"), 0)
+    else:
+        yield from list_files(path)
+
+
+def list_files(root: str) -> Iterator[SourceFile]:
+    """Every file of an input: a folder (any depth), a glob, an archive, a list of paths or one file.
+
+    Hidden files are passed over. The order is not part of the contract; nothing downstream depends on it.
     """
-    if _is_local(root):
+    if is_archive(root):
+        yield from _list_members(root)
+    elif is_path_list(root):
+        for path in list_paths(root):
+            yield from _list_entry(path)
+    elif _is_local(root):
         if os.path.isdir(root):
             yield from _list_local(root)
         elif os.path.isfile(root):
@@ -125,22 +159,28 @@ def list_files(root: str) -> Iterator[SourceFile]:
         yield from _list_matches(root.rstrip("/") + "/**")
 
 
-def list_images(root: str) -> Iterator[SourceFile]:
-    """The files of an input whose names say that they should be images."""
-    return (file for file in list_files(root) if is_image_name(file.path))
-
-
 def require_images(option: str, root: str) -> None:
     """Raise UsageError unless `root` exists, can be listed and holds at least one image by name."""
     if _is_local(root) and not _has_wildcard(root) and not os.path.exists(root):
         raise UsageError(f"{option} {root}: no such file or folder")
+    refused = unsupported_archive(root)
+    if refused:
+        raise UsageError(f"{option} {root}: {refused}")
+    if is_path_list(root):
+        require_path_list(option, root)
     try:
-        first = next(list_images(root), None)
+        first = next((file for file in list_files(root) if is_image_name(file.path)), None)
     except Exception as error:  # each filesystem raises its own kinds; none is worth a traceback
         detail = str(error).splitlines()[0] if str(error) else error.__class__.__name__
         raise UsageError(f"{option} {root}: cannot be listed: {detail}") from error
     if first is None:
         raise UsageError(f"{option} {root}: holds no image (files named {', '.join(sorted(IMAGE_EXTENSIONS))})")
+
+
+def read_file(path: str, member: Member | None = None) -> bytes:
+    """The whole of a listed file. Raises OSError (or the filesystem's own error) when it cannot be read."""
+    archive = split_member_path(path) if member else None
+    return read_member(archive[0], member) if archive and member else read_bytes(path)
 
 
 def read_bytes(path: str) -> bytes:
@@ -160,7 +200,12 @@ class ListedFile(NamedTuple):
 
 
 def _list(root: str) -> Iterator[ListedFile]:
-    return (ListedFile(root, file) for file in list_images(root))
+    return (ListedFile(root, file) for file in list_files(root))
+
+
+def images_of(chunk: Iterable[ListedFile]) -> list[ListedFile]:
+    """Those files whose names say that they should be images. Licences, tables and the like are counted, not read."""
+    return [listed for listed in chunk if is_image_name(listed.file.path)]
 
 
 def _once(element: tuple[str, Iterable[ListedFile]]) -> ListedFile:

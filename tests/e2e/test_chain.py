@@ -109,7 +109,7 @@ def test_every_archive_file_is_scored_or_rejected_with_a_reason(scored, chain, s
     rows, refused = scores(output), rejects(output)
     assert sorted([row["path"] for row in rows] + [line["path"] for line in refused]) == sorted(listed)
     summary = json.loads((output / "summary.json").read_text())
-    assert summary["counts"] == {"listed": len(listed), "scored": len(rows), "rejected": len(refused)}
+    assert summary["counts"] == {"listed": len(listed), "ignored": 0, "scored": len(rows), "rejected": len(refused)}
     expected = json.loads((sample / "sample.json").read_text())["archive_troubles"]
     assert {(line["path"], line["reason"]) for line in refused} == {
         (str(sample / trouble["path"]), trouble["reason"]) for trouble in expected

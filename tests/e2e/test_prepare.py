@@ -122,6 +122,7 @@ def test_promise_2_every_file_is_accounted_for(dataset, sample):
     counts = description["counts"]
     assert counts == {
         "listed": len(listed),
+        "ignored": 1,
         "written": outcomes["written"],
         "duplicates": outcomes["duplicate"],
         "rejected": outcomes["rejected"],

@@ -21,15 +21,19 @@ def tree(folder, *names):
     return folder
 
 
+def list_images(root):
+    return (file for file in sources.list_files(str(root)) if sources.is_image_name(file.path))
+
+
 def relatives(root):
-    return sorted(file.relative for file in sources.list_images(str(root)))
+    return sorted(file.relative for file in list_images(root))
 
 
 def test_folders_of_any_depth_and_awkward_names(tmp_path):
     names = ["a.JPG", "deep/er/b (1).jpeg", "émile/naïve ümlaut.png", "with [brackets]/c*.jpg", "d.tiff"]
     tree(tmp_path, *names, "metadata.csv", "LICENSE.txt", ".hidden.jpg", ".cache/e.jpg", "noextension")
     assert relatives(tmp_path) == sorted(names)
-    assert {file.size for file in sources.list_images(str(tmp_path))} == {1}
+    assert {file.size for file in list_images(tmp_path)} == {1}
 
 
 def test_one_file_and_globs(tmp_path):
@@ -78,7 +82,8 @@ def test_image_ids(name, expected):
 def test_a_path_comes_once_however_many_inputs_hold_it(tmp_path, inputs):
     tree(tmp_path, *(f"x/{n}.jpg" for n in range(100)), "x/a.jpg", "y/c.jpg")
     roots = [str(tmp_path / root) for root in inputs]
-    listed = [one for chunk in run_source(sources.ListImages(roots)) for one in chunk]
+    (tmp_path / "x" / "LICENSE.txt").write_text("licence")
+    listed = [one for chunk in run_source(sources.ListImages(roots)) for one in sources.images_of(chunk)]
     assert sorted(one.file.path for one in listed) == sorted(map(str, tmp_path.rglob("*.jpg")))
     if inputs[0] == ".":
         assert {one.root for one in listed} == {str(tmp_path)}
@@ -99,7 +104,7 @@ def check(root, file):
 
 def test_check_rejects_with_stage_and_reason(tmp_path):
     tree(tmp_path, "nevus/a.jpg", "notes/b.jpg")
-    rows = {file.relative: check(tmp_path, file) for file in sources.list_images(str(tmp_path))}
+    rows = {file.relative: check(tmp_path, file) for file in list_images(tmp_path)}
     assert (rows["nevus/a.jpg"].stage, rows["nevus/a.jpg"].reason) == ("check", "not_an_image")
     assert rows["nevus/a.jpg"].claims[0].classes == ("nevus",)
     assert rows["notes/b.jpg"].claims[0].classes == ()
@@ -109,5 +114,5 @@ def test_check_rejects_with_stage_and_reason(tmp_path):
 
 def test_root_folder_may_be_the_class(tmp_path):
     tree(tmp_path / "melanoma", "a.jpg")
-    file = next(sources.list_images(str(tmp_path / "melanoma")))
+    file = next(list_images(tmp_path / "melanoma"))
     assert check(f"{tmp_path}/melanoma/", file).claims[0].classes == ("melanoma",)
