@@ -30,14 +30,14 @@ LESIONS     := $(if $(DATA),$(METADATA),$(RUN)/sample/metadata.csv)
 PREPARE_ARGS ?= $(if $(DATA),--small_classes reject)
 run: $(STAMP)  ## Prepare, train, evaluate, score: a sample, or DATA=folder [METADATA=lesions.csv]
 ifeq ($(DATA),)
-	$(PY) -m pipelines.sample --output $(RUN)/sample --overwrite
+	$(PY) -m pipelines.sample --output "$(RUN)"/sample --overwrite
 endif
-	$(PY) -m pipelines.prepare --input "$(INPUT)" $(if $(LESIONS),--metadata "$(LESIONS)") --output $(RUN)/dataset --image_size $(IMAGE_SIZE) $(PREPARE_ARGS) --overwrite
-	$(PY) -m trainer.task --dataset $(RUN)/dataset --output $(RUN)/train --epochs $(EPOCHS) --overwrite
-	$(PY) -m trainer.evaluate --dataset $(RUN)/dataset --model $(RUN)/train/model --output $(RUN)/evaluation --overwrite
-	$(PY) -m pipelines.score --input "$(ARCHIVE)" --model $(RUN)/train/model --output $(RUN)/scores --overwrite
+	$(PY) -m pipelines.prepare --input "$(INPUT)" $(if $(LESIONS),--metadata "$(LESIONS)") --output "$(RUN)"/dataset --image_size $(IMAGE_SIZE) $(PREPARE_ARGS) --overwrite
+	$(PY) -m trainer.task --dataset "$(RUN)"/dataset --output "$(RUN)"/train --epochs $(EPOCHS) --overwrite
+	$(PY) -m trainer.evaluate --dataset "$(RUN)"/dataset --model "$(RUN)"/train/model --output "$(RUN)"/evaluation --overwrite
+	$(PY) -m pipelines.score --input "$(ARCHIVE)" --model "$(RUN)"/train/model --output "$(RUN)"/scores --overwrite
 	@echo
-	@$(PY) -m pipelines.run_summary $(RUN)
+	@$(PY) -m pipelines.run_summary "$(RUN)"
 
 .PHONY: test
 test: $(STAMP)  ## Run the tests

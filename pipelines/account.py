@@ -69,6 +69,7 @@ def tally_row(row: ImageRow) -> Counter:
     counts: Counter = Counter({("outcome", row.outcome): 1, ("outcome paths",): path_hash(row.path)})
     if row.outcome == WRITTEN:
         counts["originals", row.split, row.label] = 1
+        counts["with lesion id",] = 1 if row.lesion_ids else 0
         counts["examples", row.split, row.label] = row.copies
         content = "\x1f".join((row.sha256, row.image_id, row.label, row.group_id, row.split, str(row.copies)))
         counts["content",] = int.from_bytes(hashlib.sha256(content.encode()).digest()[:16], "big")
@@ -157,6 +158,7 @@ def describe_dataset(
             "duplicates": outcome[DUPLICATE],
             "rejected": outcome[REJECTED],
             "undersampled": outcome[UNDERSAMPLED],
+            "with_lesion_id": totals.get(("with lesion id",), 0),
         },
         "dropped": reasons(totals),
         "splits": splits,

@@ -53,7 +53,7 @@ def check_image(listed: sources.ListedFile, class_set: ClassSet, use_folder_spli
     try:
         data = sources.read_file(file.path, file.member)
     except Exception as error:  # each filesystem raises its own kinds
-        return row.rejected("read", "unreadable", f"{error.__class__.__name__}: {error}")
+        return row.rejected("read", "unreadable", sources.failure(error))
     row = row._replace(size=len(data), sha256=hashlib.sha256(data).hexdigest())
     try:
         info = images.read_info(data)

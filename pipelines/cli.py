@@ -1,7 +1,7 @@
 """What every command line of the project shares. Imports neither Beam nor TensorFlow.
 
 Exit codes: 0 done or nothing to do, 1 finished but beyond a limit the user set, 2 wrong use,
-anything else a failure of ours (with its traceback).
+3 a failure of ours (with its traceback), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,12 +14,17 @@ import os
 import shutil
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 EXIT_OK = 0
 EXIT_LIMIT = 1
 EXIT_USAGE = 2
+EXIT_FAILURE = 3
+# What a shell reports of a program that SIGINT or SIGPIPE ended.
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
 
 
 class UsageError(Exception):
@@ -98,6 +103,16 @@ def run_command(
     except LimitExceeded as error:
         print(f"{prog}: {error}", file=sys.stderr)
         code = EXIT_LIMIT
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted; the same command starts again", file=sys.stderr)
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; what Python still holds for it must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = EXIT_BROKEN_PIPE
+    except Exception:
+        traceback.print_exc()
+        code = EXIT_FAILURE
     finally:
         # A program that ran a tf.Transform analysis segfaults at interpreter exit: a protobuf (upb) object
         # is freed after its module. Objects moved to the permanent generation are not freed at exit.

@@ -11,26 +11,33 @@ import functools
 import io
 import warnings
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageFile
+
+from pipelines.png import require_whole_png
 
 ASPECTS = ("crop", "pad", "stretch")
 JPEG_QUALITY = 95
 # Weights of one output pixel sum to this. 255 * 2**15 < 2**24: every partial sum is exact in float32.
 WEIGHT_SCALE = 1 << 15
-# EXIF tag 0x0112 (EXIF 2.32, table 4).
+# EXIF tag 0x0112, a SHORT (EXIF 2.32, tables 4 and 8).
 ORIENTATION_TAG = 0x0112
+ORIENTATION_TYPE = 3
+EXIF_MARKER = b"Exif\x00\x00"
+# Segments are looked at this far into a file: beyond it lies nothing but pixels, or a colour profile of unusual size.
+HEADER_REACH = 1 << 20
+# Three times the largest camera pictures of the archive; four bytes a pixel must fit in memory several times over.
+MAX_PIXELS = 64_000_000
 # MPO is a JPEG with further pictures behind the first, as some cameras write.
 _FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}
 # Colour modes that TensorFlow's decoders turn into the same RGB as Pillow does.
 _MODES = frozenset({"L", "LA", "RGB", "RGBA", "P", "1", "I;16", "I;16B", "I"})
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
-# Large images are welcome; Pillow still refuses those above twice its limit (179 megapixels).
+# Pillow warns of what MAX_PIXELS refuses.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-# Remarks about malformed EXIF do not say of which file; here it counts as none.
-warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
 
 
 class BadImage(Exception):  # noqa: N818  the name says what it is
@@ -66,26 +73,50 @@ def _open(data: bytes) -> Image.Image:
         raise BadImage("not_an_image", f"no image format recognised ({error.__class__.__name__})") from error
     if image.format not in _FORMATS:
         raise BadImage("unsupported_format", f"{image.format} is not JPEG or PNG")
+    if image.width * image.height > MAX_PIXELS:
+        raise BadImage("too_large", f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
     if image.mode not in _MODES:
         raise BadImage("unsupported_color", f"colour mode {image.mode} is not grey, palette or RGB")
     return image
 
 
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8, of a JPEG; 1 when absent or malformed, and for PNG."""
-    if image.format == "PNG":
+def _exif(data: bytes) -> bytes:
+    """The TIFF structure in the first EXIF segment (APP1) of a JPEG's header; empty when there is none."""
+    head = data[:HEADER_REACH]
+    position = 2
+    while position + 4 <= len(head) and head[position] == 0xFF and head[position + 1] not in (0xD9, 0xDA):
+        end = position + 2 + int.from_bytes(head[position + 2 : position + 4], "big")
+        if head[position + 1] == 0xE1 and head[position + 4 : position + 10] == EXIF_MARKER:
+            return head[position + 10 : end]
+        position = end
+    return b""
+
+
+def orientation_of(data: bytes) -> int:
+    """EXIF orientation, 1 to 8, of a JPEG; 1 when absent or malformed, and for anything that is no JPEG.
+
+    XMP is not looked at. `standardize_graph` does the same in TensorFlow.
+    """
+    tiff = _exif(data) if data[:2] == b"\xff\xd8" else b""
+    order: Literal["little", "big"] = "little" if tiff[:1] == b"I" else "big"
+
+    def number(position: int, width: int) -> int:
+        return int.from_bytes(tiff[position : position + width], order)
+
+    directory = number(4, 4)
+    if directory < 8 or directory + 2 > len(tiff):
         return 1
-    try:
-        value = image.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:  # malformed EXIF never makes an image unusable
-        return 1
-    return value if value in range(1, 9) else 1
+    for start in range(directory + 2, len(tiff) - 11, 12)[: number(directory, 2)]:
+        if number(start, 2) == ORIENTATION_TAG:
+            value = number(start + 8, 2) if number(start + 2, 2) == ORIENTATION_TYPE else 1
+            return value if 1 <= value <= 8 else 1
+    return 1
 
 
 def read_info(data: bytes) -> ImageInfo:
     """Header facts without decoding pixels. Raises BadImage."""
     image = _open(data)
-    orientation = _orientation(image)
+    orientation = orientation_of(data)
     width, height = image.size
     if orientation >= 5:
         width, height = height, width
@@ -96,7 +127,8 @@ def reduction(width: int, height: int, size: int, aspect: str) -> int:
     """By how much (1, 2, 4 or 8) the JPEG decoder may shrink an image and still leave `size` pixels to resize from."""
     side = max(width, height) if aspect == "pad" else min(width, height)
     for factor in (8, 4, 2):
-        if side >= factor * size:
+        # Shrinking a side to less than a pixel is where decoders differ.
+        if side >= factor * size and min(width, height) >= factor:
             return factor
     return 1
 
@@ -107,8 +139,9 @@ def decode(data: bytes, factor: int = 1) -> np.ndarray:
     The whole file is read, so that a truncated one raises whatever the factor. Raises BadImage.
     """
     image = _open(data)
-    orientation = _orientation(image)
     try:
+        if image.format == "PNG":
+            require_whole_png(data)
         if factor > 1 and image.format != "PNG":
             image.draft(None, (max(1, image.width // factor), max(1, image.height // factor)))
         if image.mode.startswith("I"):
@@ -121,7 +154,7 @@ def decode(data: bytes, factor: int = 1) -> np.ndarray:
         raise BadImage("too_large", str(error)) from error
     except Exception as error:  # Pillow's decoders raise many kinds on malformed files
         raise BadImage("undecodable", str(error) or error.__class__.__name__) from error
-    return _orient(pixels, orientation)
+    return _orient(pixels, orientation_of(data))
 
 
 def _orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -135,7 +168,8 @@ def _orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels
 
 
-@functools.lru_cache(maxsize=1024)
+# A few sizes make up most archives; a matrix takes 4 * size * length bytes.
+@functools.lru_cache(maxsize=16)
 def resize_weights(length: int, size: int) -> np.ndarray:
     """Antialiased triangle-filter weights, float32 [size, length], each a whole number; rows sum to WEIGHT_SCALE.
 

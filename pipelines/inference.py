@@ -32,6 +32,12 @@ class LoadedModel:
         self._standardize = self._model.signatures["standardize"]
         self._classify = self._model.signatures["classify"]
 
+    def require(self, classes: int) -> None:
+        """Raise ValueError unless the model gives probabilities for that many classes."""
+        found = self._classify.structured_outputs["probabilities"].shape[-1]
+        if found != classes:
+            raise ValueError(f"gives {found} probabilities for {classes} classes")
+
     def predict(self, batch: Sequence[bytes]) -> list[np.ndarray | BadImage]:
         """Per image its probabilities, float32 [classes], or why it has none; in the order given.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ LABEL_COLUMNS = (
 )
 # One-hot columns of the ISIC 2018 and 2019 ground truth.
 CHALLENGE_COLUMNS = ("MEL", "NV", "BCC", "AK", "AKIEC", "BKL", "DF", "VASC", "SCC", "UNK")
+# How tables write that there is no id: taken for one, it would join all their images.
+NO_ID = frozenset({"na", "n/a", "nan", "nil", "none", "null", "unknown", "-", "?"})
 BESIDE_IMAGES = "metadata.csv"
 # ISIC 2020: 1 is malignant.
 TARGET_COLUMN = "target"
@@ -93,11 +96,14 @@ def facts_of(row: Mapping[str, str], source: str, columns: Columns) -> Facts:
     def value(name: str) -> str:
         return (row.get(name) or "").strip()
 
+    def identity(name: str) -> str:
+        return "" if value(name).lower() in NO_ID else value(name)
+
     return Facts(
         source=source,
         labels=labels_of(row, columns),
-        lesion_id=value(columns.lesion or "lesion_id"),
-        patient_id=value(columns.patient or "patient_id"),
+        lesion_id=identity(columns.lesion or "lesion_id"),
+        patient_id=identity(columns.patient or "patient_id"),
         license=value("copyright_license"),
         attribution=value("attribution"),
     )
@@ -111,10 +117,14 @@ def read_facts(path: str, columns: Columns) -> Iterator[tuple[str, Facts]]:
             yield image_id_of(image), facts_of(row, source_name(path), columns)
 
 
-def first_row(option: str, path: str) -> dict[str, str]:
-    """The first row of a table. Raises UsageError when it cannot be read or has none."""
+def require_table(option: str, path: str) -> list[str]:
+    """The columns of a table that can be read to its end. Raises UsageError when it cannot, or has no rows."""
     try:
-        first = next(iter(table_rows(path)), None)
+        rows = table_rows(path)
+        first = next(rows, None)
+        for row in itertools.chain([first or {}], rows):
+            if any("\n" in (text or "") for name, text in row.items() if name):
+                raise csv.Error("a value holds a line break, as when a quote is not closed")
     except UnicodeDecodeError as error:
         raise UsageError(f"{option} {path}: not a UTF-8 CSV file ({error.reason})") from error
     except csv.Error as error:
@@ -123,12 +133,12 @@ def first_row(option: str, path: str) -> dict[str, str]:
         raise UsageError(f"{option} {path}: cannot be read ({error.__class__.__name__})") from error
     if first is None:
         raise UsageError(f"{option} {path}: holds no rows")
-    return {name: text for name, text in first.items() if name}
+    return [name for name in first if name]
 
 
 def require_metadata(path: str, columns: Columns = Columns()) -> None:
     """Raise UsageError unless `path` is a CSV with an image id column and something to say about images."""
-    names = list(first_row("--metadata", path))
+    names = require_table("--metadata", path)
     has = f"it has {', '.join(names)}"
     if columns.id_column(names) is None:
         wanted = columns.id or " or ".join(ID_COLUMNS)
@@ -144,7 +154,7 @@ def find_metadata(inputs: Iterable[str], given: Sequence[str]) -> tuple[str, ...
     found = list(given)
     for root in inputs:
         path = storage.join(root, BESIDE_IMAGES)
-        if path not in found and storage.exists(path) and Columns().id_column(first_row("--input", path)):
+        if path not in found and storage.exists(path) and Columns().id_column(require_table("--input", path)):
             found.append(path)
     return tuple(found)
 
@@ -158,6 +168,7 @@ def with_facts(row: ImageRow, facts: Iterable[Facts], class_set: ClassSet) -> Im
 
     claims = {make_claim(fact.source, fact.labels, class_set) for fact in facts if fact.labels}
     return row._replace(
+        tables=values("source"),
         claims=tuple(sorted({*row.claims, *claims})),
         lesion_ids=values("lesion_id"),
         patient_ids=values("patient_id"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 
@@ -11,7 +12,10 @@ from pipelines import storage
 from pipelines.cli import UsageError
 
 # Everything is written below it and renamed at the end; while it is there, the output is not finished.
-TEMPORARY = "_temporary"
+TEMPORARY = ".unfinished"
+# In it, a file that says whose it is: a folder of this name alone proves nothing.
+_CLAIM = "claim.json"
+_CLAIM_TEXT = b'{"written by": "pipelines", "until": "the output is finished"}\n'
 
 
 def temporary_folder(output: str) -> str:
@@ -29,26 +33,44 @@ def own_files(output: str, pattern: re.Pattern[str]) -> list[str]:
     return sorted(name for name in storage.list_tree(output) if pattern.match(name))
 
 
-def require_output(output: str, marker: str, overwrite: bool, beside: list[str]) -> None:
-    """Raise UsageError unless a run may write into `output`. Writes nothing that stays.
+def _is_claimed(output: str) -> bool:
+    return storage.read_if_exists(storage.join(temporary_folder(output), _CLAIM)) == _CLAIM_TEXT
 
-    marker: the file that makes an output finished. beside: inputs, which the output must not be or contain.
+
+def _probe(output: str) -> None:
+    """Raise an OSError, or the filesystem's own error, if nothing can be written below `output`."""
+    if storage.is_local(output):
+        existing = storage.nearest_folder(output)
+        if not os.path.isdir(existing):
+            raise NotADirectoryError(0, f"{existing} is no folder")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise PermissionError(0, f"{existing} is not writable")
+        return
+    storage.write_bytes(storage.join(temporary_folder(output), "probe"), b"")
+    storage.delete_files(temporary_folder(output), ["probe"])
+
+
+def require_output(output: str, marker: str, overwrite: bool, beside: list[str]) -> None:
+    """Raise UsageError unless a run may write into `output`. Leaves nothing behind.
+
+    marker: the file that makes an output finished. beside: inputs, none of which the output may be.
     """
     if not output.strip("/"):
         raise UsageError(f"--output {output!r}: name a folder of its own")
+    if any(character in output for character in "*?["):
+        raise UsageError(f"--output {output}: must not contain *, ? or [")
     for path in beside:
-        if path.rstrip("/") == output.rstrip("/"):
+        if storage.same_place(path, output):
             raise UsageError(f"--output {output}: is also an input; name another folder")
     try:
         names = list(storage.list_tree(output))
         if marker in names and not overwrite:
             raise UsageError(f"--output {output}: holds a finished output; add --overwrite to replace it")
-        ours = marker in names or any(name.startswith(TEMPORARY + "/") for name in names)
-        if names and not ours:
+        if names and marker not in names and not _is_claimed(output):
             raise UsageError(f"--output {output}: is not empty and holds no earlier output; name another folder")
-        probe = storage.join(output, TEMPORARY, "probe")
-        storage.write_bytes(probe, b"")
-        storage.delete_files(output, [f"{TEMPORARY}/probe"])
+        if any(name.startswith(f"{TEMPORARY}/") for name in names) and not _is_claimed(output):
+            raise UsageError(f"--output {output}: has a folder {TEMPORARY} that is not ours; name another folder")
+        _probe(output)
     except UsageError:
         raise
     except Exception as error:  # each filesystem raises its own kinds
@@ -56,17 +78,23 @@ def require_output(output: str, marker: str, overwrite: bool, beside: list[str])
         raise UsageError(f"--output {output}: cannot be written: {detail}") from error
 
 
-def begin(output: str) -> None:
-    """Clear away what an interrupted run left below the temporary folder, and mark the output as being written."""
-    storage.delete_tree(temporary_folder(output))
-    storage.write_bytes(storage.join(temporary_folder(output), "in_progress"), b"")
+def begin(output: str) -> str:
+    """Clear away what an interrupted run left, and mark the output as being written.
+
+    Gives the nearest folder that was there before, for `abandon`.
+    """
+    existing = storage.nearest_folder(output) if storage.is_local(output) else ""
+    if _is_claimed(output):
+        storage.delete_tree(temporary_folder(output))
+    storage.write_bytes(storage.join(temporary_folder(output), _CLAIM), _CLAIM_TEXT)
+    return existing
 
 
-def abandon(output: str) -> None:
-    """Leave nothing of a run that was refused."""
+def abandon(output: str, existing: str) -> None:
+    """Leave nothing of a run that was refused. existing: what `begin` gave."""
     storage.delete_tree(temporary_folder(output))
     if storage.is_local(output):
-        storage.remove_if_empty(output)
+        storage.remove_empty(output, existing)
 
 
 class _RemoveOld(beam.DoFn):

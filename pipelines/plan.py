@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import apache_beam as beam
 
 from pipelines import storage
+from pipelines.metadata import source_name
 from pipelines.prepare_options import PrepareOptions
 from pipelines.rows import SPLITS, ImageRow
 from pipelines.split import Fractions
@@ -47,6 +48,8 @@ def problem_with(
     images: how many per (split, class); small_allowed: classes that cannot be split have been taken out on purpose.
     """
     present = [name for name in classes if any(images.get((split, name)) for split in SPLITS)]
+    if not present and from_folders:
+        return "--split_from_folders: no usable image lies in a Train, Validation or Test folder; leave the option out"
     if not present:
         return (
             f"--classes {','.join(classes)!r}: no usable image lies in a folder with such a name; "
@@ -58,6 +61,8 @@ def problem_with(
         return f"--small_classes reject: {present[0]!r} alone has images enough for every split; two classes are needed"
     for name in classes:
         if name not in present:
+            if len(present) == 1:
+                return f"--classes: no usable image of any class but {present[0]!r}; two classes are needed"
             return (
                 f"--classes: no usable image of class {name!r}; "
                 f"name those present (--classes {','.join(present)!r}) or add --small_classes reject"
@@ -118,6 +123,14 @@ def shard_count(examples: int, image_size: int) -> int:
     return max(1, -(-int(examples * image_size * image_size * BYTES_PER_PIXEL) // SHARD_BYTES))
 
 
+def unused_table(options: PrepareOptions, known: Mapping[str, int]) -> str | None:
+    """One line about a table that knows none of the images, or None. known: images per table's name."""
+    for path in options.metadata:
+        if not known.get(source_name(path)):
+            return f"--metadata {path}: knows none of the images; do its ids match the file names? else leave it out"
+    return None
+
+
 class _Decide(beam.DoFn):
     """Counts -> {split: shards}; raises InfeasibleError, after leaving the reason where the command finds it."""
 
@@ -126,13 +139,18 @@ class _Decide(beam.DoFn):
         self._temporary = temporary
 
     def process(
-        self, _: None, images: Mapping[tuple[str, str], int], examples: Mapping[str, int], problems: Sequence[str]
+        self,
+        _: None,
+        images: Mapping[tuple[str, str], int],
+        examples: Mapping[str, int],
+        problems: Sequence[str],
+        known: Mapping[str, int],
     ) -> list[dict[str, int]]:
         options = self._options
         problem = (
-            f"--splits_file {options.splits_file}: {problems[0]}"
-            if problems
-            else problem_with(
+            (f"--splits_file {options.splits_file}: {problems[0]}" if problems else None)
+            or unused_table(options, known)
+            or problem_with(
                 images,
                 options.classes,
                 options.split_fractions,
@@ -155,6 +173,11 @@ class PlanShards(beam.PTransform):
 
     def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[dict[str, int]]:
         rows, problems = inputs
+        known = (
+            rows
+            | "Tables of image" >> beam.FlatMap(lambda row: row.tables)
+            | "Count known" >> beam.combiners.Count.PerElement()
+        )
         first = problems | "First problem" >> beam.combiners.Top.Smallest(1)
         images = beam.pvalue.AsDict(rows | "Count images" >> _CountImages())
         examples = beam.pvalue.AsDict(
@@ -165,5 +188,6 @@ class PlanShards(beam.PTransform):
         return (
             rows.pipeline
             | "Once" >> beam.Create([None])
-            | "Decide" >> beam.ParDo(self._decide, images, examples, beam.pvalue.AsSingleton(first))
+            | "Decide"
+            >> beam.ParDo(self._decide, images, examples, beam.pvalue.AsSingleton(first), beam.pvalue.AsDict(known))
         )

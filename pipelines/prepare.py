@@ -28,7 +28,7 @@ from pipelines.metadata import JoinMetadata, find_metadata, require_metadata
 from pipelines.parallel import default_threads
 from pipelines.plan import PROBLEM_FILE, PlanShards, RejectSmallClasses, quiet_infeasible
 from pipelines.prepare_options import PrepareOptions, parse_options, require_trusted
-from pipelines.runner import beam_options, local_worker_processes
+from pipelines.runner import beam_options, local_worker_processes, quiet_beam
 from pipelines.split import SplitFromFolders, SplitGroups
 from pipelines.splits_file import GiveSplits, require_splits
 from pipelines.versions import pixel_versions
@@ -38,19 +38,33 @@ MARKER = "dataset.json"
 RUN_REPORT = "prepare.json"
 OWN_FILES = re.compile(
     r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord$|(manifest|rejects)-\d{5}-of-\d{5}\.(parquet|jsonl)$"
-    r"|(transform_fn|transformed_metadata|standardize_fn)/|dataset\.json$|prepare\.json$"
+    r"|(transform_fn|standardize_fn)/(saved_model\.pb|fingerprint\.pb|variables/variables\.[\w-]+|assets/class_counts)$"
+    r"|transformed_metadata/(schema\.pbtxt|asset_map)$|dataset\.json$|prepare\.json$"
 )
 
 
 class _Describe(beam.DoFn):
-    """Checks the sums and gives the content of dataset.json. Its side inputs make it wait for every file."""
+    """Checks the sums, writes the run's report and gives the content of dataset.json, which is written last.
 
-    def __init__(self, classes: Sequence[str], settings: Mapping[str, Any]):
+    Its side inputs make it wait for every file.
+    """
+
+    def __init__(self, classes: Sequence[str], settings: Mapping[str, Any], folder: str, report: Mapping[str, Any]):
         self._classes = list(classes)
         self._settings = dict(settings)
+        self._report_path = storage.join(folder, RUN_REPORT)
+        self._report = dict(report)
+        self._started = time.time()
 
     def process(self, _: None, listed: Mapping, totals: Mapping, shards: list[Shard], *written: list) -> list[bytes]:
         description = account.describe_dataset(listed, totals, shards, self._classes, self._settings)
+        seconds = time.time() - self._started
+        report = {
+            "seconds": round(seconds, 2),
+            "images_per_second": round(description["counts"]["listed"] / seconds, 1),
+            **self._report,
+        }
+        storage.write_bytes(self._report_path, json.dumps(report, indent=2).encode() + b"\n")
         return [(json.dumps(description, indent=2, ensure_ascii=False) + "\n").encode()]
 
 
@@ -149,7 +163,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
         | "Account" >> beam.Create([None])
         | "Describe"
         >> beam.ParDo(
-            _Describe(classes, settings_of(options)),
+            _Describe(classes, settings_of(options), folder, {"threads": threads, "options": options.as_json()}),
             beam.pvalue.AsSingleton(listed),
             beam.pvalue.AsSingleton(totals),
             beam.pvalue.AsList(written.shards),
@@ -163,9 +177,9 @@ def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> dict[str, A
     """Build and run the job; gives dataset.json. Raises UsageError when the images cannot be split as asked."""
     threads = options.threads or default_threads(local_worker_processes(beam_arguments))
     start_tensorflow()
+    quiet_beam()
     quiet_infeasible()
-    output.begin(options.output)
-    started = time.monotonic()
+    existing = output.begin(options.output)
     try:
         with beam.Pipeline(options=beam_arguments) as pipeline:
             build(pipeline, options, threads)
@@ -173,19 +187,9 @@ def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> dict[str, A
         problem = storage.read_if_exists(storage.join(output.temporary_folder(options.output), PROBLEM_FILE))
         if problem is None:
             raise
-        output.abandon(options.output)
+        output.abandon(options.output, existing)
         raise UsageError(problem.decode()) from error
-    seconds = time.monotonic() - started
-    description = json.loads(storage.read_if_exists(storage.join(options.output, MARKER)) or b"")
-    report = {
-        "seconds": round(seconds, 2),
-        "images_per_second": round(description["counts"]["listed"] / seconds, 1),
-        "examples": sum(split["examples"] for split in description["splits"].values()),
-        "threads": threads,
-        "options": {"input": list(options.input), "metadata": list(options.metadata), **options.record_settings()},
-    }
-    storage.write_bytes(storage.join(options.output, RUN_REPORT), json.dumps(report, indent=2).encode() + b"\n")
-    return description
+    return json.loads(storage.read_if_exists(storage.join(options.output, MARKER)) or b"")
 
 
 def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
@@ -199,6 +203,7 @@ def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
         lines.append(f"  {counts['ignored']} other files lie beside them; by their names they are no images")
     for reason, count in description["dropped"].items():
         lines.append(f"  {reason}: {count}")
+    lines.append(f"lesion ids: of {counts['with_lesion_id']} of {counts['written']} images written")
     for name, split in description["splits"].items():
         lines.append(
             f"{name}: {split['originals']} images, {split['examples']} examples, {len(split['shards'])} shards"

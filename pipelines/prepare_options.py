@@ -65,6 +65,12 @@ class PrepareOptions:
         """Class names in label order."""
         return self.class_set.classes
 
+    def as_json(self) -> dict[str, Any]:
+        """All of it, for the run's report."""
+        where = {"input": list(self.input), "metadata": list(self.metadata), "splits_file": self.splits_file}
+        what = {"classes": list(self.classes), "image_size": self.image_size, "aspect": self.aspect, "seed": self.seed}
+        return {**where, **what, **self.record_settings()}
+
     def record_settings(self) -> dict[str, Any]:
         """The options that decide the records, for `dataset.json` and the fingerprint."""
         return {
@@ -219,7 +225,7 @@ def _target(method: str, text: str | None) -> str | int:
         raise UsageError(f"--target_per_class {text}: has no meaning with --balance none; leave it out")
     if text in ("max", "min"):
         return text
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise UsageError(f"--target_per_class {text!r}: a number from 1, max or min is needed")
     return int(text)
 

@@ -24,9 +24,10 @@ class ImageRow(NamedTuple):
     """One listed file. Empty strings and zeros stand for what is not known yet.
 
     path: as listed; relative: path below its input, used for every order and choice, so that the place of the
-    archive does not matter. claims: what folders and tables say of its class; lesion_ids, patient_ids, licenses,
-    attributions: what tables say, sorted. given_split: the split that a Train/Test folder or a splits file names.
-    copies: examples written, the original included. stage, reason, message: why no record was written.
+    archive does not matter. member: where in an archive. tables: the metadata files that know the image; claims: what
+    folders and tables say of its class; lesion_ids, patient_ids, licenses, attributions: what tables say, sorted.
+    given_split: the split that a Train/Test folder or a splits file names. copies: examples written, the original
+    included. stage, reason, message: why no record was written.
     """
 
     path: str
@@ -34,6 +35,7 @@ class ImageRow(NamedTuple):
     member: Member | None = None
     size: int = 0
     image_id: str = ""
+    tables: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
     given_split: str = ""
     label: str = ""

@@ -20,6 +20,8 @@ def _read(run: Path, name: str) -> dict[str, Any]:
         return json.loads(path.read_text())
     except OSError as error:
         raise UsageError(f"RUN {run}: has no {name}; `make run` makes all of it") from error
+    except ValueError as error:
+        raise UsageError(f"RUN {run}: {name} is damaged; run `make run` again") from error
 
 
 def _with_reasons(count: int, dropped: Mapping[str, int]) -> str:
@@ -52,7 +54,7 @@ def summary_rows(run: Path) -> list[tuple[str, str]]:
         ("score: files read", str(scores["counts"]["listed"])),
         ("  scored", str(scores["counts"]["scored"])),
         ("  rejected", _with_reasons(scores["counts"]["rejected"], scores["dropped"])),
-        ("  speed", f"{scores['images_per_second']:.0f} images/s in {scores['seconds']:.0f} s, start-up included"),
+        ("  speed", f"{scores['images_per_second']:.0f} images/s in {scores['seconds']:.0f} s, without start-up"),
         ("dataset", f"{run / 'dataset'}"),
         ("model", f"{run / 'train' / 'model'}"),
         ("evaluation", f"{run / 'evaluation'}"),
@@ -64,7 +66,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = ArgumentParser("python -m pipelines.run_summary", description="Print the figures of one `make run`.")
     parser.add_argument("run", metavar="RUN", help="the folder that `make run` wrote to")
-    rows = summary_rows(Path(parser.parse_args(argv).run))
+    run = Path(parser.parse_args(argv).run)
+    try:
+        rows = summary_rows(run)
+    except KeyError as error:
+        raise UsageError(
+            f"RUN {run}: holds the output of another version (no {error}); run `make run` again"
+        ) from error
     width = max(len(label) for label, _ in rows)
     print("\n".join(f"{label:<{width}}  {text}" for label, text in rows))
 

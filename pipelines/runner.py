@@ -7,6 +7,8 @@ import logging
 from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, SetupOptions, StandardOptions
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+from apache_beam.runners import create_runner
 
 from pipelines.cli import UsageError
 
@@ -29,6 +31,16 @@ def _reject_unknown(arguments: Sequence[str]) -> None:
     _, unknown = parser.parse_known_args(list(arguments))
     if unknown:
         raise UsageError(f"unknown option {unknown[0]!r}; --help lists them, and Beam's options may follow")
+
+
+def _require_runner(name: str, options: PipelineOptions) -> None:
+    try:
+        runner = create_runner(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise UsageError(f"--runner {name}: {str(error).splitlines()[0]}") from error
+    problems = PipelineOptionsValidator(options, runner).validate()
+    if problems:
+        raise UsageError(f"--runner {name}: {' '.join(problems[0].split())}")
 
 
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:
@@ -55,6 +67,9 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
         raise UsageError(
             f"--direct_num_workers {direct.direct_num_workers}: needs --direct_running_mode multi_processing"
         )
+    if direct.direct_num_workers < 0:
+        raise UsageError(f"--direct_num_workers {direct.direct_num_workers}: 0 (one per core) or more is needed")
+    _require_runner(standard.runner, options)
     # Everything lives in importable modules.
     options.view_as(SetupOptions).save_main_session = False
     return options
@@ -64,6 +79,8 @@ def quiet_beam() -> None:
     """Drop Beam's warnings that no user can act on."""
     noise = ("Resource module is not available",)  # an optional import of Beam's failed, not the module named
     logging.getLogger().addFilter(lambda record: not record.getMessage().startswith(noise))
+    # Worker processes repeat their start-up remarks through it.
+    logging.getLogger("apache_beam.runners.portability.local_job_service").setLevel(logging.ERROR)
 
 
 def local_worker_processes(options: PipelineOptions) -> int:

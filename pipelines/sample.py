@@ -15,7 +15,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +29,6 @@ from pipelines.taxonomy import CLASS_SETS
 SUMMARY = "sample.json"
 CLASSES = CLASS_SETS["isic9"]
 _IN_PROGRESS = ".sample-in-progress"
-# All that this program writes, and so all that it may delete.
-_OURS = ("images", "archive", "metadata.csv", SUMMARY, _IN_PROGRESS)
 
 # Lesions per class at scale 1: as uneven as a clinic's archive.
 LESIONS = {
@@ -203,7 +200,8 @@ def write_sample(output: Path, seed: int, scale: float = 1.0) -> dict:
     output.mkdir(parents=True, exist_ok=True)
     # Marks a directory as ours before the first picture is there, so that an interrupted run can be repeated.
     (output / _IN_PROGRESS).touch()
-    _remove_ours(output, keep=_IN_PROGRESS)
+    _remove_written(output)
+    others = {path for path in output.rglob("*") if path.is_file()}
 
     per_class, rows, troubles, oriented = _write_images(output, seed, scale)
     with open(output / "metadata.csv", "w", newline="", encoding="utf-8") as file:
@@ -230,21 +228,30 @@ def write_sample(output: Path, seed: int, scale: float = 1.0) -> dict:
         "archive_troubles": archive_troubles,
         "oriented": oriented,
         "not_images": ["images/README.txt"],
+        "written": sorted(
+            path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file() and path not in others
+        ),
     }
     (output / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (output / _IN_PROGRESS).unlink()
     return summary
 
 
-def _remove_ours(output: Path, keep: str) -> None:
-    for name in _OURS:
-        path = output / name
-        if name == keep or not path.exists():
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+def _written(output: Path) -> list[str]:
+    """The files of an earlier sample, relative to it, as its sample.json lists them."""
+    try:
+        return list(json.loads((output / SUMMARY).read_text(encoding="utf-8"))["written"])
+    except (OSError, ValueError, KeyError):
+        return []
+
+
+def _remove_written(output: Path) -> None:
+    """Delete what an earlier run wrote, and folders that this leaves empty; nothing else."""
+    for name in [*_written(output), SUMMARY]:
+        (output / name).unlink(missing_ok=True)
+        for folder in (output / name).relative_to(output).parents:
+            if folder.parts and (output / folder).is_dir() and not any((output / folder).iterdir()):
+                (output / folder).rmdir()
 
 
 def _check(options: Options) -> None:
@@ -285,12 +292,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed draws other lesions; 0 or more")
     parser.add_argument("--overwrite", action="store_true", help="replace a sample that this program wrote before")
     arguments = parser.parse_args(argv)
+    if not str(arguments.output).strip("."):
+        raise UsageError("--output: name a directory of its own")
     if arguments.seed < 0:
         raise UsageError(f"--seed {arguments.seed}: must be 0 or more")
     options = Options(output=arguments.output, seed=arguments.seed, overwrite=arguments.overwrite)
     try:
         run(options)
-    except PermissionError as error:
+    except OSError as error:
         raise UsageError(f"--output {str(options.output)!r} cannot be written: {error.strerror}") from error
 
 

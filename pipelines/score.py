@@ -22,8 +22,8 @@ from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import account, images, output, rows, sources, storage, tables
-from pipelines.cli import run_command, start_tensorflow
-from pipelines.inference import LesionModelHandler
+from pipelines.cli import UsageError, run_command, start_tensorflow
+from pipelines.inference import LesionModelHandler, LoadedModel
 from pipelines.model_info import ModelInfo, read_model_info
 from pipelines.parallel import ThreadedDoFn, default_threads
 from pipelines.rows import REJECTED
@@ -62,7 +62,7 @@ def load_image(listed: sources.ListedFile) -> tuple[ScoreRow, bytes]:
     try:
         data = sources.read_file(file.path, file.member)
     except Exception as error:  # each filesystem raises its own kinds
-        return row.rejected("read", "unreadable", f"{error.__class__.__name__}: {error}"), b""
+        return row.rejected("read", "unreadable", sources.failure(error)), b""
     row = row._replace(sha256=hashlib.sha256(data).hexdigest())
     try:
         info = images.read_info(data)
@@ -105,7 +105,7 @@ def score_record(row: ScoreRow, model: ModelInfo) -> dict[str, Any]:
     """One line of the scores. malignancy_score: sum of the probabilities of the model's malignant classes."""
     by_class = dict(zip(model.classes, row.probabilities, strict=True))
     return {
-        "path": row.path,
+        "path": sources.printable(row.path),
         "image_id": row.image_id,
         "sha256": row.sha256,
         "width": row.width,
@@ -206,11 +206,21 @@ def build(pipeline: beam.Pipeline, options: ScoreOptions, model: ModelInfo, thre
     )
 
 
+def require_model(folder: str, model: ModelInfo) -> None:
+    """Raise UsageError unless the model can be loaded and fits its description; before anything is written."""
+    try:
+        LoadedModel(folder).require(len(model.classes))
+    except Exception as error:  # TensorFlow raises many kinds on a damaged SavedModel
+        detail = (str(error) or error.__class__.__name__).splitlines()[0]
+        raise UsageError(f"--model {folder}: cannot be loaded: {detail}") from error
+
+
 def run(options: ScoreOptions, model: ModelInfo, beam_arguments: PipelineOptions) -> dict[str, Any]:
     """Build and run the job; gives summary.json."""
     threads = options.threads or default_threads(local_worker_processes(beam_arguments))
     start_tensorflow()
     quiet_beam()
+    require_model(options.model, model)
     output.begin(options.output)
     with beam.Pipeline(options=beam_arguments) as pipeline:
         build(pipeline, options, model, threads)

@@ -6,6 +6,7 @@ import itertools
 import os
 import posixpath
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from pipelines.archives import (
 )
 from pipelines.cli import UsageError
 from pipelines.path_lists import is_path_list, list_paths, require_path_list
+from pipelines.seeding import stable_hash
 
 # Files with other names lie beside images in every download (licences, CSVs); they are counted, not read.
 IMAGE_EXTENSIONS = frozenset(
@@ -65,6 +67,11 @@ def image_id_of(name: str) -> str:
     return isic_id_of(name) or _COPY_SUFFIX.sub("", os.path.splitext(base)[0] if is_image_name(base) else base)
 
 
+def printable(path: str) -> str:
+    """A path as text for showing, not opening: bytes that are not UTF-8 stand as a backslash, x and two digits."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _is_local(path: str) -> bool:
     return "://" not in path
 
@@ -78,20 +85,25 @@ def _fail(error: OSError) -> None:
 
 
 def _list_local(folder: str) -> Iterator[SourceFile]:
-    visited = set()
+    top = os.path.realpath(folder)
+    visited: set[str] = set()
+
+    def walked(path: str) -> bool:
+        """Whether a folder is to be walked: not hidden, not a link to what is walked at its own place or has been."""
+        real = os.path.realpath(path)
+        inner_link = os.path.islink(path) and f"{real}{os.sep}".startswith(f"{top}{os.sep}")
+        return not os.path.basename(path).startswith(".") and not inner_link and real not in visited
+
     # By default os.walk passes over folders that it may not read; their images would be lost without a word.
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=_fail):
-        # A link to a folder above it would be walked for ever.
         visited.add(os.path.realpath(parent))
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(os.path.join(parent, name)) not in visited
-        )
+        folders[:] = sorted(name for name in folders if walked(os.path.join(parent, name)))
         for name in sorted(names):
             path = os.path.join(parent, name)
-            if not name.startswith(".") and os.path.isfile(path):
-                yield SourceFile(path, os.path.relpath(path, folder).replace(os.sep, "/"), os.path.getsize(path))
+            if not name.startswith("."):
+                # A link to nowhere is listed too: it is rejected as unreadable, not passed over.
+                size = os.path.getsize(path) if os.path.exists(path) else 0
+                yield SourceFile(path, printable(os.path.relpath(path, folder).replace(os.sep, "/")), size)
 
 
 def _list_gcs(folder: str) -> Iterator[SourceFile]:
@@ -161,6 +173,8 @@ def list_files(root: str) -> Iterator[SourceFile]:
 
 def require_images(option: str, root: str) -> None:
     """Raise UsageError unless `root` exists, can be listed and holds at least one image by name."""
+    if root != printable(root):
+        raise UsageError(f"{option} {printable(root)}: is not UTF-8 text; rename it or link to it")
     if _is_local(root) and not _has_wildcard(root) and not os.path.exists(root):
         raise UsageError(f"{option} {root}: no such file or folder")
     refused = unsupported_archive(root)
@@ -174,7 +188,13 @@ def require_images(option: str, root: str) -> None:
         detail = str(error).splitlines()[0] if str(error) else error.__class__.__name__
         raise UsageError(f"{option} {root}: cannot be listed: {detail}") from error
     if first is None:
-        raise UsageError(f"{option} {root}: holds no image (files named {', '.join(sorted(IMAGE_EXTENSIONS))})")
+        what = "matches" if _has_wildcard(root) and not os.path.exists(root) else "holds"
+        raise UsageError(f"{option} {root}: {what} no image (files named {', '.join(sorted(IMAGE_EXTENSIONS))})")
+
+
+def failure(error: Exception) -> str:
+    """Why a file could not be read, in one line."""
+    return f"{error.__class__.__name__}: {getattr(error, 'strerror', None) or printable(str(error))}"
 
 
 def read_file(path: str, member: Member | None = None) -> bytes:
@@ -186,6 +206,9 @@ def read_file(path: str, member: Member | None = None) -> bytes:
 def read_bytes(path: str) -> bytes:
     """The whole file. Raises OSError (or the filesystem's own error) when it cannot be read."""
     if _is_local(path):
+        # Opening a pipe would wait for ever.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise OSError("not a regular file")
         with open(path, "rb") as file:
             return file.read()
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
@@ -208,7 +231,12 @@ def images_of(chunk: Iterable[ListedFile]) -> list[ListedFile]:
     return [listed for listed in chunk if is_image_name(listed.file.path)]
 
 
-def _once(element: tuple[str, Iterable[ListedFile]]) -> ListedFile:
+def _place_of(file: SourceFile) -> int:
+    """The same for one file however its path is spelled."""
+    return stable_hash(os.path.realpath(file.path) if _is_local(file.path) else file.path)
+
+
+def _once(element: tuple[int, Iterable[ListedFile]]) -> ListedFile:
     """Of one path found under several inputs, the listing that keeps most of its folders."""
     return min(element[1], key=lambda listed: (-len(listed.file.relative), listed.root))
 
@@ -236,7 +264,7 @@ class ListImages(beam.PTransform):
         return (
             inputs
             | "List" >> beam.FlatMap(_list)
-            | "By path" >> beam.Map(lambda listed: (listed.file.path, listed))
+            | "By path" >> beam.Map(lambda listed: (_place_of(listed.file), listed))
             | "Repeats" >> beam.GroupByKey()
             | "Once" >> beam.Map(_once)
             | "Chunks" >> beam.BatchElements(min_batch_size=FILES_PER_CHUNK, max_batch_size=FILES_PER_CHUNK)

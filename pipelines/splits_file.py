@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 
 from pipelines.cli import UsageError
-from pipelines.metadata import Columns, first_row, table_rows
+from pipelines.metadata import Columns, require_table, table_rows
 from pipelines.rows import SPLITS, ImageRow
 from pipelines.sources import image_id_of
 
@@ -24,7 +24,7 @@ def read_splits(path: str, columns: Columns) -> Iterator[tuple[str, str]]:
 
 def require_splits(path: str, columns: Columns) -> None:
     """Raise UsageError unless `path` is a CSV that gives images one split each, by its name."""
-    names = list(first_row("--splits_file", path))
+    names = require_table("--splits_file", path)
     if columns.id_column(names) is None or SPLIT_COLUMN not in names:
         raise UsageError(
             f"--splits_file {path}: needs an image id column and {SPLIT_COLUMN}; it has {', '.join(names)}"

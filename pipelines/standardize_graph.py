@@ -12,37 +12,69 @@ import tensorflow as tf
 
 from pipelines import images, storage
 
-_EXIF_MARKER = b"Exif\x00\x00"
-# EXIF sits in the first APP1 segment, which holds at most 64 KiB.
-_EXIF_REACH = 1 << 17
+
+def _exif(data: tf.Tensor) -> tf.Tensor:
+    """`images._exif`: the TIFF structure of the first EXIF segment, uint8 [n]; empty when there is none."""
+    head = tf.io.decode_raw(tf.strings.substr(data, 0, images.HEADER_REACH), tf.uint8)
+    size = tf.size(head)
+    marker = tf.constant(list(images.EXIF_MARKER), tf.uint8)
+
+    def byte(position: tf.Tensor) -> tf.Tensor:
+        return tf.cast(head[position], tf.int32)
+
+    def end_of(position: tf.Tensor) -> tf.Tensor:
+        return position + 2 + byte(position + 2) * 256 + byte(position + 3)
+
+    def is_exif(position: tf.Tensor) -> tf.Tensor:
+        start = head[position + 4 : position + 10]
+        return tf.logical_and(
+            byte(position + 1) == 0xE1,
+            tf.logical_and(tf.size(start) == 6, tf.reduce_all(tf.equal(start, marker[: tf.size(start)]))),
+        )
+
+    def is_segment(position: tf.Tensor) -> tf.Tensor:
+        def looked_at() -> tf.Tensor:
+            kind = byte(position + 1)
+            return tf.logical_and(byte(position) == 0xFF, tf.logical_and(kind != 0xD9, kind != 0xDA))
+
+        return tf.cond(position + 4 <= size, looked_at, lambda: False)
+
+    def goes_on(position: tf.Tensor) -> tf.Tensor:
+        return tf.cond(is_segment(position), lambda: tf.logical_not(is_exif(position)), lambda: False)
+
+    (position,) = tf.while_loop(goes_on, lambda position: (end_of(position),), (tf.constant(2),))
+    return tf.cond(is_segment(position), lambda: head[position + 10 : end_of(position)], lambda: head[:0])
 
 
 def _orientation(data: tf.Tensor) -> tf.Tensor:
-    """EXIF orientation, int32 1 to 8, of a JPEG's bytes; 1 when absent or malformed."""
-    head = tf.strings.substr(data, 0, _EXIF_REACH)
-    parts = tf.strings.split([head], _EXIF_MARKER, maxsplit=1).values
-    before, after = parts[0], tf.cond(tf.size(parts) > 1, lambda: parts[1], lambda: tf.constant(b""))
-    # The marker counts only at the start of an APP1 segment: FF E1, two length bytes, then it.
-    in_segment = tf.strings.substr(before, tf.maximum(tf.strings.length(before) - 4, 0), 2) == b"\xff\xe1"
-    tiff = tf.cast(tf.io.decode_raw(tf.where(in_segment, after, b""), tf.uint8), tf.int32)
-    # Zeros behind the end make every look-up below legal; a zero entry is never the orientation.
-    tiff = tf.concat([tiff, tf.zeros([16], tf.int32)], axis=0)
-    last = tf.size(tiff) - 16
+    """`images.orientation_of`: EXIF orientation, int32 1 to 8, of a JPEG's bytes."""
+    tiff = _exif(data)
+    size = tf.size(tiff)
+    # Zeros behind the end make every look-up below legal.
+    tiff = tf.concat([tf.cast(tiff, tf.int64), tf.zeros([16], tf.int64)], axis=0)
     little = tiff[0] == ord("I")
 
     def number(position: tf.Tensor, width: int) -> tf.Tensor:
-        digits = tiff[tf.clip_by_value(position, 0, last) :][:width]
-        # An offset with its top bit set is malformed; the clip below sends it to the zeros.
-        return tf.reduce_sum(tf.where(little, digits, digits[::-1]) * tf.constant([1 << (8 * i) for i in range(width)]))
+        digits = tiff[position : position + width]
+        powers = tf.constant([1 << (8 * index) for index in range(width)], tf.int64)
+        return tf.reduce_sum(tf.where(little, digits, digits[::-1]) * powers)
 
     directory = number(tf.constant(4), 4)
-    directory = tf.where((directory < 8) | (directory > last), last, directory)
-    entries = tf.minimum(number(directory, 2), (last - directory) // 12)
-    starts = directory + 2 + 12 * tf.range(entries)
-    tags = tf.map_fn(lambda start: number(start, 2), starts)
+    inside = tf.logical_and(directory >= 8, directory + 2 <= tf.cast(size, tf.int64))
+    # Where there is no directory, zero entries are read at a place that exists.
+    start = tf.cast(tf.where(inside, directory, 0), tf.int32)
+    room = (size - (start + 2)) // 12
+    entries = tf.where(inside, tf.minimum(tf.cast(number(start, 2), tf.int32), room), 0)
+    starts = start + 2 + 12 * tf.range(entries)
+    tags = tf.map_fn(lambda place: number(place, 2), starts, fn_output_signature=tf.int64)
     found = tf.boolean_mask(starts, tags == images.ORIENTATION_TAG)
-    value = tf.cond(tf.size(found) > 0, lambda: number(found[0] + 8, 2), lambda: tf.constant(1))
-    return tf.where((value >= 1) & (value <= 8), value, 1)
+
+    def value() -> tf.Tensor:
+        is_short = number(found[0] + 2, 2) == images.ORIENTATION_TYPE
+        return tf.where(is_short, tf.cast(number(found[0] + 8, 2), tf.int32), 1)
+
+    orientation = tf.cond(tf.size(found) > 0, value, lambda: tf.constant(1))
+    return tf.where(tf.logical_and(orientation >= 1, orientation <= 8), orientation, 1)
 
 
 def _orient(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
@@ -60,7 +92,10 @@ def _decode(data: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
     def jpeg() -> tf.Tensor:
         shape = tf.io.extract_jpeg_shape(data)
         side = tf.reduce_max(shape[:2]) if aspect == "pad" else tf.reduce_min(shape[:2])
-        branch = sum(tf.cast(side >= factor * size, tf.int32) for factor in (2, 4, 8))
+        smaller = tf.reduce_min(shape[:2])
+        branch = sum(
+            tf.cast(tf.logical_and(side >= factor * size, smaller >= factor), tf.int32) for factor in (2, 4, 8)
+        )
 
         def reduced(factor: int) -> tf.Tensor:
             return tf.io.decode_jpeg(data, channels=3, ratio=factor, dct_method="INTEGER_ACCURATE")

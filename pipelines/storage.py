@@ -101,7 +101,24 @@ def delete_tree(folder: str) -> None:
         delete_files(folder, list(list_tree(folder)))
 
 
-def remove_if_empty(folder: str) -> None:
-    """Remove a local folder that holds nothing."""
-    if os.path.isdir(folder) and not os.listdir(folder):
+def nearest_folder(path: str) -> str:
+    """The path itself, or the nearest above it that exists; local."""
+    path = os.path.abspath(path)
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def remove_empty(folder: str, existing: str) -> None:
+    """Remove a local folder that holds nothing, and those above it that do not either, but not `existing`."""
+    folder = os.path.abspath(folder)
+    while folder != existing and os.path.isdir(folder) and not os.listdir(folder):
         os.rmdir(folder)
+        folder = os.path.dirname(folder)
+
+
+def same_place(first: str, second: str) -> bool:
+    """Whether two paths name one file or folder."""
+    if is_local(first) and is_local(second):
+        return os.path.realpath(first) == os.path.realpath(second)
+    return first.rstrip("/") == second.rstrip("/")

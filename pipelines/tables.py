@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from pipelines import storage
 from pipelines.rows import WRITTEN, ImageRow
 from pipelines.seeding import stable_hash
+from pipelines.sources import printable
 
 MANIFEST_SCHEMA = pa.schema(
     [
@@ -41,7 +42,7 @@ def manifest_row(row: ImageRow) -> dict:
     """A row of the manifest; what is not known is null."""
     return {
         "id": row.image_id,
-        "path": row.path,
+        "path": printable(row.path),
         "sha256": row.sha256 or None,
         "format": row.format or None,
         "width": row.width or None,
@@ -75,9 +76,9 @@ def manifest_bytes(rows: Iterable[ImageRow]) -> bytes:
 def reject_line(path: str, stage: str, reason: str, message: str) -> bytes:
     """One line of a rejects file."""
     return (
-        json.dumps({"path": path, "stage": stage, "reason": reason, "message": message}, ensure_ascii=False).encode(
-            "utf-8", "backslashreplace"
-        )
+        json.dumps(
+            {"path": printable(path), "stage": stage, "reason": reason, "message": message}, ensure_ascii=False
+        ).encode("utf-8", "backslashreplace")
         + b"\n"
     )
 

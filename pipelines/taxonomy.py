@@ -7,6 +7,7 @@ archive's `diagnosis_1` to `diagnosis_5` and its older `diagnosis`. `docs/taxono
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -117,8 +118,8 @@ _MALIGNANT = frozenset({"melanoma", "basal cell carcinoma", "squamous cell carci
 
 
 def normalize_term(text: str) -> str:
-    """Lower case, runs of space, dash, underscore and comma as one space: `Nevus, NOS` is `nevus nos`."""
-    return re.sub(r"[\s_,-]+", " ", text).strip().lower()
+    """Lower case, composed, runs of space, dash, underscore and comma as one space: `Nevus, NOS` is `nevus nos`."""
+    return re.sub(r"[\s_,-]+", " ", unicodedata.normalize("NFC", text)).strip().lower()
 
 
 def malignant_classes(classes: Sequence[str]) -> list[str]:
@@ -207,7 +208,7 @@ def resolve_classes(value: str) -> ClassSet:
         return known_set(value)
     if value.lower().endswith((".json", ".yaml", ".yml")):
         return _mapping_file(value)
-    names = [normalize_term(part) for part in value.split(",") if part.strip()]
+    names = [name for name in map(normalize_term, value.split(",")) if name]
     if len(names) < 2:
         known = ", ".join(CLASS_SETS)
         raise UsageError(

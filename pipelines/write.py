@@ -14,6 +14,7 @@ from pipelines.images import BadImage
 from pipelines.parallel import ThreadedDoFn
 from pipelines.rows import WRITTEN, ImageRow
 from pipelines.seeding import stable_hash
+from pipelines.sources import failure
 
 
 class Shard(NamedTuple):
@@ -53,7 +54,7 @@ class _WriteShard(ThreadedDoFn):
         except BadImage as error:
             return row.rejected("write", error.reason, error.message), None
         except OSError as error:
-            return row.rejected("write", "unreadable", f"{error.__class__.__name__}: {error}"), None
+            return row.rejected("write", "unreadable", failure(error)), None
 
     def process(self, element: tuple[tuple[str, int, int], Iterable[ImageRow]]) -> Iterator:
         (split, index, count), rows = element

@@ -1,0 +1,72 @@
+"""Is a PNG whole? Pillow fills missing rows with black and goes on; such an image must not become a record."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Samples per pixel of each colour type (PNG specification, 3rd edition, table 8).
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# Adam7: first column, first row, column step and row step of each pass (section 8.2).
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(type, content) of every chunk up to IEND. Raises ValueError at the first that is damaged or missing."""
+    position = len(SIGNATURE)
+    while True:
+        header = data[position : position + 8]
+        if len(header) < 8:
+            raise ValueError("ends before its end chunk")
+        length, kind = struct.unpack(">I4s", header)
+        content = data[position + 8 : position + 8 + length]
+        check = data[position + 8 + length : position + 12 + length]
+        if len(check) < 4:
+            raise ValueError("ends in the middle of a chunk")
+        if zlib.crc32(kind + content) != int.from_bytes(check, "big"):
+            raise ValueError(f"chunk {kind.decode('latin-1')!r} is damaged")
+        yield kind, content
+        if kind == b"IEND":
+            return
+        position += 12 + length
+
+
+def _expected_bytes(header: bytes) -> int:
+    """Bytes of filtered rows that an image with this IHDR holds, before compression."""
+    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+    bits = _SAMPLES[colour] * depth
+
+    def rows(columns: int, lines: int) -> int:
+        return lines * (1 + (columns * bits + 7) // 8) if columns else 0
+
+    if not interlaced:
+        return rows(width, height)
+    return sum(
+        rows(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in _PASSES if x < width and y < height
+    )
+
+
+def require_whole_png(data: bytes) -> None:
+    """Raise ValueError unless every chunk is intact, the palette is there if needed, and all rows are."""
+    header, palette, found = b"", False, 0
+    inflater = zlib.decompressobj()
+    for kind, content in _chunks(data):
+        if kind == b"IHDR":
+            header = content
+        elif kind == b"PLTE":
+            palette = True
+        elif kind == b"IDAT":
+            try:
+                found += len(inflater.decompress(content))
+            except zlib.error as error:
+                raise ValueError(f"pixel data are damaged ({error})") from error
+        elif kind[0] & 0x20 == 0 and kind != b"IEND":
+            raise ValueError(f"chunk {kind.decode('latin-1')!r} is needed to read it, but unknown")
+    if len(header) != 13 or header[9] not in _SAMPLES:
+        raise ValueError("has no valid header")
+    if header[9] == 3 and not palette:
+        raise ValueError("has no palette")
+    if found < _expected_bytes(header):
+        raise ValueError("has fewer rows than its header says")
