@@ -36,8 +36,9 @@ _FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}
 _MODES = frozenset({"L", "LA", "RGB", "RGBA", "P", "1", "I;16", "I;16B", "I"})
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
-# Pillow warns of what MAX_PIXELS refuses.
+# Pillow warns of what MAX_PIXELS refuses, and of malformed EXIF without saying of which file.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
 
 
 class BadImage(Exception):  # noqa: N818  the name says what it is

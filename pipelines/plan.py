@@ -165,19 +165,16 @@ class _Decide(beam.DoFn):
 
 
 class PlanShards(beam.PTransform):
-    """Rows with split and copies, problems with the splits file -> one {split: number of shards}."""
+    """Rows with split and copies, problems with the splits file, a table's name for each image that it knows ->
+    one {split: number of shards}."""
 
     def __init__(self, options: PrepareOptions, temporary: str):
         super().__init__()
         self._decide = _Decide(options, temporary)
 
-    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[dict[str, int]]:
-        rows, problems = inputs
-        known = (
-            rows
-            | "Tables of image" >> beam.FlatMap(lambda row: row.tables)
-            | "Count known" >> beam.combiners.Count.PerElement()
-        )
+    def expand(self, inputs: tuple[beam.PCollection, ...]) -> beam.PCollection[dict[str, int]]:
+        rows, problems, tables = inputs
+        known = tables | "Count known" >> beam.combiners.Count.PerElement()
         first = problems | "First problem" >> beam.combiners.Top.Smallest(1)
         images = beam.pvalue.AsDict(rows | "Count images" >> _CountImages())
         examples = beam.pvalue.AsDict(

@@ -111,6 +111,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
         | "Check images" >> CheckImages(options.class_set, options.split_from_folders, threads)
         | "Join metadata" >> JoinMetadata(options.metadata, options.columns, options.class_set)
     )
+    tables_of_images = checked | "Tables of image" >> beam.FlatMap(lambda row: row.tables)
     problems = pipeline | "No problem" >> beam.Create([], reshuffle=False)
     if options.splits_file:
         given = checked | "Give splits" >> GiveSplits(options.splits_file, options.columns)
@@ -136,7 +137,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
         | "Not dropped" >> rows.partition(rows.is_open)
     )
     planned = (balanced, others | "Once each" >> beam.Map(write_once)) | "Planned" >> beam.Flatten()
-    shards = (planned, problems) | "Plan" >> PlanShards(options, temporary)
+    shards = (planned, problems, tables_of_images) | "Plan" >> PlanShards(options, temporary)
     written = (planned, shards) | "Write" >> WriteShards(folder, classes, size, aspect, seed, threads)
     transform = written.sums | "Transform" >> AnalyzeTrain(folder, storage.join(temporary, "tft"), classes, size)
 

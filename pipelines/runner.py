@@ -6,8 +6,13 @@ import argparse
 import logging
 from collections.abc import Sequence
 
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, SetupOptions, StandardOptions
-from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    SetupOptions,
+    StandardOptions,
+)
 from apache_beam.runners import create_runner
 
 from pipelines.cli import UsageError
@@ -35,12 +40,16 @@ def _reject_unknown(arguments: Sequence[str]) -> None:
 
 def _require_runner(name: str, options: PipelineOptions) -> None:
     try:
-        runner = create_runner(name)
+        create_runner(name)
     except (ValueError, ImportError, AttributeError) as error:
         raise UsageError(f"--runner {name}: {str(error).splitlines()[0]}") from error
-    problems = PipelineOptionsValidator(options, runner).validate()
-    if problems:
-        raise UsageError(f"--runner {name}: {' '.join(problems[0].split())}")
+    cloud = options.view_as(GoogleCloudOptions)
+    if name.endswith("DataflowRunner"):
+        for option in ("project", "region", "temp_location"):
+            if not getattr(cloud, option):
+                raise UsageError(
+                    f"--runner {name}: needs --project, --region and --temp_location; --{option} is missing"
+                )
 
 
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:

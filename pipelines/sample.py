@@ -199,6 +199,8 @@ def write_sample(output: Path, seed: int, scale: float = 1.0) -> dict:
     """
     output.mkdir(parents=True, exist_ok=True)
     # Marks a directory as ours before the first picture is there, so that an interrupted run can be repeated.
+    if (output / _IN_PROGRESS).exists():
+        _remove_left_over(output)
     (output / _IN_PROGRESS).touch()
     _remove_written(output)
     others = {path for path in output.rglob("*") if path.is_file()}
@@ -229,7 +231,9 @@ def write_sample(output: Path, seed: int, scale: float = 1.0) -> dict:
         "oriented": oriented,
         "not_images": ["images/README.txt"],
         "written": sorted(
-            path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file() and path not in others
+            path.relative_to(output).as_posix()
+            for path in output.rglob("*")
+            if path.is_file() and path not in others and path.name != _IN_PROGRESS
         ),
     }
     (output / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -252,6 +256,15 @@ def _remove_written(output: Path) -> None:
         for folder in (output / name).relative_to(output).parents:
             if folder.parts and (output / folder).is_dir() and not any((output / folder).iterdir()):
                 (output / folder).rmdir()
+
+
+def _remove_left_over(output: Path) -> None:
+    """Delete the pictures of a run that ended before it could list them: those with an id of ours."""
+    for folder in ("images", "archive"):
+        for path in (output / folder).rglob(f"*ISIC_{_FIRST_ID // 100_000}*"):
+            path.unlink()
+    for name in ("metadata.csv", "images/README.txt"):
+        (output / name).unlink(missing_ok=True)
 
 
 def _check(options: Options) -> None:

@@ -27,6 +27,8 @@ def chain(command, sample, tmp_path_factory):
         *("trainer.task", "--dataset", folder / "dataset", "--output", folder / "train", "--epochs", 8, "--width", 0.5)
     )
     assert done.returncode == 0, done.stderr
+    shutil.copytree(folder / "train" / "model", folder / "damaged")
+    (folder / "damaged" / "saved_model.pb").write_bytes(b"junk")
     return folder
 
 
@@ -204,6 +206,7 @@ BAD = {
     "missing input": (["--input", "{tmp}/missing"], "--input {tmp}/missing: no such file or folder"),
     "no such model": (["--model", "{tmp}/missing"], "--model {tmp}/missing: is no model"),
     "dataset as model": (["--model", "{chain}/dataset/transform_fn"], "not from trainer.task"),
+    "damaged model": (["--model", "{chain}/damaged"], "--model {chain}/damaged: cannot be loaded"),
     "batch": (["--batch_size", "0"], "--batch_size 0"),
     "unknown option": (["--tta"], "--tta"),
     "foreign output": (["--output", "{tmp}/foreign"], "is not empty"),

@@ -84,7 +84,7 @@ def test_exits_with_0_and_says_what_it_did(finished):
     counts = describe(output)["counts"]
     assert f"listed {counts['listed']} = written {counts['written']} + duplicates 1 + rejected 4" in done.stdout
     assert str(output) in done.stdout
-    assert not (output / "_temporary").exists()
+    assert not (output / ".unfinished").exists()
 
 
 def test_promise_1_no_lesion_no_content_in_two_splits_and_only_train_is_balanced(dataset):
@@ -127,6 +127,7 @@ def test_promise_2_every_file_is_accounted_for(dataset, sample):
         "duplicates": outcomes["duplicate"],
         "rejected": outcomes["rejected"],
         "undersampled": 0,
+        "with_lesion_id": sum(1 for row in rows if row["outcome"] == "written" and row["lesion_id"]),
     }
     refused = rejects(dataset)
     assert len(refused) == len(listed) - counts["written"]
@@ -218,7 +219,7 @@ def test_killed_run_looks_unfinished_and_the_same_command_repeats_it(command, sa
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    shards = output / "_temporary" / "publish"
+    shards = output / ".unfinished" / "publish"
     while process.poll() is None and not (shards.is_dir() and any(shards.glob("*.tfrecord"))):
         pass
     assert process.poll() is None
@@ -278,6 +279,134 @@ def archive(folder, **per_class):
     return folder
 
 
+def test_names_that_are_not_utf_8_and_broken_links_have_their_row(command, tmp_path):
+    source = archive(tmp_path / "in", melanoma=5, nevus=5)
+    os.rename(source / "nevus" / "nevus0.png", os.fsencode(source / "nevus") + b"/odd\xff\xfe.png")
+    os.symlink("nowhere", source / "nevus" / "dangling.jpg")
+    os.mkfifo(source / "nevus" / "pipe.png")
+    done = command(
+        *("pipelines.prepare", "--input", source, "--output", tmp_path / "out", "--image_size", 16),
+        *("--classes", "melanoma,nevus"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert {Path(line["path"]).name: line["reason"] for line in rejects(tmp_path / "out")} == {
+        "dangling.jpg": "unreadable",
+        "pipe.png": "unreadable",
+    }
+    assert any(row["path"].endswith("odd\\xff\\xfe.png") for row in manifest(tmp_path / "out"))
+
+
+def test_one_file_under_two_spellings_comes_once(command, tmp_path):
+    source = archive(tmp_path / "in", melanoma=5, nevus=5)
+    done = command(
+        *("pipelines.prepare", "--input", source, "--input", f"{source}/../in/", "--output", tmp_path / "out"),
+        *("--image_size", 16, "--classes", "melanoma,nevus"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert describe(tmp_path / "out")["counts"]["listed"] == 10
+
+
+def test_ids_with_dots_find_their_lesion(command, tmp_path):
+    source = archive(tmp_path / "in", melanoma=9, nevus=9)
+    ids = []
+    for number, path in enumerate(sorted(source.rglob("*.png"))):
+        path.rename(path.with_name(f"case.{number}.v2.png"))
+        ids.append(f"case.{number}.v2,L{number // 3}")
+    (tmp_path / "m.csv").write_text("\n".join(["image_id,lesion_id", *ids]))
+    done = command(
+        *("pipelines.prepare", "--input", source, "--metadata", tmp_path / "m.csv", "--output", tmp_path / "out"),
+        *("--image_size", 16, "--classes", "melanoma,nevus"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "lesion ids: of 18 of 18 images" in done.stdout
+    splits = defaultdict(set)
+    for row in manifest(tmp_path / "out"):
+        splits[row["lesion_id"]].add(row["split"])
+    assert len(splits) == 6
+    assert all(len(found) == 1 for found in splits.values())
+
+
+def test_a_table_that_knows_no_image_is_refused(command, tmp_path):
+    source = archive(tmp_path / "in", melanoma=5, nevus=5)
+    (tmp_path / "m.csv").write_text("image_id,lesion_id\nother,L1\n")
+    done = command(
+        *(
+            "pipelines.prepare",
+            "--input",
+            source,
+            "--metadata",
+            tmp_path / "m.csv",
+            "--output",
+            tmp_path / "out" / "deep",
+        ),
+        *("--classes", "melanoma,nevus"),
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "m.csv: knows none of the images" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_splits_file_and_trust(command, tmp_path):
+    source = archive(tmp_path / "in", melanoma=8, nevus=8)
+    (tmp_path / "splits.csv").write_text("image,split\nnevus0,test\nmelanoma3,Train\n")
+    (tmp_path / "dx.csv").write_text("image_id,dx\nnevus1,mel\n")
+    prepare = (
+        *("pipelines.prepare", "--input", source, "--output", tmp_path / "out", "--image_size", 16),
+        *("--classes", "melanoma,nevus", "--splits_file", tmp_path / "splits.csv", "--metadata", tmp_path / "dx.csv"),
+    )
+    done = command(*prepare, "--on_label_conflict", "trust=dx.csv")
+    assert done.returncode == 0, done.stderr
+    rows = {row["id"]: row for row in manifest(tmp_path / "out")}
+    assert (rows["nevus0"]["split"], rows["melanoma3"]["split"], rows["nevus1"]["label"]) == (
+        "test",
+        "train",
+        "melanoma",
+    )
+    done = command(*prepare, "--overwrite")
+    assert done.returncode == 0, done.stderr
+    assert [(line["reason"], line["message"].split(":")[0]) for line in rejects(tmp_path / "out")] == [
+        ("label_conflict", "filed as 'mel' (dx.csv), 'nevus' (folder)")
+    ]
+    (tmp_path / "splits.csv").write_text("image,split\nabsent,test\n")
+    done = command(*prepare, "--overwrite")
+    assert done.returncode == 2
+    assert "splits.csv: image 'absent' is not among the images" in done.stderr
+    assert describe(tmp_path / "out")["counts"]["rejected"] == 1
+
+
+def test_archives_and_lists_give_the_bytes_of_the_folder(command, tmp_path):
+    source = archive(tmp_path / "in", melanoma=6, nevus=6)
+    (source / "LICENSE.txt").write_text("CC-0")
+    shutil.make_archive(str(tmp_path / "images"), "zip", tmp_path, "in")
+    shutil.make_archive(str(tmp_path / "images"), "tar", tmp_path, "in")
+    (tmp_path / "list.txt").write_text("".join(f"{path.relative_to(tmp_path)}\n" for path in source.rglob("*.png")))
+    found = []
+    for name in ("in", "images.zip", "images.tar", "list.txt"):
+        done = command(
+            *("pipelines.prepare", "--input", tmp_path / name, "--output", tmp_path / f"out {name}"),
+            *("--image_size", 16, "--classes", "melanoma,nevus"),
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(digests(tmp_path / f"out {name}"))
+        assert describe(tmp_path / f"out {name}")["counts"]["ignored"] == (0 if name == "list.txt" else 1)
+    assert all(one == found[0] for one in found)
+
+
+def test_our_failure_is_neither_0_nor_1_nor_2(command, tmp_path):
+    source = archive(tmp_path / "in", melanoma=5, nevus=5)
+    script = (
+        "import sys, pipelines.prepare as p\n"
+        "from pipelines.cli import run_command\n"
+        "def broken(*a): raise MemoryError('no')\n"
+        "p.build = broken\n"
+        f"run_command('prepare', p.main, ['--input', {str(source)!r}, '--output', {str(tmp_path / 'out')!r}])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 3
+    assert "MemoryError" in done.stderr
+
+
 def test_a_class_too_small_to_split(command, tmp_path):
     source = archive(tmp_path / "in", melanoma=6, nevus=9, tiny=2)
     prepare = ("pipelines.prepare", "--input", source, "--output", tmp_path / "out", "--classes", "melanoma,nevus,tiny")
@@ -315,6 +444,13 @@ BAD = {
     "fractions": (["--split_fractions", "0.8,0.3,0.1"], "--split_fractions '0.8,0.3,0.1': they add up to 1.2"),
     "two fractions": (["--split_fractions", "0.8,0.2"], "--split_fractions"),
     "no train": (["--split_fractions", "0,0.5,0.5"], "train fraction is 0"),
+    "target not ascii": (["--target_per_class", "²"], "--target_per_class '²'"),
+    "glob in output": (["--output", "{tmp}/o[1]*"], "must not contain"),
+    "unknown runner": (["--runner", "Foo"], "--runner Foo"),
+    "dataflow without a place": (["--runner", "DataflowRunner"], "--runner DataflowRunner"),
+    "trust whom": (["--on_label_conflict", "trust=nobody.csv"], "there are folder"),
+    "compressed tar": (["--input", "{tmp}/x.tar.gz"], "--input {tmp}/x.tar.gz"),
+    "splits file": (["--splits_file", "{tmp}/bad.csv"], "--splits_file {tmp}/bad.csv"),
     "target": (["--target_per_class", "many"], "--target_per_class 'many'"),
     "target without balance": (["--balance", "none", "--target_per_class", "5"], "--balance none"),
     "size": (["--image_size", "0"], "--image_size 0"),
@@ -334,6 +470,7 @@ def test_wrong_use_is_one_line_exit_2_and_nothing_written(command, sample, tmp_p
     (tmp_path / "empty").mkdir()
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.txt").write_text("mine")
+    (tmp_path / "x.tar.gz").write_bytes(b"")
     (tmp_path / "bad.csv").write_text("isic_id,lesion\na,b\n")
     places = {"tmp": tmp_path, "images": sample / "images"}
     more, says = [text.format(**places) for text in BAD[name][0]], BAD[name][1].format(**places)

@@ -197,15 +197,16 @@ def test_feasible():
 
 
 @pytest.mark.parametrize(
-    ("images", "says"),
+    ("names", "images", "says"),
     [
-        ({}, "no usable image"),
-        (images_in(a=(8, 1, 1)), "no usable image of class 'b'"),
-        (images_in(a=(8, 1, 1), b=(2, 0, 1)), "leaves class 'b' (3 usable images) without a validation image"),
+        ("ab", {}, "no usable image"),
+        ("abc", images_in(a=(8, 1, 1), c=(8, 1, 1)), "no usable image of class 'b'"),
+        ("ab", images_in(a=(8, 1, 1)), "any class but 'a'"),
+        ("ab", images_in(a=(8, 1, 1), b=(2, 0, 1)), "leaves class 'b' (3 usable images) without a validation image"),
     ],
 )
-def test_infeasible_names_option_value_and_way_out(images, says):
-    problem = plan.problem_with(images, ["a", "b"], FRACTIONS, False, False)
+def test_infeasible_names_option_value_and_way_out(names, images, says):
+    problem = plan.problem_with(images, names, FRACTIONS, False, False)
     assert says in problem
     assert "--classes" in problem
     assert "\n" not in problem

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import random
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -36,6 +38,22 @@ def with_orientation(orientation: int, endian: str = "<") -> bytes:
     return encode(photograph(150, 90), exif=exif.tobytes())
 
 
+XMP = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x='adobe:ns:meta/' tiff:Orientation='6'/>"
+
+
+def exif(orientation: int, kind: int = 3) -> bytes:
+    """An EXIF segment with one entry, its value stored as the TIFF type `kind`."""
+    entry = struct.pack("<HHII", 0x0112, kind, 1, orientation)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+
+
+def with_segments(*segments: tuple[int, bytes]) -> bytes:
+    """A JPEG with these segments behind its start."""
+    plain = encode(photograph(150, 90))
+    added = b"".join(b"\xff" + bytes([kind]) + struct.pack(">H", len(body) + 2) + body for kind, body in segments)
+    return plain[:2] + added + plain[2:]
+
+
 RAW_FILES = {
     "jpeg": encode(photograph(180, 180)),
     "jpeg 4:4:4": encode(photograph(181, 77), subsampling=0),
@@ -55,6 +73,16 @@ RAW_FILES = {
     "png palette": encode(photograph(130, 170), "PNG", "P"),
     "png black and white": encode(photograph(130, 170), "PNG", "1"),
     "png 16 bit grey": encode(photograph(130, 170)[:, :, 0].astype(np.uint16) * 250 + 77, "PNG"),
+    "thin": encode(photograph(3, 900)),
+    "thinner than the reduction": encode(photograph(700, 7)),
+    "interlaced png is no jpeg": encode(photograph(90, 70), "PNG", optimize=True),
+    "orientation in xmp alone": with_segments((0xE1, XMP)),
+    "a comment that speaks of Exif": with_segments((0xFE, b"Exif\0\0II*\0"), (0xE1, exif(6))),
+    "exif behind a large profile": with_segments(*[(0xE2, b"ICC_PROFILE\0" + bytes(60_000))] * 4, (0xE1, exif(8))),
+    "orientation as LONG": with_segments((0xE1, exif(6, kind=4))),
+    "orientation as BYTE": with_segments((0xE1, exif(6, kind=1))),
+    "exif cut short": with_segments((0xE1, exif(6)[:20])),
+    "exif directory outside": with_segments((0xE1, b"Exif\0\0II*\0\xff\xff\xff\x7f")),
     **{f"orientation {n}{endian}": with_orientation(n, endian) for n in range(10) for endian in "<>"},
 }
 
@@ -147,6 +175,53 @@ def test_truncated_is_undecodable_whatever_the_reduction(format, cut):
         with pytest.raises(images.BadImage) as caught:
             images.decode(data, factor)
         assert caught.value.reason == "undecodable"
+
+
+def png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
+    position, chunks = 8, []
+    while position < len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        chunks.append((data[position + 4 : position + 8], data[position + 8 : position + 8 + length]))
+        position += 12 + length
+    return chunks
+
+
+def png(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    parts = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def test_a_png_that_is_not_whole_is_undecodable():
+    """Pillow would fill what is missing and go on."""
+    whole = encode(photograph(60, 50), "PNG")
+    palette = encode(photograph(60, 50), "PNG", "P")
+    chunks = png_chunks(whole)
+    rows = zlib.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT"))
+    half = [c for c in chunks if c[0] != b"IDAT"]
+    half.insert(1, (b"IDAT", zlib.compress(rows[: len(rows) // 2])))
+    damaged = bytearray(whole)
+    damaged[whole.index(b"IDAT") + 30] ^= 1
+    broken = {
+        "rows are missing": png(half),
+        "no end": png(chunks[:-1]),
+        "no palette": png([c for c in png_chunks(palette) if c[0] != b"PLTE"]),
+        "unknown critical chunk": png([*chunks[:-1], (b"QQQQ", b""), chunks[-1]]),
+        "wrong sum": bytes(damaged),
+    }
+    assert images.decode(png(chunks)).shape == (50, 60, 3)
+    for name, data in broken.items():
+        with pytest.raises(images.BadImage) as caught:
+            images.decode(data)
+        assert caught.value.reason in ("undecodable", "not_an_image"), name
+
+
+def test_images_beyond_the_limit_are_refused_before_they_are_decoded():
+    header = struct.pack(">IIBBBBB", 9000, 9000, 8, 2, 0, 0, 0)
+    with pytest.raises(images.BadImage) as caught:
+        images.read_info(png([(b"IHDR", header), (b"IDAT", b""), (b"IEND", b"")]))
+    assert caught.value.reason == "too_large"
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,19 @@ def test_finished_output_needs_overwrite_and_interrupted_does_not(tmp_path):
     require(tmp_path)
 
 
+def test_a_folder_called_like_ours_proves_nothing(tmp_path):
+    (tmp_path / output.TEMPORARY).mkdir()
+    (tmp_path / output.TEMPORARY / "precious.txt").write_text("mine")
+    for _ in range(2):
+        with pytest.raises(UsageError, match="not empty"):
+            require(tmp_path, overwrite=True)
+        assert names(tmp_path)[-1].startswith(f"{output.TEMPORARY}/precious")
+        (tmp_path / "done.json").write_text("{}")
+        with pytest.raises(UsageError, match="not ours"):
+            require(tmp_path, overwrite=True)
+        (tmp_path / "done.json").unlink()
+
+
 def test_unwritable_and_overlapping_outputs_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="--output"):
@@ -79,9 +92,13 @@ def test_publish_replaces_own_files_only_and_ends_with_the_marker(tmp_path):
 
 def test_abandoned_run_leaves_nothing(tmp_path):
     folder = tmp_path / "out"
-    output.begin(str(folder))
-    output.abandon(str(folder))
+    existing = output.begin(str(folder / "deep"))
+    output.abandon(str(folder / "deep"), existing)
+    assert names(tmp_path) == []
     assert not folder.exists()
+    (tmp_path / "mine").mkdir()
+    output.abandon(str(tmp_path / "mine"), output.begin(str(tmp_path / "mine")))
+    assert (tmp_path / "mine").is_dir()
 
 
 def rows_of(*outcomes):

@@ -12,7 +12,12 @@ def test_the_local_default_is_named():
     options = beam_options(["--direct_running_mode=multi_processing", "--direct_num_workers=3"])
     assert options.view_as(DirectOptions).direct_num_workers == 3
     assert local_worker_processes(options) == 3
-    assert local_worker_processes(beam_options(["--runner=DataflowRunner", "--region=x", "--project=y"])) == 1
+    assert (
+        local_worker_processes(
+            beam_options(["--runner=DataflowRunner", "--region=x", "--project=myproject", "--temp_location=gs://b/t"])
+        )
+        == 1
+    )
 
 
 @pytest.mark.parametrize(

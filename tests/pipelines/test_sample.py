@@ -179,7 +179,7 @@ def test_interrupted_run_is_repeated_without_overwrite(tmp_path):
     # What a run that was stopped half-way leaves: its mark, some pictures, no summary.
     (output / "sample.json").unlink()
     (output / ".sample-in-progress").touch()
-    (output / "images" / "nevus" / "left over.jpg").write_bytes(b"half")
+    (output / "images" / "nevus" / "ISIC_9900999.jpg").write_bytes(b"half")
     assert run(Options(output, seed=0, scale=0.1)) == summary
     assert digests(output) == whole
 

@@ -59,7 +59,7 @@ def test_an_input_without_images_is_refused(tmp_path, content):
         sources.require_images("--input", str(tmp_path))
     with pytest.raises(UsageError, match="no such file or folder"):
         sources.require_images("--input", str(tmp_path / "missing"))
-    with pytest.raises(UsageError, match="holds no image"):
+    with pytest.raises(UsageError, match="matches no image"):
         sources.require_images("--input", str(tmp_path / "*.jpg"))
 
 
