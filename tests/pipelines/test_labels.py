@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,11 @@ def test_the_table_is_consistent():
         used = {member for line in taxonomy.TABLE for member in getattr(line, name)}
         assert used == set(members), name
         assert all(classes(name, member)[0] == member for member in members)
+
+
+def test_the_documented_table_is_the_table():
+    documented = Path(__file__).resolve().parents[2] / "docs" / "taxonomy.md"
+    assert documented.read_text(encoding="utf-8") == taxonomy.markdown()
 
 
 def test_the_most_precise_label_that_stands_for_a_class_is_taken():
