@@ -226,10 +226,10 @@ def markdown() -> str:
     lines = [
         "# Diagnoses and class sets",
         "",
-        "What each source calls a diagnosis, and the class it has in each class set (`--classes`). Terms are compared",
-        "without case, dashes, underscores and commas. A dash: the set has no such class, and an image with nothing more",
-        "precise is rejected as `unmapped_label`. Where two classes stand, the source does not tell them apart: alone it",
-        "counts as the first, and it agrees with a source that says either.",
+        "What each source calls a diagnosis, and the class it has in each class set (`--classes`). Terms are",
+        "compared without case, dashes, underscores and commas. A dash: the set has no such class, and an image with",
+        "nothing more precise is rejected as `unmapped_label`. Where two classes stand, the source does not tell them",
+        "apart: alone it counts as the first, and it agrees with a source that says either.",
         "",
         f"| diagnosis | also called | {' | '.join(sets)} |",
         f"| {' | '.join(['---'] * (len(sets) + 2))} |",
@@ -239,9 +239,9 @@ def markdown() -> str:
         lines.append(f"| {line.name} | {', '.join(line.terms[1:]) or '-'} | {' | '.join(cells)} |")
     lines += [
         "",
-        "Malignancy scores add up the classes melanoma, basal cell carcinoma and squamous cell carcinoma (`mel` and `bcc`",
-        "in ham7, whose `akiec` holds more than carcinoma). The archive counts actinic keratosis as indeterminate, so it",
-        "stands on neither side of the set `malignant`.",
+        "Malignancy scores add up the classes melanoma, basal cell carcinoma and squamous cell carcinoma (`mel` and",
+        "`bcc` in ham7, whose `akiec` holds more than carcinoma). The archive counts actinic keratosis as",
+        "indeterminate, so it stands on neither side of the set `malignant`.",
         "",
         "Made by `python -m pipelines.taxonomy > docs/taxonomy.md`.",
     ]
