@@ -132,7 +132,12 @@ def describe_split(totals: Mapping, shards: Iterable[Shard], split: str, classes
 
 
 def describe_dataset(
-    listed: Mapping, totals: Mapping, shards: Sequence[Shard], classes: Sequence[str], settings: Mapping[str, Any]
+    listed: Mapping,
+    totals: Mapping,
+    near_duplicates: Mapping[str, int],
+    shards: Sequence[Shard],
+    classes: Sequence[str],
+    settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """`dataset.json`. Raises AccountingError when the sums do not agree.
 
@@ -161,5 +166,6 @@ def describe_dataset(
             "with_lesion_id": totals.get(("with lesion id",), 0),
         },
         "dropped": reasons(totals),
+        "near_duplicates": dict(near_duplicates),
         "splits": splits,
     }

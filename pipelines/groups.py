@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import apache_beam as beam
 
 from pipelines.components import ConnectedComponents
 from pipelines.identity import ByComponent
+from pipelines.near_duplicates import FindNearDuplicates
 from pipelines.rows import ImageRow
 
 
@@ -15,6 +17,44 @@ def group_keys(row: ImageRow, by_patient: bool) -> list[str]:
     """What puts an image in one group with others."""
     keys = [f"lesion:{lesion}" for lesion in row.lesion_ids]
     return keys + [f"patient:{patient}" for patient in row.patient_ids if by_patient]
+
+
+class Near(NamedTuple):
+    """rows: without what the search needed; pairs: (content hash, content hash); counts: one {pairs, skipped}."""
+
+    rows: beam.PCollection
+    pairs: beam.PCollection
+    counts: beam.PCollection
+
+
+class FindNear(beam.PTransform):
+    """Rows of distinct images -> Near: which show one photograph under several ids (see `near_duplicates`).
+
+    skipped: comparisons that the limits of the search left out.
+    """
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> Near:
+        pictures = rows | "Pictures" >> beam.Map(lambda row: (row.sha256, row.phash, row.thumbnail))
+        pairs, skipped = pictures | "Find" >> FindNearDuplicates()
+        counts = (
+            rows.pipeline
+            | "Once" >> beam.Create([None])
+            | "Counts"
+            >> beam.Map(
+                lambda _, found, left_out: {"pairs": found, "skipped": left_out},
+                beam.pvalue.AsSingleton(pairs | "Count pairs" >> beam.combiners.Count.Globally()),
+                beam.pvalue.AsSingleton(
+                    skipped
+                    | "Skips" >> beam.Map(lambda bucket: bucket.skipped)
+                    | "Sum skips" >> beam.CombineGlobally(sum)
+                ),
+            )
+        )
+        return Near(
+            rows | "Leave thumbnails" >> beam.Map(lambda row: row._replace(thumbnail=b"")),
+            pairs | "Pairs" >> beam.Map(lambda pair: (pair.first, pair.second)),
+            counts,
+        )
 
 
 def _near_keys(pair: tuple[str, str]) -> list[tuple[str, list[str]]]:

@@ -21,7 +21,7 @@ from pipelines import account, output, rows, sources, storage, tables
 from pipelines.balance import BalanceTrain, write_once
 from pipelines.check import CheckImages
 from pipelines.cli import UsageError, run_command, start_tensorflow
-from pipelines.groups import AssignGroups
+from pipelines.groups import AssignGroups, FindNear
 from pipelines.identity import ResolveImages
 from pipelines.licenses import reject_license
 from pipelines.metadata import JoinMetadata, find_metadata, require_metadata
@@ -56,8 +56,10 @@ class _Describe(beam.DoFn):
         self._report = dict(report)
         self._started = time.time()
 
-    def process(self, _: None, listed: Mapping, totals: Mapping, shards: list[Shard], *written: list) -> list[bytes]:
-        description = account.describe_dataset(listed, totals, shards, self._classes, self._settings)
+    def process(
+        self, _: None, listed: Mapping, totals: Mapping, near: Mapping[str, int], shards: list[Shard], *written: list
+    ) -> list[bytes]:
+        description = account.describe_dataset(listed, totals, near, shards, self._classes, self._settings)
         seconds = time.time() - self._started
         report = {
             "seconds": round(seconds, 2),
@@ -120,10 +122,10 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
         checked |= "Licences" >> beam.Map(reject_license, options.licenses)
     unusable, usable = checked | "Usable" >> rows.partition(rows.is_open)
     resolved, distinct = usable | "Images" >> ResolveImages(options.trust) | "Distinct" >> rows.partition(rows.is_open)
-    pairs = pipeline | "No pairs" >> beam.Create([], reshuffle=False)
+    near = distinct | "Near-duplicates" >> FindNear()
     splitter = SplitFromFolders if options.split_from_folders else SplitGroups
     divided = (
-        (distinct, pairs)
+        (near.rows, near.pairs)
         | "Group" >> AssignGroups(options.group_by_patient)
         | "Split" >> splitter(options.split_fractions, seed)
     )
@@ -167,6 +169,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
             _Describe(classes, settings_of(options), folder, {"threads": threads, "options": options.as_json()}),
             beam.pvalue.AsSingleton(listed),
             beam.pvalue.AsSingleton(totals),
+            beam.pvalue.AsSingleton(near.counts),
             beam.pvalue.AsList(written.shards),
             *(beam.pvalue.AsList(done) for done in (manifest, rejects, standardize, transform)),
         )
@@ -204,6 +207,11 @@ def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
         lines.append(f"  {counts['ignored']} other files lie beside them; by their names they are no images")
     for reason, count in description["dropped"].items():
         lines.append(f"  {reason}: {count}")
+    near = description["near_duplicates"]
+    lines.append(
+        f"near-duplicates: {near['pairs']} pairs, each in one split"
+        + (f"; {near['skipped']} comparisons left out" if near["skipped"] else "")
+    )
     lines.append(f"lesion ids: of {counts['with_lesion_id']} of {counts['written']} images written")
     for name, split in description["splits"].items():
         lines.append(

@@ -269,13 +269,14 @@ def test_split_from_folders(command, sample, tmp_path):
 
 
 def archive(folder, **per_class):
-    """Class folders with that many different tiny PNGs."""
+    """Class folders with that many tiny PNGs, no two alike."""
     from PIL import Image
 
     for label, count in per_class.items():
         (folder / label).mkdir(parents=True)
         for n in range(count):
-            Image.new("RGB", (16, 16), (n, len(label), 7)).save(folder / label / f"{label}{n}.png")
+            pixels = np.random.default_rng([n, *label.encode()]).integers(0, 256, (16, 16, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{label}{n}.png")
     return folder
 
 
@@ -294,6 +295,37 @@ def test_names_that_are_not_utf_8_and_broken_links_have_their_row(command, tmp_p
         "pipe.png": "unreadable",
     }
     assert any(row["path"].endswith("odd\\xff\\xfe.png") for row in manifest(tmp_path / "out"))
+
+
+def test_a_copy_of_another_size_shares_the_split_of_its_original(command, sample, tmp_path):
+    """No id, no lesion, other bytes: only the picture says that it is one photograph."""
+    from PIL import Image
+
+    source = tmp_path / "in"
+    for number, path in enumerate(sorted((sample / "images").rglob("ISIC_*.jpg"))[:60]):
+        target = source / path.parent.name / f"original {number}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    copies = 0
+    for path in sorted(source.rglob("*.jpg"))[::3]:
+        try:
+            with Image.open(path) as picture:
+                picture.convert("RGB").resize((90, 80)).save(path.with_name(path.name.replace("original", "copy")))
+        except OSError:
+            continue
+        copies += 1
+    done = command(
+        *("pipelines.prepare", "--input", source, "--output", tmp_path / "out", "--image_size", 16),
+        *("--small_classes", "reject", "--max_reject_fraction", 1, "--split_fractions", "0.5,0.25,0.25"),
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {Path(row["path"]).stem: row for row in manifest(tmp_path / "out") if row["outcome"] == "written"}
+    pairs = [(rows[name], rows[name.replace("copy", "original")]) for name in rows if name.startswith("copy")]
+    together = [one["group_id"] == other["group_id"] for one, other in pairs]
+    assert len(pairs) > copies / 3
+    assert sum(together) >= 0.9 * len(together)
+    assert all(one["split"] == other["split"] for one, other in pairs if one["group_id"] == other["group_id"])
+    assert describe(tmp_path / "out")["near_duplicates"]["pairs"] >= sum(together)
 
 
 def test_one_file_under_two_spellings_comes_once(command, tmp_path):
