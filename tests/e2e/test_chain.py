@@ -42,6 +42,15 @@ def scored(command, chain, sample):
     )
 
 
+@pytest.fixture(scope="module")
+def evaluated(command, chain):
+    """The evaluation of the test split and how the command ended."""
+    output = chain / "evaluation"
+    return output, command(
+        *("trainer.evaluate", "--dataset", chain / "dataset", "--model", chain / "train" / "model", "--output", output)
+    )
+
+
 def scores(folder):
     return [row for path in sorted(folder.glob("scores-*.parquet")) for row in pq.read_table(path).to_pylist()]
 
@@ -89,11 +98,8 @@ def test_promise_4_the_record_path_and_the_serving_signature_agree(chain, sample
     np.testing.assert_allclose(by_halves, by_record[:20], atol=1e-5)
 
 
-def test_evaluate_reads_the_same_model_and_split(command, chain):
-    output = chain / "evaluation"
-    done = command(
-        *("trainer.evaluate", "--dataset", chain / "dataset", "--model", chain / "train" / "model", "--output", output)
-    )
+def test_evaluate_reads_the_same_model_and_split(evaluated, chain):
+    output, done = evaluated
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("balanced accuracy")
     evaluation = json.loads((output / "evaluation.json").read_text())
@@ -246,6 +252,18 @@ def test_finished_scores_are_kept_unless_told_otherwise(command, scored, chain, 
     assert {path: path.read_bytes() for path in scored[0].iterdir()} == before
     assert command(*again, "--overwrite").returncode == 0
     assert scores(scored[0])
+
+
+def test_the_summary_of_a_run(command, chain, evaluated, scored, tmp_path):
+    done = command("pipelines.run_summary", chain)
+    assert done.returncode == 0, done.stderr
+    listed = json.loads((chain / "dataset" / "dataset.json").read_text())["counts"]["listed"]
+    assert f"prepare: files read {listed}" in " ".join(done.stdout.split())
+    for line in ("balanced accuracy", "images/s", str(chain / "train" / "model"), str(scored[0])):
+        assert line in done.stdout
+    refused = command("pipelines.run_summary", tmp_path)
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    assert "dataset/dataset.json" in refused.stderr
 
 
 def test_score_help(command):
