@@ -26,6 +26,7 @@ from pipelines.archives import (
 from pipelines.cli import UsageError
 from pipelines.path_lists import is_path_list, list_paths, require_path_list
 from pipelines.seeding import stable_hash
+from pipelines.storage import is_local
 
 # Files with other names lie beside images in every download (licences, CSVs); they are counted, not read.
 IMAGE_EXTENSIONS = frozenset(
@@ -70,10 +71,6 @@ def image_id_of(name: str) -> str:
 def printable(path: str) -> str:
     """A path as text for showing, not opening: bytes that are not UTF-8 stand as a backslash, x and two digits."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _is_local(path: str) -> bool:
-    return "://" not in path
 
 
 def _has_wildcard(path: str) -> bool:
@@ -151,7 +148,7 @@ def list_files(root: str) -> Iterator[SourceFile]:
     elif is_path_list(root):
         for path in list_paths(root):
             yield from _list_entry(path)
-    elif _is_local(root):
+    elif is_local(root):
         if os.path.isdir(root):
             yield from _list_local(root)
         elif os.path.isfile(root):
@@ -175,7 +172,7 @@ def require_images(option: str, root: str) -> None:
     """Raise UsageError unless `root` exists, can be listed and holds at least one image by name."""
     if root != printable(root):
         raise UsageError(f"{option} {printable(root)}: is not UTF-8 text; rename it or link to it")
-    if _is_local(root) and not _has_wildcard(root) and not os.path.exists(root):
+    if is_local(root) and not _has_wildcard(root) and not os.path.exists(root):
         raise UsageError(f"{option} {root}: no such file or folder")
     refused = unsupported_archive(root)
     if refused:
@@ -205,7 +202,7 @@ def read_file(path: str, member: Member | None = None) -> bytes:
 
 def read_bytes(path: str) -> bytes:
     """The whole file. Raises OSError (or the filesystem's own error) when it cannot be read."""
-    if _is_local(path):
+    if is_local(path):
         # Opening a pipe would wait for ever.
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise OSError("not a regular file")
@@ -233,7 +230,7 @@ def images_of(chunk: Iterable[ListedFile]) -> list[ListedFile]:
 
 def _place_of(file: SourceFile) -> int:
     """The same for one file however its path is spelled."""
-    return stable_hash(os.path.realpath(file.path) if _is_local(file.path) else file.path)
+    return stable_hash(os.path.realpath(file.path) if is_local(file.path) else file.path)
 
 
 def _once(element: tuple[int, Iterable[ListedFile]]) -> ListedFile:
