@@ -56,6 +56,14 @@ class ArgumentParser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
+def require_job_limits(max_reject_fraction: float, threads: int) -> None:
+    """Raise UsageError unless the two options that every Beam job has are possible."""
+    if not 0.0 <= max_reject_fraction <= 1.0:
+        raise UsageError(f"--max_reject_fraction {max_reject_fraction:g}: a number from 0 to 1 is needed")
+    if threads < 0:
+        raise UsageError(f"--threads {threads}: 0 or more is needed")
+
+
 @contextlib.contextmanager
 def _captured_stderr() -> Iterator[None]:
     """Hold back what native code writes to file descriptor 2; show it after all if an exception passes."""

@@ -10,7 +10,7 @@ import apache_beam as beam
 from pipelines import storage
 from pipelines.metadata import source_name
 from pipelines.prepare_options import PrepareOptions
-from pipelines.rows import SPLITS, ImageRow
+from pipelines.rows import SPLITS, ImageRow, is_open
 from pipelines.split import Fractions
 
 # A shard is held in memory while it is sorted, and is the unit of parallel work.
@@ -100,7 +100,7 @@ class _CountImages(beam.PTransform):
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[tuple[str, str], int]]:
         return (
             rows
-            | "In a split" >> beam.Filter(lambda row: not row.outcome)
+            | "In a split" >> beam.Filter(is_open)
             | "Split and class" >> beam.Map(lambda row: (row.split, row.label))
             | "Count" >> beam.combiners.Count.PerElement()
         )

@@ -23,6 +23,7 @@ from pipelines.check import CheckImages
 from pipelines.cli import UsageError, run_command, start_tensorflow
 from pipelines.groups import AssignGroups, FindNear
 from pipelines.identity import ResolveImages
+from pipelines.images import JPEG_QUALITY
 from pipelines.licenses import reject_license
 from pipelines.metadata import JoinMetadata, find_metadata, require_metadata
 from pipelines.parallel import default_threads
@@ -85,8 +86,6 @@ class _SaveStandardizeFn(beam.DoFn):
 
 def settings_of(options: PrepareOptions) -> dict[str, Any]:
     """What decides the records besides images and classes."""
-    from pipelines.images import JPEG_QUALITY
-
     return {
         "image_size": options.image_size,
         "aspect": options.aspect,

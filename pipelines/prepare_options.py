@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines import balance, images
-from pipelines.cli import ArgumentParser, UsageError
+from pipelines.cli import ArgumentParser, UsageError, require_job_limits
 from pipelines.labels import FOLDER
 from pipelines.metadata import Columns, source_name
 from pipelines.split import Fractions
@@ -251,10 +251,7 @@ def parse_options(argv: Sequence[str] | None) -> tuple[PrepareOptions, list[str]
     arguments, rest = build_parser().parse_known_args(argv)
     if not 8 <= arguments.image_size <= 4096:
         raise UsageError(f"--image_size {arguments.image_size}: a number of pixels from 8 to 4096 is needed")
-    if not 0.0 <= arguments.max_reject_fraction <= 1.0:
-        raise UsageError(f"--max_reject_fraction {arguments.max_reject_fraction:g}: a number from 0 to 1 is needed")
-    if arguments.threads < 0:
-        raise UsageError(f"--threads {arguments.threads}: 0 or more is needed")
+    require_job_limits(arguments.max_reject_fraction, arguments.threads)
     if arguments.splits_file and arguments.split_from_folders:
         raise UsageError(f"--splits_file {arguments.splits_file}: cannot be combined with --split_from_folders")
     columns = Columns(arguments.id_column, arguments.label_column, arguments.lesion_column, arguments.patient_column)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipelines.cli import ArgumentParser, UsageError
+from pipelines.cli import ArgumentParser, UsageError, require_job_limits
 
 DESCRIPTION = """\
 Score an archive of lesion images with an exported model.
@@ -81,8 +81,5 @@ def parse_options(argv: Sequence[str] | None) -> tuple[ScoreOptions, list[str]]:
     arguments, rest = build_parser().parse_known_args(argv)
     if arguments.batch_size < 1:
         raise UsageError(f"--batch_size {arguments.batch_size}: 1 or more is needed")
-    if not 0.0 <= arguments.max_reject_fraction <= 1.0:
-        raise UsageError(f"--max_reject_fraction {arguments.max_reject_fraction:g}: a number from 0 to 1 is needed")
-    if arguments.threads < 0:
-        raise UsageError(f"--threads {arguments.threads}: 0 or more is needed")
+    require_job_limits(arguments.max_reject_fraction, arguments.threads)
     return ScoreOptions(**{**vars(arguments), "input": tuple(arguments.input)}), rest
