@@ -7,7 +7,6 @@ The order is the point: balancing takes the train rows alone, so a copy can neve
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import time
@@ -17,21 +16,16 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import account, output, rows, sources, storage, tables
+from pipelines import account, output, rows, storage, tables
 from pipelines.balance import BalanceTrain, write_once
-from pipelines.check import CheckImages
 from pipelines.cli import UsageError, run_command, start_tensorflow
-from pipelines.groups import AssignGroups, FindNear
-from pipelines.identity import ResolveImages
+from pipelines.decide import decide_images
+from pipelines.decision_options import with_found_tables
 from pipelines.images import JPEG_QUALITY
-from pipelines.licenses import reject_license
-from pipelines.metadata import JoinMetadata, find_metadata, require_metadata
 from pipelines.parallel import default_threads
-from pipelines.plan import PROBLEM_FILE, PlanShards, RejectSmallClasses, quiet_infeasible
-from pipelines.prepare_options import PrepareOptions, parse_options, require_trusted
+from pipelines.plan import PROBLEM_FILE, PlanShards, quiet_infeasible
+from pipelines.prepare_options import PrepareOptions, parse_options
 from pipelines.runner import beam_options, local_worker_processes, quiet_beam
-from pipelines.split import SplitFromFolders, SplitGroups
-from pipelines.splits_file import GiveSplits, require_splits
 from pipelines.versions import pixel_versions
 from pipelines.write import Shard, WriteShards
 
@@ -105,44 +99,19 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
     temporary = output.temporary_folder(options.output)
     size, aspect, seed, classes = options.image_size, options.aspect, options.seed, options.classes
 
-    chunks = pipeline | "List images" >> sources.ListImages(options.input)
-    listed = chunks | "Listed" >> account.TallyListed()
-    checked = (
-        chunks
-        | "Check images" >> CheckImages(options.class_set, options.split_from_folders, threads)
-        | "Join metadata" >> JoinMetadata(options.metadata, options.columns, options.class_set)
-    )
-    tables_of_images = checked | "Tables of image" >> beam.FlatMap(lambda row: row.tables)
-    problems = pipeline | "No problem" >> beam.Create([], reshuffle=False)
-    if options.splits_file:
-        given = checked | "Give splits" >> GiveSplits(options.splits_file, options.columns)
-        checked, problems = given.rows, given.problems
-    if options.licenses:
-        checked |= "Licences" >> beam.Map(reject_license, options.licenses)
-    unusable, usable = checked | "Usable" >> rows.partition(rows.is_open)
-    resolved, distinct = usable | "Images" >> ResolveImages(options.trust) | "Distinct" >> rows.partition(rows.is_open)
-    near = distinct | "Near-duplicates" >> FindNear()
-    splitter = SplitFromFolders if options.split_from_folders else SplitGroups
-    divided = (
-        (near.rows, near.pairs)
-        | "Group" >> AssignGroups(options.group_by_patient)
-        | "Split" >> splitter(options.split_fractions, seed)
-    )
-    if options.small_classes == "reject":
-        divided |= "Small classes" >> RejectSmallClasses(options.split_fractions)
-    unsplit, split = divided | "In a split" >> rows.partition(rows.is_open)
-    others, train = split | "Train" >> rows.partition(lambda row: row.split == "train")
+    decided = decide_images(pipeline, options, threads)
+    others, train = decided.images | "Train" >> rows.partition(lambda row: row.split == "train")
     undersampled, balanced = (
         train
         | "Balance" >> BalanceTrain(options.balance, options.target_per_class, seed)
         | "Not dropped" >> rows.partition(rows.is_open)
     )
     planned = (balanced, others | "Once each" >> beam.Map(write_once)) | "Planned" >> beam.Flatten()
-    shards = (planned, problems, tables_of_images) | "Plan" >> PlanShards(options, temporary)
+    shards = (planned, decided.problems, decided.tables) | "Plan" >> PlanShards(options, temporary)
     written = (planned, shards) | "Write" >> WriteShards(folder, classes, size, aspect, seed, threads)
     transform = written.sums | "Transform" >> AnalyzeTrain(folder, storage.join(temporary, "tft"), classes, size)
 
-    finished = (unusable, resolved, unsplit, undersampled, written.rows) | "All rows" >> beam.Flatten()
+    finished = (decided.dropped, undersampled, written.rows) | "All rows" >> beam.Flatten()
     manifest = finished | "Manifest" >> tables.WriteTable(
         storage.join(folder, "manifest-{index:05d}-of-{count:05d}.parquet"), tables.manifest_bytes
     )
@@ -166,9 +135,9 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
         | "Describe"
         >> beam.ParDo(
             _Describe(classes, settings_of(options), folder, {"threads": threads, "options": options.as_json()}),
-            beam.pvalue.AsSingleton(listed),
+            beam.pvalue.AsSingleton(decided.listed),
             beam.pvalue.AsSingleton(totals),
-            beam.pvalue.AsSingleton(near.counts),
+            beam.pvalue.AsSingleton(decided.near.counts),
             beam.pvalue.AsList(written.shards),
             *(beam.pvalue.AsList(done) for done in (manifest, rejects, standardize, transform)),
         )
@@ -225,14 +194,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse, validate, run, report. Raises UsageError or LimitExceeded."""
     options, rest = parse_options(argv)
     beam_arguments = beam_options(rest)
-    for path in options.input:
-        sources.require_images("--input", path)
-    for path in options.metadata:
-        require_metadata(path, options.columns)
-    options = dataclasses.replace(options, metadata=find_metadata(options.input, options.metadata))
-    require_trusted(options)
-    if options.splits_file:
-        require_splits(options.splits_file, options.columns)
+    options = with_found_tables(options)
     output.require_output(options.output, MARKER, options.overwrite, [*options.input, *options.metadata])
     description = run(options, beam_arguments)
     print("\n".join(summary_lines(description, options.output)))

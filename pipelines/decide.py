@@ -1,0 +1,72 @@
+"""From inputs to a decision about every file: what it is, with which others it belongs, in which split it goes.
+
+The part of the job that prepare and audit share; nothing in it writes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import apache_beam as beam
+
+from pipelines import account, rows, sources
+from pipelines.check import CheckImages
+from pipelines.decision_options import DecisionOptions
+from pipelines.groups import AssignGroups, FindNear, Near
+from pipelines.identity import ResolveImages
+from pipelines.licenses import reject_license
+from pipelines.metadata import JoinMetadata
+from pipelines.plan import RejectSmallClasses
+from pipelines.split import SplitFromFolders, SplitGroups
+from pipelines.splits_file import GiveSplits
+
+
+class Decided(NamedTuple):
+    """What is known once every file is judged.
+
+    listed: one Counter, see `account.TallyListed`. checked: the row of every file, before any comparison.
+    dropped: rows with an outcome; images: the other rows, with label, group and split: one per distinct image.
+    near: see `groups.FindNear`. problems: one line for each thing that makes the split impossible.
+    tables: the name of a table for each image that it knows.
+    """
+
+    listed: beam.PCollection
+    checked: beam.PCollection
+    dropped: beam.PCollection
+    images: beam.PCollection
+    near: Near
+    problems: beam.PCollection
+    tables: beam.PCollection
+
+
+def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: int) -> Decided:
+    """Add list -> check -> join tables -> identify, label -> group -> split to a pipeline."""
+    chunks = pipeline | "List images" >> sources.ListImages(options.input)
+    listed = chunks | "Listed" >> account.TallyListed()
+    checked = (
+        chunks
+        | "Check images" >> CheckImages(options.class_set, options.split_from_folders, threads)
+        | "Join metadata" >> JoinMetadata(options.metadata, options.columns, options.class_set)
+    )
+    tables = checked | "Tables of image" >> beam.FlatMap(lambda row: row.tables)
+    problems = pipeline | "No problem" >> beam.Create([], reshuffle=False)
+    if options.splits_file:
+        given = checked | "Give splits" >> GiveSplits(options.splits_file, options.columns)
+        checked, problems = given.rows, given.problems
+    allowed = checked
+    if options.licenses:
+        allowed |= "Licences" >> beam.Map(reject_license, options.licenses)
+    unusable, usable = allowed | "Usable" >> rows.partition(rows.is_open)
+    resolved, distinct = usable | "Images" >> ResolveImages(options.trust) | "Distinct" >> rows.partition(rows.is_open)
+    near = distinct | "Near-duplicates" >> FindNear()
+    splitter = SplitFromFolders if options.split_from_folders else SplitGroups
+    divided = (
+        (near.rows, near.pairs)
+        | "Group" >> AssignGroups(options.group_by_patient)
+        | "Split" >> splitter(options.split_fractions, options.seed)
+    )
+    if options.small_classes == "reject":
+        divided |= "Small classes" >> RejectSmallClasses(options.split_fractions)
+    unsplit, images = divided | "In a split" >> rows.partition(rows.is_open)
+    dropped = (unusable, resolved, unsplit) | "Dropped" >> beam.Flatten()
+    return Decided(listed, checked, dropped, images, near, problems, tables)

@@ -1,0 +1,225 @@
+"""Options that say what is read and how images are judged, grouped and split: those that prepare and audit share."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pipelines import sources
+from pipelines.cli import UsageError, require_job_limits
+from pipelines.labels import FOLDER
+from pipelines.metadata import Columns, find_metadata, require_metadata, source_name
+from pipelines.split import Fractions
+from pipelines.splits_file import require_splits
+from pipelines.taxonomy import CLASS_SETS, ClassSet, known_set, resolve_classes
+
+DEFAULT_FRACTIONS = Fractions(0.8, 0.1, 0.1)
+DEFAULT_CLASS_SET = known_set("isic9")
+NO_COLUMNS = Columns()
+
+Options = TypeVar("Options", bound="DecisionOptions")
+
+
+@dataclass(frozen=True)
+class DecisionOptions:
+    """What the user asked for, validated. threads: 0 stands for one per core."""
+
+    input: tuple[str, ...]
+    output: str
+    metadata: tuple[str, ...] = ()
+    columns: Columns = NO_COLUMNS
+    class_set: ClassSet = DEFAULT_CLASS_SET
+    trust: str = ""
+    licenses: tuple[str, ...] = ()
+    group_by_patient: bool = False
+    split_fractions: Fractions = DEFAULT_FRACTIONS
+    split_from_folders: bool = False
+    splits_file: str = ""
+    small_classes: str = "error"
+    seed: int = 0
+    max_reject_fraction: float = 0.25
+    threads: int = 0
+    overwrite: bool = False
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return self.class_set.classes
+
+    def places(self) -> dict[str, Any]:
+        """Where everything is read from, for a report."""
+        return {"input": list(self.input), "metadata": list(self.metadata), "splits_file": self.splits_file}
+
+    def decision_settings(self) -> dict[str, Any]:
+        """The options that decide what becomes of an image."""
+        return {
+            "split_fractions": list(self.split_fractions),
+            "split_from_folders": self.split_from_folders,
+            "on_label_conflict": f"trust={self.trust}" if self.trust else "reject",
+            "licenses": list(self.licenses),
+            "group_by_patient": self.group_by_patient,
+            "small_classes": self.small_classes,
+        }
+
+
+def add_decision_options(parser: argparse.ArgumentParser, default: DecisionOptions, output_help: str) -> None:
+    """Declare the shared options; their defaults are those of `default`."""
+    where = parser.add_argument_group("where")
+    where.add_argument(
+        "--input",
+        action="append",
+        required=True,
+        metavar="PATH",
+        help="folder of class folders, local or gs://; may be given several times",
+    )
+    where.add_argument("--output", required=True, metavar="DIR", help=output_help)
+    where.add_argument(
+        "--metadata",
+        action="append",
+        default=[],
+        metavar="CSV",
+        help="table with an image id column (isic_id, image_id, image or image_name) and lesion ids, diagnoses or "
+        "licences: isic-cli, HAM10000, ISIC 2018 to 2020, or your own; may be repeated. A metadata.csv beside the "
+        "images is found by itself",
+    )
+    where.add_argument("--overwrite", action="store_true", help="replace a finished output in --output")
+    for name, what_it_holds in (
+        ("id", "image ids"),
+        ("label", "diagnoses"),
+        ("lesion", "lesion ids"),
+        ("patient", "patient ids"),
+    ):
+        where.add_argument(
+            f"--{name}_column", default="", metavar="NAME", help=f"column with {what_it_holds} in tables of your own"
+        )
+    what = parser.add_argument_group("how images are judged")
+    what.add_argument(
+        "--classes",
+        default="isic9",
+        help=f"a class set ({', '.join(CLASS_SETS)}), a .json or .yaml file {{class: [terms]}}, or class names "
+        "separated by commas",
+    )
+    what.add_argument(
+        "--on_label_conflict",
+        default="reject",
+        metavar="reject|trust=SOURCE",
+        help="an image whose sources disagree: reject it, or trust one source, `folder` or the file name of a table",
+    )
+    what.add_argument(
+        "--licenses",
+        metavar="LIST",
+        help="take only images with one of these licences, such as CC-0,CC-BY (default: all)",
+    )
+    what.add_argument("--group_by_patient", action="store_true", help="keep all images of a patient in one split")
+    what.add_argument(
+        "--split_fractions",
+        default="0.8,0.1,0.1",
+        metavar="TRAIN,VALIDATION,TEST",
+        help="shares of the lesions of each class",
+    )
+    what.add_argument(
+        "--split_from_folders",
+        action="store_true",
+        help="keep the split named by Train, Validation and Test folders; a lesion on both sides leaves the test side",
+    )
+    what.add_argument(
+        "--splits_file",
+        default="",
+        metavar="CSV",
+        help="table with an image id column and `split` (train, validation, test); the other images are split as usual",
+    )
+    what.add_argument(
+        "--small_classes",
+        choices=("error", "reject"),
+        default=default.small_classes,
+        help="a class with too few images for every split: refuse to run, or reject its images (it keeps its label)",
+    )
+    what.add_argument(
+        "--seed", type=int, default=default.seed, help="decides splits, copies and order; same seed, same bytes"
+    )
+    how = parser.add_argument_group("how it runs")
+    how.add_argument(
+        "--max_reject_fraction",
+        type=float,
+        default=default.max_reject_fraction,
+        metavar="FRACTION",
+        help="exit with code 1, after writing everything good, when more of the listed files are rejected "
+        "(duplicates do not count)",
+    )
+    how.add_argument(
+        "--threads",
+        type=int,
+        default=default.threads,
+        metavar="N",
+        help="images at once per worker process; 0: one per core",
+    )
+
+
+def _fractions(text: str) -> Fractions:
+    try:
+        shares = [float(part) for part in text.split(",")]
+    except ValueError:
+        shares = []
+    if len(shares) != 3 or any(not 0.0 <= share <= 1.0 for share in shares):
+        raise UsageError(f"--split_fractions {text!r}: three numbers from 0 to 1 are needed, such as 0.8,0.1,0.1")
+    if abs(sum(shares) - 1.0) > 1e-6:
+        raise UsageError(f"--split_fractions {text!r}: they add up to {sum(shares):g}, not to 1")
+    if not shares[0]:
+        raise UsageError(f"--split_fractions {text!r}: the train fraction is 0; nothing could be trained")
+    return Fractions(*shares)
+
+
+def _trust(text: str) -> str:
+    if text == "reject":
+        return ""
+    source = text.removeprefix("trust=")
+    if source == text or not source:
+        raise UsageError(f"--on_label_conflict {text!r}: reject or trust=SOURCE is needed")
+    return source
+
+
+def decision_values(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of DecisionOptions from a parsed command line. Raises UsageError for a value that cannot be right."""
+    require_job_limits(arguments.max_reject_fraction, arguments.threads)
+    if arguments.splits_file and arguments.split_from_folders:
+        raise UsageError(f"--splits_file {arguments.splits_file}: cannot be combined with --split_from_folders")
+    columns = Columns(arguments.id_column, arguments.label_column, arguments.lesion_column, arguments.patient_column)
+    return {
+        "input": tuple(arguments.input),
+        "output": arguments.output,
+        "metadata": tuple(arguments.metadata),
+        "columns": columns,
+        "class_set": resolve_classes(arguments.classes),
+        "trust": _trust(arguments.on_label_conflict),
+        "licenses": tuple(part.strip() for part in (arguments.licenses or "").split(",") if part.strip()),
+        "group_by_patient": arguments.group_by_patient,
+        "split_fractions": _fractions(arguments.split_fractions),
+        "split_from_folders": arguments.split_from_folders,
+        "splits_file": arguments.splits_file,
+        "small_classes": arguments.small_classes,
+        "seed": arguments.seed,
+        "max_reject_fraction": arguments.max_reject_fraction,
+        "threads": arguments.threads,
+        "overwrite": arguments.overwrite,
+    }
+
+
+def _require_trusted(options: DecisionOptions) -> None:
+    known = [FOLDER, *map(source_name, options.metadata)]
+    if options.trust and options.trust not in known:
+        raise UsageError(f"--on_label_conflict trust={options.trust}: no such source; there are {', '.join(known)}")
+
+
+def with_found_tables(options: Options) -> Options:
+    """The options with the tables that lie beside the images. Raises UsageError unless everything named can be read."""
+    for path in options.input:
+        sources.require_images("--input", path)
+    for path in options.metadata:
+        require_metadata(path, options.columns)
+    options = dataclasses.replace(options, metadata=find_metadata(options.input, options.metadata))
+    _require_trusted(options)
+    if options.splits_file:
+        require_splits(options.splits_file, options.columns)
+    return options
