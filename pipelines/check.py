@@ -11,7 +11,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from pipelines import images, perceptual, sources
-from pipelines.labels import FOLDER, make_claim
+from pipelines.labels import folder_claim
 from pipelines.parallel import ThreadedDoFn
 from pipelines.rows import ImageRow
 from pipelines.taxonomy import ClassSet, normalize_term
@@ -41,14 +41,17 @@ def check_image(listed: sources.ListedFile, class_set: ClassSet, use_folder_spli
     """The row of one file: what its folders say, content hash, size; rejected with a reason if it cannot be read."""
     root, file = listed
     folders = [posixpath.basename(root.replace("\\", "/").rstrip("/")), *file.relative.split("/")[:-1]]
+    named_split = folder_split(folders)
     row = ImageRow(
         path=file.path,
         relative=file.relative,
         member=file.member,
+        source=root,
         size=file.size,
         image_id=sources.image_id_of(file.relative),
-        claims=(make_claim(FOLDER, folders[::-1], class_set),),
-        given_split=folder_split(folders) if use_folder_splits else "",
+        claims=(folder_claim(folders[::-1], class_set),),
+        folder_split=named_split,
+        given_split=named_split if use_folder_splits else "",
     )
     try:
         data = sources.read_file(file.path, file.member)

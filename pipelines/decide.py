@@ -16,7 +16,7 @@ from pipelines.groups import AssignGroups, FindNear, Near
 from pipelines.identity import ResolveImages
 from pipelines.licenses import reject_license
 from pipelines.metadata import JoinMetadata
-from pipelines.plan import RejectSmallClasses
+from pipelines.plan import FindProblem, RejectSmallClasses
 from pipelines.split import SplitFromFolders, SplitGroups
 from pipelines.splits_file import GiveSplits
 
@@ -26,8 +26,7 @@ class Decided(NamedTuple):
 
     listed: one Counter, see `account.TallyListed`. checked: the row of every file, before any comparison.
     dropped: rows with an outcome; images: the other rows, with label, group and split: one per distinct image.
-    near: see `groups.FindNear`. problems: one line for each thing that makes the split impossible.
-    tables: the name of a table for each image that it knows.
+    near: see `groups.FindNear`. problem: one line, see `plan.FindProblem`.
     """
 
     listed: beam.PCollection
@@ -35,8 +34,7 @@ class Decided(NamedTuple):
     dropped: beam.PCollection
     images: beam.PCollection
     near: Near
-    problems: beam.PCollection
-    tables: beam.PCollection
+    problem: beam.PCollection
 
 
 def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: int) -> Decided:
@@ -69,4 +67,5 @@ def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: in
         divided |= "Small classes" >> RejectSmallClasses(options.split_fractions)
     unsplit, images = divided | "In a split" >> rows.partition(rows.is_open)
     dropped = (unusable, resolved, unsplit) | "Dropped" >> beam.Flatten()
-    return Decided(listed, checked, dropped, images, near, problems, tables)
+    problem = (images, problems, tables) | "Problem" >> FindProblem(options)
+    return Decided(listed, checked, dropped, images, near, problem)

@@ -9,7 +9,7 @@ import apache_beam as beam
 
 from pipelines.components import ConnectedComponents
 from pipelines.identity import ByComponent
-from pipelines.near_duplicates import FindNearDuplicates
+from pipelines.near_duplicates import FindNearDuplicates, NearPair
 from pipelines.rows import ImageRow
 
 
@@ -20,7 +20,7 @@ def group_keys(row: ImageRow, by_patient: bool) -> list[str]:
 
 
 class Near(NamedTuple):
-    """rows: without what the search needed; pairs: (content hash, content hash); counts: one {pairs, skipped}."""
+    """rows: without what the search needed; pairs: NearPair of content hashes; counts: one {pairs, skipped}."""
 
     rows: beam.PCollection
     pairs: beam.PCollection
@@ -52,18 +52,19 @@ class FindNear(beam.PTransform):
         )
         return Near(
             rows | "Leave thumbnails" >> beam.Map(lambda row: row._replace(thumbnail=b"")),
-            pairs | "Pairs" >> beam.Map(lambda pair: (pair.first, pair.second)),
+            pairs,
             counts,
         )
 
 
-def _near_keys(pair: tuple[str, str]) -> list[tuple[str, list[str]]]:
-    key = f"near:{min(pair)}:{max(pair)}"
-    return [(sha256, [key]) for sha256 in pair]
+def near_keys(pair: NearPair) -> list[tuple[str, list[str]]]:
+    """(content hash, what puts it in one group with the other) of either picture."""
+    key = f"near:{pair.first}:{pair.second}"
+    return [(pair.first, [key]), (pair.second, [key])]
 
 
 class AssignGroups(beam.PTransform):
-    """Rows of distinct images, and pairs of content hashes that are near-duplicates -> the rows with `group_id`.
+    """Rows of distinct images, and NearPairs of their content hashes -> the rows with `group_id`.
 
     A group is a connected component over lesion ids, patient ids (`by_patient`) and pairs. An image without any is a
     group of its own.
@@ -78,7 +79,7 @@ class AssignGroups(beam.PTransform):
         keys = rows | "Group keys" >> beam.Map(
             lambda row, patient: (row.sha256, group_keys(row, patient)), self._by_patient
         )
-        near = pairs | "Pair keys" >> beam.FlatMap(_near_keys)
+        near = pairs | "Pair keys" >> beam.FlatMap(near_keys)
         components = (
             (keys, near)
             | "All keys" >> beam.Flatten()

@@ -38,6 +38,7 @@ def resolve_image(rows: Iterable[ImageRow], trust: str = "") -> list[ImageRow]:
     duplicates: of the same bytes (`duplicate`), or of another encoding of the same ISIC image (`same_image`).
     """
     ordered = sorted(rows, key=_preference)
+    ordered = [row._replace(image_of=ordered[0].path) for row in ordered]
     known: dict[str, Any] = {name: _union(ordered, name) for name in _KNOWN_OF_IMAGE}
     decision = decide(known["claims"], trust)
     if decision.reason:
@@ -55,9 +56,10 @@ def resolve_image(rows: Iterable[ImageRow], trust: str = "") -> list[ImageRow]:
     return resolved
 
 
-def _image_keys(row: ImageRow) -> tuple[str, list[str]]:
+def image_keys(row: ImageRow) -> list[str]:
+    """What makes files with other bytes the same image."""
     isic_id = isic_id_of(row.relative)
-    return row.sha256, [isic_id] if isic_id else []
+    return [isic_id] if isic_id else []
 
 
 def _of_component(element: tuple[str, dict[str, Iterable]]) -> Iterator[tuple[str, ImageRow]]:
@@ -86,7 +88,11 @@ class ResolveImages(beam.PTransform):
         self._trust = trust
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
-        components = rows | "Image keys" >> beam.Map(_image_keys) | "Same image" >> ConnectedComponents()
+        components = (
+            rows
+            | "Image keys" >> beam.Map(lambda row: (row.sha256, image_keys(row)))
+            | "Same image" >> ConnectedComponents()
+        )
         return (
             (rows, components)
             | "By image" >> ByComponent()

@@ -32,6 +32,12 @@ def make_claim(source: str, labels: Sequence[str], class_set: ClassSet) -> Claim
     return Claim(source, tuple(labels), class_set.classes_of(labels))
 
 
+def folder_claim(folders: Sequence[str], class_set: ClassSet) -> Claim:
+    """What the folders of a file say, the innermost first: the first that stands for a class, or all of them."""
+    telling = next(([name] for name in folders if class_set.classes_of([name])), folders)
+    return make_claim(FOLDER, telling, class_set)
+
+
 def _said(claims: Iterable[Claim]) -> str:
     return ", ".join(sorted({f"{claim.labels[0]!r} ({claim.source})" for claim in claims if claim.labels}))
 

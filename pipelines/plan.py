@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import apache_beam as beam
 
 from pipelines import storage
+from pipelines.decision_options import DecisionOptions
 from pipelines.metadata import source_name
-from pipelines.prepare_options import PrepareOptions
 from pipelines.rows import SPLITS, ImageRow, is_open
 from pipelines.split import Fractions
 
@@ -123,7 +123,7 @@ def shard_count(examples: int, image_size: int) -> int:
     return max(1, -(-int(examples * image_size * image_size * BYTES_PER_PIXEL) // SHARD_BYTES))
 
 
-def unused_table(options: PrepareOptions, known: Mapping[str, int]) -> str | None:
+def unused_table(options: DecisionOptions, known: Mapping[str, int]) -> str | None:
     """One line about a table that knows none of the images, or None. known: images per table's name."""
     for path in options.metadata:
         if not known.get(source_name(path)):
@@ -131,60 +131,81 @@ def unused_table(options: PrepareOptions, known: Mapping[str, int]) -> str | Non
     return None
 
 
+def find_problem(
+    options: DecisionOptions,
+    images: Mapping[tuple[str, str], int],
+    problems: Sequence[str],
+    known: Mapping[str, int],
+) -> str | None:
+    """One line that says why these images cannot be prepared as asked, or None.
+
+    images: how many per (split, class); problems: with the splits file; known: images per table's name.
+    """
+    return (
+        (f"--splits_file {options.splits_file}: {problems[0]}" if problems else None)
+        or unused_table(options, known)
+        or problem_with(
+            images,
+            options.classes,
+            options.split_fractions,
+            options.split_from_folders,
+            options.small_classes == "reject",
+        )
+    )
+
+
+class FindProblem(beam.PTransform):
+    """Rows with a split, problems with the splits file, a table's name for each image that it knows -> one line that
+    says why the images cannot be prepared as asked, or one empty line."""
+
+    def __init__(self, options: DecisionOptions):
+        super().__init__()
+        self._options = options
+
+    def expand(self, inputs: tuple[beam.PCollection, ...]) -> beam.PCollection[str]:
+        rows, problems, tables = inputs
+        options = self._options
+        known = tables | "Count known" >> beam.combiners.Count.PerElement()
+        first = problems | "First problem" >> beam.combiners.Top.Smallest(1)
+        return (
+            rows.pipeline
+            | "Once" >> beam.Create([None])
+            | "Find"
+            >> beam.Map(
+                lambda _, images, first, known: find_problem(options, images, first, known) or "",
+                beam.pvalue.AsDict(rows | "Count images" >> _CountImages()),
+                beam.pvalue.AsSingleton(first),
+                beam.pvalue.AsDict(known),
+            )
+        )
+
+
 class _Decide(beam.DoFn):
     """Counts -> {split: shards}; raises InfeasibleError, after leaving the reason where the command finds it."""
 
-    def __init__(self, options: PrepareOptions, temporary: str):
-        self._options = options
+    def __init__(self, image_size: int, temporary: str):
+        self._image_size = image_size
         self._temporary = temporary
 
-    def process(
-        self,
-        _: None,
-        images: Mapping[tuple[str, str], int],
-        examples: Mapping[str, int],
-        problems: Sequence[str],
-        known: Mapping[str, int],
-    ) -> list[dict[str, int]]:
-        options = self._options
-        problem = (
-            (f"--splits_file {options.splits_file}: {problems[0]}" if problems else None)
-            or unused_table(options, known)
-            or problem_with(
-                images,
-                options.classes,
-                options.split_fractions,
-                options.split_from_folders,
-                options.small_classes == "reject",
-            )
-        )
+    def process(self, problem: str, examples: Mapping[str, int]) -> list[dict[str, int]]:
         if problem:
             storage.write_bytes(storage.join(self._temporary, PROBLEM_FILE), problem.encode())
             raise InfeasibleError(problem)
-        return [{split: shard_count(examples[split], options.image_size) for split in SPLITS if examples.get(split)}]
+        return [{split: shard_count(examples[split], self._image_size) for split in SPLITS if examples.get(split)}]
 
 
 class PlanShards(beam.PTransform):
-    """Rows with split and copies, problems with the splits file, a table's name for each image that it knows ->
-    one {split: number of shards}."""
+    """Rows with split and copies, and the one line of FindProblem -> one {split: number of shards}."""
 
-    def __init__(self, options: PrepareOptions, temporary: str):
+    def __init__(self, image_size: int, temporary: str):
         super().__init__()
-        self._decide = _Decide(options, temporary)
+        self._decide = _Decide(image_size, temporary)
 
-    def expand(self, inputs: tuple[beam.PCollection, ...]) -> beam.PCollection[dict[str, int]]:
-        rows, problems, tables = inputs
-        known = tables | "Count known" >> beam.combiners.Count.PerElement()
-        first = problems | "First problem" >> beam.combiners.Top.Smallest(1)
-        images = beam.pvalue.AsDict(rows | "Count images" >> _CountImages())
+    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[dict[str, int]]:
+        rows, problem = inputs
         examples = beam.pvalue.AsDict(
             rows
             | "Copies" >> beam.Map(lambda row: (row.split, row.copies))
             | "Count examples" >> beam.CombinePerKey(sum)
         )
-        return (
-            rows.pipeline
-            | "Once" >> beam.Create([None])
-            | "Decide"
-            >> beam.ParDo(self._decide, images, examples, beam.pvalue.AsSingleton(first), beam.pvalue.AsDict(known))
-        )
+        return problem | "Decide" >> beam.ParDo(self._decide, examples)

@@ -107,7 +107,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
         | "Not dropped" >> rows.partition(rows.is_open)
     )
     planned = (balanced, others | "Once each" >> beam.Map(write_once)) | "Planned" >> beam.Flatten()
-    shards = (planned, decided.problems, decided.tables) | "Plan" >> PlanShards(options, temporary)
+    shards = (planned, decided.problem) | "Plan" >> PlanShards(size, temporary)
     written = (planned, shards) | "Write" >> WriteShards(folder, classes, size, aspect, seed, threads)
     transform = written.sums | "Transform" >> AnalyzeTrain(folder, storage.join(temporary, "tft"), classes, size)
 
@@ -117,7 +117,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
     )
     rejects = (
         finished
-        | "Not written" >> beam.Filter(tables.not_written)
+        | "Not written" >> beam.Filter(tables.is_dropped)
         | "Rejects"
         >> tables.WriteTable(storage.join(folder, "rejects-{index:05d}-of-{count:05d}.jsonl"), tables.rejects_bytes)
     )

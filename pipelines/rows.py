@@ -17,26 +17,32 @@ WRITTEN = "written"
 DUPLICATE = "duplicate"
 REJECTED = "rejected"
 UNDERSAMPLED = "undersampled"
+# In an audit, which writes no records: what prepare would write.
+USABLE = "usable"
 OUTCOMES = (WRITTEN, DUPLICATE, REJECTED, UNDERSAMPLED)
 
 
 class ImageRow(NamedTuple):
     """One listed file. Empty strings and zeros stand for what is not known yet.
 
-    path: as listed; relative: path below its input, used for every order and choice, so that the place of the
-    archive does not matter. member: where in an archive. phash, thumbnail: see `perceptual`. tables: the metadata files
-    that know the image; claims: what folders and tables say of its class; lesion_ids, patient_ids, licenses,
-    attributions: what tables say, sorted. given_split: the split that a Train/Test folder or a splits file names.
-    copies: examples written, the original included. stage, reason, message: why no record was written.
+    source: the input it was found under. path: as listed; relative: path below its input, used for every order and
+    choice, so that the place of the archive does not matter. member: where in an archive. phash, thumbnail: see
+    `perceptual`. tables: the metadata files that know the image; claims: what folders and tables say of its class;
+    lesion_ids, patient_ids, licenses, attributions: what tables say, sorted. folder_split: the split that a Train/Test
+    folder names; given_split: the one that counts, from such a folder or a splits file. image_of: path of the file that
+    stands for the image, itself or another. copies: examples written, the original included. stage, reason, message:
+    why no record was written.
     """
 
     path: str
     relative: str
     member: Member | None = None
+    source: str = ""
     size: int = 0
     image_id: str = ""
     tables: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
+    folder_split: str = ""
     given_split: str = ""
     label: str = ""
     sha256: str = ""
@@ -49,6 +55,7 @@ class ImageRow(NamedTuple):
     patient_ids: tuple[str, ...] = ()
     licenses: tuple[str, ...] = ()
     attributions: tuple[str, ...] = ()
+    image_of: str = ""
     group_id: str = ""
     split: str = ""
     copies: int = 0
@@ -64,6 +71,19 @@ class ImageRow(NamedTuple):
     def rejected(self, stage: str, reason: str, message: str) -> ImageRow:
         """This row as a rejected one."""
         return self.dropped(REJECTED, stage, reason, message)
+
+
+class Place(NamedTuple):
+    """Where a file is: what opens it, and the shorter name by which it is sorted."""
+
+    path: str
+    member: Member | None
+    relative: str
+
+
+def place_of(row: ImageRow) -> Place:
+    """Where the row's file is."""
+    return Place(row.path, row.member, row.relative)
 
 
 def is_open(row: ImageRow) -> bool:

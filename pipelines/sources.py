@@ -36,6 +36,7 @@ IMAGE_EXTENSIONS = frozenset(
 FILES_PER_CHUNK = 64
 
 _ISIC_ID = re.compile(r"ISIC_\d{7}(?!\d)", re.IGNORECASE)
+_COPY_NUMBER = re.compile(r"\s*\(\d+\)$")
 _COPY_SUFFIX = re.compile(r"(?:\s*\(\d+\)|_downsampled)+$", re.IGNORECASE)
 
 
@@ -66,6 +67,11 @@ def image_id_of(name: str) -> str:
     """The ISIC id in a file name, else its stem without `(1)` and `_downsampled`."""
     base = posixpath.basename(name)
     return isic_id_of(name) or _COPY_SUFFIX.sub("", os.path.splitext(base)[0] if is_image_name(base) else base)
+
+
+def has_copy_number(name: str) -> bool:
+    """Whether a file is named like a second download of another: `ISIC_0025509(1).jpg`."""
+    return bool(_COPY_NUMBER.search(os.path.splitext(name)[0]))
 
 
 def printable(path: str) -> str:

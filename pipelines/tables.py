@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import storage
-from pipelines.rows import WRITTEN, ImageRow
+from pipelines.rows import ImageRow
 from pipelines.seeding import stable_hash
 from pipelines.sources import printable
 
@@ -88,33 +89,47 @@ def rejects_bytes(rows: Iterable[ImageRow]) -> bytes:
     return b"".join(reject_line(row.path, row.stage, row.reason, row.message) for row in rows)
 
 
+def by_path(row: ImageRow) -> tuple[str, str]:
+    """The order of rows in their tables; no two rows have the same."""
+    return row.relative, row.path
+
+
 class _WriteTable(beam.DoFn):
-    def __init__(self, pattern: str, encode: Callable[[Iterable[ImageRow]], bytes]):
+    def __init__(self, pattern: str, encode: Callable[[Iterable], bytes], order: Callable[[Any], tuple]):
         self._pattern = pattern
         self._encode = encode
+        self._order = order
 
-    def process(self, element: tuple[tuple[int, int], Iterable[ImageRow | None]]) -> Iterator[str]:
+    def process(self, element: tuple[tuple[int, int], Iterable[Any]]) -> Iterator[str]:
         (index, count), rows = element
-        ordered = sorted((row for row in rows if row is not None), key=lambda row: (row.relative, row.path))
+        ordered = sorted((row for row in rows if row is not None), key=self._order)
         path = self._pattern.format(index=index, count=count)
         storage.write_bytes(path, self._encode(ordered))
         yield path
 
 
 class WriteTable(beam.PTransform):
-    """Rows -> files `pattern` (with {index} and {count}), about `rows_per_shard` rows each, sorted by path.
+    """Rows -> files `pattern` (with {index} and {count}), about `rows_per_shard` rows each, sorted.
 
+    encode: rows of one file -> its bytes; order: a row -> a tuple of strings that no other row has.
     Returns the paths. There is always a first file, though it may hold no rows.
     """
 
-    def __init__(self, pattern: str, encode: Callable[[Iterable[ImageRow]], bytes], rows_per_shard: int = 50_000):
+    def __init__(
+        self,
+        pattern: str,
+        encode: Callable[[Iterable], bytes],
+        order: Callable[[Any], tuple] = by_path,
+        rows_per_shard: int = 50_000,
+    ):
         super().__init__()
+        self._rows_per_shard = rows_per_shard
         self._pattern = pattern
         self._encode = encode
-        self._rows_per_shard = rows_per_shard
+        self._order = order
 
-    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[str]:
-        rows_per_shard = self._rows_per_shard
+    def expand(self, rows: beam.PCollection) -> beam.PCollection[str]:
+        order, rows_per_shard = self._order, self._rows_per_shard
         count = (
             rows
             | "Count rows" >> beam.combiners.Count.Globally()
@@ -124,16 +139,16 @@ class WriteTable(beam.PTransform):
             lambda count: [((index, count), None) for index in range(count)]
         )
         placed = rows | "Place" >> beam.Map(
-            lambda row, count: ((stable_hash(row.path) % count, count), row), beam.pvalue.AsSingleton(count)
+            lambda row, count: ((stable_hash(*order(row)) % count, count), row), beam.pvalue.AsSingleton(count)
         )
         return (
             (placed, every_shard)
             | "With empty shards" >> beam.Flatten()
             | "By shard" >> beam.GroupByKey()
-            | "Write" >> beam.ParDo(_WriteTable(self._pattern, self._encode))
+            | "Write" >> beam.ParDo(_WriteTable(self._pattern, self._encode, order))
         )
 
 
-def not_written(row: ImageRow) -> bool:
+def is_dropped(row: ImageRow) -> bool:
     """Whether a row belongs in the rejects file."""
-    return row.outcome != WRITTEN
+    return bool(row.reason)

@@ -10,6 +10,7 @@ from collecting import run, run_with
 
 from pipelines import balance, plan, split
 from pipelines.groups import AssignGroups
+from pipelines.near_duplicates import NearPair
 from pipelines.ranking import RankWithin
 from pipelines.rows import ImageRow
 from pipelines.seeding import stable_hash, uniforms
@@ -31,7 +32,8 @@ def test_groups_follow_lesions_patients_and_near_duplicates():
 
     def parts(by_patient, *pairs):
         found: dict[str, set[str]] = {}
-        for one in run_with(rows, pairs, AssignGroups(by_patient)):
+        near = [NearPair(min(pair), max(pair), 2, 0.1) for pair in pairs]
+        for one in run_with(rows, near, AssignGroups(by_patient)):
             found.setdefault(one.group_id, set()).add(one.relative)
         return sorted(map("".join, map(sorted, found.values())))
 

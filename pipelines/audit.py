@@ -1,0 +1,186 @@
+"""python -m pipelines.audit: what is wrong with an archive, by the same judgement as prepare, without its records.
+
+list -> check -> deduplicate -> group -> split -> gather -> report
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines import account, findings, output, sources, storage, tables
+from pipelines.audit_page import audit_page, pictured_paths
+from pipelines.audit_report import Evidence, describe_audit
+from pipelines.cli import ArgumentParser, run_command
+from pipelines.decide import decide_images
+from pipelines.decision_options import DecisionOptions, add_decision_options, decision_values, with_found_tables
+from pipelines.gather import conflict_order, gather, leak_order, near_order
+from pipelines.images import BadImage
+from pipelines.leakage import leak_json
+from pipelines.parallel import ThreadedDoFn, default_threads
+from pipelines.previews import preview_jpeg
+from pipelines.rows import Place
+from pipelines.runner import beam_options, local_worker_processes, quiet_beam
+
+MARKER = "audit.json"
+PAGE = "report.html"
+OWN_FILES = re.compile(
+    r"(manifest|rejects|conflicts|leakage|near_duplicates)-\d{5}-of-\d{5}\.(parquet|jsonl)$|report\.html$|audit\.json$"
+)
+# Side of the pictures in the page, in pixels.
+PREVIEW = 120
+
+DESCRIPTION = """\
+Look at an archive of lesion images as prepare would, and say what is wrong with it. Nothing but the report is written.
+
+Reports images per class and source, rejected files by reason, duplicates, images whose sources disagree, lesions on
+both sides of Train/Test folders (or of --splits_file), near-duplicates, image sizes and licences: a summary on the
+terminal, OUTPUT/audit.json, and OUTPUT/report.html with pictures. Beside them all files in manifest-*.parquet, and
+all findings in rejects-, conflicts-, leakage- and near_duplicates-*.jsonl.
+"""
+
+EPILOG = """\
+example:
+  python -m pipelines.audit --input data/Train --metadata HAM10000_metadata.csv --output out/audit
+
+Any Beam option may follow. Exit codes: 0 done, 1 done but more files rejected than --max_reject_fraction,
+2 wrong use, other: failed.
+"""
+
+
+def parse_options(argv: Sequence[str] | None) -> tuple[DecisionOptions, list[str]]:
+    """The job's options and what is left for Beam. Raises UsageError for a value that cannot be right."""
+    parser = ArgumentParser("python -m pipelines.audit", description=DESCRIPTION, epilog=EPILOG)
+    # What prepare would refuse, an audit reports.
+    default = DecisionOptions(input=(), output="", max_reject_fraction=1.0)
+    add_decision_options(parser, default, "folder for the report, new or empty; local or gs://")
+    arguments, rest = parser.parse_known_args(argv)
+    return DecisionOptions(**decision_values(arguments)), rest
+
+
+def _preview(place: Place) -> bytes | None:
+    """A small picture, or None for a file that cannot be shown."""
+    try:
+        return preview_jpeg(sources.read_file(place.path, place.member), PREVIEW)
+    except (BadImage, OSError):
+        return None
+
+
+class _Report(ThreadedDoFn):
+    """Evidence -> the content of audit.json, once report.html is written.
+
+    Its side inputs make it wait for every file.
+    """
+
+    def __init__(self, options: DecisionOptions, folder: str, threads: int):
+        super().__init__(threads)
+        self._options = options
+        self._folder = folder
+
+    def process(self, evidence: Evidence, *written: list) -> list[bytes]:
+        report = describe_audit(evidence, self._options)
+        places = evidence.places()
+        paths = [path for path in pictured_paths(report) if path in places]
+        previews = self.map_threaded(_preview, [places[path] for path in paths])
+        pictures = {path: preview for path, preview in zip(paths, previews, strict=True) if preview}
+        storage.write_bytes(storage.join(self._folder, PAGE), audit_page(report, pictures))
+        return [(json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")]
+
+
+def json_lines(elements: Iterable, as_json: Callable[[Any], dict]) -> bytes:
+    """One line for each element."""
+    lines = (json.dumps(as_json(element), ensure_ascii=False) + "\n" for element in elements)
+    return "".join(lines).encode("utf-8", "backslashreplace")
+
+
+def build(pipeline: beam.Pipeline, options: DecisionOptions, threads: int) -> None:
+    """Add the whole job to a pipeline."""
+    folder = output.publish_folder(options.output)
+    decided = decide_images(pipeline, options, threads)
+    found = gather(pipeline, decided, options.group_by_patient)
+
+    def write(name: str, extension: str, encode: Callable[[Iterable], bytes], order: Callable) -> beam.PTransform:
+        pattern = storage.join(folder, f"{name}-{{index:05d}}-of-{{count:05d}}.{extension}")
+        return tables.WriteTable(pattern, encode, order)
+
+    def lines(name: str, as_json: Callable[[Any], dict], order: Callable) -> beam.PTransform:
+        return write(name, "jsonl", functools.partial(json_lines, as_json=as_json), order)
+
+    def written() -> Iterator[beam.PCollection]:
+        yield found.finished | "Manifest" >> write("manifest", "parquet", tables.manifest_bytes, tables.by_path)
+        yield (
+            found.finished
+            | "Not usable" >> beam.Filter(tables.is_dropped)
+            | "Rejects" >> write("rejects", "jsonl", tables.rejects_bytes, tables.by_path)
+        )
+        yield found.conflicts | "Write conflicts" >> lines("conflicts", findings.conflict_json, conflict_order)
+        yield found.leaks | "Write leaks" >> lines("leakage", leak_json, leak_order)
+        yield found.pairs | "Write pairs" >> lines("near_duplicates", findings.near_json, near_order)
+
+    _ = (
+        found.evidence
+        | "Report" >> beam.ParDo(_Report(options, folder, threads), *map(beam.pvalue.AsList, written()))
+        | "Publish" >> output.Publish(options.output, OWN_FILES, MARKER)
+    )
+
+
+def run(options: DecisionOptions, beam_arguments: PipelineOptions) -> dict[str, Any]:
+    """Build and run the job; gives audit.json."""
+    threads = options.threads or default_threads(local_worker_processes(beam_arguments))
+    quiet_beam()
+    output.begin(options.output)
+    with beam.Pipeline(options=beam_arguments) as pipeline:
+        build(pipeline, options, threads)
+    return json.loads(storage.read_if_exists(storage.join(options.output, MARKER)) or b"")
+
+
+def summary_lines(report: dict[str, Any], folder: str) -> list[str]:
+    """What the command prints when it is done."""
+    counts, conflicts, leakage = report["counts"], report["conflicts"], report["leakage"]
+    near, lesions = report["near_duplicates"], report["lesions"]
+    lines = [
+        f"listed {counts['listed']} = usable {counts['usable']} + duplicates {counts['duplicates']}"
+        f" + rejected {counts['rejected']}",
+        f"distinct ids: {counts['distinct_ids']}; files named like copies: {report['repeated_names']['files']}",
+        f"lesion ids: {lesions['ids']}, of which {lesions['with_several_images']} have several images",
+    ]
+    if counts["ignored"]:
+        lines.append(f"other files beside them: {counts['ignored']}; by their names they are no images")
+    lines += [f"  {entry['reason']}: {entry['files']}" for entry in report["rejects"]]
+    lines.append(f"label conflicts: {conflicts['images']} images in {conflicts['files']} files")
+    lines += [
+        f"  {' / '.join(pair['labels'])}: {pair['images']} images, {pair['files']} files" for pair in conflicts["pairs"]
+    ]
+    if sum(1 for files in leakage["given"].values() if files) > 1:
+        files = " + ".join(f"{leakage['files'][split]} {split}" for split in leakage["files"])
+        lines.append(f"leakage across the given splits: {leakage['groups']} groups, files {files}")
+    lines.append(f"near-duplicates: {near['pairs']} pairs, {near['other_label']} of them under different labels")
+    lines += [f"{entry['class']}: {entry['usable']} usable images" for entry in report["per_class"]]
+    if report["problem"]:
+        lines.append(f"prepare would refuse: {report['problem']}")
+    lines.append(f"report {storage.join(folder, PAGE)}")
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, validate, run, report. Raises UsageError or LimitExceeded."""
+    options, rest = parse_options(argv)
+    beam_arguments = beam_options(rest)
+    options = with_found_tables(options)
+    output.require_output(options.output, MARKER, options.overwrite, [*options.input, *options.metadata])
+    report = run(options, beam_arguments)
+    print("\n".join(summary_lines(report, options.output)))
+    account.check_reject_fraction(report["counts"], options.max_reject_fraction, options.output)
+
+
+if __name__ == "__main__":
+    # Workers find nothing in __main__: run the importable module instead of this copy of it.
+    from pipelines import audit
+
+    run_command("pipelines.audit", audit.main)

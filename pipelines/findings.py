@@ -1,0 +1,157 @@
+"""What an audit counts and lists: pure functions of rows, and the small records that reports are made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from pipelines.account import path_hash
+from pipelines.labels import FOLDER, Claim
+from pipelines.licenses import normalize_license
+from pipelines.near_duplicates import NearPair
+from pipelines.rows import DUPLICATE, REJECTED, USABLE, ImageRow, Place, place_of
+from pipelines.sources import has_copy_number, printable
+
+OUTCOMES_OF_AUDIT = (USABLE, DUPLICATE, REJECTED)
+NO_LICENSE = "unknown"
+LABEL_CONFLICT = "label_conflict"
+UNMAPPED_LABEL = "unmapped_label"
+
+
+class Conflict(NamedTuple):
+    """An image on whose class its sources do not agree. places: its files; claims: all that is said of it."""
+
+    image_id: str
+    places: tuple[Place, ...]
+    claims: tuple[Claim, ...]
+
+
+class Picture(NamedTuple):
+    """One side of a pair of near-duplicates."""
+
+    image_id: str
+    place: Place
+    label: str
+    lesion_ids: tuple[str, ...]
+
+
+class NearPictures(NamedTuple):
+    """A pair of near-duplicates, with what is known of both."""
+
+    first: Picture
+    second: Picture
+    hash_distance: int
+    pixel_distance: float
+
+
+def tally_finding(row: ImageRow) -> Counter:
+    """What one finished row adds to the totals: figures of which there are few, however large the archive."""
+    counts: Counter = Counter({("outcome", row.outcome): 1, ("outcome paths",): path_hash(row.path)})
+    counts["source", row.source, row.outcome] = 1
+    if row.outcome == USABLE:
+        counts["class", row.label, row.source] = 1
+        counts["split", row.label, row.split] = 1
+    else:
+        counts["reason", row.stage, row.reason] = 1
+    if has_copy_number(row.relative):
+        counts["numbered",] = 1
+    if row.format:
+        counts["format", row.format] = 1
+    if row.given_split or row.folder_split:
+        counts["given", row.given_split or row.folder_split] = 1
+    return counts
+
+
+def values_of(row: ImageRow) -> Iterator[tuple[str, str]]:
+    """(kind, value) of what may have many different values: sizes, licences, labels without a class."""
+    if row.width:
+        yield "size", f"{row.width} {row.height}"
+    for name in {normalize_license(name) for name in row.licenses} or {NO_LICENSE}:
+        yield "license", name
+    if row.reason == UNMAPPED_LABEL:
+        claims = [claim for claim in row.claims if claim.labels]
+        of_tables = [claim for claim in claims if claim.source != FOLDER]
+        for label in {claim.labels[0] for claim in of_tables or claims} or {""}:
+            yield UNMAPPED_LABEL, label
+
+
+def sizes_of(row: ImageRow) -> Iterator[tuple[int, int, int]]:
+    """(pixels, width, height) of a readable image: their order is that of sizes."""
+    if row.width:
+        yield row.width * row.height, row.width, row.height
+
+
+def identities_of(row: ImageRow) -> Iterator[tuple[tuple[str, str], str]]:
+    """((kind, identity), image id): the image itself, its lesions, its patients."""
+    yield ("image", row.image_id), row.image_id
+    for lesion in row.lesion_ids:
+        yield ("lesion", lesion), row.image_id
+    for patient in row.patient_ids:
+        yield ("patient", patient), row.image_id
+
+
+def tally_identity(element: tuple[tuple[str, str], Iterable[str]]) -> Counter:
+    """One identity and its images -> how many, and whether it has several."""
+    (kind, _), images = element
+    several = len(set(images)) > 1
+    return Counter({("ids", kind): 1, ("several", kind): int(several)})
+
+
+def tally_known(element: tuple[str, Iterable[tuple[bool, bool]]]) -> Counter:
+    """One image id and (has a lesion id, has a patient id) of each file -> images of which either is known."""
+    lesions, patients = zip(*element[1], strict=True)
+    return Counter({("with", "lesion"): int(any(lesions)), ("with", "patient"): int(any(patients))})
+
+
+def claimed_classes(claims: Iterable[Claim]) -> tuple[str, ...]:
+    """The classes between which a conflict is, sorted. A vague claim is left out where a precise one lies within it."""
+    said = {claim.classes for claim in claims if claim.classes}
+    precise = {classes[0] for classes in said if len(classes) == 1}
+    vague = {" or ".join(classes) for classes in said if len(classes) > 1 and not precise.intersection(classes)}
+    return tuple(sorted(precise | vague))
+
+
+def make_conflict(rows: Iterable[ImageRow]) -> Conflict:
+    """The files of one image that was rejected as a conflict."""
+    ordered = sorted(rows, key=lambda row: (row.relative, row.path))
+    claims = sorted({claim for row in ordered for claim in row.claims})
+    return Conflict(ordered[0].image_id, tuple(map(place_of, ordered)), tuple(claims))
+
+
+def conflict_json(conflict: Conflict) -> dict:
+    """A conflict as the report and the list of conflicts show it."""
+    return {
+        "id": conflict.image_id,
+        "paths": [printable(place.path) for place in conflict.places],
+        "claims": [{"source": claim.source, "labels": list(claim.labels)} for claim in conflict.claims if claim.labels],
+    }
+
+
+def picture_of(row: ImageRow) -> Picture:
+    """One side of a pair."""
+    return Picture(row.image_id, place_of(row), row.label, row.lesion_ids)
+
+
+def pair_pictures(pair: NearPair, pictures: dict[str, Picture]) -> NearPictures:
+    """A pair of content hashes with what is known of its pictures."""
+    return NearPictures(pictures[pair.first], pictures[pair.second], pair.hash_distance, pair.pixel_distance)
+
+
+def _picture_json(picture: Picture) -> dict:
+    return {
+        "id": picture.image_id,
+        "path": printable(picture.place.path),
+        "label": picture.label,
+        "lesion_ids": list(picture.lesion_ids),
+    }
+
+
+def near_json(pair: NearPictures) -> dict:
+    """A pair of near-duplicates as the report and their list show it."""
+    return {
+        "first": _picture_json(pair.first),
+        "second": _picture_json(pair.second),
+        "hash_distance": pair.hash_distance,
+        "pixel_distance": round(pair.pixel_distance, 4),
+    }

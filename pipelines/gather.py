@@ -1,0 +1,234 @@
+"""From judged rows to the evidence of an audit: totals, and examples that stay few however large the archive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+
+from pipelines import findings
+from pipelines.account import Tally
+from pipelines.audit_report import Evidence
+from pipelines.decide import Decided
+from pipelines.findings import Conflict, NearPictures, Picture
+from pipelines.leakage import FindLeakage, LeakedGroup
+from pipelines.near_duplicates import NearPair
+from pipelines.rows import DUPLICATE, USABLE, ImageRow, is_open
+from pipelines.sources import has_copy_number, printable
+
+# Examples shown of each kind; of rejects, for each reason.
+EXAMPLES = 60
+REJECT_EXAMPLES = 5
+# The most frequent sizes, licences and labels without a class.
+VALUES = 40
+
+
+class Found(NamedTuple):
+    """finished: every file with its outcome; conflicts, leaks, pairs: all of them; evidence: one Evidence."""
+
+    finished: beam.PCollection[ImageRow]
+    conflicts: beam.PCollection[Conflict]
+    leaks: beam.PCollection[LeakedGroup]
+    pairs: beam.PCollection[NearPictures]
+    evidence: beam.PCollection[Evidence]
+
+
+def conflict_order(conflict: Conflict) -> tuple[str, str]:
+    """The order of conflicts; no two have the same."""
+    return conflict.places[0].relative, conflict.places[0].path
+
+
+def leak_order(leak: LeakedGroup) -> tuple[str, str]:
+    """The order of leaks; no two have the same."""
+    return leak.files[0][1].relative, leak.files[0][1].path
+
+
+def near_order(pair: NearPictures) -> tuple[str, ...]:
+    """The order of pairs; no two have the same."""
+    first, second = pair.first.place, pair.second.place
+    return first.relative, second.relative, first.path, second.path
+
+
+def _row_order(row: ImageRow) -> tuple[str, str]:
+    return row.relative, row.path
+
+
+class _FirstOf(beam.PTransform):
+    """Elements -> one list: the first `count` by `order`."""
+
+    def __init__(self, order: Callable[[Any], tuple], count: int = EXAMPLES):
+        super().__init__()
+        self._order = order
+        self._count = count
+
+    def expand(self, elements: beam.PCollection) -> beam.PCollection[list]:
+        return elements | "First" >> beam.combiners.Top.Smallest(self._count, key=self._order)
+
+
+class _Sum(beam.PTransform):
+    """Counters -> their sum."""
+
+    def expand(self, counters: beam.PCollection) -> beam.PCollection:
+        return counters | "Sum" >> beam.CombineGlobally(Tally())
+
+
+def _sides(pair: NearPair) -> Iterator[tuple[str, NearPair]]:
+    yield pair.first, pair
+    yield pair.second, pair
+
+
+def _meet(element: tuple[str, dict[str, Iterable]]) -> Iterator[tuple[tuple[str, str], tuple[NearPair, str, Picture]]]:
+    sha256, found = element
+    picture = next(iter(found["pictures"]))
+    return (((pair.first, pair.second), (pair, sha256, picture)) for pair in found["pairs"])
+
+
+def _both(_: tuple[str, str], sides: Iterable[tuple[NearPair, str, Picture]]) -> NearPictures:
+    pairs, names, pictures = zip(*sides, strict=True)
+    return findings.pair_pictures(pairs[0], dict(zip(names, pictures, strict=True)))
+
+
+class DescribePairs(beam.PTransform):
+    """NearPairs, and the rows of distinct images -> NearPictures."""
+
+    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[NearPictures]:
+        pairs, rows = inputs
+        return (
+            {
+                "pairs": pairs | "Sides" >> beam.FlatMap(_sides),
+                "pictures": rows | "Pictures" >> beam.Map(lambda row: (row.sha256, findings.picture_of(row))),
+            }
+            | "Join pictures" >> beam.CoGroupByKey()
+            | "Meet" >> beam.FlatMap(_meet)
+            | "By pair" >> beam.GroupByKey()
+            | "Both" >> beam.MapTuple(_both)
+        )
+
+
+class CountIdentities(beam.PTransform):
+    """Rows -> one Counter: how many images, lesions and patients there are, see `findings`."""
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection:
+        identities = (
+            rows
+            | "Identities" >> beam.FlatMap(findings.identities_of)
+            | "Images of identity" >> beam.GroupByKey()
+            | "Tally identity" >> beam.Map(findings.tally_identity)
+        )
+        known = (
+            rows
+            | "Known" >> beam.Map(lambda row: (row.image_id, (bool(row.lesion_ids), bool(row.patient_ids))))
+            | "Known of image" >> beam.GroupByKey()
+            | "Tally known" >> beam.Map(findings.tally_known)
+        )
+        return (identities, known) | beam.Flatten() | _Sum()
+
+
+class FrequentValues(beam.PTransform):
+    """Rows -> (kind, [(value, files)]), the most frequent first, then by name; see `findings.values_of`."""
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[str, list[tuple[str, int]]]]:
+        return (
+            rows
+            | "Values" >> beam.FlatMap(findings.values_of)
+            | "Count values" >> beam.combiners.Count.PerElement()
+            | "By kind" >> beam.MapTuple(lambda kind_value, files: (kind_value[0], (-files, kind_value[1])))
+            | "Most frequent" >> beam.combiners.Top.SmallestPerKey(VALUES)
+            | "As counts" >> beam.MapTuple(lambda kind, found: (kind, [(value, -files) for files, value in found]))
+        )
+
+
+def _conflict_pair(conflict: Conflict) -> tuple[tuple[str, ...], tuple[int, int]]:
+    return findings.claimed_classes(conflict.claims), (1, len(conflict.places))
+
+
+def _add_pairs(counts: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    images, files = zip(*counts, strict=True)
+    return sum(images), sum(files)
+
+
+def _tally_leak(leak: LeakedGroup) -> Mapping[Any, int]:
+    counts = {"groups": 1}
+    for split, _ in leak.files:
+        counts["files", split] = counts.get(("files", split), 0) + 1  # type: ignore[index,call-overload]
+    return counts
+
+
+class _Examples(beam.PTransform):
+    """Finished rows -> one list: the first few rejected rows of each reason."""
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[list[ImageRow]]:
+        return (
+            rows
+            | "Rejected" >> beam.Filter(lambda row: row.reason and row.outcome != DUPLICATE)
+            | "By reason" >> beam.Map(lambda row: ((row.stage, row.reason), row))
+            | "First of reason" >> beam.combiners.Top.SmallestPerKey(REJECT_EXAMPLES, key=_row_order)
+            | "Reasons" >> beam.FlatMap(lambda element: element[1])
+            | "Together" >> _FirstOf(lambda row: (row.stage, row.reason, row.relative, row.path), 100 * REJECT_EXAMPLES)
+        )
+
+
+def gather(pipeline: beam.Pipeline, decided: Decided, group_by_patient: bool) -> Found:
+    """Add to a pipeline what an audit wants to know of the judged rows."""
+    usable = decided.images | "Usable rows" >> beam.Map(lambda row: row._replace(outcome=USABLE))
+    finished = (decided.dropped, usable) | "All rows" >> beam.Flatten()
+    conflicts = (
+        finished
+        | "In conflict" >> beam.Filter(lambda row: row.reason == findings.LABEL_CONFLICT)
+        | "By image of conflict" >> beam.Map(lambda row: (row.image_of, row))
+        | "Files in conflict" >> beam.GroupByKey()
+        | "Conflicts" >> beam.MapTuple(lambda _, rows: findings.make_conflict(rows))
+    )
+    readable = decided.checked | "Readable" >> beam.Filter(is_open)
+    leaks = (readable, decided.near.pairs) | "Leakage" >> FindLeakage(group_by_patient)
+    pairs = (decided.near.pairs, decided.near.rows) | "Describe pairs" >> DescribePairs()
+    sized = finished | "Sizes" >> beam.FlatMap(findings.sizes_of)
+    one, many = beam.pvalue.AsSingleton, beam.pvalue.AsDict
+    evidence = (
+        pipeline
+        | "Evidence" >> beam.Create([None])
+        | "Gather"
+        >> beam.Map(
+            lambda _, smallest, largest, **found: Evidence(sizes=(smallest, largest), **found),
+            one(sized | "Smallest" >> beam.combiners.Top.Smallest(1)),
+            one(sized | "Largest" >> beam.combiners.Top.Largest(1)),
+            listed=one(decided.listed),
+            totals=one(finished | "Count rows" >> beam.Map(findings.tally_finding) | "Totals" >> _Sum()),
+            identities=one(decided.checked | "Identities" >> CountIdentities()),
+            values=many(finished | "Frequent values" >> FrequentValues()),
+            groups=many(
+                usable
+                | "Groups in split" >> beam.Map(lambda row: (row.split, row.group_id))
+                | "Each group" >> beam.Distinct()
+                | "Groups per split" >> beam.combiners.Count.PerKey()
+            ),
+            conflict_pairs=many(
+                conflicts | "Conflict pair" >> beam.Map(_conflict_pair) | "Pairs" >> beam.CombinePerKey(_add_pairs)
+            ),
+            leaks=one(leaks | "Count leaks" >> beam.Map(_tally_leak) | "Leaks" >> _Sum()),
+            near=one(decided.near.counts),
+            other_label=one(
+                pairs
+                | "Other label" >> beam.Filter(lambda pair: pair.first.label != pair.second.label)
+                | "Count other" >> beam.combiners.Count.Globally()
+            ),
+            problem=one(decided.problem),
+            rejects=one(finished | "Rejected examples" >> _Examples()),
+            duplicates=one(
+                finished
+                | "Duplicates" >> beam.Filter(lambda row: row.outcome == DUPLICATE)
+                | "First duplicates" >> _FirstOf(_row_order)
+            ),
+            numbered=one(
+                decided.checked
+                | "Numbered copies" >> beam.Filter(lambda row: has_copy_number(row.relative))
+                | "Their paths" >> beam.Map(lambda row: printable(row.relative))
+                | "First numbered" >> beam.combiners.Top.Smallest(EXAMPLES)
+            ),
+            conflict_examples=one(conflicts | "First conflicts" >> _FirstOf(conflict_order)),
+            leak_examples=one(leaks | "First leaks" >> _FirstOf(leak_order)),
+            near_examples=one(pairs | "First pairs" >> _FirstOf(near_order)),
+        )
+    )
+    return Found(finished, conflicts, leaks, pairs, evidence)

@@ -1,0 +1,236 @@
+"""The audit command: what it says of an archive with known troubles, and of the real nine-class set."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from browser import dump_dom, parse
+from PIL import Image
+
+HOSTILE = "<img src=x onerror=alert(1)> & 'it'.jpg"
+
+
+def split_of(path):
+    return next((part.lower() for part in Path(path).parts if part in ("Train", "Test")), "")
+
+
+@pytest.fixture(scope="module")
+def halves(sample, tmp_path_factory):
+    """The sample as Train and Test folders: every fourth photograph in Test, and copies of each kind."""
+    root = tmp_path_factory.mktemp("halves") / "set"
+    shutil.copytree(sample / "images", root / "Train")
+    paths = sorted(path for path in (root / "Train").rglob("ISIC_*.jpg"))
+    for path in paths[::4]:
+        target = root / "Test" / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+    readable = [path for path in paths[1::4] if path.parent.name == "nevus"]
+    shutil.copy(readable[0], root / "Test" / "nevus" / "bytes.jpg")
+    with Image.open(readable[1]) as picture:
+        picture.convert("RGB").resize((100, 90)).save(root / "Test" / "nevus" / "resized.jpg")
+    shutil.copy(readable[2], root / "Test" / "nevus" / f"{readable[2].stem}(1).jpg")
+    shutil.copy(readable[3], root / "Train" / "melanoma" / "under two classes.jpg")
+    (root / "Test" / "nevus" / HOSTILE).write_bytes(b"not an image")
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(command, sample, halves, tmp_path_factory):
+    output = tmp_path_factory.mktemp("audited") / "audit"
+    done = command("pipelines.audit", "--input", halves, "--metadata", sample / "metadata.csv", "--output", output)
+    return output, done
+
+
+@pytest.fixture(scope="module")
+def audit(finished):
+    assert finished[1].returncode == 0, finished[1].stderr
+    return finished[0]
+
+
+def report_of(audit):
+    return json.loads((audit / "audit.json").read_text())
+
+
+def lines(audit, name):
+    return [json.loads(line) for path in sorted(audit.glob(f"{name}-*")) for line in path.read_text().splitlines()]
+
+
+def manifest(audit):
+    return [row for path in sorted(audit.glob("manifest-*")) for row in pq.read_table(path).to_pylist()]
+
+
+def test_it_exits_with_0_and_writes_the_report_and_no_records(finished):
+    output, done = finished
+    assert (done.returncode, done.stderr) == (0, "")
+    assert str(output / "report.html") in done.stdout
+    kinds = {path.name.split("-")[0] for path in output.iterdir()}
+    assert kinds == {"audit.json", "report.html", "manifest", "rejects", "conflicts", "leakage", "near_duplicates"}
+
+
+def test_every_figure_is_that_of_the_files(audit, halves, sample):
+    report, rows = report_of(audit), manifest(audit)
+    listed = [path for path in halves.rglob("*") if path.suffix.lower() in (".jpg", ".png")]
+    counts, outcomes = report["counts"], Counter(row["outcome"] for row in rows)
+    assert counts["listed"] == len(listed) == len(rows) == sum(outcomes.values())
+    assert (counts["usable"], counts["duplicates"], counts["rejected"]) == (
+        outcomes["usable"],
+        outcomes["duplicate"],
+        outcomes["rejected"],
+    )
+    assert counts["distinct_ids"] == len({row["id"] for row in rows})
+    usable = [row for row in rows if row["outcome"] == "usable"]
+    assert {entry["class"]: entry["usable"] for entry in report["per_class"]} == Counter(r["label"] for r in usable)
+    assert {name: split["images"] for name, split in report["splits"].items()} == Counter(r["split"] for r in usable)
+    assert {split: entry["groups"] for split, entry in report["splits"].items()} == {
+        split: len({row["group_id"] for row in usable if row["split"] == split}) for split in report["splits"]
+    }
+    reasons = Counter(row["reason"] for row in rows if row["outcome"] == "rejected")
+    assert {entry["reason"]: entry["files"] for entry in report["rejects"]} == reasons
+    assert {line["path"] for line in lines(audit, "rejects")} == {row["path"] for row in rows if row["reason"]}
+    assert report["sizes"]["formats"] == Counter(row["format"] for row in rows if row["format"])
+    assert report["licenses"] == [{"license": "unknown", "files": len(rows)}]
+    table = csv.DictReader((sample / "metadata.csv").open())
+    lesion_of = {line["isic_id"]: line["lesion_id"] for line in table if line["lesion_id"]}
+    lesions = defaultdict(set)
+    for image in {row["id"] for row in rows} & set(lesion_of):
+        lesions[lesion_of[image]].add(image)
+    assert report["lesions"] == {
+        "ids": len(lesions),
+        "with_several_images": sum(len(images) > 1 for images in lesions.values()),
+        "images": len(set().union(*lesions.values())),
+    }
+    names = sorted(path.name for path in listed if path.stem.endswith("(1)"))
+    assert sorted(Path(path).name for path in report["repeated_names"]["examples"]) == names
+    assert len(names) == 2
+
+
+def test_leakage_is_every_group_with_files_on_both_sides(audit, halves):
+    """Against a search of our own: files joined by lesion, id and bytes, and by the pairs that the audit confirmed."""
+    rows = [row for row in manifest(audit) if row["sha256"] and row["format"] and row["reason"] != "undecodable"]
+    group = {row["path"]: number for number, row in enumerate(rows)}
+
+    def join(paths):
+        numbers = {group[path] for path in paths if path in group}
+        for path, number in group.items():
+            if number in numbers:
+                group[path] = min(numbers)
+
+    keys = defaultdict(list)
+    for row in rows:
+        for key in (row["sha256"], row["lesion_id"], row["id"] if row["id"].startswith("ISIC_") else None):
+            if key:
+                keys[key].append(row["path"])
+    for paths in keys.values():
+        join(paths)
+    for pair in lines(audit, "near_duplicates"):
+        join([pair["first"]["path"], pair["second"]["path"]])
+    members = defaultdict(lambda: {"train": [], "test": []})
+    for path, number in group.items():
+        members[number][split_of(path)].append(path)
+    found = [leak["files"] for leak in lines(audit, "leakage")]
+    expected = [sides for sides in members.values() if all(sides.values())]
+
+    def in_order(groups):
+        return sorted(sorted((side, sorted(paths)) for side, paths in sides.items()) for sides in groups)
+
+    assert in_order(found) == in_order(expected)
+    because = {reason.split()[0] for leak in lines(audit, "leakage") for reason in leak["because"]}
+    assert because >= {"lesion", "same", "near-duplicate"}
+    report = report_of(audit)["leakage"]
+    assert report["groups"] == len(expected) > 10
+    assert report["files"] == {
+        "train": sum(len(sides["train"]) for sides in expected),
+        "validation": 0,
+        "test": sum(len(sides["test"]) for sides in expected),
+    }
+    assert report["given"]["test"] == sum(split_of(row["path"]) == "test" for row in manifest(audit))
+
+
+def test_conflicts_name_both_labels(audit):
+    conflicts = lines(audit, "conflicts")
+    # The sample has one of its own.
+    (ours,) = [conflict for conflict in conflicts if any("under two" in path for path in conflict["paths"])]
+    assert {(claim["source"], *claim["labels"]) for claim in ours["claims"]} == {
+        ("folder", "melanoma"),
+        ("folder", "nevus"),
+    }
+    report = report_of(audit)["conflicts"]
+    assert report["images"] == len(conflicts)
+    assert {"labels": ["melanoma", "nevus"], "images": 2, "files": 4} in report["pairs"]
+
+
+def test_the_page_shows_all_of_it_and_runs_nothing(audit):
+    page = parse(dump_dom(audit / "report.html"))
+    text = page.text()
+    assert HOSTILE in text
+    assert not page.find("script")
+    images = page.find("img")
+    assert len(images) > 20
+    assert all(image.attributes["src"].startswith("data:image/jpeg;base64,") for image in images)
+
+
+def test_prepare_judges_alike(command, audit, sample, halves, tmp_path):
+    done = command(
+        *("pipelines.prepare", "--input", halves, "--metadata", sample / "metadata.csv"),
+        *("--output", tmp_path / "out", "--image_size", 16, "--balance", "none"),
+    )
+    assert done.returncode == 0, done.stderr
+
+    def judged(rows):
+        kept = ("path", "label", "claims", "group_id", "split", "reason")
+        return [{name: row[name] for name in kept} for row in rows]
+
+    assert judged(manifest(tmp_path / "out")) == judged(manifest(audit))
+
+
+def test_the_same_report_with_other_workers_and_exit_1_beyond_a_limit(command, audit, sample, halves, tmp_path):
+    done = command(
+        *("pipelines.audit", "--input", halves, "--metadata", sample / "metadata.csv", "--output", tmp_path / "out"),
+        *("--direct_running_mode", "multi_processing", "--direct_num_workers", 2, "--max_reject_fraction", 0.001),
+    )
+    assert done.returncode == 1, done.stderr
+    assert "--max_reject_fraction 0.001" in done.stderr
+    for path in audit.iterdir():
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_what_prepare_would_refuse_is_reported(command, sample, tmp_path):
+    source = tmp_path / "in"
+    for name in ("melanoma", "nevus"):
+        shutil.copytree(sample / "images" / name, source / name)
+    done = command("pipelines.audit", "--input", source, "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "prepare would refuse: --classes: no usable image of class 'actinic keratosis'" in done.stdout
+    again = command("pipelines.audit", "--input", source, "--output", tmp_path / "out")
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "--overwrite" in again.stderr
+    missing = command("pipelines.audit", "--input", tmp_path / "nowhere", "--output", tmp_path / "new")
+    assert (missing.returncode, missing.stdout, missing.stderr.count("\n")) == (2, "", 1)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_nine_class_set(command, shared_data, tmp_path):
+    """Figures counted by hand when the data was collected."""
+    done = command(
+        *("pipelines.audit", "--input", shared_data / "isic9/Train", "--output", tmp_path),
+        *("--metadata", shared_data / "tables/HAM10000_metadata.csv"),
+    )
+    assert done.returncode == 0, done.stderr
+    report = report_of(tmp_path)
+    assert (report["counts"]["listed"], report["counts"]["distinct_ids"]) == (2241, 2102)
+    assert sorted(Path(path).name for path in report["repeated_names"]["examples"]) == [
+        "ISIC_0025509(1).jpg",
+        "ISIC_0025601(1).jpg",
+    ]
+    assert report["conflicts"]["pairs"][:2] == [
+        {"labels": ["melanoma", "seborrheic keratosis"], "images": 75, "files": 150},
+        {"labels": ["actinic keratosis", "nevus"], "images": 62, "files": 124},
+    ]
+    assert (report["lesions"]["ids"], report["lesions"]["with_several_images"]) == (1033, 291)
+    assert "1033, of which 291" in done.stdout
