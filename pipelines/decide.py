@@ -41,6 +41,7 @@ class Decided(NamedTuple):
 
 def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: int) -> Decided:
     """Add list -> check -> join tables -> identify, label -> group -> split to a pipeline."""
+    sides = rows.SIDES[options.on_leakage]
     chunks = pipeline | "List images" >> sources.ListImages(options.input)
     listed = chunks | "Listed" >> account.TallyListed()
     checked = (
@@ -57,13 +58,15 @@ def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: in
     if options.licenses:
         allowed |= "Licences" >> beam.Map(reject_license, options.licenses)
     unusable, usable = allowed | "Usable" >> rows.partition(rows.is_open)
-    resolved, distinct = usable | "Images" >> ResolveImages(options.trust) | "Distinct" >> rows.partition(rows.is_open)
+    resolved, distinct = (
+        usable | "Images" >> ResolveImages(options.trust, sides) | "Distinct" >> rows.partition(rows.is_open)
+    )
     near = distinct | "Near-duplicates" >> FindNear()
     splitter = SplitFromFolders if options.split_from_folders else SplitGroups
     divided = (
         (near.rows, near.pairs)
         | "Group" >> AssignGroups(options.group_by_patient)
-        | "Split" >> splitter(options.split_fractions, options.seed)
+        | "Split" >> splitter(options.split_fractions, options.seed, sides)
     )
     if options.small_classes == "reject":
         divided |= "Small classes" >> RejectSmallClasses(options.split_fractions)

@@ -11,6 +11,7 @@ from pipelines import sources
 from pipelines.cli import UsageError, require_job_limits
 from pipelines.labels import FOLDER
 from pipelines.metadata import Columns, find_metadata, require_metadata, source_name
+from pipelines.rows import SIDES
 from pipelines.split import Fractions
 from pipelines.splits_file import require_splits
 from pipelines.taxonomy import CLASS_SETS, ClassSet, known_set, resolve_classes
@@ -37,6 +38,7 @@ class DecisionOptions:
     split_fractions: Fractions = DEFAULT_FRACTIONS
     split_from_folders: bool = False
     splits_file: str = ""
+    on_leakage: str = "remove_from_test"
     small_classes: str = "error"
     seed: int = 0
     max_reject_fraction: float = 0.25
@@ -57,6 +59,7 @@ class DecisionOptions:
         return {
             "split_fractions": list(self.split_fractions),
             "split_from_folders": self.split_from_folders,
+            "on_leakage": self.on_leakage,
             "on_label_conflict": f"trust={self.trust}" if self.trust else "reject",
             "licenses": list(self.licenses),
             "group_by_patient": self.group_by_patient,
@@ -122,13 +125,21 @@ def add_decision_options(parser: argparse.ArgumentParser, default: DecisionOptio
     what.add_argument(
         "--split_from_folders",
         action="store_true",
-        help="keep the split named by Train, Validation and Test folders; a lesion on both sides leaves the test side",
+        help="keep the split named by Train, Validation and Test folders",
     )
     what.add_argument(
         "--splits_file",
         default="",
         metavar="CSV",
         help="table with an image id column and `split` (train, validation, test); the other images are split as usual",
+    )
+    what.add_argument(
+        "--on_leakage",
+        choices=tuple(SIDES),
+        default=default.on_leakage,
+        help="a lesion, image or near-duplicate on several sides of given splits (--split_from_folders, --splits_file) "
+        "stays on one, and its images on the others are rejected: stay in train, or in test, so that an official test "
+        "set stays comparable",
     )
     what.add_argument(
         "--small_classes",
@@ -198,6 +209,7 @@ def decision_values(arguments: argparse.Namespace) -> dict[str, Any]:
         "split_fractions": _fractions(arguments.split_fractions),
         "split_from_folders": arguments.split_from_folders,
         "splits_file": arguments.splits_file,
+        "on_leakage": arguments.on_leakage,
         "small_classes": arguments.small_classes,
         "seed": arguments.seed,
         "max_reject_fraction": arguments.max_reject_fraction,

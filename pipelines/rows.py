@@ -12,6 +12,10 @@ from pipelines.labels import Claim
 
 SPLITS = ("train", "validation", "test")
 
+# --on_leakage: an image or a group that given splits put on several sides stays on the first of these that it is on.
+# Losing test images keeps what is learned from; losing training images keeps an official test set comparable.
+SIDES = {"remove_from_test": SPLITS, "remove_from_train": SPLITS[::-1]}
+
 # What became of a listed file. The four add up to the number of files listed.
 WRITTEN = "written"
 DUPLICATE = "duplicate"

@@ -240,8 +240,9 @@ def test_too_many_rejects_is_exit_1_with_everything_good_written(command, sample
     assert digests(output) == digests(dataset)
 
 
-def test_split_from_folders(command, sample, tmp_path):
-    """Train and Test halves that share lesions: the shared ones leave Test."""
+@pytest.mark.parametrize(("more", "loser"), [((), "Test"), (("--on_leakage", "remove_from_train"), "Train")])
+def test_split_from_folders(command, sample, tmp_path, more, loser):
+    """Train and Test halves that share lesions, and one file: what they share leaves one of them."""
     rows = {line.split(",")[0]: line.split(",")[1] for line in (sample / "metadata.csv").read_text().splitlines()[1:]}
     source = tmp_path / "source"
     seen: Counter = Counter()
@@ -251,10 +252,13 @@ def test_split_from_folders(command, sample, tmp_path):
         target = source / ("Test" if seen[label] % 3 == 0 else "Train") / label / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
+    keeper = "Train" if loser == "Test" else "Test"
+    twice = min((source / keeper / "nevus").glob("*.jpg"))
+    (source / loser / "nevus" / "copy.jpg").write_bytes(twice.read_bytes())
     output = tmp_path / "dataset"
     done = command(
         *("pipelines.prepare", "--input", source, "--metadata", sample / "metadata.csv", "--output", output),
-        *("--image_size", SIZE, "--split_from_folders", "--balance", "none", "--max_reject_fraction", 1),
+        *("--image_size", SIZE, "--split_from_folders", "--balance", "none", "--max_reject_fraction", 1, *more),
     )
     assert done.returncode == 0, done.stderr
     lesions = defaultdict(set)
@@ -263,7 +267,12 @@ def test_split_from_folders(command, sample, tmp_path):
             lesions[rows[row["id"]] or row["id"]].add(row["split"])
             assert ("/Test/" in row["path"]) == (row["split"] == "test")
     assert all(len(splits) == 1 for splits in lesions.values())
-    assert describe(output)["dropped"]["leakage"] > 0
+    left = [line["path"] for line in rejects(output) if line["reason"] == "leakage"]
+    assert len(left) == describe(output)["dropped"]["leakage"] > 0
+    assert all(f"/{loser}/" in path for path in left)
+    copies = {row["path"]: row["outcome"] for row in manifest(output)}
+    assert copies[str(twice)] == "written"
+    assert copies[str(source / loser / "nevus" / "copy.jpg")] == "duplicate"
     train = describe(output)["splits"]["train"]
     assert train["examples"] == train["originals"]
 

@@ -11,7 +11,7 @@ from collecting import run, run_with
 from pipelines import balance, plan, split
 from pipelines.groups import AssignGroups
 from pipelines.ranking import RankWithin
-from pipelines.rows import ImageRow
+from pipelines.rows import SIDES, ImageRow
 from pipelines.seeding import stable_hash, uniforms
 
 
@@ -95,15 +95,26 @@ def test_split_keeps_groups_whole_and_ignores_order():
     } != first
 
 
-def test_folder_split_removes_the_leaking_side():
-    def group(*sides):
-        return [row(f"{side}/{n}.jpg", given_split=side, group_id="g") for n, side in enumerate(sides)]
-
-    assert [r.split for r in split.keep_given_split(group("train", "train"))] == ["train", "train"]
-    mixed = split.keep_given_split(group("train", "test", "validation", ""))
-    assert [r.reason for r in mixed] == ["", "leakage", "leakage", ""]
-    assert [r.split for r in mixed] == ["train", "", "", "train"]
-    assert [r.split for r in split.keep_given_split(group("", "test"))] == ["test", "test"]
+@pytest.mark.parametrize(
+    ("on_leakage", "given", "kept"),
+    [
+        ("remove_from_test", ["train", "train"], ["train", "train"]),
+        ("remove_from_test", ["train", "test", "validation", ""], ["train", None, None, "train"]),
+        ("remove_from_test", ["test", "validation"], [None, "validation"]),
+        ("remove_from_test", ["", "test"], ["test", "test"]),
+        ("remove_from_train", ["train", "train"], ["train", "train"]),
+        ("remove_from_train", ["train", "test", "validation", ""], [None, "test", None, "test"]),
+        ("remove_from_train", ["train", "validation"], [None, "validation"]),
+    ],
+)
+def test_a_group_on_several_sides_stays_on_one(on_leakage, given, kept):
+    rows = [row(f"{side}/{n}.jpg", given_split=side, group_id="g") for n, side in enumerate(given)]
+    resolved = split.keep_given_split(rows, SIDES[on_leakage])
+    assert [r.split or None for r in resolved] == kept
+    stays = next(filter(None, kept))
+    for before, after in zip(rows, resolved, strict=True):
+        left = f"group g is in {stays} too: it cannot be in {before.given_split}"
+        assert (after.reason, after.message) == (("", "") if after.split else ("leakage", left))
 
 
 def test_given_splits_are_kept_and_the_rest_is_split_as_usual():
@@ -118,6 +129,22 @@ def test_given_splits_are_kept_and_the_rest_is_split_as_usual():
     }
     assert found["tail"].split == found["3"].split == "test"
     assert (found["head"].split, found["4"].reason) == ("train", "leakage")
+    other = split.SplitGroups(split.Fractions(0.8, 0.1, 0.1), seed=0, sides=SIDES["remove_from_train"])
+    found = {r.relative: r for r in run(rows, other)}
+    assert (found["head"].reason, found["4"].split) == ("leakage", "test")
+
+
+@pytest.mark.parametrize(
+    ("on_leakage", "train", "validation", "test"),
+    [("remove_from_test", "012345", "9", "678"), ("remove_from_train", "234", "59", "01678")],
+)
+def test_split_folders_keep_the_side_that_is_asked_for(on_leakage, train, validation, test):
+    sides = {"train": "012345", "validation": "59", "test": "01678"}
+    rows = [row(f"{side}{n}", sha256=f"{side}{n}", given_split=side, group_id=n) for side in sides for n in sides[side]]
+    found = run(rows, split.SplitFromFolders(split.Fractions(1.0, 0.0, 0.0), seed=0, sides=SIDES[on_leakage]))
+    kept = {side: "".join(sorted(r.group_id for r in found if r.split == side)) for side in sides}
+    assert kept == {"train": train, "validation": validation, "test": test}
+    assert [r.reason for r in found if not r.split] == ["leakage"] * 3
 
 
 def test_rows_outside_of_split_folders_are_rejected():
