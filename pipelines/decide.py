@@ -12,6 +12,7 @@ import apache_beam as beam
 from pipelines import account, rows, sources
 from pipelines.check import CheckImages
 from pipelines.decision_options import DecisionOptions
+from pipelines.folds import AssignFolds
 from pipelines.groups import AssignGroups, FindNear, Near
 from pipelines.identity import ResolveImages
 from pipelines.licenses import reject_license
@@ -25,7 +26,7 @@ class Decided(NamedTuple):
     """What is known once every file is judged.
 
     listed: one Counter, see `account.TallyListed`. checked: the row of every file, before any comparison.
-    dropped: rows with an outcome; images: the other rows, with label, group and split: one per distinct image.
+    dropped: rows with an outcome; images: the other rows, with label, group, split and fold: one per distinct image.
     near: see `groups.FindNear`. problems: one line for each thing that makes the split impossible.
     tables: the name of a table for each image that it knows.
     """
@@ -40,7 +41,7 @@ class Decided(NamedTuple):
 
 
 def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: int) -> Decided:
-    """Add list -> check -> join tables -> identify, label -> group -> split to a pipeline."""
+    """Add list -> check -> join tables -> identify, label -> group -> split, fold to a pipeline."""
     sides = rows.SIDES[options.on_leakage]
     chunks = pipeline | "List images" >> sources.ListImages(options.input)
     listed = chunks | "Listed" >> account.TallyListed()
@@ -68,8 +69,10 @@ def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: in
         | "Group" >> AssignGroups(options.group_by_patient)
         | "Split" >> splitter(options.split_fractions, options.seed, sides)
     )
+    if options.folds:
+        divided |= "Folds" >> AssignFolds(options.folds, options.seed)
     if options.small_classes == "reject":
-        divided |= "Small classes" >> RejectSmallClasses(options.split_fractions)
+        divided |= "Small classes" >> RejectSmallClasses(options.split_fractions, options.folds)
     unsplit, images = divided | "In a split" >> rows.partition(rows.is_open)
     dropped = (unusable, resolved, unsplit) | "Dropped" >> beam.Flatten()
     return Decided(listed, checked, dropped, images, near, problems, tables)

@@ -10,8 +10,9 @@ import apache_beam as beam
 from pipelines import storage
 from pipelines.metadata import source_name
 from pipelines.prepare_options import PrepareOptions
-from pipelines.rows import SPLITS, ImageRow, is_open
+from pipelines.rows import SPLITS, ImageRow, fold_name, is_open, parts_of
 from pipelines.split import Fractions
+from pipelines.write import SplitShards
 
 # A shard is held in memory while it is sorted, and is the unit of parallel work.
 SHARD_BYTES = 16 << 20
@@ -42,10 +43,12 @@ def problem_with(
     fractions: Fractions,
     from_folders: bool,
     small_allowed: bool,
+    folds: int = 0,
 ) -> str | None:
     """One line that says why the split cannot be done, or None.
 
-    images: how many per (split, class); small_allowed: classes that cannot be split have been taken out on purpose.
+    images: how many per (part, class), see `rows.parts_of`; small_allowed: classes that cannot be split have been taken
+    out on purpose.
     """
     present = [name for name in classes if any(images.get((split, name)) for split in SPLITS)]
     if not present and from_folders:
@@ -58,7 +61,8 @@ def problem_with(
     if small_allowed:
         if len(present) > 1:
             return None
-        return f"--small_classes reject: {present[0]!r} alone has images enough for every split; two classes are needed"
+        every = _every_part(folds)
+        return f"--small_classes reject: {present[0]!r} alone has images enough for {every}; two classes are needed"
     for name in classes:
         if name not in present:
             if len(present) == 1:
@@ -67,60 +71,98 @@ def problem_with(
                 f"--classes: no usable image of class {name!r}; "
                 f"name those present (--classes {','.join(present)!r}) or add --small_classes reject"
             )
-        for split, fraction in zip(SPLITS, fractions, strict=True):
-            if not fraction or images.get((split, name)):
-                continue
-            option = "--split_from_folders"
-            if not from_folders:
-                option = f"--split_fractions {','.join(f'{share:g}' for share in fractions)}"
-            total = sum(images.get((other, name), 0) for other in SPLITS)
-            return (
-                f"{option} leaves class {name!r} ({total} usable images) without a {split} image; "
-                "add images, set a fraction to 0, leave the class out with --classes, or add --small_classes reject"
-            )
+        missing = next((part for part in wanted_parts(fractions, folds) if not images.get((part, name))), None)
+        if missing is None:
+            continue
+        leaves = f"leaves class {name!r} ({_total(images, name)} usable images) without"
+        ways_out = "leave the class out with --classes, or add --small_classes reject"
+        if missing not in SPLITS:
+            return f"--folds {folds} {leaves} an image in {missing}; add images, ask for fewer folds, {ways_out}"
+        option = "--split_from_folders"
+        if not from_folders:
+            option = f"--split_fractions {','.join(f'{share:g}' for share in fractions)}"
+        return f"{option} {leaves} a {missing} image; add images, set a fraction to 0, {ways_out}"
     return None
 
 
-def small_classes(images: Mapping[tuple[str, str], int], fractions: Fractions) -> set[str]:
-    """Classes that have images, but not in every split with a fraction above 0."""
-    wanted = [split for split, fraction in zip(SPLITS, fractions, strict=True) if fraction]
-    return {name for _, name in images if not all(images.get((split, name)) for split in wanted)}
+def wanted_parts(fractions: Fractions, folds: int) -> list[str]:
+    """The parts that every class must have images in: splits with a fraction above 0, and all folds."""
+    splits = [split for split, fraction in zip(SPLITS, fractions, strict=True) if fraction]
+    return [*splits, *map(fold_name, range(folds))]
 
 
-def _reject_small(row: ImageRow, images: Mapping[tuple[str, str], int], fractions: Fractions) -> ImageRow:
-    if row.outcome or row.label not in small_classes(images, fractions):
+def _every_part(folds: int) -> str:
+    return "every split and fold" if folds else "every split"
+
+
+def _total(images: Mapping[tuple[str, str], int], name: str) -> int:
+    return sum(images.get((split, name), 0) for split in SPLITS)
+
+
+def small_classes(images: Mapping[tuple[str, str], int], fractions: Fractions, folds: int = 0) -> dict[str, int]:
+    """Classes that have images, but not in every split with a fraction above 0 and every fold -> their images."""
+    wanted = wanted_parts(fractions, folds)
+    names = sorted({name for _, name in images})
+    return {name: _total(images, name) for name in names if not all(images.get((part, name)) for part in wanted)}
+
+
+def _reject_small(row: ImageRow, small: Mapping[str, int], everywhere: str) -> ImageRow:
+    if row.outcome or row.label not in small:
         return row
-    total = sum(images.get((split, row.label), 0) for split in SPLITS)
-    return row.rejected("split", "class_too_small", f"{row.label!r} has {total} usable images, too few for every split")
+    message = f"{row.label!r} has {small[row.label]} usable images, too few for {everywhere}"
+    return row.rejected("split", "class_too_small", message)
 
 
 class _CountImages(beam.PTransform):
-    """Rows -> ((split, class), images) of those that have no outcome yet."""
+    """Rows -> ((part, class), images) of those that have no outcome yet."""
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[tuple[str, str], int]]:
         return (
             rows
             | "In a split" >> beam.Filter(is_open)
-            | "Split and class" >> beam.Map(lambda row: (row.split, row.label))
+            | "Part and class" >> beam.FlatMap(lambda row: [(part, row.label) for part in parts_of(row)])
             | "Count" >> beam.combiners.Count.PerElement()
         )
 
 
 class RejectSmallClasses(beam.PTransform):
-    """Split rows -> the same rows; those of a class that some split lacks are rejected (`class_too_small`)."""
+    """Split rows -> the same rows; those of a class that a split or fold lacks are rejected (`class_too_small`)."""
 
-    def __init__(self, fractions: Fractions):
+    def __init__(self, fractions: Fractions, folds: int = 0):
         super().__init__()
         self._fractions = fractions
+        self._folds = folds
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
-        counts = beam.pvalue.AsDict(rows | "Count images" >> _CountImages())
-        return rows | "Reject" >> beam.Map(_reject_small, counts, self._fractions)
+        # Found once, not once per row: with many folds there are many counts.
+        small = (
+            rows.pipeline
+            | "Once" >> beam.Create([None])
+            | "Small"
+            >> beam.Map(
+                lambda _, *counts_and_limits: small_classes(*counts_and_limits),
+                beam.pvalue.AsDict(rows | "Count images" >> _CountImages()),
+                self._fractions,
+                self._folds,
+            )
+        )
+        return rows | "Reject" >> beam.Map(_reject_small, beam.pvalue.AsSingleton(small), _every_part(self._folds))
 
 
 def shard_count(examples: int, image_size: int) -> int:
-    """Shards for a split: about SHARD_BYTES each, at least one."""
+    """Shards for a split or fold: about SHARD_BYTES each, at least one."""
     return max(1, -(-int(examples * image_size * image_size * BYTES_PER_PIXEL) // SHARD_BYTES))
+
+
+def plan_shards(examples: Mapping[tuple[str, int], int], folds: int, image_size: int) -> dict[str, SplitShards]:
+    """The shards of each split that has examples. examples: how many per (split, fold)."""
+    shards = {}
+    for split in SPLITS:
+        # Every fold has as many shards as the largest needs, so that a shard's number tells its fold.
+        largest = max((count for (name, _), count in examples.items() if name == split), default=0)
+        if largest:
+            shards[split] = SplitShards(shard_count(largest, image_size), folds if split == "train" else 0)
+    return shards
 
 
 def unused_table(options: PrepareOptions, known: Mapping[str, int]) -> str | None:
@@ -132,7 +174,7 @@ def unused_table(options: PrepareOptions, known: Mapping[str, int]) -> str | Non
 
 
 class _Decide(beam.DoFn):
-    """Counts -> {split: shards}; raises InfeasibleError, after leaving the reason where the command finds it."""
+    """Counts -> {split: SplitShards}; raises InfeasibleError, after leaving the reason where the command finds it."""
 
     def __init__(self, options: PrepareOptions, temporary: str):
         self._options = options
@@ -142,10 +184,10 @@ class _Decide(beam.DoFn):
         self,
         _: None,
         images: Mapping[tuple[str, str], int],
-        examples: Mapping[str, int],
+        examples: Mapping[tuple[str, int], int],
         problems: Sequence[str],
         known: Mapping[str, int],
-    ) -> list[dict[str, int]]:
+    ) -> list[dict[str, SplitShards]]:
         options = self._options
         problem = (
             (f"--splits_file {options.splits_file}: {problems[0]}" if problems else None)
@@ -156,30 +198,31 @@ class _Decide(beam.DoFn):
                 options.split_fractions,
                 options.split_from_folders,
                 options.small_classes == "reject",
+                options.folds,
             )
         )
         if problem:
             storage.write_bytes(storage.join(self._temporary, PROBLEM_FILE), problem.encode())
             raise InfeasibleError(problem)
-        return [{split: shard_count(examples[split], options.image_size) for split in SPLITS if examples.get(split)}]
+        return [plan_shards(examples, options.folds, options.image_size)]
 
 
 class PlanShards(beam.PTransform):
     """Rows with split and copies, problems with the splits file, a table's name for each image that it knows ->
-    one {split: number of shards}."""
+    one {split: SplitShards}."""
 
     def __init__(self, options: PrepareOptions, temporary: str):
         super().__init__()
         self._decide = _Decide(options, temporary)
 
-    def expand(self, inputs: tuple[beam.PCollection, ...]) -> beam.PCollection[dict[str, int]]:
+    def expand(self, inputs: tuple[beam.PCollection, ...]) -> beam.PCollection[dict[str, SplitShards]]:
         rows, problems, tables = inputs
         known = tables | "Count known" >> beam.combiners.Count.PerElement()
         first = problems | "First problem" >> beam.combiners.Top.Smallest(1)
         images = beam.pvalue.AsDict(rows | "Count images" >> _CountImages())
         examples = beam.pvalue.AsDict(
             rows
-            | "Copies" >> beam.Map(lambda row: (row.split, row.copies))
+            | "Copies" >> beam.Map(lambda row: ((row.split, row.fold), row.copies))
             | "Count examples" >> beam.CombinePerKey(sum)
         )
         return (

@@ -103,7 +103,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
     others, train = decided.images | "Train" >> rows.partition(lambda row: row.split == "train")
     undersampled, balanced = (
         train
-        | "Balance" >> BalanceTrain(options.balance, options.target_per_class, seed)
+        | "Balance" >> BalanceTrain(options.balance, options.target_per_class, seed, options.folds)
         | "Not dropped" >> rows.partition(rows.is_open)
     )
     planned = (balanced, others | "Once each" >> beam.Map(write_once)) | "Planned" >> beam.Flatten()
@@ -182,9 +182,9 @@ def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
     )
     lines.append(f"lesion ids: of {counts['with_lesion_id']} of {counts['written']} images written")
     for name, split in description["splits"].items():
-        lines.append(
-            f"{name}: {split['originals']} images, {split['examples']} examples, {len(split['shards'])} shards"
-        )
+        folds = f" in {len(split['folds'])} folds" if split.get("folds") else ""
+        shards = f"{len(split['shards'])} shards{folds}"
+        lines.append(f"{name}: {split['originals']} images, {split['examples']} examples, {shards}")
     lines.append(f"fingerprint {description['fingerprint'][:16]}")
     lines.append(f"dataset {folder}")
     return lines

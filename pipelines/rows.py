@@ -31,7 +31,8 @@ class ImageRow(NamedTuple):
     archive does not matter. member: where in an archive. phash, thumbnail: see `perceptual`. tables: the metadata files
     that know the image; claims: what folders and tables say of its class; lesion_ids, patient_ids, licenses,
     attributions: what tables say, sorted. given_split: the split that a Train/Test folder or a splits file names.
-    copies: examples written, the original included. stage, reason, message: why no record was written.
+    fold: of a train row, from 0; -1: none. copies: examples written, the original included. stage, reason, message: why
+    no record was written.
     """
 
     path: str
@@ -55,6 +56,7 @@ class ImageRow(NamedTuple):
     attributions: tuple[str, ...] = ()
     group_id: str = ""
     split: str = ""
+    fold: int = -1
     copies: int = 0
     outcome: str = ""
     stage: str = ""
@@ -63,11 +65,21 @@ class ImageRow(NamedTuple):
 
     def dropped(self, outcome: str, stage: str, reason: str, message: str) -> ImageRow:
         """This row as one that becomes no record, and why."""
-        return self._replace(outcome=outcome, stage=stage, reason=reason, message=message, split="", copies=0)
+        return self._replace(outcome=outcome, stage=stage, reason=reason, message=message, split="", fold=-1, copies=0)
 
     def rejected(self, stage: str, reason: str, message: str) -> ImageRow:
         """This row as a rejected one."""
         return self.dropped(REJECTED, stage, reason, message)
+
+
+def fold_name(fold: int) -> str:
+    """What a fold is called where it is counted beside the splits."""
+    return f"fold {fold}"
+
+
+def parts_of(row: ImageRow) -> list[str]:
+    """The parts of the dataset that a row counts in: its split, and its fold where it has one."""
+    return [row.split] if row.fold < 0 else [row.split, fold_name(row.fold)]
 
 
 def is_open(row: ImageRow) -> bool:

@@ -241,7 +241,7 @@ def test_infeasible_names_option_value_and_way_out(names, images, says):
 
 def test_small_classes_may_go():
     images = images_in(a=(8, 1, 1), b=(2, 0, 0), c=(5, 1, 1))
-    assert plan.small_classes(images, FRACTIONS) == {"b"}
+    assert plan.small_classes(images, FRACTIONS) == {"b": 2}
     assert plan.problem_with(images_in(a=(8, 1, 1), c=(5, 1, 1)), ["a", "b", "c"], FRACTIONS, False, True) is None
     assert "two classes are needed" in plan.problem_with(images_in(a=(8, 1, 1)), ["a", "b"], FRACTIONS, False, True)
 
