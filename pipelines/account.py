@@ -12,7 +12,17 @@ import apache_beam as beam
 
 from pipelines import storage
 from pipelines.cli import LimitExceeded
-from pipelines.rows import DUPLICATE, OUTCOMES, REJECTED, SPLITS, UNDERSAMPLED, WRITTEN, ImageRow
+from pipelines.rows import (
+    DUPLICATE,
+    OUTCOMES,
+    REJECTED,
+    SPLITS,
+    UNDERSAMPLED,
+    WRITTEN,
+    ImageRow,
+    fold_name,
+    parts_of,
+)
 from pipelines.seeding import stable_hash
 from pipelines.sources import ListedFile, images_of
 from pipelines.taxonomy import malignant_classes
@@ -68,10 +78,12 @@ def tally_row(row: ImageRow) -> Counter:
     """What one finished row adds to the totals."""
     counts: Counter = Counter({("outcome", row.outcome): 1, ("outcome paths",): path_hash(row.path)})
     if row.outcome == WRITTEN:
-        counts["originals", row.split, row.label] = 1
+        for part in parts_of(row):
+            counts["originals", part, row.label] = 1
+            counts["examples", part, row.label] = row.copies
         counts["with lesion id",] = 1 if row.lesion_ids else 0
-        counts["examples", row.split, row.label] = row.copies
-        content = "\x1f".join((row.sha256, row.image_id, row.label, row.group_id, row.split, str(row.copies)))
+        known = (row.sha256, row.image_id, row.label, row.group_id, row.split, row.fold, row.copies)
+        content = "\x1f".join(map(str, known))
         counts["content",] = int.from_bytes(hashlib.sha256(content.encode()).digest()[:16], "big")
     else:
         counts["reason", row.reason] = 1
@@ -106,29 +118,42 @@ def check_reject_fraction(counts: Mapping[str, int], limit: float, folder: str) 
 
 
 def fingerprint(totals: Mapping, settings: Mapping[str, Any]) -> str:
-    """SHA-256 over the settings that decide records and the set of written images with label, split and copies."""
+    """SHA-256 over the settings that decide records and the set of written images with label, split, fold, copies."""
     content = totals.get(("content",), 0) % _SUM_MODULUS
     text = json.dumps({"settings": settings, "content": f"{content:032x}"}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def describe_split(totals: Mapping, shards: Iterable[Shard], split: str, classes: Sequence[str]) -> dict[str, Any]:
-    """The entry of one split in `dataset.json`."""
-    own = sorted(shard for shard in shards if shard.split == split)
+def _describe_part(totals: Mapping, shards: Sequence[Shard], part: str, classes: Sequence[str]) -> dict[str, Any]:
     per_class = {
         name: {
-            "originals": totals.get(("originals", split, name), 0),
-            "examples": totals.get(("examples", split, name), 0),
+            "originals": totals.get(("originals", part, name), 0),
+            "examples": totals.get(("examples", part, name), 0),
         }
         for name in classes
     }
     return {
-        "shards": [shard.name for shard in own],
+        "shards": [shard.name for shard in shards],
         "originals": sum(entry["originals"] for entry in per_class.values()),
-        "examples": sum(shard.examples for shard in own),
-        "bytes": sum(shard.bytes for shard in own),
+        "examples": sum(shard.examples for shard in shards),
+        "bytes": sum(shard.bytes for shard in shards),
         "per_class": per_class,
     }
+
+
+def describe_split(totals: Mapping, shards: Iterable[Shard], split: str, classes: Sequence[str]) -> dict[str, Any]:
+    """The entry of one split in `dataset.json`. That of train has a list of its folds, empty where there are none."""
+    own = sorted(shard for shard in shards if shard.split == split)
+    described = _describe_part(totals, own, split, classes)
+    if split == "train":
+        described["folds"] = [
+            {
+                "fold": fold,
+                **_describe_part(totals, [shard for shard in own if shard.fold == fold], fold_name(fold), classes),
+            }
+            for fold in sorted({shard.fold for shard in own if shard.fold >= 0})
+        ]
+    return described
 
 
 def describe_dataset(
@@ -145,7 +170,7 @@ def describe_dataset(
     """
     check_sums(listed, totals)
     splits = {split: describe_split(totals, shards, split, classes) for split in SPLITS}
-    planned = sum(count for key, count in totals.items() if key[0] == "examples")
+    planned = sum(count for key, count in totals.items() if key[0] == "examples" and key[1] in SPLITS)
     written = sum(entry["examples"] for entry in splits.values())
     if planned != written:
         raise AccountingError(f"{planned} examples planned, but the shards hold {written}")

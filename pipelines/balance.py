@@ -1,25 +1,36 @@
-"""How many copies of each training image are written. Takes the train rows alone: nothing else can be balanced."""
+"""How many copies of each training image are written. Takes the train rows alone: nothing else can be balanced.
+
+Classes are balanced within each fold, so that every union of folds is balanced too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import apache_beam as beam
 
 from pipelines.ranking import Ranked, RankWithin
-from pipelines.rows import UNDERSAMPLED, ImageRow
+from pipelines.rows import UNDERSAMPLED, ImageRow, fold_name
 
 METHODS = ("oversample", "undersample", "none")
 
 
 def target_count(method: str, target: str | int, counts: Iterable[int]) -> int:
-    """Examples per class to aim at: a number, or the largest (`max`) or smallest (`min`) class of the train split."""
+    """Examples per class to aim at: a number, or the largest (`max`) or smallest (`min`) of the counts.
+
+    counts: images of each class in the train split, or of each class in each fold. A number is for all folds together.
+    """
     counts = list(counts)
     if method == "none" or not counts:
         return 0
     if isinstance(target, int):
         return target
     return max(counts) if target == "max" else min(counts)
+
+
+def target_of_fold(target: int, fold: int, folds: int) -> int:
+    """The share of one fold in the `target` examples of a class; the shares of all folds add up to `target`."""
+    return target // folds + (1 if fold < target % folds else 0)
 
 
 def copies_of_rank(method: str, target: int, rank: int, count: int) -> int:
@@ -35,16 +46,16 @@ def copies_of_rank(method: str, target: int, rank: int, count: int) -> int:
     return 1
 
 
-def _plan(element: tuple[str, Ranked], counts: Sequence[int], method: str, target: str | int) -> ImageRow:
-    label, ranked = element
-    goal = target_count(method, target, counts)
-    copies = copies_of_rank(method, goal, ranked.rank, ranked.stratum_size)
+def _plan(element: tuple[str, Ranked], target: int, method: str, shared_by: int) -> ImageRow:
+    ranked = element[1]
     row: ImageRow = ranked.payload  # type: ignore[assignment]
+    goal = target_of_fold(target, row.fold, shared_by) if shared_by else target
+    copies = copies_of_rank(method, goal, ranked.rank, ranked.stratum_size)
     if copies:
         return row._replace(copies=copies)
-    return row.dropped(
-        UNDERSAMPLED, "balance", "undersampled", f"{label!r} is cut from {ranked.stratum_size} to {goal} images"
-    )
+    where = "" if row.fold < 0 else f" of {fold_name(row.fold)}"
+    message = f"{row.label!r}{where} is cut from {ranked.stratum_size} to {goal} images"
+    return row.dropped(UNDERSAMPLED, "balance", "undersampled", message)
 
 
 def write_once(row: ImageRow) -> ImageRow:
@@ -53,24 +64,37 @@ def write_once(row: ImageRow) -> ImageRow:
 
 
 class BalanceTrain(beam.PTransform):
-    """Train rows -> the same rows with `copies`, or the outcome `undersampled`."""
+    """Train rows -> the same rows with `copies`, or the outcome `undersampled`. folds: how many the rows are in."""
 
-    def __init__(self, method: str, target: str | int, seed: int):
+    def __init__(self, method: str, target: str | int, seed: int, folds: int = 0):
         super().__init__()
         self._method = method
         self._target = target
         self._seed = seed
+        self._folds = folds
 
     def expand(self, train: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
         ranked = (
             train
-            | "By class" >> beam.Map(lambda row: (row.label, row.sha256, row))
+            | "By fold and class" >> beam.Map(lambda row: (f"{row.fold} {row.label}", row.sha256, row))
             | "Rank images" >> RankWithin(self._seed, "balance")
         )
         counts = (
             ranked
-            | "Class of" >> beam.Map(lambda element: element[0])
-            | "Count classes" >> beam.combiners.Count.PerElement()
+            | "Stratum of" >> beam.Map(lambda element: element[0])
+            | "Count strata" >> beam.combiners.Count.PerElement()
             | "Counts" >> beam.Values()
         )
-        return ranked | "Plan copies" >> beam.Map(_plan, beam.pvalue.AsList(counts), self._method, self._target)
+        target = (
+            train.pipeline
+            | "Once" >> beam.Create([None])
+            | "Target"
+            >> beam.Map(
+                lambda _, method, target, counts: target_count(method, target, counts),
+                self._method,
+                self._target,
+                beam.pvalue.AsList(counts),
+            )
+        )
+        shared_by = self._folds if isinstance(self._target, int) else 0
+        return ranked | "Plan copies" >> beam.Map(_plan, beam.pvalue.AsSingleton(target), self._method, shared_by)

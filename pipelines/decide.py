@@ -12,11 +12,12 @@ import apache_beam as beam
 from pipelines import account, rows, sources
 from pipelines.check import CheckImages
 from pipelines.decision_options import DecisionOptions
+from pipelines.feasibility import FindProblem, RejectSmallClasses
+from pipelines.folds import AssignFolds
 from pipelines.groups import AssignGroups, FindNear, Near
 from pipelines.identity import ResolveImages
 from pipelines.licenses import reject_license
 from pipelines.metadata import JoinMetadata
-from pipelines.plan import FindProblem, RejectSmallClasses
 from pipelines.split import SplitFromFolders, SplitGroups
 from pipelines.splits_file import GiveSplits
 
@@ -25,7 +26,8 @@ class Decided(NamedTuple):
     """What is known once every file is judged.
 
     listed: one Counter, see `account.TallyListed`. checked: the row of every file, before any comparison.
-    dropped: rows with an outcome; images: the other rows, with label, group and split: one per distinct image.
+    dropped: rows with an outcome; images: the other rows, with label, group, split and fold: one per
+    distinct image.
     near: see `groups.FindNear`. problem: one line, see `plan.FindProblem`.
     """
 
@@ -38,7 +40,8 @@ class Decided(NamedTuple):
 
 
 def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: int) -> Decided:
-    """Add list -> check -> join tables -> identify, label -> group -> split to a pipeline."""
+    """Add list -> check -> join tables -> identify, label -> group -> split, fold to a pipeline."""
+    sides = rows.SIDES[options.on_leakage]
     chunks = pipeline | "List images" >> sources.ListImages(options.input)
     listed = chunks | "Listed" >> account.TallyListed()
     checked = (
@@ -55,16 +58,20 @@ def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: in
     if options.licenses:
         allowed |= "Licences" >> beam.Map(reject_license, options.licenses)
     unusable, usable = allowed | "Usable" >> rows.partition(rows.is_open)
-    resolved, distinct = usable | "Images" >> ResolveImages(options.trust) | "Distinct" >> rows.partition(rows.is_open)
+    resolved, distinct = (
+        usable | "Images" >> ResolveImages(options.trust, sides) | "Distinct" >> rows.partition(rows.is_open)
+    )
     near = distinct | "Near-duplicates" >> FindNear()
     splitter = SplitFromFolders if options.split_from_folders else SplitGroups
     divided = (
         (near.rows, near.pairs)
         | "Group" >> AssignGroups(options.group_by_patient)
-        | "Split" >> splitter(options.split_fractions, options.seed)
+        | "Split" >> splitter(options.split_fractions, options.seed, sides)
     )
+    if options.folds:
+        divided |= "Folds" >> AssignFolds(options.folds, options.seed)
     if options.small_classes == "reject":
-        divided |= "Small classes" >> RejectSmallClasses(options.split_fractions)
+        divided |= "Small classes" >> RejectSmallClasses(options.split_fractions, options.folds)
     unsplit, images = divided | "In a split" >> rows.partition(rows.is_open)
     dropped = (unusable, resolved, unsplit) | "Dropped" >> beam.Flatten()
     problem = (images, problems, tables) | "Problem" >> FindProblem(options)

@@ -9,13 +9,17 @@ from typing import Any, TypeVar
 
 from pipelines import sources
 from pipelines.cli import UsageError, require_job_limits
+from pipelines.folds import MOST_FOLDS
 from pipelines.labels import FOLDER
 from pipelines.metadata import Columns, find_metadata, require_metadata, source_name
+from pipelines.rows import SIDES
 from pipelines.split import Fractions
 from pipelines.splits_file import require_splits
 from pipelines.taxonomy import CLASS_SETS, ClassSet, known_set, resolve_classes
 
 DEFAULT_FRACTIONS = Fractions(0.8, 0.1, 0.1)
+# With folds, which are the validation.
+FOLDED_FRACTIONS = Fractions(0.9, 0.0, 0.1)
 DEFAULT_CLASS_SET = known_set("isic9")
 NO_COLUMNS = Columns()
 
@@ -24,7 +28,7 @@ Options = TypeVar("Options", bound="DecisionOptions")
 
 @dataclass(frozen=True)
 class DecisionOptions:
-    """What the user asked for, validated. threads: 0 stands for one per core."""
+    """What the user asked for, validated. folds: 0 for none; threads: 0 stands for one per core."""
 
     input: tuple[str, ...]
     output: str
@@ -35,8 +39,10 @@ class DecisionOptions:
     licenses: tuple[str, ...] = ()
     group_by_patient: bool = False
     split_fractions: Fractions = DEFAULT_FRACTIONS
+    folds: int = 0
     split_from_folders: bool = False
     splits_file: str = ""
+    on_leakage: str = "remove_from_test"
     small_classes: str = "error"
     seed: int = 0
     max_reject_fraction: float = 0.25
@@ -56,7 +62,9 @@ class DecisionOptions:
         """The options that decide what becomes of an image."""
         return {
             "split_fractions": list(self.split_fractions),
+            "folds": self.folds,
             "split_from_folders": self.split_from_folders,
+            "on_leakage": self.on_leakage,
             "on_label_conflict": f"trust={self.trust}" if self.trust else "reject",
             "licenses": list(self.licenses),
             "group_by_patient": self.group_by_patient,
@@ -115,14 +123,22 @@ def add_decision_options(parser: argparse.ArgumentParser, default: DecisionOptio
     what.add_argument("--group_by_patient", action="store_true", help="keep all images of a patient in one split")
     what.add_argument(
         "--split_fractions",
-        default="0.8,0.1,0.1",
         metavar="TRAIN,VALIDATION,TEST",
-        help="shares of the lesions of each class",
+        help=f"shares of the lesions of each class (default: {_text(DEFAULT_FRACTIONS)}; "
+        f"with --folds {_text(FOLDED_FRACTIONS)}: the folds are the validation)",
+    )
+    what.add_argument(
+        "--folds",
+        type=int,
+        default=default.folds,
+        metavar="K",
+        help="divide the training split into K folds by lesion, for cross-validation: each K-1 of them train, the one "
+        "left out validates (its records with image/augmentation/copy 0); 0: no folds",
     )
     what.add_argument(
         "--split_from_folders",
         action="store_true",
-        help="keep the split named by Train, Validation and Test folders; a lesion on both sides leaves the test side",
+        help="keep the split named by Train, Validation and Test folders",
     )
     what.add_argument(
         "--splits_file",
@@ -131,10 +147,19 @@ def add_decision_options(parser: argparse.ArgumentParser, default: DecisionOptio
         help="table with an image id column and `split` (train, validation, test); the other images are split as usual",
     )
     what.add_argument(
+        "--on_leakage",
+        choices=tuple(SIDES),
+        default=default.on_leakage,
+        help="where a lesion, an image or near-duplicates are on several sides of given splits (--split_from_folders, "
+        "--splits_file): keep those in train and reject the others, or keep those in test, so that an official test "
+        "set stays comparable",
+    )
+    what.add_argument(
         "--small_classes",
         choices=("error", "reject"),
         default=default.small_classes,
-        help="a class with too few images for every split: refuse to run, or reject its images (it keeps its label)",
+        help="a class with too few images for every split and fold: refuse to run, or reject its images (it keeps its "
+        "label)",
     )
     what.add_argument(
         "--seed", type=int, default=default.seed, help="decides splits, copies and order; same seed, same bytes"
@@ -157,7 +182,19 @@ def add_decision_options(parser: argparse.ArgumentParser, default: DecisionOptio
     )
 
 
-def _fractions(text: str) -> Fractions:
+def _text(fractions: Fractions) -> str:
+    return ",".join(f"{share:g}" for share in fractions)
+
+
+def _folds(folds: int) -> int:
+    if folds and not 2 <= folds <= MOST_FOLDS:
+        raise UsageError(f"--folds {folds}: a number from 2 to {MOST_FOLDS} is needed, or 0 for no folds")
+    return folds
+
+
+def _fractions(text: str | None, folds: int) -> Fractions:
+    if text is None:
+        return FOLDED_FRACTIONS if folds else DEFAULT_FRACTIONS
     try:
         shares = [float(part) for part in text.split(",")]
     except ValueError:
@@ -195,9 +232,11 @@ def decision_values(arguments: argparse.Namespace) -> dict[str, Any]:
         "trust": _trust(arguments.on_label_conflict),
         "licenses": tuple(part.strip() for part in (arguments.licenses or "").split(",") if part.strip()),
         "group_by_patient": arguments.group_by_patient,
-        "split_fractions": _fractions(arguments.split_fractions),
+        "split_fractions": _fractions(arguments.split_fractions, arguments.folds),
+        "folds": _folds(arguments.folds),
         "split_from_folders": arguments.split_from_folders,
         "splits_file": arguments.splits_file,
+        "on_leakage": arguments.on_leakage,
         "small_classes": arguments.small_classes,
         "seed": arguments.seed,
         "max_reject_fraction": arguments.max_reject_fraction,

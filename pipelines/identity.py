@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
 
 from pipelines.components import ConnectedComponents
 from pipelines.labels import decide
-from pipelines.rows import DUPLICATE, ImageRow
+from pipelines.rows import DUPLICATE, SPLITS, ImageRow
 from pipelines.sources import isic_id_of
-
-# Where one image stands in several folders, the training side keeps it: a test image must be new to the model.
-_SPLIT_ORDER = {"train": 0, "validation": 1, "test": 2, "": 3}
-
 
 # What a file's tables say holds for every file of the same image.
 _KNOWN_OF_IMAGE = ("claims", "lesion_ids", "patient_ids", "licenses", "attributions")
 
 
-def _preference(row: ImageRow) -> tuple:
-    # The larger picture, then the shorter name: "ISIC_0025509.jpg" is the original of "ISIC_0025509(1).jpg".
-    size = row.width * row.height
-    return (_SPLIT_ORDER[row.given_split], -size, len(row.relative), row.relative, row.path)
+def _preference(row: ImageRow, sides: Sequence[str]) -> tuple:
+    # One side keeps an image that several have: a test image must be new to the model. Then the larger picture, then
+    # the shorter name: "ISIC_0025509.jpg" is the original of "ISIC_0025509(1).jpg".
+    side = [*sides, ""].index(row.given_split)
+    return (side, -row.width * row.height, len(row.relative), row.relative, row.path)
 
 
 def _union(rows: Iterable[ImageRow], name: str) -> tuple:
     return tuple(sorted({value for row in rows for value in getattr(row, name)}))
 
 
-def resolve_image(rows: Iterable[ImageRow], trust: str = "") -> list[ImageRow]:
+def resolve_image(rows: Iterable[ImageRow], trust: str = "", sides: Sequence[str] = SPLITS) -> list[ImageRow]:
     """Decide about the files of one image; the result does not depend on their order.
+
+    sides: splits, those first that keep the image where it lies in several.
 
     Without a label on which all sources agree, all are rejected (`label_conflict`, `unmapped_label`; see
     `labels.decide`). Else the first by preference is kept, with what any source knows of the image, and the others are
     duplicates: of the same bytes (`duplicate`), or of another encoding of the same ISIC image (`same_image`).
     """
-    ordered = sorted(rows, key=_preference)
+    ordered = sorted(rows, key=lambda row: _preference(row, sides))
     ordered = [row._replace(image_of=ordered[0].path) for row in ordered]
     known: dict[str, Any] = {name: _union(ordered, name) for name in _KNOWN_OF_IMAGE}
     decision = decide(known["claims"], trust)
@@ -83,9 +82,10 @@ class ByComponent(beam.PTransform):
 class ResolveImages(beam.PTransform):
     """Readable rows -> the same rows; of each image at most one is left without an outcome, and it has a label."""
 
-    def __init__(self, trust: str = ""):
+    def __init__(self, trust: str = "", sides: Sequence[str] = SPLITS):
         super().__init__()
         self._trust = trust
+        self._sides = sides
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
         components = (
@@ -98,5 +98,5 @@ class ResolveImages(beam.PTransform):
             | "By image" >> ByComponent()
             | "Files of image" >> beam.GroupByKey()
             | "Files" >> beam.Values()
-            | "Resolve" >> beam.FlatMap(resolve_image, self._trust)
+            | "Resolve" >> beam.FlatMap(resolve_image, self._trust, self._sides)
         )

@@ -1,17 +1,15 @@
-"""What will be written, decided from counts before anything is: is the split possible, how many shards per split."""
+"""How many shards, decided from counts before any is written."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import apache_beam as beam
 
 from pipelines import storage
-from pipelines.decision_options import DecisionOptions
-from pipelines.metadata import source_name
-from pipelines.rows import SPLITS, ImageRow, is_open
-from pipelines.split import Fractions
+from pipelines.rows import SPLITS
+from pipelines.write import SplitShards
 
 # A shard is held in memory while it is sorted, and is the unit of parallel work.
 SHARD_BYTES = 16 << 20
@@ -36,176 +34,49 @@ def quiet_infeasible() -> None:
         logging.getLogger(handler_owner).addFilter(wanted)
 
 
-def problem_with(
-    images: Mapping[tuple[str, str], int],
-    classes: Sequence[str],
-    fractions: Fractions,
-    from_folders: bool,
-    small_allowed: bool,
-) -> str | None:
-    """One line that says why the split cannot be done, or None.
-
-    images: how many per (split, class); small_allowed: classes that cannot be split have been taken out on purpose.
-    """
-    present = [name for name in classes if any(images.get((split, name)) for split in SPLITS)]
-    if not present and from_folders:
-        return "--split_from_folders: no usable image lies in a Train, Validation or Test folder; leave the option out"
-    if not present:
-        return (
-            f"--classes {','.join(classes)!r}: no usable image lies in a folder with such a name; "
-            "name the classes of your folders"
-        )
-    if small_allowed:
-        if len(present) > 1:
-            return None
-        return f"--small_classes reject: {present[0]!r} alone has images enough for every split; two classes are needed"
-    for name in classes:
-        if name not in present:
-            if len(present) == 1:
-                return f"--classes: no usable image of any class but {present[0]!r}; two classes are needed"
-            return (
-                f"--classes: no usable image of class {name!r}; "
-                f"name those present (--classes {','.join(present)!r}) or add --small_classes reject"
-            )
-        for split, fraction in zip(SPLITS, fractions, strict=True):
-            if not fraction or images.get((split, name)):
-                continue
-            option = "--split_from_folders"
-            if not from_folders:
-                option = f"--split_fractions {','.join(f'{share:g}' for share in fractions)}"
-            total = sum(images.get((other, name), 0) for other in SPLITS)
-            return (
-                f"{option} leaves class {name!r} ({total} usable images) without a {split} image; "
-                "add images, set a fraction to 0, leave the class out with --classes, or add --small_classes reject"
-            )
-    return None
-
-
-def small_classes(images: Mapping[tuple[str, str], int], fractions: Fractions) -> set[str]:
-    """Classes that have images, but not in every split with a fraction above 0."""
-    wanted = [split for split, fraction in zip(SPLITS, fractions, strict=True) if fraction]
-    return {name for _, name in images if not all(images.get((split, name)) for split in wanted)}
-
-
-def _reject_small(row: ImageRow, images: Mapping[tuple[str, str], int], fractions: Fractions) -> ImageRow:
-    if row.outcome or row.label not in small_classes(images, fractions):
-        return row
-    total = sum(images.get((split, row.label), 0) for split in SPLITS)
-    return row.rejected("split", "class_too_small", f"{row.label!r} has {total} usable images, too few for every split")
-
-
-class _CountImages(beam.PTransform):
-    """Rows -> ((split, class), images) of those that have no outcome yet."""
-
-    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[tuple[str, str], int]]:
-        return (
-            rows
-            | "In a split" >> beam.Filter(is_open)
-            | "Split and class" >> beam.Map(lambda row: (row.split, row.label))
-            | "Count" >> beam.combiners.Count.PerElement()
-        )
-
-
-class RejectSmallClasses(beam.PTransform):
-    """Split rows -> the same rows; those of a class that some split lacks are rejected (`class_too_small`)."""
-
-    def __init__(self, fractions: Fractions):
-        super().__init__()
-        self._fractions = fractions
-
-    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
-        counts = beam.pvalue.AsDict(rows | "Count images" >> _CountImages())
-        return rows | "Reject" >> beam.Map(_reject_small, counts, self._fractions)
-
-
 def shard_count(examples: int, image_size: int) -> int:
-    """Shards for a split: about SHARD_BYTES each, at least one."""
+    """Shards for a split or fold: about SHARD_BYTES each, at least one."""
     return max(1, -(-int(examples * image_size * image_size * BYTES_PER_PIXEL) // SHARD_BYTES))
 
 
-def unused_table(options: DecisionOptions, known: Mapping[str, int]) -> str | None:
-    """One line about a table that knows none of the images, or None. known: images per table's name."""
-    for path in options.metadata:
-        if not known.get(source_name(path)):
-            return f"--metadata {path}: knows none of the images; do its ids match the file names? else leave it out"
-    return None
-
-
-def find_problem(
-    options: DecisionOptions,
-    images: Mapping[tuple[str, str], int],
-    problems: Sequence[str],
-    known: Mapping[str, int],
-) -> str | None:
-    """One line that says why these images cannot be prepared as asked, or None.
-
-    images: how many per (split, class); problems: with the splits file; known: images per table's name.
-    """
-    return (
-        (f"--splits_file {options.splits_file}: {problems[0]}" if problems else None)
-        or unused_table(options, known)
-        or problem_with(
-            images,
-            options.classes,
-            options.split_fractions,
-            options.split_from_folders,
-            options.small_classes == "reject",
-        )
-    )
-
-
-class FindProblem(beam.PTransform):
-    """Rows with a split, problems with the splits file, a table's name for each image that it knows -> one line that
-    says why the images cannot be prepared as asked, or one empty line."""
-
-    def __init__(self, options: DecisionOptions):
-        super().__init__()
-        self._options = options
-
-    def expand(self, inputs: tuple[beam.PCollection, ...]) -> beam.PCollection[str]:
-        rows, problems, tables = inputs
-        options = self._options
-        known = tables | "Count known" >> beam.combiners.Count.PerElement()
-        first = problems | "First problem" >> beam.combiners.Top.Smallest(1)
-        return (
-            rows.pipeline
-            | "Once" >> beam.Create([None])
-            | "Find"
-            >> beam.Map(
-                lambda _, images, first, known: find_problem(options, images, first, known) or "",
-                beam.pvalue.AsDict(rows | "Count images" >> _CountImages()),
-                beam.pvalue.AsSingleton(first),
-                beam.pvalue.AsDict(known),
-            )
-        )
+def plan_shards(examples: Mapping[tuple[str, int], int], folds: int, image_size: int) -> dict[str, SplitShards]:
+    """The shards of each split that has examples. examples: how many per (split, fold)."""
+    shards = {}
+    for split in SPLITS:
+        # Every fold has as many shards as the largest needs, so that a shard's number tells its fold.
+        largest = max((count for (name, _), count in examples.items() if name == split), default=0)
+        if largest:
+            shards[split] = SplitShards(shard_count(largest, image_size), folds if split == "train" else 0)
+    return shards
 
 
 class _Decide(beam.DoFn):
-    """Counts -> {split: shards}; raises InfeasibleError, after leaving the reason where the command finds it."""
+    """Counts -> {split: SplitShards}; raises InfeasibleError, after leaving the reason where the command finds it."""
 
-    def __init__(self, image_size: int, temporary: str):
+    def __init__(self, folds: int, image_size: int, temporary: str):
+        self._folds = folds
         self._image_size = image_size
         self._temporary = temporary
 
-    def process(self, problem: str, examples: Mapping[str, int]) -> list[dict[str, int]]:
+    def process(self, problem: str, examples: Mapping[tuple[str, int], int]) -> list[dict[str, SplitShards]]:
         if problem:
             storage.write_bytes(storage.join(self._temporary, PROBLEM_FILE), problem.encode())
             raise InfeasibleError(problem)
-        return [{split: shard_count(examples[split], self._image_size) for split in SPLITS if examples.get(split)}]
+        return [plan_shards(examples, self._folds, self._image_size)]
 
 
 class PlanShards(beam.PTransform):
-    """Rows with split and copies, and the one line of FindProblem -> one {split: number of shards}."""
+    """Rows with split, fold and copies, and the one line of FindProblem -> one {split: SplitShards}."""
 
-    def __init__(self, image_size: int, temporary: str):
+    def __init__(self, folds: int, image_size: int, temporary: str):
         super().__init__()
-        self._decide = _Decide(image_size, temporary)
+        self._decide = _Decide(folds, image_size, temporary)
 
-    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[dict[str, int]]:
+    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[dict[str, SplitShards]]:
         rows, problem = inputs
         examples = beam.pvalue.AsDict(
             rows
-            | "Copies" >> beam.Map(lambda row: (row.split, row.copies))
+            | "Copies" >> beam.Map(lambda row: ((row.split, row.fold), row.copies))
             | "Count examples" >> beam.CombinePerKey(sum)
         )
         return problem | "Decide" >> beam.ParDo(self._decide, examples)

@@ -103,11 +103,11 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
     others, train = decided.images | "Train" >> rows.partition(lambda row: row.split == "train")
     undersampled, balanced = (
         train
-        | "Balance" >> BalanceTrain(options.balance, options.target_per_class, seed)
+        | "Balance" >> BalanceTrain(options.balance, options.target_per_class, seed, options.folds)
         | "Not dropped" >> rows.partition(rows.is_open)
     )
     planned = (balanced, others | "Once each" >> beam.Map(write_once)) | "Planned" >> beam.Flatten()
-    shards = (planned, decided.problem) | "Plan" >> PlanShards(size, temporary)
+    shards = (planned, decided.problem) | "Plan" >> PlanShards(options.folds, size, temporary)
     written = (planned, shards) | "Write" >> WriteShards(folder, classes, size, aspect, seed, threads)
     transform = written.sums | "Transform" >> AnalyzeTrain(folder, storage.join(temporary, "tft"), classes, size)
 
@@ -182,9 +182,9 @@ def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
     )
     lines.append(f"lesion ids: of {counts['with_lesion_id']} of {counts['written']} images written")
     for name, split in description["splits"].items():
-        lines.append(
-            f"{name}: {split['originals']} images, {split['examples']} examples, {len(split['shards'])} shards"
-        )
+        folds = f" in {len(split['folds'])} folds" if split.get("folds") else ""
+        shards = f"{len(split['shards'])} shards{folds}"
+        lines.append(f"{name}: {split['originals']} images, {split['examples']} examples, {shards}")
     lines.append(f"fingerprint {description['fingerprint'][:16]}")
     lines.append(f"dataset {folder}")
     return lines

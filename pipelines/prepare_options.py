@@ -76,12 +76,13 @@ def build_parser() -> ArgumentParser:
         "--target_per_class",
         metavar="N",
         help="training examples per class: a number, or max or min for the largest or smallest class "
-        "(default: max to oversample, min to undersample)",
+        "(default: max to oversample, min to undersample). With --folds every fold is balanced: the number is shared "
+        "evenly by the folds; max and min are the largest and smallest number of images of any class in any fold",
     )
     return parser
 
 
-def _target(method: str, text: str | None) -> str | int:
+def _target(method: str, text: str | None, folds: int) -> str | int:
     if text is None:
         return "min" if method == "undersample" else "max"
     if method == "none":
@@ -90,6 +91,8 @@ def _target(method: str, text: str | None) -> str | int:
         return text
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise UsageError(f"--target_per_class {text!r}: a number from 1, max or min is needed")
+    if int(text) < folds:
+        raise UsageError(f"--target_per_class {text}: --folds {folds} need at least {folds}, one for each fold")
     return int(text)
 
 
@@ -103,6 +106,6 @@ def parse_options(argv: Sequence[str] | None) -> tuple[PrepareOptions, list[str]
         image_size=arguments.image_size,
         aspect=arguments.aspect,
         balance=arguments.balance,
-        target_per_class=_target(arguments.balance, arguments.target_per_class),
+        target_per_class=_target(arguments.balance, arguments.target_per_class, arguments.folds),
     )
     return options, rest

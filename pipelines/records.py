@@ -53,6 +53,7 @@ def image_example(row: ImageRow, label: int, encoded: bytes, size: int, copy: in
         "image/class/text": text(row.label),
         "image/lesion_id": text(row.lesion_ids[0] if row.lesion_ids else ""),
         "image/group_id": text(row.group_id),
+        "image/fold": number(row.fold),
         "image/augmentation/copy": number(copy),
     }
     example = example_pb2.Example(features=feature_pb2.Features(feature=features))

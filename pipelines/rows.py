@@ -12,6 +12,10 @@ from pipelines.labels import Claim
 
 SPLITS = ("train", "validation", "test")
 
+# --on_leakage: an image or a group that given splits put on several sides stays on the first of these that it is on.
+# Losing test images keeps what is learned from; losing training images keeps an official test set comparable.
+SIDES = {"remove_from_test": SPLITS, "remove_from_train": SPLITS[::-1]}
+
 # What became of a listed file. The four add up to the number of files listed.
 WRITTEN = "written"
 DUPLICATE = "duplicate"
@@ -30,8 +34,8 @@ class ImageRow(NamedTuple):
     `perceptual`. tables: the metadata files that know the image; claims: what folders and tables say of its class;
     lesion_ids, patient_ids, licenses, attributions: what tables say, sorted. folder_split: the split that a Train/Test
     folder names; given_split: the one that counts, from such a folder or a splits file. image_of: path of the file that
-    stands for the image, itself or another. copies: examples written, the original included. stage, reason, message:
-    why no record was written.
+    stands for the image, itself or another. fold: of a train row, from 0; -1: none. copies: examples written, the
+    original included. stage, reason, message: why no record was written.
     """
 
     path: str
@@ -58,6 +62,7 @@ class ImageRow(NamedTuple):
     image_of: str = ""
     group_id: str = ""
     split: str = ""
+    fold: int = -1
     copies: int = 0
     outcome: str = ""
     stage: str = ""
@@ -66,7 +71,7 @@ class ImageRow(NamedTuple):
 
     def dropped(self, outcome: str, stage: str, reason: str, message: str) -> ImageRow:
         """This row as one that becomes no record, and why."""
-        return self._replace(outcome=outcome, stage=stage, reason=reason, message=message, split="", copies=0)
+        return self._replace(outcome=outcome, stage=stage, reason=reason, message=message, split="", fold=-1, copies=0)
 
     def rejected(self, stage: str, reason: str, message: str) -> ImageRow:
         """This row as a rejected one."""
@@ -84,6 +89,16 @@ class Place(NamedTuple):
 def place_of(row: ImageRow) -> Place:
     """Where the row's file is."""
     return Place(row.path, row.member, row.relative)
+
+
+def fold_name(fold: int) -> str:
+    """What a fold is called where it is counted beside the splits."""
+    return f"fold {fold}"
+
+
+def parts_of(row: ImageRow) -> list[str]:
+    """The parts of the dataset that a row counts in: its split, and its fold where it has one."""
+    return [row.split] if row.fold < 0 else [row.split, fold_name(row.fold)]
 
 
 def is_open(row: ImageRow) -> bool:

@@ -57,13 +57,14 @@ def group_label(rows: Iterable[ImageRow]) -> str:
     return min(counts, key=lambda label: (-counts[label], label))
 
 
-def keep_given_split(rows: Sequence[ImageRow]) -> list[ImageRow]:
-    """Apply given splits to one group, in which some row has one: a group on two sides leaves the test side.
+def keep_given_split(rows: Sequence[ImageRow], sides: Sequence[str] = SPLITS) -> list[ImageRow]:
+    """Apply given splits to one group, in which some row has one: a group on several sides stays on the first of them.
 
-    Rows of the side that is left are rejected (`leakage`); rows without a given split follow their group.
+    sides: the splits, those first that keep a group. Rows of a side that is left are rejected (`leakage`); rows without
+    a given split follow their group.
     """
-    sides = {row.given_split for row in rows} - {""}
-    kept = next(split for split in SPLITS if split in sides)
+    given = {row.given_split for row in rows}
+    kept = next(split for split in sides if split in given)
     resolved = []
     for row in rows:
         if row.given_split in ("", kept):
@@ -75,7 +76,8 @@ def keep_given_split(rows: Sequence[ImageRow]) -> list[ImageRow]:
     return resolved
 
 
-def _by_group(rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[str, list[ImageRow]]]:
+def by_group(rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[str, list[ImageRow]]]:
+    """Rows -> (group, its rows in an order of their own)."""
     return (
         rows
         | "By group" >> beam.Map(lambda row: (row.group_id, row))
@@ -96,47 +98,54 @@ class _KeepGiven(beam.DoFn):
     settle_train: a group whose given split is train is settled too.
     """
 
-    def __init__(self, settle_train: bool):
+    def __init__(self, settle_train: bool, sides: Sequence[str]):
         self._settle_train = settle_train
+        self._sides = sides
 
     def process(self, element: tuple[str, list[ImageRow]]) -> Iterator[ImageRow | beam.pvalue.TaggedOutput]:
         group, rows = element
         if not any(row.given_split for row in rows):
             yield beam.pvalue.TaggedOutput("open", (group, rows))
             return
-        resolved = keep_given_split(rows)
+        resolved = keep_given_split(rows, self._sides)
         ranked = [row for row in resolved if row.split == "train" and not self._settle_train]
         if ranked:
             yield beam.pvalue.TaggedOutput("open", (group, ranked))
         yield from (row for row in resolved if row.split != "train" or self._settle_train)
 
 
-class _Rank(beam.PTransform):
-    """(group, rows) -> (class, Ranked with the rows)."""
+class RankGroups(beam.PTransform):
+    """(group, rows) -> (class, Ranked with the rows). Another purpose gives another order."""
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int, purpose: str):
         super().__init__()
         self._seed = seed
+        self._purpose = purpose
 
     def expand(self, groups: beam.PCollection) -> beam.PCollection[tuple[str, Ranked]]:
         return (
             groups
             | "Stratify" >> beam.MapTuple(lambda group, rows: (group_label(rows), group, rows))
-            | "Rank groups" >> RankWithin(self._seed, "split")
+            | "Rank groups" >> RankWithin(self._seed, self._purpose)
         )
 
 
 class SplitGroups(beam.PTransform):
-    """Rows with a group -> the same rows with a split; a group is never in two. Given splits are kept."""
+    """Rows with a group -> the same rows with a split; a group is never in two.
 
-    def __init__(self, fractions: Fractions, seed: int):
+    Given splits are kept; for `sides` see `keep_given_split`.
+    """
+
+    def __init__(self, fractions: Fractions, seed: int, sides: Sequence[str] = SPLITS):
         super().__init__()
         self._fractions = fractions
         self._seed = seed
+        self._sides = sides
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
-        kept = _by_group(rows) | "Keep given" >> beam.ParDo(_KeepGiven(True)).with_outputs("open", main="settled")
-        split = kept.open | _Rank(self._seed) | "Split" >> beam.FlatMap(_split_ranked, self._fractions)
+        keep = _KeepGiven(True, self._sides)
+        kept = by_group(rows) | "Keep given" >> beam.ParDo(keep).with_outputs("open", main="settled")
+        split = kept.open | RankGroups(self._seed, "split") | "Split" >> beam.FlatMap(_split_ranked, self._fractions)
         return (kept.settled, split) | "All rows" >> beam.Flatten()
 
 
@@ -154,18 +163,20 @@ class SplitFromFolders(beam.PTransform):
     """Rows with a group -> the same rows with the split of their folder; rows outside of any are rejected.
 
     Where no folder names validation images, groups of the training folder are set aside for it, in the proportion
-    of the train and validation fractions.
+    of the train and validation fractions. For `sides` see `keep_given_split`.
     """
 
-    def __init__(self, fractions: Fractions, seed: int):
+    def __init__(self, fractions: Fractions, seed: int, sides: Sequence[str] = SPLITS):
         super().__init__()
         share = fractions.validation / ((fractions.train + fractions.validation) or 1.0)
         self._fractions = Fractions(1.0 - share, share, 0.0)
         self._seed = seed
+        self._sides = sides
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
         outside, inside = rows | "In a folder" >> beam.Map(_require_given) | "Given" >> partition(is_open)
-        kept = _by_group(inside) | "Keep given" >> beam.ParDo(_KeepGiven(False)).with_outputs("open", main="settled")
+        keep = _KeepGiven(False, self._sides)
+        kept = by_group(inside) | "Keep given" >> beam.ParDo(keep).with_outputs("open", main="settled")
         validation_exists = (
             kept.settled
             | "Is validation" >> beam.Map(lambda row: row.split == "validation")
@@ -173,7 +184,7 @@ class SplitFromFolders(beam.PTransform):
         )
         trained = (
             kept.open
-            | _Rank(self._seed)
+            | RankGroups(self._seed, "split")
             | "Set aside" >> beam.FlatMap(_set_aside, beam.pvalue.AsSingleton(validation_exists), self._fractions)
         )
         return (outside, kept.settled, trained) | "All rows" >> beam.Flatten()

@@ -18,12 +18,28 @@ from pipelines.sources import failure
 
 
 class Shard(NamedTuple):
-    """A written shard: file name, its split, records and bytes."""
+    """A written shard: file name, its split, records and bytes; the fold that all of its records are in, or -1."""
 
     name: str
     split: str
     examples: int
     bytes: int
+    fold: int = -1
+
+
+class SplitShards(NamedTuple):
+    """How many shards a split has: `each` for every one of its `folds`, those of fold 0 first; 0 folds: `each`."""
+
+    each: int
+    folds: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.each * (self.folds or 1)
+
+
+# Split, index of the shard, number of shards in the split, fold of the shard.
+ShardKey = tuple[str, int, int, int]
 
 
 def shard_name(split: str, index: int, count: int) -> str:
@@ -31,14 +47,23 @@ def shard_name(split: str, index: int, count: int) -> str:
     return f"{split}-{index:05d}-of-{count:05d}.tfrecord"
 
 
-def _place(row: ImageRow, shards: Mapping[str, int], seed: int) -> tuple[tuple[str, int, int], ImageRow]:
-    """All copies of an image go to one shard, so that it is read and decoded once."""
-    count = shards[row.split]
-    return (row.split, stable_hash(seed, "shard", row.sha256) % count, count), row
+def _keys(shards: Mapping[str, SplitShards]) -> list[ShardKey]:
+    return [
+        (split, index, planned.total, index // planned.each if planned.folds else -1)
+        for split, planned in shards.items()
+        for index in range(planned.total)
+    ]
+
+
+def _place(row: ImageRow, shards: Mapping[str, SplitShards], seed: int) -> tuple[ShardKey, ImageRow]:
+    """All copies of an image go to one shard, so that it is read and decoded once; shards never mix folds."""
+    planned = shards[row.split]
+    index = max(row.fold, 0) * planned.each + stable_hash(seed, "shard", row.sha256) % planned.each
+    return (row.split, index, planned.total, row.fold), row
 
 
 class _WriteShard(ThreadedDoFn):
-    """((split, index, count), rows) -> final rows; outputs `shards` (Shard) and `sums` (class, sums, squares)."""
+    """(ShardKey, rows) -> final rows; outputs `shards` (Shard) and `sums` (class, sums, squares)."""
 
     def __init__(self, folder: str, classes: Sequence[str], size: int, aspect: str, seed: int, threads: int):
         super().__init__(threads)
@@ -56,8 +81,8 @@ class _WriteShard(ThreadedDoFn):
         except OSError as error:
             return row.rejected("write", "unreadable", failure(error)), None
 
-    def process(self, element: tuple[tuple[str, int, int], Iterable[ImageRow]]) -> Iterator:
-        (split, index, count), rows = element
+    def process(self, element: tuple[ShardKey, Iterable[ImageRow]]) -> Iterator:
+        (split, index, count, fold), rows = element
         content: list[records.Record] = []
         for row, made in self.map_threaded(self._try, rows):
             yield row
@@ -71,11 +96,11 @@ class _WriteShard(ThreadedDoFn):
         name = shard_name(split, index, count)
         storage.write_bytes(storage.join(self._folder, name), data)
         self._examples.inc(len(content))
-        yield beam.pvalue.TaggedOutput("shards", Shard(name, split, len(content), len(data)))
+        yield beam.pvalue.TaggedOutput("shards", Shard(name, split, len(content), len(data), fold))
 
 
 class WriteShards(beam.PTransform):
-    """Planned rows and the shard counts -> `rows` with their outcome, `shards`, and `sums` of the train originals.
+    """Planned rows, one {split: SplitShards} -> `rows` with their outcome, `shards`, and `sums` of the train originals.
 
     A shard's bytes depend on its rows alone. A shard number that no image falls on is written empty.
     """
@@ -87,9 +112,7 @@ class WriteShards(beam.PTransform):
 
     def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.pvalue.DoOutputsTuple:
         rows, plan = inputs
-        every_shard = plan | "Every shard" >> beam.FlatMap(
-            lambda shards: [((split, index, count), None) for split, count in shards.items() for index in range(count)]
-        )
+        every_shard = plan | "Every shard" >> beam.FlatMap(lambda shards: [(key, None) for key in _keys(shards)])
         placed = rows | "Place in shards" >> beam.Map(_place, beam.pvalue.AsSingleton(plan), self._seed)
         return (
             (placed, every_shard)

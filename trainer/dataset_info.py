@@ -34,7 +34,7 @@ class Split:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A finished dataset. `classes[label]` is the name of a label."""
+    """A finished dataset. `classes[label]` is the name of a label; `folds`: how many the train split is in, 0: none."""
 
     path: Path
     fingerprint: str
@@ -42,6 +42,7 @@ class DatasetInfo:
     malignant_classes: tuple[str, ...]
     image_size: int
     splits: Mapping[str, Split]
+    folds: int = 0
 
     @property
     def transform_fn(self) -> Path:
@@ -56,7 +57,14 @@ class DatasetInfo:
         if name not in self.splits:
             raise UsageError(f"{self.path} has no split '{name}': it has {', '.join(self.splits)}")
         if not self.splits[name].examples:
-            raise UsageError(f"the {name} split of {self.path} is empty: prepare it with another --split_fractions")
+            way_out = "prepare it with another --split_fractions"
+            if name == "validation" and self.folds:
+                # What --folds gives unless told otherwise.
+                way_out = (
+                    f"its {self.folds} folds are for cross-validation; to train once, prepare it without --folds, "
+                    "or with --split_fractions 0.8,0.1,0.1 beside them"
+                )
+            raise UsageError(f"the {name} split of {self.path} is empty: {way_out}")
         return self.splits[name]
 
     def train_distribution(self) -> dict[str, float]:
@@ -111,6 +119,7 @@ def _parse(path: Path, values: Mapping[str, Any], where: str) -> DatasetInfo:
         splits={
             name: _parse_split(path, name, values["splits"][name], classes) for name in ("train", "validation", "test")
         },
+        folds=len(values["splits"]["train"].get("folds", ())),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -46,6 +47,16 @@ def finished(command, sample, tmp_path_factory):
 def dataset(finished):
     assert finished[1].returncode == 0, finished[1].stderr
     return finished[0]
+
+
+@pytest.fixture(scope="module")
+def folded(command, sample, tmp_path_factory):
+    """The same images in three folds."""
+    output = tmp_path_factory.mktemp("folded") / "dataset"
+    done = command(*arguments(sample, output, "--folds", 3))
+    assert done.returncode == 0, done.stderr
+    assert " shards in 3 folds\n" in done.stdout
+    return output
 
 
 def describe(dataset):
@@ -150,18 +161,75 @@ def test_the_deliberate_troubles_are_each_named(dataset, sample):
     assert all(line["stage"] and line["message"] for line in found.values())
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_promise_3_same_bytes_again_elsewhere_and_with_other_workers(command, sample, dataset, tmp_path, processes):
+def test_promise_3_same_bytes_again_elsewhere_and_with_other_threads(command, sample, dataset, tmp_path):
     copy = tmp_path / "another place" / "sample"
     shutil.copytree(sample, copy)
     output = tmp_path / "out"
-    workers = ("--threads", "3")
-    if processes > 1:
-        workers = ("--direct_running_mode", "multi_processing", "--direct_num_workers", processes)
-    done = command(*arguments(copy, output, *workers))
+    done = command(*arguments(copy, output, "--threads", "3"))
     assert done.returncode == 0, done.stderr
     assert digests(output) == digests(dataset)
     assert (output / "dataset.json").read_text() == (dataset / "dataset.json").read_text()
+
+
+def test_promise_3_same_bytes_in_another_order_and_with_other_processes(command, sample, folded, tmp_path):
+    paths = [str(path) for path in (sample / "images").rglob("*") if path.suffix in (".jpg", ".png")]
+    (tmp_path / "list.txt").write_text("\n".join(random.Random(1).sample(paths, len(paths))))
+    output = tmp_path / "out"
+    done = command(
+        *("pipelines.prepare", "--input", tmp_path / "list.txt", "--metadata", sample / "metadata.csv"),
+        *("--output", output, "--image_size", SIZE, "--folds", 3),
+        *("--direct_running_mode", "multi_processing", "--direct_num_workers", 2),
+    )
+    assert done.returncode == 0, done.stderr
+    assert digests(output) == digests(folded)
+    # A list names images alone.
+    counts = {**describe(folded)["counts"], "ignored": 0}
+    assert describe(output) == {**describe(folded), "counts": counts}
+
+
+def test_folds_hold_lesions_whole_and_every_class_and_are_balanced(folded, dataset):
+    description, splits = describe(folded), describe(folded)["splits"]
+    assert description["options"]["folds"] == 3
+    assert description["options"]["split_fractions"] == [0.9, 0, 0.1]
+    assert splits["validation"]["originals"] == 0 < splits["test"]["originals"]
+    folds = splits["train"]["folds"]
+    assert [name for fold in folds for name in fold["shards"]] == splits["train"]["shards"]
+    folds_of, per_class, originals = defaultdict(set), Counter(), Counter()
+    for example in examples(folded, "train"):
+        fold = example["image/fold"]
+        for key in ("image/key/sha256", "image/group_id", "image/lesion_id"):
+            if example[key]:
+                folds_of[key, example[key]].add(fold)
+        per_class[fold, example["image/class/text"].decode()] += 1
+        originals[fold, example["image/class/text"].decode()] += example["image/augmentation/copy"] == 0
+    assert all(len(found) == 1 for found in folds_of.values())
+    assert len(per_class) == 3 * 9
+    assert set(per_class.values()) == {max(originals.values())}
+    for number, fold in enumerate(folds):
+        assert fold["fold"] == number
+        assert fold["per_class"] == {
+            name: {"originals": originals[number, name], "examples": per_class[number, name]}
+            for name in description["classes"]
+        }
+        assert fold["examples"] == sum(entry["examples"] for entry in fold["per_class"].values())
+        assert fold["originals"] == sum(entry["originals"] for entry in fold["per_class"].values())
+    assert {example["image/fold"] for example in examples(folded, "test")} == {-1}
+    assert all((row["fold"] is None) == (row["split"] != "train") for row in manifest(folded))
+    assert Counter(row["fold"] for row in manifest(folded) if row["split"] == "train") == {
+        fold["fold"]: fold["originals"] for fold in folds
+    }
+    assert {row["fold"] for row in manifest(dataset)} == {None}
+    assert describe(dataset)["splits"]["train"]["folds"] == []
+
+
+def test_a_dataset_without_validation_images_cannot_be_trained_on_and_says_so(command, folded, tmp_path):
+    done = command("trainer.task", "--dataset", folded, "--output", tmp_path / "out")
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"trainer.task: error: the validation split of {folded} is empty: its 3 folds are for cross-validation; "
+        "to train once, prepare it without --folds, or with --split_fractions 0.8,0.1,0.1 beside them\n"
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_transform_graph_normalises_the_train_originals(dataset):
@@ -240,8 +308,9 @@ def test_too_many_rejects_is_exit_1_with_everything_good_written(command, sample
     assert digests(output) == digests(dataset)
 
 
-def test_split_from_folders(command, sample, tmp_path):
-    """Train and Test halves that share lesions: the shared ones leave Test."""
+@pytest.mark.parametrize(("more", "loser"), [((), "Test"), (("--on_leakage", "remove_from_train"), "Train")])
+def test_split_from_folders(command, sample, tmp_path, more, loser):
+    """Train and Test halves that share lesions, and one file: what they share leaves one of them."""
     rows = {line.split(",")[0]: line.split(",")[1] for line in (sample / "metadata.csv").read_text().splitlines()[1:]}
     source = tmp_path / "source"
     seen: Counter = Counter()
@@ -251,10 +320,13 @@ def test_split_from_folders(command, sample, tmp_path):
         target = source / ("Test" if seen[label] % 3 == 0 else "Train") / label / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
+    keeper = "Train" if loser == "Test" else "Test"
+    twice = min((source / keeper / "nevus").glob("*.jpg"))
+    (source / loser / "nevus" / "copy.jpg").write_bytes(twice.read_bytes())
     output = tmp_path / "dataset"
     done = command(
         *("pipelines.prepare", "--input", source, "--metadata", sample / "metadata.csv", "--output", output),
-        *("--image_size", SIZE, "--split_from_folders", "--balance", "none", "--max_reject_fraction", 1),
+        *("--image_size", SIZE, "--split_from_folders", "--balance", "none", "--max_reject_fraction", 1, *more),
     )
     assert done.returncode == 0, done.stderr
     lesions = defaultdict(set)
@@ -263,7 +335,12 @@ def test_split_from_folders(command, sample, tmp_path):
             lesions[rows[row["id"]] or row["id"]].add(row["split"])
             assert ("/Test/" in row["path"]) == (row["split"] == "test")
     assert all(len(splits) == 1 for splits in lesions.values())
-    assert describe(output)["dropped"]["leakage"] > 0
+    left = [line["path"] for line in rejects(output) if line["reason"] == "leakage"]
+    assert len(left) == describe(output)["dropped"]["leakage"] > 0
+    assert all(f"/{loser}/" in path for path in left)
+    copies = {row["path"]: row["outcome"] for row in manifest(output)}
+    assert copies[str(twice)] == "written"
+    assert copies[str(source / loser / "nevus" / "copy.jpg")] == "duplicate"
     train = describe(output)["splits"]["train"]
     assert train["examples"] == train["originals"]
 
@@ -447,7 +524,12 @@ def test_a_class_too_small_to_split(command, tmp_path):
     assert len(refused.stderr.splitlines()) == 1
     assert "--split_fractions 0.8,0.1,0.1 leaves class 'tiny' (2 usable images) without" in refused.stderr
     assert not (tmp_path / "out").exists()
-    done = command(*prepare, "--image_size", 16, "--small_classes", "reject")
+    refused = command(*prepare, "--folds", 3)
+    assert refused.returncode == 2
+    assert len(refused.stderr.splitlines()) == 1
+    assert "--folds 3 leaves class 'tiny' (2 usable images) without an image in fold 1; add" in refused.stderr
+    assert not (tmp_path / "out").exists()
+    done = command(*prepare, "--image_size", 16, "--small_classes", "reject", "--folds", 3)
     assert done.returncode == 0, done.stderr
     assert describe(tmp_path / "out")["classes"] == ["melanoma", "nevus", "tiny"]
     assert describe(tmp_path / "out")["dropped"] == {"class_too_small": 2}
@@ -476,6 +558,11 @@ BAD = {
     "fractions": (["--split_fractions", "0.8,0.3,0.1"], "--split_fractions '0.8,0.3,0.1': they add up to 1.2"),
     "two fractions": (["--split_fractions", "0.8,0.2"], "--split_fractions"),
     "no train": (["--split_fractions", "0,0.5,0.5"], "train fraction is 0"),
+    "one fold": (["--folds", "1"], "--folds 1: a number from 2 to 100 is needed, or 0"),
+    "101 folds": (["--folds", "101"], "--folds 101"),
+    "folds no number": (["--folds", "many"], "--folds"),
+    "fewer than folds": (["--folds", "5", "--target_per_class", "4"], "--target_per_class 4: --folds 5 need"),
+    "leaks": (["--on_leakage", "keep"], "--on_leakage"),
     "target not ascii": (["--target_per_class", "²"], "--target_per_class '²'"),
     "glob in output": (["--output", "{tmp}/o[1]*"], "must not contain"),
     "unknown runner": (["--runner", "Foo"], "--runner Foo"),

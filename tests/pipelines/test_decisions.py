@@ -8,11 +8,11 @@ from collections import Counter
 import pytest
 from collecting import run, run_with
 
-from pipelines import balance, plan, split
+from pipelines import balance, feasibility, plan, split
 from pipelines.groups import AssignGroups
 from pipelines.near_duplicates import NearPair
 from pipelines.ranking import RankWithin
-from pipelines.rows import ImageRow
+from pipelines.rows import SIDES, SPLITS, ImageRow
 from pipelines.seeding import stable_hash, uniforms
 
 
@@ -97,15 +97,26 @@ def test_split_keeps_groups_whole_and_ignores_order():
     } != first
 
 
-def test_folder_split_removes_the_leaking_side():
-    def group(*sides):
-        return [row(f"{side}/{n}.jpg", given_split=side, group_id="g") for n, side in enumerate(sides)]
-
-    assert [r.split for r in split.keep_given_split(group("train", "train"))] == ["train", "train"]
-    mixed = split.keep_given_split(group("train", "test", "validation", ""))
-    assert [r.reason for r in mixed] == ["", "leakage", "leakage", ""]
-    assert [r.split for r in mixed] == ["train", "", "", "train"]
-    assert [r.split for r in split.keep_given_split(group("", "test"))] == ["test", "test"]
+@pytest.mark.parametrize(
+    ("on_leakage", "given", "kept"),
+    [
+        ("remove_from_test", ["train", "train"], ["train", "train"]),
+        ("remove_from_test", ["train", "test", "validation", ""], ["train", None, None, "train"]),
+        ("remove_from_test", ["test", "validation"], [None, "validation"]),
+        ("remove_from_test", ["", "test"], ["test", "test"]),
+        ("remove_from_train", ["train", "train"], ["train", "train"]),
+        ("remove_from_train", ["train", "test", "validation", ""], [None, "test", None, "test"]),
+        ("remove_from_train", ["train", "validation"], [None, "validation"]),
+    ],
+)
+def test_a_group_on_several_sides_stays_on_one(on_leakage, given, kept):
+    rows = [row(f"{side}/{n}.jpg", given_split=side, group_id="g") for n, side in enumerate(given)]
+    resolved = split.keep_given_split(rows, SIDES[on_leakage])
+    assert [r.split or None for r in resolved] == kept
+    stays = next(filter(None, kept))
+    for before, after in zip(rows, resolved, strict=True):
+        left = f"group g is in {stays} too: it cannot be in {before.given_split}"
+        assert (after.reason, after.message) == (("", "") if after.split else ("leakage", left))
 
 
 def test_given_splits_are_kept_and_the_rest_is_split_as_usual():
@@ -120,6 +131,22 @@ def test_given_splits_are_kept_and_the_rest_is_split_as_usual():
     }
     assert found["tail"].split == found["3"].split == "test"
     assert (found["head"].split, found["4"].reason) == ("train", "leakage")
+    other = split.SplitGroups(split.Fractions(0.8, 0.1, 0.1), seed=0, sides=SIDES["remove_from_train"])
+    found = {r.relative: r for r in run(rows, other)}
+    assert (found["head"].reason, found["4"].split) == ("leakage", "test")
+
+
+@pytest.mark.parametrize(
+    ("on_leakage", "train", "validation", "test"),
+    [("remove_from_test", "012345", "9", "678"), ("remove_from_train", "234", "59", "01678")],
+)
+def test_split_folders_keep_the_side_that_is_asked_for(on_leakage, train, validation, test):
+    sides = {"train": "012345", "validation": "59", "test": "01678"}
+    rows = [row(f"{side}{n}", sha256=f"{side}{n}", given_split=side, group_id=n) for side in sides for n in sides[side]]
+    found = run(rows, split.SplitFromFolders(split.Fractions(1.0, 0.0, 0.0), seed=0, sides=SIDES[on_leakage]))
+    kept = {side: "".join(sorted(r.group_id for r in found if r.split == side)) for side in sides}
+    assert kept == {"train": train, "validation": validation, "test": test}
+    assert [r.reason for r in found if not r.split] == ["leakage"] * 3
 
 
 def test_rows_outside_of_split_folders_are_rejected():
@@ -184,10 +211,7 @@ def test_balance_methods(method, target, expected):
 
 def images_in(**per_class):
     return {
-        (name, label): n
-        for label, counts in per_class.items()
-        for name, n in zip(plan.SPLITS, counts, strict=True)
-        if n
+        (name, label): n for label, counts in per_class.items() for name, n in zip(SPLITS, counts, strict=True) if n
     }
 
 
@@ -195,7 +219,7 @@ FRACTIONS = split.Fractions(0.8, 0.1, 0.1)
 
 
 def test_feasible():
-    assert plan.problem_with(images_in(a=(8, 1, 1), b=(8, 1, 1)), ["a", "b"], FRACTIONS, False, False) is None
+    assert feasibility.problem_with(images_in(a=(8, 1, 1), b=(8, 1, 1)), ["a", "b"], FRACTIONS, False, False) is None
 
 
 @pytest.mark.parametrize(
@@ -208,7 +232,7 @@ def test_feasible():
     ],
 )
 def test_infeasible_names_option_value_and_way_out(names, images, says):
-    problem = plan.problem_with(images, names, FRACTIONS, False, False)
+    problem = feasibility.problem_with(images, names, FRACTIONS, False, False)
     assert says in problem
     assert "--classes" in problem
     assert "\n" not in problem
@@ -216,9 +240,13 @@ def test_infeasible_names_option_value_and_way_out(names, images, says):
 
 def test_small_classes_may_go():
     images = images_in(a=(8, 1, 1), b=(2, 0, 0), c=(5, 1, 1))
-    assert plan.small_classes(images, FRACTIONS) == {"b"}
-    assert plan.problem_with(images_in(a=(8, 1, 1), c=(5, 1, 1)), ["a", "b", "c"], FRACTIONS, False, True) is None
-    assert "two classes are needed" in plan.problem_with(images_in(a=(8, 1, 1)), ["a", "b"], FRACTIONS, False, True)
+    assert feasibility.small_classes(images, FRACTIONS) == {"b": 2}
+    assert (
+        feasibility.problem_with(images_in(a=(8, 1, 1), c=(5, 1, 1)), ["a", "b", "c"], FRACTIONS, False, True) is None
+    )
+    assert "two classes are needed" in feasibility.problem_with(
+        images_in(a=(8, 1, 1)), ["a", "b"], FRACTIONS, False, True
+    )
 
 
 def test_shards_grow_with_the_examples():

@@ -15,7 +15,7 @@ from pipelines.cli import UsageError
 from pipelines.identity import resolve_image
 from pipelines.labels import Claim, decide, make_claim
 from pipelines.licenses import reject_license
-from pipelines.rows import ImageRow
+from pipelines.rows import SIDES, ImageRow
 
 ANY = metadata.Columns()
 
@@ -160,11 +160,14 @@ def test_one_image_in_two_downloads_is_kept_once_at_its_best():
     assert (first.outcome, second.reason) == ("", "duplicate")
 
 
-def test_duplicates_keep_the_original_name_and_the_training_side():
+def test_duplicates_keep_the_original_name_and_the_side_that_is_asked_for():
     kept, dropped = resolve_image([row("x/ISIC_0025509(1).jpg", "1"), row("x/ISIC_0025509.jpg", "1")])
     assert (kept.relative, dropped.outcome) == ("x/ISIC_0025509.jpg", "duplicate")
-    kept, _ = resolve_image([row("Test/a.jpg", "1", given_split="test"), row("Train/aa.jpg", "1", given_split="train")])
-    assert kept.relative == "Train/aa.jpg"
+    rows = [row("Test/a.jpg", "1", given_split="test"), row("Train/aa.jpg", "1", given_split="train"), row("b", "1")]
+    for on_leakage, place in (("remove_from_test", "Train/aa.jpg"), ("remove_from_train", "Test/a.jpg")):
+        for order in itertools.permutations(rows):
+            kept, *others = resolve_image(order, sides=SIDES[on_leakage])
+            assert (kept.relative, {other.outcome for other in others}) == (place, {"duplicate"})
 
 
 def test_two_labels_reject_every_file_of_the_image():

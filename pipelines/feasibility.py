@@ -1,0 +1,182 @@
+"""Can these images be split as asked? Found from counts, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import apache_beam as beam
+
+from pipelines.decision_options import DecisionOptions
+from pipelines.metadata import source_name
+from pipelines.rows import SPLITS, ImageRow, fold_name, is_open, parts_of
+from pipelines.split import Fractions
+
+
+def problem_with(
+    images: Mapping[tuple[str, str], int],
+    classes: Sequence[str],
+    fractions: Fractions,
+    from_folders: bool,
+    small_allowed: bool,
+    folds: int = 0,
+) -> str | None:
+    """One line that says why the split cannot be done, or None.
+
+    images: how many per (part, class), see `rows.parts_of`; small_allowed: classes that cannot be split have been taken
+    out on purpose.
+    """
+    present = [name for name in classes if any(images.get((split, name)) for split in SPLITS)]
+    if not present and from_folders:
+        return "--split_from_folders: no usable image lies in a Train, Validation or Test folder; leave the option out"
+    if not present:
+        return (
+            f"--classes {','.join(classes)!r}: no usable image lies in a folder with such a name; "
+            "name the classes of your folders"
+        )
+    if small_allowed:
+        if len(present) > 1:
+            return None
+        every = _every_part(folds)
+        return f"--small_classes reject: {present[0]!r} alone has images enough for {every}; two classes are needed"
+    for name in classes:
+        if name not in present:
+            if len(present) == 1:
+                return f"--classes: no usable image of any class but {present[0]!r}; two classes are needed"
+            return (
+                f"--classes: no usable image of class {name!r}; "
+                f"name those present (--classes {','.join(present)!r}) or add --small_classes reject"
+            )
+        missing = next((part for part in wanted_parts(fractions, folds) if not images.get((part, name))), None)
+        if missing is None:
+            continue
+        leaves = f"leaves class {name!r} ({_total(images, name)} usable images) without"
+        ways_out = "leave the class out with --classes, or add --small_classes reject"
+        if missing not in SPLITS:
+            return f"--folds {folds} {leaves} an image in {missing}; add images, ask for fewer folds, {ways_out}"
+        option = "--split_from_folders"
+        if not from_folders:
+            option = f"--split_fractions {','.join(f'{share:g}' for share in fractions)}"
+        return f"{option} {leaves} a {missing} image; add images, set a fraction to 0, {ways_out}"
+    return None
+
+
+def wanted_parts(fractions: Fractions, folds: int) -> list[str]:
+    """The parts that every class must have images in: splits with a fraction above 0, and all folds."""
+    splits = [split for split, fraction in zip(SPLITS, fractions, strict=True) if fraction]
+    return [*splits, *map(fold_name, range(folds))]
+
+
+def _every_part(folds: int) -> str:
+    return "every split and fold" if folds else "every split"
+
+
+def _total(images: Mapping[tuple[str, str], int], name: str) -> int:
+    return sum(images.get((split, name), 0) for split in SPLITS)
+
+
+def small_classes(images: Mapping[tuple[str, str], int], fractions: Fractions, folds: int = 0) -> dict[str, int]:
+    """Classes that have images, but not in every split with a fraction above 0 and every fold -> their images."""
+    wanted = wanted_parts(fractions, folds)
+    names = sorted({name for _, name in images})
+    return {name: _total(images, name) for name in names if not all(images.get((part, name)) for part in wanted)}
+
+
+def _reject_small(row: ImageRow, small: Mapping[str, int], everywhere: str) -> ImageRow:
+    if row.outcome or row.label not in small:
+        return row
+    message = f"{row.label!r} has {small[row.label]} usable images, too few for {everywhere}"
+    return row.rejected("split", "class_too_small", message)
+
+
+class _CountImages(beam.PTransform):
+    """Rows -> ((part, class), images) of those that have no outcome yet."""
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[tuple[str, str], int]]:
+        return (
+            rows
+            | "In a split" >> beam.Filter(is_open)
+            | "Part and class" >> beam.FlatMap(lambda row: [(part, row.label) for part in parts_of(row)])
+            | "Count" >> beam.combiners.Count.PerElement()
+        )
+
+
+class RejectSmallClasses(beam.PTransform):
+    """Split rows -> the same rows; those of a class that a split or fold lacks are rejected (`class_too_small`)."""
+
+    def __init__(self, fractions: Fractions, folds: int = 0):
+        super().__init__()
+        self._fractions = fractions
+        self._folds = folds
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
+        # Found once, not once per row: with many folds there are many counts.
+        small = (
+            rows.pipeline
+            | "Once" >> beam.Create([None])
+            | "Small"
+            >> beam.Map(
+                lambda _, *counts_and_limits: small_classes(*counts_and_limits),
+                beam.pvalue.AsDict(rows | "Count images" >> _CountImages()),
+                self._fractions,
+                self._folds,
+            )
+        )
+        return rows | "Reject" >> beam.Map(_reject_small, beam.pvalue.AsSingleton(small), _every_part(self._folds))
+
+
+def unused_table(options: DecisionOptions, known: Mapping[str, int]) -> str | None:
+    """One line about a table that knows none of the images, or None. known: images per table's name."""
+    for path in options.metadata:
+        if not known.get(source_name(path)):
+            return f"--metadata {path}: knows none of the images; do its ids match the file names? else leave it out"
+    return None
+
+
+def find_problem(
+    options: DecisionOptions,
+    images: Mapping[tuple[str, str], int],
+    problems: Sequence[str],
+    known: Mapping[str, int],
+) -> str | None:
+    """One line that says why these images cannot be prepared as asked, or None.
+
+    images: how many per (split, class); problems: with the splits file; known: images per table's name.
+    """
+    return (
+        (f"--splits_file {options.splits_file}: {problems[0]}" if problems else None)
+        or unused_table(options, known)
+        or problem_with(
+            images,
+            options.classes,
+            options.split_fractions,
+            options.split_from_folders,
+            options.small_classes == "reject",
+            options.folds,
+        )
+    )
+
+
+class FindProblem(beam.PTransform):
+    """Rows with a split, problems with the splits file, a table's name for each image that it knows -> one line that
+    says why the images cannot be prepared as asked, or one empty line."""
+
+    def __init__(self, options: DecisionOptions):
+        super().__init__()
+        self._options = options
+
+    def expand(self, inputs: tuple[beam.PCollection, ...]) -> beam.PCollection[str]:
+        rows, problems, tables = inputs
+        options = self._options
+        known = tables | "Count known" >> beam.combiners.Count.PerElement()
+        first = problems | "First problem" >> beam.combiners.Top.Smallest(1)
+        return (
+            rows.pipeline
+            | "Once" >> beam.Create([None])
+            | "Find"
+            >> beam.Map(
+                lambda _, images, first, known: find_problem(options, images, first, known) or "",
+                beam.pvalue.AsDict(rows | "Count images" >> _CountImages()),
+                beam.pvalue.AsSingleton(first),
+                beam.pvalue.AsDict(known),
+            )
+        )
