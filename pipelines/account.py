@@ -133,7 +133,6 @@ def _describe_part(totals: Mapping, shards: Sequence[Shard], part: str, classes:
         for name in classes
     }
     return {
-        "shards": [shard.name for shard in shards],
         "originals": sum(entry["originals"] for entry in per_class.values()),
         "examples": sum(shard.examples for shard in shards),
         "bytes": sum(shard.bytes for shard in shards),
@@ -141,16 +140,22 @@ def _describe_part(totals: Mapping, shards: Sequence[Shard], part: str, classes:
     }
 
 
+def _describe_fold(totals: Mapping, fold: int, shards: Sequence[Shard], classes: Sequence[str]) -> dict[str, Any]:
+    own = [shard for shard in shards if shard.fold == fold]
+    names = [shard.name for shard in own]
+    return {"fold": fold, "shards": names, **_describe_part(totals, own, fold_name(fold), classes)}
+
+
 def describe_split(totals: Mapping, shards: Iterable[Shard], split: str, classes: Sequence[str]) -> dict[str, Any]:
     """The entry of one split in `dataset.json`. That of train has a list of its folds, empty where there are none."""
     own = sorted(shard for shard in shards if shard.split == split)
-    described = _describe_part(totals, own, split, classes)
+    files = [
+        {"name": shard.name, "examples": shard.examples, "bytes": shard.bytes, "sha256": shard.sha256} for shard in own
+    ]
+    described = {"shards": files, **_describe_part(totals, own, split, classes)}
     if split == "train":
         described["folds"] = [
-            {
-                "fold": fold,
-                **_describe_part(totals, [shard for shard in own if shard.fold == fold], fold_name(fold), classes),
-            }
+            _describe_fold(totals, fold, own, classes)
             for fold in sorted({shard.fold for shard in own if shard.fold >= 0})
         ]
     return described

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,12 +19,13 @@ from pipelines.sources import failure
 
 
 class Shard(NamedTuple):
-    """A written shard: file name, its split, records and bytes; the fold that all of its records are in, or -1."""
+    """A written shard: file, its split, records, bytes, SHA-256 of the bytes; the fold of all its records, or -1."""
 
     name: str
     split: str
     examples: int
     bytes: int
+    sha256: str
     fold: int = -1
 
 
@@ -96,7 +98,9 @@ class _WriteShard(ThreadedDoFn):
         name = shard_name(split, index, count)
         storage.write_bytes(storage.join(self._folder, name), data)
         self._examples.inc(len(content))
-        yield beam.pvalue.TaggedOutput("shards", Shard(name, split, len(content), len(data), fold))
+        yield beam.pvalue.TaggedOutput(
+            "shards", Shard(name, split, len(content), len(data), hashlib.sha256(data).hexdigest(), fold)
+        )
 
 
 class WriteShards(beam.PTransform):

@@ -128,7 +128,7 @@ def _parse_split(path: Path, name: str, values: Mapping[str, Any], classes: tupl
     none = {"originals": 0, "examples": 0}
     return Split(
         name=name,
-        shards=tuple(path / shard for shard in sorted(values["shards"])),
+        shards=tuple(path / name for name in sorted(shard["name"] for shard in values["shards"])),
         originals=int(values["originals"]),
         examples=int(values["examples"]),
         per_class={

@@ -75,8 +75,8 @@ def examples(dataset, split):
     """Every record of a split as {key: value}, in order; also checks TensorFlow's own CRCs."""
     import tensorflow as tf
 
-    for name in describe(dataset)["splits"][split]["shards"]:
-        for record in tf.data.TFRecordDataset(str(dataset / name)).as_numpy_iterator():
+    for shard in describe(dataset)["splits"][split]["shards"]:
+        for record in tf.data.TFRecordDataset(str(dataset / shard["name"])).as_numpy_iterator():
             features = tf.train.Example.FromString(record).features.feature
             yield {
                 key: (value.bytes_list.value[0] if value.HasField("bytes_list") else value.int64_list.value[0])
@@ -193,7 +193,7 @@ def test_folds_hold_lesions_whole_and_every_class_and_are_balanced(folded, datas
     assert description["options"]["split_fractions"] == [0.9, 0, 0.1]
     assert splits["validation"]["originals"] == 0 < splits["test"]["originals"]
     folds = splits["train"]["folds"]
-    assert [name for fold in folds for name in fold["shards"]] == splits["train"]["shards"]
+    assert [name for fold in folds for name in fold["shards"]] == [shard["name"] for shard in splits["train"]["shards"]]
     folds_of, per_class, originals = defaultdict(set), Counter(), Counter()
     for example in examples(folded, "train"):
         fold = example["image/fold"]
@@ -272,7 +272,7 @@ def test_finished_dataset_is_kept_unless_told_otherwise(command, sample, dataset
     description = describe(output)
     assert description["fingerprint"] != describe(dataset)["fingerprint"]
     assert {path.name for path in output.glob("*.tfrecord")} == {
-        name for split in description["splits"].values() for name in split["shards"]
+        shard["name"] for split in description["splits"].values() for shard in split["shards"]
     }
     train = description["splits"]["train"]["per_class"]
     assert len({entry["examples"] for entry in train.values()}) == 1

@@ -82,7 +82,7 @@ def write_split(root, name, rows, shards=2):
         for label, name in enumerate(CLASSES)
     }
     return {
-        "shards": names,
+        "shards": [{"name": shard} for shard in names],
         "originals": sum(row[3] == 0 for row in rows),
         "examples": len(rows),
         "bytes": sum((root / shard).stat().st_size for shard in names),

@@ -125,7 +125,7 @@ def write_split(directory: Path, split: str, counts: tuple[int, ...], first: int
             for record in records[shard::2]:
                 writer.write(record)
     return {
-        "shards": shards,
+        "shards": [{"name": name} for name in shards],
         "originals": sum(counts),
         "examples": len(records),
         "bytes": sum((directory / name).stat().st_size for name in shards),
