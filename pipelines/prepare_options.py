@@ -53,7 +53,7 @@ class PrepareOptions(DecisionOptions):
 
 def build_parser() -> ArgumentParser:
     """The command line; its defaults are those of PrepareOptions."""
-    default = PrepareOptions(input=(), output="")
+    default = PrepareOptions(sources=(), output="")
     parser = ArgumentParser("python -m pipelines.prepare", description=DESCRIPTION, epilog=EPILOG)
     add_decision_options(parser, default, "folder for the dataset, new or empty; local or gs://")
     what = parser.add_argument_group("what is written")

@@ -24,15 +24,17 @@ class ImageRow(NamedTuple):
     """One listed file. Empty strings and zeros stand for what is not known yet.
 
     path: as listed; relative: path below its input, used for every order and choice, so that the place of the
-    archive does not matter. member: where in an archive. phash, thumbnail: see `perceptual`. tables: the metadata files
-    that know the image; claims: what folders and tables say of its class; lesion_ids, patient_ids, licenses,
-    attributions: what tables say, sorted. given_split: the split that a Train/Test folder or a splits file names.
-    copies: examples written, the original included. stage, reason, message: why no record was written.
+    archive does not matter. member: where in an archive. source: the name of the input. phash, thumbnail: see
+    `perceptual`. tables: the metadata files that know the image; claims: what folders and tables say of its class;
+    lesion_ids, patient_ids, licenses, attributions: what tables say, sorted. given_split: the split that a Train/Test
+    folder or a splits file names. copies: examples written, the original included. stage, reason, message: why no
+    record was written.
     """
 
     path: str
     relative: str
     member: Member | None = None
+    source: str = ""
     size: int = 0
     image_id: str = ""
     tables: tuple[str, ...] = ()
