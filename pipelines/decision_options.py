@@ -69,7 +69,8 @@ class DecisionOptions:
         """A line for each source that says what it was taken for, and one for the tables that speak of all."""
         lines = [f"read {source.path} as {source.read_as()}" for source in self.sources]
         if self.metadata:
-            lines.append(f"for all images: {', '.join(table.path for table in self.metadata)}")
+            tables = (f"{LAYOUTS[table.layout].title} {table.path}" for table in self.metadata)
+            lines.append(f"for all images: {', '.join(tables)}")
         return lines
 
     def decision_settings(self) -> dict[str, Any]:

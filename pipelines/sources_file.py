@@ -93,10 +93,11 @@ class _Mistakes:
         return value
 
     def text(self, key: str, value: Any) -> str:
-        if not isinstance(value, str) or not value.strip() or not value.isprintable():
-            quotes = "; put it in quotes" if isinstance(value, (int, float, bool)) else ""
-            raise self.fail(f"{key} must be one line of text, not {_kind(value)}{quotes}")
-        return value
+        if isinstance(value, str) and value.strip() and value.splitlines() == [value] and _is_unicode(value):
+            return value
+        # YAML reads 2019 as a number and 2019-05-01 as a date.
+        quotes = "" if isinstance(value, (str, dict, list, type(None))) else "; put it in quotes"
+        raise self.fail(f"{key} must be one line of text, not {_kind(value)}{quotes}")
 
     def texts(self, key: str, value: Any) -> list[str]:
         items = value if isinstance(value, list) else [value]
@@ -105,9 +106,14 @@ class _Mistakes:
         return [self.text(key, item) for item in items]
 
 
+def _is_unicode(text: str) -> bool:
+    # JSON can spell half of a character.
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _kind(value: Any) -> str:
     kinds: dict[type, str] = {dict: "keys with values", list: "a list", type(None): "nothing"}
-    return kinds.get(type(value), repr(value))
+    return kinds.get(type(value), repr(value) if isinstance(value, str) else str(value))
 
 
 def _layout(check: _Mistakes, value: Any) -> str:

@@ -14,7 +14,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines import storage
-from pipelines.archives import is_archive, list_members, member_path
+from pipelines.archives import is_archive, list_members, member_path, split_member_path
 from pipelines.layouts import LAYOUTS, Source, form_of
 from pipelines.metadata import file_name, table_bytes
 from pipelines.path_lists import folder_of, is_path_list
@@ -77,7 +77,7 @@ def _members_by_depth(archive: str) -> list[list[str]]:
 def columns_of(path: str) -> list[str]:
     """The first line of a table; nothing when it cannot be read as a CSV."""
     try:
-        if "!/" in path:
+        if split_member_path(path):
             head = table_bytes(path)
         elif storage.is_local(path):
             with open(path, "rb") as file:

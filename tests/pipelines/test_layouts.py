@@ -10,6 +10,7 @@ import zipfile
 
 import pytest
 from collecting import run
+from gcs import local_gcs, upload
 
 from pipelines import layouts
 from pipelines.cli import UsageError
@@ -213,6 +214,8 @@ MISTAKES = {
     "key of a source": ("sources: [{images: images, path: y}]", "source 1: unknown key 'path'; images, layout, name"),
     "images a list": ("sources: [{images: [a, b]}]", "source 1: images must be one line of text, not a list"),
     "name a number": ("sources: [{images: images, name: 2019}]", "name must be one line of text, not 2019; put it in"),
+    "name a date": ("sources: [{images: images, name: 2019-05-01}]", "not 2019-05-01; put it in quotes"),
+    "two lines": ('sources: [{images: "images\\nmore"}]', "source 1: images must be one line of text, not 'images"),
     "empty name": ("sources: [{images: images, name: ' '}]", "source 1: name must be one line of text"),
     "layout": (
         "sources: [{images: images, layout: ham}]",
@@ -306,6 +309,7 @@ def test_mistakes_in_a_file_of_sources_are_one_line(tmp_path, name):
     [
         ('{"sources": [}', "not JSON, line 1: "),
         ('{"sources": [],\n "sources": []}', "'sources' stands twice"),
+        ('{"sources": [{"images": "\\ud800"}]}', "images must be one line of text"),
     ],
 )
 def test_mistakes_in_json(tmp_path, content, says):
@@ -535,3 +539,49 @@ def test_inputs_are_completed_once_all_are_known(tmp_path):
         [f"{tmp_path}/a/metadata.csv"],
         [f"{tmp_path}/b/metadata.csv"],
     ]
+
+
+# In a bucket
+
+BUCKET = "layouts"
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory):
+    """gs://layouts/in/ holds images with a table above them, a gallery's archive and a file of sources."""
+    folder = tmp_path_factory.mktemp("bucket")
+    write(folder / "ham" / "part_1" / "ISIC_0000001.jpg", "x")
+    write(folder / "ham" / "HAM10000_metadata", HAM)
+    write(folder / "ham" / "other.csv", "a,b\n1,2\n")
+    packed(folder / "gallery.zip", **{"metadata.csv": CLI, "ISIC_0000001.JPG": "x"})
+    truth = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC\nISIC_0000001,1,0,0,0,0,0,0,0\n"
+    write(folder / "TRUTH.CSV", truth)
+    write(
+        folder / "sets" / "sources.yaml",
+        """\
+sources:
+  - {images: ../ham/part_1, layout: ham10000}
+  - {images: ../gallery.zip, name: gallery}
+""",
+    )
+    with local_gcs(tmp_path_factory.mktemp("gcs"), BUCKET) as environment, pytest.MonkeyPatch.context() as patch:
+        upload(environment, BUCKET, folder, "in")
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield f"gs://{BUCKET}/in"
+
+
+def test_sources_and_their_tables_in_a_bucket(bucket):
+    ham, gallery = completed([f"{bucket}/sets/sources.yaml"]).sources
+    assert (ham.name, ham.path) == ("../ham/part_1", f"{bucket}/ham/part_1")
+    assert [table.path for table in ham.tables] == [f"{bucket}/ham/HAM10000_metadata"]
+    assert [table.path for table in gallery.tables] == [f"{bucket}/gallery.zip!/metadata.csv"]
+    assert [row["isic_id"] for row in table_rows(gallery.tables[0].path)] == ["ISIC_0000001"]
+    (beside,) = completed([f"isic2019={bucket}/gallery.zip"]).sources
+    assert [table.path for table in beside.tables] == [f"{bucket}/TRUTH.CSV"]
+    with pytest.raises(
+        UsageError, match=r"no ISIC 2020 table .* in gs://layouts/in/ham/part_1 or gs://layouts/in/ham;"
+    ):
+        completed([f"isic2020={bucket}/ham/part_1"])
+    with pytest.raises(UsageError, match=r"missing\.yaml: no such file"):
+        completed([f"{bucket}/missing.yaml"])
