@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
 from collecting import run
@@ -201,6 +202,15 @@ metadata: [HAM.csv]
     ]
 
 
+def test_the_documented_file_of_sources_is_one(tmp_path):
+    page = Path(__file__).resolve().parents[2] / "docs" / "sources.md"
+    example = page.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
+    content = read_sources_file(write(tmp_path / "sources.yaml", example))
+    assert [source.layout for source in content.sources] == ["folders", "isic2019", ""]
+    assert [len(source.tables) for source in content.sources] == [0, 2, 1]
+    assert len(content.metadata) == 1
+
+
 MISTAKES = {
     "no file": (None, "no such file"),
     "empty": ("", "must be keys with values (sources, metadata), not nothing"),
@@ -257,7 +267,7 @@ MISTAKES = {
     "table of all missing": ("sources: [{images: images}]\nmetadata: gone.csv", "metadata {tmp}/gone.csv: cannot be"),
     "table of another layout": (
         "sources: [{images: images, layout: isic2019, metadata: truth2018.csv}]",
-        "source 'images': metadata {tmp}/truth2018.csv: is no ISIC 2019 table; it lacks columns",
+        "source 'images': metadata {tmp}/truth2018.csv: is no ISIC 2019 table; it lacks columns AK, SCC; it has",
     ),
     "table without a column": (
         "sources: [{images: images, layout: ham10000, metadata: noham.csv}]",
