@@ -15,9 +15,9 @@ Turn a folder of labelled lesion images into a leak-free, balanced TFRecord data
 
 Images are JPEG or PNG files in folders named after their class, at any depth, or with tables that say what they show,
 from any number of sources. Each is checked, exact duplicates are dropped, images filed under two classes are rejected,
-and photographs of one lesion stay in one split. Only then are
-training images copied and augmented to balance the classes. Files that become no record are listed, with the reason,
-in OUTPUT/rejects-*.jsonl; every listed file is in OUTPUT/manifest-*.parquet.
+and photographs of one lesion stay in one split. Only then are training images copied and augmented to balance the
+classes. Files that become no record are listed, with the reason, in OUTPUT/rejects-*.jsonl; every listed file is in
+OUTPUT/manifest-*.parquet.
 """
 
 EPILOG = """\
