@@ -58,7 +58,7 @@ def parse_options(argv: Sequence[str] | None) -> tuple[DecisionOptions, list[str
     """The job's options and what is left for Beam. Raises UsageError for a value that cannot be right."""
     parser = ArgumentParser("python -m pipelines.audit", description=DESCRIPTION, epilog=EPILOG)
     # What prepare would refuse, an audit reports.
-    default = DecisionOptions(input=(), output="", max_reject_fraction=1.0)
+    default = DecisionOptions(sources=(), output="", max_reject_fraction=1.0)
     add_decision_options(parser, default, "folder for the report, new or empty; local or gs://")
     arguments, rest = parser.parse_known_args(argv)
     return DecisionOptions(**decision_values(arguments)), rest
@@ -173,9 +173,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options, rest = parse_options(argv)
     beam_arguments = beam_options(rest)
     options = with_found_tables(options)
-    output.require_output(options.output, MARKER, options.overwrite, [*options.input, *options.metadata])
+    output.require_output(options.output, MARKER, options.overwrite, options.paths())
     report = run(options, beam_arguments)
-    print("\n".join(summary_lines(report, options.output)))
+    print("\n".join([*options.read_as(), *summary_lines(report, options.output)]))
     account.check_reject_fraction(report["counts"], options.max_reject_fraction, options.output)
 
 

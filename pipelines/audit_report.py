@@ -56,16 +56,15 @@ class Evidence(NamedTuple):
 
 def _sources(evidence: Evidence, options: DecisionOptions) -> list[dict[str, Any]]:
     described = []
-    for source in options.input:
+    for source in options.sources:
         counts = {
-            outcome: evidence.totals.get(("source", source, outcome), 0) for outcome in (USABLE, DUPLICATE, REJECTED)
+            outcome: evidence.totals.get(("source", source.name, outcome), 0)
+            for outcome in (USABLE, DUPLICATE, REJECTED)
         }
         described.append(
             {
-                "name": printable(source),
-                "path": printable(source),
-                "layout": "",
-                "tables": [],
+                **source.as_json(),
+                "layout": source.read_as(),
                 "listed": sum(counts.values()),
                 "usable": counts[USABLE],
                 "duplicates": counts[DUPLICATE],
@@ -146,6 +145,7 @@ def describe_audit(evidence: Evidence, options: DecisionOptions) -> dict[str, An
         "classes": list(options.classes),
         "options": {"seed": options.seed, **options.decision_settings()},
         "sources": _sources(evidence, options),
+        "tables": [table.path for table in options.metadata],
         "counts": {
             "listed": evidence.listed.get(("listed",), 0),
             "ignored": evidence.listed.get(("ignored",), 0),

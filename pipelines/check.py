@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from pipelines import images, perceptual, sources
 from pipelines.labels import folder_claim
+from pipelines.layouts import Source
 from pipelines.parallel import ThreadedDoFn
 from pipelines.rows import ImageRow
 from pipelines.taxonomy import ClassSet, normalize_term
@@ -37,19 +38,25 @@ def folder_split(folders: Sequence[str]) -> str:
     return ""
 
 
-def check_image(listed: sources.ListedFile, class_set: ClassSet, use_folder_splits: bool = False) -> ImageRow:
-    """The row of one file: what its folders say, content hash, size; rejected with a reason if it cannot be read."""
+def check_image(
+    listed: sources.ListedFile, inputs: Mapping[str, Source], class_set: ClassSet, use_folder_splits: bool = False
+) -> ImageRow:
+    """The row of one file: what its folders say, content hash, size; rejected with a reason if it cannot be read.
+
+    inputs: the source of each path that is listed.
+    """
     root, file = listed
+    source = inputs[root]
     folders = [posixpath.basename(root.replace("\\", "/").rstrip("/")), *file.relative.split("/")[:-1]]
     named_split = folder_split(folders)
     row = ImageRow(
         path=file.path,
         relative=file.relative,
         member=file.member,
-        source=root,
         size=file.size,
         image_id=sources.image_id_of(file.relative),
-        claims=(folder_claim(folders[::-1], class_set),),
+        source=source.name,
+        claims=(folder_claim(folders[::-1], class_set, (source.name,)),) if source.folders_speak else (),
         folder_split=named_split,
         given_split=named_split if use_folder_splits else "",
     )
@@ -70,9 +77,11 @@ def check_image(listed: sources.ListedFile, class_set: ClassSet, use_folder_spli
 
 
 class _CheckChunk(ThreadedDoFn):
-    def __init__(self, class_set: ClassSet, use_folder_splits: bool, threads: int):
+    def __init__(self, inputs: Mapping[str, Source], class_set: ClassSet, use_folder_splits: bool, threads: int):
         super().__init__(threads)
-        self._check = functools.partial(check_image, class_set=class_set, use_folder_splits=use_folder_splits)
+        self._check = functools.partial(
+            check_image, inputs=inputs, class_set=class_set, use_folder_splits=use_folder_splits
+        )
         self._checked = Metrics.counter("prepare", "checked")
 
     def process(self, element: list[sources.ListedFile]) -> Iterator[ImageRow]:
@@ -84,9 +93,10 @@ class _CheckChunk(ThreadedDoFn):
 class CheckImages(beam.PTransform):
     """Chunks of listed files -> one ImageRow per file, in no particular order."""
 
-    def __init__(self, class_set: ClassSet, use_folder_splits: bool, threads: int):
+    def __init__(self, inputs: Sequence[Source], class_set: ClassSet, use_folder_splits: bool, threads: int):
         super().__init__()
-        self._check = _CheckChunk(class_set, use_folder_splits, threads)
+        by_path = {source.path: source for source in inputs}
+        self._check = _CheckChunk(by_path, class_set, use_folder_splits, threads)
 
     def expand(self, chunks: beam.PCollection) -> beam.PCollection[ImageRow]:
         return chunks | beam.ParDo(self._check)

@@ -16,8 +16,8 @@ from pipelines.feasibility import FindProblem, RejectSmallClasses
 from pipelines.folds import AssignFolds
 from pipelines.groups import AssignGroups, FindNear, Near
 from pipelines.identity import ResolveImages
+from pipelines.join_tables import JoinTables
 from pipelines.licenses import reject_license
-from pipelines.metadata import JoinMetadata
 from pipelines.split import SplitFromFolders, SplitGroups
 from pipelines.splits_file import GiveSplits
 
@@ -42,12 +42,12 @@ class Decided(NamedTuple):
 def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: int) -> Decided:
     """Add list -> check -> join tables -> identify, label -> group -> split, fold to a pipeline."""
     sides = rows.SIDES[options.on_leakage]
-    chunks = pipeline | "List images" >> sources.ListImages(options.input)
+    chunks = pipeline | "List images" >> sources.ListImages([source.path for source in options.sources])
     listed = chunks | "Listed" >> account.TallyListed()
     checked = (
         chunks
-        | "Check images" >> CheckImages(options.class_set, options.split_from_folders, threads)
-        | "Join metadata" >> JoinMetadata(options.metadata, options.columns, options.class_set)
+        | "Check images" >> CheckImages(options.sources, options.class_set, options.split_from_folders, threads)
+        | "Join metadata" >> JoinTables(options.sources, options.metadata, options.class_set)
     )
     tables = checked | "Tables of image" >> beam.FlatMap(lambda row: row.tables)
     problems = pipeline | "No problem" >> beam.Create([], reshuffle=False)

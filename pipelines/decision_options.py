@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from pipelines import sources
 from pipelines.cli import UsageError, require_job_limits
 from pipelines.folds import MOST_FOLDS
-from pipelines.labels import FOLDER
-from pipelines.metadata import Columns, find_metadata, require_metadata, source_name
+from pipelines.inputs import Inputs, complete_inputs, known_sources, read_inputs, trusted_name
+from pipelines.layouts import LAYOUTS, Source, Table
+from pipelines.metadata import Columns
 from pipelines.rows import SIDES
 from pipelines.split import Fractions
 from pipelines.splits_file import require_splits
@@ -28,11 +29,14 @@ Options = TypeVar("Options", bound="DecisionOptions")
 
 @dataclass(frozen=True)
 class DecisionOptions:
-    """What the user asked for, validated. folds: 0 for none; threads: 0 stands for one per core."""
+    """What the user asked for, validated.
 
-    input: tuple[str, ...]
+    metadata: the tables that speak of all images. folds: 0 for none. threads: 0 stands for one per core.
+    """
+
+    sources: tuple[Source, ...]
     output: str
-    metadata: tuple[str, ...] = ()
+    metadata: tuple[Table, ...] = ()
     columns: Columns = NO_COLUMNS
     class_set: ClassSet = DEFAULT_CLASS_SET
     trust: str = ""
@@ -56,7 +60,24 @@ class DecisionOptions:
 
     def places(self) -> dict[str, Any]:
         """Where everything is read from, for a report."""
-        return {"input": list(self.input), "metadata": list(self.metadata), "splits_file": self.splits_file}
+        return {
+            "sources": [source.as_json() for source in self.sources],
+            "metadata": [table.path for table in self.metadata],
+            "splits_file": self.splits_file,
+        }
+
+    def paths(self) -> list[str]:
+        """Every image folder, archive and table that is read: none of them may be the output."""
+        tables = [*self.metadata, *(table for source in self.sources for table in source.tables)]
+        return [*(source.path for source in self.sources), *(table.path for table in tables)]
+
+    def read_as(self) -> list[str]:
+        """A line for each source that says what it was taken for, and one for the tables that speak of all."""
+        lines = [f"read {source.path} as {source.read_as()}" for source in self.sources]
+        if self.metadata:
+            tables = (f"{LAYOUTS[table.layout].title} {table.path}" for table in self.metadata)
+            lines.append(f"for all images: {', '.join(tables)}")
+        return lines
 
     def decision_settings(self) -> dict[str, Any]:
         """The options that decide what becomes of an image."""
@@ -79,8 +100,10 @@ def add_decision_options(parser: argparse.ArgumentParser, default: DecisionOptio
         "--input",
         action="append",
         required=True,
-        metavar="PATH",
-        help="folder of class folders, local or gs://; may be given several times",
+        metavar="[LAYOUT=]PATH",
+        help="images: a folder (any depth), a glob, a .zip or .tar archive, a list of paths, local or gs://; or a "
+        ".yaml or .json file of sources; may be repeated. Folder names and tables say what an image shows; LAYOUT "
+        f"({', '.join(LAYOUTS)}) chooses one way and finds its table: see docs/sources.md",
     )
     where.add_argument("--output", required=True, metavar="DIR", help=output_help)
     where.add_argument(
@@ -89,8 +112,8 @@ def add_decision_options(parser: argparse.ArgumentParser, default: DecisionOptio
         default=[],
         metavar="CSV",
         help="table with an image id column (isic_id, image_id, image or image_name) and lesion ids, diagnoses or "
-        "licences: isic-cli, HAM10000, ISIC 2018 to 2020, or your own; may be repeated. A metadata.csv beside the "
-        "images is found by itself",
+        "licences: isic-cli, HAM10000, ISIC 2018 to 2020, or your own; it speaks of all images; may be repeated. A "
+        "metadata.csv beside the images or in their archive is found by itself",
     )
     where.add_argument("--overwrite", action="store_true", help="replace a finished output in --output")
     for name, what_it_holds in (
@@ -100,7 +123,10 @@ def add_decision_options(parser: argparse.ArgumentParser, default: DecisionOptio
         ("patient", "patient ids"),
     ):
         where.add_argument(
-            f"--{name}_column", default="", metavar="NAME", help=f"column with {what_it_holds} in tables of your own"
+            f"--{name}_column",
+            default="",
+            metavar="NAME",
+            help=f"column with {what_it_holds} in tables of your own; tables without it are read by the known names",
         )
     what = parser.add_argument_group("how images are judged")
     what.add_argument(
@@ -113,7 +139,8 @@ def add_decision_options(parser: argparse.ArgumentParser, default: DecisionOptio
         "--on_label_conflict",
         default="reject",
         metavar="reject|trust=SOURCE",
-        help="an image whose sources disagree: reject it, or trust one source, `folder` or the file name of a table",
+        help="an image on whose class folders and tables disagree: reject it, or trust `folder` (folder names), one "
+        "table (its file name), or all that one input says (its path or name)",
     )
     what.add_argument(
         "--licenses",
@@ -223,10 +250,11 @@ def decision_values(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.splits_file and arguments.split_from_folders:
         raise UsageError(f"--splits_file {arguments.splits_file}: cannot be combined with --split_from_folders")
     columns = Columns(arguments.id_column, arguments.label_column, arguments.lesion_column, arguments.patient_column)
+    inputs = read_inputs(arguments.input, arguments.metadata)
     return {
-        "input": tuple(arguments.input),
+        "sources": inputs.sources,
         "output": arguments.output,
-        "metadata": tuple(arguments.metadata),
+        "metadata": inputs.metadata,
         "columns": columns,
         "class_set": resolve_classes(arguments.classes),
         "trust": _trust(arguments.on_label_conflict),
@@ -245,20 +273,19 @@ def decision_values(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _require_trusted(options: DecisionOptions) -> None:
-    known = [FOLDER, *map(source_name, options.metadata)]
-    if options.trust and options.trust not in known:
-        raise UsageError(f"--on_label_conflict trust={options.trust}: no such source; there are {', '.join(known)}")
+def _trusted_name(trust: str, inputs: Inputs) -> str:
+    name = trusted_name(trust, inputs)
+    if name is None:
+        known = ", ".join(known_sources(inputs))
+        raise UsageError(f"--on_label_conflict trust={trust}: no such source; there are {known}")
+    return name
 
 
 def with_found_tables(options: Options) -> Options:
     """The options with the tables that lie beside the images. Raises UsageError unless everything named can be read."""
-    for path in options.input:
-        sources.require_images("--input", path)
-    for path in options.metadata:
-        require_metadata(path, options.columns)
-    options = dataclasses.replace(options, metadata=find_metadata(options.input, options.metadata))
-    _require_trusted(options)
-    if options.splits_file:
-        require_splits(options.splits_file, options.columns)
-    return options
+    for source in options.sources:
+        sources.require_images(source.option, source.path)
+    splits = require_splits(options.splits_file, options.columns) if options.splits_file else []
+    inputs = complete_inputs(Inputs(options.sources, options.metadata), options.columns, splits)
+    trust = _trusted_name(options.trust, inputs) if options.trust else ""
+    return dataclasses.replace(options, sources=inputs.sources, metadata=inputs.metadata, trust=trust)

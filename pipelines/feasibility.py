@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import apache_beam as beam
 
 from pipelines.decision_options import DecisionOptions
-from pipelines.metadata import source_name
+from pipelines.layouts import FOLDERS, RECOGNIZE
 from pipelines.rows import SPLITS, ImageRow, fold_name, is_open, parts_of
 from pipelines.split import Fractions
 
@@ -125,10 +125,19 @@ class RejectSmallClasses(beam.PTransform):
 
 
 def unused_table(options: DecisionOptions, known: Mapping[str, int]) -> str | None:
-    """One line about a table that knows none of the images, or None. known: images per table's name."""
-    for path in options.metadata:
-        if not known.get(source_name(path)):
-            return f"--metadata {path}: knows none of the images; do its ids match the file names? else leave it out"
+    """One line about a table that knows none of the images, or None. known: images per table's name.
+
+    Of tables that were found beside images one must know some; those of other images may lie there too.
+    """
+    why = "knows none of the images; do its ids match the file names?"
+    for table in (*options.metadata, *(table for source in options.sources for table in source.tables)):
+        if not table.found and not known.get(table.name):
+            return f"{table.option} {table.path}: {why} else leave it out"
+    for source in options.sources:
+        found = [table for table in source.tables if table.found]
+        if found and not any(known.get(table.name) for table in found):
+            out = f"else leave it out with layout {FOLDERS}" if source.layout == RECOGNIZE else "else name the table"
+            return f"{source.option} {source.path}: {found[0].path}, found with it, {why} {out}"
     return None
 
 

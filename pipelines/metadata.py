@@ -1,4 +1,4 @@
-"""Metadata tables in every form that ISIC users have: what they say of an image, and how they are recognised.
+"""Metadata tables in every form that ISIC users have: what they say of an image, and whether they can be read.
 
 isic-cli downloads (`isic_id`, `diagnosis_1` to `diagnosis_5` or `diagnosis`), HAM10000 (`dx`), the ISIC 2018 and 2019
 ground truth (one column per class, 1.0 in the right one) and its metadata, ISIC 2020 (`benign_malignant`, `target`),
@@ -8,6 +8,7 @@ and tables of the user's own, whose columns options name. Only the image id colu
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import itertools
 import posixpath
@@ -15,14 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import apache_beam as beam
-
-from pipelines import storage
+from pipelines.archives import is_archive, list_members, member_path, read_member, split_member_path
 from pipelines.cli import UsageError
-from pipelines.labels import make_claim
-from pipelines.rows import ImageRow
-from pipelines.sources import image_id_of, read_bytes
-from pipelines.taxonomy import ClassSet
+from pipelines.sources import failure, image_id_of, read_bytes
 
 # isic-cli, HAM10000, ISIC 2018 and 2019, ISIC 2020
 ID_COLUMNS = ("isic_id", "image_id", "image", "image_name")
@@ -34,10 +30,11 @@ LABEL_COLUMNS = (
     "benign_malignant",
 )
 # One-hot columns of the ISIC 2018 and 2019 ground truth.
-CHALLENGE_COLUMNS = ("MEL", "NV", "BCC", "AK", "AKIEC", "BKL", "DF", "VASC", "SCC", "UNK")
+CHALLENGE_2018 = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
+CHALLENGE_2019 = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
+CHALLENGE_COLUMNS = tuple(dict.fromkeys((*CHALLENGE_2018, *CHALLENGE_2019, "UNK")))
 # How tables write that there is no id: taken for one, it would join all their images.
 NO_ID = frozenset({"na", "n/a", "nan", "nil", "none", "null", "unknown", "-", "?"})
-BESIDE_IMAGES = "metadata.csv"
 # ISIC 2020: 1 is malignant.
 TARGET_COLUMN = "target"
 TARGETS = {"0": "benign", "1": "malignant"}
@@ -57,9 +54,23 @@ class Columns:
         wanted = (self.id,) if self.id else ID_COLUMNS
         return next((name for name in wanted if name in names), None)
 
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """What a column can be named for."""
+        return tuple(field.name for field in dataclasses.fields(Columns))
+
+    def among(self, names: Iterable[str]) -> Columns:
+        """Those of the columns that a table with these `names` has; the known ones stand in for the others."""
+        names = set(names)
+        kept = (self.id, self.label, self.lesion, self.patient)
+        return Columns(*(name if name in names else "" for name in kept))
+
 
 class Facts(NamedTuple):
-    """What one table says of one image. source: the table's file name; labels: as written, the most precise first."""
+    """What one table says of one image.
+
+    source: the table's name; labels: as written, the most precise first; owners: the sources to which it belongs.
+    """
 
     source: str
     labels: tuple[str, ...] = ()
@@ -67,16 +78,29 @@ class Facts(NamedTuple):
     patient_id: str = ""
     license: str = ""
     attribution: str = ""
+    owners: tuple[str, ...] = ()
 
 
-def source_name(path: str) -> str:
-    """How a table is called in messages and in `--on_label_conflict trust=`."""
+def file_name(path: str) -> str:
+    """The last part of a table's path."""
     return posixpath.basename(path.replace("\\", "/"))
+
+
+def table_bytes(path: str) -> bytes:
+    """A whole table: a file, or a member of an archive where `archive.zip!/name` names one."""
+    inside = split_member_path(path)
+    if inside is None:
+        return read_bytes(path)
+    archive, name = inside
+    member = next((member for member in list_members(archive) if member.name == name), None)
+    if member is None:
+        raise FileNotFoundError(f"no {name} in {archive}")
+    return read_member(archive, member)
 
 
 def table_rows(path: str) -> Iterator[dict[str, str]]:
     """Rows of a UTF-8 CSV, by column; a byte order mark, which spreadsheets write, is passed over."""
-    return csv.DictReader(io.StringIO(read_bytes(path).decode("utf-8-sig"), newline=""))  # type: ignore[return-value]
+    return csv.DictReader(io.StringIO(table_bytes(path).decode("utf-8-sig"), newline=""))  # type: ignore[return-value]
 
 
 def labels_of(row: Mapping[str, str], columns: Columns) -> tuple[str, ...]:
@@ -109,16 +133,21 @@ def facts_of(row: Mapping[str, str], source: str, columns: Columns) -> Facts:
     )
 
 
-def read_facts(path: str, columns: Columns) -> Iterator[tuple[str, Facts]]:
-    """(image id, Facts) of every row that names an image."""
+def read_facts(path: str, columns: Columns, name: str = "") -> Iterator[tuple[str, Facts]]:
+    """(image id, Facts) of every row that names an image. name: of the table, by default its file name."""
+    name = name or file_name(path)
     for row in table_rows(path):
         image = (row.get(columns.id_column(row) or "") or "").strip()
         if image:
-            yield image_id_of(image), facts_of(row, source_name(path), columns)
+            yield image_id_of(image), facts_of(row, name, columns)
 
 
 def require_table(option: str, path: str) -> list[str]:
     """The columns of a table that can be read to its end. Raises UsageError when it cannot, or has no rows."""
+    if is_archive(path):
+        raise UsageError(
+            f"{option} {path}: is an archive; name the table in it, such as {member_path(path, 'metadata.csv')}"
+        )
     try:
         rows = table_rows(path)
         first = next(rows, None)
@@ -130,80 +159,19 @@ def require_table(option: str, path: str) -> list[str]:
     except csv.Error as error:
         raise UsageError(f"{option} {path}: not a CSV file ({error})") from error
     except Exception as error:  # each filesystem raises its own kinds
-        raise UsageError(f"{option} {path}: cannot be read ({error.__class__.__name__})") from error
+        raise UsageError(f"{option} {path}: cannot be read ({failure(error)})") from error
     if first is None:
         raise UsageError(f"{option} {path}: holds no rows")
     return [name for name in first if name]
 
 
-def require_metadata(path: str, columns: Columns = Columns()) -> None:
-    """Raise UsageError unless `path` is a CSV with an image id column and something to say about images."""
-    names = require_table("--metadata", path)
+def require_columns(option: str, path: str, names: Sequence[str], columns: Columns) -> None:
+    """Raise UsageError unless a table with these columns has image ids and something to say about images."""
     has = f"it has {', '.join(names)}"
     if columns.id_column(names) is None:
         wanted = columns.id or " or ".join(ID_COLUMNS)
-        raise UsageError(f"--metadata {path}: needs a column {wanted}; {has}")
+        raise UsageError(f"{option} {path}: needs a column {wanted}; {has}")
     known = {columns.lesion or "lesion_id", columns.patient or "patient_id", "copyright_license", "attribution"}
     labels = {columns.label} if columns.label else {*LABEL_COLUMNS, *CHALLENGE_COLUMNS, TARGET_COLUMN}
     if not known.union(labels).intersection(names):
-        raise UsageError(f"--metadata {path}: has no lesion_id, label or licence column; {has}")
-
-
-def find_metadata(inputs: Iterable[str], given: Sequence[str]) -> tuple[str, ...]:
-    """The tables given and, as isic-cli leaves it beside its images, the `metadata.csv` of each input folder."""
-    found = list(given)
-    for root in inputs:
-        path = storage.join(root, BESIDE_IMAGES)
-        if path not in found and storage.exists(path) and Columns().id_column(require_table("--input", path)):
-            found.append(path)
-    return tuple(found)
-
-
-def with_facts(row: ImageRow, facts: Iterable[Facts], class_set: ClassSet) -> ImageRow:
-    """The row with what tables say of it; the order of the facts does not matter."""
-    facts = list(facts)
-
-    def values(name: str) -> tuple[str, ...]:
-        return tuple(sorted({getattr(fact, name) for fact in facts} - {""}))
-
-    claims = {make_claim(fact.source, fact.labels, class_set) for fact in facts if fact.labels}
-    return row._replace(
-        tables=values("source"),
-        claims=tuple(sorted({*row.claims, *claims})),
-        lesion_ids=values("lesion_id"),
-        patient_ids=values("patient_id"),
-        licenses=values("license"),
-        attributions=values("attribution"),
-    )
-
-
-def _join(element: tuple[str, dict[str, Iterable]], class_set: ClassSet) -> Iterator[ImageRow]:
-    _, found = element
-    facts = sorted(set(found["facts"]))
-    for row in found["images"]:
-        yield with_facts(row, facts, class_set)
-
-
-class JoinMetadata(beam.PTransform):
-    """Rows -> the same rows with what the tables say of their image id."""
-
-    def __init__(self, paths: Iterable[str], columns: Columns, class_set: ClassSet):
-        super().__init__()
-        self._paths = list(paths)
-        self._columns = columns
-        self._class_set = class_set
-
-    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
-        if not self._paths:
-            return rows
-        facts = (
-            rows.pipeline
-            | "Tables" >> beam.Create(self._paths, reshuffle=False)
-            | "Read tables" >> beam.FlatMap(read_facts, self._columns)
-        )
-        keyed = rows | "By image id" >> beam.Map(lambda row: (row.image_id, row))
-        return (
-            {"images": keyed, "facts": facts}
-            | "Join tables" >> beam.CoGroupByKey()
-            | "With facts" >> beam.FlatMap(_join, self._class_set)
-        )
+        raise UsageError(f"{option} {path}: has no lesion_id, label or licence column; {has}")

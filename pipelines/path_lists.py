@@ -64,8 +64,13 @@ def _cells(file: TextIO) -> Iterator[str]:
             yield row[column].strip()
 
 
-def _resolve(folder: str, path: str) -> str:
-    """The path as seen from the list's folder, without `.` and `..`, so that one file has one name."""
+def folder_of(path: str) -> str:
+    """The folder in which a file lies; empty for the working folder."""
+    return os.path.dirname(path) if is_local(path) else posixpath.dirname(path)
+
+
+def resolve_path(folder: str, path: str) -> str:
+    """A path in a file as seen from that file's folder, without `.` and `..`, so that one file has one name."""
     if not is_local(path):
         return path
     if is_local(folder) or os.path.isabs(path):
@@ -80,10 +85,10 @@ def list_paths(path: str) -> Iterator[str]:
     Empty lines and cells and, in text files, lines that start with `#` are passed over. The list is streamed.
     Raises what the filesystem raises, UnicodeDecodeError, csv.Error or NoPathColumnError.
     """
-    folder = os.path.dirname(path) if is_local(path) else posixpath.dirname(path)
+    folder = folder_of(path)
     with _open(path, "" if _is_csv(path) else None) as file:
         entries = _cells(file) if _is_csv(path) else _lines(file)
-        yield from (_resolve(folder, entry) for entry in entries if entry)
+        yield from (resolve_path(folder, entry) for entry in entries if entry)
 
 
 def require_path_list(option: str, path: str) -> None:

@@ -195,9 +195,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options, rest = parse_options(argv)
     beam_arguments = beam_options(rest)
     options = with_found_tables(options)
-    output.require_output(options.output, MARKER, options.overwrite, [*options.input, *options.metadata])
+    output.require_output(options.output, MARKER, options.overwrite, options.paths())
     description = run(options, beam_arguments)
-    print("\n".join(summary_lines(description, options.output)))
+    print("\n".join([*options.read_as(), *summary_lines(description, options.output)]))
     account.check_reject_fraction(description["counts"], options.max_reject_fraction, options.output)
 
 

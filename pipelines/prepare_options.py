@@ -13,15 +13,17 @@ from pipelines.decision_options import DecisionOptions, add_decision_options, de
 DESCRIPTION = """\
 Turn a folder of labelled lesion images into a leak-free, balanced TFRecord dataset.
 
-Images are JPEG or PNG files in folders named after their class, at any depth. Each is checked, exact duplicates are
-dropped, images filed under two classes are rejected, and photographs of one lesion stay in one split. Only then are
-training images copied and augmented to balance the classes. Files that become no record are listed, with the reason,
-in OUTPUT/rejects-*.jsonl; every listed file is in OUTPUT/manifest-*.parquet.
+Images are JPEG or PNG files in folders named after their class, at any depth, or with tables that say what they show,
+from any number of sources. Each is checked, exact duplicates are dropped, images filed under two classes are rejected,
+and photographs of one lesion stay in one split. Only then are training images copied and augmented to balance the
+classes. Files that become no record are listed, with the reason, in OUTPUT/rejects-*.jsonl; every listed file is in
+OUTPUT/manifest-*.parquet.
 """
 
 EPILOG = """\
 example:
   python -m pipelines.prepare --input data/Train --metadata HAM10000_metadata.csv --output out/dataset
+  python -m pipelines.prepare --input sources.yaml --output out/dataset
 
 Any Beam option may follow, for example --runner DataflowRunner --region ... --temp_location gs://...
 Exit codes: 0 done, 1 done but more images rejected than --max_reject_fraction, 2 wrong use, other: failed.
@@ -53,7 +55,7 @@ class PrepareOptions(DecisionOptions):
 
 def build_parser() -> ArgumentParser:
     """The command line; its defaults are those of PrepareOptions."""
-    default = PrepareOptions(input=(), output="")
+    default = PrepareOptions(sources=(), output="")
     parser = ArgumentParser("python -m pipelines.prepare", description=DESCRIPTION, epilog=EPILOG)
     add_decision_options(parser, default, "folder for the dataset, new or empty; local or gs://")
     what = parser.add_argument_group("what is written")

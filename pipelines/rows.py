@@ -29,9 +29,9 @@ OUTCOMES = (WRITTEN, DUPLICATE, REJECTED, UNDERSAMPLED)
 class ImageRow(NamedTuple):
     """One listed file. Empty strings and zeros stand for what is not known yet.
 
-    source: the input it was found under. path: as listed; relative: path below its input, used for every order and
-    choice, so that the place of the archive does not matter. member: where in an archive. phash, thumbnail: see
-    `perceptual`. tables: the metadata files that know the image; claims: what folders and tables say of its class;
+    source: the name of the input it was found under. path: as listed; relative: path below its input, used for every
+    order and choice, so that the place of the archive does not matter. member: where in an archive. phash, thumbnail:
+    see `perceptual`. tables: the metadata files that know the image; claims: what folders and tables say of its class;
     lesion_ids, patient_ids, licenses, attributions: what tables say, sorted. folder_split: the split that a Train/Test
     folder names; given_split: the one that counts, from such a folder or a splits file. image_of: path of the file that
     stands for the image, itself or another. fold: of a train row, from 0; -1: none. copies: examples written, the

@@ -79,7 +79,8 @@ def printable(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _has_wildcard(path: str) -> bool:
+def has_wildcard(path: str) -> bool:
+    """Whether a path is a pattern that may match several."""
     return any(character in path for character in "*?[")
 
 
@@ -138,7 +139,7 @@ def _list_members(archive: str) -> Iterator[SourceFile]:
 
 def _list_entry(path: str) -> Iterator[SourceFile]:
     """What one line of a path list names. A missing image is listed all the same, to be rejected as unreadable."""
-    if is_image_name(path) and not _has_wildcard(path):
+    if is_image_name(path) and not has_wildcard(path):
         yield SourceFile(path, path.rpartition("://")[2].lstrip("/"), 0)
     else:
         yield from list_files(path)
@@ -161,7 +162,7 @@ def list_files(root: str) -> Iterator[SourceFile]:
             yield SourceFile(root, os.path.basename(root), os.path.getsize(root))
         else:
             yield from _list_matches(root)
-    elif _has_wildcard(root):
+    elif has_wildcard(root):
         yield from _list_matches(root)
     elif root.startswith("gs://"):
         found = False
@@ -178,7 +179,7 @@ def require_images(option: str, root: str) -> None:
     """Raise UsageError unless `root` exists, can be listed and holds at least one image by name."""
     if root != printable(root):
         raise UsageError(f"{option} {printable(root)}: is not UTF-8 text; rename it or link to it")
-    if is_local(root) and not _has_wildcard(root) and not os.path.exists(root):
+    if is_local(root) and not has_wildcard(root) and not os.path.exists(root):
         raise UsageError(f"{option} {root}: no such file or folder")
     refused = unsupported_archive(root)
     if refused:
@@ -191,7 +192,7 @@ def require_images(option: str, root: str) -> None:
         detail = str(error).splitlines()[0] if str(error) else error.__class__.__name__
         raise UsageError(f"{option} {root}: cannot be listed: {detail}") from error
     if first is None:
-        what = "matches" if _has_wildcard(root) and not os.path.exists(root) else "holds"
+        what = "matches" if has_wildcard(root) and not os.path.exists(root) else "holds"
         raise UsageError(f"{option} {root}: {what} no image (files named {', '.join(sorted(IMAGE_EXTENSIONS))})")
 
 

@@ -17,21 +17,22 @@ SPLIT_COLUMN = "split"
 def read_splits(path: str, columns: Columns) -> Iterator[tuple[str, str]]:
     """(image id, split) of every row."""
     for row in table_rows(path):
-        image = (row.get(columns.id_column(row) or "") or "").strip()
+        image = (row.get(columns.among(row).id_column(row) or "") or "").strip()
         if image:
             yield image_id_of(image), (row.get(SPLIT_COLUMN) or "").strip().lower()
 
 
-def require_splits(path: str, columns: Columns) -> None:
-    """Raise UsageError unless `path` is a CSV that gives images one split each, by its name."""
+def require_splits(path: str, columns: Columns) -> list[str]:
+    """The file's columns. Raises UsageError unless it is a CSV that gives images one split each, by its name."""
     names = require_table("--splits_file", path)
-    if columns.id_column(names) is None or SPLIT_COLUMN not in names:
+    if columns.among(names).id_column(names) is None or SPLIT_COLUMN not in names:
         raise UsageError(
             f"--splits_file {path}: needs an image id column and {SPLIT_COLUMN}; it has {', '.join(names)}"
         )
     for image, split in read_splits(path, columns):
         if split not in SPLITS:
             raise UsageError(f"--splits_file {path}: {image} has split {split!r}; {', '.join(SPLITS)} are known")
+    return names
 
 
 def _give(element: tuple[str, dict[str, Iterable]]) -> Iterator[ImageRow | beam.pvalue.TaggedOutput]:

@@ -34,6 +34,11 @@ def write_bytes(path: str, data: bytes) -> None:
     os.replace(partial, path)
 
 
+def is_folder(path: str) -> bool:
+    """Whether a path is that of a local folder. Elsewhere there are no folders, only names of files with slashes."""
+    return is_local(path) and os.path.isdir(path)
+
+
 def exists(path: str) -> bool:
     """Whether there is a file with this path."""
     return FileSystems.exists(path)

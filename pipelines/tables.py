@@ -20,6 +20,7 @@ MANIFEST_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
         pa.field("path", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
         pa.field("sha256", pa.string()),
         pa.field("format", pa.string()),
         pa.field("width", pa.int32()),
@@ -45,12 +46,15 @@ def manifest_row(row: ImageRow) -> dict:
     return {
         "id": row.image_id,
         "path": printable(row.path),
+        "source": row.source,
         "sha256": row.sha256 or None,
         "format": row.format or None,
         "width": row.width or None,
         "height": row.height or None,
         "label": row.label or None,
-        "claims": "; ".join(f"{claim.source}: {' > '.join(claim.labels)}" for claim in row.claims) or None,
+        # What the folders of two inputs say alike stands once.
+        "claims": "; ".join(dict.fromkeys(f"{claim.source}: {' > '.join(claim.labels)}" for claim in row.claims))
+        or None,
         "lesion_id": "; ".join(row.lesion_ids) or None,
         "patient_id": "; ".join(row.patient_ids) or None,
         "license": "; ".join(row.licenses) or None,

@@ -54,6 +54,7 @@ def _example_report() -> dict[str, Any]:
                 "rejected": 0,
             },
         ],
+        "tables": ["HAM10000_metadata.csv"],
         "counts": {
             "listed": 2253,
             "ignored": 3,

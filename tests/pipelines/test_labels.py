@@ -20,6 +20,10 @@ from pipelines.rows import SIDES, ImageRow
 ANY = metadata.Columns()
 
 
+def require(path, columns=ANY):
+    metadata.require_columns("--metadata", path, metadata.require_table("--metadata", path), columns)
+
+
 def classes(name, *labels):
     return taxonomy.known_set(name).classes_of(labels)
 
@@ -200,7 +204,7 @@ def table(path, header, *lines):
 )
 def test_tables_of_every_origin(tmp_path, header, line, expected):
     path = table(tmp_path / "t.csv", header, line)
-    metadata.require_metadata(path)
+    require(path)
     ((image, facts),) = metadata.read_facts(path, ANY)
     assert image == "ISIC_0000001"
     assert decide([make_claim("t.csv", facts.labels, ISIC9)]).label == (expected or "")
@@ -218,12 +222,12 @@ def test_isic_2020_version_1_has_benign_or_malignant_alone(tmp_path):
 def test_a_table_of_the_users_own(tmp_path):
     path = table(tmp_path / "t.csv", "file,finding,lesion,who,dx", "my photo.v2.jpg,mel,17,anna,nv", "x.png,,,,")
     columns = metadata.Columns(id="file", label="finding", lesion="lesion", patient="who")
-    metadata.require_metadata(path, columns)
+    require(path, columns)
     (image, facts), _ = metadata.read_facts(path, columns)
     assert image == "my photo.v2"
     assert (facts.labels, facts.lesion_id, facts.patient_id) == (("mel",), "17", "anna")
     with pytest.raises(UsageError, match="needs a column nothing"):
-        metadata.require_metadata(path, metadata.Columns(id="nothing"))
+        require(path, metadata.Columns(id="nothing"))
 
 
 @pytest.mark.parametrize(
@@ -240,9 +244,9 @@ def test_metadata_without_what_is_needed_is_refused(tmp_path, content, says):
     path = tmp_path / "metadata.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UsageError, match=says):
-        metadata.require_metadata(str(path))
+        require(str(path))
     with pytest.raises(UsageError, match="cannot be read"):
-        metadata.require_metadata(str(tmp_path / "missing.csv"))
+        require(str(tmp_path / "missing.csv"))
 
 
 def test_real_tables(shared_data):
@@ -252,7 +256,7 @@ def test_real_tables(shared_data):
     assert len(tables) > 10
     unmapped: Counter = Counter()
     for path in tables:
-        metadata.require_metadata(str(path))
+        require(str(path))
         for _, facts in metadata.read_facts(str(path), ANY):
             if facts.labels and not classes("isic9", *facts.labels):
                 unmapped[facts.labels[0]] += 1

@@ -137,12 +137,14 @@ def test_examples_missing_from_a_shard_fail():
     rows = rows_of("written", "written")
     listed, totals = tallies(rows, [row.path for row in rows])
     with pytest.raises(account.AccountingError, match="4 examples planned, but the shards hold 3"):
-        account.describe_dataset(listed, totals, {}, [Shard("train-0", "train", 3, 9)], ["a", "b"], {})
+        account.describe_dataset(listed, totals, {}, [Shard("train-0", "train", 3, 9, "ab")], ["a", "b"], {})
     description = account.describe_dataset(
-        listed, totals, {}, [Shard("train-0", "train", 4, 9)], ["a", "b"], {"seed": 1}
+        listed, totals, {}, [Shard("train-0", "train", 4, 9, "ab")], ["a", "b"], {"seed": 1}
     )
     assert description["splits"]["train"]["per_class"]["a"] == {"originals": 2, "examples": 4}
-    other = account.describe_dataset(listed, totals, {}, [Shard("train-0", "train", 4, 9)], ["a", "b"], {"seed": 2})
+    other = account.describe_dataset(
+        listed, totals, {}, [Shard("train-0", "train", 4, 9, "ab")], ["a", "b"], {"seed": 2}
+    )
     assert description["fingerprint"] != other["fingerprint"]
 
 

@@ -10,6 +10,7 @@ from collecting import run_source
 from pipelines import sources
 from pipelines.check import check_image, folder_split
 from pipelines.cli import UsageError
+from pipelines.layouts import Source
 from pipelines.taxonomy import known_set
 
 
@@ -99,7 +100,8 @@ def test_split_from_folders():
 
 
 def check(root, file):
-    return check_image(sources.ListedFile(str(root), file), known_set("isic9"))
+    inputs = {str(root): Source("here", str(root))}
+    return check_image(sources.ListedFile(str(root), file), inputs, known_set("isic9"))
 
 
 def test_check_rejects_with_stage_and_reason(tmp_path):

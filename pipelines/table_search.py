@@ -1,0 +1,136 @@
+"""Where tables lie that nobody named: beside images, in the folder above them, inside an archive."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import os
+import posixpath
+import re
+from collections.abc import Iterator
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines import storage
+from pipelines.archives import is_archive, list_members, member_path, split_member_path
+from pipelines.layouts import LAYOUTS, Source, form_of
+from pipelines.metadata import file_name, table_bytes
+from pipelines.path_lists import folder_of, is_path_list
+from pipelines.sources import has_wildcard
+
+# Dataverse gives the table of HAM10000 without an extension.
+BARE_TABLE = "HAM10000_metadata"
+ISIC_CLI_TABLE = LAYOUTS["isic_cli"].file
+# A header is shorter; what follows it, in a table that is not wanted, may be large.
+_HEADER_BYTES = 64 << 10
+
+
+def _is_table_name(name: str) -> bool:
+    return name.lower().endswith(".csv") or name == BARE_TABLE
+
+
+def images_folder(path: str) -> str:
+    """The folder in which an input's images, its archive or its list of paths lie: what `beside the images` means."""
+    if storage.is_folder(path):
+        return path
+    if is_archive(path) or is_path_list(path):
+        return folder_of(path)
+    if has_wildcard(path):
+        return folder_of(re.split(r"[*?\[]", path, maxsplit=1)[0])
+    return folder_of(path) if storage.is_local(path) else path
+
+
+def _parent(folder: str) -> str | None:
+    if storage.is_local(folder):
+        parent = os.path.normpath(os.path.join(folder, os.pardir))
+        return None if os.path.realpath(parent) == os.path.realpath(folder or os.curdir) else parent
+    parent = posixpath.dirname(folder.rstrip("/"))
+    return parent if len(parent) > len(parent.partition("://")[0]) + 3 else None
+
+
+def _tables_in(folder: str) -> list[str]:
+    """The tables directly in a folder, sorted; none where there is no such folder."""
+    if not storage.is_local(folder):
+        bare = storage.join(folder, BARE_TABLE)
+        found = FileSystems.match([storage.join(folder, "*.[cC][sS][vV]")])[0].metadata_list
+        return sorted([*(entry.path for entry in found), *([bare] if storage.exists(bare) else [])])
+    try:
+        names = sorted(os.listdir(folder or os.curdir))
+    except OSError:
+        return []
+    paths = [os.path.join(folder, name) for name in names if _is_table_name(name)]
+    return [path for path in paths if os.path.isfile(path)]
+
+
+def _members_by_depth(archive: str) -> list[list[str]]:
+    """The tables in an archive, the shallowest first, in groups of one depth."""
+    names = sorted(
+        (member.name for member in list_members(archive) if _is_table_name(posixpath.basename(member.name))),
+        key=lambda name: (name.count("/"), name),
+    )
+    groups = itertools.groupby(names, key=lambda name: name.count("/"))
+    return [[member_path(archive, name) for name in group] for _, group in groups]
+
+
+def columns_of(path: str) -> list[str]:
+    """The first line of a table; nothing when it cannot be read as a CSV."""
+    try:
+        if split_member_path(path):
+            head = table_bytes(path)
+        elif storage.is_local(path):
+            with open(path, "rb") as file:
+                head = file.read(_HEADER_BYTES)
+        else:
+            with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+                head = file.read(_HEADER_BYTES)
+        line = head.decode("utf-8-sig", "replace")
+        return next(csv.reader(io.StringIO(line, newline="")), [])
+    except Exception:  # each filesystem raises its own kinds; what cannot be read is not the table that is looked for
+        return []
+
+
+def places_of(source: Source) -> list[str]:
+    """Where a table of a named layout is looked for, for a message."""
+    folder = images_folder(source.path)
+    if is_archive(source.path):
+        return [source.path, folder or "."]
+    return [place or "." for place in (folder, _parent(folder)) if place is not None]
+
+
+def _places(source: Source) -> Iterator[list[str]]:
+    """The tables of each place where those of a named layout may be, the nearest first."""
+    folder = images_folder(source.path)
+    if is_archive(source.path):
+        yield from _members_by_depth(source.path)
+        yield _tables_in(folder)
+        return
+    yield _tables_in(folder)
+    parent = _parent(folder)
+    if parent is not None:
+        yield _tables_in(parent)
+
+
+def find_layout_tables(source: Source) -> list[str]:
+    """The tables of a source's named layout, from the nearest place that has one; none when no place has."""
+    if not LAYOUTS[source.layout].forms:
+        return []
+    for paths in _places(source):
+        forms = {path: form_of(source.layout, columns_of(path)) for path in paths}
+        fitting = {path: form for path, form in forms.items() if form}
+        if any(form.main for form in fitting.values()):
+            named = [path for path in fitting if file_name(path) == LAYOUTS[source.layout].file]
+            return named or list(fitting)
+    return []
+
+
+def find_metadata(source: Source) -> str | None:
+    """The `metadata.csv` that isic-cli and the gallery leave beside images or, in an archive, with them."""
+    if is_archive(source.path):
+        members = itertools.chain.from_iterable(_members_by_depth(source.path))
+        return next((path for path in members if file_name(path) == ISIC_CLI_TABLE), None)
+    if is_path_list(source.path):
+        return None
+    path = storage.join(images_folder(source.path), ISIC_CLI_TABLE)
+    return path if storage.exists(path) else None
