@@ -55,7 +55,9 @@ def _plan(element: tuple[str, Ranked], target: int, method: str, shared_by: int)
         return row._replace(copies=copies)
     where = "" if row.fold < 0 else f" of {fold_name(row.fold)}"
     message = f"{row.label!r}{where} is cut from {ranked.stratum_size} to {goal} images"
-    return row.dropped(UNDERSAMPLED, "balance", "undersampled", message)
+    dropped = row.dropped(UNDERSAMPLED, "balance", "undersampled", message)
+    # It stays an image of this split: an update may write it, and must not move it.
+    return dropped._replace(split=row.split, fold=row.fold)
 
 
 def write_once(row: ImageRow) -> ImageRow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -14,7 +14,7 @@ from pipelines import images, perceptual, sources
 from pipelines.labels import folder_claim
 from pipelines.layouts import Source
 from pipelines.parallel import ThreadedDoFn
-from pipelines.rows import ImageRow
+from pipelines.rows import ImageRow, is_open, partition
 from pipelines.taxonomy import ClassSet, normalize_term
 
 # Folder names by which data sets mark their own splits.
@@ -38,12 +38,12 @@ def folder_split(folders: Sequence[str]) -> str:
     return ""
 
 
-def check_image(
+def read_row(
     listed: sources.ListedFile, inputs: Mapping[str, Source], class_set: ClassSet, use_folder_splits: bool = False
-) -> ImageRow:
-    """The row of one file: what its folders say, content hash, size; rejected with a reason if it cannot be read.
+) -> tuple[ImageRow, bytes]:
+    """The row of one file, with what its folders say and its content hash, and its bytes.
 
-    inputs: the source of each path that is listed.
+    Rejected (`unreadable`) and without bytes if it cannot be read. inputs: the source of each path that is listed.
     """
     root, file = listed
     source = inputs[root]
@@ -63,8 +63,14 @@ def check_image(
     try:
         data = sources.read_file(file.path, file.member)
     except Exception as error:  # each filesystem raises its own kinds
-        return row.rejected("read", "unreadable", sources.failure(error))
-    row = row._replace(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+        return row.rejected("read", "unreadable", sources.failure(error)), b""
+    return row._replace(size=len(data), sha256=hashlib.sha256(data).hexdigest()), data
+
+
+def inspect(row: ImageRow, data: bytes) -> ImageRow:
+    """The row of a file that has been read, with what decoding it shows; rejected with a reason if that fails."""
+    if row.outcome:
+        return row
     try:
         info = images.read_info(data)
         row = row._replace(format=info.format, width=info.width, height=info.height)
@@ -76,27 +82,80 @@ def check_image(
     return row._replace(phash=phash, thumbnail=thumbnail)
 
 
-class _CheckChunk(ThreadedDoFn):
-    def __init__(self, inputs: Mapping[str, Source], class_set: ClassSet, use_folder_splits: bool, threads: int):
+def inspect_again(row: ImageRow) -> ImageRow:
+    """`inspect` for a row whose bytes have been let go: the file is read once more."""
+    try:
+        data = sources.read_file(row.path, row.member)
+    except Exception as error:  # each filesystem raises its own kinds
+        return row.rejected("read", "unreadable", sources.failure(error))
+    if hashlib.sha256(data).hexdigest() != row.sha256:
+        return row.rejected("read", "changed", "the file was replaced while the pipeline ran")
+    return inspect(row, data)
+
+
+def _check(listed: sources.ListedFile, start: Callable[..., tuple[ImageRow, bytes]]) -> ImageRow:
+    return inspect(*start(listed))
+
+
+def _read(listed: sources.ListedFile, start: Callable[..., tuple[ImageRow, bytes]]) -> ImageRow:
+    return start(listed)[0]
+
+
+class _MapChunk(ThreadedDoFn):
+    """Chunks of listed files -> what `function` makes of each image."""
+
+    def __init__(self, function: Callable[[sources.ListedFile], ImageRow], threads: int):
         super().__init__(threads)
-        self._check = functools.partial(
-            check_image, inputs=inputs, class_set=class_set, use_folder_splits=use_folder_splits
-        )
+        self._function = function
         self._checked = Metrics.counter("prepare", "checked")
 
     def process(self, element: list[sources.ListedFile]) -> Iterator[ImageRow]:
         listed = sources.images_of(element)
         self._checked.inc(len(listed))
-        yield from self.map_threaded(self._check, listed)
+        yield from self.map_threaded(self._function, listed)
+
+
+class _InspectRows(ThreadedDoFn):
+    """Lists of rows -> the rows inspected."""
+
+    def process(self, element: list[ImageRow]) -> Iterator[ImageRow]:
+        yield from self.map_threaded(inspect_again, element)
 
 
 class CheckImages(beam.PTransform):
-    """Chunks of listed files -> one ImageRow per file, in no particular order."""
+    """Chunks of listed files -> one ImageRow per file, in no particular order.
 
-    def __init__(self, inputs: Sequence[Source], class_set: ClassSet, use_folder_splits: bool, threads: int):
+    recall: rows that have been read -> `rows` that need not be decoded, and `unknown`; see `known_images.Recall`.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Source],
+        class_set: ClassSet,
+        use_folder_splits: bool,
+        threads: int,
+        recall: beam.PTransform | None = None,
+    ):
         super().__init__()
-        by_path = {source.path: source for source in inputs}
-        self._check = _CheckChunk(by_path, class_set, use_folder_splits, threads)
+        start = functools.partial(
+            read_row,
+            inputs={source.path: source for source in inputs},
+            class_set=class_set,
+            use_folder_splits=use_folder_splits,
+        )
+        self._start = start
+        self._threads = threads
+        self._recall = recall
 
     def expand(self, chunks: beam.PCollection) -> beam.PCollection[ImageRow]:
-        return chunks | beam.ParDo(self._check)
+        if self._recall is None:
+            return chunks | beam.ParDo(_MapChunk(functools.partial(_check, start=self._start), self._threads))
+        read = chunks | "Read" >> beam.ParDo(_MapChunk(functools.partial(_read, start=self._start), self._threads))
+        unreadable, readable = read | "Readable" >> partition(is_open)
+        recalled = readable | "Known" >> self._recall
+        inspected = (
+            recalled.unknown
+            | "Batches" >> beam.BatchElements(min_batch_size=16, max_batch_size=sources.FILES_PER_CHUNK)
+            | "Inspect" >> beam.ParDo(_InspectRows(self._threads))
+        )
+        return (unreadable, recalled.rows, inspected) | "Checked" >> beam.Flatten()

@@ -17,7 +17,9 @@ from pipelines.folds import AssignFolds
 from pipelines.groups import AssignGroups, FindNear, Near
 from pipelines.identity import ResolveImages
 from pipelines.join_tables import JoinTables
+from pipelines.known_images import Recall
 from pipelines.licenses import reject_license
+from pipelines.recorded import GiveRecorded
 from pipelines.split import SplitFromFolders, SplitGroups
 from pipelines.splits_file import GiveSplits
 
@@ -39,14 +41,20 @@ class Decided(NamedTuple):
     problem: beam.PCollection
 
 
-def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: int) -> Decided:
-    """Add list -> check -> join tables -> identify, label -> group -> split, fold to a pipeline."""
+def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: int, known: str = "") -> Decided:
+    """Add list -> check -> join tables -> identify, label -> group -> split, fold to a pipeline.
+
+    known: a dataset whose knowledge of images may be used instead of decoding them, see `known_images`.
+    """
     sides = rows.SIDES[options.on_leakage]
     chunks = pipeline | "List images" >> sources.ListImages([source.path for source in options.sources])
     listed = chunks | "Listed" >> account.TallyListed()
     checked = (
         chunks
-        | "Check images" >> CheckImages(options.sources, options.class_set, options.split_from_folders, threads)
+        | "Check images"
+        >> CheckImages(
+            options.sources, options.class_set, options.split_from_folders, threads, Recall(known) if known else None
+        )
         | "Join metadata" >> JoinTables(options.sources, options.metadata, options.class_set)
     )
     tables = checked | "Tables of image" >> beam.FlatMap(lambda row: row.tables)
@@ -54,6 +62,8 @@ def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: in
     if options.splits_file:
         given = checked | "Give splits" >> GiveSplits(options.splits_file, options.columns)
         checked, problems = given.rows, given.problems
+    if options.splits_from:
+        checked |= "Give recorded" >> GiveRecorded(options.splits_from)
     allowed = checked
     if options.licenses:
         allowed |= "Licences" >> beam.Map(reject_license, options.licenses)
@@ -62,12 +72,13 @@ def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: in
         usable | "Images" >> ResolveImages(options.trust, sides) | "Distinct" >> rows.partition(rows.is_open)
     )
     near = distinct | "Near-duplicates" >> FindNear()
-    splitter = SplitFromFolders if options.split_from_folders else SplitGroups
-    divided = (
-        (near.rows, near.pairs)
-        | "Group" >> AssignGroups(options.group_by_patient)
-        | "Split" >> splitter(options.split_fractions, options.seed, sides)
+    grouped = (near.rows, near.pairs) | "Group" >> AssignGroups(options.group_by_patient)
+    splitter = (
+        SplitFromFolders(options.split_fractions, options.seed, sides)
+        if options.split_from_folders
+        else SplitGroups(options.split_fractions, options.seed, sides, fill_up=bool(options.splits_from))
     )
+    divided = grouped | "Split" >> splitter
     if options.folds:
         divided |= "Folds" >> AssignFolds(options.folds, options.seed)
     if options.small_classes == "reject":

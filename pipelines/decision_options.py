@@ -13,6 +13,7 @@ from pipelines.folds import MOST_FOLDS
 from pipelines.inputs import Inputs, complete_inputs, known_sources, read_inputs, trusted_name
 from pipelines.layouts import LAYOUTS, Source, Table
 from pipelines.metadata import Columns
+from pipelines.recorded import require_folds
 from pipelines.rows import SIDES
 from pipelines.split import Fractions
 from pipelines.splits_file import require_splits
@@ -46,6 +47,7 @@ class DecisionOptions:
     folds: int = 0
     split_from_folders: bool = False
     splits_file: str = ""
+    splits_from: str = ""
     on_leakage: str = "remove_from_test"
     small_classes: str = "error"
     seed: int = 0
@@ -64,6 +66,7 @@ class DecisionOptions:
             "sources": [source.as_json() for source in self.sources],
             "metadata": [table.path for table in self.metadata],
             "splits_file": self.splits_file,
+            "splits_from": self.splits_from,
         }
 
     def paths(self) -> list[str]:
@@ -174,6 +177,12 @@ def add_decision_options(parser: argparse.ArgumentParser, default: DecisionOptio
         help="table with an image id column and `split` (train, validation, test); the other images are split as usual",
     )
     what.add_argument(
+        "--splits_from",
+        default="",
+        metavar="DATASET",
+        help="a dataset of prepare's: its images keep their split and fold; new ones fill up the fractions",
+    )
+    what.add_argument(
         "--on_leakage",
         choices=tuple(SIDES),
         default=default.on_leakage,
@@ -247,8 +256,13 @@ def _trust(text: str) -> str:
 def decision_values(arguments: argparse.Namespace) -> dict[str, Any]:
     """The fields of DecisionOptions from a parsed command line. Raises UsageError for a value that cannot be right."""
     require_job_limits(arguments.max_reject_fraction, arguments.threads)
-    if arguments.splits_file and arguments.split_from_folders:
-        raise UsageError(f"--splits_file {arguments.splits_file}: cannot be combined with --split_from_folders")
+    given = [
+        f"--{name} {value}".removesuffix(" True")
+        for name in ("splits_file", "splits_from", "split_from_folders")
+        if (value := getattr(arguments, name))
+    ]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]}: cannot be combined with {given[1]}; one of them says what the splits are")
     columns = Columns(arguments.id_column, arguments.label_column, arguments.lesion_column, arguments.patient_column)
     inputs = read_inputs(arguments.input, arguments.metadata)
     return {
@@ -264,6 +278,7 @@ def decision_values(arguments: argparse.Namespace) -> dict[str, Any]:
         "folds": _folds(arguments.folds),
         "split_from_folders": arguments.split_from_folders,
         "splits_file": arguments.splits_file,
+        "splits_from": arguments.splits_from,
         "on_leakage": arguments.on_leakage,
         "small_classes": arguments.small_classes,
         "seed": arguments.seed,
@@ -285,6 +300,8 @@ def with_found_tables(options: Options) -> Options:
     """The options with the tables that lie beside the images. Raises UsageError unless everything named can be read."""
     for source in options.sources:
         sources.require_images(source.option, source.path)
+    if options.splits_from:
+        require_folds("--splits_from", options.splits_from, options.folds)
     splits = require_splits(options.splits_file, options.columns) if options.splits_file else []
     inputs = complete_inputs(Inputs(options.sources, options.metadata), options.columns, splits)
     trust = _trusted_name(options.trust, inputs) if options.trust else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -15,6 +16,10 @@ from pipelines.cli import UsageError
 TEMPORARY = ".unfinished"
 # In it, a file that says whose it is: a folder of this name alone proves nothing.
 _CLAIM = "claim.json"
+# In it, once every file is complete: what is to be put in place. A run that ends after it can be finished.
+_READY = "ready.json"
+# In it, the marker before it is put in place.
+_LAST = "last"
 _CLAIM_TEXT = b'{"written by": "pipelines", "until": "the output is finished"}\n'
 
 
@@ -31,6 +36,38 @@ def publish_folder(output: str) -> str:
 def own_files(output: str, pattern: re.Pattern[str]) -> list[str]:
     """Files in the output that this job writes, relative to it; files of others are never touched."""
     return sorted(name for name in storage.list_tree(output) if pattern.match(name))
+
+
+def _ready(output: str) -> dict | None:
+    """What was to be published when a run was interrupted while it did so, or None."""
+    content = storage.read_if_exists(storage.join(temporary_folder(output), _READY))
+    return json.loads(content) if content is not None else None
+
+
+def finish_interrupted(output: str, pattern: re.Pattern[str]) -> bool:
+    """Publish what an interrupted run had complete; gives whether there was any such thing."""
+    ready = _ready(output) if _is_claimed(output) else None
+    if ready is None:
+        return False
+    left_over = set(own_files(output, pattern)) - {*ready["names"], ready["marker"]}
+    storage.delete_files(output, sorted(left_over))
+    _put_in_place(output, ready)
+    return True
+
+
+def _put_in_place(output: str, ready: dict) -> None:
+    storage.move_tree(publish_folder(output), output)
+    last = storage.join(temporary_folder(output), _LAST)
+    storage.write_bytes(storage.join(last, ready["marker"]), ready["content"].encode())
+    storage.move_tree(last, output)
+    _clear_temporary(output)
+
+
+def _clear_temporary(output: str) -> None:
+    """Delete the temporary folder; the file that says whose it is goes last."""
+    folder = temporary_folder(output)
+    storage.delete_files(folder, [name for name in storage.list_tree(folder) if name != _CLAIM])
+    storage.delete_tree(folder)
 
 
 def _is_claimed(output: str) -> bool:
@@ -66,9 +103,12 @@ def require_output(output: str, marker: str, overwrite: bool, beside: list[str])
         names = list(storage.list_tree(output))
         if marker in names and not overwrite:
             raise UsageError(f"--output {output}: holds a finished output; add --overwrite to replace it")
-        if names and marker not in names and not _is_claimed(output):
+        inside = [name for name in names if name.startswith(f"{TEMPORARY}/")]
+        # The second: a run that was killed while it wrote its claim.
+        ours = _is_claimed(output) or all(name.startswith(f"{TEMPORARY}/{_CLAIM}.") for name in inside)
+        if names and marker not in names and not (inside and ours):
             raise UsageError(f"--output {output}: is not empty and holds no earlier output; name another folder")
-        if any(name.startswith(f"{TEMPORARY}/") for name in names) and not _is_claimed(output):
+        if not ours:
             raise UsageError(f"--output {output}: has a folder {TEMPORARY} that is not ours; name another folder")
         _probe(output)
     except UsageError:
@@ -85,16 +125,30 @@ def begin(output: str) -> str:
     """
     existing = storage.nearest_folder(output) if storage.is_local(output) else ""
     if _is_claimed(output):
-        storage.delete_tree(temporary_folder(output))
+        _clear_temporary(output)
     storage.write_bytes(storage.join(temporary_folder(output), _CLAIM), _CLAIM_TEXT)
     return existing
 
 
 def abandon(output: str, existing: str) -> None:
     """Leave nothing of a run that was refused. existing: what `begin` gave."""
-    storage.delete_tree(temporary_folder(output))
+    _clear_temporary(output)
     if storage.is_local(output):
         storage.remove_empty(output, existing)
+
+
+class _Announce(beam.DoFn):
+    """The content of the marker -> the same, once it is written down what is to be put in place."""
+
+    def __init__(self, output: str, marker: str):
+        self._output = output
+        self._marker = marker
+
+    def process(self, content: bytes) -> Iterator[bytes]:
+        names = sorted(storage.list_tree(publish_folder(self._output)))
+        ready = {"names": names, "marker": self._marker, "content": content.decode("utf-8", "surrogateescape")}
+        storage.write_bytes(storage.join(temporary_folder(self._output), _READY), json.dumps(ready).encode())
+        yield content
 
 
 class _RemoveOld(beam.DoFn):
@@ -105,29 +159,30 @@ class _RemoveOld(beam.DoFn):
         self._pattern = pattern
         self._marker = marker
 
-    def process(self, element: bytes) -> Iterator[bytes]:
+    def process(self, content: bytes) -> Iterator[bytes]:
         names = own_files(self._output, self._pattern)
         storage.delete_files(self._output, sorted(names, key=lambda name: name != self._marker))
-        yield element
+        yield content
 
 
-class _Rename(beam.DoFn):
+class _PutInPlace(beam.DoFn):
     """Moves every file to its place and writes the marker last."""
 
     def __init__(self, output: str, marker: str):
         self._output = output
         self._marker = marker
 
-    def process(self, description: bytes) -> None:
-        storage.move_tree(publish_folder(self._output), self._output)
-        storage.write_bytes(storage.join(self._output, self._marker), description)
-        storage.delete_tree(temporary_folder(self._output))
+    def process(self, content: bytes) -> None:
+        ready = _ready(self._output)
+        # A retry of what had come to its end finds nothing left to do.
+        if ready is not None:
+            _put_in_place(self._output, ready)
 
 
 class Publish(beam.PTransform):
     """One element, the content of the marker file, once everything else is written -> the finished output.
 
-    An interruption before the end leaves the temporary folder and no marker: the same command starts afresh.
+    An interruption leaves the temporary folder: the same command starts afresh, or `finish_interrupted` ends the work.
     """
 
     def __init__(self, output: str, pattern: re.Pattern[str], marker: str):
@@ -136,11 +191,13 @@ class Publish(beam.PTransform):
         self._pattern = pattern
         self._marker = marker
 
-    def expand(self, description: beam.PCollection[bytes]) -> beam.PCollection:
+    def expand(self, content: beam.PCollection[bytes]) -> beam.PCollection:
         return (
-            description
+            content
+            | "Announce" >> beam.ParDo(_Announce(self._output, self._marker))
+            # A retry of one step must not undo what a later one has done.
+            | "Announced" >> beam.Reshuffle()
             | "Remove old" >> beam.ParDo(_RemoveOld(self._output, self._pattern, self._marker))
-            # A retry of the renames must not remove what they have already put in place.
-            | "Then" >> beam.Reshuffle()
-            | "Rename" >> beam.ParDo(_Rename(self._output, self._marker))
+            | "Removed" >> beam.Reshuffle()
+            | "Put in place" >> beam.ParDo(_PutInPlace(self._output, self._marker))
         )

@@ -7,16 +7,18 @@ The order is the point: balancing takes the train rows alone, so a copy can neve
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
+from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import account, output, rows, storage, tables
+from pipelines import account, known_images, output, rows, storage, tables
 from pipelines.balance import BalanceTrain, write_once
 from pipelines.cli import UsageError, run_command, start_tensorflow
 from pipelines.decide import decide_images
@@ -25,14 +27,15 @@ from pipelines.images import JPEG_QUALITY
 from pipelines.parallel import default_threads
 from pipelines.plan import PROBLEM_FILE, PlanShards, quiet_infeasible
 from pipelines.prepare_options import PrepareOptions, parse_options
+from pipelines.recorded import read_description, require_folds, same_pixels
 from pipelines.runner import beam_options, local_worker_processes, quiet_beam
 from pipelines.versions import pixel_versions
-from pipelines.write import Shard, WriteShards
+from pipelines.write import EXAMPLES_REUSED, Shard, WriteShards
 
 MARKER = "dataset.json"
 RUN_REPORT = "prepare.json"
 OWN_FILES = re.compile(
-    r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord$|(manifest|rejects)-\d{5}-of-\d{5}\.(parquet|jsonl)$"
+    r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord$|(manifest|rejects|known)-\d{5}-of-\d{5}\.(parquet|jsonl)$"
     r"|(transform_fn|standardize_fn)/(saved_model\.pb|fingerprint\.pb|variables/variables\.[\w-]+|assets/class_counts)$"
     r"|transformed_metadata/(schema\.pbtxt|asset_map)$|dataset\.json$|prepare\.json$"
 )
@@ -90,7 +93,28 @@ def settings_of(options: PrepareOptions) -> dict[str, Any]:
     }
 
 
-def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> None:
+class Earlier(NamedTuple):
+    """What an update may use of the dataset that it builds on: the folder, or nothing, for either.
+
+    known: what decoding the images has shown; records: their records.
+    """
+
+    known: str = ""
+    records: str = ""
+
+
+def earlier_of(options: PrepareOptions) -> Earlier:
+    """What the dataset in the output offers to an update with these options."""
+    if not options.update or not options.splits_from:
+        return Earlier()
+    description, settings = read_description("--output", options.output), settings_of(options)
+    return Earlier(
+        options.output if description.get("versions") == settings["versions"] else "",
+        options.output if same_pixels(description, settings) else "",
+    )
+
+
+def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlier: Earlier) -> None:
     """Add the whole job to a pipeline."""
     # TensorFlow and TFT come with it; a refused command line has been answered before.
     from pipelines.transform import AnalyzeTrain
@@ -99,7 +123,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
     temporary = output.temporary_folder(options.output)
     size, aspect, seed, classes = options.image_size, options.aspect, options.seed, options.classes
 
-    decided = decide_images(pipeline, options, threads)
+    decided = decide_images(pipeline, options, threads, earlier.known)
     others, train = decided.images | "Train" >> rows.partition(lambda row: row.split == "train")
     undersampled, balanced = (
         train
@@ -108,7 +132,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
     )
     planned = (balanced, others | "Once each" >> beam.Map(write_once)) | "Planned" >> beam.Flatten()
     shards = (planned, decided.problem) | "Plan" >> PlanShards(options.folds, size, temporary)
-    written = (planned, shards) | "Write" >> WriteShards(folder, classes, size, aspect, seed, threads)
+    written = (planned, shards) | "Write" >> WriteShards(folder, classes, size, aspect, seed, threads, earlier.records)
     transform = written.sums | "Transform" >> AnalyzeTrain(folder, storage.join(temporary, "tft"), classes, size)
 
     finished = (decided.dropped, undersampled, written.rows) | "All rows" >> beam.Flatten()
@@ -120,6 +144,14 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
         | "Not written" >> beam.Filter(tables.is_dropped)
         | "Rejects"
         >> tables.WriteTable(storage.join(folder, "rejects-{index:05d}-of-{count:05d}.jsonl"), tables.rejects_bytes)
+    )
+    known = (
+        (decided.checked, written.rows)
+        | "Remember" >> known_images.Remember()
+        | "Known images"
+        >> tables.WriteTable(
+            storage.join(folder, known_images.PATTERN), known_images.known_bytes, known_images.known_order
+        )
     )
     standardize = (
         pipeline
@@ -139,29 +171,40 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
             beam.pvalue.AsSingleton(totals),
             beam.pvalue.AsSingleton(decided.near.counts),
             beam.pvalue.AsList(written.shards),
-            *(beam.pvalue.AsList(done) for done in (manifest, rejects, standardize, transform)),
+            *(beam.pvalue.AsList(done) for done in (manifest, rejects, known, standardize, transform)),
         )
         | "Publish" >> output.Publish(options.output, OWN_FILES, MARKER)
     )
 
 
-def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> dict[str, Any]:
-    """Build and run the job; gives dataset.json. Raises UsageError when the images cannot be split as asked."""
+def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[str, Any], int]:
+    """Build and run the job; gives dataset.json, and how many examples an update took from the earlier dataset.
+
+    Raises UsageError when the images cannot be split as asked.
+    """
     threads = options.threads or default_threads(local_worker_processes(beam_arguments))
+    earlier = earlier_of(options)
     start_tensorflow()
     quiet_beam()
     quiet_infeasible()
     existing = output.begin(options.output)
+    pipeline = beam.Pipeline(options=beam_arguments)
     try:
-        with beam.Pipeline(options=beam_arguments) as pipeline:
-            build(pipeline, options, threads)
+        with pipeline:
+            build(pipeline, options, threads, earlier)
     except Exception as error:
         problem = storage.read_if_exists(storage.join(output.temporary_folder(options.output), PROBLEM_FILE))
         if problem is None:
             raise
         output.abandon(options.output, existing)
         raise UsageError(problem.decode()) from error
-    return json.loads(storage.read_if_exists(storage.join(options.output, MARKER)) or b"")
+    description = json.loads(storage.read_if_exists(storage.join(options.output, MARKER)) or b"")
+    return description, _examples_reused(pipeline)
+
+
+def _examples_reused(pipeline: beam.Pipeline) -> int:
+    found = pipeline.result.metrics().query(MetricsFilter().with_name(EXAMPLES_REUSED))["counters"]
+    return sum(metric.result for metric in found)
 
 
 def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
@@ -190,14 +233,28 @@ def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
     return lines
 
 
+def building_on_output(options: PrepareOptions) -> PrepareOptions:
+    """The options of an update, with the splits of the dataset in the output if there is one."""
+    output.finish_interrupted(options.output, OWN_FILES)
+    if not storage.exists(storage.join(options.output, MARKER)):
+        return options
+    require_folds("--output", options.output, options.folds)
+    return dataclasses.replace(options, splits_from=options.output)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, validate, run, report. Raises UsageError or LimitExceeded."""
     options, rest = parse_options(argv)
     beam_arguments = beam_options(rest)
     options = with_found_tables(options)
-    output.require_output(options.output, MARKER, options.overwrite, options.paths())
-    description = run(options, beam_arguments)
+    output.require_output(options.output, MARKER, options.overwrite or options.update, options.paths())
+    if options.update:
+        options = building_on_output(options)
+    description, reused = run(options, beam_arguments)
     print("\n".join([*options.read_as(), *summary_lines(description, options.output)]))
+    if options.update:
+        examples = sum(split["examples"] for split in description["splits"].values())
+        print(f"of {examples} examples {reused} were there already")
     account.check_reject_fraction(description["counts"], options.max_reject_fraction, options.output)
 
 

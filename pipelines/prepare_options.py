@@ -38,6 +38,7 @@ class PrepareOptions(DecisionOptions):
     aspect: str = "crop"
     balance: str = "oversample"
     target_per_class: str | int = "max"
+    update: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for the run's report."""
@@ -81,6 +82,12 @@ def build_parser() -> ArgumentParser:
         "(default: max to oversample, min to undersample). With --folds every fold is balanced: the number is shared "
         "evenly by the folds; max and min are the largest and smallest number of images of any class in any fold",
     )
+    what.add_argument(
+        "--update",
+        action="store_true",
+        help="build on the dataset in --output, if there is one: its images keep their splits and folds, new ones fill "
+        "up the fractions, and nothing is decoded or encoded again that is there already; name all inputs, old and new",
+    )
     return parser
 
 
@@ -103,11 +110,14 @@ def parse_options(argv: Sequence[str] | None) -> tuple[PrepareOptions, list[str]
     arguments, rest = build_parser().parse_known_args(argv)
     if not 8 <= arguments.image_size <= 4096:
         raise UsageError(f"--image_size {arguments.image_size}: a number of pixels from 8 to 4096 is needed")
+    if arguments.update and (arguments.splits_file or arguments.splits_from or arguments.split_from_folders):
+        raise UsageError("--update: takes the splits from --output; leave out the other options about splits")
     options = PrepareOptions(
         **decision_values(arguments),
         image_size=arguments.image_size,
         aspect=arguments.aspect,
         balance=arguments.balance,
         target_per_class=_target(arguments.balance, arguments.target_per_class, arguments.folds),
+        update=arguments.update,
     )
     return options, rest

@@ -5,29 +5,39 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import google_crc32c
+import numpy as np
 
 from pipelines import images, sources
 from pipelines.augment import augment
 from pipelines.rows import ImageRow
 from pipelines.seeding import stable_hash
 
+# Bytes of a TFRecord before its data (length, CRC) and after (CRC).
+FRAME_HEAD, FRAME_TAIL = 12, 4
+
 
 class Record(NamedTuple):
-    """One serialised Example. order: where it stands in its shard."""
+    """One serialised Example. order: where it stands in its shard; whose it is."""
 
     order: int
     example: bytes
+    sha256: str
+    copy: int
 
 
 class ImageRecords(NamedTuple):
-    """All records of one image and the exact channel sums of its original (see `images.channel_sums`)."""
+    """All records of one image and the exact channel sums of its original (see `images.channel_sums`).
+
+    reused: how many of them were taken from an earlier dataset.
+    """
 
     records: list[Record]
     sums: list[int]
     sums_of_squares: list[int]
+    reused: int = 0
 
 
 def image_example(row: ImageRow, label: int, encoded: bytes, size: int, copy: int) -> bytes:
@@ -60,28 +70,55 @@ def image_example(row: ImageRow, label: int, encoded: bytes, size: int, copy: in
     return example.SerializeToString(deterministic=True)
 
 
-def make_records(row: ImageRow, classes: Sequence[str], size: int, aspect: str, seed: int) -> ImageRecords:
-    """Read one image and make its original record and its augmented copies.
-
-    Raises BadImage (`changed`) when the file is no longer the one that was checked, OSError when it cannot be read.
-    """
+def _make_pixels(row: ImageRow, size: int, aspect: str) -> np.ndarray:
     data = sources.read_file(row.path, row.member)
     if hashlib.sha256(data).hexdigest() != row.sha256:
         raise images.BadImage("changed", "the file was replaced while the pipeline ran")
-    pixels = images.standardize(data, size, aspect)
+    return images.standardize(data, size, aspect)
+
+
+def make_records(
+    row: ImageRow, classes: Sequence[str], size: int, aspect: str, seed: int, stored: Sequence[bytes] = ()
+) -> ImageRecords:
+    """The original record of one image and its augmented copies, from its file.
+
+    stored: `image/encoded` of the first copies, as an earlier run with the same settings wrote it; with all of them the
+    file is not read. Raises BadImage (`changed`) when the file is no longer the one that was checked, OSError when it
+    cannot be read.
+    """
+    encoded = list(stored[: row.copies])
+    reused = len(encoded)
+    if reused < row.copies or not row.stored:
+        pixels = _make_pixels(row, size, aspect)
+        sums, squares = images.channel_sums(pixels)
+        shown = (augment(pixels, seed, row.sha256, copy) if copy else pixels for copy in range(reused, row.copies))
+        encoded += map(images.encode_jpeg, shown)
+    else:
+        sums, squares = list(row.stored.sums[:3]), list(row.stored.sums[3:])
     label = classes.index(row.label)
-    records = []
-    for copy in range(row.copies):
-        shown = pixels if copy == 0 else augment(pixels, seed, row.sha256, copy)
-        example = image_example(row, label, images.encode_jpeg(shown), size, copy)
-        records.append(Record(stable_hash(seed, "order", row.sha256, copy), example))
-    return ImageRecords(records, *images.channel_sums(pixels))
+    made = []
+    for copy, content in enumerate(encoded):
+        order = stable_hash(seed, "order", row.sha256, copy)
+        made.append(Record(order, image_example(row, label, content, size, copy), row.sha256, copy))
+    return ImageRecords(made, sums, squares, reused)
 
 
 def _masked_crc(data: bytes) -> bytes:
     """CRC-32C, rotated and offset, as TFRecord wants it (tensorflow/core/lib/hash/crc32c.h)."""
     crc = google_crc32c.value(data)
     return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def read_frame(file: BinaryIO, offset: int) -> bytes | None:
+    """The Example of the TFRecord that starts at `offset`, or None where there is no whole and undamaged record."""
+    file.seek(offset)
+    head = file.read(FRAME_HEAD)
+    if len(head) < FRAME_HEAD or head[8:] != _masked_crc(head[:8]):
+        return None
+    length = struct.unpack("<Q", head[:8])[0]
+    body = file.read(length + FRAME_TAIL)
+    example = body[:length]
+    return example if body[length:] == _masked_crc(example) else None
 
 
 def frame(example: bytes) -> bytes:

@@ -26,6 +26,14 @@ USABLE = "usable"
 OUTCOMES = (WRITTEN, DUPLICATE, REJECTED, UNDERSAMPLED)
 
 
+class Stored(NamedTuple):
+    """Where the records of an image are: its shard, the offset of each copy in it; sums: see `images.channel_sums`."""
+
+    shard: str
+    offsets: tuple[int, ...]
+    sums: tuple[int, ...]
+
+
 class ImageRow(NamedTuple):
     """One listed file. Empty strings and zeros stand for what is not known yet.
 
@@ -33,7 +41,9 @@ class ImageRow(NamedTuple):
     order and choice, so that the place of the archive does not matter. member: where in an archive. phash, thumbnail:
     see `perceptual`. tables: the metadata files that know the image; claims: what folders and tables say of its class;
     lesion_ids, patient_ids, licenses, attributions: what tables say, sorted. folder_split: the split that a Train/Test
-    folder names; given_split: the one that counts, from such a folder or a splits file. image_of: path of the file that
+    folder names; given_split: the one that counts, from such a folder, a splits file or a recorded dataset; given_fold:
+    the fold recorded with it, or -1. stored: records of the image, in the dataset that is updated until new ones are
+    written. image_of: path of the file that
     stands for the image, itself or another. fold: of a train row, from 0; -1: none. copies: examples written, the
     original included. stage, reason, message: why no record was written.
     """
@@ -48,6 +58,7 @@ class ImageRow(NamedTuple):
     claims: tuple[Claim, ...] = ()
     folder_split: str = ""
     given_split: str = ""
+    given_fold: int = -1
     label: str = ""
     sha256: str = ""
     format: str = ""
@@ -64,6 +75,7 @@ class ImageRow(NamedTuple):
     split: str = ""
     fold: int = -1
     copies: int = 0
+    stored: Stored | None = None
     outcome: str = ""
     stage: str = ""
     reason: str = ""

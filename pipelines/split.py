@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 
 from pipelines.ranking import Ranked, RankWithin
 from pipelines.rows import SPLITS, ImageRow, is_open, partition
+
+NOTHING: Mapping[Any, Any] = {}
 
 
 class Fractions(NamedTuple):
@@ -43,9 +45,14 @@ def quota(groups: int, fractions: Fractions) -> Quota:
     return Quota(validation, test)
 
 
-def split_of_rank(rank: int, count: int, fractions: Fractions) -> str:
-    """The split of the group with this rank among the `count` groups of its class."""
-    validation, test = quota(count, fractions)
+def split_of_rank(rank: int, count: int, fractions: Fractions, settled: Mapping[str, int] = NOTHING) -> str:
+    """The split of the group with this rank among the `count` groups of its class that have none.
+
+    settled: how many groups of the class already have each split; the others fill up what all of them together want.
+    """
+    wanted = quota(count + sum(settled.values()), fractions)
+    test = max(0, wanted.test - settled.get("test", 0))
+    validation = max(0, wanted.validation - settled.get("validation", 0))
     if rank < test:
         return "test"
     return "validation" if rank < test + validation else "train"
@@ -86,14 +93,30 @@ def by_group(rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[str, li
     )
 
 
-def _split_ranked(element: tuple[str, Ranked], fractions: Fractions) -> Iterator[ImageRow]:
-    ranked = element[1]
-    split = split_of_rank(ranked.rank, ranked.stratum_size, fractions)
+def _split_ranked(
+    element: tuple[str, Ranked], fractions: Fractions, settled: Mapping[str, Mapping[str, int]] = NOTHING
+) -> Iterator[ImageRow]:
+    label, ranked = element
+    split = split_of_rank(ranked.rank, ranked.stratum_size, fractions, settled.get(label, NOTHING))
     return (row._replace(split=split) for row in ranked.payload)  # type: ignore[attr-defined]
 
 
+class CountPerClass(beam.PTransform):
+    """(class, part) -> (class, {part: how many})."""
+
+    def expand(self, parts: beam.PCollection) -> beam.PCollection[tuple[str, dict]]:
+        return (
+            parts
+            | "Count" >> beam.combiners.Count.PerElement()
+            | "Class" >> beam.MapTuple(lambda part, count: (part[0], (part[1], count)))
+            | "Together" >> beam.GroupByKey()
+            | "Counts" >> beam.MapTuple(lambda label, counts: (label, dict(counts)))
+        )
+
+
 class _KeepGiven(beam.DoFn):
-    """(group, rows) -> rows that are settled; groups to be ranked go to the output `open` as they came.
+    """(group, rows) -> rows that are settled; outputs `open`, groups to be ranked, as they came, and `counts`, class
+    and split of each group that is settled.
 
     settle_train: a group whose given split is train is settled too.
     """
@@ -111,7 +134,10 @@ class _KeepGiven(beam.DoFn):
         ranked = [row for row in resolved if row.split == "train" and not self._settle_train]
         if ranked:
             yield beam.pvalue.TaggedOutput("open", (group, ranked))
-        yield from (row for row in resolved if row.split != "train" or self._settle_train)
+        settled = [row for row in resolved if row.split != "train" or self._settle_train]
+        if counted := [row for row in settled if is_open(row)]:
+            yield beam.pvalue.TaggedOutput("counts", (group_label(counted), counted[0].split))
+        yield from settled
 
 
 class RankGroups(beam.PTransform):
@@ -133,19 +159,24 @@ class RankGroups(beam.PTransform):
 class SplitGroups(beam.PTransform):
     """Rows with a group -> the same rows with a split; a group is never in two.
 
-    Given splits are kept; for `sides` see `keep_given_split`.
+    Given splits are kept; for `sides` see `keep_given_split`. The other groups are split by the fractions, or, to
+    `fill_up`, so that all groups together have them.
     """
 
-    def __init__(self, fractions: Fractions, seed: int, sides: Sequence[str] = SPLITS):
+    def __init__(self, fractions: Fractions, seed: int, sides: Sequence[str] = SPLITS, fill_up: bool = False):
         super().__init__()
         self._fractions = fractions
         self._seed = seed
         self._sides = sides
+        self._fill_up = fill_up
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
         keep = _KeepGiven(True, self._sides)
-        kept = by_group(rows) | "Keep given" >> beam.ParDo(keep).with_outputs("open", main="settled")
-        split = kept.open | RankGroups(self._seed, "split") | "Split" >> beam.FlatMap(_split_ranked, self._fractions)
+        kept = by_group(rows) | "Keep given" >> beam.ParDo(keep).with_outputs("open", "counts", main="settled")
+        settled = kept.counts | "Settled per class" >> CountPerClass()
+        counted = beam.pvalue.AsDict(settled) if self._fill_up else NOTHING
+        ranked = kept.open | RankGroups(self._seed, "split")
+        split = ranked | "Split" >> beam.FlatMap(_split_ranked, self._fractions, counted)
         return (kept.settled, split) | "All rows" >> beam.Flatten()
 
 
@@ -176,7 +207,7 @@ class SplitFromFolders(beam.PTransform):
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
         outside, inside = rows | "In a folder" >> beam.Map(_require_given) | "Given" >> partition(is_open)
         keep = _KeepGiven(False, self._sides)
-        kept = by_group(inside) | "Keep given" >> beam.ParDo(keep).with_outputs("open", main="settled")
+        kept = by_group(inside) | "Keep given" >> beam.ParDo(keep).with_outputs("open", "counts", main="settled")
         validation_exists = (
             kept.settled
             | "Is validation" >> beam.Map(lambda row: row.split == "validation")

@@ -6,6 +6,7 @@ import os
 import posixpath
 import shutil
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -39,9 +40,21 @@ def is_folder(path: str) -> bool:
     return is_local(path) and os.path.isdir(path)
 
 
+def open_binary(path: str) -> BinaryIO:
+    """A file opened for reading, which can seek."""
+    if is_local(path):
+        return open(path, "rb")
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
 def exists(path: str) -> bool:
     """Whether there is a file with this path."""
     return FileSystems.exists(path)
+
+
+def match(pattern: str) -> list[str]:
+    """Paths of the files that a pattern with wildcards in its last part names, sorted."""
+    return sorted(found.path for found in FileSystems.match([pattern])[0].metadata_list)
 
 
 def read_if_exists(path: str) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,9 +14,13 @@ from apache_beam.metrics import Metrics
 from pipelines import records, storage
 from pipelines.images import BadImage
 from pipelines.parallel import ThreadedDoFn
-from pipelines.rows import WRITTEN, ImageRow
+from pipelines.reuse import stored_images
+from pipelines.rows import WRITTEN, ImageRow, Stored
 from pipelines.seeding import stable_hash
 from pipelines.sources import failure
+
+# Counter of examples whose images an update took from the earlier dataset.
+EXAMPLES_REUSED = "examples_reused"
 
 
 class Shard(NamedTuple):
@@ -64,20 +69,34 @@ def _place(row: ImageRow, shards: Mapping[str, SplitShards], seed: int) -> tuple
     return (row.split, index, planned.total, row.fold), row
 
 
+def _places(content: Iterable[records.Record], framed: Iterable[bytes]) -> dict[str, tuple[int, ...]]:
+    """Content hash of each image -> the offsets of its copies in a shard of these records."""
+    starts = itertools.accumulate(map(len, framed), initial=0)
+    found: dict[str, dict[int, int]] = {}
+    for record, start in zip(content, starts, strict=False):
+        found.setdefault(record.sha256, {})[record.copy] = start
+    return {sha256: tuple(offsets[copy] for copy in sorted(offsets)) for sha256, offsets in found.items()}
+
+
 class _WriteShard(ThreadedDoFn):
     """(ShardKey, rows) -> final rows; outputs `shards` (Shard) and `sums` (class, sums, squares)."""
 
-    def __init__(self, folder: str, classes: Sequence[str], size: int, aspect: str, seed: int, threads: int):
+    def __init__(
+        self, folder: str, classes: Sequence[str], size: int, aspect: str, seed: int, threads: int, earlier: str
+    ):
         super().__init__(threads)
         self._folder = folder
+        self._earlier = earlier
         self._make = functools.partial(
             records.make_records, classes=tuple(classes), size=size, aspect=aspect, seed=seed
         )
         self._examples = Metrics.counter("prepare", "examples_written")
+        self._reused = Metrics.counter("prepare", EXAMPLES_REUSED)
 
     def _try(self, row: ImageRow) -> tuple[ImageRow, records.ImageRecords | None]:
         try:
-            return row._replace(outcome=WRITTEN), self._make(row)
+            stored = stored_images(row, self._earlier) if self._earlier else []
+            return row._replace(outcome=WRITTEN), self._make(row, stored=stored)
         except BadImage as error:
             return row.rejected("write", error.reason, error.message), None
         except OSError as error:
@@ -86,16 +105,23 @@ class _WriteShard(ThreadedDoFn):
     def process(self, element: tuple[ShardKey, Iterable[ImageRow]]) -> Iterator:
         (split, index, count, fold), rows = element
         content: list[records.Record] = []
+        written: list[tuple[ImageRow, tuple[int, ...]]] = []
         for row, made in self.map_threaded(self._try, rows):
-            yield row
             if made is None:
+                yield row
                 continue
             content.extend(made.records)
+            written.append((row, (*made.sums, *made.sums_of_squares)))
+            self._reused.inc(made.reused)
             if split == "train":
                 yield beam.pvalue.TaggedOutput("sums", (row.label, made.sums, made.sums_of_squares))
         content.sort()
-        data = b"".join(records.frame(record.example) for record in content)
         name = shard_name(split, index, count)
+        framed = [records.frame(record.example) for record in content]
+        places = _places(content, framed)
+        for row, sums in written:
+            yield row._replace(stored=Stored(name, places[row.sha256], sums))
+        data = b"".join(framed)
         storage.write_bytes(storage.join(self._folder, name), data)
         self._examples.inc(len(content))
         yield beam.pvalue.TaggedOutput(
@@ -107,12 +133,15 @@ class WriteShards(beam.PTransform):
     """Planned rows, one {split: SplitShards} -> `rows` with their outcome, `shards`, and `sums` of the train originals.
 
     A shard's bytes depend on its rows alone. A shard number that no image falls on is written empty.
+    earlier: a dataset with the same settings, whose records are used again where rows say so (`ImageRow.stored`).
     """
 
-    def __init__(self, folder: str, classes: Sequence[str], size: int, aspect: str, seed: int, threads: int):
+    def __init__(
+        self, folder: str, classes: Sequence[str], size: int, aspect: str, seed: int, threads: int, earlier: str = ""
+    ):
         super().__init__()
         self._seed = seed
-        self._write = _WriteShard(folder, classes, size, aspect, seed, threads)
+        self._write = _WriteShard(folder, classes, size, aspect, seed, threads, earlier)
 
     def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.pvalue.DoOutputsTuple:
         rows, plan = inputs

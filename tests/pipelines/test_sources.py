@@ -8,7 +8,7 @@ import pytest
 from collecting import run_source
 
 from pipelines import sources
-from pipelines.check import check_image, folder_split
+from pipelines.check import folder_split, inspect, read_row
 from pipelines.cli import UsageError
 from pipelines.layouts import Source
 from pipelines.taxonomy import known_set
@@ -101,7 +101,7 @@ def test_split_from_folders():
 
 def check(root, file):
     inputs = {str(root): Source("here", str(root))}
-    return check_image(sources.ListedFile(str(root), file), inputs, known_set("isic9"))
+    return inspect(*read_row(sources.ListedFile(str(root), file), inputs, known_set("isic9")))
 
 
 def test_check_rejects_with_stage_and_reason(tmp_path):

@@ -1,0 +1,130 @@
+"""What a dataset remembers of each image, so that an update need not look at it again: `known-*.parquet`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import storage
+from pipelines.rows import WRITTEN, ImageRow, Stored
+from pipelines.sources import read_bytes
+from pipelines.tables import parquet_bytes
+
+PATTERN = "known-{index:05d}-of-{count:05d}.parquet"
+_SCHEMA = pa.schema(
+    [
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("phash", pa.int64(), nullable=False),
+        pa.field("thumbnail", pa.binary(), nullable=False),
+        pa.field("shard", pa.string()),
+        pa.field("offsets", pa.list_(pa.int64())),
+        pa.field("sums", pa.list_(pa.int64())),
+    ]
+)
+
+
+class KnownImage(NamedTuple):
+    """What decoding found out about one content, and where its records are if it has any. Fields as in ImageRow."""
+
+    sha256: str
+    format: str
+    width: int
+    height: int
+    phash: int
+    thumbnail: bytes
+    stored: Stored | None = None
+
+
+def known_order(known: KnownImage) -> tuple[str]:
+    """The order of known images; no two have the same."""
+    return (known.sha256,)
+
+
+def known_bytes(images: Iterable[KnownImage]) -> bytes:
+    """A Parquet file of known images."""
+    nothing = Stored("", (), ())
+
+    def columns(image: KnownImage) -> dict:
+        stored = image.stored or nothing
+        places = {"shard": stored.shard or None, "offsets": list(stored.offsets), "sums": list(stored.sums)}
+        return {name: value for name, value in image._asdict().items() if name != "stored"} | places
+
+    return parquet_bytes(map(columns, images), _SCHEMA)
+
+
+def read_known(path: str) -> Iterator[tuple[str, KnownImage]]:
+    """(content hash, KnownImage) of every row of a file that `known_bytes` made."""
+    for batch in pq.ParquetFile(io.BytesIO(read_bytes(path))).iter_batches(batch_size=1024):
+        for row in batch.to_pylist():
+            shard, offsets, sums = row.pop("shard"), tuple(row.pop("offsets")), tuple(row.pop("sums"))
+            yield row["sha256"], KnownImage(**row, stored=Stored(shard, offsets, sums) if shard else None)
+
+
+def with_known(row: ImageRow, known: KnownImage) -> ImageRow:
+    """A row that has been read, with what is known of its content: as if it had been decoded."""
+    return row._replace(**known._replace(stored=known.stored)._asdict())
+
+
+def _remember(element: tuple[str, dict[str, Iterable]]) -> Iterator[KnownImage]:
+    _, found = element
+    checked: list[ImageRow] = list(found["checked"])
+    if checked:
+        row = checked[0]
+        stored = next(iter(found["stored"]), None)
+        yield KnownImage(row.sha256, row.format, row.width, row.height, row.phash, row.thumbnail, stored)
+
+
+class Remember(beam.PTransform):
+    """Rows as checked, and finished rows -> KnownImage of every content that can be decoded."""
+
+    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[KnownImage]:
+        checked, finished = inputs
+        return (
+            {
+                "checked": checked
+                | "Decoded" >> beam.Filter(lambda row: bool(row.thumbnail))
+                | "Checked by content" >> beam.Map(lambda row: (row.sha256, row)),
+                "stored": finished
+                | "Written" >> beam.Filter(lambda row: row.outcome == WRITTEN)
+                | "Stored by content" >> beam.Map(lambda row: (row.sha256, row.stored)),
+            }
+            | "Join" >> beam.CoGroupByKey()
+            | "Remember" >> beam.FlatMap(_remember)
+        )
+
+
+def _recall(element: tuple[str, dict[str, Iterable]]) -> Iterator[ImageRow | beam.pvalue.TaggedOutput]:
+    _, found = element
+    known = next(iter(found["known"]), None)
+    for row in found["rows"]:
+        yield with_known(row, known) if known else beam.pvalue.TaggedOutput("unknown", row)
+
+
+class Recall(beam.PTransform):
+    """Rows that have been read and hashed -> `rows`, with what the dataset in `folder` knows; `unknown`: the others."""
+
+    def __init__(self, folder: str):
+        super().__init__()
+        self._folder = folder
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.pvalue.DoOutputsTuple:
+        known = (
+            rows.pipeline
+            | "Known files" >> beam.Create([storage.join(self._folder, "known-*.parquet")], reshuffle=False)
+            | "List known" >> beam.FlatMap(storage.match)
+            | "Share out known" >> beam.Reshuffle()
+            | "Read known" >> beam.FlatMap(read_known)
+        )
+        return (
+            {"rows": rows | "Rows by content" >> beam.Map(lambda row: (row.sha256, row)), "known": known}
+            | "Join known" >> beam.CoGroupByKey()
+            | "Recall" >> beam.FlatMap(_recall).with_outputs("unknown", main="rows")
+        )

@@ -1,0 +1,208 @@
+"""Datasets that grow, and runs that are killed: nothing moves, and the bytes are those of one whole run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+# Differs from run to run (times), or from process to process (a random number, names of temporary files).
+NOT_COMPARED = {"prepare.json", "fingerprint.pb", "saved_model.pb"}
+
+KILLED = """
+import os, signal, sys
+from pipelines import prepare
+from pipelines.cli import run_command
+
+where, fragment = sys.argv.pop(1), sys.argv.pop(1)
+call = getattr(os, where)
+
+def killed(*arguments):
+    if str(arguments[-1]).endswith(fragment):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return call(*arguments)
+
+setattr(os, where, killed)
+run_command("pipelines.prepare", prepare.main, sys.argv[1:])
+"""
+
+
+def arguments(sample, source, output, *more):
+    return [
+        *("--input", source, "--metadata", sample / "metadata.csv", "--output", output),
+        *("--image_size", 32, "--folds", 2, "--small_classes", "reject", *more),
+    ]
+
+
+def prepare(command, *given):
+    done = command("pipelines.prepare", *arguments(*given))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def kill(where, fragment, *given):
+    """Runs prepare and kills it (SIGKILL) before the first call of os.`where` on a path that ends so."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, where, fragment, *map(str, arguments(*given))],
+        check=False,
+        capture_output=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+def content(folder):
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in NOT_COMPARED
+    }
+
+
+def manifest(dataset):
+    return [row for path in sorted(dataset.glob("manifest-*")) for row in pq.read_table(path).to_pylist()]
+
+
+def places(dataset):
+    return {row["sha256"]: (row["split"], row["fold"]) for row in manifest(dataset) if row["outcome"] == "written"}
+
+
+@pytest.fixture(scope="module")
+def archives(sample, tmp_path_factory):
+    """The sample without a seventh of its photographs, and whole, with another photograph of a lesion in each split."""
+    root = tmp_path_factory.mktemp("archives")
+    shutil.copytree(sample / "images", root / "whole")
+    shutil.copytree(sample / "images", root / "part")
+    for path in sorted((root / "part").rglob("ISIC_*.jpg"))[::7]:
+        path.unlink()
+    return root
+
+
+@pytest.fixture(scope="module")
+def datasets(command, sample, archives, tmp_path_factory):
+    """part: before the update; updated; fresh: made at once from the whole with the splits of the update."""
+    root = tmp_path_factory.mktemp("datasets")
+    prepare(command, sample, archives / "part", root / "part")
+    split_of = {row["id"]: row["split"] for row in manifest(root / "part")}
+    # A photograph of each split once more, as another download gives it: smaller, under the same ISIC id.
+    for split in ("train", "test"):
+        path = next(path for path in sorted((archives / "part").rglob("ISIC_*.jpg")) if split_of[path.stem] == split)
+        target = archives / "whole" / path.parent.name / f"{path.stem}_downsampled.jpg"
+        with Image.open(path) as picture:
+            picture.convert("RGB").resize((64, 48)).save(target)
+    shutil.copytree(root / "part", root / "updated")
+    said = prepare(command, sample, archives / "whole", root / "updated", "--update")
+    (root / "said.txt").write_text(said)
+    prepare(command, sample, archives / "whole", root / "fresh", "--splits_from", root / "updated")
+    return root
+
+
+def test_an_update_moves_nothing(datasets):
+    before, after = places(datasets / "part"), places(datasets / "updated")
+    assert set(before) < set(after)
+    assert {sha256: after[sha256] for sha256 in before} == before
+    added = [
+        row for row in manifest(datasets / "updated") if row["outcome"] == "written" and row["sha256"] not in before
+    ]
+    assert {row["split"] for row in added} == {"train", "test"}
+    known = {row["group_id"]: row["split"] for row in manifest(datasets / "updated") if row["sha256"] in before}
+    joined = [row for row in added if row["group_id"] in known]
+    assert joined
+    assert all(row["split"] == known[row["group_id"]] for row in joined)
+    lesions = {row["lesion_id"]: row["split"] for row in manifest(datasets / "part") if row["outcome"] == "written"}
+    assert any(row["split"] == "test" == lesions.get(row["lesion_id"]) for row in joined)
+
+
+def test_an_update_gives_the_bytes_of_a_run_over_the_whole(datasets):
+    assert content(datasets / "updated") == content(datasets / "fresh")
+
+
+def test_an_update_makes_nothing_again_that_is_there(command, sample, archives, datasets, tmp_path):
+    old, new = (json.loads((datasets / name / "dataset.json").read_text()) for name in ("part", "updated"))
+    examples = sum(split["examples"] for split in new["splits"].values())
+    reused = int((datasets / "said.txt").read_text().split(f"of {examples} examples ")[1].split()[0])
+    assert sum(split["originals"] for split in old["splits"].values()) <= reused < examples
+    output = tmp_path / "again"
+    shutil.copytree(datasets / "updated", output)
+    # One record is damaged: it is made again from its file, and nothing else is.
+    shard = output / new["splits"]["test"]["shards"][0]["name"]
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    said = prepare(command, sample, archives / "whole", output, "--update")
+    assert f"of {examples} examples {examples - 1} were there already" in said
+    assert content(output) == content(datasets / "updated")
+
+
+def test_an_update_with_other_pixels_keeps_the_splits_alone(command, sample, archives, datasets, tmp_path):
+    output = tmp_path / "other"
+    shutil.copytree(datasets / "updated", output)
+    assert " 0 were there already" in prepare(
+        command, sample, archives / "whole", output, "--update", "--image_size", 24
+    )
+    assert places(output) == places(datasets / "updated")
+
+
+KILLS = {
+    "while it begins": ("replace", "claim.json"),
+    "while it writes shards": ("replace", "publish/test-00000-of-00001.tfrecord"),
+    "while it publishes": ("replace", "out/train-00000-of-00002.tfrecord"),
+    "before the marker": ("replace", "out/dataset.json"),
+}
+
+
+@pytest.mark.parametrize("moment", ["while it begins", "while it writes shards", "while it publishes"])
+def test_a_killed_run_looks_unfinished_and_the_same_command_ends_it(
+    command, sample, archives, datasets, tmp_path, moment
+):
+    output = tmp_path / "out"
+    kill(*KILLS[moment], sample, archives / "part", output)
+    assert not (output / "dataset.json").exists()
+    prepare(command, sample, archives / "part", output)
+    assert content(output) == content(datasets / "part")
+
+
+@pytest.mark.parametrize("moment", ["while it publishes", "before the marker"])
+def test_a_killed_update_moves_nothing_either(command, sample, archives, datasets, tmp_path, moment):
+    output = tmp_path / "out"
+    shutil.copytree(datasets / "part", output)
+    kill(*KILLS[moment], sample, archives / "whole", output, "--update")
+    prepare(command, sample, archives / "whole", output, "--update")
+    assert content(output) == content(datasets / "updated")
+
+
+def test_what_was_left_behind_a_finished_output_is_cleared_away(command, sample, archives, datasets, tmp_path):
+    output = tmp_path / "out"
+    kill("remove", "ready.json", sample, archives / "part", output)
+    assert (output / "dataset.json").exists()
+    refused = command("pipelines.prepare", *arguments(sample, archives / "part", output))
+    assert refused.returncode == 2
+    assert "finished" in refused.stderr
+    prepare(command, sample, archives / "part", output, "--overwrite")
+    assert content(output) == content(datasets / "part")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--update", "--split_from_folders"), "--update"),
+        (("--splits_from", "nowhere"), "--splits_from nowhere: holds no finished dataset"),
+        (("--splits_from", "DATASET", "--folds", "3"), "--folds 3"),
+        (("--splits_from", "DATASET", "--splits_file", "x.csv"), "--splits_file x.csv: cannot be combined"),
+    ],
+)
+def test_wrong_use(command, sample, archives, datasets, tmp_path, more, says):
+    given = [str(datasets / "part") if one == "DATASET" else one for one in more]
+    done = command("pipelines.prepare", *arguments(sample, archives / "part", tmp_path / "out", *given))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert says in done.stderr
+    assert not (tmp_path / "out").exists()
