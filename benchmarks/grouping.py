@@ -79,11 +79,10 @@ def measure(images: int) -> None:
             | beam.Create(list(range(0, images, PER_CHUNK)))
             | "Rows" >> beam.FlatMap(_rows, images)
             | "Images" >> ResolveImages()
-            | "Distinct" >> beam.Filter(is_open)
         )
         near = rows | "Near-duplicates" >> FindNear()
         split = (
-            (near.rows, near.pairs)
+            (near.rows | "Distinct" >> beam.Filter(is_open), near.pairs, rows)
             | "Group" >> AssignGroups()
             | "Split" >> SplitGroups(Fractions(0.8, 0.1, 0.1), seed=0)
         )

@@ -27,7 +27,8 @@ from pipelines.splits_file import GiveSplits
 class Decided(NamedTuple):
     """What is known once every file is judged.
 
-    listed: one Counter, see `account.TallyListed`. checked: the row of every file, before any comparison.
+    listed: one Counter, see `account.TallyListed`. checked: the row of every file, before any comparison; readable:
+    those that could be decoded.
     dropped: rows with an outcome; images: the other rows, with label, group, split and fold: one per
     distinct image.
     near: see `groups.FindNear`. problem: one line, see `plan.FindProblem`.
@@ -35,6 +36,7 @@ class Decided(NamedTuple):
 
     listed: beam.PCollection
     checked: beam.PCollection
+    readable: beam.PCollection
     dropped: beam.PCollection
     images: beam.PCollection
     near: Near
@@ -64,15 +66,14 @@ def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: in
         checked, problems = given.rows, given.problems
     if options.splits_from:
         checked |= "Give recorded" >> GiveRecorded(options.splits_from)
-    allowed = checked
+    unreadable, readable = checked | "Readable" >> rows.partition(rows.is_open)
+    resolved = readable | "Images" >> ResolveImages(options.trust, sides)
     if options.licenses:
-        allowed |= "Licences" >> beam.Map(reject_license, options.licenses)
-    unusable, usable = allowed | "Usable" >> rows.partition(rows.is_open)
-    resolved, distinct = (
-        usable | "Images" >> ResolveImages(options.trust, sides) | "Distinct" >> rows.partition(rows.is_open)
-    )
-    near = distinct | "Near-duplicates" >> FindNear()
-    grouped = (near.rows, near.pairs) | "Group" >> AssignGroups(options.group_by_patient)
+        # Only now is known what all files of an image say of its licence.
+        resolved |= "Licences" >> beam.Map(reject_license, options.licenses)
+    near = resolved | "Near-duplicates" >> FindNear()
+    distinct = near.rows | "Distinct" >> beam.Filter(rows.is_open)
+    grouped = (distinct, near.pairs, resolved) | "Group" >> AssignGroups(options.group_by_patient)
     splitter = (
         SplitFromFolders(options.split_fractions, options.seed, sides)
         if options.split_from_folders
@@ -84,6 +85,7 @@ def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: in
     if options.small_classes == "reject":
         divided |= "Small classes" >> RejectSmallClasses(options.split_fractions, options.folds)
     unsplit, images = divided | "In a split" >> rows.partition(rows.is_open)
-    dropped = (unusable, resolved, unsplit) | "Dropped" >> beam.Flatten()
-    problem = (images, problems, tables) | "Problem" >> FindProblem(options)
-    return Decided(listed, checked, dropped, images, near, problem)
+    rejected = resolved | "Rejected" >> beam.Filter(lambda row: not rows.is_open(row))
+    dropped = (unreadable, rejected, unsplit) | "Dropped" >> beam.Flatten()
+    problem = (images, dropped, problems, tables) | "Problem" >> FindProblem(options)
+    return Decided(listed, checked, readable, dropped, images, near, problem)

@@ -8,7 +8,7 @@ import apache_beam as beam
 
 from pipelines.decision_options import DecisionOptions
 from pipelines.layouts import FOLDERS, RECOGNIZE
-from pipelines.rows import SPLITS, ImageRow, fold_name, is_open, parts_of
+from pipelines.rows import REJECTED, SPLITS, ImageRow, fold_name, is_open, parts_of
 from pipelines.split import Fractions
 
 
@@ -26,13 +26,6 @@ def problem_with(
     out on purpose.
     """
     present = [name for name in classes if any(images.get((split, name)) for split in SPLITS)]
-    if not present and from_folders:
-        return "--split_from_folders: no usable image lies in a Train, Validation or Test folder; leave the option out"
-    if not present:
-        return (
-            f"--classes {','.join(classes)!r}: no usable image lies in a folder with such a name; "
-            "name the classes of your folders"
-        )
     if small_allowed:
         if len(present) > 1:
             return None
@@ -141,19 +134,39 @@ def unused_table(options: DecisionOptions, known: Mapping[str, int]) -> str | No
     return None
 
 
+# What to do where most files were rejected for this reason.
+_WAYS_OUT = {
+    "unmapped_label": "--classes: name the classes of your folders and tables",
+    "label_conflict": "--on_label_conflict trust=SOURCE: let one source decide",
+    "license": "--licenses: allow one that the images have",
+    "class_too_small": "--split_fractions, --folds: ask for fewer parts",
+    "no_split_folder": "--split_from_folders: leave the option out",
+}
+
+
+def nothing_left(reasons: Mapping[str, int]) -> str:
+    """One line for a run that no image is left for. reasons: files rejected for each."""
+    counted = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    way_out = _WAYS_OUT.get(counted[0][0] if counted else "", "python -m pipelines.audit shows which and why")
+    return f"--input: no usable image ({', '.join(f'{reason} {files}' for reason, files in counted)}); {way_out}"
+
+
 def find_problem(
     options: DecisionOptions,
     images: Mapping[tuple[str, str], int],
+    reasons: Mapping[str, int],
     problems: Sequence[str],
     known: Mapping[str, int],
 ) -> str | None:
     """One line that says why these images cannot be prepared as asked, or None.
 
-    images: how many per (split, class); problems: with the splits file; known: images per table's name.
+    images: how many per (part, class); reasons: files rejected for each; problems: with the splits file; known: images
+    per table's name.
     """
     return (
         (f"--splits_file {options.splits_file}: {problems[0]}" if problems else None)
         or unused_table(options, known)
+        or (nothing_left(reasons) if not images else None)
         or problem_with(
             images,
             options.classes,
@@ -166,25 +179,32 @@ def find_problem(
 
 
 class FindProblem(beam.PTransform):
-    """Rows with a split, problems with the splits file, a table's name for each image that it knows -> one line that
-    says why the images cannot be prepared as asked, or one empty line."""
+    """Rows with a split, rows with an outcome, problems with the splits file, a table's name for each image that it
+    knows -> one line that says why the images cannot be prepared as asked, or one empty line."""
 
     def __init__(self, options: DecisionOptions):
         super().__init__()
         self._options = options
 
     def expand(self, inputs: tuple[beam.PCollection, ...]) -> beam.PCollection[str]:
-        rows, problems, tables = inputs
+        rows, dropped, problems, tables = inputs
         options = self._options
         known = tables | "Count known" >> beam.combiners.Count.PerElement()
         first = problems | "First problem" >> beam.combiners.Top.Smallest(1)
+        reasons = (
+            dropped
+            | "Rejected rows" >> beam.Filter(lambda row: row.outcome == REJECTED)
+            | "Reason" >> beam.Map(lambda row: row.reason)
+            | "Count reasons" >> beam.combiners.Count.PerElement()
+        )
         return (
             rows.pipeline
             | "Once" >> beam.Create([None])
             | "Find"
             >> beam.Map(
-                lambda _, images, first, known: find_problem(options, images, first, known) or "",
+                lambda _, *found: find_problem(options, *found) or "",
                 beam.pvalue.AsDict(rows | "Count images" >> _CountImages()),
+                beam.pvalue.AsDict(reasons),
                 beam.pvalue.AsSingleton(first),
                 beam.pvalue.AsDict(known),
             )

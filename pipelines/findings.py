@@ -11,7 +11,7 @@ from pipelines.labels import FOLDER, Claim
 from pipelines.licenses import normalize_license
 from pipelines.near_duplicates import NearPair
 from pipelines.rows import DUPLICATE, REJECTED, USABLE, ImageRow, Place, place_of
-from pipelines.sources import has_copy_number, printable
+from pipelines.sources import has_copy_number, isic_id_of, printable
 
 OUTCOMES_OF_AUDIT = (USABLE, DUPLICATE, REJECTED)
 NO_LICENSE = "unknown"
@@ -82,13 +82,19 @@ def sizes_of(row: ImageRow) -> Iterator[tuple[int, int, int]]:
         yield row.width * row.height, row.width, row.height
 
 
+def image_name(row: ImageRow) -> str:
+    """The image's id; one that is no ISIC id, a file's name, says nothing beyond its source."""
+    return isic_id_of(row.relative) or f"{row.source}\x1f{row.image_id}"
+
+
 def identities_of(row: ImageRow) -> Iterator[tuple[tuple[str, str], str]]:
-    """((kind, identity), image id): the image itself, its lesions, its patients."""
-    yield ("image", row.image_id), row.image_id
+    """((kind, identity), image): the image itself, its lesions, its patients."""
+    name = image_name(row)
+    yield ("image", name), name
     for lesion in row.lesion_ids:
-        yield ("lesion", lesion), row.image_id
+        yield ("lesion", lesion), name
     for patient in row.patient_ids:
-        yield ("patient", patient), row.image_id
+        yield ("patient", patient), name
 
 
 def tally_identity(element: tuple[tuple[str, str], Iterable[str]]) -> Counter:
@@ -126,6 +132,11 @@ def conflict_json(conflict: Conflict) -> dict:
         "paths": [printable(place.path) for place in conflict.places],
         "claims": [{"source": claim.source, "labels": list(claim.labels)} for claim in conflict.claims if claim.labels],
     }
+
+
+def differs(pair: NearPictures) -> bool:
+    """Whether the two have different labels; one that was rejected may have none."""
+    return bool(pair.first.label and pair.second.label) and pair.first.label != pair.second.label
 
 
 def picture_of(row: ImageRow) -> Picture:

@@ -14,7 +14,8 @@ from pipelines.decide import Decided
 from pipelines.findings import Conflict, NearPictures, Picture
 from pipelines.leakage import FindLeakage, LeakedGroup
 from pipelines.near_duplicates import NearPair
-from pipelines.rows import DUPLICATE, USABLE, ImageRow, is_open
+from pipelines.rows import DUPLICATE, USABLE, ImageRow
+from pipelines.seeding import stable_hash
 from pipelines.sources import has_copy_number, printable
 
 # Examples shown of each kind; of rejects, for each reason.
@@ -118,7 +119,7 @@ class CountIdentities(beam.PTransform):
         )
         known = (
             rows
-            | "Known" >> beam.Map(lambda row: (row.image_id, (bool(row.lesion_ids), bool(row.patient_ids))))
+            | "Known" >> beam.Map(lambda row: (findings.image_name(row), (bool(row.lesion_ids), bool(row.patient_ids))))
             | "Known of image" >> beam.GroupByKey()
             | "Tally known" >> beam.Map(findings.tally_known)
         )
@@ -176,12 +177,11 @@ def gather(pipeline: beam.Pipeline, decided: Decided, group_by_patient: bool) ->
     conflicts = (
         finished
         | "In conflict" >> beam.Filter(lambda row: row.reason == findings.LABEL_CONFLICT)
-        | "By image of conflict" >> beam.Map(lambda row: (row.image_of, row))
+        | "By image of conflict" >> beam.Map(lambda row: (stable_hash(row.image_of), row))
         | "Files in conflict" >> beam.GroupByKey()
         | "Conflicts" >> beam.MapTuple(lambda _, rows: findings.make_conflict(rows))
     )
-    readable = decided.checked | "Readable" >> beam.Filter(is_open)
-    leaks = (readable, decided.near.pairs) | "Leakage" >> FindLeakage(group_by_patient)
+    leaks = (decided.readable, decided.near.pairs) | "Leakage" >> FindLeakage(group_by_patient)
     pairs = (decided.near.pairs, decided.near.rows) | "Describe pairs" >> DescribePairs()
     sized = finished | "Sizes" >> beam.FlatMap(findings.sizes_of)
     one, many = beam.pvalue.AsSingleton, beam.pvalue.AsDict
@@ -210,7 +210,7 @@ def gather(pipeline: beam.Pipeline, decided: Decided, group_by_patient: bool) ->
             near=one(decided.near.counts),
             other_label=one(
                 pairs
-                | "Other label" >> beam.Filter(lambda pair: pair.first.label != pair.second.label)
+                | "Other label" >> beam.Filter(findings.differs)
                 | "Count other" >> beam.combiners.Count.Globally()
             ),
             problem=one(decided.problem),

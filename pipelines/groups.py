@@ -8,19 +8,20 @@ from typing import NamedTuple
 import apache_beam as beam
 
 from pipelines.components import ConnectedComponents
-from pipelines.identity import ByComponent
+from pipelines.identity import ByComponent, image_keys
 from pipelines.near_duplicates import FindNearDuplicates, NearPair
 from pipelines.rows import ImageRow
 
 
 def group_keys(row: ImageRow, by_patient: bool) -> list[str]:
     """What puts an image in one group with others."""
-    keys = [f"lesion:{lesion}" for lesion in row.lesion_ids]
+    keys = [f"image:{key}" for key in image_keys(row)] + [f"lesion:{lesion}" for lesion in row.lesion_ids]
     return keys + [f"patient:{patient}" for patient in row.patient_ids if by_patient]
 
 
 class Near(NamedTuple):
-    """rows: without what the search needed; pairs: NearPair of content hashes; counts: one {pairs, skipped}."""
+    """rows: one of each image, without what the search needed; pairs: NearPair of their content hashes; counts: one
+    {pairs, skipped}."""
 
     rows: beam.PCollection
     pairs: beam.PCollection
@@ -28,12 +29,14 @@ class Near(NamedTuple):
 
 
 class FindNear(beam.PTransform):
-    """Rows of distinct images -> Near: which show one photograph under several ids (see `near_duplicates`).
+    """Rows that have been resolved -> Near: which images show one photograph under several ids (see `near_duplicates`).
 
+    Images that were rejected, for their labels or licences, count: what they link belongs together all the same.
     skipped: comparisons that the limits of the search left out.
     """
 
-    def expand(self, rows: beam.PCollection[ImageRow]) -> Near:
+    def expand(self, resolved: beam.PCollection[ImageRow]) -> Near:
+        rows = resolved | "One of each image" >> beam.Filter(lambda row: row.path == row.image_of)
         pictures = rows | "Pictures" >> beam.Map(lambda row: (row.sha256, row.phash, row.thumbnail))
         pairs, skipped = pictures | "Find" >> FindNearDuplicates()
         counts = (
@@ -64,19 +67,21 @@ def near_keys(pair: NearPair) -> list[tuple[str, list[str]]]:
 
 
 class AssignGroups(beam.PTransform):
-    """Rows of distinct images, and NearPairs of their content hashes -> the rows with `group_id`.
+    """Rows of distinct images, NearPairs of content hashes, all rows that have been resolved -> the first, with
+    `group_id`.
 
-    A group is a connected component over lesion ids, patient ids (`by_patient`) and pairs. An image without any is a
-    group of its own.
+    A group is a connected component over content, ISIC ids, lesion ids, patient ids (`by_patient`) and pairs. An image
+    without any is a group of its own. Rows that were rejected link the others: that a lesion has two ids, or that two
+    photographs show one lesion, stays true.
     """
 
     def __init__(self, by_patient: bool = False):
         super().__init__()
         self._by_patient = by_patient
 
-    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[ImageRow]:
-        rows, pairs = inputs
-        keys = rows | "Group keys" >> beam.Map(
+    def expand(self, inputs: tuple[beam.PCollection, ...]) -> beam.PCollection[ImageRow]:
+        rows, pairs, resolved = inputs
+        keys = resolved | "Group keys" >> beam.Map(
             lambda row, patient: (row.sha256, group_keys(row, patient)), self._by_patient
         )
         near = pairs | "Pair keys" >> beam.FlatMap(near_keys)

@@ -10,7 +10,6 @@ import apache_beam as beam
 
 from pipelines.components import ConnectedComponents
 from pipelines.groups import group_keys, near_keys
-from pipelines.identity import image_keys
 from pipelines.rows import SPLITS, ImageRow, Place, place_of
 from pipelines.sources import printable
 
@@ -37,7 +36,7 @@ class LeakedGroup(NamedTuple):
 
 def links(row: ImageRow, by_patient: bool) -> Linked:
     """What ties a file to others: its bytes, its ISIC id, its lesions, on request its patients."""
-    keys = [f"image:{key}" for key in (row.sha256, *image_keys(row))] + group_keys(row, by_patient)
+    keys = [f"image:{row.sha256}", *group_keys(row, by_patient)]
     return Linked(row.sha256, place_of(row), row.given_split or row.folder_split, tuple(keys))
 
 
