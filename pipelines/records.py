@@ -11,6 +11,7 @@ import google_crc32c
 
 from pipelines import images, sources
 from pipelines.augment import augment
+from pipelines.encoding import encode
 from pipelines.rows import ImageRow
 from pipelines.seeding import stable_hash
 
@@ -30,7 +31,7 @@ class ImageRecords(NamedTuple):
     sums_of_squares: list[int]
 
 
-def image_example(row: ImageRow, label: int, encoded: bytes, size: int, copy: int) -> bytes:
+def image_example(row: ImageRow, label: int, encoded: bytes, size: int, copy: int, encoding: str = "jpeg") -> bytes:
     """A serialised tf.train.Example with TensorFlow's vision keys; the same bytes for the same values."""
     # Imported here, in the worker: it brings all of TensorFlow, seconds that a refused command line should not cost.
     from tensorflow.core.example import example_pb2, feature_pb2
@@ -44,7 +45,7 @@ def image_example(row: ImageRow, label: int, encoded: bytes, size: int, copy: in
 
     features = {
         "image/encoded": text(encoded),
-        "image/format": text("jpeg"),
+        "image/format": text(encoding),
         "image/height": number(size),
         "image/width": number(size),
         "image/key/sha256": text(row.sha256),
@@ -60,7 +61,9 @@ def image_example(row: ImageRow, label: int, encoded: bytes, size: int, copy: in
     return example.SerializeToString(deterministic=True)
 
 
-def make_records(row: ImageRow, classes: Sequence[str], size: int, aspect: str, seed: int) -> ImageRecords:
+def make_records(
+    row: ImageRow, classes: Sequence[str], size: int, aspect: str, seed: int, encoding: str = "jpeg"
+) -> ImageRecords:
     """Read one image and make its original record and its augmented copies.
 
     Raises BadImage (`changed`) when the file is no longer the one that was checked, OSError when it cannot be read.
@@ -73,7 +76,7 @@ def make_records(row: ImageRow, classes: Sequence[str], size: int, aspect: str, 
     records = []
     for copy in range(row.copies):
         shown = pixels if copy == 0 else augment(pixels, seed, row.sha256, copy)
-        example = image_example(row, label, images.encode_jpeg(shown), size, copy)
+        example = image_example(row, label, encode(shown, encoding), size, copy, encoding)
         records.append(Record(stable_hash(seed, "order", row.sha256, copy), example))
     return ImageRecords(records, *images.channel_sums(pixels))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from pipelines import records, storage
+from pipelines.encoding import SHARD_SUFFIX, compress
 from pipelines.images import BadImage
 from pipelines.parallel import ThreadedDoFn
 from pipelines.rows import WRITTEN, ImageRow
@@ -40,13 +41,15 @@ class SplitShards(NamedTuple):
         return self.each * (self.folds or 1)
 
 
+MakeRecords = Callable[[ImageRow], records.ImageRecords]
+
 # Split, index of the shard, number of shards in the split, fold of the shard.
 ShardKey = tuple[str, int, int, int]
 
 
-def shard_name(split: str, index: int, count: int) -> str:
+def shard_name(split: str, index: int, count: int, compression: str = "none") -> str:
     """The conventional name of a shard."""
-    return f"{split}-{index:05d}-of-{count:05d}.tfrecord"
+    return f"{split}-{index:05d}-of-{count:05d}.tfrecord{SHARD_SUFFIX[compression]}"
 
 
 def _keys(shards: Mapping[str, SplitShards]) -> list[ShardKey]:
@@ -67,12 +70,11 @@ def _place(row: ImageRow, shards: Mapping[str, SplitShards], seed: int) -> tuple
 class _WriteShard(ThreadedDoFn):
     """(ShardKey, rows) -> final rows; outputs `shards` (Shard) and `sums` (class, sums, squares)."""
 
-    def __init__(self, folder: str, classes: Sequence[str], size: int, aspect: str, seed: int, threads: int):
+    def __init__(self, folder: str, threads: int, make: MakeRecords, compression: str):
         super().__init__(threads)
         self._folder = folder
-        self._make = functools.partial(
-            records.make_records, classes=tuple(classes), size=size, aspect=aspect, seed=seed
-        )
+        self._make = make
+        self._compression = compression
         self._examples = Metrics.counter("prepare", "examples_written")
 
     def _try(self, row: ImageRow) -> tuple[ImageRow, records.ImageRecords | None]:
@@ -94,8 +96,8 @@ class _WriteShard(ThreadedDoFn):
             if split == "train":
                 yield beam.pvalue.TaggedOutput("sums", (row.label, made.sums, made.sums_of_squares))
         content.sort()
-        data = b"".join(records.frame(record.example) for record in content)
-        name = shard_name(split, index, count)
+        data = compress(b"".join(records.frame(record.example) for record in content), self._compression)
+        name = shard_name(split, index, count, self._compression)
         storage.write_bytes(storage.join(self._folder, name), data)
         self._examples.inc(len(content))
         yield beam.pvalue.TaggedOutput(
@@ -109,10 +111,23 @@ class WriteShards(beam.PTransform):
     A shard's bytes depend on its rows alone. A shard number that no image falls on is written empty.
     """
 
-    def __init__(self, folder: str, classes: Sequence[str], size: int, aspect: str, seed: int, threads: int):
+    def __init__(
+        self,
+        folder: str,
+        classes: Sequence[str],
+        size: int,
+        aspect: str,
+        seed: int,
+        threads: int,
+        encoding: str = "jpeg",
+        compression: str = "none",
+    ):
         super().__init__()
         self._seed = seed
-        self._write = _WriteShard(folder, classes, size, aspect, seed, threads)
+        make = functools.partial(
+            records.make_records, classes=tuple(classes), size=size, aspect=aspect, seed=seed, encoding=encoding
+        )
+        self._write = _WriteShard(folder, threads, make, compression)
 
     def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.pvalue.DoOutputsTuple:
         rows, plan = inputs
