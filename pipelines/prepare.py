@@ -16,7 +16,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import account, output, rows, storage, tables
+from pipelines import account, output, rows, storage, tables, tfds_metadata
 from pipelines.balance import BalanceTrain, write_once
 from pipelines.cli import UsageError, run_command, start_tensorflow
 from pipelines.decide import decide_images
@@ -35,11 +35,12 @@ OWN_FILES = re.compile(
     r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord(\.gz)?$|(manifest|rejects)-\d{5}-of-\d{5}\.(parquet|jsonl)$"
     r"|(transform_fn|standardize_fn)/(saved_model\.pb|fingerprint\.pb|variables/variables\.[\w-]+|assets/class_counts)$"
     r"|transformed_metadata/(schema\.pbtxt|asset_map)$|dataset\.json$|prepare\.json$"
+    r"|dataset_info\.json$|features\.json$|image-class-label\.labels\.txt$"
 )
 
 
 class _Describe(beam.DoFn):
-    """Checks the sums, writes the run's report and gives the content of dataset.json, which is written last.
+    """Checks the sums, writes the run's report and TFDS's metadata; gives the content of dataset.json, written last.
 
     Its side inputs make it wait for every file.
     """
@@ -61,8 +62,9 @@ class _Describe(beam.DoFn):
             "images_per_second": round(description["counts"]["listed"] / seconds, 1),
             **self._report,
         }
-        report_path = storage.join(self._folder, RUN_REPORT)
-        storage.write_bytes(report_path, json.dumps(report, indent=2).encode() + b"\n")
+        files = {**tfds_metadata.metadata_files(description), RUN_REPORT: json.dumps(report, indent=2) + "\n"}
+        for name, text in files.items():
+            storage.write_bytes(storage.join(self._folder, name), text.encode())
         return [(json.dumps(description, indent=2, ensure_ascii=False) + "\n").encode()]
 
 
