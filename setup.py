@@ -30,6 +30,8 @@ setup(
         "threadpoolctl>=3.5",
     ],
     extras_require={
+        # Reads a dataset with tfds.builder_from_directory; nothing of ours imports it.
+        "tfds": ["tensorflow-datasets>=4.9.10,<5"],
         "train": [
             "isic-challenge-scoring>=5.6",
             "matplotlib>=3.9",

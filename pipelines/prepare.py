@@ -18,16 +18,16 @@ import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import account, known_images, output, rows, storage, tables
+from pipelines import account, known_images, output, rows, storage, tables, tfds_metadata
 from pipelines.balance import BalanceTrain, write_once
 from pipelines.cli import UsageError, run_command, start_tensorflow
 from pipelines.decide import decide_images
 from pipelines.decision_options import with_found_tables
-from pipelines.images import JPEG_QUALITY
+from pipelines.encoding import describe_encoding
 from pipelines.parallel import default_threads
 from pipelines.plan import PROBLEM_FILE, PlanShards, quiet_infeasible
 from pipelines.prepare_options import PrepareOptions, parse_options
-from pipelines.recorded import read_description, require_folds, same_pixels
+from pipelines.recorded import is_seekable, read_description, require_folds, same_pixels, same_versions
 from pipelines.runner import beam_options, local_worker_processes, quiet_beam
 from pipelines.versions import pixel_versions
 from pipelines.write import EXAMPLES_REUSED, Shard, WriteShards
@@ -35,14 +35,15 @@ from pipelines.write import EXAMPLES_REUSED, Shard, WriteShards
 MARKER = "dataset.json"
 RUN_REPORT = "prepare.json"
 OWN_FILES = re.compile(
-    r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord$|(manifest|rejects|known)-\d{5}-of-\d{5}\.(parquet|jsonl)$"
+    r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord(\.gz)?$|(manifest|rejects|known)-\d{5}-of-\d{5}\.(parquet|jsonl)$"
     r"|(transform_fn|standardize_fn)/(saved_model\.pb|fingerprint\.pb|variables/variables\.[\w-]+|assets/class_counts)$"
     r"|transformed_metadata/(schema\.pbtxt|asset_map)$|dataset\.json$|prepare\.json$"
+    r"|dataset_info\.json$|features\.json$|image-class-label\.labels\.txt$"
 )
 
 
 class _Describe(beam.DoFn):
-    """Checks the sums, writes the run's report and gives the content of dataset.json, which is written last.
+    """Checks the sums, writes the run's report and TFDS's metadata; gives the content of dataset.json, written last.
 
     Its side inputs make it wait for every file.
     """
@@ -50,7 +51,7 @@ class _Describe(beam.DoFn):
     def __init__(self, classes: Sequence[str], settings: Mapping[str, Any], folder: str, report: Mapping[str, Any]):
         self._classes = list(classes)
         self._settings = dict(settings)
-        self._report_path = storage.join(folder, RUN_REPORT)
+        self._folder = folder
         self._report = dict(report)
         self._started = time.time()
 
@@ -64,15 +65,17 @@ class _Describe(beam.DoFn):
             "images_per_second": round(description["counts"]["listed"] / seconds, 1),
             **self._report,
         }
-        storage.write_bytes(self._report_path, json.dumps(report, indent=2).encode() + b"\n")
+        files = {**tfds_metadata.metadata_files(description), RUN_REPORT: json.dumps(report, indent=2) + "\n"}
+        for name, text in files.items():
+            storage.write_bytes(storage.join(self._folder, name), text.encode())
         return [(json.dumps(description, indent=2, ensure_ascii=False) + "\n").encode()]
 
 
 class _SaveStandardizeFn(beam.DoFn):
     """Saves the graph from raw file to record, for the exported model."""
 
-    def __init__(self, folder: str, size: int, aspect: str):
-        self._arguments = (folder, size, aspect)
+    def __init__(self, folder: str, size: int, aspect: str, encoding: str):
+        self._arguments = (folder, size, aspect, encoding)
 
     def process(self, _: None) -> list[str]:
         from pipelines.standardize_graph import write_standardize_fn
@@ -86,10 +89,11 @@ def settings_of(options: PrepareOptions) -> dict[str, Any]:
     return {
         "image_size": options.image_size,
         "aspect": options.aspect,
-        "encoding": {"format": "jpeg", "quality": JPEG_QUALITY},
+        "encoding": describe_encoding(options.encoding),
+        "compression": options.compression,
         "seed": options.seed,
         "options": options.record_settings(),
-        "versions": pixel_versions(),
+        "versions": pixel_versions(options.encoding, options.compression),
     }
 
 
@@ -109,8 +113,8 @@ def earlier_of(options: PrepareOptions) -> Earlier:
         return Earlier()
     description, settings = read_description("--output", options.output), settings_of(options)
     return Earlier(
-        options.output if description.get("versions") == settings["versions"] else "",
-        options.output if same_pixels(description, settings) else "",
+        options.output if same_versions(description, pixel_versions()) else "",
+        options.output if is_seekable(description) and same_pixels(description, settings) else "",
     )
 
 
@@ -122,6 +126,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
     folder = output.publish_folder(options.output)
     temporary = output.temporary_folder(options.output)
     size, aspect, seed, classes = options.image_size, options.aspect, options.seed, options.classes
+    encoding = options.encoding
 
     decided = decide_images(pipeline, options, threads, earlier.known)
     others, train = decided.images | "Train" >> rows.partition(lambda row: row.split == "train")
@@ -131,9 +136,15 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
         | "Not dropped" >> rows.partition(rows.is_open)
     )
     planned = (balanced, others | "Once each" >> beam.Map(write_once)) | "Planned" >> beam.Flatten()
-    shards = (planned, decided.problem) | "Plan" >> PlanShards(options.folds, size, temporary)
-    written = (planned, shards) | "Write" >> WriteShards(folder, classes, size, aspect, seed, threads, earlier.records)
-    transform = written.sums | "Transform" >> AnalyzeTrain(folder, storage.join(temporary, "tft"), classes, size)
+    shards = (planned, decided.problem) | "Plan" >> PlanShards(
+        options.folds, size, temporary, encoding, options.shard_mb
+    )
+    written = (planned, shards) | "Write" >> WriteShards(
+        folder, classes, size, aspect, seed, threads, encoding, options.compression, earlier.records
+    )
+    transform = written.sums | "Transform" >> AnalyzeTrain(
+        folder, storage.join(temporary, "tft"), classes, size, encoding
+    )
 
     finished = (decided.dropped, undersampled, written.rows) | "All rows" >> beam.Flatten()
     manifest = finished | "Manifest" >> tables.WriteTable(
@@ -156,7 +167,8 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
     standardize = (
         pipeline
         | "Standardize" >> beam.Create([None])
-        | "Save standardize_fn" >> beam.ParDo(_SaveStandardizeFn(storage.join(folder, "standardize_fn"), size, aspect))
+        | "Save standardize_fn"
+        >> beam.ParDo(_SaveStandardizeFn(storage.join(folder, "standardize_fn"), size, aspect, encoding))
     )
     totals = (
         finished | "Count rows" >> beam.Map(account.tally_row) | "Sum rows" >> beam.CombineGlobally(account.Tally())

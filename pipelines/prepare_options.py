@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines import balance, images
+from pipelines import balance, images, plan
 from pipelines.cli import ArgumentParser, UsageError
 from pipelines.decision_options import DecisionOptions, add_decision_options, decision_values
+from pipelines.encoding import COMPRESSIONS, ENCODINGS
 
 DESCRIPTION = """\
 Turn a folder of labelled lesion images into a leak-free, balanced TFRecord dataset.
@@ -38,11 +39,21 @@ class PrepareOptions(DecisionOptions):
     aspect: str = "crop"
     balance: str = "oversample"
     target_per_class: str | int = "max"
+    encoding: str = "jpeg"
+    compression: str = "none"
+    shard_mb: int = plan.SHARD_MB
     update: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for the run's report."""
-        what = {"classes": list(self.classes), "image_size": self.image_size, "aspect": self.aspect, "seed": self.seed}
+        what = {
+            "classes": list(self.classes),
+            "image_size": self.image_size,
+            "aspect": self.aspect,
+            "encoding": self.encoding,
+            "compression": self.compression,
+            "seed": self.seed,
+        }
         return {**self.places(), **what, **self.record_settings()}
 
     def record_settings(self) -> dict[str, Any]:
@@ -51,6 +62,7 @@ class PrepareOptions(DecisionOptions):
             **self.decision_settings(),
             "balance": self.balance,
             "target_per_class": self.target_per_class,
+            "shard_mb": self.shard_mb,
         }
 
 
@@ -88,6 +100,26 @@ def build_parser() -> ArgumentParser:
         help="build on the dataset in --output, if there is one: its images keep their splits and folds, new ones fill "
         "up the fractions, and nothing is decoded or encoded again that is there already; name all inputs, old and new",
     )
+    what.add_argument(
+        "--encoding",
+        choices=ENCODINGS,
+        default=default.encoding,
+        help=f"of the images in the records: JPEG of quality {images.JPEG_QUALITY}, or without loss PNG (about 3 times "
+        "the bytes of JPEG) or raw bytes (6 times)",
+    )
+    what.add_argument(
+        "--compression",
+        choices=COMPRESSIONS,
+        default=default.compression,
+        help="of the shards; gzip makes raw ones smaller by about a third, the others hardly",
+    )
+    what.add_argument(
+        "--shard_mb",
+        type=int,
+        default=default.shard_mb,
+        metavar="MIB",
+        help="size of a shard, about and before compression; a worker holds one for each of its processes",
+    )
     return parser
 
 
@@ -110,6 +142,8 @@ def parse_options(argv: Sequence[str] | None) -> tuple[PrepareOptions, list[str]
     arguments, rest = build_parser().parse_known_args(argv)
     if not 8 <= arguments.image_size <= 4096:
         raise UsageError(f"--image_size {arguments.image_size}: a number of pixels from 8 to 4096 is needed")
+    if not 1 <= arguments.shard_mb <= 1024:
+        raise UsageError(f"--shard_mb {arguments.shard_mb}: a number of MiB from 1 to 1024 is needed")
     if arguments.update and (arguments.splits_file or arguments.splits_from or arguments.split_from_folders):
         raise UsageError("--update: takes the splits from --output; leave out the other options about splits")
     options = PrepareOptions(
@@ -118,6 +152,9 @@ def parse_options(argv: Sequence[str] | None) -> tuple[PrepareOptions, list[str]
         aspect=arguments.aspect,
         balance=arguments.balance,
         target_per_class=_target(arguments.balance, arguments.target_per_class, arguments.folds),
+        encoding=arguments.encoding,
+        compression=arguments.compression,
+        shard_mb=arguments.shard_mb,
         update=arguments.update,
     )
     return options, rest

@@ -48,10 +48,20 @@ def require_folds(option: str, folder: str, folds: int) -> None:
         raise UsageError(f"--folds {folds}: {folder} has {recorded}; name as many, or make a new dataset")
 
 
+def same_versions(description: Mapping[str, Any], versions: Mapping[str, str]) -> bool:
+    """Whether the dataset was made with these versions; it may name more."""
+    return versions.items() <= description.get("versions", {}).items()
+
+
 def same_pixels(description: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether records of the dataset hold what a run with these settings would write of the same image and copy."""
     names = ("image_size", "aspect", "encoding", "seed", "versions")
     return all(description.get(name) == settings.get(name) for name in names)
+
+
+def is_seekable(description: Mapping[str, Any]) -> bool:
+    """Whether single records can be read from the dataset's shards."""
+    return description.get("compression", "none") == "none"
 
 
 def read_assignments(path: str) -> Iterator[tuple[str, Assignment]]:

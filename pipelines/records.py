@@ -12,6 +12,7 @@ import numpy as np
 
 from pipelines import images, sources
 from pipelines.augment import augment
+from pipelines.encoding import encode
 from pipelines.rows import ImageRow
 from pipelines.seeding import stable_hash
 
@@ -40,7 +41,7 @@ class ImageRecords(NamedTuple):
     reused: int = 0
 
 
-def image_example(row: ImageRow, label: int, encoded: bytes, size: int, copy: int) -> bytes:
+def image_example(row: ImageRow, label: int, encoded: bytes, size: int, copy: int, encoding: str = "jpeg") -> bytes:
     """A serialised tf.train.Example with TensorFlow's vision keys; the same bytes for the same values."""
     # Imported here, in the worker: it brings all of TensorFlow, seconds that a refused command line should not cost.
     from tensorflow.core.example import example_pb2, feature_pb2
@@ -54,7 +55,7 @@ def image_example(row: ImageRow, label: int, encoded: bytes, size: int, copy: in
 
     features = {
         "image/encoded": text(encoded),
-        "image/format": text("jpeg"),
+        "image/format": text(encoding),
         "image/height": number(size),
         "image/width": number(size),
         "image/key/sha256": text(row.sha256),
@@ -78,7 +79,13 @@ def _make_pixels(row: ImageRow, size: int, aspect: str) -> np.ndarray:
 
 
 def make_records(
-    row: ImageRow, classes: Sequence[str], size: int, aspect: str, seed: int, stored: Sequence[bytes] = ()
+    row: ImageRow,
+    classes: Sequence[str],
+    size: int,
+    aspect: str,
+    seed: int,
+    encoding: str = "jpeg",
+    stored: Sequence[bytes] = (),
 ) -> ImageRecords:
     """The original record of one image and its augmented copies, from its file.
 
@@ -92,14 +99,14 @@ def make_records(
         pixels = _make_pixels(row, size, aspect)
         sums, squares = images.channel_sums(pixels)
         shown = (augment(pixels, seed, row.sha256, copy) if copy else pixels for copy in range(reused, row.copies))
-        encoded += map(images.encode_jpeg, shown)
+        encoded += (encode(one, encoding) for one in shown)
     else:
         sums, squares = list(row.stored.sums[:3]), list(row.stored.sums[3:])
     label = classes.index(row.label)
     made = []
     for copy, content in enumerate(encoded):
         order = stable_hash(seed, "order", row.sha256, copy)
-        made.append(Record(order, image_example(row, label, content, size, copy), row.sha256, copy))
+        made.append(Record(order, image_example(row, label, content, size, copy, encoding), row.sha256, copy))
     return ImageRecords(made, sums, squares, reused)
 
 

@@ -1,7 +1,8 @@
-"""`images.standardize` and `images.encode_jpeg` as one TensorFlow graph, saved with the dataset as `standardize_fn`.
+"""`images.standardize` and `encoding.encode` as one TensorFlow graph, saved with the dataset as `standardize_fn`.
 
-It turns the bytes of any image file into exactly the bytes that prepare stores in `image/encoded`, so that the
-exported model sees the pixels it was trained on. Only integers, and floats that hold integers, are computed.
+It turns the bytes of any image file into what prepare stores in `image/encoded`, so that the exported model sees the
+pixels it was trained on: exactly the same bytes where records hold JPEG or raw pixels; where they hold PNG, a PNG of
+exactly the same pixels. Only integers, and floats that hold integers, are computed.
 """
 
 from __future__ import annotations
@@ -155,14 +156,27 @@ def _fit(pixels: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
     return tf.cast(square, tf.uint8)
 
 
+def _encode(pixels: tf.Tensor, encoding: str) -> tf.Tensor:
+    """`encoding.encode` of uint8 [size, size, 3]; for PNG other bytes, which mean the same pixels."""
+    if encoding == "jpeg":
+        return tf.io.encode_jpeg(pixels, format="rgb", quality=images.JPEG_QUALITY, chroma_downsampling=False)
+    if encoding == "png":
+        # Pillow's bytes are out of reach: it has its own filters and zlib. Nobody keeps these: no deflating.
+        return tf.io.encode_png(pixels, compression=0)
+    # No operation makes a string of numbers; a serialised tensor ends with its content.
+    count = pixels.shape.num_elements()
+    return tf.strings.substr(tf.io.serialize_tensor(pixels), -count, count)
+
+
 class StandardizeModule(tf.Module):
-    """`standardize`: bytes of an image file (string scalar) -> bytes of `image/encoded` (string scalar).
+    """`standardize`: bytes of an image file (string scalar) -> `image/encoded` (string scalar; see the module).
 
     Raises tf.errors.InvalidArgumentError for a file that cannot be decoded.
     """
 
-    def __init__(self, image_size: int, aspect: str):
+    def __init__(self, image_size: int, aspect: str, encoding: str = "jpeg"):
         super().__init__()
+        self._encoding = encoding
         self._size = image_size
         self._aspect = aspect
 
@@ -172,11 +186,11 @@ class StandardizeModule(tf.Module):
         with tf.device("/CPU:0"):
             pixels = _fit(_decode(image_bytes, self._size, self._aspect), self._size, self._aspect)
             pixels = tf.ensure_shape(pixels, [self._size, self._size, 3])
-            return tf.io.encode_jpeg(pixels, format="rgb", quality=images.JPEG_QUALITY, chroma_downsampling=False)
+            return _encode(pixels, self._encoding)
 
 
-def write_standardize_fn(folder: str, image_size: int, aspect: str) -> None:
+def write_standardize_fn(folder: str, image_size: int, aspect: str, encoding: str = "jpeg") -> None:
     """Write the SavedModel that the trainer exports inside the model, to any filesystem that Beam knows."""
     with tempfile.TemporaryDirectory() as local:
-        tf.saved_model.save(StandardizeModule(image_size, aspect), local)
+        tf.saved_model.save(StandardizeModule(image_size, aspect, encoding), local)
         storage.copy_tree(local, folder)

@@ -24,7 +24,23 @@ FEATURE_SPEC = {
 }
 
 
-def make_preprocessing_fn(classes: Sequence[str], size: int) -> Callable[[dict], dict]:
+def decode_images(encoded: tf.Tensor, size: int, encoding: str) -> tf.Tensor:
+    """`image/encoded`, string [N] -> uint8 [N, size, size, 3]. InvalidArgumentError for anything of another size."""
+    if encoding == "raw":
+        flat = tf.ensure_shape(tf.io.decode_raw(encoded, tf.uint8), [None, size * size * 3])
+        return tf.reshape(flat, [-1, size, size, 3])
+
+    def decode(one: tf.Tensor) -> tf.Tensor:
+        if encoding == "png":
+            image = tf.io.decode_png(one, channels=3)
+        else:
+            image = tf.io.decode_jpeg(one, channels=3, dct_method="INTEGER_ACCURATE")
+        return tf.ensure_shape(image, [size, size, 3])
+
+    return tf.map_fn(decode, encoded, fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8))
+
+
+def make_preprocessing_fn(classes: Sequence[str], size: int, encoding: str = "jpeg") -> Callable[[dict], dict]:
     """The preprocessing_fn: `image/encoded` -> `image` float32 [size, size, 3], `image/class/text` -> `label` int64.
 
     The statistics come from whole-number sums made when the records were written: adding them is exact, so the graph
@@ -40,11 +56,7 @@ def make_preprocessing_fn(classes: Sequence[str], size: int) -> Callable[[dict],
         # Written as class_counts in the graph's assets: one line per class, its count first.
         tft.vocabulary(inputs[CLASS_TEXT], store_frequency=True, vocab_filename="class_counts")
 
-        def decode(encoded: tf.Tensor) -> tf.Tensor:
-            image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
-            return tf.ensure_shape(image, [size, size, 3])
-
-        decoded = tf.map_fn(decode, inputs[ENCODED], fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8))
+        decoded = decode_images(inputs[ENCODED], size, encoding)
         centred = tf.cast(decoded, tf.float32) - tf.cast(mean, tf.float32)
         matches = tf.equal(inputs[CLASS_TEXT][:, tf.newaxis], tf.constant(list(classes)))
         known = tf.reduce_any(matches, axis=1)
@@ -75,11 +87,11 @@ class AnalyzeTrain(beam.PTransform):
     Returns a PCollection with one element, there once both are written.
     """
 
-    def __init__(self, folder: str, temporary: str, classes: Sequence[str], size: int):
+    def __init__(self, folder: str, temporary: str, classes: Sequence[str], size: int, encoding: str = "jpeg"):
         super().__init__()
         self._folder = folder
         self._temporary = temporary
-        self._preprocessing_fn = make_preprocessing_fn(classes, size)
+        self._preprocessing_fn = make_preprocessing_fn(classes, size, encoding)
 
     def expand(self, sums: beam.PCollection) -> beam.PCollection[None]:
         source = tf_example_record.TFExampleBeamRecord(

@@ -6,11 +6,13 @@ from importlib.metadata import version
 
 from PIL import features
 
+from pipelines.encoding import coder_versions
+
 # Raised when a change of ours alters records for the same images and options.
 RECORD_FORMAT = 1
 
 
-def pixel_versions() -> dict[str, str]:
+def pixel_versions(encoding: str = "jpeg", compression: str = "none") -> dict[str, str]:
     """Names and versions of what decodes, resizes, augments and encodes; part of the dataset's fingerprint."""
     return {
         "record_format": str(RECORD_FORMAT),
@@ -21,4 +23,5 @@ def pixel_versions() -> dict[str, str]:
         "tensorflow": version("tensorflow"),
         "tensorflow_transform": version("tensorflow-transform"),
         "apache_beam": version("apache-beam"),
+        **coder_versions(encoding, compression),
     }

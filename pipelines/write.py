@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from pipelines import records, storage
+from pipelines.encoding import SHARD_SUFFIX, compress
 from pipelines.images import BadImage
 from pipelines.parallel import ThreadedDoFn
 from pipelines.reuse import stored_images
@@ -45,13 +46,15 @@ class SplitShards(NamedTuple):
         return self.each * (self.folds or 1)
 
 
+MakeRecords = Callable[..., records.ImageRecords]
+
 # Split, index of the shard, number of shards in the split, fold of the shard.
 ShardKey = tuple[str, int, int, int]
 
 
-def shard_name(split: str, index: int, count: int) -> str:
+def shard_name(split: str, index: int, count: int, compression: str = "none") -> str:
     """The conventional name of a shard."""
-    return f"{split}-{index:05d}-of-{count:05d}.tfrecord"
+    return f"{split}-{index:05d}-of-{count:05d}.tfrecord{SHARD_SUFFIX[compression]}"
 
 
 def _keys(shards: Mapping[str, SplitShards]) -> list[ShardKey]:
@@ -81,15 +84,12 @@ def _places(content: Iterable[records.Record], framed: Iterable[bytes]) -> dict[
 class _WriteShard(ThreadedDoFn):
     """(ShardKey, rows) -> final rows; outputs `shards` (Shard) and `sums` (class, sums, squares)."""
 
-    def __init__(
-        self, folder: str, classes: Sequence[str], size: int, aspect: str, seed: int, threads: int, earlier: str
-    ):
+    def __init__(self, folder: str, threads: int, make: MakeRecords, compression: str, earlier: str):
         super().__init__(threads)
         self._folder = folder
+        self._make = make
+        self._compression = compression
         self._earlier = earlier
-        self._make = functools.partial(
-            records.make_records, classes=tuple(classes), size=size, aspect=aspect, seed=seed
-        )
         self._examples = Metrics.counter("prepare", "examples_written")
         self._reused = Metrics.counter("prepare", EXAMPLES_REUSED)
 
@@ -116,12 +116,12 @@ class _WriteShard(ThreadedDoFn):
             if split == "train":
                 yield beam.pvalue.TaggedOutput("sums", (row.label, made.sums, made.sums_of_squares))
         content.sort()
-        name = shard_name(split, index, count)
+        name = shard_name(split, index, count, self._compression)
         framed = [records.frame(record.example) for record in content]
         places = _places(content, framed)
         for row, sums in written:
             yield row._replace(stored=Stored(name, places[row.sha256], sums))
-        data = b"".join(framed)
+        data = compress(b"".join(framed), self._compression)
         storage.write_bytes(storage.join(self._folder, name), data)
         self._examples.inc(len(content))
         yield beam.pvalue.TaggedOutput(
@@ -137,11 +137,23 @@ class WriteShards(beam.PTransform):
     """
 
     def __init__(
-        self, folder: str, classes: Sequence[str], size: int, aspect: str, seed: int, threads: int, earlier: str = ""
+        self,
+        folder: str,
+        classes: Sequence[str],
+        size: int,
+        aspect: str,
+        seed: int,
+        threads: int,
+        encoding: str = "jpeg",
+        compression: str = "none",
+        earlier: str = "",
     ):
         super().__init__()
         self._seed = seed
-        self._write = _WriteShard(folder, classes, size, aspect, seed, threads, earlier)
+        make = functools.partial(
+            records.make_records, classes=tuple(classes), size=size, aspect=aspect, seed=seed, encoding=encoding
+        )
+        self._write = _WriteShard(folder, threads, make, compression, earlier)
 
     def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.pvalue.DoOutputsTuple:
         rows, plan = inputs

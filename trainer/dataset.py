@@ -29,10 +29,13 @@ FEATURES = {
 
 Decode = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
-# At about 10 KB for an encoded 180 px image: 80 MB. More than that and the order is shuffled in part only,
-# on top of shards in random order read side by side.
+# At about 15 KB for a JPEG of 180 px: 120 MB. Beyond that the order is shuffled in part only, on top of shards in
+# random order read side by side.
 SHUFFLE_BUFFER = 8192
+# Fewer where examples are large: raw 180 px images would take 800 MB.
+SHUFFLE_BYTES = 512 << 20
 INTERLEAVED_SHARDS = 8
+_COMPRESSION_TYPES = {"none": "", "gzip": "GZIP"}
 
 
 def parse_examples(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -43,6 +46,12 @@ def parse_examples(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
 def steps_per_epoch(split: Split, batch_size: int) -> int:
     """Batches in one pass, the last (perhaps partial) one included."""
     return -(-split.examples // batch_size)
+
+
+def shuffle_buffer(split: Split) -> int:
+    """How many examples of the train split wait to be drawn from."""
+    fitting = SHUFFLE_BYTES // max(split.record_bytes, 1)
+    return max(1, min(split.examples, SHUFFLE_BUFFER, fitting))
 
 
 def train_batches(
@@ -68,12 +77,12 @@ def train_batches(
         return {"image": images, "label": examples["image/class/label"]}
 
     dataset = tf.data.Dataset.from_tensor_slices(shards).interleave(
-        tf.data.TFRecordDataset,
+        lambda shard: _records(info, shard),
         cycle_length=min(INTERLEAVED_SHARDS, len(shards)),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
-    dataset = dataset.shuffle(min(split.examples, SHUFFLE_BUFFER), seed=shuffle_seed, reshuffle_each_iteration=False)
+    dataset = dataset.shuffle(shuffle_buffer(split), seed=shuffle_seed, reshuffle_each_iteration=False)
     return _finish(dataset, decode, batch_size)
 
 
@@ -84,7 +93,7 @@ def padded_batches(info: DatasetInfo, preprocessing: Preprocessing, split: str, 
         examples = parse_examples(serialized)
         return {"image": preprocessing.normalise(examples["image/encoded"]), "label": examples["image/class/label"]}
 
-    return _finish(tf.data.TFRecordDataset(_paths(info, split)), decode, batch_size)
+    return _finish(_records(info, _paths(info, split)), decode, batch_size)
 
 
 def evaluation_batches(info: DatasetInfo, split: str, batch_size: int) -> tf.data.Dataset:
@@ -93,8 +102,13 @@ def evaluation_batches(info: DatasetInfo, split: str, batch_size: int) -> tf.dat
     Yields dicts of everything in FEATURES (`image/encoded` is what the exported model's `records` signature takes).
     Needs no preprocessing: the exported model holds it.
     """
-    dataset = tf.data.TFRecordDataset(_paths(info, split)).batch(batch_size)
+    dataset = _records(info, _paths(info, split)).batch(batch_size)
     return dataset.map(parse_examples, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+
+
+def _records(info: DatasetInfo, paths: list[str] | tf.Tensor) -> tf.data.Dataset:
+    """Serialised examples of shards, one or several, in order."""
+    return tf.data.TFRecordDataset(paths, compression_type=_COMPRESSION_TYPES[info.compression])
 
 
 def _paths(info: DatasetInfo, split: str) -> list[str]:

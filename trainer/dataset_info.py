@@ -11,6 +11,7 @@ from typing import Any
 from pipelines.cli import UsageError
 
 SCHEMA_VERSION = 1
+COMPRESSIONS = ("none", "gzip")
 
 
 @dataclass(frozen=True)
@@ -23,18 +24,25 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class Split:
-    """One of train, validation, test. `shards` are full paths of TFRecord files, in the order of their names."""
+    """One of train, validation, test. `shards` are full paths of TFRecord files, in the order of their names.
+
+    record_bytes: of an example as stored, on average; 0 where dataset.json does not say.
+    """
 
     name: str
     shards: tuple[Path, ...]
     originals: int
     examples: int
     per_class: Mapping[str, ClassCount]
+    record_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A finished dataset. `classes[label]` is the name of a label; `folds`: how many the train split is in, 0: none."""
+    """A finished dataset. `classes[label]` is the name of a label; `folds`: how many the train split is in, 0: none.
+
+    compression: of the shards, one of COMPRESSIONS.
+    """
 
     path: Path
     fingerprint: str
@@ -43,6 +51,7 @@ class DatasetInfo:
     image_size: int
     splits: Mapping[str, Split]
     folds: int = 0
+    compression: str = "none"
 
     @property
     def transform_fn(self) -> Path:
@@ -110,6 +119,10 @@ def _parse(path: Path, values: Mapping[str, Any], where: str) -> DatasetInfo:
     classes = tuple(map(str, values["classes"]))
     if len(classes) < 2:
         raise UsageError(f"{where}: has {len(classes)} class; a classifier needs at least two")
+    # Datasets from before there was a choice do not say.
+    compression = str(values.get("compression", "none"))
+    if compression not in COMPRESSIONS:
+        raise ValueError(f"compression {compression!r}")
     return DatasetInfo(
         path=path,
         fingerprint=str(values["fingerprint"]),
@@ -120,6 +133,7 @@ def _parse(path: Path, values: Mapping[str, Any], where: str) -> DatasetInfo:
             name: _parse_split(path, name, values["splits"][name], classes) for name in ("train", "validation", "test")
         },
         folds=len(values["splits"]["train"].get("folds", ())),
+        compression=compression,
     )
 
 
@@ -135,4 +149,5 @@ def _parse_split(path: Path, name: str, values: Mapping[str, Any], classes: tupl
             cls: ClassCount(int(counts.get(cls, none)["originals"]), int(counts.get(cls, none)["examples"]))
             for cls in classes
         },
+        record_bytes=int(values.get("bytes", 0)) // max(int(values["examples"]), 1),
     )

@@ -573,6 +573,8 @@ BAD = {
     "target": (["--target_per_class", "many"], "--target_per_class 'many'"),
     "target without balance": (["--balance", "none", "--target_per_class", "5"], "--balance none"),
     "size": (["--image_size", "0"], "--image_size 0"),
+    "unknown encoding": (["--encoding", "webp"], "--encoding"),
+    "no shard size": (["--shard_mb", "0"], "--shard_mb 0: a number of MiB from 1 to 1024 is needed"),
     "size no number": (["--image_size", "big"], "--image_size"),
     "reject fraction": (["--max_reject_fraction", "2"], "--max_reject_fraction 2"),
     "metadata missing": (["--metadata", "{tmp}/none.csv"], "--metadata {tmp}/none.csv"),

@@ -96,10 +96,10 @@ def graph():
 
     modules = {}
 
-    def standardize(data: bytes, size: int, aspect: str) -> bytes:
-        key = (size, aspect)
+    def standardize(data: bytes, size: int, aspect: str, encoding: str = "jpeg") -> bytes:
+        key = (size, aspect, encoding)
         if key not in modules:
-            modules[key] = StandardizeModule(size, aspect)
+            modules[key] = StandardizeModule(*key)
         return modules[key].standardize(tf.constant(data)).numpy()
 
     return standardize
@@ -110,6 +110,18 @@ def graph():
 def test_graph_gives_the_bytes_of_prepare(graph, size, aspect):
     for name, data in RAW_FILES.items():
         assert graph(data, size, aspect) == images.encode_jpeg(images.standardize(data, size, aspect)), name
+
+
+def test_graph_gives_the_raw_bytes_of_prepare(graph):
+    for name, data in RAW_FILES.items():
+        assert graph(data, 64, "crop", "raw") == images.standardize(data, 64, "crop").tobytes(), name
+
+
+def test_graph_gives_a_png_of_the_pixels_of_prepare(graph):
+    for name, data in RAW_FILES.items():
+        made = Image.open(io.BytesIO(graph(data, 64, "pad", "png")))
+        assert (made.format, made.mode) == ("PNG", "RGB")
+        assert np.array_equal(made, images.standardize(data, 64, "pad")), name
 
 
 def test_graph_gives_the_bytes_of_prepare_on_real_images(graph, shared_data):

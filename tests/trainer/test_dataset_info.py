@@ -42,6 +42,7 @@ def change(copy, edit):
         (lambda copy: change(copy, lambda d: d.pop("classes")), "damaged (KeyError: 'classes')"),
         (lambda copy: change(copy, lambda d: d.update(schema_version=2)), "schema version 2, this program reads 1"),
         (lambda copy: change(copy, lambda d: d.update(classes=["nevus"])), "at least two"),
+        (lambda copy: change(copy, lambda d: d.update(compression="zip")), "damaged (ValueError: compression 'zip')"),
         (lambda copy: (copy / "test-00001-of-00002.tfrecord").unlink(), "test-00001-of-00002.tfrecord is missing"),
         (lambda copy: shutil.rmtree(copy / "transform_fn"), "transform_fn/saved_model.pb is missing"),
     ],

@@ -1,11 +1,21 @@
 """Training input is a pure function of (seed, epoch), loses nothing, and normalises as the dataset's graph says."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from tiny_dataset import CLASSES, HELD_OUT_COUNT, SIZE
 
-from trainer.dataset import evaluation_batches, padded_batches, steps_per_epoch, train_batches
+from trainer.dataset import (
+    SHUFFLE_BUFFER,
+    SHUFFLE_BYTES,
+    evaluation_batches,
+    padded_batches,
+    shuffle_buffer,
+    steps_per_epoch,
+    train_batches,
+)
 from trainer.dataset_info import read_dataset_info
 from trainer.transform import Preprocessing
 
@@ -89,3 +99,12 @@ def test_evaluation_batches_say_which_image_it_is(info, preprocessing):
     assert {len(value) for batch in batches for value in batch["image/key/sha256"]} == {64}
     image = preprocessing.normalise(tf.constant(batches[0]["image/encoded"]))
     assert image.shape == (8, SIZE, SIZE, 3)
+
+
+def test_large_examples_wait_in_smaller_number(info):
+    train = dataclasses.replace(info.split("train"), examples=10**6)
+    assert shuffle_buffer(dataclasses.replace(train, record_bytes=15_000)) == SHUFFLE_BUFFER
+    raw = dataclasses.replace(train, record_bytes=98_000)
+    assert SHUFFLE_BYTES - 98_000 < shuffle_buffer(raw) * 98_000 <= SHUFFLE_BYTES
+    assert shuffle_buffer(info.split("train")) == info.split("train").examples
+    assert shuffle_buffer(dataclasses.replace(train, record_bytes=1 << 40)) == 1
