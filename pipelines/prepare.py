@@ -25,6 +25,7 @@ from pipelines.images import JPEG_QUALITY
 from pipelines.parallel import default_threads
 from pipelines.plan import PROBLEM_FILE, PlanShards, quiet_infeasible
 from pipelines.prepare_options import PrepareOptions, parse_options
+from pipelines.record_schema import RECORD_SCHEMA, record_schema_bytes
 from pipelines.runner import beam_options, local_worker_processes, quiet_beam
 from pipelines.versions import pixel_versions
 from pipelines.write import Shard, WriteShards
@@ -34,20 +35,20 @@ RUN_REPORT = "prepare.json"
 OWN_FILES = re.compile(
     r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord$|(manifest|rejects)-\d{5}-of-\d{5}\.(parquet|jsonl)$"
     r"|(transform_fn|standardize_fn)/(saved_model\.pb|fingerprint\.pb|variables/variables\.[\w-]+|assets/class_counts)$"
-    r"|transformed_metadata/(schema\.pbtxt|asset_map)$|dataset\.json$|prepare\.json$"
+    r"|transformed_metadata/(schema\.pbtxt|asset_map)$|schema\.pbtxt$|dataset\.json$|prepare\.json$"
 )
 
 
 class _Describe(beam.DoFn):
-    """Checks the sums, writes the run's report and gives the content of dataset.json, which is written last.
+    """Checks the sums, writes the run's report and the records' schema and gives the content of dataset.json.
 
-    Its side inputs make it wait for every file.
+    That one is written last: the side inputs make this wait for every file.
     """
 
     def __init__(self, classes: Sequence[str], settings: Mapping[str, Any], folder: str, report: Mapping[str, Any]):
         self._classes = list(classes)
         self._settings = dict(settings)
-        self._report_path = storage.join(folder, RUN_REPORT)
+        self._folder = folder
         self._report = dict(report)
         self._started = time.time()
 
@@ -61,7 +62,8 @@ class _Describe(beam.DoFn):
             "images_per_second": round(description["counts"]["listed"] / seconds, 1),
             **self._report,
         }
-        storage.write_bytes(self._report_path, json.dumps(report, indent=2).encode() + b"\n")
+        storage.write_bytes(storage.join(self._folder, RUN_REPORT), json.dumps(report, indent=2).encode() + b"\n")
+        storage.write_bytes(storage.join(self._folder, RECORD_SCHEMA), record_schema_bytes(description))
         return [(json.dumps(description, indent=2, ensure_ascii=False) + "\n").encode()]
 
 
