@@ -6,6 +6,7 @@ import os
 import posixpath
 import shutil
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -45,6 +46,11 @@ def read_if_exists(path: str) -> bytes | None:
         return None
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         return file.read()
+
+
+def open_file(path: str) -> BinaryIO:
+    """The file's own bytes, to be read from its start. Raises OSError or the filesystem's own error."""
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def list_tree(folder: str) -> Iterator[str]:
