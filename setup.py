@@ -12,7 +12,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["pipelines", "pipelines.*", "trainer", "trainer.*"]),
-    package_data={"pipelines": ["templates/*.j2"]},
+    package_data={"pipelines": ["schemas/*.json", "templates/*.j2"]},
     install_requires=[
         # Below 2.76 Beam leaks memory when elements often fail.
         "apache-beam[gcp]>=2.77,<2.78",
@@ -20,6 +20,7 @@ setup(
         "google-crc32c>=1.6",
         "imagehash>=4.3",
         "jinja2>=3.1",
+        "jsonschema>=4.23",
         "numpy>=2.0",
         "pillow>=11",
         "pyarrow>=16",

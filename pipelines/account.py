@@ -25,10 +25,24 @@ from pipelines.rows import (
 )
 from pipelines.seeding import stable_hash
 from pipelines.sources import ListedFile, images_of
+from pipelines.tables import LIST_SEPARATOR
 from pipelines.taxonomy import malignant_classes
 from pipelines.write import Shard
 
 SCHEMA_VERSION = 1
+# Keys of dataset.json that follow from images and classes. All others are settings, which the fingerprint covers.
+DERIVED = frozenset(
+    {
+        "schema_version",
+        "fingerprint",
+        "classes",
+        "malignant_classes",
+        "counts",
+        "dropped",
+        "near_duplicates",
+        "splits",
+    }
+)
 _SUM_MODULUS = 1 << 128
 
 
@@ -75,15 +89,16 @@ class TallyListed(beam.PTransform):
 
 
 def tally_row(row: ImageRow) -> Counter:
-    """What one finished row adds to the totals."""
+    """What one finished row adds to the totals. All but the path's hash follow from what the manifest holds of it."""
     counts: Counter = Counter({("outcome", row.outcome): 1, ("outcome paths",): path_hash(row.path)})
     if row.outcome == WRITTEN:
         for part in parts_of(row):
             counts["originals", part, row.label] = 1
             counts["examples", part, row.label] = row.copies
         counts["with lesion id",] = 1 if row.lesion_ids else 0
-        known = (row.sha256, row.image_id, row.label, row.group_id, row.split, row.fold, row.copies)
-        content = "\x1f".join(map(str, known))
+        # All that a record holds of its row: no two datasets with one fingerprint differ in their records.
+        names = (row.sha256, row.image_id, row.label, row.group_id, LIST_SEPARATOR.join(row.lesion_ids))
+        content = "\x1f".join(map(str, (*names, row.split, row.fold, row.copies)))
         counts["content",] = int.from_bytes(hashlib.sha256(content.encode()).digest()[:16], "big")
     else:
         counts["reason", row.reason] = 1
@@ -118,7 +133,7 @@ def check_reject_fraction(counts: Mapping[str, int], limit: float, folder: str) 
 
 
 def fingerprint(totals: Mapping, settings: Mapping[str, Any]) -> str:
-    """SHA-256 over the settings that decide records and the set of written images with label, split, fold, copies."""
+    """SHA-256 over the settings that decide records and the set of written images with all that their records hold."""
     content = totals.get(("content",), 0) % _SUM_MODULUS
     text = json.dumps({"settings": settings, "content": f"{content:032x}"}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -159,6 +174,11 @@ def describe_split(totals: Mapping, shards: Iterable[Shard], split: str, classes
             for fold in sorted({shard.fold for shard in own if shard.fold >= 0})
         ]
     return described
+
+
+def settings_in(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a dataset.json was made with: what `describe_dataset` was given."""
+    return {key: value for key, value in description.items() if key not in DERIVED}
 
 
 def describe_dataset(

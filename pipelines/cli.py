@@ -1,6 +1,6 @@
 """What every command line of the project shares. Imports neither Beam nor TensorFlow.
 
-Exit codes: 0 done or nothing to do, 1 finished but beyond a limit the user set, 2 wrong use,
+Exit codes: 0 done or nothing to do, 1 finished but beyond a limit the user set or a check failed, 2 wrong use,
 3 a failure of ours (with its traceback), 130 interrupted.
 """
 
@@ -33,6 +33,10 @@ class UsageError(Exception):
 
 class LimitExceeded(Exception):
     """The work is done and written, but a limit that the user set is exceeded."""
+
+
+class CheckFailed(Exception):
+    """What was to be checked is not as it should be: one line that names the first difference."""
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -108,7 +112,7 @@ def run_command(
     except UsageError as error:
         print(f"{prog}: error: {error}", file=sys.stderr)
         code = EXIT_USAGE
-    except LimitExceeded as error:
+    except (LimitExceeded, CheckFailed) as error:
         print(f"{prog}: {error}", file=sys.stderr)
         code = EXIT_LIMIT
     except KeyboardInterrupt:

@@ -27,6 +27,7 @@ from pipelines.encoding import describe_encoding
 from pipelines.parallel import default_threads
 from pipelines.plan import PROBLEM_FILE, PlanShards, quiet_infeasible
 from pipelines.prepare_options import PrepareOptions, parse_options
+from pipelines.record_schema import RECORD_SCHEMA, record_schema_bytes
 from pipelines.recorded import is_seekable, read_description, require_folds, same_pixels, same_versions
 from pipelines.runner import beam_options, local_worker_processes, quiet_beam
 from pipelines.versions import pixel_versions
@@ -37,15 +38,15 @@ RUN_REPORT = "prepare.json"
 OWN_FILES = re.compile(
     r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord(\.gz)?$|(manifest|rejects|known)-\d{5}-of-\d{5}\.(parquet|jsonl)$"
     r"|(transform_fn|standardize_fn)/(saved_model\.pb|fingerprint\.pb|variables/variables\.[\w-]+|assets/class_counts)$"
-    r"|transformed_metadata/(schema\.pbtxt|asset_map)$|dataset\.json$|prepare\.json$"
+    r"|transformed_metadata/(schema\.pbtxt|asset_map)$|schema\.pbtxt$|dataset\.json$|prepare\.json$"
     r"|dataset_info\.json$|features\.json$|image-class-label\.labels\.txt$"
 )
 
 
 class _Describe(beam.DoFn):
-    """Checks the sums, writes the run's report and TFDS's metadata; gives the content of dataset.json, written last.
+    """Checks the sums, writes the run's report, the records' schema and TFDS's metadata; gives dataset.json.
 
-    Its side inputs make it wait for every file.
+    That one is written last: the side inputs make this wait for every file.
     """
 
     def __init__(self, classes: Sequence[str], settings: Mapping[str, Any], folder: str, report: Mapping[str, Any]):
@@ -65,9 +66,10 @@ class _Describe(beam.DoFn):
             "images_per_second": round(description["counts"]["listed"] / seconds, 1),
             **self._report,
         }
-        files = {**tfds_metadata.metadata_files(description), RUN_REPORT: json.dumps(report, indent=2) + "\n"}
-        for name, text in files.items():
-            storage.write_bytes(storage.join(self._folder, name), text.encode())
+        texts = {**tfds_metadata.metadata_files(description), RUN_REPORT: json.dumps(report, indent=2) + "\n"}
+        files = {name: text.encode() for name, text in texts.items()}
+        for name, content in {**files, RECORD_SCHEMA: record_schema_bytes(description)}.items():
+            storage.write_bytes(storage.join(self._folder, name), content)
         return [(json.dumps(description, indent=2, ensure_ascii=False) + "\n").encode()]
 
 

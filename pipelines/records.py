@@ -110,7 +110,7 @@ def make_records(
     return ImageRecords(made, sums, squares, reused)
 
 
-def _masked_crc(data: bytes) -> bytes:
+def masked_crc(data: bytes) -> bytes:
     """CRC-32C, rotated and offset, as TFRecord wants it (tensorflow/core/lib/hash/crc32c.h)."""
     crc = google_crc32c.value(data)
     return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
@@ -120,15 +120,15 @@ def read_frame(file: BinaryIO, offset: int) -> bytes | None:
     """The Example of the TFRecord that starts at `offset`, or None where there is no whole and undamaged record."""
     file.seek(offset)
     head = file.read(FRAME_HEAD)
-    if len(head) < FRAME_HEAD or head[8:] != _masked_crc(head[:8]):
+    if len(head) < FRAME_HEAD or head[8:] != masked_crc(head[:8]):
         return None
     length = struct.unpack("<Q", head[:8])[0]
     body = file.read(length + FRAME_TAIL)
     example = body[:length]
-    return example if body[length:] == _masked_crc(example) else None
+    return example if body[length:] == masked_crc(example) else None
 
 
 def frame(example: bytes) -> bytes:
     """One TFRecord: length (uint64), its CRC, data, its CRC (tensorflow/core/lib/io/record_writer.h)."""
     length = struct.pack("<Q", len(example))
-    return b"".join((length, _masked_crc(length), example, _masked_crc(example)))
+    return b"".join((length, masked_crc(length), example, masked_crc(example)))

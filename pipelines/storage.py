@@ -65,6 +65,11 @@ def read_if_exists(path: str) -> bytes | None:
         return file.read()
 
 
+def open_file(path: str) -> BinaryIO:
+    """The file's own bytes, to be read from its start. Raises OSError or the filesystem's own error."""
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
 def list_tree(folder: str) -> Iterator[str]:
     """Every file below a folder, as a path relative to it with forward slashes; nothing when it does not exist."""
     if is_local(folder):

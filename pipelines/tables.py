@@ -16,6 +16,8 @@ from pipelines.rows import ImageRow
 from pipelines.seeding import stable_hash
 from pipelines.sources import printable
 
+# Between several names in one cell of the manifest.
+LIST_SEPARATOR = "; "
 MANIFEST_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -55,10 +57,10 @@ def manifest_row(row: ImageRow) -> dict:
         # What the folders of two inputs say alike stands once.
         "claims": "; ".join(dict.fromkeys(f"{claim.source}: {' > '.join(claim.labels)}" for claim in row.claims))
         or None,
-        "lesion_id": "; ".join(row.lesion_ids) or None,
-        "patient_id": "; ".join(row.patient_ids) or None,
-        "license": "; ".join(row.licenses) or None,
-        "attribution": "; ".join(row.attributions) or None,
+        "lesion_id": LIST_SEPARATOR.join(row.lesion_ids) or None,
+        "patient_id": LIST_SEPARATOR.join(row.patient_ids) or None,
+        "license": LIST_SEPARATOR.join(row.licenses) or None,
+        "attribution": LIST_SEPARATOR.join(row.attributions) or None,
         "group_id": row.group_id or None,
         "split": row.split or None,
         "fold": row.fold if row.fold >= 0 else None,

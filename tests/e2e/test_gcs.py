@@ -1,4 +1,4 @@
-"""gs:// as an input: prepare and score read a bucket on loopback."""
+"""gs:// as an input: prepare and verify read a bucket on loopback."""
 
 from __future__ import annotations
 
@@ -47,6 +47,13 @@ def test_prepare_from_a_bucket_gives_the_bytes_of_the_folder(command, bucket, sa
     assert digests(tmp_path / "bucket") == digests(tmp_path / "local")
     counts = [json.loads((tmp_path / name / "dataset.json").read_text())["counts"] for name in ("bucket", "local")]
     assert counts[0] == counts[1]
+    upload(bucket, BUCKET, tmp_path / "local", "dataset")
+    checked = command("pipelines.verify", f"gs://{BUCKET}/dataset", "--workers", 2, env=bucket)
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stdout.splitlines()[-1] == "ok"
+    nothing = command("pipelines.verify", f"gs://{BUCKET}/no-dataset", env=bucket)
+    assert nothing.returncode == 2
+    assert f"DATASET gs://{BUCKET}/no-dataset: no such folder, or nothing in it" in nothing.stderr
 
 
 @pytest.mark.parametrize("place", ["sample/nothing", "sample/images/nothing*"])

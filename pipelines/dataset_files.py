@@ -1,0 +1,128 @@
+"""A finished dataset as files: what lies in its folder, and its dataset.json, manifest and rejects read back."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import output, storage
+from pipelines.cli import CheckFailed, UsageError
+from pipelines.dataset_schema import schema_problem
+from pipelines.rows import ImageRow
+from pipelines.sources import failure
+from pipelines.tables import LIST_SEPARATOR, MANIFEST_SCHEMA
+
+MARKER = "dataset.json"
+_ROWS_AT_ONCE = 10_000
+_NUMBERED = re.compile(r"(manifest|rejects)-(\d{5})-of-(\d{5})\.(?:parquet|jsonl)")
+
+
+class Dataset(NamedTuple):
+    """A finished dataset. names: every file in its folder, as a path relative to it."""
+
+    folder: str
+    description: Mapping[str, Any]
+    names: frozenset[str]
+
+    def read(self, name: str) -> bytes:
+        """A whole file of the dataset. Raises CheckFailed when there is none or it cannot be read."""
+        if name not in self.names:
+            raise CheckFailed(f"{name} is missing")
+        try:
+            with storage.open_file(storage.join(self.folder, name)) as file:
+                return file.read()
+        except Exception as error:  # each filesystem raises its own kinds
+            raise CheckFailed(f"{name}: cannot be read: {failure(error)}") from error
+
+
+def open_dataset(folder: str, option: str) -> Dataset:
+    """The dataset in a folder, its dataset.json valid by the schema.
+
+    Raises UsageError when there is no finished dataset, CheckFailed when its dataset.json cannot be right.
+    """
+    where = f"{option} {folder}"
+    try:
+        names = frozenset(storage.list_tree(folder))
+    except Exception as error:  # each filesystem raises its own kinds
+        raise UsageError(f"{where}: cannot be read: {failure(error)}") from error
+    if not names:
+        raise UsageError(f"{where}: no such folder, or nothing in it; name one that python -m pipelines.prepare wrote")
+    if MARKER not in names:
+        if any(name.startswith(f"{output.TEMPORARY}/") for name in names):
+            raise UsageError(f"{where}: unfinished; the prepare command that began it, given again, finishes it")
+        raise UsageError(f"{where}: no dataset (no {MARKER}); name a folder that python -m pipelines.prepare wrote")
+    dataset = Dataset(folder, {}, names)
+    try:
+        description = json.loads(dataset.read(MARKER))
+    except ValueError as error:
+        raise CheckFailed(f"{MARKER}: is no JSON ({error})") from error
+    if problem := schema_problem(description):
+        raise CheckFailed(f"{MARKER}: {problem}")
+    return dataset._replace(description=description)
+
+
+def numbered_files(dataset: Dataset, kind: str) -> list[str]:
+    """Names of the manifest's or the rejects' files, all there. Raises CheckFailed."""
+    found = {name: match for name in dataset.names if (match := _NUMBERED.fullmatch(name)) and match[1] == kind}
+    extension = "parquet" if kind == "manifest" else "jsonl"
+    count = max((int(match[3]) for match in found.values()), default=1)
+    expected = [f"{kind}-{index:05d}-of-{count:05d}.{extension}" for index in range(count)]
+    for name in sorted(found.keys() ^ set(expected)):
+        raise CheckFailed(f"{name} is missing" if name in expected else f"{name}: is none of the {count} {kind} files")
+    return expected
+
+
+def _row_of(values: Mapping[str, Any]) -> ImageRow:
+    """What a row of the manifest says of a file (see `tables.manifest_row`)."""
+
+    def names(key: str) -> tuple[str, ...]:
+        return tuple(values[key].split(LIST_SEPARATOR)) if values[key] else ()
+
+    return ImageRow(
+        path=values["path"],
+        relative="",
+        image_id=values["id"],
+        sha256=values["sha256"] or "",
+        label=values["label"] or "",
+        lesion_ids=names("lesion_id"),
+        group_id=values["group_id"] or "",
+        split=values["split"] or "",
+        fold=-1 if values["fold"] is None else values["fold"],
+        outcome=values["outcome"],
+        reason=values["reason"] or "",
+        copies=values["copies"],
+    )
+
+
+def manifest_rows(dataset: Dataset) -> Iterator[tuple[str, ImageRow]]:
+    """(How the row is called, the row) of every listed file, in the order of the manifest. Raises CheckFailed."""
+    for name in numbered_files(dataset, "manifest"):
+        try:
+            file = pq.ParquetFile(io.BytesIO(dataset.read(name)))
+            if not file.schema_arrow.equals(MANIFEST_SCHEMA):
+                raise CheckFailed(f"{name}: its columns are not those of a manifest")
+            index = 0
+            for batch in file.iter_batches(_ROWS_AT_ONCE):
+                for values in batch.to_pylist():
+                    yield f"{name}: row {index} ({values['id']})", _row_of(values)
+                    index += 1
+        except (pa.ArrowException, OSError) as error:
+            raise CheckFailed(f"{name}: is damaged: {str(error).splitlines()[0]}") from error
+
+
+def reject_lines(dataset: Dataset) -> Iterator[tuple[str, str, str]]:
+    """(How the line is called, path, reason) of every file that became no record. Raises CheckFailed."""
+    for name in numbered_files(dataset, "rejects"):
+        for index, line in enumerate(dataset.read(name).splitlines()):
+            where = f"{name}: line {index + 1}"
+            try:
+                values = json.loads(line)
+                yield where, values["path"], values["reason"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise CheckFailed(f"{where}: is no JSON with path and reason") from error
