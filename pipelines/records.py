@@ -78,7 +78,7 @@ def make_records(row: ImageRow, classes: Sequence[str], size: int, aspect: str, 
     return ImageRecords(records, *images.channel_sums(pixels))
 
 
-def _masked_crc(data: bytes) -> bytes:
+def masked_crc(data: bytes) -> bytes:
     """CRC-32C, rotated and offset, as TFRecord wants it (tensorflow/core/lib/hash/crc32c.h)."""
     crc = google_crc32c.value(data)
     return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
@@ -87,4 +87,4 @@ def _masked_crc(data: bytes) -> bytes:
 def frame(example: bytes) -> bytes:
     """One TFRecord: length (uint64), its CRC, data, its CRC (tensorflow/core/lib/io/record_writer.h)."""
     length = struct.pack("<Q", len(example))
-    return b"".join((length, _masked_crc(length), example, _masked_crc(example)))
+    return b"".join((length, masked_crc(length), example, masked_crc(example)))
