@@ -7,9 +7,17 @@ from __future__ import annotations
 
 import base64
 import re
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+
+
+class Section(NamedTuple):
+    """A heading of a page; number: what stands beside it, None for nothing."""
+
+    title: str
+    number: int | None = None
 
 
 def grouped(number: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import account, output, rows, storage, tables
+from pipelines import account, card, output, rows, storage, tables
 from pipelines.balance import BalanceTrain, write_once
 from pipelines.cli import UsageError, run_command, start_tensorflow
 from pipelines.decide import decide_images
@@ -24,7 +24,7 @@ from pipelines.decision_options import with_found_tables
 from pipelines.images import JPEG_QUALITY
 from pipelines.parallel import default_threads
 from pipelines.plan import PROBLEM_FILE, PlanShards, quiet_infeasible
-from pipelines.prepare_options import PrepareOptions, parse_options
+from pipelines.prepare_options import PrepareOptions, command_line, parse_options
 from pipelines.runner import beam_options, local_worker_processes, quiet_beam
 from pipelines.versions import pixel_versions
 from pipelines.write import Shard, WriteShards
@@ -34,7 +34,7 @@ RUN_REPORT = "prepare.json"
 OWN_FILES = re.compile(
     r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord$|(manifest|rejects)-\d{5}-of-\d{5}\.(parquet|jsonl)$"
     r"|(transform_fn|standardize_fn)/(saved_model\.pb|fingerprint\.pb|variables/variables\.[\w-]+|assets/class_counts)$"
-    r"|transformed_metadata/(schema\.pbtxt|asset_map)$|dataset\.json$|prepare\.json$"
+    r"|transformed_metadata/(schema\.pbtxt|asset_map)$|dataset\.json$|prepare\.json$|report\.(html|md)$"
 )
 
 
@@ -129,18 +129,20 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int) -> Non
     totals = (
         finished | "Count rows" >> beam.Map(account.tally_row) | "Sum rows" >> beam.CombineGlobally(account.Tally())
     )
+    run_report = {"threads": threads, "command": command_line(options.argv), "options": options.as_json()}
     _ = (
         pipeline
         | "Account" >> beam.Create([None])
         | "Describe"
         >> beam.ParDo(
-            _Describe(classes, settings_of(options), folder, {"threads": threads, "options": options.as_json()}),
+            _Describe(classes, settings_of(options), folder, run_report),
             beam.pvalue.AsSingleton(decided.listed),
             beam.pvalue.AsSingleton(totals),
             beam.pvalue.AsSingleton(decided.near.counts),
             beam.pvalue.AsList(written.shards),
             *(beam.pvalue.AsList(done) for done in (manifest, rejects, standardize, transform)),
         )
+        | "Card" >> card.WriteCard(finished, totals, options, folder, threads)
         | "Publish" >> output.Publish(options.output, OWN_FILES, MARKER)
     )
 
@@ -186,7 +188,7 @@ def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
         shards = f"{len(split['shards'])} shards{folds}"
         lines.append(f"{name}: {split['originals']} images, {split['examples']} examples, {shards}")
     lines.append(f"fingerprint {description['fingerprint'][:16]}")
-    lines.append(f"dataset {folder}")
+    lines.append(f"dataset {folder}, described in {card.PAGE} and {card.TEXT}")
     return lines
 
 

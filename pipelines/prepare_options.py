@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,12 +32,13 @@ Exit codes: 0 done, 1 done but more images rejected than --max_reject_fraction, 
 
 @dataclass(frozen=True)
 class PrepareOptions(DecisionOptions):
-    """What the user asked for, validated."""
+    """What the user asked for, validated. argv: in the user's words."""
 
     image_size: int = 180
     aspect: str = "crop"
     balance: str = "oversample"
     target_per_class: str | int = "max"
+    argv: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for the run's report."""
@@ -98,6 +101,7 @@ def _target(method: str, text: str | None, folds: int) -> str | int:
 
 def parse_options(argv: Sequence[str] | None) -> tuple[PrepareOptions, list[str]]:
     """The job's options and what is left for Beam. Raises UsageError for a value that cannot be right."""
+    argv = sys.argv[1:] if argv is None else argv
     arguments, rest = build_parser().parse_known_args(argv)
     if not 8 <= arguments.image_size <= 4096:
         raise UsageError(f"--image_size {arguments.image_size}: a number of pixels from 8 to 4096 is needed")
@@ -107,5 +111,32 @@ def parse_options(argv: Sequence[str] | None) -> tuple[PrepareOptions, list[str]
         aspect=arguments.aspect,
         balance=arguments.balance,
         target_per_class=_target(arguments.balance, arguments.target_per_class, arguments.folds),
+        argv=tuple(argv),
     )
     return options, rest
+
+
+def command_line(argv: Sequence[str]) -> str:
+    """The command with these arguments, as a shell takes it."""
+    return shlex.join(("python", "-m", "pipelines.prepare", *argv))
+
+
+def regenerating_command(argv: Sequence[str]) -> str:
+    """The command that gives the same dataset in a folder DATASET.
+
+    What changes no byte is left out: the place and the replacing of an output, Beam's options, the number of threads.
+    """
+    # To the parser, Beam's options are what is left over; they keep their order.
+    left = build_parser().parse_known_args(argv)[1]
+    kept: list[str] = []
+    arguments = iter(argv)
+    for argument in arguments:
+        option = argument.partition("=")[0]
+        if left and argument == left[0]:
+            left.pop(0)
+        elif option in ("--output", "--threads"):
+            if option == argument:
+                next(arguments)
+        elif option != "--overwrite":
+            kept.append(argument)
+    return command_line((*kept, "--output", "DATASET"))

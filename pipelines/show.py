@@ -7,17 +7,15 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-from PIL import Image
+from typing import Any
 
 from pipelines import contact_sheet, storage
 from pipelines.cli import ArgumentParser, UsageError, run_command, start_tensorflow
 from pipelines.contact_sheet import Shown
-from pipelines.html import render
 from pipelines.images import BadImage
-from pipelines.read_dataset import MARKER, DamagedShard, StoredImage, read_description, read_manifest
+from pipelines.read_dataset import MARKER, DamagedShard, read_description, read_manifest
 from pipelines.rows import SPLITS, WRITTEN
+from pipelines.show_page import Entry, Sheet, show_page
 from pipelines.show_select import Row, choose, facts_of, find_image, find_records, visible
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".html": "HTML"}
@@ -52,21 +50,6 @@ class ShowOptions:
     name: str | None
     seed: int
     overwrite: bool
-
-
-class Entry(NamedTuple):
-    """One image on the sheet: its text, and the records that are shown."""
-
-    shown: Shown
-    records: list[StoredImage]
-
-
-class Sheet(NamedTuple):
-    """What is shown, and in one line how much of what."""
-
-    title: str
-    line: str
-    entries: list[Entry]
 
 
 def parse_options(argv: Sequence[str] | None) -> ShowOptions:
@@ -181,8 +164,8 @@ def several_images(options: ShowOptions, description: dict[str, Any]) -> Sheet:
         for text, row in zip(shown(count), rows, strict=True)
     ]
     copies = sum(len(entry.records) - 1 for entry in entries)
-    line = f"{count} of {chosen.among} images ({what}) with {copies} copies; read {found.scanned}"
-    return Sheet(f"{count} of {chosen.among} images: {what}", line, entries)
+    line = f"{count:,} of {chosen.among:,} images ({what}) with {copies} copies; read {found.scanned}"
+    return Sheet(f"{count:,} of {chosen.among:,} images: {what}", line, entries)
 
 
 def one_image(options: ShowOptions, description: dict[str, Any], name: str) -> Sheet:
@@ -210,21 +193,10 @@ def fact_lines(entry: Entry) -> list[str]:
     return [visible(entry.shown.lines[0]), *(f"  {name:<13} {visible(value)}" for name, value in entry.shown.facts)]
 
 
-def _viewable(record: StoredImage) -> bytes:
-    """The picture as a file that a browser shows, with the stored pixels: the stored file itself where it is one."""
-    if record.format != "raw":
-        return record.encoded
-    buffer = io.BytesIO()
-    Image.fromarray(record.pixels()).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def encode_sheet(sheet: Sheet, description: dict[str, Any], format_name: str) -> bytes:
     """The file that shows a sheet. Raises BadImage."""
     if format_name == "HTML":
-        pictures = [[_viewable(record) for record in entry.records] for entry in sheet.entries]
-        return render("show.html.j2", title="Dataset images", sections={}, sheet=sheet, pictures=pictures,
-                      description=description)  # fmt: skip
+        return show_page(sheet, description)
     size = description["image_size"]
     shown = [entry.shown for entry in sheet.entries]
     pixels = [[record.pixels() for record in entry.records] for entry in sheet.entries]
