@@ -148,7 +148,7 @@ def test_hostile_names_do_nothing_in_a_browser(tmp_path: Path):
 
     report = _mapped(_report(), lambda leaf: hostile(leaf) if isinstance(leaf, str) else leaf)
     # Our own words.
-    report |= {key: _report()[key] for key in ("balance", "fingerprint", "split_names", "splits")}
+    report |= {key: _report()[key] for key in ("balance", "target", "fingerprint", "split_names", "splits")}
     pictures = {report["names"][0]: [(hostile("id"), [_jpeg(), _jpeg()])]}
     page = tmp_path / "page.html"
     page.write_bytes(card_page(report, pictures))
