@@ -88,10 +88,24 @@ class TallyListed(beam.PTransform):
         return chunks | "Count files" >> beam.Map(_tally_chunk) | "Sum files" >> beam.CombineGlobally(Tally())
 
 
+def tally_outcome(row: ImageRow) -> Counter:
+    """What a finished row of any job adds to the totals: its outcome, where it was found, its path."""
+    return Counter(
+        {
+            ("outcome", row.outcome): 1,
+            ("outcome paths",): path_hash(row.path),
+            ("source", row.source, row.outcome): 1,
+        }
+    )
+
+
 def tally_row(row: ImageRow) -> Counter:
     """What one finished row adds to the totals. All but the path's hash follow from what the manifest holds of it."""
-    counts: Counter = Counter({("outcome", row.outcome): 1, ("outcome paths",): path_hash(row.path)})
+    counts = tally_outcome(row)
     if row.outcome == WRITTEN:
+        if row.split == "train":
+            # Few: balancing gives the images of a class, or of its part in a fold, as many copies or one more.
+            counts["copies", row.label, row.copies] = 1
         for part in parts_of(row):
             counts["originals", part, row.label] = 1
             counts["examples", part, row.label] = row.copies
@@ -102,6 +116,8 @@ def tally_row(row: ImageRow) -> Counter:
         counts["content",] = int.from_bytes(hashlib.sha256(content.encode()).digest()[:16], "big")
     else:
         counts["reason", row.reason] = 1
+        if row.outcome == UNDERSAMPLED:
+            counts["undersampled", row.label] = 1
     return counts
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pipelines.html import counted, plural, render
+from pipelines.html import Section, counted, plural, render
 
 # What the list of licences calls an image of which no table names one.
 UNKNOWN_LICENSE = "unknown"
@@ -14,13 +14,6 @@ UNKNOWN_LICENSE = "unknown"
 SERIES = 6
 
 Report = Mapping[str, Any]
-
-
-class Section(NamedTuple):
-    """A heading of the page; number: what stands beside it, None for nothing."""
-
-    title: str
-    number: int | None = None
 
 
 class Finding(NamedTuple):

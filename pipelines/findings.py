@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from pipelines.account import path_hash
+from pipelines.account import tally_outcome
 from pipelines.labels import FOLDER, Claim
 from pipelines.licenses import normalize_license
 from pipelines.near_duplicates import NearPair
@@ -15,6 +15,7 @@ from pipelines.sources import has_copy_number, isic_id_of, printable
 
 OUTCOMES_OF_AUDIT = (USABLE, DUPLICATE, REJECTED)
 NO_LICENSE = "unknown"
+LICENSE = "license"
 LABEL_CONFLICT = "label_conflict"
 UNMAPPED_LABEL = "unmapped_label"
 
@@ -47,8 +48,7 @@ class NearPictures(NamedTuple):
 
 def tally_finding(row: ImageRow) -> Counter:
     """What one finished row adds to the totals: figures of which there are few, however large the archive."""
-    counts: Counter = Counter({("outcome", row.outcome): 1, ("outcome paths",): path_hash(row.path)})
-    counts["source", row.source, row.outcome] = 1
+    counts = tally_outcome(row)
     if row.outcome == USABLE:
         counts["class", row.label, row.source] = 1
         counts["split", row.label, row.split] = 1
@@ -68,7 +68,7 @@ def values_of(row: ImageRow) -> Iterator[tuple[str, str]]:
     if row.width:
         yield "size", f"{row.width} {row.height}"
     for name in {normalize_license(name) for name in row.licenses} or {NO_LICENSE}:
-        yield "license", name
+        yield LICENSE, name
     if row.reason == UNMAPPED_LABEL:
         claims = [claim for claim in row.claims if claim.labels]
         of_tables = [claim for claim in claims if claim.source != FOLDER]

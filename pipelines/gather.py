@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -127,12 +127,22 @@ class CountIdentities(beam.PTransform):
 
 
 class FrequentValues(beam.PTransform):
-    """Rows -> (kind, [(value, files)]), the most frequent first, then by name; see `findings.values_of`."""
+    """Rows -> (kind, [(value, files)]), the most frequent first, then by name; see `findings.values_of`.
+
+    kinds: those wanted; all by default.
+    """
+
+    def __init__(self, kinds: Collection[str] = ()):
+        super().__init__()
+        self._kinds = kinds
+
+    def _values(self, row: ImageRow) -> Iterator[tuple[str, str]]:
+        return (found for found in findings.values_of(row) if not self._kinds or found[0] in self._kinds)
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[str, list[tuple[str, int]]]]:
         return (
             rows
-            | "Values" >> beam.FlatMap(findings.values_of)
+            | "Values" >> beam.FlatMap(self._values)
             | "Count values" >> beam.combiners.Count.PerElement()
             | "By kind" >> beam.MapTuple(lambda kind_value, files: (kind_value[0], (-files, kind_value[1])))
             | "Most frequent" >> beam.combiners.Top.SmallestPerKey(VALUES)

@@ -7,9 +7,17 @@ from __future__ import annotations
 
 import base64
 import re
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+
+
+class Section(NamedTuple):
+    """A heading of a page; number: what stands beside it, None for nothing."""
+
+    title: str
+    number: int | None = None
 
 
 def grouped(number: int) -> str:
@@ -32,9 +40,10 @@ def percent(part: float, whole: float) -> str:
     return f"{100 * part / whole if whole else 0:.1f} %"
 
 
-def data_uri(jpeg: bytes) -> str:
-    """A JPEG as an address that holds the picture itself."""
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
+def data_uri(picture: bytes) -> str:
+    """A JPEG or PNG as an address that holds the picture itself."""
+    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
 
 
 # Controls, and what moves, hides or reorders the text around it; joiners are left out, as scripts need them.

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipelines.cli import CheckFailed
-from pipelines.rows import OUTCOMES, SPLITS, WRITTEN, ImageRow, fold_name
+from pipelines.rows import OUTCOMES, SPLITS, UNDERSAMPLED, WRITTEN, ImageRow, fold_name
 from pipelines.tables import LIST_SEPARATOR
 from pipelines.verify_records import RecordFacts, ShardEntry, at
 
@@ -31,7 +31,9 @@ def row_problem(row: ImageRow) -> str:
     if row.outcome not in OUTCOMES:
         return f"its outcome is {row.outcome!r}"
     if row.outcome != WRITTEN:
-        if row.split or row.fold >= 0 or row.copies:
+        # What is undersampled stays an image of its split, should an update write it.
+        placed = (row.split or row.fold >= 0) and row.outcome != UNDERSAMPLED
+        if placed or row.copies:
             return f"outcome {row.outcome}, but in split {row.split or 'none'} with {row.copies} copies"
         return "" if row.reason else f"outcome {row.outcome} without a reason"
     if row.reason:

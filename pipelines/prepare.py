@@ -18,7 +18,7 @@ import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import account, known_images, output, rows, storage, tables, tfds_metadata
+from pipelines import account, card, known_images, output, rows, storage, tables, tfds_metadata
 from pipelines.balance import BalanceTrain, write_once
 from pipelines.cli import UsageError, run_command, start_tensorflow
 from pipelines.decide import decide_images
@@ -26,7 +26,7 @@ from pipelines.decision_options import with_found_tables
 from pipelines.encoding import describe_encoding
 from pipelines.parallel import default_threads
 from pipelines.plan import PROBLEM_FILE, PlanShards, quiet_infeasible
-from pipelines.prepare_options import PrepareOptions, parse_options
+from pipelines.prepare_options import PrepareOptions, command_line, parse_options
 from pipelines.record_schema import RECORD_SCHEMA, record_schema_bytes
 from pipelines.recorded import is_seekable, read_description, require_folds, same_pixels, same_versions
 from pipelines.runner import beam_options, local_worker_processes, quiet_beam
@@ -38,7 +38,7 @@ RUN_REPORT = "prepare.json"
 OWN_FILES = re.compile(
     r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord(\.gz)?$|(manifest|rejects|known)-\d{5}-of-\d{5}\.(parquet|jsonl)$"
     r"|(transform_fn|standardize_fn)/(saved_model\.pb|fingerprint\.pb|variables/variables\.[\w-]+|assets/class_counts)$"
-    r"|transformed_metadata/(schema\.pbtxt|asset_map)$|schema\.pbtxt$|dataset\.json$|prepare\.json$"
+    r"|transformed_metadata/(schema\.pbtxt|asset_map)$|schema\.pbtxt$|dataset\.json$|prepare\.json$|report\.(html|md)$"
     r"|dataset_info\.json$|features\.json$|image-class-label\.labels\.txt$"
 )
 
@@ -175,18 +175,20 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
     totals = (
         finished | "Count rows" >> beam.Map(account.tally_row) | "Sum rows" >> beam.CombineGlobally(account.Tally())
     )
+    run_report = {"threads": threads, "command": command_line(options.argv), "options": options.as_json()}
     _ = (
         pipeline
         | "Account" >> beam.Create([None])
         | "Describe"
         >> beam.ParDo(
-            _Describe(classes, settings_of(options), folder, {"threads": threads, "options": options.as_json()}),
+            _Describe(classes, settings_of(options), folder, run_report),
             beam.pvalue.AsSingleton(decided.listed),
             beam.pvalue.AsSingleton(totals),
             beam.pvalue.AsSingleton(decided.near.counts),
             beam.pvalue.AsList(written.shards),
             *(beam.pvalue.AsList(done) for done in (manifest, rejects, known, standardize, transform)),
         )
+        | "Card" >> card.WriteCard(finished, totals, options, folder, threads)
         | "Publish" >> output.Publish(options.output, OWN_FILES, MARKER)
     )
 
@@ -243,7 +245,7 @@ def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
         shards = f"{len(split['shards'])} shards{folds}"
         lines.append(f"{name}: {split['originals']} images, {split['examples']} examples, {shards}")
     lines.append(f"fingerprint {description['fingerprint'][:16]}")
-    lines.append(f"dataset {folder}")
+    lines.append(f"dataset {folder}, described in {card.PAGE} and {card.TEXT}")
     return lines
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +35,7 @@ Exit codes: 0 done, 1 done but more images rejected than --max_reject_fraction, 
 
 @dataclass(frozen=True)
 class PrepareOptions(DecisionOptions):
-    """What the user asked for, validated."""
+    """What the user asked for, validated. argv: in the user's words."""
 
     image_size: int = 180
     aspect: str = "crop"
@@ -43,6 +45,7 @@ class PrepareOptions(DecisionOptions):
     compression: str = "none"
     shard_mb: int = plan.SHARD_MB
     update: bool = False
+    argv: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for the run's report."""
@@ -139,6 +142,7 @@ def _target(method: str, text: str | None, folds: int) -> str | int:
 
 def parse_options(argv: Sequence[str] | None) -> tuple[PrepareOptions, list[str]]:
     """The job's options and what is left for Beam. Raises UsageError for a value that cannot be right."""
+    argv = sys.argv[1:] if argv is None else argv
     arguments, rest = build_parser().parse_known_args(argv)
     if not 8 <= arguments.image_size <= 4096:
         raise UsageError(f"--image_size {arguments.image_size}: a number of pixels from 8 to 4096 is needed")
@@ -156,5 +160,35 @@ def parse_options(argv: Sequence[str] | None) -> tuple[PrepareOptions, list[str]
         compression=arguments.compression,
         shard_mb=arguments.shard_mb,
         update=arguments.update,
+        argv=tuple(argv),
     )
     return options, rest
+
+
+def command_line(argv: Sequence[str]) -> str:
+    """The command with these arguments, as a shell takes it."""
+    return shlex.join(("python", "-m", "pipelines.prepare", *argv))
+
+
+def regenerating_command(argv: Sequence[str]) -> str:
+    """The command that gives the same dataset in a folder COPY.
+
+    What changes no byte is left out: the place and the replacing of an output, Beam's options, the number of threads.
+    A dataset that has grown keeps the splits it has: they are taken from it, where DATASET stands.
+    """
+    # To the parser, Beam's options are what is left over; they keep their order.
+    arguments, left = build_parser().parse_known_args(argv)
+    kept: list[str] = []
+    rest = iter(argv)
+    for argument in rest:
+        option = argument.partition("=")[0]
+        if left and argument == left[0]:
+            left.pop(0)
+        elif option in ("--output", "--threads", "--splits_from"):
+            if option == argument:
+                next(rest)
+        elif option not in ("--overwrite", "--update"):
+            kept.append(argument)
+    if arguments.update or arguments.splits_from:
+        kept += ["--splits_from", "DATASET"]
+    return command_line((*kept, "--output", "COPY"))

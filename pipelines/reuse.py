@@ -31,7 +31,7 @@ def stored_images(row: ImageRow, folder: str) -> list[bytes]:
     if row.stored is None:
         return found
     try:
-        with storage.open_binary(storage.join(folder, row.stored.shard)) as file:
+        with storage.open_file(storage.join(folder, row.stored.shard)) as file:
             for copy, offset in enumerate(row.stored.offsets[: row.copies]):
                 encoded = _encoded(file, offset, row, copy)
                 if encoded is None:

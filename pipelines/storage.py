@@ -40,8 +40,8 @@ def is_folder(path: str) -> bool:
     return is_local(path) and os.path.isdir(path)
 
 
-def open_binary(path: str) -> BinaryIO:
-    """A file opened for reading, which can seek."""
+def open_file(path: str) -> BinaryIO:
+    """The file's own bytes, opened for reading; it can seek. Raises OSError or the filesystem's own error."""
     if is_local(path):
         return open(path, "rb")
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
@@ -63,11 +63,6 @@ def read_if_exists(path: str) -> bytes | None:
         return None
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         return file.read()
-
-
-def open_file(path: str) -> BinaryIO:
-    """The file's own bytes, to be read from its start. Raises OSError or the filesystem's own error."""
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def list_tree(folder: str) -> Iterator[str]:

@@ -55,6 +55,15 @@ def test_prepare_from_a_bucket_gives_the_bytes_of_the_folder(command, bucket, sa
     assert nothing.returncode == 2
     assert f"DATASET gs://{BUCKET}/no-dataset: no such folder, or nothing in it" in nothing.stderr
 
+    upload(bucket, BUCKET, tmp_path / "local", "dataset")
+    show = ("pipelines.show", f"gs://{BUCKET}/dataset", "-n", 4, "--output", f"gs://{BUCKET}/sheet.png")
+    done = command(*show, env=bucket)
+    assert done.returncode == 0, done.stderr
+    assert f"\nwrote gs://{BUCKET}/sheet.png\n" in done.stdout
+    refused = command(*show, env=bucket)
+    assert refused.returncode == 2
+    assert f"--output gs://{BUCKET}/sheet.png: exists; add --overwrite" in refused.stderr
+
 
 @pytest.mark.parametrize("place", ["sample/nothing", "sample/images/nothing*"])
 def test_an_empty_place_in_a_bucket_is_refused(command, bucket, tmp_path, place):

@@ -297,6 +297,7 @@ def test_killed_run_looks_unfinished_and_the_same_command_repeats_it(command, sa
     done = command(*arguments(sample, output))
     assert done.returncode == 0, done.stderr
     assert digests(output) == digests(dataset)
+    assert digests(output, "report.*") == digests(dataset, "report.*")
 
 
 def test_too_many_rejects_is_exit_1_with_everything_good_written(command, sample, dataset, tmp_path):

@@ -1,0 +1,132 @@
+"""The dataset card in the job: what it needs is gathered from the finished rows, then it is written."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import apache_beam as beam
+
+from pipelines import records, storage
+from pipelines.card_page import card_page
+from pipelines.card_report import describe_card
+from pipelines.card_text import card_text
+from pipelines.findings import LICENSE
+from pipelines.gather import VALUES, FrequentValues
+from pipelines.images import BadImage
+from pipelines.parallel import ThreadedDoFn
+from pipelines.prepare_options import PrepareOptions, regenerating_command
+from pipelines.previews import small_jpeg
+from pipelines.read_dataset import parse_record
+from pipelines.rows import WRITTEN, ImageRow
+from pipelines.seeding import stable_hash
+
+PAGE = "report.html"
+TEXT = "report.md"
+
+# Training images shown of each class; pictures of each: the original and its first copies; their side in pixels.
+_IMAGES = 3
+_PICTURES = 4
+_SIDE = 96
+# Classes of which images are shown: a page of more pictures than this makes is slow to open.
+_CLASSES = 40
+
+
+class Candidate(NamedTuple):
+    """An image that the card may show: those with the smallest order are."""
+
+    order: int
+    sha256: str
+    row: ImageRow
+
+
+def _candidates(row: ImageRow, shown: frozenset[str], seed: int) -> Iterator[tuple[str, Candidate]]:
+    if row.outcome == WRITTEN and row.split == "train" and row.label in shown:
+        yield row.label, Candidate(stable_hash(seed, "card", row.sha256), row.sha256, row)
+
+
+class _WriteCard(ThreadedDoFn):
+    """The content of dataset.json -> the same, once both forms of the card are written."""
+
+    def __init__(self, options: PrepareOptions, folder: str, threads: int):
+        super().__init__(threads)
+        self._folder = folder
+        self._sources = [source.name for source in options.sources]
+        self._command = regenerating_command(options.argv)
+        self._make = functools.partial(
+            records.make_records,
+            classes=options.classes,
+            size=options.image_size,
+            aspect=options.aspect,
+            seed=options.seed,
+        )
+
+    def _pictures(self, row: ImageRow) -> list[bytes]:
+        """Small pictures of an image's first records: made once more, so that no shard is read; none if it has gone."""
+        try:
+            made = self._make(row._replace(copies=min(row.copies, _PICTURES)))
+        except (BadImage, OSError):
+            return []
+        return [small_jpeg(parse_record(record.example).pixels(), _SIDE) for record in made.records]
+
+    def process(
+        self,
+        description: bytes,
+        totals: Mapping,
+        values: Mapping[str, Sequence[tuple[str, int]]],
+        chosen: Mapping[str, Sequence[Candidate]],
+    ) -> Iterator[bytes]:
+        report = describe_card(
+            json.loads(description), totals, values.get(LICENSE, ()), VALUES, self._sources, self._command
+        )
+        shown = [candidate.row for name in report["names"] for candidate in chosen.get(name, ())]
+        pictures: dict[str, list[tuple[str, list[bytes]]]] = {}
+        for row, shots in zip(shown, self.map_threaded(self._pictures, shown), strict=True):
+            if shots:
+                pictures.setdefault(row.label, []).append((row.image_id, shots))
+        storage.write_bytes(storage.join(self._folder, PAGE), card_page(report, pictures))
+        storage.write_bytes(storage.join(self._folder, TEXT), card_text(report))
+        yield description
+
+
+class WriteCard(beam.PTransform):
+    """One content of dataset.json -> the same, once report.html and report.md are in `folder`.
+
+    finished: all rows; totals: their sums, see `account.tally_row`. The same dataset of the same inputs gives the same
+    bytes: neither times nor the output's place are in them.
+    """
+
+    def __init__(
+        self,
+        finished: beam.PCollection[ImageRow],
+        totals: beam.PCollection,
+        options: PrepareOptions,
+        folder: str,
+        threads: int,
+    ):
+        super().__init__()
+        self._finished = finished
+        self._totals = totals
+        self._options = options
+        self._write = _WriteCard(options, folder, threads)
+
+    def expand(self, description: beam.PCollection[bytes]) -> beam.PCollection[bytes]:
+        shown = frozenset(self._options.classes[:_CLASSES])
+        values = (
+            self._finished
+            | "Written" >> beam.Filter(lambda row: row.outcome == WRITTEN)
+            | "Licences" >> FrequentValues((LICENSE,))
+        )
+        chosen = (
+            self._finished
+            | "Candidates" >> beam.FlatMap(_candidates, shown, self._options.seed)
+            | "Choose" >> beam.combiners.Top.SmallestPerKey(_IMAGES)
+        )
+        return description | "Write card" >> beam.ParDo(
+            self._write,
+            beam.pvalue.AsSingleton(self._totals),
+            beam.pvalue.AsDict(values),
+            beam.pvalue.AsDict(chosen),
+        )

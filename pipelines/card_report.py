@@ -1,0 +1,120 @@
+"""What a dataset card says, before it is a page or a text: dataset.json, and sums that only the job knows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.rows import DUPLICATE, REJECTED, SPLITS, UNDERSAMPLED, WRITTEN
+from pipelines.sources import printable
+
+TITLE = "Dataset card"
+# Outcomes by the names that dataset.json counts them under, in the order of the sum.
+OUTCOMES = {"written": WRITTEN, "duplicates": DUPLICATE, "rejected": REJECTED, "undersampled": UNDERSAMPLED}
+
+Report = Mapping[str, Any]
+
+
+def _sources(totals: Mapping, sources: Sequence[str]) -> list[dict[str, Any]]:
+    described = []
+    for source in dict.fromkeys(sources):
+        counts = {name: totals.get(("source", source, outcome), 0) for name, outcome in OUTCOMES.items()}
+        described.append({"name": printable(source), "listed": sum(counts.values()), **counts})
+    return described
+
+
+def _classes(description: Report, totals: Mapping) -> list[dict[str, Any]]:
+    """Of each class: its images, and what balancing made of those in train."""
+    described = []
+    for name in description["classes"]:
+        splits = {split: description["splits"][split]["per_class"][name]["originals"] for split in SPLITS}
+        examples = description["splits"]["train"]["per_class"][name]["examples"]
+        left_out = totals.get(("undersampled", name), 0)
+        copies = sorted(key[2] for key in totals if key[:2] == ("copies", name))
+        described.append(
+            {
+                "class": name,
+                "malignant": name in description["malignant_classes"],
+                "written": sum(splits.values()),
+                "splits": splits,
+                "before": splits["train"] + left_out,
+                "left_out": left_out,
+                "images": splits["train"],
+                "added": examples - splits["train"],
+                "examples": examples,
+                "least": copies[0] if copies else 0,
+                "most": copies[-1] if copies else 0,
+            }
+        )
+    return described
+
+
+def _splits(description: Report) -> list[dict[str, Any]]:
+    """The splits, that of train followed by its folds."""
+    described = []
+    for split in SPLITS:
+        part = description["splits"][split]
+        parts = [(split, False, part), *((f"fold {entry['fold']}", True, entry) for entry in part.get("folds", ()))]
+        described += [
+            {
+                "name": name,
+                "is_fold": is_fold,
+                "images": entry["originals"],
+                "examples": entry["examples"],
+                "shards": len(entry["shards"]),
+                "bytes": entry["bytes"],
+            }
+            for name, is_fold, entry in parts
+        ]
+    return described
+
+
+def _settings(description: Report) -> list[tuple[str, str]]:
+    """What decided the records, as text."""
+    encoding = " ".join(str(value) for value in description["encoding"].values())
+    own = {"image_size": description["image_size"], "aspect": description["aspect"], "encoding": encoding}
+    settings = {**own, "seed": description["seed"], **description["options"]}
+    return [
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in settings.items()
+    ]
+
+
+def describe_card(
+    description: Report,
+    totals: Mapping,
+    licenses: Sequence[tuple[str, int]],
+    most_licenses: int,
+    sources: Sequence[str],
+    command: str,
+) -> dict[str, Any]:
+    """What the card says.
+
+    description: dataset.json; totals: see `account.tally_row`; licenses: of the images written, the `most_licenses`
+    most frequent; command: what gives this dataset again.
+    """
+    classes = _classes(description, totals)
+    sums = ("before", "left_out", "images", "added", "examples")
+    return {
+        "names": list(description["classes"]),
+        "counts": description["counts"],
+        "classes": classes,
+        "total": {name: sum(entry[name] for entry in classes) for name in sums},
+        "balance": description["options"]["balance"],
+        "target": description["options"]["target_per_class"],
+        "split_names": list(SPLITS),
+        "splits": _splits(description),
+        "has_folds": bool(description["splits"]["train"]["folds"]),
+        "dropped": sorted(description["dropped"].items(), key=lambda item: (-item[1], item[0])),
+        "conflicts": description["dropped"].get("label_conflict", 0),
+        "near_duplicates": description["near_duplicates"],
+        "sources": _sources(totals, sources),
+        "licenses": [{"license": name, "files": files} for name, files in licenses],
+        "licenses_cut": len(licenses) >= most_licenses,
+        "settings": _settings(description),
+        "versions": sorted(description["versions"].items()),
+        "fingerprint": description["fingerprint"],
+        "command": printable(command),
+        "keeps_splits": " --splits_from DATASET " in command,
+    }

@@ -1,0 +1,175 @@
+"""Which images of a dataset to show, what the manifest says of them, and where their records are."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import string
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pipelines.cli import UsageError
+from pipelines.read_dataset import DamagedShard, StoredImage, read_shard, shards_of
+from pipelines.rows import DUPLICATE, WRITTEN, fold_name
+from pipelines.seeding import stable_hash
+
+# Files of one image that are shown.
+_FILES = 1_000
+# Shorter beginnings of a hash name too many images.
+_HASH_PREFIX = 6
+
+Row = Mapping[str, Any]
+Rows = Callable[[], Iterable[Row]]
+
+
+class Chosen(NamedTuple):
+    """Rows to show, and among how many they were chosen."""
+
+    rows: list[Row]
+    among: int
+
+
+def choose(rows: Iterable[Row], count: int, seed: int, class_name: str | None, split: str | None) -> Chosen:
+    """`count` of the written images of a class and split, the first by a hash of seed and id, in that order."""
+    among = 0
+
+    def wanted() -> Iterator[tuple[int, str, Row]]:
+        nonlocal among
+        for row in rows:
+            if row["outcome"] == WRITTEN and class_name in (None, row["label"]) and split in (None, row["split"]):
+                among += 1
+                yield stable_hash(seed, "show", row["id"]), row["sha256"], row
+
+    chosen = heapq.nsmallest(count, wanted(), key=lambda item: item[:2])
+    return Chosen([row for *_, row in chosen], among)
+
+
+def _shared(name: str, other: str) -> int:
+    """How many characters two texts share at their beginning."""
+    pairs = enumerate(zip(name, other, strict=False))
+    return next((place for place, (one, two) in pairs if one != two), min(len(name), len(other)))
+
+
+def _likeness(name: str, other: str) -> int:
+    """How many characters two ids share at their beginning and at their end."""
+    name, other = name.lower(), other.lower()
+    before = _shared(name, other)
+    return before + _shared(name[before:][::-1], other[before:][::-1])
+
+
+def _unknown(rows: Iterable[Row], name: str) -> UsageError:
+    ids = heapq.nsmallest(12, ((-_likeness(name, row["id"]), row["id"]) for row in rows))
+    nearest = [one for _, one in dict.fromkeys(ids)][:3]
+    hint = f"; the nearest are {', '.join(map(visible, nearest))}" if nearest else ""
+    return UsageError(f"--id {visible(name)}: no file of this dataset has this id{hint}")
+
+
+def find_image(rows: Rows, name: str) -> list[Row]:
+    """The files of an image, the one that was written first. Raises UsageError unless `name` means exactly one.
+
+    name: an id as in the manifest, or the beginning of a SHA-256.
+    """
+    prefix = name.lower() if len(name) >= _HASH_PREFIX and set(name) <= set(string.hexdigits) else None
+    by_id: list[Row] = []
+    by_hash: list[Row] = []
+    for row in rows():
+        if row["id"] == name and len(by_id) < _FILES:
+            by_id.append(row)
+        elif prefix and (row["sha256"] or "").startswith(prefix) and len(by_hash) < _FILES:
+            by_hash.append(row)
+    hashes = {row["sha256"] for row in by_hash}
+    if not by_id and len(hashes) > 1:
+        some = ", ".join(found[:16] for found in sorted(hashes)[:3])
+        raise UsageError(f"--id {name}: {len(hashes)} images have hashes that begin so ({some}); give more of it")
+    files = by_id or by_hash
+    if not files:
+        raise _unknown(rows(), name)
+    copied = {row["sha256"] for row in files if row["outcome"] == DUPLICATE}
+    if copied and not any(row["outcome"] == WRITTEN for row in files):
+        # The file that was kept in the place of these has another id.
+        files += [row for row in rows() if row["sha256"] in copied and row["outcome"] == WRITTEN]
+    return sorted(files, key=lambda row: (row["outcome"] != WRITTEN, row["outcome"], row["path"]))
+
+
+class Found(NamedTuple):
+    """records: by hash, each image's in order of their copies; scanned: what was read, in words."""
+
+    records: dict[str, list[StoredImage]]
+    scanned: str
+
+
+def find_records(folder: str, description: Mapping[str, Any], rows: Sequence[Row], most: int) -> Found:
+    """The records of written images; of copies beyond the first `most` records, the place alone.
+
+    Reads the shards of their splits, or folds, one after the other until every record is found. Raises DamagedShard.
+    """
+    parts: dict[tuple[str, int | None], dict[str, int]] = defaultdict(dict)
+    for row in rows:
+        parts[row["split"], row["fold"]][row["sha256"]] = row["copies"]
+    records: dict[str, list[StoredImage]] = defaultdict(list)
+    scanned = []
+    for (split, fold), missing in sorted(parts.items(), key=str):
+        shards = shards_of(description, split, fold)
+        part = split if fold is None else f"{split} {fold_name(fold)}"
+        read = 0
+        for shard in shards:
+            read += 1
+            for record in read_shard(folder, shard):
+                if record.sha256 not in missing:
+                    continue
+                kept = record if record.copy < most else record._replace(encoded=b"")
+                records[record.sha256].append(kept)
+                missing[record.sha256] -= 1
+            missing = {sha256: copies for sha256, copies in missing.items() if copies}
+            if not missing:
+                break
+        if missing:
+            lost = next(iter(missing))
+            raise DamagedShard(f"{part}: the manifest has {missing[lost]} more records of image {lost[:16]} than it")
+        scanned.append(f"{read} of {len(shards)} shards of {part}")
+    in_order = {sha256: sorted(found, key=lambda record: record.copy) for sha256, found in records.items()}
+    return Found(in_order, ", ".join(scanned))
+
+
+def visible(text: str) -> str:
+    """Text for a terminal: characters that steer it, or cannot be written, as a backslash and their number."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in text
+    )
+
+
+def _record_facts(records: Iterable[StoredImage]) -> Iterator[tuple[str, str]]:
+    for shard, found in itertools.groupby(records, key=lambda record: record.shard):
+        inside = list(found)
+        if not inside[0].copy:
+            yield "original", f"record {inside.pop(0).position} of {shard}"
+        if len(inside) == 1:
+            yield f"copy {inside[0].copy}", f"record {inside[0].position} of {shard}"
+        elif inside:
+            places = ", ".join(str(record.position) for record in inside)
+            yield f"copies {inside[0].copy} to {inside[-1].copy}", f"records {places} of {shard}"
+
+
+def facts_of(row: Row, classes: Sequence[str], records: Sequence[StoredImage]) -> tuple[tuple[str, str], ...]:
+    """What is known of a file and what became of it: (name, value)."""
+    outcome = row["outcome"] + (f" ({row['reason']})" if row["reason"] else "")
+    label = row["label"]
+    number = f" (label {classes.index(label)})" if row["outcome"] == WRITTEN else ""
+    size = f"{row['format']}, {row['width']} x {row['height']}" if row["width"] else ""
+    known = (
+        ("outcome", outcome),
+        ("class", f"{label}{number}" if label else ""),
+        ("split", row["split"]),
+        ("fold", "" if row["fold"] is None else str(row["fold"])),
+        ("said of it", row["claims"]),
+        ("lesion", row["lesion_id"]),
+        ("patient", row["patient_id"]),
+        ("licence", row["license"]),
+        ("group", row["group_id"]),
+        ("file", row["path"]),
+        ("file is", size),
+        ("sha256", row["sha256"]),
+    )
+    return (*((name, value) for name, value in known if value), *_record_facts(records))
