@@ -134,21 +134,22 @@ def unused_table(options: DecisionOptions, known: Mapping[str, int]) -> str | No
     return None
 
 
-# What to do where most files were rejected for this reason.
-_WAYS_OUT = {
-    "unmapped_label": "--classes: name the classes of your folders and tables",
-    "label_conflict": "--on_label_conflict trust=SOURCE: let one source decide",
-    "license": "--licenses: allow one that the images have",
-    "class_too_small": "--split_fractions, --folds: ask for fewer parts",
-    "no_split_folder": "--split_from_folders: leave the option out",
-}
+def nothing_left(options: DecisionOptions, reasons: Mapping[str, int]) -> str:
+    """One line for a run that no image is left for: what most files fell to decides which option it names.
 
-
-def nothing_left(reasons: Mapping[str, int]) -> str:
-    """One line for a run that no image is left for. reasons: files rejected for each."""
+    reasons: files rejected for each.
+    """
     counted = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    way_out = _WAYS_OUT.get(counted[0][0] if counted else "", "python -m pipelines.audit shows which and why")
-    return f"--input: no usable image ({', '.join(f'{reason} {files}' for reason, files in counted)}); {way_out}"
+    blamed = {
+        "unmapped_label": (f"--classes {','.join(options.classes)!r}", "name the classes of your folders and tables"),
+        "label_conflict": ("--on_label_conflict", "trust=SOURCE lets one source decide"),
+        "license": (f"--licenses {','.join(options.licenses)}", "allow one that the images have"),
+        "class_too_small": ("--small_classes reject", "ask for fewer folds, or set a fraction to 0"),
+        "no_split_folder": ("--split_from_folders", "leave the option out"),
+    }
+    otherwise = ("--input", "python -m pipelines.audit shows which and why")
+    option, way_out = blamed.get(counted[0][0] if counted else "", otherwise)
+    return f"{option}: no usable image ({', '.join(f'{reason} {files}' for reason, files in counted)}); {way_out}"
 
 
 def find_problem(
@@ -166,7 +167,7 @@ def find_problem(
     return (
         (f"--splits_file {options.splits_file}: {problems[0]}" if problems else None)
         or unused_table(options, known)
-        or (nothing_left(reasons) if not images else None)
+        or (nothing_left(options, reasons) if not images else None)
         or problem_with(
             images,
             options.classes,

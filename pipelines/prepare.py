@@ -220,7 +220,8 @@ def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[
 
 def _examples_reused(pipeline: beam.Pipeline) -> int:
     found = pipeline.result.metrics().query(MetricsFilter().with_name(EXAMPLES_REUSED))["counters"]
-    return sum(metric.result for metric in found)
+    # A runner that counts nothing gives None.
+    return sum(metric.result or 0 for metric in found)
 
 
 def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
