@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import posixpath
@@ -235,14 +236,26 @@ def images_of(chunk: Iterable[ListedFile]) -> list[ListedFile]:
     return [listed for listed in chunk if is_image_name(listed.file.path)]
 
 
+def _resolved(path: str) -> str:
+    """One spelling of a path. Links in its folder are followed; the file itself may be a link, and is one of its own:
+    two links to one target are two files, in folders that may say different things."""
+    if not is_local(path):
+        return path
+    folder, name = os.path.split(path)
+    with contextlib.suppress(ValueError):  # no path of this machine holds a NUL
+        folder = os.path.realpath(folder)
+    return os.path.join(folder, name)
+
+
 def _place_of(file: SourceFile) -> int:
-    """The same for one file however its path is spelled."""
-    return stable_hash(os.path.realpath(file.path) if is_local(file.path) else file.path)
+    """The same for one file however its path is spelled. Names in an archive are only names: `x/../a` is not `a`."""
+    inside = split_member_path(file.path) if file.member else None
+    return stable_hash(_resolved(inside[0]), inside[1]) if inside else stable_hash(_resolved(file.path))
 
 
 def _once(element: tuple[int, Iterable[ListedFile]]) -> ListedFile:
-    """Of one path found under several inputs, the listing that keeps most of its folders."""
-    return min(element[1], key=lambda listed: (-len(listed.file.relative), listed.root))
+    """Of one path found under several inputs, the listing that keeps most of its folders; any order gives the same."""
+    return min(element[1], key=lambda listed: (-len(listed.file.relative), listed.root, *listed.file[:3]))
 
 
 def _chunks(root: str) -> Iterator[list[ListedFile]]:

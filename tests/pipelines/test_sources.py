@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 
 import pytest
 from collecting import run_source
@@ -88,6 +89,46 @@ def test_a_path_comes_once_however_many_inputs_hold_it(tmp_path, inputs):
     assert sorted(one.file.path for one in listed) == sorted(map(str, tmp_path.rglob("*.jpg")))
     if inputs[0] == ".":
         assert {one.root for one in listed} == {str(tmp_path)}
+
+
+def listed_under(*roots):
+    chunks = run_source(sources.ListImages([str(root) for root in roots]))
+    return sorted(one.file.path for chunk in chunks for one in chunk)
+
+
+def test_links_to_one_file_are_files_and_other_spellings_are_not(tmp_path):
+    tree(tmp_path / "store", "a.jpg")
+    for name in ("Train/nevus/a.jpg", "Test/melanoma/b.jpg"):
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True)
+        path.symlink_to(tmp_path / "store" / "a.jpg")
+    os.symlink(tmp_path / "set", tmp_path / "linked")
+    links = [str(tmp_path / "set" / name) for name in ("Test/melanoma/b.jpg", "Train/nevus/a.jpg")]
+    assert listed_under(tmp_path / "set" / "Train", tmp_path / "set" / "Test") == links
+    spelled = listed_under(tmp_path / "set", f"{tmp_path}/./set/", f"{tmp_path}/store/../set/Test")
+    assert sorted(map(os.path.normpath, spelled)) == links
+    assert len(listed_under(tmp_path / "set", tmp_path / "linked", tmp_path / "store")) == 3
+
+
+def test_names_in_an_archive_are_only_names(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("b.jpg", "x/../b.jpg", "x/b.jpg"):
+            archive.writestr(name, name)
+    os.symlink(tmp_path, tmp_path / "linked")
+    found = listed_under(tmp_path / "a.zip", tmp_path / "linked" / "a.zip")
+    assert [path.rpartition("!/")[2] for path in found] == ["b.jpg", "x/../b.jpg", "x/b.jpg"]
+
+
+def test_of_two_listings_of_a_file_one_is_taken_in_any_order():
+    listings = [
+        sources.ListedFile(root, sources.SourceFile(path, relative, size))
+        for root in ("/r", "/q")
+        for path in ("/q/./a.jpg", "/q/a.jpg")
+        for relative in ("a.jpg", "b.jpg")
+        for size in (0, 5)
+    ]
+    taken = {sources._once((0, order)) for order in (listings, listings[::-1], sorted(listings))}
+    assert len(taken) == 1
 
 
 def test_split_from_folders():
