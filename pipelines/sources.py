@@ -27,7 +27,7 @@ from pipelines.archives import (
 from pipelines.cli import UsageError
 from pipelines.path_lists import is_path_list, list_paths, require_path_list
 from pipelines.seeding import stable_hash
-from pipelines.storage import is_local
+from pipelines.storage import is_folder, is_local
 
 # Files with other names lie beside images in every download (licences, CSVs); they are counted, not read.
 IMAGE_EXTENSIONS = frozenset(
@@ -85,6 +85,33 @@ def has_wildcard(path: str) -> bool:
     return any(character in path for character in "*?[")
 
 
+def fixed_part(pattern: str) -> str:
+    """What stands before the first wildcard of a pattern, up to and with its last slash."""
+    fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    return fixed[: fixed.rfind("/") + 1]
+
+
+def folder_name(root: str) -> str:
+    """The innermost folder in which all files of an input lie; it may name their class or split. Empty: none is named.
+
+    Of a folder its own name, of an archive its name without extension, of a pattern the folder before its first
+    wildcard, of a file that it lies in; what a list of paths is called says nothing about them.
+    """
+    path = root.replace("\\", "/")
+    if is_local(path):
+        path = posixpath.normpath(path)
+    name = posixpath.basename(path.rstrip("/"))
+    if is_folder(root):
+        return name
+    if is_archive(root):
+        return os.path.splitext(name)[0]
+    if is_path_list(root):
+        return ""
+    if is_image_name(name) and (not has_wildcard(root) or (is_local(root) and os.path.exists(root))):
+        return posixpath.basename(posixpath.dirname(path))
+    return posixpath.basename(fixed_part(path).rstrip("/")) if has_wildcard(root) else name
+
+
 def _fail(error: OSError) -> None:
     raise error
 
@@ -125,8 +152,7 @@ def _list_gcs(folder: str) -> Iterator[SourceFile]:
 
 def _list_matches(pattern: str) -> Iterator[SourceFile]:
     """Files that a Beam filesystem matches; relative to the part of the pattern before its first wildcard."""
-    fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
-    start = fixed.rfind("/") + 1
+    start = len(fixed_part(pattern))
     for found in FileSystems.match([pattern])[0].metadata_list:
         yield SourceFile(found.path, found.path[start:], int(found.size_in_bytes or 0))
 

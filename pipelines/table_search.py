@@ -7,7 +7,6 @@ import io
 import itertools
 import os
 import posixpath
-import re
 from collections.abc import Iterator
 
 from apache_beam.io.filesystem import CompressionTypes
@@ -18,7 +17,7 @@ from pipelines.archives import is_archive, list_members, member_path, split_memb
 from pipelines.layouts import LAYOUTS, Source, form_of
 from pipelines.metadata import file_name, table_bytes
 from pipelines.path_lists import folder_of, is_path_list
-from pipelines.sources import has_wildcard
+from pipelines.sources import fixed_part, has_wildcard
 
 # Dataverse gives the table of HAM10000 without an extension.
 BARE_TABLE = "HAM10000_metadata"
@@ -38,7 +37,7 @@ def images_folder(path: str) -> str:
     if is_archive(path) or is_path_list(path):
         return folder_of(path)
     if has_wildcard(path):
-        return folder_of(re.split(r"[*?\[]", path, maxsplit=1)[0])
+        return folder_of(fixed_part(path))
     return folder_of(path) if storage.is_local(path) else path
 
 

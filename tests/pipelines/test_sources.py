@@ -155,7 +155,55 @@ def test_check_rejects_with_stage_and_reason(tmp_path):
     assert check(tmp_path, gone).reason == "unreadable"
 
 
-def test_root_folder_may_be_the_class(tmp_path):
-    tree(tmp_path / "melanoma", "a.jpg")
-    file = next(list_images(tmp_path / "melanoma"))
-    assert check(f"{tmp_path}/melanoma/", file).claims[0].classes == ("melanoma",)
+@pytest.mark.parametrize(
+    ("root", "name"),
+    [
+        ("melanoma/", "melanoma"),
+        ("x/melanoma/.", "melanoma"),
+        ("h/vascular lesion/*.jpg", "vascular lesion"),
+        ("data/Train/*/x.jpg", "Train"),
+        ("data/Tr*/nevus/x.jpg", "data"),
+        ("*.jpg", ""),
+        ("/*.jpg", ""),
+        ("gs://bucket/Test/*.jpg", "Test"),
+        ("gs://bucket/Test/", "Test"),
+        ("gs://bucket/nevus/a.jpg", "nevus"),
+        ("down/Train.zip", "Train"),
+        ("Test.TAR", "Test"),
+        ("gs://bucket/Test.zip", "Test"),
+        ("nevus/a.jpg", "nevus"),
+        ("a.jpg", ""),
+        ("nevus/list.csv", ""),
+    ],
+)
+def test_the_folder_that_an_input_stands_for(root, name):
+    assert sources.folder_name(root) == name
+
+
+def test_the_folder_of_an_input_may_be_class_and_split(tmp_path):
+    tree(tmp_path / "Train" / "melanoma", "a [1].jpg")
+    with zipfile.ZipFile(tmp_path / "Test.zip", "w") as archive:
+        archive.writestr("melanoma/b.jpg", "x")
+    for root, split in (
+        ("Train/melanoma/", ""),
+        ("Train/melanoma/*.jpg", ""),
+        ("Train/melanoma/a [1].jpg", ""),
+        ("Train/*/*.jpg", "train"),
+        ("Test.zip", "test"),
+    ):
+        (row,) = (check(f"{tmp_path}/{root}", file) for file in list_images(f"{tmp_path}/{root}"))
+        assert (row.claims[0].classes, row.folder_split) == (("melanoma",), split), root
+
+
+def test_where_there_is_no_folder_none_speaks(tmp_path, monkeypatch):
+    tree(tmp_path, "a.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert check("*.jpg", sources.SourceFile("a.jpg", "a.jpg", 1)).claims == ()
+
+
+@pytest.mark.parametrize("name", ["fold.zip", "fold.tar", "fold.tar.gz", "fold.7z", "fold.txt", "fold.csv"])
+def test_a_folder_is_a_folder_whatever_its_name(tmp_path, name):
+    tree(tmp_path / name, "a.jpg")
+    sources.require_images("--input", str(tmp_path / name))
+    assert relatives(tmp_path / name) == ["a.jpg"]
+    assert sources.folder_name(str(tmp_path / name)) == name
