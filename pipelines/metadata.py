@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from pipelines.archives import is_archive, list_members, member_path, read_member, split_member_path
 from pipelines.cli import UsageError
-from pipelines.sources import failure, image_id_of, read_bytes
+from pipelines.sources import composed, failure, image_id_of, read_bytes
 
 # isic-cli, HAM10000, ISIC 2018 and 2019, ISIC 2020
 ID_COLUMNS = ("isic_id", "image_id", "image", "image_name")
@@ -121,7 +121,7 @@ def facts_of(row: Mapping[str, str], source: str, columns: Columns) -> Facts:
         return (row.get(name) or "").strip()
 
     def identity(name: str) -> str:
-        return "" if value(name).lower() in NO_ID else value(name)
+        return "" if value(name).lower() in NO_ID else composed(value(name))
 
     return Facts(
         source=source,

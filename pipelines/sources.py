@@ -8,6 +8,7 @@ import os
 import posixpath
 import re
 import stat
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -38,7 +39,7 @@ FILES_PER_CHUNK = 64
 
 _ISIC_ID = re.compile(r"ISIC_\d{7}(?!\d)", re.IGNORECASE)
 _COPY_NUMBER = re.compile(r"\s*\(\d+\)$")
-_COPY_SUFFIX = re.compile(r"(?:\s*\(\d+\)|_downsampled)+$", re.IGNORECASE)
+_SIZE_SUFFIX = re.compile(r"(?:_downsampled)+$", re.IGNORECASE)
 
 
 class SourceFile(NamedTuple):
@@ -65,9 +66,17 @@ def isic_id_of(name: str) -> str:
 
 
 def image_id_of(name: str) -> str:
-    """The ISIC id in a file name, else its stem without `(1)` and `_downsampled`."""
-    base = posixpath.basename(name)
-    return isic_id_of(name) or _COPY_SUFFIX.sub("", os.path.splitext(base)[0] if is_image_name(base) else base)
+    """The ISIC id in a file name, else its stem without `_downsampled`, with composed letters (macOS writes others).
+
+    `lesion (2)` is not `lesion`: software numbers pictures so. The same picture again is found by its content.
+    """
+    base = composed(posixpath.basename(name))
+    return isic_id_of(name) or _SIZE_SUFFIX.sub("", os.path.splitext(base)[0] if is_image_name(base) else base)
+
+
+def composed(text: str) -> str:
+    """Text in Unicode's form NFC, in which the same letters are the same characters."""
+    return unicodedata.normalize("NFC", text)
 
 
 def has_copy_number(name: str) -> bool:

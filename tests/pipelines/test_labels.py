@@ -16,6 +16,7 @@ from pipelines.identity import resolve_image
 from pipelines.labels import Claim, decide, make_claim
 from pipelines.licenses import reject_license
 from pipelines.rows import SIDES, ImageRow
+from pipelines.splits_file import read_splits
 
 ANY = metadata.Columns()
 
@@ -228,6 +229,15 @@ def test_a_table_of_the_users_own(tmp_path):
     assert (facts.labels, facts.lesion_id, facts.patient_id) == (("mel",), "17", "anna")
     with pytest.raises(UsageError, match="needs a column nothing"):
         require(path, metadata.Columns(id="nothing"))
+
+
+def test_ids_are_the_same_however_their_letters_are_composed(tmp_path):
+    apart, one = "lesio\u0301n", "lesi\u00f3n"
+    path = table(tmp_path / "t.csv", "image_id,lesion_id,patient_id", f"{apart}.jpg,{apart},{apart}")
+    ((image, facts),) = metadata.read_facts(path, ANY)
+    assert (image, facts.lesion_id, facts.patient_id) == (one, one, one)
+    splits = table(tmp_path / "s.csv", "image_id,split", f"{apart}.jpg,test")
+    assert list(read_splits(splits, ANY)) == [(one, "test")]
 
 
 @pytest.mark.parametrize(

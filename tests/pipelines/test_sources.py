@@ -72,7 +72,9 @@ def test_an_input_without_images_is_refused(tmp_path, content):
         ("x/isic_0025509.JPG", "ISIC_0025509"),
         ("ISIC_0012345_downsampled.jpg", "ISIC_0012345"),
         ("ISIC_00123456.jpg", "ISIC_00123456"),
-        ("photo (2).png", "photo"),
+        ("photo (2).png", "photo (2)"),
+        ("photo(2)_downsampled.png", "photo(2)"),
+        ("nai\u0308ve.png", "na\u00efve"),
         ("my.photo.png", "my.photo"),
     ],
 )
