@@ -161,6 +161,8 @@ def _list_gcs(folder: str) -> Iterator[SourceFile]:
 
 def _list_matches(pattern: str) -> Iterator[SourceFile]:
     """Files that a Beam filesystem matches; relative to the part of the pattern before its first wildcard."""
+    if is_local(pattern) and not fixed_part(pattern):
+        pattern = f"./{pattern}"  # Beam looks nowhere for a pattern whose first folder is a wildcard
     start = len(fixed_part(pattern))
     for found in FileSystems.match([pattern])[0].metadata_list:
         yield SourceFile(found.path, found.path[start:], int(found.size_in_bytes or 0))

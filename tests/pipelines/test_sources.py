@@ -200,7 +200,8 @@ def test_the_folder_of_an_input_may_be_class_and_split(tmp_path):
 def test_where_there_is_no_folder_none_speaks(tmp_path, monkeypatch):
     tree(tmp_path, "a.jpg")
     monkeypatch.chdir(tmp_path)
-    assert check("*.jpg", sources.SourceFile("a.jpg", "a.jpg", 1)).claims == ()
+    (file,) = list_images("*.jpg")
+    assert (file.relative, check("*.jpg", file).claims) == ("a.jpg", ())
 
 
 @pytest.mark.parametrize("name", ["fold.zip", "fold.tar", "fold.tar.gz", "fold.7z", "fold.txt", "fold.csv"])
