@@ -244,6 +244,15 @@ def _fractions(text: str | None, folds: int) -> Fractions:
     return Fractions(*shares)
 
 
+def _licenses(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise UsageError(f"--licenses {text!r}: names no licence; leave the option out to take all images")
+    return names
+
+
 def _trust(text: str) -> str:
     if text == "reject":
         return ""
@@ -272,7 +281,7 @@ def decision_values(arguments: argparse.Namespace) -> dict[str, Any]:
         "columns": columns,
         "class_set": resolve_classes(arguments.classes),
         "trust": _trust(arguments.on_label_conflict),
-        "licenses": tuple(part.strip() for part in (arguments.licenses or "").split(",") if part.strip()),
+        "licenses": _licenses(arguments.licenses),
         "group_by_patient": arguments.group_by_patient,
         "split_fractions": _fractions(arguments.split_fractions, arguments.folds),
         "folds": _folds(arguments.folds),
