@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from pipelines.archives import is_archive, list_members, member_path, read_member, split_member_path
 from pipelines.cli import UsageError
-from pipelines.sources import composed, failure, image_id_of, read_bytes
+from pipelines.sources import composed, failure, image_id_of, printable, read_bytes
 
 # isic-cli, HAM10000, ISIC 2018 and 2019, ISIC 2020
 ID_COLUMNS = ("isic_id", "image_id", "image", "image_name")
@@ -141,6 +141,12 @@ def read_facts(path: str, columns: Columns, name: str = "") -> Iterator[tuple[st
             yield image_id_of(image), facts_of(row, name, columns)
 
 
+def in_line(names: Iterable[str], longest: int = 1 << 20) -> str:
+    """Column names for a message, in one line: a quoted name may hold line breaks. What is beyond `longest` is cut."""
+    text = " ".join(printable(", ".join(names)).split())
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
 class TableError(ValueError):
     """Why a file cannot be used as a table, in a few words that do not repeat its path."""
 
@@ -204,13 +210,18 @@ def require_table(option: str, path: str) -> list[str]:
         raise UsageError(f"{option} {path}: {error}") from error
 
 
+def has_facts(names: Iterable[str], columns: Columns) -> bool:
+    """Whether a table with columns of these `names` has something to say about images."""
+    known = {columns.lesion or "lesion_id", columns.patient or "patient_id", "copyright_license", "attribution"}
+    labels = {columns.label} if columns.label else {*LABEL_COLUMNS, *CHALLENGE_COLUMNS, TARGET_COLUMN}
+    return not known.union(labels).isdisjoint(names)
+
+
 def require_columns(option: str, path: str, names: Sequence[str], columns: Columns) -> None:
     """Raise UsageError unless a table with these columns has image ids and something to say about images."""
-    has = f"it has {', '.join(names)}"
+    has = f"it has {in_line(names)}"
     if columns.id_column(names) is None:
         wanted = columns.id or " or ".join(ID_COLUMNS)
         raise UsageError(f"{option} {path}: needs a column {wanted}; {has}")
-    known = {columns.lesion or "lesion_id", columns.patient or "patient_id", "copyright_license", "attribution"}
-    labels = {columns.label} if columns.label else {*LABEL_COLUMNS, *CHALLENGE_COLUMNS, TARGET_COLUMN}
-    if not known.union(labels).intersection(names):
+    if not has_facts(names, columns):
         raise UsageError(f"{option} {path}: has no lesion_id, label or licence column; {has}")

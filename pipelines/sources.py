@@ -85,8 +85,11 @@ def has_copy_number(name: str) -> bool:
 
 
 def printable(path: str) -> str:
-    """A path as text for showing, not opening: bytes that are not UTF-8 stand as a backslash, x and two digits."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """A path as text for showing, not opening.
+
+    Bytes that are not UTF-8, and NUL, which ends what a terminal shows, stand as a backslash, x and two digits.
+    """
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").replace("\0", r"\x00")
 
 
 def has_wildcard(path: str) -> bool:
@@ -216,7 +219,7 @@ def list_files(root: str) -> Iterator[SourceFile]:
 def require_images(option: str, root: str) -> None:
     """Raise UsageError unless `root` exists, can be listed and holds at least one image by name."""
     if root != printable(root):
-        raise UsageError(f"{option} {printable(root)}: is not UTF-8 text; rename it or link to it")
+        raise UsageError(f"{option} {printable(root)}: holds bytes that are not UTF-8 text; rename it or link to it")
     if is_local(root) and not has_wildcard(root) and not os.path.exists(root):
         raise UsageError(f"{option} {root}: no such file or folder")
     refused = unsupported_archive(root)

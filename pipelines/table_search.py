@@ -124,12 +124,33 @@ def find_layout_tables(source: Source) -> list[str]:
     return []
 
 
-def find_metadata(source: Source) -> str | None:
-    """The `metadata.csv` that isic-cli and the gallery leave beside images or, in an archive, with them."""
+def _below(folder: str, name: str) -> list[str]:
+    """Files of this name in the direct subfolders of a folder, sorted; hidden folders are passed over."""
+    if not storage.is_local(folder):
+        paths = storage.match(storage.join(folder, "*", name))
+    else:
+        folders = (os.path.join(folder, entry) for entry in sorted(os.listdir(folder)))
+        paths = [path for path in (os.path.join(inner, name) for inner in folders) if os.path.isfile(path)]
+    return [path for path in paths if not posixpath.basename(folder_of(path)).startswith(".")]
+
+
+def find_metadata(source: Source) -> list[str]:
+    """Every `metadata.csv` that isic-cli and the gallery leave beside images or, in an archive, with them.
+
+    In the images' folder; where that has none, in the folders directly in it: several downloads side by side. In an
+    archive, all of the least depth that has one.
+    """
     if is_archive(source.path):
-        members = itertools.chain.from_iterable(_members_by_depth(source.path))
-        return next((path for path in members if file_name(path) == ISIC_CLI_TABLE), None)
+        groups = (
+            [path for path in group if file_name(path) == ISIC_CLI_TABLE] for group in _members_by_depth(source.path)
+        )
+        return next(filter(None, groups), [])
     if is_path_list(source.path):
-        return None
-    path = storage.join(images_folder(source.path), ISIC_CLI_TABLE)
-    return path if storage.exists(path) else None
+        return []
+    folder = images_folder(source.path)
+    path = storage.join(folder, ISIC_CLI_TABLE)
+    if storage.exists(path):
+        return [path]
+    # Below a pattern's folder, and beside a single file, lie others' images too.
+    whole = storage.is_folder(source.path) or not (storage.is_local(source.path) or has_wildcard(source.path))
+    return _below(folder, ISIC_CLI_TABLE) if whole else []
