@@ -19,7 +19,7 @@ from typing import BinaryIO, NamedTuple
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.storage import is_local
+from pipelines.storage import is_folder, is_local
 
 STORED = zipfile.ZIP_STORED
 DEFLATE = zipfile.ZIP_DEFLATED
@@ -71,12 +71,14 @@ class Member(NamedTuple):
 
 
 def is_archive(path: str) -> bool:
-    """Whether a file's name says that its members can be read in place."""
-    return path.lower().endswith((".zip", ".tar"))
+    """Whether a file's name says that its members can be read in place; a folder is none, whatever its name."""
+    return path.lower().endswith((".zip", ".tar")) and not is_folder(path)
 
 
 def unsupported_archive(path: str) -> str | None:
-    """Why an archive of this name cannot be read in place, with the way out; None for every other file."""
+    """Why an archive of this name cannot be read in place, with the way out; None for every other path."""
+    if is_folder(path):
+        return None
     if _COMPRESSED_TAR.search(path):
         return "a compressed tar cannot be read at one member; give it as .tar or .zip, or unpacked"
     if found := _OTHER_ARCHIVE.search(path):

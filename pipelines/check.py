@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import apache_beam as beam
@@ -47,7 +46,8 @@ def read_row(
     """
     root, file = listed
     source = inputs[root]
-    folders = [posixpath.basename(root.replace("\\", "/").rstrip("/")), *file.relative.split("/")[:-1]]
+    folders = [name for name in (sources.folder_name(root), *file.relative.split("/")[:-1]) if name]
+    speaks = source.folders_speak and folders
     named_split = folder_split(folders)
     row = ImageRow(
         path=file.path,
@@ -56,7 +56,7 @@ def read_row(
         size=file.size,
         image_id=sources.image_id_of(file.relative),
         source=source.name,
-        claims=(folder_claim(folders[::-1], class_set, (source.name,)),) if source.folders_speak else (),
+        claims=(folder_claim(folders[::-1], class_set, (source.name,)),) if speaks else (),
         folder_split=named_split,
         given_split=named_split if use_folder_splits else "",
     )

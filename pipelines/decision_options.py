@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -116,7 +117,7 @@ def add_decision_options(parser: argparse.ArgumentParser, default: DecisionOptio
         metavar="CSV",
         help="table with an image id column (isic_id, image_id, image or image_name) and lesion ids, diagnoses or "
         "licences: isic-cli, HAM10000, ISIC 2018 to 2020, or your own; it speaks of all images; may be repeated. A "
-        "metadata.csv beside the images or in their archive is found by itself",
+        "metadata.csv beside the images, one folder below or in their archive is found by itself",
     )
     where.add_argument("--overwrite", action="store_true", help="replace a finished output in --output")
     for name, what_it_holds in (
@@ -244,6 +245,15 @@ def _fractions(text: str | None, folds: int) -> Fractions:
     return Fractions(*shares)
 
 
+def _licenses(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise UsageError(f"--licenses {text!r}: names no licence; leave the option out to take all images")
+    return names
+
+
 def _trust(text: str) -> str:
     if text == "reject":
         return ""
@@ -272,7 +282,7 @@ def decision_values(arguments: argparse.Namespace) -> dict[str, Any]:
         "columns": columns,
         "class_set": resolve_classes(arguments.classes),
         "trust": _trust(arguments.on_label_conflict),
-        "licenses": tuple(part.strip() for part in (arguments.licenses or "").split(",") if part.strip()),
+        "licenses": _licenses(arguments.licenses),
         "group_by_patient": arguments.group_by_patient,
         "split_fractions": _fractions(arguments.split_fractions, arguments.folds),
         "folds": _folds(arguments.folds),
@@ -297,7 +307,10 @@ def _trusted_name(trust: str, inputs: Inputs) -> str:
 
 
 def with_found_tables(options: Options) -> Options:
-    """The options with the tables that lie beside the images. Raises UsageError unless everything named can be read."""
+    """The options with the tables that lie beside the images. Raises UsageError unless everything named can be read.
+
+    Says on stderr which tables beside the images are not read.
+    """
     for source in options.sources:
         sources.require_images(source.option, source.path)
     if options.splits_from:
@@ -305,4 +318,6 @@ def with_found_tables(options: Options) -> Options:
     splits = require_splits(options.splits_file, options.columns) if options.splits_file else []
     inputs = complete_inputs(Inputs(options.sources, options.metadata), options.columns, splits)
     trust = _trusted_name(options.trust, inputs) if options.trust else ""
+    for note in inputs.notes:
+        print(f"note: {note}", file=sys.stderr)
     return dataclasses.replace(options, sources=inputs.sources, metadata=inputs.metadata, trust=trust)

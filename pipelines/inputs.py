@@ -19,19 +19,31 @@ from pipelines.layouts import (
     missing_columns,
     recognize,
 )
-from pipelines.metadata import Columns, file_name, require_columns, require_table
-from pipelines.sources import has_wildcard
+from pipelines.metadata import (
+    Columns,
+    TableError,
+    file_name,
+    has_facts,
+    in_line,
+    read_header,
+    require_columns,
+    require_table,
+)
+from pipelines.sources import has_wildcard, printable
 from pipelines.sources_file import is_sources_file, read_sources_file
 from pipelines.table_search import find_layout_tables, find_metadata, places_of
 
+# Of column names in a note: what is no table may have thousands.
+_LONGEST_LIST = 200
 _NAME_IT = "name it with --metadata, or as metadata in a file of sources"
 
 
 class Inputs(NamedTuple):
-    """metadata: the tables that speak of all images."""
+    """metadata: the tables that speak of all images. notes: a line on each table that was found but is not read."""
 
     sources: tuple[Source, ...]
     metadata: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def parse_input(text: str) -> Source:
@@ -87,21 +99,43 @@ def read_inputs(texts: Iterable[str], metadata: Iterable[str]) -> Inputs:
     return Inputs(tuple(_distinct(sources)), tuple(tables.values()))
 
 
-def _read(table: Table) -> Table:
-    header = tuple(require_table(table.option, table.path))
+def _read(table: Table, read: Callable[[str], list[str]] | None = None) -> Table:
+    header = tuple(read(table.path) if read else require_table(table.option, table.path))
     return table._replace(header=header, layout=recognize(header))
 
 
-def _with_tables(source: Source) -> Source:
-    """The source with the tables that it names, else with those that lie beside its images; nothing is checked yet."""
+def _readable(table: Table, notes: list[str]) -> Iterator[Table]:
+    """A `metadata.csv` that lies beside images, read; none, with a note, when it is damaged."""
+    try:
+        yield _read(table, read_header)
+    except TableError as error:
+        notes.append(f"{printable(table.path)} is ignored: {error}")
+
+
+def _speaking(table: Table, columns: Columns, notes: list[str]) -> Iterator[Table]:
+    """The same table as it will be read; none, with a note, when it is something else, which may have any name."""
+    columns = columns.among(table.header)
+    has_id = columns.id_column(table.header)
+    if has_id and has_facts(table.header, columns):
+        yield table._replace(columns=columns)
+        return
+    lacks = "lesion_id, label or licence" if has_id else "image id"
+    notes.append(
+        f"{printable(table.path)} is ignored: no {lacks} column (it has {in_line(table.header, _LONGEST_LIST)})"
+    )
+
+
+def _with_tables(source: Source, notes: list[str]) -> Source:
+    """The source with the tables that it names, else with those that lie beside its images; nothing is checked yet.
+
+    notes: gets a line for each found table that cannot be read.
+    """
     if source.tables:
         return source._replace(tables=tuple(map(_read, source.tables)))
+    paths = find_metadata(source) if source.layout == RECOGNIZE else find_layout_tables(source)
+    tables = [Table(path, option=source.option, found=True) for path in paths]
     if source.layout == RECOGNIZE:
-        found = find_metadata(source)
-        paths = [found] if found else []
-    else:
-        paths = find_layout_tables(source)
-    tables = (Table(path, option=source.option, found=True) for path in paths)
+        return source._replace(tables=tuple(good for table in tables for good in _readable(table, notes)))
     return source._replace(tables=tuple(map(_read, tables)))
 
 
@@ -111,9 +145,7 @@ def _require_columns(headers: Iterable[Iterable[str]], wanted: Columns, option: 
     for what in Columns.names():
         column = getattr(wanted, what)
         if column and column not in names:
-            raise UsageError(
-                f"{option(what)} {column}: no table has this column; there are {', '.join(names) or 'none'}"
-            )
+            raise UsageError(f"{option(what)} {column}: no table has this column; there are {in_line(names) or 'none'}")
 
 
 def _with_columns(table: Table, wanted: Columns) -> Table:
@@ -138,7 +170,7 @@ def _require_layout(source: Source, shared: Sequence[Table]) -> None:
             lacking = missing_columns(source.layout, table.header)
             raise UsageError(
                 f"{table.option} {table.path}: is no {title}; it lacks {'column' if len(lacking) == 1 else 'columns'} "
-                f"{', '.join(lacking)}; it has {', '.join(table.header)}"
+                f"{', '.join(lacking)}; it has {in_line(table.header)}"
             )
     if _has_main(source.layout, [*source.tables, *shared]):
         return
@@ -151,8 +183,8 @@ def _require_layout(source: Source, shared: Sequence[Table]) -> None:
     )
 
 
-def _checked(source: Source, shared: Sequence[Table], columns: Columns) -> Source:
-    """The source with its tables as they will be read."""
+def _checked(source: Source, shared: Sequence[Table], columns: Columns, notes: list[str]) -> Source:
+    """The source with its tables as they will be read. notes: gets a line for each found table that will not be."""
     if source.layout and LAYOUTS[source.layout].forms:
         _require_layout(source, shared)
         return source._replace(
@@ -161,9 +193,9 @@ def _checked(source: Source, shared: Sequence[Table], columns: Columns) -> Sourc
     if source.layout == TABLE and not source.tables and not shared:
         raise UsageError(f"{source.option} {source.path}: layout {TABLE} needs a table; {_NAME_IT}")
     if any(table.found for table in source.tables):
-        # What lies beside images by this name may be something else.
-        known = [table._replace(columns=columns.among(table.header)) for table in source.tables]
-        return source._replace(tables=tuple(table for table in known if table.columns.id_column(table.header)))
+        return source._replace(
+            tables=tuple(good for table in source.tables for good in _speaking(table, columns, notes))
+        )
     if source.tables:
         wanted = source.tables[0].columns
         where = source.tables[0].option.removesuffix("metadata")
@@ -201,32 +233,42 @@ def complete_inputs(inputs: Inputs, columns: Columns, other_columns: Iterable[st
     """The sources with the tables beside their images, each table with its columns, layout and name.
 
     columns: those that options name; other_columns: of another table that may have them. Raises UsageError unless
-    every table can be read and has what it should.
+    every table that was named, or that a named layout needs, can be read and has what it should; a `metadata.csv` that
+    was merely found and is no such table is left out, with a note.
     """
-    sources = [_with_tables(source) for source in inputs.sources]
+    notes = list(inputs.notes)
+    sources = [_with_tables(source, notes) for source in inputs.sources]
     shared = [_read(table) for table in inputs.metadata]
     found = [table for source in sources for table in source.tables if table.found]
     headers = [*(table.header for table in (*shared, *found)), other_columns]
     _require_columns(headers, columns, lambda what: f"--{what}_column")
     shared = [_with_columns(table, columns) for table in shared]
-    sources = [_checked(source, shared, columns) for source in sources]
+    sources = [_checked(source, shared, columns, notes) for source in sources]
     sources = [source._replace(tables=tuple(_as_named(table, shared) for table in source.tables)) for source in sources]
     names = _names(sources, shared)
 
     def called(tables: Iterable[Table]) -> tuple[Table, ...]:
         return tuple(table._replace(name=names[table.path]) for table in tables)
 
-    return Inputs(tuple(source._replace(tables=called(source.tables)) for source in sources), called(shared))
+    completed = tuple(source._replace(tables=called(source.tables)) for source in sources)
+    return Inputs(completed, called(shared), tuple(dict.fromkeys(notes)))
 
 
 def trusted_name(text: str, inputs: Inputs) -> str | None:
     """What `trust=text` means among the sources, as claims call it; None when there is no such source."""
+    by_path, by_owner = set(), set()
     for table, owner in (
         *((table, "") for table in inputs.metadata),
         *((table, source.name) for source in inputs.sources for table in source.tables),
     ):
-        if text in (table.path, f"{owner}/{file_name(table.path)}"):
-            return table.name
+        if text == table.path:
+            by_path.add(table.name)
+        elif text == f"{owner}/{file_name(table.path)}":
+            by_owner.add(table.name)
+    meant = by_path or by_owner
+    if meant:
+        # Two tables of one name in one source: which of them is meant cannot be told.
+        return meant.pop() if len(meant) == 1 else None
     known = {FOLDER, *(source.name for source in inputs.sources)}
     known.update(file_name(path) for path in _tables(inputs))
     return text if text in known else None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import itertools
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import NamedTuple
 
 from pipelines.archives import is_archive, list_members, member_path, read_member, split_member_path
 from pipelines.cli import UsageError
-from pipelines.sources import failure, image_id_of, read_bytes
+from pipelines.sources import composed, failure, image_id_of, printable, read_bytes
 
 # isic-cli, HAM10000, ISIC 2018 and 2019, ISIC 2020
 ID_COLUMNS = ("isic_id", "image_id", "image", "image_name")
@@ -121,7 +120,7 @@ def facts_of(row: Mapping[str, str], source: str, columns: Columns) -> Facts:
         return (row.get(name) or "").strip()
 
     def identity(name: str) -> str:
-        return "" if value(name).lower() in NO_ID else value(name)
+        return "" if value(name).lower() in NO_ID else composed(value(name))
 
     return Facts(
         source=source,
@@ -142,36 +141,87 @@ def read_facts(path: str, columns: Columns, name: str = "") -> Iterator[tuple[st
             yield image_id_of(image), facts_of(row, name, columns)
 
 
-def require_table(option: str, path: str) -> list[str]:
-    """The columns of a table that can be read to its end. Raises UsageError when it cannot, or has no rows."""
-    if is_archive(path):
-        raise UsageError(
-            f"{option} {path}: is an archive; name the table in it, such as {member_path(path, 'metadata.csv')}"
-        )
+def in_line(names: Iterable[str], longest: int = 1 << 20) -> str:
+    """Column names for a message, in one line: a quoted name may hold line breaks. What is beyond `longest` is cut."""
+    text = " ".join(printable(", ".join(names)).split())
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
+class TableError(ValueError):
+    """Why a file cannot be used as a table, in a few words that do not repeat its path."""
+
+
+def _require_whole(text: str) -> None:
+    """Raise csv.Error when a quote is not closed, so that a value swallows the lines after it.
+
+    A quoted value may hold line breaks. What is quoted loosely is taken as long as it stays in its line.
+    """
+    record: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for line in io.StringIO(text, newline=""):
+            record.append(line)
+            yield line
+
+    rows = csv.reader(lines())
+    start = 1
     try:
-        rows = table_rows(path)
-        first = next(rows, None)
-        for row in itertools.chain([first or {}], rows):
-            if any("\n" in (text or "") for name, text in row.items() if name):
-                raise csv.Error("a value holds a line break, as when a quote is not closed")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{option} {path}: not a UTF-8 CSV file ({error.reason})") from error
+        for _ in rows:
+            try:
+                list(csv.reader(record, strict=True) if any('"' in line for line in record) else ())
+            except csv.Error as error:
+                if len(record) > 1 or str(error) == "unexpected end of data":
+                    raise csv.Error("a quote is not closed") from error
+            record.clear()
+            start = rows.line_num + 1
     except csv.Error as error:
-        raise UsageError(f"{option} {path}: not a CSV file ({error})") from error
+        raise csv.Error(f"line {start}: {error}") from error
+
+
+def read_header(path: str) -> list[str]:
+    """The columns of a table that can be read to its end. Raises TableError when it cannot, or has no rows."""
+    if is_archive(path):
+        raise TableError(f"is an archive; name the table in it, such as {member_path(path, 'metadata.csv')}")
+    try:
+        text = table_bytes(path).decode("utf-8-sig")
+        _require_whole(text)
+        rows = csv.reader(io.StringIO(text, newline=""))
+        names = [name for name in next(rows, []) if name]
+        is_empty = not any(rows)
+    except UnicodeDecodeError as error:
+        raise TableError(f"not a UTF-8 CSV file ({error.reason})") from error
+    except csv.Error as error:
+        raise TableError(f"not a CSV file ({error})") from error
     except Exception as error:  # each filesystem raises its own kinds
-        raise UsageError(f"{option} {path}: cannot be read ({failure(error)})") from error
-    if first is None:
-        raise UsageError(f"{option} {path}: holds no rows")
-    return [name for name in first if name]
+        raise TableError(f"cannot be read ({failure(error)})") from error
+    if is_empty:
+        raise TableError("holds no rows")
+    for name in names:
+        if names.count(name) > 1:
+            raise TableError(f"two columns are named {name!r}; rename one")
+    return names
+
+
+def require_table(option: str, path: str) -> list[str]:
+    """`read_header`, with UsageError for what is wrong."""
+    try:
+        return read_header(path)
+    except TableError as error:
+        raise UsageError(f"{option} {path}: {error}") from error
+
+
+def has_facts(names: Iterable[str], columns: Columns) -> bool:
+    """Whether a table with columns of these `names` has something to say about images."""
+    known = {columns.lesion or "lesion_id", columns.patient or "patient_id", "copyright_license", "attribution"}
+    labels = {columns.label} if columns.label else {*LABEL_COLUMNS, *CHALLENGE_COLUMNS, TARGET_COLUMN}
+    return not known.union(labels).isdisjoint(names)
 
 
 def require_columns(option: str, path: str, names: Sequence[str], columns: Columns) -> None:
     """Raise UsageError unless a table with these columns has image ids and something to say about images."""
-    has = f"it has {', '.join(names)}"
+    has = f"it has {in_line(names)}"
     if columns.id_column(names) is None:
         wanted = columns.id or " or ".join(ID_COLUMNS)
         raise UsageError(f"{option} {path}: needs a column {wanted}; {has}")
-    known = {columns.lesion or "lesion_id", columns.patient or "patient_id", "copyright_license", "attribution"}
-    labels = {columns.label} if columns.label else {*LABEL_COLUMNS, *CHALLENGE_COLUMNS, TARGET_COLUMN}
-    if not known.union(labels).intersection(names):
+    if not has_facts(names, columns):
         raise UsageError(f"{option} {path}: has no lesion_id, label or licence column; {has}")

@@ -13,7 +13,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines.cli import UsageError
-from pipelines.storage import is_local
+from pipelines.storage import is_folder, is_local
 
 # The first of these that a CSV has.
 PATH_COLUMNS = ("path", "file", "filename", "image_path", "file_path")
@@ -24,8 +24,8 @@ class NoPathColumnError(ValueError):
 
 
 def is_path_list(path: str) -> bool:
-    """Whether a file's name says that it may be a list of paths."""
-    return path.lower().endswith((".txt", ".csv"))
+    """Whether a file's name says that it may be a list of paths; a folder is none, whatever its name."""
+    return path.lower().endswith((".txt", ".csv")) and not is_folder(path)
 
 
 def _is_csv(path: str) -> bool:

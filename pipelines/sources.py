@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import posixpath
 import re
 import stat
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -26,7 +28,7 @@ from pipelines.archives import (
 from pipelines.cli import UsageError
 from pipelines.path_lists import is_path_list, list_paths, require_path_list
 from pipelines.seeding import stable_hash
-from pipelines.storage import is_local
+from pipelines.storage import is_folder, is_local
 
 # Files with other names lie beside images in every download (licences, CSVs); they are counted, not read.
 IMAGE_EXTENSIONS = frozenset(
@@ -37,7 +39,7 @@ FILES_PER_CHUNK = 64
 
 _ISIC_ID = re.compile(r"ISIC_\d{7}(?!\d)", re.IGNORECASE)
 _COPY_NUMBER = re.compile(r"\s*\(\d+\)$")
-_COPY_SUFFIX = re.compile(r"(?:\s*\(\d+\)|_downsampled)+$", re.IGNORECASE)
+_SIZE_SUFFIX = re.compile(r"(?:_downsampled)+$", re.IGNORECASE)
 
 
 class SourceFile(NamedTuple):
@@ -64,9 +66,17 @@ def isic_id_of(name: str) -> str:
 
 
 def image_id_of(name: str) -> str:
-    """The ISIC id in a file name, else its stem without `(1)` and `_downsampled`."""
-    base = posixpath.basename(name)
-    return isic_id_of(name) or _COPY_SUFFIX.sub("", os.path.splitext(base)[0] if is_image_name(base) else base)
+    """The ISIC id in a file name, else its stem without `_downsampled`, with composed letters (macOS writes others).
+
+    `lesion (2)` is not `lesion`: software numbers pictures so. The same picture again is found by its content.
+    """
+    base = composed(posixpath.basename(name))
+    return isic_id_of(name) or _SIZE_SUFFIX.sub("", os.path.splitext(base)[0] if is_image_name(base) else base)
+
+
+def composed(text: str) -> str:
+    """Text in Unicode's form NFC, in which the same letters are the same characters."""
+    return unicodedata.normalize("NFC", text)
 
 
 def has_copy_number(name: str) -> bool:
@@ -75,13 +85,43 @@ def has_copy_number(name: str) -> bool:
 
 
 def printable(path: str) -> str:
-    """A path as text for showing, not opening: bytes that are not UTF-8 stand as a backslash, x and two digits."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """A path as text for showing, not opening.
+
+    Bytes that are not UTF-8, and NUL, which ends what a terminal shows, stand as a backslash, x and two digits.
+    """
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").replace("\0", r"\x00")
 
 
 def has_wildcard(path: str) -> bool:
     """Whether a path is a pattern that may match several."""
     return any(character in path for character in "*?[")
+
+
+def fixed_part(pattern: str) -> str:
+    """What stands before the first wildcard of a pattern, up to and with its last slash."""
+    fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    return fixed[: fixed.rfind("/") + 1]
+
+
+def folder_name(root: str) -> str:
+    """The innermost folder in which all files of an input lie; it may name their class or split. Empty: none is named.
+
+    Of a folder its own name, of an archive its name without extension, of a pattern the folder before its first
+    wildcard, of a file that it lies in; what a list of paths is called says nothing about them.
+    """
+    path = root.replace("\\", "/")
+    if is_local(path):
+        path = posixpath.normpath(path)
+    name = posixpath.basename(path.rstrip("/"))
+    if is_folder(root):
+        return name
+    if is_archive(root):
+        return os.path.splitext(name)[0]
+    if is_path_list(root):
+        return ""
+    if is_image_name(name) and (not has_wildcard(root) or (is_local(root) and os.path.exists(root))):
+        return posixpath.basename(posixpath.dirname(path))
+    return posixpath.basename(fixed_part(path).rstrip("/")) if has_wildcard(root) else name
 
 
 def _fail(error: OSError) -> None:
@@ -124,8 +164,9 @@ def _list_gcs(folder: str) -> Iterator[SourceFile]:
 
 def _list_matches(pattern: str) -> Iterator[SourceFile]:
     """Files that a Beam filesystem matches; relative to the part of the pattern before its first wildcard."""
-    fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
-    start = fixed.rfind("/") + 1
+    if is_local(pattern) and not fixed_part(pattern):
+        pattern = f"./{pattern}"  # Beam looks nowhere for a pattern whose first folder is a wildcard
+    start = len(fixed_part(pattern))
     for found in FileSystems.match([pattern])[0].metadata_list:
         yield SourceFile(found.path, found.path[start:], int(found.size_in_bytes or 0))
 
@@ -178,7 +219,7 @@ def list_files(root: str) -> Iterator[SourceFile]:
 def require_images(option: str, root: str) -> None:
     """Raise UsageError unless `root` exists, can be listed and holds at least one image by name."""
     if root != printable(root):
-        raise UsageError(f"{option} {printable(root)}: is not UTF-8 text; rename it or link to it")
+        raise UsageError(f"{option} {printable(root)}: holds bytes that are not UTF-8 text; rename it or link to it")
     if is_local(root) and not has_wildcard(root) and not os.path.exists(root):
         raise UsageError(f"{option} {root}: no such file or folder")
     refused = unsupported_archive(root)
@@ -235,14 +276,26 @@ def images_of(chunk: Iterable[ListedFile]) -> list[ListedFile]:
     return [listed for listed in chunk if is_image_name(listed.file.path)]
 
 
+def _resolved(path: str) -> str:
+    """One spelling of a path. Links in its folder are followed; the file itself may be a link, and is one of its own:
+    two links to one target are two files, in folders that may say different things."""
+    if not is_local(path):
+        return path
+    folder, name = os.path.split(path)
+    with contextlib.suppress(ValueError):  # no path of this machine holds a NUL
+        folder = os.path.realpath(folder)
+    return os.path.join(folder, name)
+
+
 def _place_of(file: SourceFile) -> int:
-    """The same for one file however its path is spelled."""
-    return stable_hash(os.path.realpath(file.path) if is_local(file.path) else file.path)
+    """The same for one file however its path is spelled. Names in an archive are only names: `x/../a` is not `a`."""
+    inside = split_member_path(file.path) if file.member else None
+    return stable_hash(_resolved(inside[0]), inside[1]) if inside else stable_hash(_resolved(file.path))
 
 
 def _once(element: tuple[int, Iterable[ListedFile]]) -> ListedFile:
-    """Of one path found under several inputs, the listing that keeps most of its folders."""
-    return min(element[1], key=lambda listed: (-len(listed.file.relative), listed.root))
+    """Of one path found under several inputs, the listing that keeps most of its folders; any order gives the same."""
+    return min(element[1], key=lambda listed: (-len(listed.file.relative), listed.root, *listed.file[:3]))
 
 
 def _chunks(root: str) -> Iterator[list[ListedFile]]:

@@ -10,6 +10,7 @@ import yaml
 
 from pipelines import storage
 from pipelines.cli import UsageError
+from pipelines.labels import FOLDER
 from pipelines.layouts import FOLDERS, LAYOUTS, RECOGNIZE, TABLE, Source, Table
 from pipelines.metadata import Columns
 from pipelines.path_lists import folder_of, resolve_path
@@ -93,7 +94,7 @@ class _Mistakes:
         return value
 
     def text(self, key: str, value: Any) -> str:
-        if isinstance(value, str) and value.strip() and value.splitlines() == [value] and _is_unicode(value):
+        if isinstance(value, str) and value.strip() and value.splitlines() == [value] and _is_plain(value):
             return value
         # YAML reads 2019 as a number and 2019-05-01 as a date.
         quotes = "" if isinstance(value, (str, dict, list, type(None))) else "; put it in quotes"
@@ -106,13 +107,17 @@ class _Mistakes:
         return [self.text(key, item) for item in items]
 
 
-def _is_unicode(text: str) -> bool:
-    # JSON can spell half of a character.
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+def _is_plain(text: str) -> bool:
+    # JSON can spell half of a character, and both what no path can hold.
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _kind(value: Any) -> str:
-    kinds: dict[type, str] = {dict: "keys with values", list: "a list", type(None): "nothing"}
+    kinds: dict[type, str] = {
+        dict: "keys with values",
+        list: "a list" if value else "an empty list",
+        type(None): "nothing",
+    }
     return kinds.get(type(value), repr(value) if isinstance(value, str) else str(value))
 
 
@@ -130,6 +135,10 @@ def _source(entry: Any, option: str, number: int, resolve: Callable[[str], str])
         raise check.fail("needs images: a folder, a glob, an archive or a list of paths")
     images = check.text("images", values["images"])
     name = check.text("name", values.get("name", images))
+    if values.get("name") == FOLDER:
+        raise check.fail(
+            f"name {FOLDER!r} stands for the folder names of all sources, in trust={FOLDER}; choose another"
+        )
     check = _Mistakes(f"{option}: source {name!r}")
     layout = _layout(check, values["layout"]) if "layout" in values else RECOGNIZE
     tables = check.texts("metadata", values["metadata"]) if "metadata" in values else []

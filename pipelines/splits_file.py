@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 
 from pipelines.cli import UsageError
-from pipelines.metadata import Columns, require_table, table_rows
+from pipelines.metadata import Columns, in_line, require_table, table_rows
 from pipelines.rows import SPLITS, ImageRow
 from pipelines.sources import image_id_of
 
@@ -26,9 +26,7 @@ def require_splits(path: str, columns: Columns) -> list[str]:
     """The file's columns. Raises UsageError unless it is a CSV that gives images one split each, by its name."""
     names = require_table("--splits_file", path)
     if columns.among(names).id_column(names) is None or SPLIT_COLUMN not in names:
-        raise UsageError(
-            f"--splits_file {path}: needs an image id column and {SPLIT_COLUMN}; it has {', '.join(names)}"
-        )
+        raise UsageError(f"--splits_file {path}: needs an image id column and {SPLIT_COLUMN}; it has {in_line(names)}")
     for image, split in read_splits(path, columns):
         if split not in SPLITS:
             raise UsageError(f"--splits_file {path}: {image} has split {split!r}; {', '.join(SPLITS)} are known")

@@ -53,7 +53,7 @@ def exists(path: str) -> bool:
 
 
 def match(pattern: str) -> list[str]:
-    """Paths of the files that a pattern with wildcards in its last part names, sorted."""
+    """Paths of the files that a pattern names, sorted."""
     return sorted(found.path for found in FileSystems.match([pattern])[0].metadata_list)
 
 

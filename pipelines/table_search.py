@@ -7,7 +7,6 @@ import io
 import itertools
 import os
 import posixpath
-import re
 from collections.abc import Iterator
 
 from apache_beam.io.filesystem import CompressionTypes
@@ -18,7 +17,7 @@ from pipelines.archives import is_archive, list_members, member_path, split_memb
 from pipelines.layouts import LAYOUTS, Source, form_of
 from pipelines.metadata import file_name, table_bytes
 from pipelines.path_lists import folder_of, is_path_list
-from pipelines.sources import has_wildcard
+from pipelines.sources import fixed_part, has_wildcard
 
 # Dataverse gives the table of HAM10000 without an extension.
 BARE_TABLE = "HAM10000_metadata"
@@ -38,7 +37,7 @@ def images_folder(path: str) -> str:
     if is_archive(path) or is_path_list(path):
         return folder_of(path)
     if has_wildcard(path):
-        return folder_of(re.split(r"[*?\[]", path, maxsplit=1)[0])
+        return folder_of(fixed_part(path))
     return folder_of(path) if storage.is_local(path) else path
 
 
@@ -125,12 +124,33 @@ def find_layout_tables(source: Source) -> list[str]:
     return []
 
 
-def find_metadata(source: Source) -> str | None:
-    """The `metadata.csv` that isic-cli and the gallery leave beside images or, in an archive, with them."""
+def _below(folder: str, name: str) -> list[str]:
+    """Files of this name in the direct subfolders of a folder, sorted; hidden folders are passed over."""
+    if not storage.is_local(folder):
+        paths = storage.match(storage.join(folder, "*", name))
+    else:
+        folders = (os.path.join(folder, entry) for entry in sorted(os.listdir(folder)))
+        paths = [path for path in (os.path.join(inner, name) for inner in folders) if os.path.isfile(path)]
+    return [path for path in paths if not posixpath.basename(folder_of(path)).startswith(".")]
+
+
+def find_metadata(source: Source) -> list[str]:
+    """Every `metadata.csv` that isic-cli and the gallery leave beside images or, in an archive, with them.
+
+    In the images' folder; where that has none, in the folders directly in it: several downloads side by side. In an
+    archive, all of the least depth that has one.
+    """
     if is_archive(source.path):
-        members = itertools.chain.from_iterable(_members_by_depth(source.path))
-        return next((path for path in members if file_name(path) == ISIC_CLI_TABLE), None)
+        groups = (
+            [path for path in group if file_name(path) == ISIC_CLI_TABLE] for group in _members_by_depth(source.path)
+        )
+        return next(filter(None, groups), [])
     if is_path_list(source.path):
-        return None
-    path = storage.join(images_folder(source.path), ISIC_CLI_TABLE)
-    return path if storage.exists(path) else None
+        return []
+    folder = images_folder(source.path)
+    path = storage.join(folder, ISIC_CLI_TABLE)
+    if storage.exists(path):
+        return [path]
+    # Below a pattern's folder, and beside a single file, lie others' images too.
+    whole = storage.is_folder(source.path) or not (storage.is_local(source.path) or has_wildcard(source.path))
+    return _below(folder, ISIC_CLI_TABLE) if whole else []

@@ -66,7 +66,7 @@ class Archive:
                 path = folder / name.format(number, label)
                 noise(path, number)
                 lesion = f"{source}_{label[0]}{copy // 2}" if lesions else None
-                image_id = f"ISIC_{number:07d}" if "ISIC" in path.name else path.stem.removesuffix(" (1)")
+                image_id = f"ISIC_{number:07d}" if "ISIC" in path.name else path.stem
                 self.expected[source, path.name] = (image_id, label, lesion, license)
                 yield image_id, label, lesion
 

@@ -15,7 +15,9 @@ from pipelines.cli import UsageError
 from pipelines.identity import resolve_image
 from pipelines.labels import Claim, decide, make_claim
 from pipelines.licenses import reject_license
+from pipelines.prepare_options import parse_options
 from pipelines.rows import SIDES, ImageRow
+from pipelines.splits_file import read_splits
 
 ANY = metadata.Columns()
 
@@ -230,6 +232,15 @@ def test_a_table_of_the_users_own(tmp_path):
         require(path, metadata.Columns(id="nothing"))
 
 
+def test_ids_are_the_same_however_their_letters_are_composed(tmp_path):
+    apart, one = "lesio\u0301n", "lesi\u00f3n"
+    path = table(tmp_path / "t.csv", "image_id,lesion_id,patient_id", f"{apart}.jpg,{apart},{apart}")
+    ((image, facts),) = metadata.read_facts(path, ANY)
+    assert (image, facts.lesion_id, facts.patient_id) == (one, one, one)
+    splits = table(tmp_path / "s.csv", "image_id,split", f"{apart}.jpg,test")
+    assert list(read_splits(splits, ANY)) == [(one, "test")]
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -238,6 +249,11 @@ def test_a_table_of_the_users_own(tmp_path):
         ("name,lesion_id\na,b\n", "needs a column isic_id or image_id"),
         ("isic_id,lesion\na,b\n", "no lesion_id, label or licence column; it has isic_id, lesion"),
         (b"\xff\xfe\x00bad", "not a UTF-8 CSV"),
+        ("isic_id,dx,dx\na,nv,mel\n", "two columns are named 'dx'"),
+        ('isic_id,dx\na,nv\nb,"nv\nc,mel\n', r"line 3: a quote is not closed"),
+        ('isic_id,dx\na,nv\nb,"nv', "line 3: a quote is not closed"),
+        ('isic_id,dx\na,"nv\nb,mel\nc,"nv\n', "line 2: a quote is not closed"),
+        ('isic_id,dx\na,"nv\n' + "b,mel\n" * 30_000, "line 2: field larger than field limit"),
     ],
 )
 def test_metadata_without_what_is_needed_is_refused(tmp_path, content, says):
@@ -247,6 +263,18 @@ def test_metadata_without_what_is_needed_is_refused(tmp_path, content, says):
         require(str(path))
     with pytest.raises(UsageError, match="cannot be read"):
         require(str(tmp_path / "missing.csv"))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_quoted_value_may_hold_line_breaks_and_quotes_may_be_loose(tmp_path, end):
+    path = tmp_path / "t.csv"
+    lines = ["isic_id,attribution,dx,,", 'ISIC_0000001,"Anna', 'and ""Bert""",mel,,', 'ISIC_0000002,"C." D.,nv,,', ""]
+    path.write_bytes(end.join(lines).encode())
+    require(str(path))
+    assert [(image, facts.attribution, facts.labels) for image, facts in metadata.read_facts(str(path), ANY)] == [
+        ("ISIC_0000001", f'Anna{end}and "Bert"', ("mel",)),
+        ("ISIC_0000002", "C. D.", ("nv",)),
+    ]
 
 
 def test_real_tables(shared_data):
@@ -284,3 +312,11 @@ def test_licences():
         "license",
         "license",
     ]
+
+
+@pytest.mark.parametrize("value", ["", " ", ",,"])
+def test_no_licence_is_not_all_licences(value):
+    with pytest.raises(UsageError, match=r"--licenses .*: names no licence; leave the option out"):
+        parse_options(["--input", "in", "--output", "out", "--licenses", value])
+    options, _ = parse_options(["--input", "in", "--output", "out", "--licenses", " CC-0,,cc by"])
+    assert options.licenses == ("CC-0", "cc by")

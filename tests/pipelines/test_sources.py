@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 
 import pytest
 from collecting import run_source
@@ -71,7 +72,9 @@ def test_an_input_without_images_is_refused(tmp_path, content):
         ("x/isic_0025509.JPG", "ISIC_0025509"),
         ("ISIC_0012345_downsampled.jpg", "ISIC_0012345"),
         ("ISIC_00123456.jpg", "ISIC_00123456"),
-        ("photo (2).png", "photo"),
+        ("photo (2).png", "photo (2)"),
+        ("photo(2)_downsampled.png", "photo(2)"),
+        ("nai\u0308ve.png", "na\u00efve"),
         ("my.photo.png", "my.photo"),
     ],
 )
@@ -88,6 +91,46 @@ def test_a_path_comes_once_however_many_inputs_hold_it(tmp_path, inputs):
     assert sorted(one.file.path for one in listed) == sorted(map(str, tmp_path.rglob("*.jpg")))
     if inputs[0] == ".":
         assert {one.root for one in listed} == {str(tmp_path)}
+
+
+def listed_under(*roots):
+    chunks = run_source(sources.ListImages([str(root) for root in roots]))
+    return sorted(one.file.path for chunk in chunks for one in chunk)
+
+
+def test_links_to_one_file_are_files_and_other_spellings_are_not(tmp_path):
+    tree(tmp_path / "store", "a.jpg")
+    for name in ("Train/nevus/a.jpg", "Test/melanoma/b.jpg"):
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True)
+        path.symlink_to(tmp_path / "store" / "a.jpg")
+    os.symlink(tmp_path / "set", tmp_path / "linked")
+    links = [str(tmp_path / "set" / name) for name in ("Test/melanoma/b.jpg", "Train/nevus/a.jpg")]
+    assert listed_under(tmp_path / "set" / "Train", tmp_path / "set" / "Test") == links
+    spelled = listed_under(tmp_path / "set", f"{tmp_path}/./set/", f"{tmp_path}/store/../set/Test")
+    assert sorted(map(os.path.normpath, spelled)) == links
+    assert len(listed_under(tmp_path / "set", tmp_path / "linked", tmp_path / "store")) == 3
+
+
+def test_names_in_an_archive_are_only_names(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("b.jpg", "x/../b.jpg", "x/b.jpg"):
+            archive.writestr(name, name)
+    os.symlink(tmp_path, tmp_path / "linked")
+    found = listed_under(tmp_path / "a.zip", tmp_path / "linked" / "a.zip")
+    assert [path.rpartition("!/")[2] for path in found] == ["b.jpg", "x/../b.jpg", "x/b.jpg"]
+
+
+def test_of_two_listings_of_a_file_one_is_taken_in_any_order():
+    listings = [
+        sources.ListedFile(root, sources.SourceFile(path, relative, size))
+        for root in ("/r", "/q")
+        for path in ("/q/./a.jpg", "/q/a.jpg")
+        for relative in ("a.jpg", "b.jpg")
+        for size in (0, 5)
+    ]
+    taken = {sources._once((0, order)) for order in (listings, listings[::-1], sorted(listings))}
+    assert len(taken) == 1
 
 
 def test_split_from_folders():
@@ -114,7 +157,56 @@ def test_check_rejects_with_stage_and_reason(tmp_path):
     assert check(tmp_path, gone).reason == "unreadable"
 
 
-def test_root_folder_may_be_the_class(tmp_path):
-    tree(tmp_path / "melanoma", "a.jpg")
-    file = next(list_images(tmp_path / "melanoma"))
-    assert check(f"{tmp_path}/melanoma/", file).claims[0].classes == ("melanoma",)
+@pytest.mark.parametrize(
+    ("root", "name"),
+    [
+        ("melanoma/", "melanoma"),
+        ("x/melanoma/.", "melanoma"),
+        ("h/vascular lesion/*.jpg", "vascular lesion"),
+        ("data/Train/*/x.jpg", "Train"),
+        ("data/Tr*/nevus/x.jpg", "data"),
+        ("*.jpg", ""),
+        ("/*.jpg", ""),
+        ("gs://bucket/Test/*.jpg", "Test"),
+        ("gs://bucket/Test/", "Test"),
+        ("gs://bucket/nevus/a.jpg", "nevus"),
+        ("down/Train.zip", "Train"),
+        ("Test.TAR", "Test"),
+        ("gs://bucket/Test.zip", "Test"),
+        ("nevus/a.jpg", "nevus"),
+        ("a.jpg", ""),
+        ("nevus/list.csv", ""),
+    ],
+)
+def test_the_folder_that_an_input_stands_for(root, name):
+    assert sources.folder_name(root) == name
+
+
+def test_the_folder_of_an_input_may_be_class_and_split(tmp_path):
+    tree(tmp_path / "Train" / "melanoma", "a [1].jpg")
+    with zipfile.ZipFile(tmp_path / "Test.zip", "w") as archive:
+        archive.writestr("melanoma/b.jpg", "x")
+    for root, split in (
+        ("Train/melanoma/", ""),
+        ("Train/melanoma/*.jpg", ""),
+        ("Train/melanoma/a [1].jpg", ""),
+        ("Train/*/*.jpg", "train"),
+        ("Test.zip", "test"),
+    ):
+        (row,) = (check(f"{tmp_path}/{root}", file) for file in list_images(f"{tmp_path}/{root}"))
+        assert (row.claims[0].classes, row.folder_split) == (("melanoma",), split), root
+
+
+def test_where_there_is_no_folder_none_speaks(tmp_path, monkeypatch):
+    tree(tmp_path, "a.jpg")
+    monkeypatch.chdir(tmp_path)
+    (file,) = list_images("*.jpg")
+    assert (file.relative, check("*.jpg", file).claims) == ("a.jpg", ())
+
+
+@pytest.mark.parametrize("name", ["fold.zip", "fold.tar", "fold.tar.gz", "fold.7z", "fold.txt", "fold.csv"])
+def test_a_folder_is_a_folder_whatever_its_name(tmp_path, name):
+    tree(tmp_path / name, "a.jpg")
+    sources.require_images("--input", str(tmp_path / name))
+    assert relatives(tmp_path / name) == ["a.jpg"]
+    assert sources.folder_name(str(tmp_path / name)) == name
