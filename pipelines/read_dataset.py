@@ -5,21 +5,17 @@ Small and tolerant: what it is for is looking inside. Everything is read as a st
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
-import struct
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from pipelines import images, storage
-from pipelines.records import masked_crc
+from pipelines.example_proto import parse_example
+from pipelines.tfrecord import DamagedRecord, open_shard, read_records
 
 MARKER = "dataset.json"
 _MANIFEST = re.compile(r"manifest-\d{5}-of-\d{5}\.parquet$")
@@ -61,10 +57,6 @@ def decode_pixels(encoded: bytes, encoding: str, height: int, width: int) -> np.
     return np.frombuffer(encoded, np.uint8).reshape(height, width, 3)
 
 
-def _open(path: str) -> IO[bytes]:
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-
-
 def read_description(folder: str) -> dict[str, Any] | None:
     """The content of dataset.json; None when there is none, so that nothing finished is there."""
     content = storage.read_if_exists(storage.join(folder, MARKER))
@@ -74,7 +66,7 @@ def read_description(folder: str) -> dict[str, Any] | None:
 def read_manifest(folder: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """The rows of the manifest, in its order; of all columns or of those named."""
     for name in sorted(filter(_MANIFEST.match, storage.list_tree(folder))):
-        with _open(storage.join(folder, name)) as file:
+        with storage.open_file(storage.join(folder, name)) as file:
             for batch in pq.ParquetFile(file).iter_batches(_BATCH, columns=columns):
                 yield from batch.to_pylist()
 
@@ -88,27 +80,9 @@ def shards_of(description: Mapping[str, Any], split: str, fold: int | None = Non
     return [shard["name"] for shard in part["shards"]]
 
 
-def read_frames(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
-    """The records of an open TFRecord file, checked. Raises DamagedShard, naming the record."""
-    index = 0
-    while head := file.read(12):
-        damaged = DamagedShard(f"record {index} is damaged")
-        if len(head) < 12 or masked_crc(head[:8]) != head[8:]:
-            raise damaged
-        (length,) = struct.unpack("<Q", head[:8])
-        data, check = file.read(length), file.read(4)
-        if len(data) < length or masked_crc(data) != check:
-            raise damaged
-        yield data
-        index += 1
-
-
 def parse_record(data: bytes, shard: str = "", position: int = 0) -> StoredImage:
     """What a serialised Example of ours says."""
-    # Imported here: it brings all of TensorFlow, seconds that a refused command line should not cost.
-    from tensorflow.core.example import example_pb2
-
-    features = example_pb2.Example.FromString(data).features.feature
+    features = parse_example(data)
 
     def blob(key: str) -> bytes:
         return features[key].bytes_list.value[0]
@@ -134,12 +108,9 @@ def parse_record(data: bytes, shard: str = "", position: int = 0) -> StoredImage
 
 def read_shard(folder: str, name: str) -> Iterator[StoredImage]:
     """The records of one shard, in order. Raises DamagedShard, OSError or the filesystem's own errors."""
-    with _open(storage.join(folder, name)) as file:
+    with open_shard(storage.join(folder, name), "gzip" if name.endswith(".gz") else "none") as shard:
         try:
-            content = gzip.GzipFile(fileobj=file) if name.endswith(".gz") else file
-            for position, data in enumerate(read_frames(content)):
+            for position, (_, data) in enumerate(read_records(shard.records)):
                 yield parse_record(data, name, position)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise DamagedShard(f"{name}: {error}") from error
-        except DamagedShard as error:
-            raise DamagedShard(f"{name}: {error}") from error
+        except DamagedRecord as error:
+            raise DamagedShard(f"{name}: record {error.index} is damaged: {error.what}") from error

@@ -1,13 +1,11 @@
-"""Rows and image files to tf.train.Examples, and those to TFRecord bytes."""
+"""Rows and image files to tf.train.Examples."""
 
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections.abc import Sequence
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-import google_crc32c
 import numpy as np
 
 from pipelines import images, sources
@@ -15,9 +13,6 @@ from pipelines.augment import augment
 from pipelines.encoding import encode
 from pipelines.rows import ImageRow
 from pipelines.seeding import stable_hash
-
-# Bytes of a TFRecord before its data (length, CRC) and after (CRC).
-FRAME_HEAD, FRAME_TAIL = 12, 4
 
 
 class Record(NamedTuple):
@@ -108,27 +103,3 @@ def make_records(
         order = stable_hash(seed, "order", row.sha256, copy)
         made.append(Record(order, image_example(row, label, content, size, copy, encoding), row.sha256, copy))
     return ImageRecords(made, sums, squares, reused)
-
-
-def masked_crc(data: bytes) -> bytes:
-    """CRC-32C, rotated and offset, as TFRecord wants it (tensorflow/core/lib/hash/crc32c.h)."""
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
-
-
-def read_frame(file: BinaryIO, offset: int) -> bytes | None:
-    """The Example of the TFRecord that starts at `offset`, or None where there is no whole and undamaged record."""
-    file.seek(offset)
-    head = file.read(FRAME_HEAD)
-    if len(head) < FRAME_HEAD or head[8:] != masked_crc(head[:8]):
-        return None
-    length = struct.unpack("<Q", head[:8])[0]
-    body = file.read(length + FRAME_TAIL)
-    example = body[:length]
-    return example if body[length:] == masked_crc(example) else None
-
-
-def frame(example: bytes) -> bytes:
-    """One TFRecord: length (uint64), its CRC, data, its CRC (tensorflow/core/lib/io/record_writer.h)."""
-    length = struct.pack("<Q", len(example))
-    return b"".join((length, masked_crc(length), example, masked_crc(example)))

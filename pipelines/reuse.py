@@ -5,21 +5,19 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from pipelines import storage
-from pipelines.records import read_frame
+from pipelines.example_proto import parse_example
 from pipelines.rows import ImageRow
+from pipelines.tfrecord import next_record
 
 
 def _encoded(file: BinaryIO, offset: int, row: ImageRow, copy: int) -> bytes | None:
-    from tensorflow.core.example import example_pb2
-
-    data = read_frame(file, offset)
-    if data is None:
+    """`image/encoded` of the record at `offset`; None if it is another's. Raises ValueError when it is damaged."""
+    file.seek(offset)
+    features = parse_example(next_record(file) or b"")
+    same = features["image/key/sha256"].bytes_list.value[:] == [row.sha256.encode()]
+    if not same or features["image/augmentation/copy"].int64_list.value[:] != [copy]:
         return None
-    feature = example_pb2.Example.FromString(data).features.feature
-    same = feature["image/key/sha256"].bytes_list.value[:] == [row.sha256.encode()]
-    if not same or feature["image/augmentation/copy"].int64_list.value[:] != [copy]:
-        return None
-    return feature["image/encoded"].bytes_list.value[0]
+    return features["image/encoded"].bytes_list.value[0]
 
 
 def stored_images(row: ImageRow, folder: str) -> list[bytes]:

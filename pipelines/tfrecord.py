@@ -1,4 +1,4 @@
-"""Reading TFRecord files so that damage is found where it is: every CRC, record by record.
+"""TFRecords: framing, and reading them so that damage is found where it is, every CRC, record by record.
 
 The format is that of tensorflow/core/lib/io/record_writer.h: length (uint64), its CRC, data, its CRC.
 """
@@ -14,8 +14,9 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+import google_crc32c
+
 from pipelines import storage
-from pipelines.records import masked_crc
 from pipelines.sources import failure
 
 COMPRESSIONS = ("none", "gzip")
@@ -24,6 +25,18 @@ _CRC_BYTES = 4
 # A serialised protocol buffer cannot be longer.
 _LONGEST = (1 << 31) - 1
 _AT_ONCE = 1 << 20
+
+
+def masked_crc(data: bytes) -> bytes:
+    """CRC-32C, rotated and offset, as TFRecord wants it (tensorflow/core/lib/hash/crc32c.h)."""
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def frame(example: bytes) -> bytes:
+    """One TFRecord: length (uint64), its CRC, data, its CRC (tensorflow/core/lib/io/record_writer.h)."""
+    length = struct.pack("<Q", len(example))
+    return b"".join((length, masked_crc(length), example, masked_crc(example)))
 
 
 class DamagedRecord(Exception):  # noqa: N818  the name says what it is
@@ -87,7 +100,7 @@ def open_shard(path: str, compression: str) -> Iterator[OpenShard]:
         yield OpenShard(records, stored)  # type: ignore[arg-type]
 
 
-def _next_record(stream: BinaryIO) -> bytes | None:
+def next_record(stream: BinaryIO) -> bytes | None:
     """The data of the record that starts here, None at the end. Raises ValueError when it is damaged."""
     header = stream.read(_HEADER.size)
     if not header:
@@ -115,7 +128,7 @@ def read_records(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
     index = offset = 0
     while True:
         try:
-            data = _next_record(stream)
+            data = next_record(stream)
         except ValueError as error:
             raise DamagedRecord(index, offset, str(error)) from error
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:

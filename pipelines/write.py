@@ -19,6 +19,7 @@ from pipelines.reuse import stored_images
 from pipelines.rows import WRITTEN, ImageRow, Stored
 from pipelines.seeding import stable_hash
 from pipelines.sources import failure
+from pipelines.tfrecord import frame
 
 # Counter of examples whose images an update took from the earlier dataset.
 EXAMPLES_REUSED = "examples_reused"
@@ -117,7 +118,7 @@ class _WriteShard(ThreadedDoFn):
                 yield beam.pvalue.TaggedOutput("sums", (row.label, made.sums, made.sums_of_squares))
         content.sort()
         name = shard_name(split, index, count, self._compression)
-        framed = [records.frame(record.example) for record in content]
+        framed = [frame(record.example) for record in content]
         places = _places(content, framed)
         for row, sums in written:
             yield row._replace(stored=Stored(name, places[row.sha256], sums))

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from google.protobuf.message import Message
 
 from pipelines.example_proto import Example
-from pipelines.records import frame
 from pipelines.tables import MANIFEST_SCHEMA, parquet_bytes
+from pipelines.tfrecord import frame
 
 DATASET = "dataset.json"
 

@@ -23,9 +23,8 @@ from PIL import Image
 from pipelines import show
 from pipelines.cli import UsageError
 from pipelines.previews import small_jpeg
-from pipelines.read_dataset import read_frames
-from pipelines.records import frame
 from pipelines.seeding import stable_hash
+from pipelines.tfrecord import frame, read_records
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = "病<img src=x onerror=alert(1)>\n\x1b[31m'it'"
@@ -115,7 +114,7 @@ def test_what_is_chosen_depends_on_no_order(capsys, dataset, tmp_path):
     turned = tmp_path / "turned"
     shutil.copytree(dataset, turned)
     for path in turned.glob("*.tfrecord"):
-        frames = list(read_frames(io.BytesIO(path.read_bytes())))
+        frames = [data for _, data in read_records(io.BytesIO(path.read_bytes()))]
         path.write_bytes(b"".join(map(frame, reversed(frames))))
     for path in turned.glob("manifest-*"):
         table = pq.read_table(path)
@@ -225,7 +224,7 @@ def test_what_does_not_fit_or_is_damaged_is_said(command, dataset, rows, tmp_pat
     done = command("pipelines.show", broken, "--split", "test", "--output", tmp_path / "a.png")
     assert done.returncode == 2
     assert done.stderr == (
-        f"pipelines.show: error: {broken}: is damaged: {shard.name}: record 0 is damaged; prepare it again\n"
+        f"pipelines.show: error: {broken}: is damaged: {shard.name}: record 0 is damaged: data CRC differs; prepare it again\n"
     )
     description = json.loads((broken / "dataset.json").read_text())
     (broken / "dataset.json").write_text(json.dumps({**description, "image_size": 4000}))

@@ -13,8 +13,8 @@ from collecting import run
 
 from pipelines import account, output, storage, tables
 from pipelines.cli import LimitExceeded, UsageError
-from pipelines.records import frame
 from pipelines.rows import ImageRow
+from pipelines.tfrecord import frame
 from pipelines.write import Shard
 
 OWN = re.compile(r"part-\d+$|done\.json$")

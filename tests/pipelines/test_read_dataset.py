@@ -15,13 +15,14 @@ from pipelines import records
 from pipelines.contact_sheet import Shown, arrange, draw
 from pipelines.read_dataset import DamagedShard, decode_pixels, read_shard
 from pipelines.rows import ImageRow
+from pipelines.tfrecord import frame
 
 ROW = ImageRow("p", "p", sha256="ab" * 32, image_id="it", label="nevus", group_id="g", split="train", fold=2)
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
 
 
 def _shard() -> bytes:
-    return b"".join(records.frame(records.image_example(ROW, 1, b"x%d" % copy, 6, copy)) for copy in range(3))
+    return b"".join(frame(records.image_example(ROW, 1, b"x%d" % copy, 6, copy)) for copy in range(3))
 
 
 @pytest.mark.parametrize("name", ["s.tfrecord", "s.tfrecord.gz"])
@@ -54,7 +55,7 @@ def test_the_damaged_record_is_named(tmp_path: Path):
     whole = bytearray(_shard())
     whole[len(whole) // 2] ^= 1
     (tmp_path / "s").write_bytes(whole)
-    with pytest.raises(DamagedShard, match=r"^s: record 1 is damaged$"):
+    with pytest.raises(DamagedShard, match=r"^s: record 1 is damaged: data CRC differs$"):
         list(read_shard(str(tmp_path), "s"))
 
 

@@ -8,8 +8,7 @@ import hashlib
 import pytest
 
 from pipelines.example_proto import parse_example
-from pipelines.records import frame
-from pipelines.tfrecord import DamagedRecord, open_shard, read_records
+from pipelines.tfrecord import DamagedRecord, frame, open_shard, read_records
 
 CONTENT = [b"first", b"", b"the third, " * 200_000]
 
