@@ -224,7 +224,8 @@ def test_what_does_not_fit_or_is_damaged_is_said(command, dataset, rows, tmp_pat
     done = command("pipelines.show", broken, "--split", "test", "--output", tmp_path / "a.png")
     assert done.returncode == 2
     assert done.stderr == (
-        f"pipelines.show: error: {broken}: is damaged: {shard.name}: record 0 is damaged: data CRC differs; prepare it again\n"
+        f"pipelines.show: error: {broken}: is damaged: {shard.name}: record 0 is damaged: data CRC differs; "
+        "prepare it again\n"
     )
     description = json.loads((broken / "dataset.json").read_text())
     (broken / "dataset.json").write_text(json.dumps({**description, "image_size": 4000}))
