@@ -112,7 +112,7 @@ def manifest_rows(dataset: Dataset) -> Iterator[tuple[str, ImageRow]]:
                 for values in batch.to_pylist():
                     yield f"{name}: row {index} ({values['id']})", _row_of(values)
                     index += 1
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise CheckFailed(f"{name}: is damaged: {str(error).splitlines()[0]}") from error
 
 

@@ -14,7 +14,7 @@ from pipelines.folds import MOST_FOLDS
 from pipelines.inputs import Inputs, complete_inputs, known_sources, read_inputs, trusted_name
 from pipelines.layouts import LAYOUTS, Source, Table
 from pipelines.metadata import Columns
-from pipelines.recorded import require_folds
+from pipelines.recorded import require_recorded
 from pipelines.rows import SIDES
 from pipelines.split import Fractions
 from pipelines.splits_file import require_splits
@@ -314,7 +314,7 @@ def with_found_tables(options: Options) -> Options:
     for source in options.sources:
         sources.require_images(source.option, source.path)
     if options.splits_from:
-        require_folds("--splits_from", options.splits_from, options.folds)
+        require_recorded("--splits_from", options.splits_from, options.folds)
     splits = require_splits(options.splits_file, options.columns) if options.splits_file else []
     inputs = complete_inputs(Inputs(options.sources, options.metadata), options.columns, splits)
     trust = _trusted_name(options.trust, inputs) if options.trust else ""

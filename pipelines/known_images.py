@@ -68,6 +68,17 @@ def read_known(path: str) -> Iterator[tuple[str, KnownImage]]:
             yield row["sha256"], KnownImage(**row, stored=Stored(shard, offsets, sums) if shard else None)
 
 
+def is_remembered(folder: str) -> bool:
+    """Whether every file of known images in a dataset can be read; else an update looks at all images again."""
+    try:
+        for path in storage.match(storage.join(folder, "known-*.parquet")):
+            for _ in read_known(path):
+                pass
+    except Exception:  # Parquet raises many kinds on damaged files
+        return False
+    return True
+
+
 def with_known(row: ImageRow, known: KnownImage) -> ImageRow:
     """A row that has been read, with what is known of its content: as if it had been decoded."""
     return row._replace(**known._replace(stored=known.stored)._asdict())

@@ -24,11 +24,12 @@ from pipelines.cli import UsageError, run_command, start_tensorflow
 from pipelines.decide import decide_images
 from pipelines.decision_options import with_found_tables
 from pipelines.encoding import describe_encoding
+from pipelines.known_images import is_remembered
 from pipelines.parallel import default_threads
 from pipelines.plan import PROBLEM_FILE, PlanShards, quiet_infeasible
 from pipelines.prepare_options import PrepareOptions, command_line, parse_options
 from pipelines.record_schema import RECORD_SCHEMA, record_schema_bytes
-from pipelines.recorded import is_seekable, read_description, require_folds, same_pixels, same_versions
+from pipelines.recorded import is_seekable, read_description, require_recorded, same_pixels, same_versions
 from pipelines.runner import beam_options, local_worker_processes, quiet_beam
 from pipelines.versions import pixel_versions
 from pipelines.write import EXAMPLES_REUSED, Shard, WriteShards
@@ -115,7 +116,7 @@ def earlier_of(options: PrepareOptions) -> Earlier:
         return Earlier()
     description, settings = read_description("--output", options.output), settings_of(options)
     return Earlier(
-        options.output if same_versions(description, pixel_versions()) else "",
+        options.output if is_remembered(options.output) and same_versions(description, pixel_versions()) else "",
         options.output if is_seekable(description) and same_pixels(description, settings) else "",
     )
 
@@ -254,8 +255,9 @@ def building_on_output(options: PrepareOptions) -> PrepareOptions:
     """The options of an update, with the splits of the dataset in the output if there is one."""
     output.finish_interrupted(options.output, OWN_FILES)
     if not storage.exists(storage.join(options.output, MARKER)):
+        print(f"no dataset to update in {options.output} yet: a new one is made")
         return options
-    require_folds("--output", options.output, options.folds)
+    require_recorded("--output", options.output, options.folds)
     return dataclasses.replace(options, splits_from=options.output)
 
 

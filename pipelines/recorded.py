@@ -41,11 +41,27 @@ def read_description(option: str, folder: str) -> dict[str, Any]:
     return description
 
 
-def require_folds(option: str, folder: str, folds: int) -> None:
-    """Raise UsageError unless the dataset's folds can be kept: it has as many, or either has none."""
-    recorded = read_description(option, folder).get("options", {}).get("folds", 0)
-    if folds and recorded and folds != recorded:
+def _manifest_rows(folder: str) -> int:
+    """How many rows the manifest's files have. Raises an error of some kind when one is damaged or missing."""
+    paths = storage.match(storage.join(folder, "manifest-*.parquet"))
+    if not all(path.endswith(f"-of-{len(paths):05d}.parquet") for path in paths):
+        raise ValueError(f"{len(paths)} files")
+    return sum(pq.ParquetFile(io.BytesIO(read_bytes(path))).read(_COLUMNS).num_rows for path in paths)
+
+
+def require_recorded(option: str, folder: str, folds: int) -> None:
+    """Raise UsageError unless the dataset says of every file what became of it, and its folds, if any, can be kept."""
+    description = read_description(option, folder)
+    recorded = description.get("options", {}).get("folds", 0)
+    if recorded and folds != recorded:
         raise UsageError(f"--folds {folds}: {folder} has {recorded}; name as many, or make a new dataset")
+    try:
+        rows = _manifest_rows(folder)
+    except Exception as error:  # each filesystem raises its own kinds, and Parquet its own
+        raise UsageError(f"{option} {folder}: its manifest is damaged; its splits are not to be had from it") from error
+    listed = description["counts"]["listed"]
+    if rows != listed:
+        raise UsageError(f"{option} {folder}: its manifest has {rows} of {listed} rows; splits would be lost")
 
 
 def same_versions(description: Mapping[str, Any], versions: Mapping[str, str]) -> bool:

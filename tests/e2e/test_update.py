@@ -191,6 +191,34 @@ def test_what_was_left_behind_a_finished_output_is_cleared_away(command, sample,
     assert content(output) == content(datasets / "part")
 
 
+def test_a_dataset_that_has_lost_its_manifest_or_folds_is_not_updated(command, sample, archives, datasets, tmp_path):
+    output = tmp_path / "out"
+    shutil.copytree(datasets / "part", output)
+    unfolded = command(
+        *("pipelines.prepare", "--input", archives / "part", "--metadata", sample / "metadata.csv"),
+        *("--output", output, "--image_size", 32, "--small_classes", "reject", "--update"),
+    )
+    assert (unfolded.returncode, unfolded.stderr.count("\n")) == (2, 1)
+    assert "--folds 0" in unfolded.stderr
+    (path,) = output.glob("manifest-*")
+    whole = path.read_bytes()
+    for damage in (whole[:100], None):
+        path.unlink()
+        if damage:
+            path.write_bytes(damage)
+        done = command("pipelines.prepare", *arguments(sample, archives / "part", output, "--update"))
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert "manifest" in done.stderr
+        path.write_bytes(whole)
+    (known,) = output.glob("known-*")
+    known.write_bytes(b"")
+    assert " 0 were there already" in prepare(command, sample, archives / "part", output, "--update")
+    # The command on the card is another.
+    same = {name: digest for name, digest in content(output).items() if not name.startswith("report.")}
+    assert same.items() <= content(datasets / "part").items()
+    assert "dataset.json" in same
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
