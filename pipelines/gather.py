@@ -17,6 +17,7 @@ from pipelines.near_duplicates import NearPair
 from pipelines.rows import DUPLICATE, USABLE, ImageRow
 from pipelines.seeding import stable_hash
 from pipelines.sources import has_copy_number, printable
+from pipelines.tables import by_path
 
 # Examples shown of each kind; of rejects, for each reason.
 EXAMPLES = 60
@@ -49,10 +50,6 @@ def near_order(pair: NearPictures) -> tuple[str, ...]:
     """The order of pairs; no two have the same."""
     first, second = pair.first.place, pair.second.place
     return first.relative, second.relative, first.path, second.path
-
-
-def _row_order(row: ImageRow) -> tuple[str, str]:
-    return row.relative, row.path
 
 
 class _FirstOf(beam.PTransform):
@@ -174,7 +171,7 @@ class _Examples(beam.PTransform):
             rows
             | "Rejected" >> beam.Filter(lambda row: row.reason and row.outcome != DUPLICATE)
             | "By reason" >> beam.Map(lambda row: ((row.stage, row.reason), row))
-            | "First of reason" >> beam.combiners.Top.SmallestPerKey(REJECT_EXAMPLES, key=_row_order)
+            | "First of reason" >> beam.combiners.Top.SmallestPerKey(REJECT_EXAMPLES, key=by_path)
             | "Reasons" >> beam.FlatMap(lambda element: element[1])
             | "Together" >> _FirstOf(lambda row: (row.stage, row.reason, row.relative, row.path), 100 * REJECT_EXAMPLES)
         )
@@ -228,7 +225,7 @@ def gather(pipeline: beam.Pipeline, decided: Decided, group_by_patient: bool) ->
             duplicates=one(
                 finished
                 | "Duplicates" >> beam.Filter(lambda row: row.outcome == DUPLICATE)
-                | "First duplicates" >> _FirstOf(_row_order)
+                | "First duplicates" >> _FirstOf(by_path)
             ),
             numbered=one(
                 decided.checked

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pipelines import storage
 from pipelines.rows import WRITTEN, ImageRow, Stored
 from pipelines.sources import read_bytes
-from pipelines.tables import parquet_bytes
+from pipelines.tables import ReadTable, parquet_bytes
 
 PATTERN = "known-{index:05d}-of-{count:05d}.parquet"
 _SCHEMA = pa.schema(
@@ -81,7 +81,7 @@ def is_remembered(folder: str) -> bool:
 
 def with_known(row: ImageRow, known: KnownImage) -> ImageRow:
     """A row that has been read, with what is known of its content: as if it had been decoded."""
-    return row._replace(**known._replace(stored=known.stored)._asdict())
+    return row._replace(**known._asdict())
 
 
 def _remember(element: tuple[str, dict[str, Iterable]]) -> Iterator[KnownImage]:
@@ -127,13 +127,7 @@ class Recall(beam.PTransform):
         self._folder = folder
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.pvalue.DoOutputsTuple:
-        known = (
-            rows.pipeline
-            | "Known files" >> beam.Create([storage.join(self._folder, "known-*.parquet")], reshuffle=False)
-            | "List known" >> beam.FlatMap(storage.match)
-            | "Share out known" >> beam.Reshuffle()
-            | "Read known" >> beam.FlatMap(read_known)
-        )
+        known = rows.pipeline | "Read known" >> ReadTable(storage.join(self._folder, "known-*.parquet"), read_known)
         return (
             {"rows": rows | "Rows by content" >> beam.Map(lambda row: (row.sha256, row)), "known": known}
             | "Join known" >> beam.CoGroupByKey()

@@ -10,6 +10,7 @@ import apache_beam as beam
 
 from pipelines.components import ConnectedComponents
 from pipelines.groups import group_keys, near_keys
+from pipelines.identity import ByComponent
 from pipelines.rows import SPLITS, ImageRow, Place, place_of
 from pipelines.sources import printable
 
@@ -76,11 +77,6 @@ def _with_near_keys(element: tuple[str, dict[str, Iterable]]) -> Iterator[Linked
     return (file._replace(keys=file.keys + near) for file in found["files"])
 
 
-def _in_component(element: tuple[str, dict[str, Iterable]]) -> Iterator[tuple[str, Linked]]:
-    component = next(iter(element[1]["components"]))
-    return ((component, file) for file in element[1]["files"])
-
-
 class FindLeakage(beam.PTransform):
     """Rows of readable files, and NearPairs -> LeakedGroup of every group whose files name more than one split.
 
@@ -106,12 +102,8 @@ class FindLeakage(beam.PTransform):
             | "Components" >> ConnectedComponents()
         )
         return (
-            {
-                "files": linked | "By content again" >> beam.Map(lambda file: (file.sha256, file)),
-                "components": components,
-            }
-            | "Join components" >> beam.CoGroupByKey()
-            | "In component" >> beam.FlatMap(_in_component)
+            (linked, components)
+            | "By group" >> ByComponent()
             | "Groups" >> beam.GroupByKey()
             | "Leak" >> beam.MapTuple(leak_of)
             | "Leaks" >> beam.Filter(lambda leak: leak is not None)

@@ -15,6 +15,7 @@ from pipelines.account import SCHEMA_VERSION
 from pipelines.cli import UsageError
 from pipelines.rows import ImageRow
 from pipelines.sources import isic_id_of, read_bytes
+from pipelines.tables import ReadTable
 
 MARKER = "dataset.json"
 _COLUMNS = ["id", "sha256", "split", "fold"]
@@ -109,13 +110,8 @@ class GiveRecorded(beam.PTransform):
         self._folder = folder
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
-        recorded = (
-            rows.pipeline
-            | "Manifest files" >> beam.Create([storage.join(self._folder, "manifest-*.parquet")], reshuffle=False)
-            | "List manifest" >> beam.FlatMap(storage.match)
-            | "Share out manifest" >> beam.Reshuffle()
-            | "Read assignments" >> beam.FlatMap(read_assignments)
-        )
+        manifest = storage.join(self._folder, "manifest-*.parquet")
+        recorded = rows.pipeline | "Read assignments" >> ReadTable(manifest, read_assignments)
         by_content = {
             "rows": rows | "By content" >> beam.Map(lambda row: (row.sha256, row)),
             "recorded": recorded,

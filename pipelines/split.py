@@ -173,8 +173,9 @@ class SplitGroups(beam.PTransform):
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
         keep = _KeepGiven(True, self._sides)
         kept = by_group(rows) | "Keep given" >> beam.ParDo(keep).with_outputs("open", "counts", main="settled")
-        settled = kept.counts | "Settled per class" >> CountPerClass()
-        counted = beam.pvalue.AsDict(settled) if self._fill_up else NOTHING
+        counted: Any = NOTHING
+        if self._fill_up:
+            counted = beam.pvalue.AsDict(kept.counts | "Settled per class" >> CountPerClass())
         ranked = kept.open | RankGroups(self._seed, "split")
         split = ranked | "Split" >> beam.FlatMap(_split_ranked, self._fractions, counted)
         return (kept.settled, split) | "All rows" >> beam.Flatten()

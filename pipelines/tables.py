@@ -159,6 +159,24 @@ class WriteTable(beam.PTransform):
         )
 
 
+class ReadTable(beam.PTransform):
+    """Nothing -> what `read` makes of each file that `pattern` names, the files shared out among workers."""
+
+    def __init__(self, pattern: str, read: Callable[[str], Iterable]):
+        super().__init__()
+        self._pattern = pattern
+        self._read = read
+
+    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
+        return (
+            begin
+            | "Pattern" >> beam.Create([self._pattern], reshuffle=False)
+            | "List files" >> beam.FlatMap(storage.match)
+            | "Share out" >> beam.Reshuffle()
+            | "Read" >> beam.FlatMap(self._read)
+        )
+
+
 def is_dropped(row: ImageRow) -> bool:
     """Whether a row belongs in the rejects file."""
     return bool(row.reason)
