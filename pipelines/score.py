@@ -1,248 +1,291 @@
 """python -m pipelines.score: an archive of images -> scores.
 
-list -> read and check -> RunInference -> write scores and rejects -> account
+list -> skip what is known -> read and check -> RunInference -> write scores, rejects, keys -> account -> publish
 """
 
 from __future__ import annotations
 
+import datetime
 import functools
-import hashlib
+import itertools
 import json
 import re
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-import numpy as np
-import pyarrow as pa
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
 
-from pipelines import account, images, output, rows, sources, storage, tables
+from pipelines import account, images, output, partitions, sources, storage, tables
 from pipelines.cli import UsageError, run_command, start_tensorflow
-from pipelines.inference import LesionModelHandler, LoadedModel
-from pipelines.model_info import ModelInfo, read_model_info
-from pipelines.parallel import ThreadedDoFn, default_threads
-from pipelines.rows import REJECTED
-from pipelines.runner import beam_options, local_worker_processes, quiet_beam
+from pipelines.inference import LesionModelHandler, ModelError, Prediction, load_models
+from pipelines.model_info import read_ensemble
+from pipelines.parallel import default_threads
+from pipelines.partitions import MARKER
+from pipelines.progress import Progress, shown_progress
+from pipelines.runner import beam_options, is_local_runner, local_worker_processes, quiet_beam
 from pipelines.score_options import ScoreOptions, parse_options
+from pipelines.score_packing import pack, unpack
+from pipelines.score_read import ReadBatches
+from pipelines.score_rows import SCORED, ScoreRow, ScoringRun
+from pipelines.score_summary import describe_run, report_lines, tally_rows
+from pipelines.score_tables import encode
+from pipelines.seen import SEEN_FILES, SkipSeen, by_key, pack_keys, require_seen, seen_bytes, unpack_keys
+from pipelines.storage import join
 
-MARKER = "summary.json"
-OWN_FILES = re.compile(r"(scores|rejects)-\d{5}-of-\d{5}\.(parquet|jsonl)$|summary\.json$")
-SCORED = "scored"
-
-
-class ScoreRow(NamedTuple):
-    """One listed file: with probabilities when `outcome` is `scored`, with stage, reason and message when rejected."""
-
-    path: str
-    relative: str
-    image_id: str
-    sha256: str = ""
-    width: int = 0
-    height: int = 0
-    probabilities: tuple[float, ...] = ()
-    outcome: str = ""
-    stage: str = ""
-    reason: str = ""
-    message: str = ""
-
-    def rejected(self, stage: str, reason: str, message: str) -> ScoreRow:
-        """This row as one without a score, and why."""
-        return self._replace(outcome=REJECTED, stage=stage, reason=reason, message=message)
+OWN_FILES = re.compile(
+    r"(scores-\d{5}-of-\d{5}\.(parquet|csv|jsonl)|rejects-\d{5}-of-\d{5}\.jsonl|seen-\d{5}-of-\d{5}\.parquet"
+    r"|submission\.csv|report\.html|summary\.json)$"
+)
+# In the temporary folder: the summary of a run that had nothing to do, which is not published.
+NOTHING_NEW = "nothing_new.json"
+# Rows that travel together. More would not be smaller; fewer cost the runner more.
+_ROWS_PER_BLOCK = 256
+# Files on other machines: waiting, not computing.
+_REMOTE_THREADS = 16
 
 
-def load_image(listed: sources.ListedFile) -> tuple[ScoreRow, bytes]:
-    """Read a file and look at its header; the row has an outcome when it cannot be scored."""
-    file = listed.file
-    row = ScoreRow(file.path, file.relative, sources.image_id_of(file.relative))
-    try:
-        data = sources.read_file(file.path, file.member)
-    except Exception as error:  # each filesystem raises its own kinds
-        return row.rejected("read", "unreadable", sources.failure(error)), b""
-    row = row._replace(sha256=hashlib.sha256(data).hexdigest())
-    try:
-        info = images.read_info(data)
-    except images.BadImage as error:
-        return row.rejected("check", error.reason, error.message), b""
-    return row._replace(width=info.width, height=info.height), data
-
-
-class _LoadChunk(ThreadedDoFn):
-    """Chunk of listed files -> (row, bytes) of what can be scored; output `rejects`: the other rows."""
-
-    def __init__(self, threads: int):
-        super().__init__(threads)
-        self._listed = Metrics.counter("score", "listed")
-
-    def process(self, element: list[sources.ListedFile]) -> Iterator:
-        listed = sources.images_of(element)
-        self._listed.inc(len(listed))
-        for row, data in self.map_threaded(load_image, listed):
-            yield beam.pvalue.TaggedOutput("rejects", row) if row.outcome else (row, data)
-
-
-def with_result(row: ScoreRow, result: np.ndarray | images.BadImage) -> ScoreRow:
-    """The row with what the model said."""
+def with_result(row: ScoreRow, result: Prediction | images.BadImage) -> ScoreRow:
+    """The row with what the models said."""
     if isinstance(result, images.BadImage):
         return row.rejected("score", result.reason, result.message)
-    return row._replace(probabilities=tuple(float(value) for value in result), outcome=SCORED)
+    by_model = tuple(map(tuple, result.by_model.tolist()))
+    mean = tuple(result.by_model.mean(axis=0, dtype="float64").tolist())
+    return row._replace(
+        probabilities=mean,
+        by_model=by_model if len(by_model) > 1 else (),
+        outcome=SCORED,
+        score_seconds=result.seconds,
+    )
 
 
-def scores_schema(classes: Sequence[str]) -> pa.Schema:
-    """Columns of the scores: one `probability_<class>` per class, in label order."""
-    text, number = pa.string(), pa.float32()
-    columns = [("path", text), ("image_id", text), ("sha256", text), ("width", pa.int32()), ("height", pa.int32())]
-    columns += [(f"probability_{name.replace(' ', '_')}", number) for name in classes]
-    columns += [("top_class", text), ("malignancy_score", number), ("model_fingerprint", text)]
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
+class _PackRows(beam.DoFn):
+    """Finished rows -> packed blocks of them; counts them for whoever watches."""
+
+    def __init__(self, progress: Progress):
+        self._progress = progress
+        self._counters = {name: Metrics.counter("score", name) for name in ("scored", "rejected")}
+
+    def start_bundle(self) -> None:
+        self._rows: list[ScoreRow] = []
+
+    def process(self, row: ScoreRow) -> Iterator[bytes]:
+        self._rows.append(row)
+        self._counters[row.outcome].inc()
+        if not row.outcome == SCORED:
+            Metrics.counter("score", f"rejected_{row.reason}").inc()
+        if len(self._rows) == _ROWS_PER_BLOCK:
+            yield self._take()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        if self._rows:
+            window = GlobalWindow()
+            yield WindowedValue(self._take(), window.max_timestamp(), (window,))
+
+    def _take(self) -> bytes:
+        rows, self._rows = self._rows, []
+        self._progress.add("done", len(rows))
+        return pack(rows)
 
 
-def score_record(row: ScoreRow, model: ModelInfo) -> dict[str, Any]:
-    """One line of the scores. malignancy_score: sum of the probabilities of the model's malignant classes."""
-    by_class = dict(zip(model.classes, row.probabilities, strict=True))
-    return {
-        "path": sources.printable(row.path),
-        "image_id": row.image_id,
-        "sha256": row.sha256,
-        "width": row.width,
-        "height": row.height,
-        **{f"probability_{name.replace(' ', '_')}": value for name, value in by_class.items()},
-        "top_class": max(by_class, key=lambda name: by_class[name]),
-        "malignancy_score": sum(by_class[name] for name in model.malignant_classes),
-        "model_fingerprint": model.fingerprint,
-    }
+class _CountListed(beam.DoFn):
+    """Chunks -> the same, counted for whoever watches."""
+
+    def __init__(self, progress: Progress):
+        self._progress = progress
+        self._listed = Metrics.counter("score", "listed")
+
+    def process(self, chunk: list[sources.ListedFile]) -> Iterator[list[sources.ListedFile]]:
+        found = sources.images_of(chunk)
+        self._listed.inc(len(found))
+        self._progress.add("listed", len(found))
+        if found:
+            yield found
 
 
-def scores_bytes(scored: Iterable[ScoreRow], model: ModelInfo) -> bytes:
-    """Scored rows as a Parquet file."""
-    return tables.parquet_bytes((score_record(row, model) for row in scored), scores_schema(model.classes))
+def _of_outcome(rows: Iterable[ScoreRow], scored: bool) -> list[ScoreRow]:
+    return [row for row in rows if (row.outcome == SCORED) is scored]
 
 
-def tally_row(row: ScoreRow, classes: Sequence[str]) -> Counter:
-    """What one finished row adds to the totals."""
-    counts: Counter = Counter({("outcome", row.outcome): 1, ("outcome paths",): account.path_hash(row.path)})
-    if row.outcome == SCORED:
-        counts["class", classes[int(np.argmax(row.probabilities))]] = 1
-    else:
-        counts["reason", row.reason] = 1
-    return counts
+def _keys(rows: Iterable[ScoreRow]) -> list[bytes]:
+    """Keys of files that a later run need not look at again; what could not be read may be readable then."""
+    return [row.key for row in rows if row.stage != "read"]
 
 
 class _Describe(beam.DoFn):
-    """Checks the sums and gives the content of summary.json. Its side inputs make it wait for every file."""
+    """Checks the sums and gives the content of summary.json. Its side inputs make it wait for every file.
 
-    def __init__(self, model: ModelInfo, model_folder: str, started: float):
-        self._model = model
-        self._model_folder = model_folder
-        self._started = started
+    Where nothing was new, the summary goes to the temporary folder, and nothing is published.
+    """
 
-    def process(self, _: None, listed: Mapping, totals: Mapping, *written: list) -> list[bytes]:
-        account.check_sums(listed, totals, (SCORED, REJECTED))
-        seconds = time.time() - self._started
-        count = listed.get(("listed",), 0)
-        summary = {
-            "schema_version": 1,
-            "counts": {
-                "listed": count,
-                "ignored": listed.get(("ignored",), 0),
-                "scored": totals.get(("outcome", SCORED), 0),
-                "rejected": totals.get(("outcome", REJECTED), 0),
-            },
-            "dropped": account.reasons(totals),
-            "top_class": {name: totals.get(("class", name), 0) for name in self._model.classes},
-            "model": {
-                "path": self._model_folder,
-                "fingerprint": self._model.fingerprint,
-                "metrics": self._model.metrics,
-            },
-            "seconds": round(seconds, 2),
-            "images_per_second": round(count / seconds, 1),
-        }
-        return [(json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode()]
+    def __init__(self, run: ScoringRun, options: ScoreOptions, partition: str):
+        self._run = run
+        self._options = options
+        self._partition = partition
+
+    def process(self, _: None, listed: Mapping, totals: Mapping, *written: list) -> Iterator[bytes]:
+        seconds = {"list": listed["seconds",], "write": sum(file.seconds for files in written for file in files)}
+        summary = describe_run(self._run, listed, totals, seconds, self._options.drift_threshold)
+        content = (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode()
+        if self._options.previous and summary["counts"]["unchanged"] == summary["counts"]["listed"]:
+            storage.write_bytes(join(output.temporary_folder(self._partition), NOTHING_NEW), content)
+        else:
+            yield content
 
 
-def build(pipeline: beam.Pipeline, options: ScoreOptions, model: ModelInfo, threads: int) -> None:
+class Job(NamedTuple):
+    """What is known before the pipeline runs. partition: where it writes; known: partitions of earlier runs."""
+
+    options: ScoreOptions
+    run: ScoringRun
+    partition: str
+    known: tuple[str, ...]
+    threads: int
+    shared: bool
+
+
+def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
     """Add the whole job to a pipeline."""
-    folder = output.publish_folder(options.output)
+    options, run = job.options, job.run
+    folder = output.publish_folder(job.partition)
     chunks = pipeline | "List images" >> sources.ListImages(options.input)
-    listed = chunks | "Listed" >> account.TallyListed()
-    loaded = chunks | "Read and check" >> beam.ParDo(_LoadChunk(threads)).with_outputs("rejects", main="images")
-    handler: KeyedModelHandler = KeyedModelHandler(LesionModelHandler(options.model, options.batch_size))
-    results = (
-        loaded.images
-        | "Score" >> RunInference(handler)
+    started = time.time()
+    listed = (
+        chunks
+        | "Listed" >> account.TallyListed()
+        | "Listed at" >> beam.Map(lambda counts: {**counts, ("seconds",): time.time() - started})
+    )
+    found = chunks | "Count" >> beam.ParDo(_CountListed(progress))
+    unchanged = []
+    if job.known:
+        skipped = found | "Skip known" >> beam.ParDo(SkipSeen(job.known, run.fingerprint)).with_outputs(
+            "unchanged", main="new"
+        )
+        found, unchanged = skipped.new, [skipped.unchanged]
+    read = found | "Read and check" >> beam.ParDo(ReadBatches(run, job.threads, options.batch_size)).with_outputs(
+        "rejects", main="batches"
+    )
+    handler: KeyedModelHandler = KeyedModelHandler(LesionModelHandler(run.models, run.tta, job.shared))
+    scored = (
+        read.batches
+        | "Score" >> RunInference(handler.with_no_batching())
         | "Rows" >> beam.MapTuple(with_result)
-        | "Scored" >> rows.partition(lambda row: row.outcome == SCORED)
+        | "Pack" >> beam.ParDo(_PackRows(progress))
     )
-    rejected = (loaded.rejects, results[0]) | "Rejected" >> beam.Flatten()
-    scores = results[1] | "Scores" >> tables.WriteTable(
-        storage.join(folder, "scores-{index:05d}-of-{count:05d}.parquet"), functools.partial(scores_bytes, model=model)
-    )
-    rejects = rejected | "Rejects" >> tables.WriteTable(
-        storage.join(folder, "rejects-{index:05d}-of-{count:05d}.jsonl"), tables.rejects_bytes
-    )
+    unread = read.rejects | "Pack unread" >> beam.ParDo(_PackRows(progress))
+    # Packed, because a runner keeps what it flattens; unpacked once for all that follows.
+    blocks = (scored, unread) | "All rows" >> beam.Flatten() | "Unpack" >> beam.Map(unpack)
+    most = listed | "At most" >> beam.Map(lambda counts: counts["listed",])
+
+    def path(name: str) -> str:
+        return join(folder, name.replace("*", "{index:05d}-of-{count:05d}"))
+
+    scores_bytes = functools.partial(encode, run=run, table_format=options.format)
+    scores = blocks | "Scored" >> beam.Map(_of_outcome, True)
+    rejects = blocks | "Rejected" >> beam.Map(_of_outcome, False)
+    written = [
+        scores | "Scores" >> tables.WriteBlocks(path(f"scores-*.{options.format}"), scores_bytes, pack, unpack, most),
+        rejects | "Rejects" >> tables.WriteBlocks(path("rejects-*.jsonl"), tables.rejects_bytes, pack, unpack, most),
+        blocks
+        | "Keys" >> beam.Map(_keys)
+        | "Seen" >> tables.WriteBlocks(path(SEEN_FILES), seen_bytes, pack_keys, unpack_keys, most, by_key),
+    ]
+    tallies = blocks | "Count rows" >> beam.Map(tally_rows, run.classes)
     totals = (
-        (results[1], rejected)
-        | "All rows" >> beam.Flatten()
-        | "Count rows" >> beam.Map(tally_row, model.classes)
-        | "Sum rows" >> beam.CombineGlobally(account.Tally())
+        (tallies, *unchanged) | "All counts" >> beam.Flatten() | "Sum counts" >> beam.CombineGlobally(account.Tally())
     )
     _ = (
         pipeline
         | "Account" >> beam.Create([None])
         | "Describe"
         >> beam.ParDo(
-            _Describe(model, options.model, time.time()),
+            _Describe(run, options, job.partition),
             beam.pvalue.AsSingleton(listed),
             beam.pvalue.AsSingleton(totals),
-            beam.pvalue.AsList(scores),
-            beam.pvalue.AsList(rejects),
+            *(beam.pvalue.AsList(files) for files in written),
         )
-        | "Publish" >> output.Publish(options.output, OWN_FILES, MARKER)
+        | "Publish" >> output.Publish(job.partition, OWN_FILES, MARKER)
     )
 
 
-def require_model(folder: str, model: ModelInfo) -> None:
-    """Raise UsageError unless the model can be loaded and fits its description; before anything is written."""
+def require_models(run: ScoringRun) -> None:
+    """Raise UsageError unless the models can be loaded and are what their descriptions say."""
     try:
-        LoadedModel(folder).require(len(model.classes))
-    except Exception as error:  # TensorFlow raises many kinds on a damaged SavedModel
-        detail = (str(error) or error.__class__.__name__).splitlines()[0]
-        raise UsageError(f"--model {folder}: cannot be loaded: {detail}") from error
+        load_models(run.models, run.tta)
+    except ModelError as error:
+        raise UsageError(f"--model {error}") from error
 
 
-def run(options: ScoreOptions, model: ModelInfo, beam_arguments: PipelineOptions) -> dict[str, Any]:
-    """Build and run the job; gives summary.json."""
-    threads = options.threads or default_threads(local_worker_processes(beam_arguments))
+def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any]:
+    """Build and run the job; gives the summary, which is published unless nothing was new."""
     start_tensorflow()
     quiet_beam()
-    require_model(options.model, model)
-    output.begin(options.output)
-    with beam.Pipeline(options=beam_arguments) as pipeline:
-        build(pipeline, options, model, threads)
-    return json.loads(storage.read_if_exists(storage.join(options.output, MARKER)) or b"")
+    require_models(job.run)
+    if job.shared:
+        load_models.cache_clear()  # other processes do the work
+    existing = output.begin(job.partition)
+    with shown_progress(is_local_runner(beam_arguments)) as progress, beam.Pipeline(options=beam_arguments) as pipeline:
+        build(pipeline, job, progress)
+    nothing_new = storage.read_if_exists(join(output.temporary_folder(job.partition), NOTHING_NEW))
+    if nothing_new is not None:
+        output.abandon(job.partition, existing)
+        return json.loads(nothing_new)
+    return json.loads(storage.read_if_exists(join(job.partition, MARKER)) or b"")
+
+
+def known_partitions(options: ScoreOptions, partition: str) -> tuple[str, ...]:
+    """Partitions of earlier runs, whose files need not be scored again. Raises UsageError."""
+    found = (partitions.previous_partitions("--previous", folder, partition) for folder in options.previous)
+    return tuple(dict.fromkeys(itertools.chain.from_iterable(found)))
+
+
+def plan(options: ScoreOptions, beam_arguments: PipelineOptions, started: datetime.datetime) -> Job:
+    """Everything that can be checked before the work. Raises UsageError; writes nothing."""
+    models = read_ensemble("--model", options.model)
+    for path in options.input:
+        sources.require_images("--input", path)
+        if storage.same_place(path, options.output):
+            raise UsageError(f"--output {options.output}: is also an input; name another folder")
+    partitions.require_own(options.output)
+    further = bool(options.previous) and not options.overwrite
+    name = partitions.choose_name(options.output, options.run, started.date(), further)
+    partition = partitions.partition_folder(options.output, name)
+    output.require_output(partition, MARKER, options.overwrite, [*options.input, *options.model])
+    known = known_partitions(options, partition)
+    require_seen("--previous", known)
+    processes = local_worker_processes(beam_arguments)
+    remote = not all(map(storage.is_local, options.input))
+    return Job(
+        options,
+        ScoringRun(models, options.tta, name, started),
+        partition,
+        known,
+        options.threads or (_REMOTE_THREADS if remote else default_threads(processes)),
+        # One process needs no server for its model.
+        not is_local_runner(beam_arguments) or processes > 1,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, validate, run, report. Raises UsageError or LimitExceeded."""
     options, rest = parse_options(argv)
     beam_arguments = beam_options(rest)
-    model = read_model_info("--model", options.model)
-    for path in options.input:
-        sources.require_images("--input", path)
-    output.require_output(options.output, MARKER, options.overwrite, [*options.input, options.model])
-    summary = run(options, model, beam_arguments)
+    job = plan(options, beam_arguments, datetime.datetime.now(datetime.UTC))
+    for name in partitions.finish_others(options.output, job.partition, OWN_FILES):
+        print(f"run {name} had been interrupted at its very end and is now finished")
+        job = job._replace(known=known_partitions(options, job.partition))
+    summary = run(job, beam_arguments)
     counts = summary["counts"]
-    print(f"listed {counts['listed']} = scored {counts['scored']} + rejected {counts['rejected']}")
-    for reason, count in summary["dropped"].items():
-        print(f"  {reason}: {count}")
-    print(f"{summary['images_per_second']} images/s, model {model.fingerprint[:16]}")
-    print(f"scores {options.output}")
-    account.check_reject_fraction(counts, options.max_reject_fraction, options.output)
+    if not counts["scored"] + counts["rejected"]:
+        print(f"nothing new: all {counts['listed']} images have been scored before")
+        return
+    print(*report_lines(summary, job.partition), sep="\n")
+    account.check_reject_fraction(counts, options.max_reject_fraction, job.partition)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import posixpath
@@ -282,15 +283,21 @@ def _resolved(path: str) -> str:
     if not is_local(path):
         return path
     folder, name = os.path.split(path)
+    return os.path.join(_real_folder(folder), name)
+
+
+# Files come folder by folder.
+@functools.lru_cache(maxsize=1024)
+def _real_folder(folder: str) -> str:
     with contextlib.suppress(ValueError):  # no path of this machine holds a NUL
-        folder = os.path.realpath(folder)
-    return os.path.join(folder, name)
+        return os.path.realpath(folder)
+    return folder
 
 
-def _place_of(file: SourceFile) -> int:
-    """The same for one file however its path is spelled. Names in an archive are only names: `x/../a` is not `a`."""
-    inside = split_member_path(file.path) if file.member else None
-    return stable_hash(_resolved(inside[0]), inside[1]) if inside else stable_hash(_resolved(file.path))
+def place_of(path: str) -> str:
+    """One text for a file however its path is spelled. Names in an archive are only names: `x/../a` is not `a`."""
+    inside = split_member_path(path)
+    return member_path(_resolved(inside[0]), inside[1]) if inside else _resolved(path)
 
 
 def _once(element: tuple[int, Iterable[ListedFile]]) -> ListedFile:
@@ -321,7 +328,7 @@ class ListImages(beam.PTransform):
         return (
             inputs
             | "List" >> beam.FlatMap(_list)
-            | "By path" >> beam.Map(lambda listed: (_place_of(listed.file), listed))
+            | "By path" >> beam.Map(lambda listed: (stable_hash(place_of(listed.file.path)), listed))
             | "Repeats" >> beam.GroupByKey()
             | "Once" >> beam.Map(_once)
             | "Chunks" >> beam.BatchElements(min_batch_size=FILES_PER_CHUNK, max_batch_size=FILES_PER_CHUNK)

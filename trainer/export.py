@@ -10,7 +10,6 @@ A bad file fails the call; send files to `standardize` one by one to find out wh
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -23,23 +22,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipelines.model_fingerprint import model_fingerprint
 from trainer.dataset_info import DatasetInfo
 from trainer.model import ModelConfig, build_model
 from trainer.transform import Preprocessing
 
 SCHEMA_VERSION = 1
 METADATA_FILE = "model.json"
-
-
-def model_fingerprint(weights: Sequence[np.ndarray], network: Mapping[str, Any], dataset_fingerprint: str) -> str:
-    """64 hex digits: sha256 over the network's configuration, the dataset's fingerprint and every weight in order."""
-    digest = hashlib.sha256()
-    digest.update(json.dumps(network, sort_keys=True).encode())
-    digest.update(dataset_fingerprint.encode())
-    for weight in weights:
-        digest.update(f"{weight.dtype.str}{weight.shape}".encode())
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()
 
 
 def describe_model(
