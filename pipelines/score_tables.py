@@ -54,6 +54,21 @@ def _class_names(classes: Sequence[str]) -> list[str]:
     return names
 
 
+def _matrix(values: Sequence[tuple[float, ...]], width: int) -> np.ndarray:
+    """float64 [n, width]. Raises ValueError for another number of values or one that is no number."""
+    if any(len(line) != width for line in values):
+        raise ValueError(f"a row without its {width} probabilities: such a row must be rejected, not written")
+    matrix = np.array(values, np.float64).reshape(len(values), width)
+    if not np.isfinite(matrix).all():
+        raise ValueError("a probability is not finite: such a row must be rejected, not written")
+    return matrix
+
+
+def probability_matrix(rows: Sequence[ScoreRow], run: ScoringRun) -> np.ndarray:
+    """The rows' probabilities, float64 [n, classes]. Raises ValueError for a row without, or with one that is NaN."""
+    return _matrix([row.probabilities for row in rows], len(run.classes))
+
+
 def _model_columns(rows: Sequence[ScoreRow], run: ScoringRun, names: Sequence[str]) -> list[Column]:
     """Where there are several models: what each of them says."""
     if len(run.models) == 1:
@@ -71,19 +86,9 @@ def _model_columns(rows: Sequence[ScoreRow], run: ScoringRun, names: Sequence[st
     ]
 
 
-def _matrix(values: Sequence[tuple[float, ...]], width: int) -> np.ndarray:
-    """float64 [n, width]. Raises ValueError for another number of values or one that is no number."""
-    if any(len(line) != width for line in values):
-        raise ValueError(f"a row without its {width} probabilities: such a row must be rejected, not written")
-    matrix = np.array(values, np.float64).reshape(len(values), width)
-    if not np.isfinite(matrix).all():
-        raise ValueError("a probability is not finite: such a row must be rejected, not written")
-    return matrix
-
-
 def columns(rows: Sequence[ScoreRow], run: ScoringRun) -> list[Column]:
     """The table of some scored rows, in the order of its columns. Raises ValueError for a row without its scores."""
-    probabilities = _matrix([row.probabilities for row in rows], len(run.classes))
+    probabilities = probability_matrix(rows, run)
     names = _class_names(run.classes)
     malignancy = malignancy_scores(probabilities, run.classes, run.malignant_classes)
     top = [printable(run.classes[label]) for label in probabilities.argmax(axis=1)]
