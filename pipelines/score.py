@@ -77,7 +77,7 @@ class _PackRows(beam.DoFn):
     def process(self, row: ScoreRow) -> Iterator[bytes]:
         self._rows.append(row)
         self._counters[row.outcome].inc()
-        if not row.outcome == SCORED:
+        if row.outcome != SCORED:
             Metrics.counter("score", f"rejected_{row.reason}").inc()
         if len(self._rows) == _ROWS_PER_BLOCK:
             yield self._take()
@@ -285,7 +285,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"nothing new: all {counts['listed']} images have been scored before")
         return
     print(*report_lines(summary, job.partition), sep="\n")
-    account.check_reject_fraction(counts, options.max_reject_fraction, job.partition)
+    # Of what was looked at: a bad night must not hide behind many good ones.
+    new = {"listed": counts["scored"] + counts["rejected"], "rejected": counts["rejected"]}
+    account.check_reject_fraction(new, options.max_reject_fraction, job.partition)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ class ScoreRow(NamedTuple):
     path: as listed; relative: below its input. size in bytes; version: what else the listing says of the content
     (checksum, generation or time), empty where it says nothing. sha256: of the file; empty when it could not be read.
     width, height in pixels, after EXIF orientation. probabilities: the mean over the run's models, in label order;
-    by_model: those of each model, where there are several. read_seconds, score_seconds: this image's share of the time. key:
-    see `seen.seen_key`.
+    by_model: those of each model, where there are several. read_seconds, score_seconds: this image's share of the time.
+    key: see `seen.seen_key`.
     """
 
     path: str
