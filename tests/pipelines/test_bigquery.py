@@ -36,7 +36,7 @@ from pipelines.sources import printable
 
 BUCKET = "staging"
 TABLE = "lesions-1:nightly.scores"
-# What a job does with the rows it has scored; arguments: the temporary location and the table.
+# What a job does with the rows it has scored; arguments: the temporary location, the table and how many rows.
 LOAD = """
 import sys
 import apache_beam as beam
@@ -44,7 +44,7 @@ from score_row_maker import HOSTILE_PATHS, score_row, scoring_run
 from pipelines.bigquery import WriteScoresToBigQuery
 from pipelines.runner import beam_options
 run = scoring_run(models=2)
-rows = [score_row(path, run) for path in HOSTILE_PATHS] + [score_row(f"{n}.jpg", run) for n in range(1200)]
+rows = [score_row(path, run) for path in (*HOSTILE_PATHS, *(f"{n}.jpg" for n in range(1200)))][: int(sys.argv[3])]
 with beam.Pipeline(options=beam_options(["--project", "lesions-1"])) as pipeline:
     jobs = pipeline | beam.Create(rows) | WriteScoresToBigQuery(run, sys.argv[2], sys.argv[1])
     jobs | beam.Map(lambda job: print("finished", job, flush=True))
@@ -124,22 +124,29 @@ def test_without_a_place_on_gcs_nothing_can_be_loaded(temp_location):
         WriteScoresToBigQuery(scoring_run(), TABLE, temp_location)
 
 
-def test_beam_loads_the_rows(tmp_path):
+def load(tmp_path, counts):
+    """What a BigQuery on loopback has after loads of so many rows each."""
+    paths = os.pathsep.join(str(ROOT / part) for part in (".", "tests", "tests/pipelines"))
     with (
         local_gcs(tmp_path, BUCKET) as storage,
         local_bigquery(tmp_path, storage["STORAGE_EMULATOR_HOST"]) as (service, environment),
     ):
-        paths = os.pathsep.join(str(ROOT / part) for part in (".", "tests", "tests/pipelines"))
-        for _ in range(2):  # as when a run was killed after its load
+        for count in counts:
             done = subprocess.run(
-                [sys.executable, "-c", LOAD, f"gs://{BUCKET}/scratch", TABLE],
+                [sys.executable, "-c", LOAD, f"gs://{BUCKET}/scratch", TABLE, str(count)],
                 check=False,
                 capture_output=True,
                 text=True,
                 env={**os.environ, **storage, **environment, "PYTHONPATH": paths},
             )
             assert done.returncode == 0, done.stderr
-            assert done.stdout.startswith("finished ")
+            assert done.stdout.count("finished ") == (count > 0)
+    assert service.other == []
+    return service
+
+
+def test_beam_loads_the_rows(tmp_path):
+    service = load(tmp_path, [2000, 2000])  # the second as when a run was killed after its load
     run = scoring_run(models=2)
     expected = [score_row(path, run) for path in (*HOSTILE_PATHS, *(f"{n}.jpg" for n in range(1200)))]
     assert list(service.tables) == [TABLE]
@@ -148,10 +155,14 @@ def test_beam_loads_the_rows(tmp_path):
     assert len(loaded) == 2 * len(once)
     assert once == {line["row_id"]: line for line in bigquery_rows(expected, run)}
     assert {printable(path) for path in HOSTILE_PATHS} <= {line["path"] for line in loaded}
-    for load in service.loads:
-        assert load["createDisposition"] == "CREATE_IF_NEEDED"
-        assert load["writeDisposition"] == "WRITE_APPEND"
-        assert load["timePartitioning"] == {"type": "DAY", "field": "scored_at"}
-        assert load["clustering"] == {"fields": ["top_class"]}
-        assert load["schema"] == bigquery_schema(run)
-    assert service.other == []
+    for job in service.loads:
+        assert job["createDisposition"] == "CREATE_IF_NEEDED"
+        assert job["writeDisposition"] == "WRITE_APPEND"
+        assert job["timePartitioning"] == {"type": "DAY", "field": "scored_at"}
+        assert job["clustering"] == {"fields": ["top_class"]}
+        assert job["schema"] == bigquery_schema(run)
+
+
+def test_nothing_new_loads_nothing(tmp_path):
+    service = load(tmp_path, [0])
+    assert service.tables.get(TABLE, []) == []
