@@ -44,6 +44,8 @@ setup(
             "cryptography>=44",
             "gcp-storage-emulator>=2024.8",
             "mypy>=1.14",
+            # Without it Beam's BigQuery client takes no proxy.
+            "pysocks>=1.7",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.9",

@@ -1,6 +1,6 @@
 """Scores as a submission to an ISIC challenge: the CSV that the command `isic-challenge-scoring` takes.
 
-That command wants the truth's columns and images, no others, each image once, and numbers from 0 to 1 with a decimal point.
+That command wants the columns and images of the truth, each image once, and numbers from 0 to 1 with a decimal point.
 """
 
 from __future__ import annotations

@@ -58,48 +58,51 @@ def sure_of(image_id, name, run, wrong=0.0):
     return score_row(f"night/{image_id}.jpg", run, image_id=image_id, probabilities=values)
 
 
+def scored_rows(run, challenge):
+    """Six images of each class, which the model recognises, and the column that is true of each."""
+    rows, shown = [], {}
+    for label, name in enumerate(run.classes):
+        column = next(
+            column for column, labels in zip(challenge.columns, challenge.labels, strict=True) if label in labels
+        )
+        for number in range(6):
+            image_id = f"ISIC_{1000 + 10 * label + number:07d}"
+            shown[image_id] = column
+            rows.append(sure_of(image_id, name, run, wrong=0.2))
+    random.Random(0).shuffle(rows)
+    return rows, shown
+
+
 @pytest.mark.parametrize(
     ("class_set", "year", "header"),
-    [
-        ("ham7", "", HEADER_2018),
-        ("isic2019", "2018", HEADER_2018),
-        ("isic9", "2018", HEADER_2018),
-        ("isic2019", "", HEADER_2019),
-        ("isic9", "2019", HEADER_2019),
-    ],
+    [("ham7", "", HEADER_2018), ("isic9", "2018", HEADER_2018), ("isic2019", "", HEADER_2019)],
 )
 def test_the_scorer_takes_a_submission_as_it_is(class_set, year, header, tmp_path):
     run = scoring_run(CLASS_SETS[class_set])
     challenge = challenge_for(run.classes, year)
-    assert ["image", *challenge.columns] == header
-    rows, shown = [], {}
-    for number in range(6):
-        for label, name in enumerate(run.classes):
-            image_id = f"ISIC_{1000 + 10 * label + number:07d}"
-            column = next(
-                column for column, labels in zip(challenge.columns, challenge.labels, strict=True) if label in labels
-            )
-            shown[image_id] = column
-            rows.append(sure_of(image_id, name, run, wrong=0.2))
+    rows, shown = scored_rows(run, challenge)
     if "UNK" in header:
         # The scorer fails on a truth in which a class has no image at all.
         shown["ISIC_0009999"] = "UNK"
         rows.append(sure_of("ISIC_0009999", "melanoma", run))
-    random.Random(0).shuffle(rows)
     data, left_out = submission_bytes(rows, run, challenge)
     assert left_out == 0
-    assert [line[0] for line in lines_of(data)] == ["image", *sorted(shown)]
+    assert lines_of(data)[0] == header
+    assert [line[0] for line in lines_of(data)[1:]] == sorted(shown)
     done = scorer(tmp_path, write_truth(tmp_path / "truth.csv", header, shown), data)
     assert done.returncode == 0, done.stderr
     # Every class is right but UNK, which the model does not have.
-    score = json.loads(done.stdout)
-    assert score["overall"] == pytest.approx(8 / 9 if "UNK" in header else 1.0)
+    assert json.loads(done.stdout)["overall"] == pytest.approx(8 / 9 if "UNK" in header else 1.0)
 
+
+def test_the_scorer_tells_a_bad_submission_and_one_with_images_missing(tmp_path):
+    run = scoring_run(CLASS_SETS["ham7"])
+    challenge = challenge_for(run.classes)
+    rows, shown = scored_rows(run, challenge)
+    truth = write_truth(tmp_path / "truth.csv", HEADER_2018, shown)
     wrong = [row._replace(probabilities=row.probabilities[1:] + row.probabilities[:1]) for row in rows]
-    worse = json.loads(scorer(tmp_path, tmp_path / "truth.csv", submission_bytes(wrong, run, challenge)[0]).stdout)
-    assert worse["overall"] < 0.5
-
-    short = scorer(tmp_path, tmp_path / "truth.csv", submission_bytes(rows[1:], run, challenge)[0])
+    assert json.loads(scorer(tmp_path, truth, submission_bytes(wrong, run, challenge)[0]).stdout)["overall"] == 0
+    short = scorer(tmp_path, truth, submission_bytes(rows[1:], run, challenge)[0])
     assert short.returncode == 1
     assert "Missing images in CSV" in short.stderr
 
