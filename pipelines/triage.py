@@ -28,11 +28,11 @@ _SCORE_EDGES = [index / BINS for index in range(BINS)]
 class Triage(NamedTuple):
     """What the report needs of all rows. C classes, in label order.
 
-    top: scored rows by malignancy score, the highest first, then by path. rejects: reason -> its first rows by path,
-    at most REJECTS. rejected: reason -> number of rows. score_bins: of each class the scored rows of which it is the top
-    class, by malignancy score in BINS equal bins over 0 to 1. entropy_bins: scored rows by entropy, in BINS equal bins
-    over 0 to log2(C) bits. Bins hold their lower edge, the last one both. mean_probability: of each class, over the
-    scored rows; 0 where there are none.
+    top: scored rows by malignancy score, the highest first, then by path.
+    rejects: reason -> its first rows by path, at most REJECTS. rejected: reason -> number of rows.
+    score_bins: of each class the scored rows of which it is the top class, by malignancy score in BINS equal bins over
+    0 to 1. entropy_bins: all scored rows by entropy, in BINS equal bins over 0 to log2(C) bits. A bin holds its lower
+    edge, the last one both. mean_probability: of each class, over the scored rows; 0 where there are none.
     """
 
     top: tuple[ScoreRow, ...]
