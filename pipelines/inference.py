@@ -16,6 +16,7 @@ from pipelines import storage
 from pipelines.images import BadImage, encode_jpeg
 from pipelines.model_fingerprint import model_fingerprint
 from pipelines.model_info import ModelInfo
+from pipelines.triage_pictures import symmetric_activation
 
 _BLANK = encode_jpeg(np.zeros((1, 1, 3), np.uint8))
 # Quarter turns and a flip: the symmetries of a square (the dihedral group of order eight).
@@ -106,12 +107,12 @@ class _Network:
 
     def classify_views(self, pixels: Any) -> np.ndarray:
         """Mean probabilities over the eight symmetries of float32 [N, S, S, 3], summed in one fixed order."""
-        total = 0.0
+        each = []
         for turns, flip in SYMMETRIES:
             view = self._tf.image.rot90(pixels, turns)
             view = self._tf.image.flip_left_right(view) if flip else view
-            total = total + self.classify(image=view)["probabilities"].numpy()
-        return total / np.float32(len(SYMMETRIES))
+            each.append(self.classify(image=view)["probabilities"].numpy())
+        return np.asarray(np.mean(each, axis=0, dtype=np.float32))
 
 
 class LoadedModels:
@@ -199,19 +200,20 @@ class LoadedModels:
         return np.stack(by_model, axis=1)
 
     def activation(self, data: bytes) -> np.ndarray | None:
-        """Class activation maps of a raw file, float32 [h, w, classes], from the first model; None if it has none.
+        """Class activation maps of a raw file, float32 [h, w, classes], by the first model; None if it makes none.
 
-        Raises BadImage.
+        Means over the eight symmetries (see `triage_pictures.symmetric_activation`). Raises BadImage.
         """
         network = self._networks[0]
-        maps = network.class_activation
-        if maps is None:
+        if network.class_activation is None:
             return None
         try:
-            pixels = network.standardize(image_bytes=self._tf.constant(data))["image"]
+            pixels = network.standardize(image_bytes=self._tf.constant(data))["image"].numpy()
         except self._tf.errors.InvalidArgumentError as error:
             raise BadImage("undecodable", decoder_message(error.message)) from error
-        return maps(image=pixels[None])["activation"].numpy()[0]
+        return symmetric_activation(
+            lambda views: network.class_activation(image=self._tf.constant(views))["activation"].numpy(), pixels
+        )
 
 
 @functools.lru_cache(maxsize=1)

@@ -9,13 +9,15 @@ from typing import Any
 
 from pipelines import storage
 from pipelines.cli import UsageError
+from pipelines.images import ASPECTS
 
 MODEL_JSON = "assets/model.json"
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """path: the model's folder. classes: in the order of the probabilities; fingerprint: of weights, network and
+    """path: the model's folder. classes: in the order of the probabilities; aspect: how
+    pictures are made square, one of `images.ASPECTS`; fingerprint: of weights, network and
     dataset; network: the settings of the network that the fingerprint covers; train_distribution: class -> its share
     of the images that the model learned from."""
 
@@ -23,6 +25,7 @@ class ModelInfo:
     classes: tuple[str, ...]
     malignant_classes: tuple[str, ...]
     image_size: int
+    aspect: str
     fingerprint: str
     dataset_fingerprint: str
     network: dict[str, Any] = field(compare=False)
@@ -48,6 +51,8 @@ def read_model_info(option: str, folder: str) -> ModelInfo:
             classes=tuple(content["classes"]),
             malignant_classes=tuple(content["malignant_classes"]),
             image_size=int(content["image_size"]),
+            # Models exported before it was asked for do not say; nor do they make the maps that it is for.
+            aspect=str(content.get("aspect", ASPECTS[0])),
             fingerprint=str(content["model_fingerprint"]),
             dataset_fingerprint=str(content["dataset_fingerprint"]),
             network=dict(content["network"]),

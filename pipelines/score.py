@@ -15,13 +15,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import numpy as np
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines import account, images, output, partitions, sources, storage, tables
+from pipelines.bigquery import WriteScoresToBigQuery, parse_table, require_temp_location
 from pipelines.cli import UsageError, run_command, start_tensorflow
 from pipelines.inference import LesionModelHandler, ModelError, Prediction, load_models
 from pipelines.model_info import read_ensemble
@@ -29,19 +31,24 @@ from pipelines.parallel import default_threads
 from pipelines.partitions import MARKER
 from pipelines.progress import Progress, shown_progress
 from pipelines.runner import beam_options, is_local_runner, local_worker_processes, quiet_beam
-from pipelines.score_options import ScoreOptions, parse_options
+from pipelines.score_options import AUTO, ScoreOptions, parse_options
 from pipelines.score_packing import pack, unpack
 from pipelines.score_read import ReadBatches
+from pipelines.score_report import ReportParts
 from pipelines.score_rows import SCORED, ScoreRow, ScoringRun
-from pipelines.score_summary import describe_run, report_lines, tally_rows
+from pipelines.score_summary import describe_run, describe_submission, report_lines, tally_rows
 from pipelines.score_tables import encode
-from pipelines.seen import SEEN_FILES, SkipSeen, by_key, pack_keys, require_seen, seen_bytes, unpack_keys
+from pipelines.seen import SEEN_FILES, SkipSeen, by_key, pack_keys, require_seen, unpack_keys
 from pipelines.storage import join
+from pipelines.submission import Challenge, challenge_for, submission_bytes
+from pipelines.tables import Written
+from pipelines.triage_page import triage_page
 
 OWN_FILES = re.compile(
-    r"(scores-\d{5}-of-\d{5}\.(parquet|csv|jsonl)|rejects-\d{5}-of-\d{5}\.jsonl|seen-\d{5}-of-\d{5}\.parquet"
+    r"(scores-\d{5}-of-\d{5}\.(parquet|csv|jsonl)|rejects-\d{5}-of-\d{5}\.jsonl|seen-\d{5}-of-\d{5}\.keys"
     r"|submission\.csv|report\.html|summary\.json)$"
 )
+SUBMISSION, REPORT = "submission.csv", "report.html"
 # In the temporary folder: the summary of a run that had nothing to do, which is not published.
 NOTHING_NEW = "nothing_new.json"
 # Rows that travel together. More would not be smaller; fewer cost the runner more.
@@ -54,6 +61,8 @@ def with_result(row: ScoreRow, result: Prediction | images.BadImage) -> ScoreRow
     """The row with what the models said."""
     if isinstance(result, images.BadImage):
         return row.rejected("score", result.reason, result.message)
+    if not np.isfinite(result.by_model).all():
+        return row.rejected("score", "not_finite", "the model gives no finite probabilities")
     by_model = tuple(map(tuple, result.by_model.tolist()))
     mean = tuple(result.by_model.mean(axis=0, dtype="float64").tolist())
     return row._replace(
@@ -112,34 +121,19 @@ def _of_outcome(rows: Iterable[ScoreRow], scored: bool) -> list[ScoreRow]:
     return [row for row in rows if (row.outcome == SCORED) is scored]
 
 
+def _submission_bytes(rows: Sequence[ScoreRow], run: ScoringRun, challenge: Challenge) -> bytes:
+    return submission_bytes(rows, run, challenge)[0]
+
+
 def _keys(rows: Iterable[ScoreRow]) -> list[bytes]:
     """Keys of files that a later run need not look at again; what could not be read may be readable then."""
     return [row.key for row in rows if row.stage != "read"]
 
 
-class _Describe(beam.DoFn):
-    """Checks the sums and gives the content of summary.json. Its side inputs make it wait for every file.
-
-    Where nothing was new, the summary goes to the temporary folder, and nothing is published.
-    """
-
-    def __init__(self, run: ScoringRun, options: ScoreOptions, partition: str):
-        self._run = run
-        self._options = options
-        self._partition = partition
-
-    def process(self, _: None, listed: Mapping, totals: Mapping, *written: list) -> Iterator[bytes]:
-        seconds = {"list": listed["seconds",], "write": sum(file.seconds for files in written for file in files)}
-        summary = describe_run(self._run, listed, totals, seconds, self._options.drift_threshold)
-        content = (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode()
-        if self._options.previous and summary["counts"]["unchanged"] == summary["counts"]["listed"]:
-            storage.write_bytes(join(output.temporary_folder(self._partition), NOTHING_NEW), content)
-        else:
-            yield content
-
-
 class Job(NamedTuple):
-    """What is known before the pipeline runs. partition: where it writes; known: partitions of earlier runs."""
+    """What is known before the pipeline runs. partition: where it writes; known: partitions of earlier runs;
+    threads: that read, in each process; shared: whether worker processes share their models; challenge: of the
+    submission, None for none; temp_location: Beam's."""
 
     options: ScoreOptions
     run: ScoringRun
@@ -147,6 +141,36 @@ class Job(NamedTuple):
     known: tuple[str, ...]
     threads: int
     shared: bool
+    challenge: Challenge | None
+    temp_location: str | None
+
+
+class _Describe(beam.DoFn):
+    """Checks the sums, writes the report and gives the content of summary.json, once everything else is written.
+
+    Where nothing was new, the summary goes to the temporary folder, and nothing is published.
+    """
+
+    def __init__(self, job: Job):
+        self._job = job
+
+    def process(
+        self, _: None, listed: Mapping, totals: Mapping, parts: Mapping[str, Any], *written: list
+    ) -> Iterator[bytes]:
+        job, options = self._job, self._job.options
+        folder = output.publish_folder(job.partition)
+        seconds = {"write": sum(file.seconds for files in written for file in files if isinstance(file, Written))}
+        summary = describe_run(job.run, listed, totals, seconds, options.drift_threshold)
+        if job.challenge:
+            summary["submission"] = describe_submission(job.challenge, join(folder, SUBMISSION))
+        content = (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode()
+        if options.previous and summary["counts"]["unchanged"] == summary["counts"]["listed"]:
+            storage.write_bytes(join(output.temporary_folder(job.partition), NOTHING_NEW), content)
+            return
+        if parts:
+            page = triage_page(job.run, summary, parts["triage"], parts["pictures"])
+            storage.write_bytes(join(folder, REPORT), page)
+        yield content
 
 
 def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
@@ -185,16 +209,38 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
     def path(name: str) -> str:
         return join(folder, name.replace("*", "{index:05d}-of-{count:05d}"))
 
-    scores_bytes = functools.partial(encode, run=run, table_format=options.format)
     scores = blocks | "Scored" >> beam.Map(_of_outcome, True)
     rejects = blocks | "Rejected" >> beam.Map(_of_outcome, False)
+    keys = blocks | "Keys" >> beam.Map(_keys)
+    scores_bytes = functools.partial(encode, run=run, table_format=options.format)
     written = [
         scores | "Scores" >> tables.WriteBlocks(path(f"scores-*.{options.format}"), scores_bytes, pack, unpack, most),
         rejects | "Rejects" >> tables.WriteBlocks(path("rejects-*.jsonl"), tables.rejects_bytes, pack, unpack, most),
-        blocks
-        | "Keys" >> beam.Map(_keys)
-        | "Seen" >> tables.WriteBlocks(path(SEEN_FILES), seen_bytes, pack_keys, unpack_keys, most, by_key),
+        keys | "Seen" >> tables.WriteBlocks(path(SEEN_FILES), pack_keys, pack_keys, unpack_keys, most, by_key),
     ]
+    if job.challenge:
+        submission = functools.partial(_submission_bytes, run=run, challenge=job.challenge)
+        one = pipeline | "One file" >> beam.Create([1])
+        written.append(
+            scores | "Submission" >> tables.WriteBlocks(join(folder, SUBMISSION), submission, pack, unpack, one)
+        )
+    if options.output_table:
+        written.append(
+            scores
+            | "Single rows" >> beam.FlatMap(list)
+            | "BigQuery" >> WriteScoresToBigQuery(run, options.output_table, job.temp_location)
+        )
+    parts = beam.pvalue.AsSingleton(pipeline | "No report" >> beam.Create([{}]))
+    if options.report:
+        made = blocks | "Report" >> ReportParts(run, options.report_top)
+        parts = beam.pvalue.AsSingleton(
+            made["triage"]
+            | "Report parts"
+            >> beam.Map(
+                lambda triage, pictures: {"triage": triage, "pictures": pictures},
+                beam.pvalue.AsDict(made["pictures"]),
+            )
+        )
     tallies = blocks | "Count rows" >> beam.Map(tally_rows, run.classes)
     totals = (
         (tallies, *unchanged) | "All counts" >> beam.Flatten() | "Sum counts" >> beam.CombineGlobally(account.Tally())
@@ -204,9 +250,10 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
         | "Account" >> beam.Create([None])
         | "Describe"
         >> beam.ParDo(
-            _Describe(run, options, job.partition),
+            _Describe(job),
             beam.pvalue.AsSingleton(listed),
             beam.pvalue.AsSingleton(totals),
+            parts,
             *(beam.pvalue.AsList(files) for files in written),
         )
         | "Publish" >> output.Publish(job.partition, OWN_FILES, MARKER)
@@ -258,6 +305,13 @@ def plan(options: ScoreOptions, beam_arguments: PipelineOptions, started: dateti
     output.require_output(partition, MARKER, options.overwrite, [*options.input, *options.model])
     known = known_partitions(options, partition)
     require_seen("--previous", known)
+    challenge = None
+    if options.submission:
+        challenge = challenge_for(models[0].classes, "" if options.submission == AUTO else options.submission)
+    temp_location = beam_arguments.view_as(GoogleCloudOptions).temp_location
+    if options.output_table:
+        parse_table(options.output_table)
+        require_temp_location(temp_location)
     processes = local_worker_processes(beam_arguments)
     remote = not all(map(storage.is_local, options.input))
     return Job(
@@ -268,6 +322,8 @@ def plan(options: ScoreOptions, beam_arguments: PipelineOptions, started: dateti
         options.threads or (_REMOTE_THREADS if remote else default_threads(processes)),
         # One process needs no server for its model.
         not is_local_runner(beam_arguments) or processes > 1,
+        challenge,
+        temp_location,
     )
 
 

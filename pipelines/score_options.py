@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 from pipelines.cli import ArgumentParser, UsageError, require_job_limits
 from pipelines.score_tables import FORMATS
+from pipelines.submission import YEARS
+
+# The year of --submission without one.
+AUTO = "auto"
 
 DESCRIPTION = """\
 Score an archive of lesion images with one exported model, or several.
@@ -30,8 +34,8 @@ Any Beam option may follow. Exit codes: 0 done or nothing new, 1 done but more f
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """What the user asked for, validated. run: the partition's name, empty for the date; report_top: images on the
-    report; drift_threshold: of the stability index; threads: 0 stands for the default."""
+    """What the user asked for, validated. run: the partition's name, empty for the date; submission: the year, AUTO, or empty for none;
+    report_top: images on the report; drift_threshold: of the stability index; threads: 0 stands for the default."""
 
     input: tuple[str, ...]
     model: tuple[str, ...]
@@ -41,7 +45,7 @@ class ScoreOptions:
     overwrite: bool = False
     tta: bool = False
     format: str = "parquet"
-    submission: bool = False
+    submission: str = ""
     output_table: str = ""
     report: bool = False
     report_top: int = 100
@@ -84,7 +88,16 @@ def build_parser() -> ArgumentParser:
         "--tta", action="store_true", help="average over the eight flips and quarter turns of each image; slower"
     )
     parser.add_argument("--format", choices=FORMATS, default=default.format, help="of the scores")
-    parser.add_argument("--submission", action="store_true", help="write submission.csv as the ISIC challenge wants it")
+    parser.add_argument(
+        "--submission",
+        nargs="?",
+        const=AUTO,
+        default=default.submission,
+        choices=(AUTO, *YEARS),
+        metavar="YEAR",
+        help=f"write submission.csv as the ISIC challenge of that year wants it ({' or '.join(YEARS)}); by default the "
+        "one that fits the model's classes",
+    )
     parser.add_argument(
         "--output_table", default=default.output_table, metavar="TABLE", help="append to PROJECT:DATASET.TABLE too"
     )

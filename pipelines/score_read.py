@@ -43,6 +43,7 @@ def read_image(listed: sources.ListedFile, run: ScoringRun) -> ReadImage:
         file.size,
         file.version,
         key=seen_key(file.path, file.size, file.version, run.fingerprint),
+        member=file.member,
     )
     nothing = EncodedImage(b"")
     try:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipelines.archives import Member
 from pipelines.model_info import ModelInfo
 from pipelines.rows import REJECTED
 
@@ -25,7 +26,7 @@ class ScoreRow(NamedTuple):
     (checksum, generation or time), empty where it says nothing. sha256: of the file; empty when it could not be read.
     width, height in pixels, after EXIF orientation. probabilities: the mean over the run's models, in label order;
     by_model: those of each model, where there are several. read_seconds, score_seconds: this image's share of the time.
-    key: see `seen.seen_key`.
+    key: see `seen.seen_key`. member: where in an archive it lies.
     """
 
     path: str
@@ -45,6 +46,7 @@ class ScoreRow(NamedTuple):
     read_seconds: float = 0.0
     score_seconds: float = 0.0
     key: bytes = b""
+    member: Member | None = None
 
     def rejected(self, stage: str, reason: str, message: str) -> ScoreRow:
         """This row as one without a score, and why."""

@@ -12,6 +12,7 @@ from pipelines.drift import drift
 from pipelines.rows import REJECTED
 from pipelines.score_rows import SCORED, ScoreRow, ScoringRun, top_class
 from pipelines.seen import UNCHANGED
+from pipelines.submission import Challenge
 
 SCHEMA_VERSION = 2
 _MICROSECONDS = 1_000_000
@@ -76,6 +77,12 @@ def describe_run(
         "images_per_second": round(done / seconds, 1),
         "stage_seconds": {name: round(value, 2) for name, value in {**stage_seconds, **stages}.items()},
     }
+
+
+def describe_submission(challenge: Challenge, path: str) -> dict[str, Any]:
+    """What summary.json says of a submission that was written to `path`."""
+    lines = (storage.read_if_exists(path) or b"").count(b"\n")
+    return {"challenge": challenge.name, "images": lines - 1}
 
 
 def report_lines(summary: Mapping[str, Any], folder: str) -> list[str]:

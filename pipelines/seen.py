@@ -1,27 +1,24 @@
 """What earlier runs have scored: a set of 16-byte keys that a nightly run looks each listed file up in.
 
 A key stands for a file as it was listed (place, size, version) and for the models it was scored with. Every partition
-keeps those of its own files in `seen-*.parquet`; a worker holds all of them as two sorted columns, 16 bytes a file.
+keeps those of its own files in `seen-*.keys`, one after the other; a worker holds all of them as two sorted columns, 16
+bytes a file.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from apache_beam.metrics import Metrics
 
 from pipelines import account, sources, storage
 from pipelines.cli import UsageError
 
 _KEY_BYTES = 16
-SEEN_SCHEMA = pa.schema([pa.field("key", pa.binary(_KEY_BYTES), nullable=False)])
-SEEN_FILES = "seen-*.parquet"
+SEEN_FILES = "seen-*.keys"
 UNCHANGED = "unchanged"
 _HALVES = np.dtype([("high", ">u8"), ("low", ">u8")])
 
@@ -69,24 +66,16 @@ def unpack_keys(data: bytes) -> list[bytes]:
     return [data[start : start + _KEY_BYTES] for start in range(0, len(data), _KEY_BYTES)]
 
 
-def seen_bytes(keys: Iterable[bytes]) -> bytes:
-    """A file of these keys."""
-    buffer = io.BytesIO()
-    pq.write_table(pa.table({"key": pa.array(keys, pa.binary(_KEY_BYTES))}, schema=SEEN_SCHEMA), buffer)
-    return buffer.getvalue()
-
-
 def read_seen(partitions: Iterable[str]) -> Seen:
-    """The keys of finished partitions. Raises OSError, pa.ArrowInvalid or what the filesystem raises."""
-    keys = []
+    """The keys of finished partitions. Raises OSError or what the filesystem raises; ValueError for a damaged file."""
+    parts = []
     for partition in partitions:
         for path in storage.match(storage.join(partition, SEEN_FILES)):
             with storage.open_file(path) as file:
-                column = pq.read_table(file, columns=["key"]).column("key")
-            for chunk in column.chunks:
-                start = chunk.offset * _KEY_BYTES
-                keys.append(bytes(chunk.buffers()[1][start : start + len(chunk) * _KEY_BYTES]))
-    return Seen(b"".join(keys))
+                parts.append(file.read())
+            if len(parts[-1]) % _KEY_BYTES:
+                raise ValueError(f"{path} is damaged: {len(parts[-1])} bytes, no multiple of {_KEY_BYTES}")
+    return Seen(b"".join(parts))
 
 
 class SkipSeen(beam.DoFn):

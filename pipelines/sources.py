@@ -53,7 +53,6 @@ class SourceFile(NamedTuple):
     relative: str
     size: int
     member: Member | None = None
-    version: str = ""
 
 
 def is_image_name(name: str) -> bool:
@@ -149,7 +148,7 @@ def _list_local(folder: str) -> Iterator[SourceFile]:
             if not name.startswith("."):
                 # A link to nowhere is listed too: it is rejected as unreadable, not passed over.
                 size = os.path.getsize(path) if os.path.exists(path) else 0
-                yield SourceFile(path, printable(os.path.relpath(path, folder).replace(os.sep, "/")), size, None, f"mtime:{os.stat(path).st_mtime_ns}" if size else "")
+                yield SourceFile(path, printable(os.path.relpath(path, folder).replace(os.sep, "/")), size)
 
 
 def _list_gcs(folder: str) -> Iterator[SourceFile]:
