@@ -12,7 +12,7 @@ from pipelines.decision_options import DecisionOptions
 from pipelines.findings import Conflict, NearPictures
 from pipelines.leakage import LeakedGroup, leak_json
 from pipelines.rows import DUPLICATE, REJECTED, SPLITS, USABLE, ImageRow, Place, place_of
-from pipelines.sources import printable
+from pipelines.storage import printable
 
 SCHEMA_VERSION = 1
 

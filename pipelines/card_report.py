@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.rows import DUPLICATE, REJECTED, SPLITS, UNDERSAMPLED, WRITTEN
-from pipelines.sources import printable
+from pipelines.storage import printable
 
 TITLE = "Dataset card"
 # Outcomes by the names that dataset.json counts them under, in the order of the sum.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from pipelines import images, perceptual, sources
+from pipelines import images, perceptual, sources, storage
 from pipelines.labels import folder_claim
 from pipelines.layouts import Source
 from pipelines.parallel import ThreadedDoFn
@@ -63,7 +63,7 @@ def read_row(
     try:
         data = sources.read_file(file.path, file.member)
     except Exception as error:  # each filesystem raises its own kinds
-        return row.rejected("read", "unreadable", sources.failure(error)), b""
+        return row.rejected("read", "unreadable", storage.failure(error)), b""
     return row._replace(size=len(data), sha256=hashlib.sha256(data).hexdigest()), data
 
 
@@ -87,7 +87,7 @@ def inspect_again(row: ImageRow) -> ImageRow:
     try:
         data = sources.read_file(row.path, row.member)
     except Exception as error:  # each filesystem raises its own kinds
-        return row.rejected("read", "unreadable", sources.failure(error))
+        return row.rejected("read", "unreadable", storage.failure(error))
     if hashlib.sha256(data).hexdigest() != row.sha256:
         return row.rejected("read", "changed", "the file was replaced while the pipeline ran")
     return inspect(row, data)

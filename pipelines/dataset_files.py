@@ -15,7 +15,7 @@ from pipelines import output, storage
 from pipelines.cli import CheckFailed, UsageError
 from pipelines.dataset_schema import schema_problem
 from pipelines.rows import ImageRow
-from pipelines.sources import failure
+from pipelines.storage import failure
 from pipelines.tables import LIST_SEPARATOR, MANIFEST_SCHEMA
 
 MARKER = "dataset.json"

@@ -16,7 +16,8 @@ from pipelines.leakage import FindLeakage, LeakedGroup
 from pipelines.near_duplicates import NearPair
 from pipelines.rows import DUPLICATE, USABLE, ImageRow
 from pipelines.seeding import stable_hash
-from pipelines.sources import has_copy_number, printable
+from pipelines.sources import has_copy_number
+from pipelines.storage import printable
 from pipelines.tables import by_path
 
 # Examples shown of each kind; of rejects, for each reason.

@@ -29,8 +29,9 @@ from pipelines.metadata import (
     require_columns,
     require_table,
 )
-from pipelines.sources import has_wildcard, printable
+from pipelines.sources import has_wildcard
 from pipelines.sources_file import is_sources_file, read_sources_file
+from pipelines.storage import printable
 from pipelines.table_search import find_layout_tables, find_metadata, places_of
 
 # Of column names in a note: what is no table may have thousands.

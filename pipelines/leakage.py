@@ -12,7 +12,7 @@ from pipelines.components import ConnectedComponents
 from pipelines.groups import group_keys, near_keys
 from pipelines.identity import ByComponent
 from pipelines.rows import SPLITS, ImageRow, Place, place_of
-from pipelines.sources import printable
+from pipelines.storage import printable
 
 # What joins two sides when nothing does so directly.
 _CHAIN = "a chain of such links"

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from pipelines.archives import is_archive, list_members, member_path, read_member, split_member_path
 from pipelines.cli import UsageError
-from pipelines.sources import composed, failure, image_id_of, printable, read_bytes
+from pipelines.sources import composed, image_id_of, read_bytes
+from pipelines.storage import failure, printable
 
 # isic-cli, HAM10000, ISIC 2018 and 2019, ISIC 2020
 ID_COLUMNS = ("isic_id", "image_id", "image", "image_name")

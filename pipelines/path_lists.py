@@ -1,4 +1,4 @@
-"""Inputs that are lists of paths: text files with a path a line, and CSVs with a path column; local or remote."""
+"""Lists of paths as inputs: text files with a path a line, CSV and Parquet with a path column; local or remote."""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ import posixpath
 from collections.abc import Iterator
 from typing import TextIO
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines.cli import UsageError
-from pipelines.storage import is_folder, is_local
+from pipelines.storage import is_folder, is_local, open_file
 
-# The first of these that a CSV has.
+# The first of these that a table has.
 PATH_COLUMNS = ("path", "file", "filename", "image_path", "file_path")
+_PARQUET = ".parquet"
+_ROWS_AT_ONCE = 10_000
 
 
 class NoPathColumnError(ValueError):
-    """A CSV without any of PATH_COLUMNS; the message names the columns it has."""
+    """A table without any of PATH_COLUMNS, or with one that is no text; the message names the columns it has."""
 
 
 def is_path_list(path: str) -> bool:
     """Whether a file's name says that it may be a list of paths; a folder is none, whatever its name."""
-    return path.lower().endswith((".txt", ".csv")) and not is_folder(path)
+    return path.lower().endswith((".txt", ".csv", _PARQUET)) and not is_folder(path)
 
 
 def _is_csv(path: str) -> bool:
@@ -64,6 +68,28 @@ def _cells(file: TextIO) -> Iterator[str]:
             yield row[column].strip()
 
 
+def _parquet_cells(path: str) -> Iterator[str]:
+    with open_file(path) as file:
+        table = pq.ParquetFile(file)
+        schema = table.schema_arrow
+        column = schema.names[_path_column(schema.names)]
+        kind = schema.field(column).type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise NoPathColumnError(f"its column {column} holds {kind}, not text")
+        for batch in table.iter_batches(_ROWS_AT_ONCE, columns=[column]):
+            yield from (cell.strip() for cell in batch.column(0).to_pylist() if cell)
+
+
+def _entries(path: str) -> Iterator[str]:
+    if path.lower().endswith(_PARQUET):
+        yield from _parquet_cells(path)
+        return
+    with _open(path, "" if _is_csv(path) else None) as file:
+        yield from _cells(file) if _is_csv(path) else _lines(file)
+
+
 def folder_of(path: str) -> str:
     """The folder in which a file lies; empty for the working folder."""
     return os.path.dirname(path) if is_local(path) else posixpath.dirname(path)
@@ -83,12 +109,10 @@ def list_paths(path: str) -> Iterator[str]:
     """The paths of a list, in its order, with repeats; relative ones are taken from the list's own folder.
 
     Empty lines and cells and, in text files, lines that start with `#` are passed over. The list is streamed.
-    Raises what the filesystem raises, UnicodeDecodeError, csv.Error or NoPathColumnError.
+    Reading raises what the filesystem raises, UnicodeDecodeError, csv.Error, pyarrow.ArrowInvalid or NoPathColumnError.
     """
     folder = folder_of(path)
-    with _open(path, "" if _is_csv(path) else None) as file:
-        entries = _cells(file) if _is_csv(path) else _lines(file)
-        yield from (resolve_path(folder, entry) for entry in entries if entry)
+    return (resolve_path(folder, entry) for entry in _entries(path) if entry)
 
 
 def require_path_list(option: str, path: str) -> None:
@@ -104,6 +128,8 @@ def require_path_list(option: str, path: str) -> None:
         raise UsageError(f"{option} {path}: not a UTF-8 text file ({error.reason}); save it as UTF-8") from error
     except csv.Error as error:
         raise UsageError(f"{option} {path}: not a CSV file ({error})") from error
+    except pa.ArrowInvalid as error:
+        raise UsageError(f"{option} {path}: not a Parquet file ({str(error).splitlines()[0]})") from error
     except Exception as error:  # each filesystem raises its own kinds; none is worth a traceback
         detail = (isinstance(error, OSError) and error.strerror) or str(error) or error.__class__.__name__
         raise UsageError(f"{option} {path}: cannot be read: {detail.splitlines()[0]}") from error

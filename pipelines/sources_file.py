@@ -14,7 +14,7 @@ from pipelines.labels import FOLDER
 from pipelines.layouts import FOLDERS, LAYOUTS, RECOGNIZE, TABLE, Source, Table
 from pipelines.metadata import Columns
 from pipelines.path_lists import folder_of, resolve_path
-from pipelines.sources import failure
+from pipelines.storage import failure
 
 _FILE_KEYS = ("sources", "metadata")
 _SOURCE_KEYS = ("images", "layout", "name", "metadata", "columns")

@@ -1,4 +1,4 @@
-"""Output files on any filesystem that Beam knows: write, rename, list, delete; whole or not at all."""
+"""Files on any filesystem that Beam knows: write, rename, list, delete; whole or not at all; what to say of them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,19 @@ def is_local(path: str) -> bool:
 def join(folder: str, *parts: str) -> str:
     """Path below a folder, local or with a scheme."""
     return os.path.join(folder, *parts) if is_local(folder) else posixpath.join(folder, *parts)
+
+
+def printable(path: str) -> str:
+    """A path as text for showing, not opening.
+
+    Bytes that are not UTF-8, and NUL, which ends what a terminal shows, stand as a backslash, x and two digits.
+    """
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").replace("\0", r"\x00")
+
+
+def failure(error: Exception) -> str:
+    """Why a file could not be read, in one line."""
+    return f"{error.__class__.__name__}: {getattr(error, 'strerror', None) or printable(str(error))}"
 
 
 def write_bytes(path: str, data: bytes) -> None:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pipelines import storage
 from pipelines.rows import ImageRow
 from pipelines.seeding import stable_hash
-from pipelines.sources import printable
+from pipelines.storage import printable
 
 # Between several names in one cell of the manifest.
 LIST_SEPARATOR = "; "

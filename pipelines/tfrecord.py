@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 import google_crc32c
 
 from pipelines import storage
-from pipelines.sources import failure
+from pipelines.storage import failure
 
 COMPRESSIONS = ("none", "gzip")
 _HEADER = struct.Struct("<Q4s")

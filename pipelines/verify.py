@@ -12,7 +12,7 @@ from typing import Any
 from pipelines import compare, storage
 from pipelines.cli import ArgumentParser, UsageError, run_command
 from pipelines.dataset_files import open_dataset
-from pipelines.sources import failure
+from pipelines.storage import failure
 from pipelines.verify_dataset import Verified, verify_dataset
 
 DESCRIPTION = """\

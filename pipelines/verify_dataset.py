@@ -22,7 +22,7 @@ from pipelines.cli import CheckFailed
 from pipelines.dataset_files import MARKER, Dataset, manifest_rows, reject_lines
 from pipelines.ledger import Ledger
 from pipelines.record_schema import RECORD_SCHEMA, feature_kinds, parse_record_schema, record_schema
-from pipelines.sources import printable
+from pipelines.storage import printable
 from pipelines.verify_records import Expected, RecordFacts, ShardEntry, verify_shard
 from pipelines.write import Shard
 

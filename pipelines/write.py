@@ -18,7 +18,7 @@ from pipelines.parallel import ThreadedDoFn
 from pipelines.reuse import stored_images
 from pipelines.rows import WRITTEN, ImageRow, Stored
 from pipelines.seeding import stable_hash
-from pipelines.sources import failure
+from pipelines.storage import failure
 from pipelines.tfrecord import frame
 
 # Counter of examples whose images an update took from the earlier dataset.

@@ -3,17 +3,87 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.server
 import json
 import os
-import socket
+import re
 import threading
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from gcp_storage_emulator.server import create_server
+from gcp_storage_emulator.exceptions import NotFound
+from gcp_storage_emulator.handlers import buckets, objects
+from gcp_storage_emulator.server import RequestHandler
+from gcp_storage_emulator.storage import Storage
+
+_LIST = re.compile(r"/storage/v1/b/([^/]+)/o")
+
+
+class Environment(dict[str, str]):
+    """What a command needs to find the bucket. requests: method and path, with its query, of all that was asked."""
+
+    def __init__(self, *values: object):
+        super().__init__(*values)
+        self.requests: list[str] = []
+
+
+class _Bucket(RequestHandler):
+    """The emulator, with what it lacks: listings in pages and in ranges of names."""
+
+    def __init__(self, storage: Storage, page: int, requests: list[str], *args: object):
+        self._page = page
+        self._requests = requests
+        super().__init__(storage, *args)
+
+    def parse_request(self) -> bool:
+        parsed = super().parse_request()
+        self._requests.append(f"{self.command} {self.path}")
+        return parsed
+
+    def do_GET(self) -> None:  # noqa: N802  the base class has it so
+        url = urllib.parse.urlsplit(self.path)
+        query = dict(urllib.parse.parse_qsl(url.query))
+        found = _LIST.fullmatch(url.path)
+        if not found or "delimiter" in query or "matchGlob" in query:
+            super().do_GET()
+            return
+        try:
+            items, _ = self.storage.get_file_list(found[1], query.get("prefix"))
+        except NotFound:
+            super().do_GET()
+            return
+        after, end = query.get("pageToken", ""), query.get("endOffset")
+        start = query.get("startOffset", "")
+        items = sorted(items, key=lambda item: item["name"].encode())
+        items = [item for item in items if item["name"] > after and item["name"] >= start]
+        items = [item for item in items if not end or item["name"] < end]
+        page = min(self._page, int(query.get("maxResults", self._page)))
+        listing = {"kind": "storage#objects", "items": items[:page]}
+        if len(items) > page:
+            listing["nextPageToken"] = items[page - 1]["name"]
+        body = json.dumps(listing).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _batch_get(request, item, storage, bucket, name, meta, response) -> bool:
+    """Google's batches hold look-ups too; the emulator knows deletions and changes only."""
+    try:
+        found = storage.get_file_obj(bucket, name)
+    except NotFound:
+        return False
+    objects._batch_write_json(response, "HTTP/1.1 200 OK", found)
+    return True
+
+
+objects._BATCH_METHOD_HANDLERS["GET"] = _batch_get
 
 
 class _Token(http.server.BaseHTTPRequestHandler):
@@ -30,10 +100,12 @@ class _Token(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+@functools.cache
+def _token_port() -> int:
+    """Serves tokens as long as the process lives: Beam keeps the first credentials that it finds."""
+    tokens = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Token)
+    threading.Thread(target=tokens.serve_forever, daemon=True).start()
+    return tokens.server_port
 
 
 def _service_account(folder: Path, token_port: int) -> Path:
@@ -56,27 +128,31 @@ def _service_account(folder: Path, token_port: int) -> Path:
 
 
 @contextlib.contextmanager
-def local_gcs(folder: Path, bucket: str) -> Iterator[dict[str, str]]:
-    """Serve a bucket; gives the environment with which google-cloud-storage and Beam find it."""
-    tokens = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Token)
-    threading.Thread(target=tokens.serve_forever, daemon=True).start()
-    port = _free_port()
-    storage = create_server("127.0.0.1", port, in_memory=True, default_bucket=bucket)
-    storage.start()
-    environment = {
-        "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}",
-        "GOOGLE_APPLICATION_CREDENTIALS": str(_service_account(folder, tokens.server_port)),
-        "GOOGLE_CLOUD_PROJECT": "test",
-    }
+def local_gcs(folder: Path, bucket: str, page: int = 1000) -> Iterator[Environment]:
+    """Serve a bucket; gives the environment with which google-cloud-storage and Beam find it.
+
+    page: how many objects a listing gives at once.
+    """
+    environment = Environment()
+    storage = Storage(use_memory_fs=True)
+    buckets.create_bucket(bucket, storage)
+    handler = functools.partial(_Bucket, storage, page, environment.requests)
+    served = http.server.HTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    environment.update(
+        STORAGE_EMULATOR_HOST=f"http://127.0.0.1:{served.server_port}",
+        GOOGLE_APPLICATION_CREDENTIALS=str(_service_account(folder, _token_port())),
+        GOOGLE_CLOUD_PROJECT="test",
+    )
     try:
         yield environment
     finally:
-        storage.stop()
-        tokens.shutdown()
+        served.shutdown()
+        served.server_close()
 
 
-def upload(environment: dict[str, str], bucket: str, folder: Path, prefix: str) -> int:
-    """Put a folder's files into the bucket; gives how many."""
+def open_bucket(environment: dict[str, str], bucket: str):
+    """The bucket as an object of google-cloud-storage."""
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
 
@@ -85,8 +161,14 @@ def upload(environment: dict[str, str], bucket: str, folder: Path, prefix: str) 
         credentials=AnonymousCredentials(),
         client_options={"api_endpoint": environment["STORAGE_EMULATOR_HOST"]},
     )
+    return client.bucket(bucket)
+
+
+def upload(environment: dict[str, str], bucket: str, folder: Path, prefix: str) -> int:
+    """Put a folder's files into the bucket; gives how many."""
+    opened = open_bucket(environment, bucket)
     names = [path for path in folder.rglob("*") if path.is_file()]
     for path in names:
-        blob = client.bucket(bucket).blob(f"{prefix}/{path.relative_to(folder)}".replace(os.sep, "/"))
+        blob = opened.blob(f"{prefix}/{path.relative_to(folder)}".replace(os.sep, "/"))
         blob.upload_from_filename(str(path))
     return len(names)

@@ -12,6 +12,8 @@ import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from gcs import local_gcs, upload
 from google.cloud.storage import Blob
@@ -498,6 +500,7 @@ def bucket(tmp_path_factory):
     (folder / "cut.zip").write_bytes((folder / "a.zip").read_bytes()[:-100])
     (folder / "list.txt").write_bytes("\ufeffone.jpg\r\n\r\n../two.jpg\r\ngs://other/three.jpg\r\n".encode())
     (folder / "list.csv").write_bytes(b"id,path\r\n1,sub/one.jpg\r\n2,/local/two.jpg\r\n")
+    pq.write_table(pa.table({"path": ["sub/one.jpg", "/local/two.jpg"]}), folder / "list.parquet")
     (folder / "wrong.csv").write_bytes(b"id,name\r\n1,a\r\n")
     with local_gcs(tmp_path_factory.mktemp("gcs"), BUCKET) as environment, pytest.MonkeyPatch.context() as patch:
         upload(environment, BUCKET, folder, "in")
@@ -560,6 +563,7 @@ def test_lists_in_a_bucket(bucket):
     texts = list(path_lists.list_paths(f"{bucket}/list.txt"))
     assert texts == [f"{bucket}/one.jpg", f"gs://{BUCKET}/two.jpg", "gs://other/three.jpg"]
     assert list(path_lists.list_paths(f"{bucket}/list.csv")) == [f"{bucket}/sub/one.jpg", "/local/two.jpg"]
+    assert list(path_lists.list_paths(f"{bucket}/list.parquet")) == list(path_lists.list_paths(f"{bucket}/list.csv"))
     path_lists.require_path_list("--input", f"{bucket}/list.csv")
     with pytest.raises(UsageError, match=r"needs a column path .* it has id, name"):
         path_lists.require_path_list("--input", f"{bucket}/wrong.csv")

@@ -6,10 +6,13 @@ import itertools
 import os
 import tracemalloc
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines import path_lists
 from pipelines.cli import UsageError
+from pipelines.listing import is_image_name, list_files
 
 
 def write(path, content):
@@ -18,7 +21,7 @@ def write(path, content):
 
 
 def test_names_of_lists():
-    assert all(map(path_lists.is_path_list, ["a.txt", "gs://b/a.CSV"]))
+    assert all(map(path_lists.is_path_list, ["a.txt", "gs://b/a.CSV", "a.parquet"]))
     assert not any(map(path_lists.is_path_list, ["a.jpg", "txt", "a.zip", "a.csv/b.png"]))
 
 
@@ -68,6 +71,53 @@ def test_csv(tmp_path, end, mark):
 def test_path_columns(tmp_path, header, taken):
     path = write(tmp_path / "list.csv", f"{header}\n/a.jpg,/b.jpg\n")
     assert list(path_lists.list_paths(path)) == [("/a.jpg", "/b.jpg")[taken]]
+
+
+def write_parquet(path, columns, **options):
+    pq.write_table(pa.table(columns), path, **options)
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_parquet(tmp_path, kind):
+    paths = pa.array(["a.jpg", None, "", " b, c.jpg ", "/data/#1.jpg", "a.jpg", "gs://bucket/x.jpg"], pa.string())
+    path = write_parquet(tmp_path / "list.parquet", {"n": list(range(7)), "Path": paths.cast(kind)}, row_group_size=2)
+    path_lists.require_path_list("--input", path)
+    expected = ["a.jpg", "b, c.jpg", "/data/#1.jpg", "a.jpg", "gs://bucket/x.jpg"]
+    assert list(path_lists.list_paths(path)) == [
+        name if name.startswith(("/", "gs:")) else f"{tmp_path}/{name}" for name in expected
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"id": ["1"]}, "needs a column path or file or filename .*; it has id"),
+        ({"path": [1, 2]}, "its column path holds int64, not text"),
+        ({"path": pa.array([], pa.string())}, "lists no path"),
+        ({"path": pa.array([None, ""], pa.string())}, "lists no path"),
+    ],
+)
+def test_what_is_no_parquet_list_is_refused(tmp_path, columns, says):
+    path = write_parquet(tmp_path / "a.parquet", columns)
+    with pytest.raises(UsageError, match=says):
+        path_lists.require_path_list("--input", path)
+
+
+def test_a_damaged_parquet_is_refused(tmp_path):
+    path = write(tmp_path / "a.parquet", b"PAR1 and no more")
+    with pytest.raises(UsageError, match=r"a\.parquet: not a Parquet file") as caught:
+        path_lists.require_path_list("--input", path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_parquet_in_a_folder_is_passed_over(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    write_parquet(tmp_path / "list.parquet", {"path": ["a.jpg", "b.jpg"]})
+    assert [file.relative for file in list_files(str(tmp_path)) if is_image_name(file.path)] == ["a.jpg"]
+    assert [file.path for file in list_files(str(tmp_path / "list.parquet"))] == [
+        str(tmp_path / name) for name in ("a.jpg", "b.jpg")
+    ]
 
 
 def test_relative_paths_are_the_lists_own(tmp_path, monkeypatch):

@@ -1,0 +1,195 @@
+"""What files an input holds: a folder, a glob, a list of paths, an archive or one file; local, `gs://`, others.
+
+An input is listed in units, which any worker can list alone. A file comes with its size and version, as the listing
+itself gives them.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines import gcs_listing
+from pipelines.archives import Member, is_archive, list_members, member_path
+from pipelines.file_states import FileState, local_state, metadata_state, states_of
+from pipelines.path_lists import is_path_list, list_paths
+from pipelines.storage import is_local, printable
+
+# Files with other names lie beside images in every download (licences, CSVs); they are counted, not read.
+IMAGE_EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".heic", ".dcm"}
+)
+# Of a list of paths, what one unit looks up: a request to a bucket.
+_ENTRIES = 64
+
+
+class SourceFile(NamedTuple):
+    """A listed file. relative: path below the input it was found under, with forward slashes; size in bytes.
+
+    member: where in an archive it lies; `path` is then `archive.zip!/name`. version: what the listing says of its
+    content beyond the size (see `file_states`), for a member of a zip `crc32:` and eight digits; it may be empty.
+    """
+
+    path: str
+    relative: str
+    size: int
+    member: Member | None = None
+    version: str = ""
+
+
+Unit = Callable[[], Iterator[SourceFile]]
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file's name says that it should be an image."""
+    return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
+
+
+def has_wildcard(path: str) -> bool:
+    """Whether a path is a pattern that may match several."""
+    return any(character in path for character in "*?[")
+
+
+def fixed_part(pattern: str) -> str:
+    """What stands before the first wildcard of a pattern, up to and with its last slash."""
+    fixed = _before_wildcard(pattern)
+    return fixed[: fixed.rfind("/") + 1]
+
+
+def _before_wildcard(pattern: str) -> str:
+    return re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+
+
+def _file(path: str, relative: str, state: FileState) -> SourceFile:
+    return SourceFile(path, relative, state.size, version=state.version)
+
+
+def _fail(error: OSError) -> None:
+    raise error
+
+
+def _list_local(folder: str) -> Iterator[SourceFile]:
+    top = os.path.realpath(folder)
+    visited: set[str] = set()
+
+    def walked(path: str) -> bool:
+        """Whether a folder is to be walked: not hidden, not a link to what is walked at its own place or has been."""
+        real = os.path.realpath(path)
+        inner_link = os.path.islink(path) and f"{real}{os.sep}".startswith(f"{top}{os.sep}")
+        return not os.path.basename(path).startswith(".") and not inner_link and real not in visited
+
+    # By default os.walk passes over folders that it may not read; their images would be lost without a word.
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_fail):
+        visited.add(os.path.realpath(parent))
+        folders[:] = sorted(name for name in folders if walked(os.path.join(parent, name)))
+        for name in sorted(names):
+            path = os.path.join(parent, name)
+            if not name.startswith("."):
+                # A link to nowhere is listed too: it is rejected as unreadable, not passed over.
+                yield _file(path, printable(os.path.relpath(path, folder).replace(os.sep, "/")), local_state(path))
+
+
+def _list_range(names: gcs_listing.NameRange) -> Iterator[SourceFile]:
+    for name, state in gcs_listing.list_range(names):
+        relative = name[len(names.prefix) :]
+        if not any(part.startswith(".") for part in relative.split("/")):
+            yield _file(f"gs://{names.bucket}/{name}", relative, state)
+
+
+def _list_matching(names: gcs_listing.NameRange, pattern: str) -> Iterator[SourceFile]:
+    start = len(fixed_part(pattern))
+    matches = gcs_listing.matcher(pattern).match
+    for name, state in gcs_listing.list_range(names):
+        path = f"gs://{names.bucket}/{name}"
+        if matches(path):
+            yield _file(path, path[start:], state)
+
+
+def _list_matches(pattern: str) -> Iterator[SourceFile]:
+    """Files that a Beam filesystem matches; relative to the part of the pattern before its first wildcard."""
+    if is_local(pattern) and not fixed_part(pattern):
+        pattern = f"./{pattern}"  # Beam looks nowhere for a pattern whose first folder is a wildcard
+    start = len(fixed_part(pattern))
+    for found in FileSystems.match([pattern])[0].metadata_list:
+        state = local_state(found.path) if is_local(found.path) else metadata_state(found)
+        yield _file(found.path, found.path[start:], state)
+
+
+def _list_one(path: str) -> Iterator[SourceFile]:
+    (state,) = states_of([path])
+    if state.version:
+        yield _file(path, posixpath.basename(path), state)
+
+
+def _list_members(archive: str) -> Iterator[SourceFile]:
+    whole = "" if archive.lower().endswith(".zip") else states_of([archive])[0].version
+    for member in list_members(archive):
+        # A tar has no checksums: a change anywhere in it may be one of any member.
+        version = f"crc32:{member.crc:08x}" if member.crc >= 0 else whole and f"{whole}/offset:{member.offset}"
+        # Nothing is unpacked, so a name is only a name; but it should not begin like a path of this machine.
+        relative = posixpath.normpath("/" + member.name).lstrip("/")
+        yield SourceFile(member_path(archive, member.name), relative, member.size, member, version)
+
+
+def _list_entries(paths: Sequence[str]) -> Iterator[SourceFile]:
+    """What lines of a path list name. A missing image is listed all the same, to be rejected as unreadable."""
+    images = [path for path in paths if is_image_name(path) and not has_wildcard(path)]
+    for path, state in zip(images, states_of(images), strict=True):
+        yield _file(path, path.rpartition("://")[2].lstrip("/"), state)
+    others = (path for path in paths if not is_image_name(path) or has_wildcard(path))
+    yield from itertools.chain.from_iterable(map(list_files, others))
+
+
+def _path_list_units(path: str) -> Iterator[Unit]:
+    remaining = list_paths(path)
+    while entries := list(itertools.islice(remaining, _ENTRIES)):
+        yield functools.partial(_list_entries, entries)
+
+
+def _bucket_units(root: str, split: bool) -> Iterator[Unit]:
+    bucket, _, name = root.removeprefix("gs://").partition("/")
+    if has_wildcard(root):
+        for names in gcs_listing.ranges(bucket, _before_wildcard(name), split):
+            yield functools.partial(_list_matching, names, root)
+        return
+    ranges = gcs_listing.ranges(bucket, name.rstrip("/") + "/" if name.strip("/") else "", split)
+    for names in ranges:
+        yield functools.partial(_list_range, names)
+    if not ranges:  # not a folder: perhaps one object
+        yield functools.partial(_list_one, root)
+
+
+def list_units(root: str, split: bool = True) -> Iterator[Unit]:
+    """An input in parts: functions without arguments, picklable, that list the files of one part each.
+
+    split: whether to part a large folder of a bucket, which pays for several workers only.
+    """
+    if is_archive(root):
+        yield functools.partial(_list_members, root)
+    elif is_path_list(root):
+        yield from _path_list_units(root)
+    elif is_local(root) and os.path.isdir(root):
+        yield functools.partial(_list_local, root)
+    elif is_local(root) and os.path.isfile(root):
+        yield functools.partial(_list_one, root)
+    elif root.startswith("gs://") and not has_wildcard(root.split("/")[2]):
+        yield from _bucket_units(root, split)
+    elif is_local(root) or has_wildcard(root):
+        yield functools.partial(_list_matches, root)
+    else:
+        yield functools.partial(_list_matches, root.rstrip("/") + "/**")
+
+
+def list_files(root: str) -> Iterator[SourceFile]:
+    """Every file of an input: a folder (any depth), a glob, an archive, a list of paths or one file.
+
+    Hidden files are passed over. The order is not part of the contract; nothing downstream depends on it.
+    """
+    return itertools.chain.from_iterable(unit() for unit in list_units(root, split=False))
