@@ -25,7 +25,7 @@ _HALVES = np.dtype([("high", ">u8"), ("low", ">u8")])
 
 def seen_key(path: str, size: int, version: str, run_fingerprint: str) -> bytes:
     """16 bytes. The same for one file however its path is spelled; another when size, version or models differ."""
-    text = "\x1f".join((sources.place_of(path), str(size), version, run_fingerprint))
+    text = "\x1f".join((sources.canonical_path(path), str(size), version, run_fingerprint))
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=_KEY_BYTES).digest()
 
 

@@ -17,7 +17,7 @@ import apache_beam as beam
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.archives import Member, is_archive, read_member, split_member_path, unsupported_archive
+from pipelines.archives import Member, is_archive, member_path, read_member, split_member_path, unsupported_archive
 from pipelines.cli import UsageError
 from pipelines.listing import (
     IMAGE_EXTENSIONS,
@@ -156,7 +156,7 @@ def _real_folder(folder: str) -> str:
     return folder
 
 
-def place_of(path: str) -> str:
+def canonical_path(path: str) -> str:
     """One text for a file however its path is spelled. Names in an archive are only names: `x/../a` is not `a`."""
     inside = split_member_path(path)
     return member_path(_resolved(inside[0]), inside[1]) if inside else _resolved(path)
@@ -207,7 +207,7 @@ class ListImages(beam.PTransform):
         return (
             parts
             | "List" >> beam.FlatMap(_list)
-            | "By path" >> beam.Map(lambda listed: (stable_hash(place_of(listed.file.path)), listed))
+            | "By path" >> beam.Map(lambda listed: (stable_hash(canonical_path(listed.file.path)), listed))
             | "Repeats" >> beam.GroupByKey()
             | "Once" >> beam.Map(_once)
             | "Chunks" >> beam.BatchElements(min_batch_size=FILES_PER_CHUNK, max_batch_size=FILES_PER_CHUNK)
