@@ -7,40 +7,35 @@ from __future__ import annotations
 
 import datetime
 import functools
-import itertools
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import apache_beam as beam
-import numpy as np
-from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.windowed_value import WindowedValue
+from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import account, images, output, partitions, sources, storage, tables
-from pipelines.bigquery import WriteScoresToBigQuery, parse_table, require_temp_location
-from pipelines.cli import UsageError, run_command, start_tensorflow
-from pipelines.inference import LesionModelHandler, ModelError, Prediction, load_models
-from pipelines.model_info import read_ensemble
-from pipelines.parallel import default_threads
+from pipelines import account, output, partitions, sources, storage, tables
+from pipelines.bigquery import WriteScoresToBigQuery
+from pipelines.cli import run_command, start_tensorflow
+from pipelines.inference import LesionModelHandler, load_models
 from pipelines.partitions import MARKER
 from pipelines.progress import Progress, shown_progress
-from pipelines.runner import beam_options, is_local_runner, local_worker_processes, quiet_beam
-from pipelines.score_options import AUTO, ScoreOptions, parse_options
+from pipelines.runner import beam_options, is_local_runner, quiet_beam
+from pipelines.score_blocks import CountListed, PackRows, keys_of, of_outcome, with_result
+from pipelines.score_options import parse_options
 from pipelines.score_packing import pack, unpack
+from pipelines.score_plan import Job, known_partitions, plan_run, require_models
 from pipelines.score_read import ReadBatches
 from pipelines.score_report import ReportParts
-from pipelines.score_rows import SCORED, ScoreRow, ScoringRun
+from pipelines.score_rows import ScoreRow, ScoringRun
 from pipelines.score_summary import describe_run, describe_submission, report_lines, tally_rows
 from pipelines.score_tables import encode
-from pipelines.seen import SEEN_FILES, SkipSeen, by_key, pack_keys, require_seen, unpack_keys
+from pipelines.seen import SEEN_FILES, SkipSeen, by_key, pack_keys, unpack_keys
 from pipelines.storage import join
-from pipelines.submission import Challenge, challenge_for, submission_bytes
+from pipelines.submission import Challenge, submission_bytes
 from pipelines.tables import Written
 from pipelines.triage_page import triage_page
 
@@ -51,98 +46,10 @@ OWN_FILES = re.compile(
 SUBMISSION, REPORT = "submission.csv", "report.html"
 # In the temporary folder: the summary of a run that had nothing to do, which is not published.
 NOTHING_NEW = "nothing_new.json"
-# Rows that travel together. More would not be smaller; fewer cost the runner more.
-_ROWS_PER_BLOCK = 256
-# Files on other machines: waiting, not computing.
-_REMOTE_THREADS = 16
-
-
-def with_result(row: ScoreRow, result: Prediction | images.BadImage) -> ScoreRow:
-    """The row with what the models said."""
-    if isinstance(result, images.BadImage):
-        return row.rejected("score", result.reason, result.message)
-    if not np.isfinite(result.by_model).all():
-        return row.rejected("score", "not_finite", "the model gives no finite probabilities")
-    by_model = tuple(map(tuple, result.by_model.tolist()))
-    mean = tuple(result.by_model.mean(axis=0, dtype="float64").tolist())
-    return row._replace(
-        probabilities=mean,
-        by_model=by_model if len(by_model) > 1 else (),
-        outcome=SCORED,
-        score_seconds=result.seconds,
-    )
-
-
-class _PackRows(beam.DoFn):
-    """Finished rows -> packed blocks of them; counts them for whoever watches."""
-
-    def __init__(self, progress: Progress):
-        self._progress = progress
-        self._counters = {name: Metrics.counter("score", name) for name in ("scored", "rejected")}
-
-    def start_bundle(self) -> None:
-        self._rows: list[ScoreRow] = []
-
-    def process(self, row: ScoreRow) -> Iterator[bytes]:
-        self._rows.append(row)
-        self._counters[row.outcome].inc()
-        if row.outcome != SCORED:
-            Metrics.counter("score", f"rejected_{row.reason}").inc()
-        if len(self._rows) == _ROWS_PER_BLOCK:
-            yield self._take()
-
-    def finish_bundle(self) -> Iterator[Any]:
-        if self._rows:
-            window = GlobalWindow()
-            yield WindowedValue(self._take(), window.max_timestamp(), (window,))
-
-    def _take(self) -> bytes:
-        rows, self._rows = self._rows, []
-        self._progress.add("done", len(rows))
-        return pack(rows)
-
-
-class _CountListed(beam.DoFn):
-    """Chunks -> the same, counted for whoever watches."""
-
-    def __init__(self, progress: Progress):
-        self._progress = progress
-        self._listed = Metrics.counter("score", "listed")
-
-    def process(self, chunk: list[sources.ListedFile]) -> Iterator[list[sources.ListedFile]]:
-        found = sources.images_of(chunk)
-        self._listed.inc(len(found))
-        self._progress.add("listed", len(found))
-        if found:
-            yield found
-
-
-def _of_outcome(rows: Iterable[ScoreRow], scored: bool) -> list[ScoreRow]:
-    return [row for row in rows if (row.outcome == SCORED) is scored]
 
 
 def _submission_bytes(rows: Sequence[ScoreRow], run: ScoringRun, challenge: Challenge) -> bytes:
     return submission_bytes(rows, run, challenge)[0]
-
-
-def _keys(rows: Iterable[ScoreRow]) -> list[bytes]:
-    """Keys of files that a later run need not look at again; what could not be read may be readable then."""
-    return [row.key for row in rows if row.stage != "read"]
-
-
-class Job(NamedTuple):
-    """What is known before the pipeline runs. partition: where it writes; known: partitions of earlier runs;
-    threads: that read, in each process; shared: whether worker processes share their models; challenge: of the
-    submission, None for none; temp_location: Beam's."""
-
-    options: ScoreOptions
-    run: ScoringRun
-    partition: str
-    known: tuple[str, ...]
-    threads: int
-    shared: bool
-    challenge: Challenge | None
-    temp_location: str | None
 
 
 class _Describe(beam.DoFn):
@@ -184,7 +91,7 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
         | "Listed" >> account.TallyListed()
         | "Listed at" >> beam.Map(lambda counts: {**counts, ("seconds",): time.time() - started})
     )
-    found = chunks | "Count" >> beam.ParDo(_CountListed(progress))
+    found = chunks | "Count" >> beam.ParDo(CountListed(progress))
     unchanged = []
     if job.known:
         skipped = found | "Skip known" >> beam.ParDo(SkipSeen(job.known, run.fingerprint)).with_outputs(
@@ -199,9 +106,9 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
         read.batches
         | "Score" >> RunInference(handler.with_no_batching())
         | "Rows" >> beam.MapTuple(with_result)
-        | "Pack" >> beam.ParDo(_PackRows(progress))
+        | "Pack" >> beam.ParDo(PackRows(progress))
     )
-    unread = read.rejects | "Pack unread" >> beam.ParDo(_PackRows(progress))
+    unread = read.rejects | "Pack unread" >> beam.ParDo(PackRows(progress))
     # Packed, because a runner keeps what it flattens; unpacked once for all that follows.
     blocks = (scored, unread) | "All rows" >> beam.Flatten() | "Unpack" >> beam.Map(unpack)
     most = listed | "At most" >> beam.Map(lambda counts: counts["listed",])
@@ -209,9 +116,9 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
     def path(name: str) -> str:
         return join(folder, name.replace("*", "{index:05d}-of-{count:05d}"))
 
-    scores = blocks | "Scored" >> beam.Map(_of_outcome, True)
-    rejects = blocks | "Rejected" >> beam.Map(_of_outcome, False)
-    keys = blocks | "Keys" >> beam.Map(_keys)
+    scores = blocks | "Scored" >> beam.Map(of_outcome, True)
+    rejects = blocks | "Rejected" >> beam.Map(of_outcome, False)
+    keys = blocks | "Keys" >> beam.Map(keys_of)
     scores_bytes = functools.partial(encode, run=run, table_format=options.format)
     written = [
         scores | "Scores" >> tables.WriteBlocks(path(f"scores-*.{options.format}"), scores_bytes, pack, unpack, most),
@@ -260,14 +167,6 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
     )
 
 
-def require_models(run: ScoringRun) -> None:
-    """Raise UsageError unless the models can be loaded and are what their descriptions say."""
-    try:
-        load_models(run.models, run.tta)
-    except ModelError as error:
-        raise UsageError(f"--model {error}") from error
-
-
 def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any]:
     """Build and run the job; gives the summary, which is published unless nothing was new."""
     start_tensorflow()
@@ -285,53 +184,11 @@ def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any]:
     return json.loads(storage.read_if_exists(join(job.partition, MARKER)) or b"")
 
 
-def known_partitions(options: ScoreOptions, partition: str) -> tuple[str, ...]:
-    """Partitions of earlier runs, whose files need not be scored again. Raises UsageError."""
-    found = (partitions.previous_partitions("--previous", folder, partition) for folder in options.previous)
-    return tuple(dict.fromkeys(itertools.chain.from_iterable(found)))
-
-
-def plan(options: ScoreOptions, beam_arguments: PipelineOptions, started: datetime.datetime) -> Job:
-    """Everything that can be checked before the work. Raises UsageError; writes nothing."""
-    models = read_ensemble("--model", options.model)
-    for path in options.input:
-        sources.require_images("--input", path)
-        if storage.same_place(path, options.output):
-            raise UsageError(f"--output {options.output}: is also an input; name another folder")
-    partitions.require_own(options.output)
-    further = bool(options.previous) and not options.overwrite
-    name = partitions.choose_name(options.output, options.run, started.date(), further)
-    partition = partitions.partition_folder(options.output, name)
-    output.require_output(partition, MARKER, options.overwrite, [*options.input, *options.model])
-    known = known_partitions(options, partition)
-    require_seen("--previous", known)
-    challenge = None
-    if options.submission:
-        challenge = challenge_for(models[0].classes, "" if options.submission == AUTO else options.submission)
-    temp_location = beam_arguments.view_as(GoogleCloudOptions).temp_location
-    if options.output_table:
-        parse_table(options.output_table)
-        require_temp_location(temp_location)
-    processes = local_worker_processes(beam_arguments)
-    remote = not all(map(storage.is_local, options.input))
-    return Job(
-        options,
-        ScoringRun(models, options.tta, name, started),
-        partition,
-        known,
-        options.threads or (_REMOTE_THREADS if remote else default_threads(processes)),
-        # One process needs no server for its model.
-        not is_local_runner(beam_arguments) or processes > 1,
-        challenge,
-        temp_location,
-    )
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, validate, run, report. Raises UsageError or LimitExceeded."""
     options, rest = parse_options(argv)
     beam_arguments = beam_options(rest)
-    job = plan(options, beam_arguments, datetime.datetime.now(datetime.UTC))
+    job = plan_run(options, beam_arguments, datetime.datetime.now(datetime.UTC))
     for name in partitions.finish_others(options.output, job.partition, OWN_FILES):
         print(f"run {name} had been interrupted at its very end and is now finished")
         job = job._replace(known=known_partitions(options, job.partition))

@@ -34,8 +34,11 @@ Any Beam option may follow. Exit codes: 0 done or nothing new, 1 done but more f
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """What the user asked for, validated. run: the partition's name, empty for the date; submission: the year, AUTO, or empty for none;
-    report_top: images on the report; drift_threshold: of the stability index; threads: 0 stands for the default."""
+    """What the user asked for, validated.
+
+    run: the partition's name, empty for the date; submission: the year, AUTO, or empty for none; report_top: images on
+    the report; drift_threshold: of the stability index; threads: 0 stands for the default.
+    """
 
     input: tuple[str, ...]
     model: tuple[str, ...]
