@@ -29,6 +29,7 @@ from pipelines.listing import (
     list_units,
 )
 from pipelines.path_lists import is_path_list, require_path_list
+from pipelines.record_source import is_record_source, record_format, record_units
 from pipelines.seeding import stable_hash
 from pipelines.storage import failure as failure
 from pipelines.storage import is_folder, is_local, printable
@@ -87,12 +88,18 @@ def folder_name(root: str) -> str:
     return posixpath.basename(fixed_part(path).rstrip("/")) if has_wildcard(root) else name
 
 
-def require_images(option: str, root: str) -> None:
-    """Raise UsageError unless `root` exists, can be listed and holds at least one image by name."""
+def require_images(option: str, root: str, records: bool = False) -> None:
+    """Raise UsageError unless `root` exists, can be listed and holds at least one image by name.
+
+    records: a prepared dataset or shards of one will do too.
+    """
     if root != printable(root):
         raise UsageError(f"{option} {printable(root)}: holds bytes that are not UTF-8 text; rename it or link to it")
     if is_local(root) and not has_wildcard(root) and not os.path.exists(root):
         raise UsageError(f"{option} {root}: no such file or folder")
+    if records and is_record_source(root):
+        record_format(option, root)
+        return
     refused = unsupported_archive(root)
     if refused:
         raise UsageError(f"{option} {root}: {refused}")
@@ -134,8 +141,8 @@ class ListedFile(NamedTuple):
 
 
 def images_of(chunk: Iterable[ListedFile]) -> list[ListedFile]:
-    """Those files whose names say that they should be images. Licences, tables and the like are counted, not read."""
-    return [listed for listed in chunk if is_image_name(listed.file.path)]
+    """Those files that should be images, by name or as records. Licences, tables and the like are counted, not read."""
+    return [listed for listed in chunk if listed.file.is_image]
 
 
 def _resolved(path: str) -> str:
@@ -162,8 +169,9 @@ def _once(element: tuple[int, Iterable[ListedFile]]) -> ListedFile:
     )
 
 
-def _units(root: str) -> Iterator[tuple[str, Unit]]:
-    return ((root, unit) for unit in list_units(root))
+def _units(root: str, records: bool) -> Iterator[tuple[str, Unit]]:
+    units = record_units(root) if records and is_record_source(root) else list_units(root)
+    return ((root, unit) for unit in units)
 
 
 def _list(part: tuple[str, Unit]) -> Iterator[ListedFile]:
@@ -181,18 +189,20 @@ class ListImages(beam.PTransform):
     """Inputs -> chunks (lists of files with the input they were found under), shared out evenly among workers.
 
     The job graph holds the inputs alone; files are listed inside the pipeline, parts of an input by different workers.
-    Inputs may overlap and a list may repeat a path: a path comes once.
+    Inputs may overlap and a list may repeat a path: a path comes once. records: whether the originals of a prepared
+    dataset, or of shards of one, are images; otherwise these are files like others, to be ignored.
     """
 
-    def __init__(self, inputs: Sequence[str]):
+    def __init__(self, inputs: Sequence[str], records: bool = False):
         super().__init__()
         self._inputs = list(dict.fromkeys(inputs))
+        self._records = records
 
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[list[ListedFile]]:
         parts = (
             begin
             | "Inputs" >> beam.Create(self._inputs, reshuffle=False)
-            | "Parts" >> beam.FlatMap(_units)
+            | "Parts" >> beam.FlatMap(_units, self._records)
             | "Share out parts" >> beam.Reshuffle()
         )
         if len(self._inputs) == 1 and not is_path_list(self._inputs[0]):
