@@ -17,7 +17,7 @@ from typing import NamedTuple
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines import gcs_listing
-from pipelines.archives import Member, is_archive, list_members, member_path
+from pipelines.archives import Member, is_archive, list_members, member_path, split_member_path
 from pipelines.file_states import FileState, local_state, metadata_state, states_of
 from pipelines.path_lists import is_path_list, list_paths
 from pipelines.storage import is_local, printable
@@ -58,6 +58,20 @@ class SourceFile(NamedTuple):
 
 
 Unit = Callable[[], Iterator[SourceFile]]
+
+
+def container_of(file: SourceFile) -> str:
+    """The archive or shard in which a file lies; empty for other files."""
+    if file.record:
+        return file.record.shard
+    inside = split_member_path(file.path) if file.member else None
+    return inside[0] if inside else ""
+
+
+def offset_of(file: SourceFile) -> int:
+    """Where in its archive or shard a file lies, in bytes; 0 for other files."""
+    place = file.record or file.member
+    return place.offset if place else 0
 
 
 def is_image_name(name: str) -> bool:

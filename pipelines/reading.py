@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
-from pipelines.archives import SPAN_BYTES, read_members, split_member_path
-from pipelines.listing import SourceFile
+from pipelines.archives import SPAN_BYTES, read_members
+from pipelines.listing import SourceFile, container_of
 from pipelines.record_source import read_records_at
 from pipelines.sources import read_bytes
 
@@ -27,20 +27,12 @@ class Mapper(Protocol):
     def __call__(self, function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterable[Result]: ...
 
 
-def _container(file: SourceFile) -> str:
-    """The archive or shard in which a file lies; of other files empty."""
-    if file.record:
-        return file.record.shard
-    inside = split_member_path(file.path) if file.member else None
-    return inside[0] if inside else ""
-
-
 def _runs(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
     run: list[SourceFile] = []
     size = 0
     for file in files:
-        container = _container(file)
-        apart = run and (not container or container != _container(run[0]))
+        container = container_of(file)
+        apart = run and (not container or container != container_of(run[0]))
         if apart or len(run) == _RUN_FILES or (run and size + file.size > SPAN_BYTES):
             yield run
             run, size = [], 0
@@ -59,9 +51,9 @@ def _read_one(file: SourceFile) -> Content:
 
 def _read_run(run: list[SourceFile]) -> Iterator[Content]:
     if places := [file.record for file in run if file.record]:
-        return read_records_at(_container(run[0]), places)
+        return read_records_at(container_of(run[0]), places)
     if members := [file.member for file in run if file.member]:
-        return (content for _, content in read_members(_container(run[0]), members))
+        return (content for _, content in read_members(container_of(run[0]), members))
     return map(_read_one, run)
 
 

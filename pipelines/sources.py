@@ -22,11 +22,13 @@ from pipelines.listing import (
     IMAGE_EXTENSIONS,
     SourceFile,
     Unit,
+    container_of,
     fixed_part,
     has_wildcard,
     is_image_name,
     list_files,
     list_units,
+    offset_of,
 )
 from pipelines.path_lists import is_path_list, require_path_list
 from pipelines.record_source import is_record_source, record_format, record_units
@@ -156,17 +158,39 @@ def _resolved(path: str) -> str:
     return os.path.join(folder, name)
 
 
-def _place_of(file: SourceFile) -> int:
-    """The same for one file however its path is spelled. Names in an archive are only names: `x/../a` is not `a`."""
-    inside = split_member_path(file.path) if file.member else None
-    return stable_hash(_resolved(inside[0]), inside[1]) if inside else stable_hash(_resolved(file.path))
+def _place_of(file: SourceFile) -> tuple[str, str]:
+    """Container and name in it, the same for one file however its path is spelled; of a file of its own path and "".
+
+    Names in an archive are only names: `x/../a` is not `a`.
+    """
+    container = container_of(file)
+    return (_resolved(container), file.path[len(container) :]) if container else (_resolved(file.path), "")
 
 
-def _once(element: tuple[int, Iterable[ListedFile]]) -> ListedFile:
+def _best(listings: Iterable[ListedFile]) -> ListedFile:
     """Of one path found under several inputs, the listing that keeps most of its folders; any order gives the same."""
-    return min(
-        element[1], key=lambda listed: (-len(listed.file.relative), listed.root, *listed.file[:3], listed.file.version)
-    )
+
+    def order(listed: ListedFile) -> tuple:
+        file = listed.file
+        return -len(file.relative), listed.root, file.path, file.relative, file.size, file.version
+
+    return min(listings, key=order)
+
+
+def _once(element: tuple[int, Iterable[ListedFile]]) -> Iterator:
+    """Listings of one path or of one archive's or shard's content -> each file once.
+
+    What lies together is given as chunks in the order in which it lies, on the output `chunks`: so it is read fastest.
+    """
+    by_place: dict[tuple[str, str], list[ListedFile]] = {}
+    for listed in element[1]:
+        by_place.setdefault(_place_of(listed.file), []).append(listed)
+    files = iter(sorted(map(_best, by_place.values()), key=lambda listed: offset_of(listed.file)))
+    while chunk := list(itertools.islice(files, FILES_PER_CHUNK)):
+        if container_of(chunk[0].file):
+            yield beam.pvalue.TaggedOutput("chunks", chunk)
+        else:
+            yield from chunk
 
 
 def _units(root: str, records: bool) -> Iterator[tuple[str, Unit]]:
@@ -207,11 +231,12 @@ class ListImages(beam.PTransform):
         )
         if len(self._inputs) == 1 and not is_path_list(self._inputs[0]):
             return parts | "List" >> beam.FlatMap(_chunks) | "Share out" >> beam.Reshuffle()
-        return (
+        once = (
             parts
             | "List" >> beam.FlatMap(_list)
-            | "By path" >> beam.Map(lambda listed: (_place_of(listed.file), listed))
+            | "By path" >> beam.Map(lambda listed: (stable_hash(_place_of(listed.file)[0]), listed))
             | "Repeats" >> beam.GroupByKey()
-            | "Once" >> beam.Map(_once)
-            | "Chunks" >> beam.BatchElements(min_batch_size=FILES_PER_CHUNK, max_batch_size=FILES_PER_CHUNK)
+            | "Once" >> beam.FlatMap(_once).with_outputs("chunks", main="files")
         )
+        single = once.files | "Chunks" >> beam.BatchElements(FILES_PER_CHUNK, FILES_PER_CHUNK)
+        return (single, once.chunks) | "All chunks" >> beam.Flatten() | "Share out" >> beam.Reshuffle()
