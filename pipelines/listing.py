@@ -17,10 +17,11 @@ from typing import NamedTuple
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines import gcs_listing
-from pipelines.archives import Member, is_archive, list_members, member_path
+from pipelines.archives import Member, is_archive, list_members, member_path, split_member_path
 from pipelines.file_states import FileState, local_state, metadata_state, states_of
 from pipelines.path_lists import is_path_list, list_paths
 from pipelines.storage import is_local, printable
+from pipelines.tfrecord import RecordPlace
 
 # Files with other names lie beside images in every download (licences, CSVs); they are counted, not read.
 IMAGE_EXTENSIONS = frozenset(
@@ -35,6 +36,7 @@ class SourceFile(NamedTuple):
 
     member: where in an archive it lies; `path` is then `archive.zip!/name`. version: what the listing says of its
     content beyond the size (see `file_states`), for a member of a zip `crc32:` and eight digits; it may be empty.
+    record: where in a shard it lies; `path` is then `SHARD!/IMAGE_ID` (see `record_source`).
     """
 
     path: str
@@ -42,9 +44,34 @@ class SourceFile(NamedTuple):
     size: int
     member: Member | None = None
     version: str = ""
+    record: RecordPlace | None = None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether this should be an image: by its name, or as a record of a prepared dataset."""
+        return self.is_record or is_image_name(self.path)
+
+    @property
+    def is_record(self) -> bool:
+        """Whether its bytes are an image as prepare stored it, and not a photograph's file."""
+        return self.record is not None
 
 
 Unit = Callable[[], Iterator[SourceFile]]
+
+
+def container_of(file: SourceFile) -> str:
+    """The archive or shard in which a file lies; empty for other files."""
+    if file.record:
+        return file.record.shard
+    inside = split_member_path(file.path) if file.member else None
+    return inside[0] if inside else ""
+
+
+def offset_of(file: SourceFile) -> int:
+    """Where in its archive or shard a file lies, in bytes; 0 for other files."""
+    place = file.record or file.member
+    return place.offset if place else 0
 
 
 def is_image_name(name: str) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import apache_beam as beam
@@ -17,6 +18,27 @@ Result = TypeVar("Result")
 def default_threads(worker_processes: int) -> int:
     """Threads per worker process so that processes times threads is the number of cores."""
     return max(1, (os.cpu_count() or 1) // max(1, worker_processes))
+
+
+def map_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Iterator[Result]:
+    """`function` over `items` by a pool; order kept, the first error raised.
+
+    At most `ahead` results, with the one that was given last, are made or in the making: memory does not grow with
+    the number of items, and those are taken as they are needed.
+    """
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            if len(waiting) == ahead:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(function, item))
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 class ThreadedDoFn(beam.DoFn):
@@ -34,5 +56,5 @@ class ThreadedDoFn(beam.DoFn):
         self._pool.shutdown()
 
     def map_threaded(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """`function` over `items`, several at once; order kept, the first error raised."""
-        return self._pool.map(function, items)
+        """`function` over `items`, several at once; order kept, the first error raised, few results waiting."""
+        return map_ahead(self._pool, function, items, 2 * self._threads)

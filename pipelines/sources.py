@@ -23,13 +23,16 @@ from pipelines.listing import (
     IMAGE_EXTENSIONS,
     SourceFile,
     Unit,
+    container_of,
     fixed_part,
     has_wildcard,
     is_image_name,
     list_files,
     list_units,
+    offset_of,
 )
 from pipelines.path_lists import is_path_list, require_path_list
+from pipelines.record_source import is_record_source, record_format, record_units
 from pipelines.seeding import stable_hash
 from pipelines.storage import failure as failure
 from pipelines.storage import is_folder, is_local, printable
@@ -88,12 +91,18 @@ def folder_name(root: str) -> str:
     return posixpath.basename(fixed_part(path).rstrip("/")) if has_wildcard(root) else name
 
 
-def require_images(option: str, root: str) -> None:
-    """Raise UsageError unless `root` exists, can be listed and holds at least one image by name."""
+def require_images(option: str, root: str, records: bool = False) -> None:
+    """Raise UsageError unless `root` exists, can be listed and holds at least one image by name.
+
+    records: a prepared dataset or shards of one will do too.
+    """
     if root != printable(root):
         raise UsageError(f"{option} {printable(root)}: holds bytes that are not UTF-8 text; rename it or link to it")
     if is_local(root) and not has_wildcard(root) and not os.path.exists(root):
         raise UsageError(f"{option} {root}: no such file or folder")
+    if records and is_record_source(root):
+        record_format(option, root)
+        return
     refused = unsupported_archive(root)
     if refused:
         raise UsageError(f"{option} {root}: {refused}")
@@ -135,8 +144,8 @@ class ListedFile(NamedTuple):
 
 
 def images_of(chunk: Iterable[ListedFile]) -> list[ListedFile]:
-    """Those files whose names say that they should be images. Licences, tables and the like are counted, not read."""
-    return [listed for listed in chunk if is_image_name(listed.file.path)]
+    """Those files that should be images, by name or as records. Licences, tables and the like are counted, not read."""
+    return [listed for listed in chunk if listed.file.is_image]
 
 
 def _resolved(path: str) -> str:
@@ -156,21 +165,44 @@ def _real_folder(folder: str) -> str:
     return folder
 
 
-def canonical_path(path: str) -> str:
-    """One text for a file however its path is spelled. Names in an archive are only names: `x/../a` is not `a`."""
-    inside = split_member_path(path)
-    return member_path(_resolved(inside[0]), inside[1]) if inside else _resolved(path)
+def file_place(file: SourceFile) -> tuple[str, str]:
+    """Container and name in it, the same for one file however its path is spelled; of a file of its own path and "".
+
+    Names in an archive are only names: `x/../a` is not `a`.
+    """
+    container = container_of(file)
+    return (_resolved(container), file.path[len(container) :]) if container else (_resolved(file.path), "")
 
 
-def _once(element: tuple[int, Iterable[ListedFile]]) -> ListedFile:
+def _best(listings: Iterable[ListedFile]) -> ListedFile:
     """Of one path found under several inputs, the listing that keeps most of its folders; any order gives the same."""
-    return min(
-        element[1], key=lambda listed: (-len(listed.file.relative), listed.root, *listed.file[:3], listed.file.version)
-    )
+
+    def order(listed: ListedFile) -> tuple:
+        file = listed.file
+        return -len(file.relative), listed.root, file.path, file.relative, file.size, file.version
+
+    return min(listings, key=order)
 
 
-def _units(root: str) -> Iterator[tuple[str, Unit]]:
-    return ((root, unit) for unit in list_units(root))
+def _once(element: tuple[int, Iterable[ListedFile]]) -> Iterator:
+    """Listings of one path or of one archive's or shard's content -> each file once.
+
+    What lies together is given as chunks in the order in which it lies, on the output `chunks`: so it is read fastest.
+    """
+    by_place: dict[tuple[str, str], list[ListedFile]] = {}
+    for listed in element[1]:
+        by_place.setdefault(file_place(listed.file), []).append(listed)
+    files = iter(sorted(map(_best, by_place.values()), key=lambda listed: offset_of(listed.file)))
+    while chunk := list(itertools.islice(files, FILES_PER_CHUNK)):
+        if container_of(chunk[0].file):
+            yield beam.pvalue.TaggedOutput("chunks", chunk)
+        else:
+            yield from chunk
+
+
+def _units(root: str, records: bool) -> Iterator[tuple[str, Unit]]:
+    units = record_units(root) if records and is_record_source(root) else list_units(root)
+    return ((root, unit) for unit in units)
 
 
 def _list(part: tuple[str, Unit]) -> Iterator[ListedFile]:
@@ -188,27 +220,30 @@ class ListImages(beam.PTransform):
     """Inputs -> chunks (lists of files with the input they were found under), shared out evenly among workers.
 
     The job graph holds the inputs alone; files are listed inside the pipeline, parts of an input by different workers.
-    Inputs may overlap and a list may repeat a path: a path comes once.
+    Inputs may overlap and a list may repeat a path: a path comes once. records: whether the originals of a prepared
+    dataset, or of shards of one, are images; otherwise these are files like others, to be ignored.
     """
 
-    def __init__(self, inputs: Sequence[str]):
+    def __init__(self, inputs: Sequence[str], records: bool = False):
         super().__init__()
         self._inputs = list(dict.fromkeys(inputs))
+        self._records = records
 
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[list[ListedFile]]:
         parts = (
             begin
             | "Inputs" >> beam.Create(self._inputs, reshuffle=False)
-            | "Parts" >> beam.FlatMap(_units)
+            | "Parts" >> beam.FlatMap(_units, self._records)
             | "Share out parts" >> beam.Reshuffle()
         )
         if len(self._inputs) == 1 and not is_path_list(self._inputs[0]):
             return parts | "List" >> beam.FlatMap(_chunks) | "Share out" >> beam.Reshuffle()
-        return (
+        once = (
             parts
             | "List" >> beam.FlatMap(_list)
-            | "By path" >> beam.Map(lambda listed: (stable_hash(canonical_path(listed.file.path)), listed))
+            | "By path" >> beam.Map(lambda listed: (stable_hash(file_place(listed.file)[0]), listed))
             | "Repeats" >> beam.GroupByKey()
-            | "Once" >> beam.Map(_once)
-            | "Chunks" >> beam.BatchElements(min_batch_size=FILES_PER_CHUNK, max_batch_size=FILES_PER_CHUNK)
+            | "Once" >> beam.FlatMap(_once).with_outputs("chunks", main="files")
         )
+        single = once.files | "Chunks" >> beam.BatchElements(FILES_PER_CHUNK, FILES_PER_CHUNK)
+        return (single, once.chunks) | "All chunks" >> beam.Flatten() | "Share out" >> beam.Reshuffle()

@@ -49,6 +49,15 @@ class DamagedRecord(Exception):  # noqa: N818  the name says what it is
         self.what = what
 
 
+class RecordPlace(NamedTuple):
+    """Where a record lies: in bytes of its shard, with length and CRCs. crc: its data's CRC as stored there."""
+
+    shard: str
+    offset: int
+    size: int
+    crc: bytes
+
+
 class HashedFile(io.RawIOBase):
     """What is read of a file, counted and hashed on its way. `finish` reads the rest."""
 
@@ -100,8 +109,11 @@ def open_shard(path: str, compression: str) -> Iterator[OpenShard]:
         yield OpenShard(records, stored)  # type: ignore[arg-type]
 
 
-def next_record(stream: BinaryIO) -> bytes | None:
-    """The data of the record that starts here, None at the end. Raises ValueError when it is damaged."""
+def next_frame(stream: BinaryIO) -> tuple[bytes, bytes] | None:
+    """Data and CRC of the record that starts here, not compared; None at the end.
+
+    Raises ValueError when where it ends cannot be known.
+    """
     header = stream.read(_HEADER.size)
     if not header:
         return None
@@ -118,9 +130,23 @@ def next_record(stream: BinaryIO) -> bytes | None:
     crc = stream.read(_CRC_BYTES)
     if len(crc) < _CRC_BYTES:
         raise ValueError("the file ends in its data CRC")
+    return data, crc
+
+
+def next_record(stream: BinaryIO) -> bytes | None:
+    """The data of the record that starts here, None at the end. Raises ValueError when it is damaged."""
+    found = next_frame(stream)
+    if found is None:
+        return None
+    data, crc = found
     if masked_crc(data) != crc:
         raise ValueError("data CRC differs")
     return data
+
+
+def frame_size(data_size: int) -> int:
+    """Bytes of a record in its shard, with length and CRCs."""
+    return _HEADER.size + data_size + _CRC_BYTES
 
 
 def read_records(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -137,4 +163,4 @@ def read_records(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
             return
         yield offset, data
         index += 1
-        offset += _HEADER.size + len(data) + _CRC_BYTES
+        offset += frame_size(len(data))

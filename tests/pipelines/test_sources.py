@@ -121,6 +121,23 @@ def test_names_in_an_archive_are_only_names(tmp_path):
     assert [path.rpartition("!/")[2] for path in found] == ["b.jpg", "x/../b.jpg", "x/b.jpg"]
 
 
+def test_members_of_several_archives_come_in_the_order_in_which_they_lie(tmp_path):
+    names = [f"{number * 7 % 200}.jpg" for number in range(200)]
+    for archive in ("a.zip", "b.zip"):
+        with zipfile.ZipFile(tmp_path / archive, "w") as file:
+            for name in names:
+                file.writestr(name, name)
+    tree(tmp_path / "folder", "c.jpg", "d.jpg")
+    roots = [str(tmp_path / name) for name in ("a.zip", "folder", "b.zip")]
+    chunks = run_source(sources.ListImages(roots))
+    assert sum(map(len, chunks)) == 402
+    for chunk in chunks:
+        assert len({listed.root for listed in chunk}) == 1
+        offsets = [listed.file.member.offset for listed in chunk if listed.file.member]
+        assert offsets == sorted(offsets)
+    assert len(chunks) == 2 * 4 + 1
+
+
 def test_of_two_listings_of_a_file_one_is_taken_in_any_order():
     listings = [
         sources.ListedFile(root, sources.SourceFile(path, relative, size))
@@ -129,7 +146,7 @@ def test_of_two_listings_of_a_file_one_is_taken_in_any_order():
         for relative in ("a.jpg", "b.jpg")
         for size in (0, 5)
     ]
-    taken = {sources._once((0, order)) for order in (listings, listings[::-1], sorted(listings))}
+    taken = {sources._best(order) for order in (listings, listings[::-1], sorted(listings))}
     assert len(taken) == 1
 
 

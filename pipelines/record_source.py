@@ -1,0 +1,176 @@
+"""The records of a prepared dataset as inputs: every original image in its shards, read again at its own place.
+
+A shard is passed through once, when it is listed. A record whose data are damaged is listed, to be rejected as
+unreadable; where a record's end cannot be known, what follows would be lost, so that listing the shard fails.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import posixpath
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from pipelines import storage
+from pipelines.cli import UsageError
+from pipelines.dataset_schema import schema_problem
+from pipelines.file_states import states_of
+from pipelines.listing import SourceFile, Unit, has_wildcard, list_files
+from pipelines.path_lists import folder_of
+from pipelines.read_dataset import MARKER, parse_record, read_description
+from pipelines.tfrecord import RecordPlace, frame_size, masked_crc, next_frame, next_record, open_shard
+
+_SHARD = ".tfrecord"
+_SHARDS = (_SHARD, f"{_SHARD}.gz")
+
+
+class RecordFormat(NamedTuple):
+    """How a dataset's records were made: what a model that is to take them must have been trained on.
+
+    image_size: side in pixels. encoding: `jpeg`, `png` or `raw`. aspect: `crop`, `pad` or `stretch`.
+    fingerprint: the dataset's.
+    """
+
+    image_size: int
+    encoding: str
+    aspect: str
+    fingerprint: str
+
+
+class _Dataset(NamedTuple):
+    description: dict[str, Any]
+    shards: list[str]
+
+
+def is_record_source(root: str) -> bool:
+    """Whether an input is a prepared dataset (a folder with dataset.json), or a shard or a pattern of shards."""
+    if root.lower().endswith(_SHARDS) and not storage.is_folder(root):
+        return True
+    return not has_wildcard(root) and storage.exists(storage.join(root, MARKER))
+
+
+def _shards_by_size(description: dict[str, Any]) -> dict[str, int]:
+    return {shard["name"]: shard["bytes"] for split in description["splits"].values() for shard in split["shards"]}
+
+
+def _open(root: str) -> _Dataset:
+    """Raises ValueError, with a line that says what is wrong, when these are no shards of one finished dataset."""
+    is_shards = root.lower().endswith(_SHARDS) and not storage.is_folder(root)
+    shards = sorted(file.path for file in list_files(root)) if is_shards else []
+    if is_shards and not shards:
+        raise ValueError("matches no shard" if has_wildcard(root) else "no such file")
+    folders = sorted({folder_of(shard) for shard in shards}) or [root]
+    if len(folders) > 1:
+        raise ValueError(f"shards of several datasets ({folders[0]}, {folders[1]}); give each an --input of its own")
+    description = read_description(folders[0])
+    if description is None:
+        raise ValueError(f"no {MARKER} beside it to say how its records were made; give a whole dataset of prepare")
+    if problem := schema_problem(description):
+        raise ValueError(f"{MARKER}: {problem}")
+    return _Dataset(description, shards or [storage.join(root, name) for name in _shards_by_size(description)])
+
+
+def record_format(option: str, root: str) -> RecordFormat:
+    """How the records of an input were made. Raises UsageError, in one line, when they cannot be read at their places.
+
+    So with gzip, without a valid dataset.json, with shards of two datasets, or a shard that is missing or has another
+    size than dataset.json says.
+    """
+    try:
+        description, shards = _open(root)
+        if description.get("compression", "none") != "none" or any(shard.endswith(".gz") for shard in shards):
+            raise ValueError("gzip shards cannot be read at one record; prepare the dataset with --compression none")
+        sizes = _shards_by_size(description)
+        for shard, state in zip(shards, states_of(shards), strict=True):
+            name = posixpath.basename(shard)
+            if name not in sizes:
+                raise ValueError(f"{name} is no shard of the dataset that it lies in")
+            if state.size != sizes[name]:
+                raise ValueError(
+                    f"{name} has {state.size:,} bytes, {sizes[name]:,} in {MARKER}; see python -m pipelines.verify"
+                )
+        if not shards:
+            raise ValueError("a dataset without records")
+    except ValueError as error:
+        raise UsageError(f"{option} {root}: {error}") from error
+    except Exception as error:  # each filesystem raises its own kinds; none is worth a traceback
+        raise UsageError(f"{option} {root}: cannot be read: {storage.failure(error).splitlines()[0]}") from error
+    return RecordFormat(
+        description["image_size"],
+        description["encoding"]["format"],
+        description["aspect"],
+        description["fingerprint"],
+    )
+
+
+def record_units(root: str) -> Iterator[Unit]:
+    """The shards of an input that `record_format` accepts, as units of listing."""
+    return (functools.partial(list_records, shard) for shard in _open(root).shards)
+
+
+class _Found(NamedTuple):
+    image_id: str
+    sha256: str
+    size: int
+    place: RecordPlace
+
+
+def _originals(shard: str) -> Iterator[_Found]:
+    offset = index = 0
+    with open_shard(shard, "none") as opened:
+        while True:
+            try:
+                frame = next_frame(opened.records)
+                if frame is None:
+                    return
+                data, crc = frame
+                place = RecordPlace(shard, offset, frame_size(len(data)), crc)
+                if masked_crc(data) != crc:
+                    yield _Found(f"damaged record {index}", "", 0, place)
+                else:
+                    record = parse_record(data)
+                    if record.copy == 0:
+                        yield _Found(record.image_id, record.sha256, len(record.encoded), place)
+            except (ValueError, KeyError, IndexError) as error:
+                raise OSError(f"{shard}: record {index}, at byte {offset}, cannot be read: {error}") from error
+            offset += place.size
+            index += 1
+
+
+def list_records(shard: str) -> Iterator[SourceFile]:
+    """The originals in a shard, in its order: `SHARD!/IMAGE_ID`, or `SHARD!/HASH/IMAGE_ID` where an id comes twice.
+
+    Two sources may both have an image `1`; the hash is that of the photograph's file. size: of `image/encoded`.
+    version: `record:` and the CRC of the whole record in hexadecimal. Augmented copies are left out.
+    Raises OSError when the shard is damaged or is none that prepare wrote.
+    """
+    found = list(_originals(shard))
+    times = Counter(original.image_id for original in found)
+    for image_id, sha256, size, place in found:
+        name = image_id if times[image_id] == 1 else f"{sha256[:16]}/{image_id}"
+        version = f"record:{int.from_bytes(place.crc, 'little'):08x}"
+        yield SourceFile(f"{shard}!/{name}", f"{posixpath.basename(shard)}/{name}", size, version=version, record=place)
+
+
+def read_records_at(shard: str, places: Iterable[RecordPlace]) -> Iterator[bytes | Exception]:
+    """`image/encoded` of each record, in the order given, or why it cannot be read; the shard is opened once."""
+    try:
+        file = storage.open_file(shard)
+    except Exception as error:  # each filesystem raises its own kinds
+        yield from (error for _ in places)
+        return
+    with file:
+        for place in places:
+            try:
+                file.seek(place.offset)
+                frame = file.read(place.size)
+                if frame[-len(place.crc) :] != place.crc:
+                    raise OSError("the shard was replaced while the pipeline ran")
+                data = next_record(io.BytesIO(frame))
+                yield parse_record(data or b"").encoded
+            except (KeyError, IndexError, ValueError) as error:
+                yield OSError(f"damaged record: {error}")
+            except Exception as error:  # each filesystem raises its own kinds
+                yield error
