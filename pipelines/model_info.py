@@ -16,16 +16,19 @@ MODEL_JSON = "assets/model.json"
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """path: the model's folder. classes: in the order of the probabilities; aspect: how
-    pictures are made square, one of `images.ASPECTS`; fingerprint: of weights, network and
-    dataset; network: the settings of the network that the fingerprint covers; train_distribution: class -> its share
-    of the images that the model learned from."""
+    """What model.json says.
+
+    path: the model's folder. classes: in the order of the probabilities. aspect: how pictures are made square, one of
+    `images.ASPECTS`; encoding: of the records it was trained on. fingerprint: of weights, network and dataset; network:
+    the settings of the network that it covers. train_distribution: class -> its share of the images it learned from.
+    """
 
     path: str
     classes: tuple[str, ...]
     malignant_classes: tuple[str, ...]
     image_size: int
     aspect: str
+    encoding: str
     fingerprint: str
     dataset_fingerprint: str
     network: dict[str, Any] = field(compare=False)
@@ -53,6 +56,7 @@ def read_model_info(option: str, folder: str) -> ModelInfo:
             image_size=int(content["image_size"]),
             # Models exported before it was asked for do not say; nor do they make the maps that it is for.
             aspect=str(content.get("aspect", ASPECTS[0])),
+            encoding=str(content.get("encoding", "jpeg")),
             fingerprint=str(content["model_fingerprint"]),
             dataset_fingerprint=str(content["dataset_fingerprint"]),
             network=dict(content["network"]),

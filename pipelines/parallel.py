@@ -20,25 +20,46 @@ def default_threads(worker_processes: int) -> int:
     return max(1, (os.cpu_count() or 1) // max(1, worker_processes))
 
 
-def map_ahead(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
-) -> Iterator[Result]:
-    """`function` over `items` by a pool; order kept, the first error raised.
+class LookAhead:
+    """`function` over items by a pool; order kept, errors raised in their place.
 
     At most `ahead` results, with the one that was given last, are made or in the making: memory does not grow with
     the number of items, and those are taken as they are needed.
     """
-    waiting: deque[Future[Result]] = deque()
-    try:
+
+    def __init__(self, pool: ThreadPoolExecutor, ahead: int):
+        self._pool = pool
+        self._ahead = ahead
+        self._waiting: deque[Future] = deque()
+
+    def feed(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Start on the items; gives the results that had to be waited for, the last few come later."""
         for item in items:
-            if len(waiting) == ahead:
-                yield waiting.popleft().result()
-            waiting.append(pool.submit(function, item))
-        while waiting:
-            yield waiting.popleft().result()
+            if len(self._waiting) == self._ahead:
+                yield self._waiting.popleft().result()
+            self._waiting.append(self._pool.submit(function, item))
+
+    def drain(self) -> Iterator:
+        """The results that are still to come."""
+        while self._waiting:
+            yield self._waiting.popleft().result()
+
+    def cancel(self) -> None:
+        """Forget what is still to come."""
+        while self._waiting:
+            self._waiting.popleft().cancel()
+
+
+def map_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Iterator[Result]:
+    """`function` over `items`, see LookAhead; stops at the first error."""
+    waiting = LookAhead(pool, ahead)
+    try:
+        yield from waiting.feed(function, items)
+        yield from waiting.drain()
     finally:
-        for future in waiting:
-            future.cancel()
+        waiting.cancel()
 
 
 class ThreadedDoFn(beam.DoFn):
@@ -58,3 +79,7 @@ class ThreadedDoFn(beam.DoFn):
     def map_threaded(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """`function` over `items`, several at once; order kept, the first error raised, few results waiting."""
         return map_ahead(self._pool, function, items, 2 * self._threads)
+
+    def look_ahead(self) -> LookAhead:
+        """For work that goes on from one element to the next."""
+        return LookAhead(self._pool, 2 * self._threads)

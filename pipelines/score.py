@@ -84,7 +84,7 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
     """Add the whole job to a pipeline."""
     options, run = job.options, job.run
     folder = output.publish_folder(job.partition)
-    chunks = pipeline | "List images" >> sources.ListImages(options.input)
+    chunks = pipeline | "List images" >> sources.ListImages(options.input, records=True)
     started = time.time()
     listed = (
         chunks

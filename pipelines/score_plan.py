@@ -12,9 +12,10 @@ from pipelines import output, partitions, sources, storage
 from pipelines.bigquery import parse_table, require_temp_location
 from pipelines.cli import UsageError
 from pipelines.inference import ModelError, load_models
-from pipelines.model_info import read_ensemble
+from pipelines.model_info import ModelInfo, read_ensemble
 from pipelines.parallel import default_threads
 from pipelines.partitions import MARKER
+from pipelines.record_source import is_record_source, record_format
 from pipelines.runner import is_local_runner, local_worker_processes
 from pipelines.score_options import AUTO, ScoreOptions
 from pipelines.score_rows import ScoringRun
@@ -54,11 +55,28 @@ def known_partitions(options: ScoreOptions, partition: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(itertools.chain.from_iterable(found)))
 
 
+def _require_input(path: str, models: tuple[ModelInfo, ...], tta: bool) -> None:
+    """Raise UsageError unless an input can be listed and holds what the models take."""
+    sources.require_images("--input", path, records=True)
+    if not is_record_source(path):
+        return
+    if tta:
+        raise UsageError(f"--tta: cannot turn the records of {path}, which are as the model takes them; leave it out")
+    stored = record_format("--input", path)
+    for model in models:
+        taken = (model.image_size, model.encoding)
+        if taken != (stored.image_size, stored.encoding):
+            raise UsageError(
+                f"--input {path}: its records are {stored.encoding} of {stored.image_size} pixels, {model.path} takes "
+                f"{model.encoding} of {model.image_size}; score the photographs' own files"
+            )
+
+
 def plan_run(options: ScoreOptions, beam_arguments: PipelineOptions, started: datetime.datetime) -> Job:
     """Everything that can be checked before the work. Raises UsageError; writes nothing."""
     models = read_ensemble("--model", options.model)
     for path in options.input:
-        sources.require_images("--input", path)
+        _require_input(path, models, options.tta)
         if storage.same_place(path, options.output):
             raise UsageError(f"--output {options.output}: is also an input; name another folder")
     partitions.require_own(options.output)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -14,7 +16,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines import images, sources
 from pipelines.inference import EncodedImage
+from pipelines.listing import SourceFile
 from pipelines.parallel import ThreadedDoFn
+from pipelines.reading import map_files
 from pipelines.score_rows import ScoreRow, ScoringRun
 from pipelines.seen import seen_key
 
@@ -32,10 +36,8 @@ class ReadImage(NamedTuple):
     weight: int
 
 
-def look_at(listed: sources.ListedFile, content: bytes | Exception, run: ScoringRun) -> ReadImage:
+def look_at(file: SourceFile, content: bytes | Exception, run: ScoringRun) -> ReadImage:
     """What is known of an image before the model sees it. content: of the file, or why it cannot be read."""
-    started = time.perf_counter()
-    file = listed.file
     row = ScoreRow(
         file.path,
         file.relative,
@@ -47,16 +49,25 @@ def look_at(listed: sources.ListedFile, content: bytes | Exception, run: Scoring
     )
     if isinstance(content, Exception):
         return ReadImage(row.rejected("read", "unreadable", sources.failure(content)), EncodedImage(b""), 0)
+    size = max(model.image_size for model in run.models)
     row = row._replace(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    if file.is_record:  # made square by prepare
+        return ReadImage(row._replace(width=size, height=size), EncodedImage(content, stored=True), len(content))
     try:
         info = images.read_info(content)
     except images.BadImage as error:
         return ReadImage(row.rejected("check", error.reason, error.message), EncodedImage(b""), 0)
-    size = max(model.image_size for model in run.models)
     factor = images.reduction(info.width, info.height, size, "crop") if info.format == "jpeg" else 1
     weight = len(content) + info.width * info.height // factor**2 * _BYTES_PER_PIXEL
-    row = row._replace(width=info.width, height=info.height, read_seconds=time.perf_counter() - started)
-    return ReadImage(row, EncodedImage(content, file.is_record), weight)
+    return ReadImage(row._replace(width=info.width, height=info.height), EncodedImage(content), weight)
+
+
+def _windowed(value: Any) -> Any:
+    """An element as it is given at the end of a bundle."""
+    window = GlobalWindow()
+    if isinstance(value, beam.pvalue.TaggedOutput):
+        return beam.pvalue.TaggedOutput(value.tag, _windowed(value.value))
+    return WindowedValue(value, window.max_timestamp(), (window,))
 
 
 class ReadBatches(ThreadedDoFn):
@@ -75,24 +86,34 @@ class ReadBatches(ThreadedDoFn):
     def start_bundle(self) -> None:
         self._batch: list[tuple[ScoreRow, EncodedImage]] = []
         self._weight = 0
+        # From chunk to chunk: while the model works on one, the next is being read.
+        self._reading = self.look_ahead()
 
     def process(self, element: list[sources.ListedFile]) -> Iterator:
-        for row, image, weight in self.map_threaded(lambda listed: read_image(listed, self._run), element):
+        look = functools.partial(look_at, run=self._run)
+        yield from self._batches(map_files(look, [listed.file for listed in element], self._reading.feed))
+
+    def finish_bundle(self) -> Iterator:
+        yield from map(_windowed, self._batches(itertools.chain.from_iterable(self._reading.drain())))
+        if self._batch:
+            yield _windowed(self._take())
+
+    def _batches(self, found: Iterable[ReadImage]) -> Iterator:
+        waiting = time.perf_counter()
+        for row, image, weight in found:
+            # Reading goes on while the model works; what counts is what the model waits for.
+            row = row._replace(read_seconds=time.perf_counter() - waiting)
             self._read.inc(len(image.data))
             if row.outcome:
                 yield beam.pvalue.TaggedOutput("rejects", row)
-                continue
-            if self._batch and self._weight + weight > MAX_BATCH_BYTES:
-                yield self._take()
-            self._batch.append((row, image))
-            self._weight += weight
-            if len(self._batch) == self._batch_size:
-                yield self._take()
-
-    def finish_bundle(self) -> Iterator[Any]:
-        if self._batch:
-            window = GlobalWindow()
-            yield WindowedValue(self._take(), window.max_timestamp(), (window,))
+            else:
+                if self._batch and self._weight + weight > MAX_BATCH_BYTES:
+                    yield self._take()
+                self._batch.append((row, image))
+                self._weight += weight
+                if len(self._batch) == self._batch_size:
+                    yield self._take()
+            waiting = time.perf_counter()
 
     def _take(self) -> list[tuple[ScoreRow, EncodedImage]]:
         batch, self._batch, self._weight = self._batch, [], 0

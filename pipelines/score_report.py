@@ -9,10 +9,12 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 
-from pipelines import sources
 from pipelines.images import BadImage
 from pipelines.inference import load_models
+from pipelines.listing import SourceFile
+from pipelines.reading import map_files
 from pipelines.score_rows import ScoreRow, ScoringRun
+from pipelines.tfrecord import RecordPlace
 from pipelines.triage import CollectTriage, Triage
 from pipelines.triage_pictures import TriagePictures, malignancy_map, triage_pictures
 
@@ -30,7 +32,7 @@ class _MakePictures(beam.DoFn):
     def process(self, row: ScoreRow) -> Iterator[tuple[str, TriagePictures]]:
         model = self._run.models[0]
         try:
-            data = sources.read_file(row.path, row.member)
+            (data,) = map_files(_content, [file_of(row)])
             heat = None
             activation = self._models.activation(data)
             if activation is not None:
@@ -60,6 +62,18 @@ class ReportParts(beam.PTransform):
             | "Pictures" >> beam.ParDo(_MakePictures(run))
         )
         return {"triage": triage, "pictures": pictures}
+
+
+def _content(_: SourceFile, content: bytes | Exception) -> bytes:
+    if isinstance(content, Exception):
+        raise content
+    return content
+
+
+def file_of(row: ScoreRow) -> SourceFile:
+    """The listed file that a row tells of."""
+    record, member = (row.place, None) if isinstance(row.place, RecordPlace) else (None, row.place)
+    return SourceFile(row.path, row.relative, row.size, member, row.version, record)
 
 
 def _top_rows(triage: Triage) -> list[ScoreRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from pipelines.archives import Member
 from pipelines.model_info import ModelInfo
 from pipelines.rows import REJECTED
+from pipelines.tfrecord import RecordPlace
 
 SCORED = "scored"
 # Part of the run fingerprint: another number when the same models give other scores for the same file.
@@ -26,7 +28,7 @@ class ScoreRow(NamedTuple):
     (checksum, generation or time), empty where it says nothing. sha256: of the file; empty when it could not be read.
     width, height in pixels, after EXIF orientation. probabilities: the mean over the run's models, in label order;
     by_model: those of each model, where there are several. read_seconds, score_seconds: this image's share of the time.
-    key: see `seen.seen_key`. member: where in an archive it lies.
+    key: see `seen.seen_key`. place: where in an archive or a shard it lies.
     """
 
     path: str
@@ -46,7 +48,7 @@ class ScoreRow(NamedTuple):
     read_seconds: float = 0.0
     score_seconds: float = 0.0
     key: bytes = b""
-    member: Member | None = None
+    place: Member | RecordPlace | None = None
 
     def rejected(self, stage: str, reason: str, message: str) -> ScoreRow:
         """This row as one without a score, and why."""
@@ -75,12 +77,13 @@ class ScoringRun(NamedTuple):
     @property
     def fingerprint(self) -> str:
         """64 hex digits: of all that decides a file's scores. Equal fingerprints: no need to score a file again."""
-        decides = {
-            "version": SCORING_VERSION,
-            "models": [model.fingerprint for model in self.models],
-            "tta": self.tta,
-        }
-        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+        return _fingerprint(tuple(model.fingerprint for model in self.models), self.tta)
+
+
+@functools.lru_cache
+def _fingerprint(models: tuple[str, ...], tta: bool) -> str:
+    decides = {"version": SCORING_VERSION, "models": models, "tta": tta}
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
 def top_class(row: ScoreRow, classes: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ import apache_beam as beam
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.archives import Member, is_archive, member_path, read_member, split_member_path, unsupported_archive
+from pipelines.archives import Member, is_archive, read_member, split_member_path, unsupported_archive
 from pipelines.cli import UsageError
 from pipelines.listing import (
     IMAGE_EXTENSIONS,

@@ -42,6 +42,7 @@ class DatasetInfo:
     """A finished dataset. `classes[label]` is the name of a label; `folds`: how many the train split is in, 0: none.
 
     compression: of the shards, one of COMPRESSIONS. aspect: how pictures were made square, one of prepare's `--aspect`.
+    encoding: of the stored images, one of prepare's `--encoding`.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class DatasetInfo:
     aspect: str
     splits: Mapping[str, Split]
     folds: int = 0
+    encoding: str = "jpeg"
     compression: str = "none"
 
     @property
@@ -136,6 +138,7 @@ def _parse(path: Path, values: Mapping[str, Any], where: str) -> DatasetInfo:
         },
         folds=len(values["splits"]["train"].get("folds", ())),
         compression=compression,
+        encoding=str(values.get("encoding", {}).get("format", "jpeg")),
     )
 
 

@@ -46,6 +46,7 @@ def describe_model(
         "malignant_classes": list(info.malignant_classes),
         "image_size": info.image_size,
         "aspect": info.aspect,
+        "encoding": info.encoding,
         "dataset_fingerprint": info.fingerprint,
         "model_fingerprint": model_fingerprint(weights, network, info.fingerprint),
         "train_class_distribution": info.train_distribution(),
