@@ -35,7 +35,7 @@ endif
 	$(PY) -m pipelines.prepare --input "$(INPUT)" $(if $(LESIONS),--metadata "$(LESIONS)") --output "$(RUN)"/dataset --image_size $(IMAGE_SIZE) $(PREPARE_ARGS) --overwrite
 	$(PY) -m trainer.task --dataset "$(RUN)"/dataset --output "$(RUN)"/train --epochs $(EPOCHS) --overwrite
 	$(PY) -m trainer.evaluate --dataset "$(RUN)"/dataset --model "$(RUN)"/train/model --output "$(RUN)"/evaluation --overwrite
-	$(PY) -m pipelines.score --input "$(ARCHIVE)" --model "$(RUN)"/train/model --output "$(RUN)"/scores --overwrite
+	$(PY) -m pipelines.score --input "$(ARCHIVE)" --model "$(RUN)"/train/model --output "$(RUN)"/scores --run latest --report --overwrite
 	@echo
 	@$(PY) -m pipelines.run_summary "$(RUN)"
 

@@ -50,6 +50,8 @@ setup(
             "gcp-storage-emulator>=2024.8",
             "moto[s3]>=5.1",
             "mypy>=1.14",
+            # Without it Beam's BigQuery client takes no proxy.
+            "pysocks>=1.7",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.9",

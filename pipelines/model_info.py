@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from pipelines import storage
 from pipelines.cli import UsageError
+from pipelines.images import ASPECTS
 
 MODEL_JSON = "assets/model.json"
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """classes: in the order of the probabilities; fingerprint: of weights, network and dataset."""
+    """path: the model's folder. classes: in the order of the probabilities; aspect: how
+    pictures are made square, one of `images.ASPECTS`; fingerprint: of weights, network and
+    dataset; network: the settings of the network that the fingerprint covers; train_distribution: class -> its share
+    of the images that the model learned from."""
 
+    path: str
     classes: tuple[str, ...]
     malignant_classes: tuple[str, ...]
     image_size: int
+    aspect: str
     fingerprint: str
-    metrics: dict
+    dataset_fingerprint: str
+    network: dict[str, Any] = field(compare=False)
+    train_distribution: dict[str, float] = field(compare=False)
+    metrics: dict[str, Any] = field(compare=False)
 
 
 def read_model_info(option: str, folder: str) -> ModelInfo:
@@ -36,11 +47,33 @@ def read_model_info(option: str, folder: str) -> ModelInfo:
     try:
         content = json.loads(text)
         return ModelInfo(
+            path=folder,
             classes=tuple(content["classes"]),
             malignant_classes=tuple(content["malignant_classes"]),
             image_size=int(content["image_size"]),
+            # Models exported before it was asked for do not say; nor do they make the maps that it is for.
+            aspect=str(content.get("aspect", ASPECTS[0])),
             fingerprint=str(content["model_fingerprint"]),
+            dataset_fingerprint=str(content["dataset_fingerprint"]),
+            network=dict(content["network"]),
+            train_distribution={name: float(share) for name, share in content["train_class_distribution"].items()},
             metrics=dict(content.get("metrics", {})),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{option} {folder}: {MODEL_JSON} is damaged ({error!r})") from error
+
+
+def read_ensemble(option: str, folders: Sequence[str]) -> tuple[ModelInfo, ...]:
+    """The models of an ensemble. Raises UsageError for one that is no model, comes twice or has other classes."""
+    models = tuple(read_model_info(option, folder) for folder in folders)
+    for index, model in enumerate(models):
+        for earlier in models[:index]:
+            if model.fingerprint == earlier.fingerprint:
+                raise UsageError(f"{option} {model.path}: is the same model as {earlier.path}; name each model once")
+        first = models[0]
+        if (model.classes, model.malignant_classes) != (first.classes, first.malignant_classes):
+            raise UsageError(
+                f"{option} {model.path}: has other classes than {first.path} ({', '.join(model.classes)} and "
+                f"{', '.join(first.classes)}); the models of an ensemble need the same"
+            )
+    return models

@@ -15,7 +15,7 @@ from pipelines.cli import UsageError
 # Everything is written below it and renamed at the end; while it is there, the output is not finished.
 TEMPORARY = ".unfinished"
 # In it, a file that says whose it is: a folder of this name alone proves nothing.
-_CLAIM = "claim.json"
+CLAIM = "claim.json"
 # In it, once every file is complete: what is to be put in place. A run that ends after it can be finished.
 _READY = "ready.json"
 # In it, the marker before it is put in place.
@@ -66,12 +66,12 @@ def _put_in_place(output: str, ready: dict) -> None:
 def _clear_temporary(output: str) -> None:
     """Delete the temporary folder; the file that says whose it is goes last."""
     folder = temporary_folder(output)
-    storage.delete_files(folder, [name for name in storage.list_tree(folder) if name != _CLAIM])
+    storage.delete_files(folder, [name for name in storage.list_tree(folder) if name != CLAIM])
     storage.delete_tree(folder)
 
 
 def _is_claimed(output: str) -> bool:
-    return storage.read_if_exists(storage.join(temporary_folder(output), _CLAIM)) == _CLAIM_TEXT
+    return storage.read_if_exists(storage.join(temporary_folder(output), CLAIM)) == _CLAIM_TEXT
 
 
 def _probe(output: str) -> None:
@@ -105,7 +105,7 @@ def require_output(output: str, marker: str, overwrite: bool, beside: list[str])
             raise UsageError(f"--output {output}: holds a finished output; add --overwrite to replace it")
         inside = [name for name in names if name.startswith(f"{TEMPORARY}/")]
         # The second: a run that was killed while it wrote its claim.
-        ours = _is_claimed(output) or all(name.startswith(f"{TEMPORARY}/{_CLAIM}.") for name in inside)
+        ours = _is_claimed(output) or all(name.startswith(f"{TEMPORARY}/{CLAIM}.") for name in inside)
         if names and marker not in names and not (inside and ours):
             raise UsageError(f"--output {output}: is not empty and holds no earlier output; name another folder")
         if not ours:
@@ -126,7 +126,7 @@ def begin(output: str) -> str:
     existing = storage.nearest_folder(output) if storage.is_local(output) else ""
     if _is_claimed(output):
         _clear_temporary(output)
-    storage.write_bytes(storage.join(temporary_folder(output), _CLAIM), _CLAIM_TEXT)
+    storage.write_bytes(storage.join(temporary_folder(output), CLAIM), _CLAIM_TEXT)
     return existing
 
 

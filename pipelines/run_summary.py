@@ -11,11 +11,13 @@ from pipelines.cli import ArgumentParser, UsageError, run_command
 
 # Where `make run` puts the output of each step, and the file in it that tells of it.
 DATASET, PREPARE = "dataset/dataset.json", "dataset/prepare.json"
-TRAIN, EVALUATION, SCORES = "train/train.json", "evaluation/evaluation.json", "scores/summary.json"
+TRAIN, EVALUATION = "train/train.json", "evaluation/evaluation.json"
+# Of the last run of the score job.
+SCORES = "scores/run=*/summary.json"
 
 
 def _read(run: Path, name: str) -> dict[str, Any]:
-    path = run / name
+    path = max(run.glob(name), default=run / name)
     try:
         return json.loads(path.read_text())
     except OSError as error:

@@ -95,7 +95,11 @@ def quiet_beam() -> None:
     logging.getLogger("apache_beam.runners.portability.local_job_service").setLevel(logging.ERROR)
 
 
+def is_local_runner(options: PipelineOptions) -> bool:
+    """Whether all workers are this process and its children."""
+    return (options.view_as(StandardOptions).runner or "").rpartition(".")[2] in _LOCAL_RUNNERS
+
+
 def local_worker_processes(options: PipelineOptions) -> int:
     """Worker processes on this machine; 1 for a remote runner, whose workers have machines of their own."""
-    name = (options.view_as(StandardOptions).runner or "").rpartition(".")[2]
-    return max(1, options.view_as(DirectOptions).direct_num_workers) if name in _LOCAL_RUNNERS else 1
+    return max(1, options.view_as(DirectOptions).direct_num_workers) if is_local_runner(options) else 1

@@ -1,248 +1,206 @@
 """python -m pipelines.score: an archive of images -> scores.
 
-list -> read and check -> RunInference -> write scores and rejects -> account
+list -> skip what is known -> read and check -> RunInference -> write scores, rejects, keys -> account -> publish
 """
 
 from __future__ import annotations
 
+import datetime
 import functools
-import hashlib
 import json
 import re
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import apache_beam as beam
-import numpy as np
-import pyarrow as pa
-from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import account, images, output, rows, sources, storage, tables
-from pipelines.cli import UsageError, run_command, start_tensorflow
-from pipelines.inference import LesionModelHandler, LoadedModel
-from pipelines.model_info import ModelInfo, read_model_info
-from pipelines.parallel import ThreadedDoFn, default_threads
-from pipelines.rows import REJECTED
-from pipelines.runner import beam_options, local_worker_processes, quiet_beam
-from pipelines.score_options import ScoreOptions, parse_options
+from pipelines import account, output, partitions, sources, storage, tables
+from pipelines.bigquery import WriteScoresToBigQuery
+from pipelines.cli import run_command, start_tensorflow
+from pipelines.inference import LesionModelHandler, load_models
+from pipelines.partitions import MARKER
+from pipelines.progress import Progress, shown_progress
+from pipelines.runner import beam_options, is_local_runner, quiet_beam
+from pipelines.score_blocks import CountListed, PackRows, keys_of, of_outcome, with_result
+from pipelines.score_options import parse_options
+from pipelines.score_packing import pack, unpack
+from pipelines.score_plan import Job, known_partitions, plan_run, require_models
+from pipelines.score_read import ReadBatches
+from pipelines.score_report import ReportParts
+from pipelines.score_rows import ScoreRow, ScoringRun
+from pipelines.score_summary import describe_run, describe_submission, report_lines, tally_rows
+from pipelines.score_tables import encode
+from pipelines.seen import SEEN_FILES, SkipSeen, by_key, pack_keys, unpack_keys
+from pipelines.storage import join
+from pipelines.submission import Challenge, submission_bytes
+from pipelines.tables import Written
+from pipelines.triage_page import triage_page
 
-MARKER = "summary.json"
-OWN_FILES = re.compile(r"(scores|rejects)-\d{5}-of-\d{5}\.(parquet|jsonl)$|summary\.json$")
-SCORED = "scored"
-
-
-class ScoreRow(NamedTuple):
-    """One listed file: with probabilities when `outcome` is `scored`, with stage, reason and message when rejected."""
-
-    path: str
-    relative: str
-    image_id: str
-    sha256: str = ""
-    width: int = 0
-    height: int = 0
-    probabilities: tuple[float, ...] = ()
-    outcome: str = ""
-    stage: str = ""
-    reason: str = ""
-    message: str = ""
-
-    def rejected(self, stage: str, reason: str, message: str) -> ScoreRow:
-        """This row as one without a score, and why."""
-        return self._replace(outcome=REJECTED, stage=stage, reason=reason, message=message)
+OWN_FILES = re.compile(
+    r"(scores-\d{5}-of-\d{5}\.(parquet|csv|jsonl)|rejects-\d{5}-of-\d{5}\.jsonl|seen-\d{5}-of-\d{5}\.keys"
+    r"|submission\.csv|report\.html|summary\.json)$"
+)
+SUBMISSION, REPORT = "submission.csv", "report.html"
+# In the temporary folder: the summary of a run that had nothing to do, which is not published.
+NOTHING_NEW = "nothing_new.json"
 
 
-def load_image(listed: sources.ListedFile) -> tuple[ScoreRow, bytes]:
-    """Read a file and look at its header; the row has an outcome when it cannot be scored."""
-    file = listed.file
-    row = ScoreRow(file.path, file.relative, sources.image_id_of(file.relative))
-    try:
-        data = sources.read_file(file.path, file.member)
-    except Exception as error:  # each filesystem raises its own kinds
-        return row.rejected("read", "unreadable", sources.failure(error)), b""
-    row = row._replace(sha256=hashlib.sha256(data).hexdigest())
-    try:
-        info = images.read_info(data)
-    except images.BadImage as error:
-        return row.rejected("check", error.reason, error.message), b""
-    return row._replace(width=info.width, height=info.height), data
-
-
-class _LoadChunk(ThreadedDoFn):
-    """Chunk of listed files -> (row, bytes) of what can be scored; output `rejects`: the other rows."""
-
-    def __init__(self, threads: int):
-        super().__init__(threads)
-        self._listed = Metrics.counter("score", "listed")
-
-    def process(self, element: list[sources.ListedFile]) -> Iterator:
-        listed = sources.images_of(element)
-        self._listed.inc(len(listed))
-        for row, data in self.map_threaded(load_image, listed):
-            yield beam.pvalue.TaggedOutput("rejects", row) if row.outcome else (row, data)
-
-
-def with_result(row: ScoreRow, result: np.ndarray | images.BadImage) -> ScoreRow:
-    """The row with what the model said."""
-    if isinstance(result, images.BadImage):
-        return row.rejected("score", result.reason, result.message)
-    return row._replace(probabilities=tuple(float(value) for value in result), outcome=SCORED)
-
-
-def scores_schema(classes: Sequence[str]) -> pa.Schema:
-    """Columns of the scores: one `probability_<class>` per class, in label order."""
-    text, number = pa.string(), pa.float32()
-    columns = [("path", text), ("image_id", text), ("sha256", text), ("width", pa.int32()), ("height", pa.int32())]
-    columns += [(f"probability_{name.replace(' ', '_')}", number) for name in classes]
-    columns += [("top_class", text), ("malignancy_score", number), ("model_fingerprint", text)]
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
-
-
-def score_record(row: ScoreRow, model: ModelInfo) -> dict[str, Any]:
-    """One line of the scores. malignancy_score: sum of the probabilities of the model's malignant classes."""
-    by_class = dict(zip(model.classes, row.probabilities, strict=True))
-    return {
-        "path": sources.printable(row.path),
-        "image_id": row.image_id,
-        "sha256": row.sha256,
-        "width": row.width,
-        "height": row.height,
-        **{f"probability_{name.replace(' ', '_')}": value for name, value in by_class.items()},
-        "top_class": max(by_class, key=lambda name: by_class[name]),
-        "malignancy_score": sum(by_class[name] for name in model.malignant_classes),
-        "model_fingerprint": model.fingerprint,
-    }
-
-
-def scores_bytes(scored: Iterable[ScoreRow], model: ModelInfo) -> bytes:
-    """Scored rows as a Parquet file."""
-    return tables.parquet_bytes((score_record(row, model) for row in scored), scores_schema(model.classes))
-
-
-def tally_row(row: ScoreRow, classes: Sequence[str]) -> Counter:
-    """What one finished row adds to the totals."""
-    counts: Counter = Counter({("outcome", row.outcome): 1, ("outcome paths",): account.path_hash(row.path)})
-    if row.outcome == SCORED:
-        counts["class", classes[int(np.argmax(row.probabilities))]] = 1
-    else:
-        counts["reason", row.reason] = 1
-    return counts
+def _submission_bytes(rows: Sequence[ScoreRow], run: ScoringRun, challenge: Challenge) -> bytes:
+    return submission_bytes(rows, run, challenge)[0]
 
 
 class _Describe(beam.DoFn):
-    """Checks the sums and gives the content of summary.json. Its side inputs make it wait for every file."""
+    """Checks the sums, writes the report and gives the content of summary.json, once everything else is written.
 
-    def __init__(self, model: ModelInfo, model_folder: str, started: float):
-        self._model = model
-        self._model_folder = model_folder
-        self._started = started
+    Where nothing was new, the summary goes to the temporary folder, and nothing is published.
+    """
 
-    def process(self, _: None, listed: Mapping, totals: Mapping, *written: list) -> list[bytes]:
-        account.check_sums(listed, totals, (SCORED, REJECTED))
-        seconds = time.time() - self._started
-        count = listed.get(("listed",), 0)
-        summary = {
-            "schema_version": 1,
-            "counts": {
-                "listed": count,
-                "ignored": listed.get(("ignored",), 0),
-                "scored": totals.get(("outcome", SCORED), 0),
-                "rejected": totals.get(("outcome", REJECTED), 0),
-            },
-            "dropped": account.reasons(totals),
-            "top_class": {name: totals.get(("class", name), 0) for name in self._model.classes},
-            "model": {
-                "path": self._model_folder,
-                "fingerprint": self._model.fingerprint,
-                "metrics": self._model.metrics,
-            },
-            "seconds": round(seconds, 2),
-            "images_per_second": round(count / seconds, 1),
-        }
-        return [(json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode()]
+    def __init__(self, job: Job):
+        self._job = job
+
+    def process(
+        self, _: None, listed: Mapping, totals: Mapping, parts: Mapping[str, Any], *written: list
+    ) -> Iterator[bytes]:
+        job, options = self._job, self._job.options
+        folder = output.publish_folder(job.partition)
+        seconds = {"write": sum(file.seconds for files in written for file in files if isinstance(file, Written))}
+        summary = describe_run(job.run, listed, totals, seconds, options.drift_threshold)
+        if job.challenge:
+            summary["submission"] = describe_submission(job.challenge, join(folder, SUBMISSION))
+        content = (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode()
+        if options.previous and summary["counts"]["unchanged"] == summary["counts"]["listed"]:
+            storage.write_bytes(join(output.temporary_folder(job.partition), NOTHING_NEW), content)
+            return
+        if parts:
+            page = triage_page(job.run, summary, parts["triage"], parts["pictures"])
+            storage.write_bytes(join(folder, REPORT), page)
+        yield content
 
 
-def build(pipeline: beam.Pipeline, options: ScoreOptions, model: ModelInfo, threads: int) -> None:
+def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
     """Add the whole job to a pipeline."""
-    folder = output.publish_folder(options.output)
+    options, run = job.options, job.run
+    folder = output.publish_folder(job.partition)
     chunks = pipeline | "List images" >> sources.ListImages(options.input)
-    listed = chunks | "Listed" >> account.TallyListed()
-    loaded = chunks | "Read and check" >> beam.ParDo(_LoadChunk(threads)).with_outputs("rejects", main="images")
-    handler: KeyedModelHandler = KeyedModelHandler(LesionModelHandler(options.model, options.batch_size))
-    results = (
-        loaded.images
-        | "Score" >> RunInference(handler)
+    started = time.time()
+    listed = (
+        chunks
+        | "Listed" >> account.TallyListed()
+        | "Listed at" >> beam.Map(lambda counts: {**counts, ("seconds",): time.time() - started})
+    )
+    found = chunks | "Count" >> beam.ParDo(CountListed(progress))
+    unchanged = []
+    if job.known:
+        skipped = found | "Skip known" >> beam.ParDo(SkipSeen(job.known, run.fingerprint)).with_outputs(
+            "unchanged", main="new"
+        )
+        found, unchanged = skipped.new, [skipped.unchanged]
+    read = found | "Read and check" >> beam.ParDo(ReadBatches(run, job.threads, options.batch_size)).with_outputs(
+        "rejects", main="batches"
+    )
+    handler: KeyedModelHandler = KeyedModelHandler(LesionModelHandler(run.models, run.tta, job.shared))
+    scored = (
+        read.batches
+        | "Score" >> RunInference(handler.with_no_batching())
         | "Rows" >> beam.MapTuple(with_result)
-        | "Scored" >> rows.partition(lambda row: row.outcome == SCORED)
+        | "Pack" >> beam.ParDo(PackRows(progress))
     )
-    rejected = (loaded.rejects, results[0]) | "Rejected" >> beam.Flatten()
-    scores = results[1] | "Scores" >> tables.WriteTable(
-        storage.join(folder, "scores-{index:05d}-of-{count:05d}.parquet"), functools.partial(scores_bytes, model=model)
-    )
-    rejects = rejected | "Rejects" >> tables.WriteTable(
-        storage.join(folder, "rejects-{index:05d}-of-{count:05d}.jsonl"), tables.rejects_bytes
-    )
+    unread = read.rejects | "Pack unread" >> beam.ParDo(PackRows(progress))
+    # Packed, because a runner keeps what it flattens; unpacked once for all that follows.
+    blocks = (scored, unread) | "All rows" >> beam.Flatten() | "Unpack" >> beam.Map(unpack)
+    most = listed | "At most" >> beam.Map(lambda counts: counts["listed",])
+
+    def path(name: str) -> str:
+        return join(folder, name.replace("*", "{index:05d}-of-{count:05d}"))
+
+    scores = blocks | "Scored" >> beam.Map(of_outcome, True)
+    rejects = blocks | "Rejected" >> beam.Map(of_outcome, False)
+    keys = blocks | "Keys" >> beam.Map(keys_of)
+    scores_bytes = functools.partial(encode, run=run, table_format=options.format)
+    written = [
+        scores | "Scores" >> tables.WriteBlocks(path(f"scores-*.{options.format}"), scores_bytes, pack, unpack, most),
+        rejects | "Rejects" >> tables.WriteBlocks(path("rejects-*.jsonl"), tables.rejects_bytes, pack, unpack, most),
+        keys | "Seen" >> tables.WriteBlocks(path(SEEN_FILES), pack_keys, pack_keys, unpack_keys, most, by_key),
+    ]
+    if job.challenge:
+        submission = functools.partial(_submission_bytes, run=run, challenge=job.challenge)
+        one = pipeline | "One file" >> beam.Create([1])
+        written.append(
+            scores | "Submission" >> tables.WriteBlocks(join(folder, SUBMISSION), submission, pack, unpack, one)
+        )
+    if options.output_table:
+        written.append(
+            scores
+            | "Single rows" >> beam.FlatMap(list)
+            | "BigQuery" >> WriteScoresToBigQuery(run, options.output_table, job.temp_location)
+        )
+    parts = beam.pvalue.AsSingleton(pipeline | "No report" >> beam.Create([{}]))
+    if options.report:
+        made = blocks | "Report" >> ReportParts(run, options.report_top)
+        parts = beam.pvalue.AsSingleton(
+            made["triage"]
+            | "Report parts"
+            >> beam.Map(
+                lambda triage, pictures: {"triage": triage, "pictures": pictures},
+                beam.pvalue.AsDict(made["pictures"]),
+            )
+        )
+    tallies = blocks | "Count rows" >> beam.Map(tally_rows, run.classes)
     totals = (
-        (results[1], rejected)
-        | "All rows" >> beam.Flatten()
-        | "Count rows" >> beam.Map(tally_row, model.classes)
-        | "Sum rows" >> beam.CombineGlobally(account.Tally())
+        (tallies, *unchanged) | "All counts" >> beam.Flatten() | "Sum counts" >> beam.CombineGlobally(account.Tally())
     )
     _ = (
         pipeline
         | "Account" >> beam.Create([None])
         | "Describe"
         >> beam.ParDo(
-            _Describe(model, options.model, time.time()),
+            _Describe(job),
             beam.pvalue.AsSingleton(listed),
             beam.pvalue.AsSingleton(totals),
-            beam.pvalue.AsList(scores),
-            beam.pvalue.AsList(rejects),
+            parts,
+            *(beam.pvalue.AsList(files) for files in written),
         )
-        | "Publish" >> output.Publish(options.output, OWN_FILES, MARKER)
+        | "Publish" >> output.Publish(job.partition, OWN_FILES, MARKER)
     )
 
 
-def require_model(folder: str, model: ModelInfo) -> None:
-    """Raise UsageError unless the model can be loaded and fits its description; before anything is written."""
-    try:
-        LoadedModel(folder).require(len(model.classes))
-    except Exception as error:  # TensorFlow raises many kinds on a damaged SavedModel
-        detail = (str(error) or error.__class__.__name__).splitlines()[0]
-        raise UsageError(f"--model {folder}: cannot be loaded: {detail}") from error
-
-
-def run(options: ScoreOptions, model: ModelInfo, beam_arguments: PipelineOptions) -> dict[str, Any]:
-    """Build and run the job; gives summary.json."""
-    threads = options.threads or default_threads(local_worker_processes(beam_arguments))
+def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any]:
+    """Build and run the job; gives the summary, which is published unless nothing was new."""
     start_tensorflow()
     quiet_beam()
-    require_model(options.model, model)
-    output.begin(options.output)
-    with beam.Pipeline(options=beam_arguments) as pipeline:
-        build(pipeline, options, model, threads)
-    return json.loads(storage.read_if_exists(storage.join(options.output, MARKER)) or b"")
+    require_models(job.run)
+    if job.shared:
+        load_models.cache_clear()  # other processes do the work
+    existing = output.begin(job.partition)
+    with shown_progress(is_local_runner(beam_arguments)) as progress, beam.Pipeline(options=beam_arguments) as pipeline:
+        build(pipeline, job, progress)
+    nothing_new = storage.read_if_exists(join(output.temporary_folder(job.partition), NOTHING_NEW))
+    if nothing_new is not None:
+        output.abandon(job.partition, existing)
+        return json.loads(nothing_new)
+    return json.loads(storage.read_if_exists(join(job.partition, MARKER)) or b"")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, validate, run, report. Raises UsageError or LimitExceeded."""
     options, rest = parse_options(argv)
     beam_arguments = beam_options(rest)
-    model = read_model_info("--model", options.model)
-    for path in options.input:
-        sources.require_images("--input", path)
-    output.require_output(options.output, MARKER, options.overwrite, [*options.input, options.model])
-    summary = run(options, model, beam_arguments)
+    job = plan_run(options, beam_arguments, datetime.datetime.now(datetime.UTC))
+    for name in partitions.finish_others(options.output, job.partition, OWN_FILES):
+        print(f"run {name} had been interrupted at its very end and is now finished")
+        job = job._replace(known=known_partitions(options, job.partition))
+    summary = run(job, beam_arguments)
     counts = summary["counts"]
-    print(f"listed {counts['listed']} = scored {counts['scored']} + rejected {counts['rejected']}")
-    for reason, count in summary["dropped"].items():
-        print(f"  {reason}: {count}")
-    print(f"{summary['images_per_second']} images/s, model {model.fingerprint[:16]}")
-    print(f"scores {options.output}")
-    account.check_reject_fraction(counts, options.max_reject_fraction, options.output)
+    if not counts["scored"] + counts["rejected"]:
+        print(f"nothing new: all {counts['listed']} images have been scored before")
+        return
+    print(*report_lines(summary, job.partition), sep="\n")
+    # Of what was looked at: a bad night must not hide behind many good ones.
+    new = {"listed": counts["scored"] + counts["rejected"], "rejected": counts["rejected"]}
+    account.check_reject_fraction(new, options.max_reject_fraction, job.partition)
 
 
 if __name__ == "__main__":

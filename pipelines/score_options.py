@@ -6,52 +6,115 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.cli import ArgumentParser, UsageError, require_job_limits
+from pipelines.score_tables import FORMATS
+from pipelines.submission import YEARS
+
+# The year of --submission without one.
+AUTO = "auto"
 
 DESCRIPTION = """\
-Score an archive of lesion images with an exported model.
+Score an archive of lesion images with one exported model, or several.
 
-Every image under --input gets one row in OUTPUT/scores-*.parquet: path, content hash, one probability per class, top
-class, malignancy score (the sum over malignant classes) and the model's fingerprint. Files that cannot be scored are
-listed with the reason in OUTPUT/rejects-*.jsonl; one bad image never takes a good one with it. summary.json is
-written last. Scores are for research; they are no diagnosis.
+Each run is a partition of its own, OUTPUT/run=DATE: every image has one row in scores-* (path, content hash, one
+probability per class, top class, malignancy score, entropy, fingerprints) or one in rejects-*.jsonl with the reason;
+one bad image never takes a good one with it. summary.json is written last and says that the run is complete. With
+--previous only what is new or changed is scored. Scores are for research; they are no diagnosis.
 """
 
 EPILOG = """\
-example:
-  python -m pipelines.score --input archive/ --model out/train/model --output out/scores
+examples:
+  once:       python -m pipelines.score --input archive/ --model out/train/model --output out/scores
+  each night: python -m pipelines.score --input gs://archive --model gs://models/7 --output gs://scores \\
+                --previous gs://scores --report
 
-Any Beam option may follow. Exit codes: 0 done, 1 done but more files rejected than --max_reject_fraction,
-2 wrong use, other: failed.
+Any Beam option may follow. Exit codes: 0 done or nothing new, 1 done but more files rejected than
+--max_reject_fraction, 2 wrong use, other: failed (the same command starts again and loses nothing).
 """
 
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """What the user asked for, validated. threads: 0 stands for one per core."""
+    """What the user asked for, validated.
+
+    run: the partition's name, empty for the date; submission: the year, AUTO, or empty for none; report_top: images on
+    the report; drift_threshold: of the stability index; threads: 0 stands for the default.
+    """
 
     input: tuple[str, ...]
-    model: str
+    model: tuple[str, ...]
     output: str
+    previous: tuple[str, ...] = ()
+    run: str = ""
+    overwrite: bool = False
+    tta: bool = False
+    format: str = "parquet"
+    submission: str = ""
+    output_table: str = ""
+    report: bool = False
+    report_top: int = 100
+    drift_threshold: float = 0.25
     batch_size: int = 32
     max_reject_fraction: float = 0.25
     threads: int = 0
-    overwrite: bool = False
 
 
 def build_parser() -> ArgumentParser:
     """The command line; its defaults are those of ScoreOptions."""
-    default = ScoreOptions(input=(), model="", output="")
+    default = ScoreOptions(input=(), model=(), output="")
     parser = ArgumentParser("python -m pipelines.score", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument(
         "--input",
         action="append",
         required=True,
         metavar="PATH",
-        help="folder (any depth), glob or file, local or gs://; may be given several times",
+        help="folder (any depth), glob, file, .zip or .tar archive, list of paths (.txt, .csv, .parquet), or a dataset "
+        "of pipelines.prepare or its *.tfrecord files; local, gs:// or s3://; may be given several times",
     )
-    parser.add_argument("--model", required=True, metavar="DIR", help="the model folder that trainer.task wrote")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the scores, new or empty")
-    parser.add_argument("--overwrite", action="store_true", help="replace finished scores in --output")
+    parser.add_argument(
+        "--model",
+        action="append",
+        required=True,
+        metavar="DIR",
+        help="the model folder that trainer.task wrote; several give the mean of their probabilities",
+    )
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder in which each run gets its partition")
+    parser.add_argument(
+        "--previous",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="score only what no finished run in this output has scored with the same models; may be --output itself",
+    )
+    parser.add_argument("--run", default=default.run, metavar="NAME", help="name of the partition; by default the date")
+    parser.add_argument("--overwrite", action="store_true", help="replace the finished run of this name")
+    parser.add_argument(
+        "--tta", action="store_true", help="average over the eight flips and quarter turns of each image; slower"
+    )
+    parser.add_argument("--format", choices=FORMATS, default=default.format, help="of the scores")
+    parser.add_argument(
+        "--submission",
+        nargs="?",
+        const=AUTO,
+        default=default.submission,
+        choices=(AUTO, *YEARS),
+        metavar="YEAR",
+        help=f"write submission.csv as the ISIC challenge of that year wants it ({' or '.join(YEARS)}); by default the "
+        "one that fits the model's classes",
+    )
+    parser.add_argument(
+        "--output_table", default=default.output_table, metavar="TABLE", help="append to PROJECT:DATASET.TABLE too"
+    )
+    parser.add_argument("--report", action="store_true", help="write report.html: what to look at first")
+    parser.add_argument(
+        "--report_top", type=int, default=default.report_top, metavar="N", help="images on the report, 1000 at most"
+    )
+    parser.add_argument(
+        "--drift_threshold",
+        type=float,
+        default=default.drift_threshold,
+        metavar="PSI",
+        help="warn when the classes' population stability index against the training data is higher",
+    )
     parser.add_argument(
         "--batch_size",
         type=int,
@@ -64,14 +127,14 @@ def build_parser() -> ArgumentParser:
         type=float,
         default=default.max_reject_fraction,
         metavar="FRACTION",
-        help="exit with code 1, after writing every score, when more of the listed files are rejected",
+        help="exit with code 1, after writing every score, when more of the files are rejected",
     )
     parser.add_argument(
         "--threads",
         type=int,
         default=default.threads,
         metavar="N",
-        help="files read at once per worker process; 0: one per core",
+        help="files read at once per worker process; 0: one per core, or 16 where they are not on this machine",
     )
     return parser
 
@@ -81,5 +144,10 @@ def parse_options(argv: Sequence[str] | None) -> tuple[ScoreOptions, list[str]]:
     arguments, rest = build_parser().parse_known_args(argv)
     if arguments.batch_size < 1:
         raise UsageError(f"--batch_size {arguments.batch_size}: 1 or more is needed")
+    if not 1 <= arguments.report_top <= 1000:
+        raise UsageError(f"--report_top {arguments.report_top}: a number from 1 to 1000 is needed")
+    if not arguments.drift_threshold > 0:
+        raise UsageError(f"--drift_threshold {arguments.drift_threshold:g}: a number above 0 is needed")
     require_job_limits(arguments.max_reject_fraction, arguments.threads)
-    return ScoreOptions(**{**vars(arguments), "input": tuple(arguments.input)}), rest
+    lists = {name: tuple(getattr(arguments, name)) for name in ("input", "model", "previous")}
+    return ScoreOptions(**{**vars(arguments), **lists}), rest

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipelines.archives import Member
 from pipelines.model_info import ModelInfo
 from pipelines.rows import REJECTED
 
@@ -25,6 +26,7 @@ class ScoreRow(NamedTuple):
     (checksum, generation or time), empty where it says nothing. sha256: of the file; empty when it could not be read.
     width, height in pixels, after EXIF orientation. probabilities: the mean over the run's models, in label order;
     by_model: those of each model, where there are several. read_seconds, score_seconds: this image's share of the time.
+    key: see `seen.seen_key`. member: where in an archive it lies.
     """
 
     path: str
@@ -43,6 +45,8 @@ class ScoreRow(NamedTuple):
     message: str = ""
     read_seconds: float = 0.0
     score_seconds: float = 0.0
+    key: bytes = b""
+    member: Member | None = None
 
     def rejected(self, stage: str, reason: str, message: str) -> ScoreRow:
         """This row as one without a score, and why."""
@@ -84,14 +88,23 @@ def top_class(row: ScoreRow, classes: Sequence[str]) -> str:
     return classes[int(np.argmax(row.probabilities))]
 
 
+def malignancy_scores(probabilities: np.ndarray, classes: Sequence[str], malignant: Sequence[str]) -> np.ndarray:
+    """Of each row of probabilities [n, C] the sum over the malignant classes, 0 to 1: float64 [n]."""
+    return probabilities[:, [name in malignant for name in classes]].sum(axis=1)
+
+
+def entropies(probabilities: np.ndarray) -> np.ndarray:
+    """Shannon entropy of each row of probabilities [n, C] in bits, float64 [n]: 0 for a sure model, log2(C) for one
+    that knows nothing (Shannon 1948)."""
+    surprise = np.log2(probabilities, out=np.zeros_like(probabilities), where=probabilities > 0)
+    return np.maximum(0.0, -(probabilities * surprise).sum(axis=1))
+
+
 def malignancy_score(row: ScoreRow, classes: Sequence[str], malignant: Sequence[str]) -> float:
     """Sum of the probabilities of the malignant classes, 0 to 1."""
-    return float(sum(value for name, value in zip(classes, row.probabilities, strict=True) if name in malignant))
+    return float(malignancy_scores(np.array([row.probabilities], np.float64), classes, malignant)[0])
 
 
 def entropy(row: ScoreRow) -> float:
-    """Shannon entropy of the probabilities in bits: 0 for a sure model, log2(number of classes) for one that knows
-    nothing (Shannon 1948)."""
-    values = np.asarray(row.probabilities, np.float64)
-    positive = values[values > 0]
-    return float(max(0.0, -(positive * np.log2(positive)).sum()))
+    """Entropy of the row's probabilities in bits; see `entropies`."""
+    return float(entropies(np.array([row.probabilities], np.float64))[0])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
@@ -18,6 +20,7 @@ from pipelines.storage import printable
 
 # Between several names in one cell of the manifest.
 LIST_SEPARATOR = "; "
+ROWS_PER_SHARD = 50_000
 MANIFEST_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -104,25 +107,46 @@ def by_path(row: ImageRow) -> tuple[str, str]:
     return row.relative, row.path
 
 
+class Written(NamedTuple):
+    """A file of a table, and how long it took to make."""
+
+    path: str
+    seconds: float
+
+
+def _itself(row: Any) -> list:
+    return [row]
+
+
 class _WriteTable(beam.DoFn):
-    def __init__(self, pattern: str, encode: Callable[[Iterable], bytes], order: Callable[[Any], tuple]):
+    def __init__(
+        self,
+        pattern: str,
+        encode: Callable[[Iterable], bytes],
+        order: Callable[[Any], tuple],
+        unpack: Callable[[Any], list] = _itself,
+    ):
         self._pattern = pattern
         self._encode = encode
         self._order = order
+        self._unpack = unpack
 
-    def process(self, element: tuple[tuple[int, int], Iterable[Any]]) -> Iterator[str]:
-        (index, count), rows = element
-        ordered = sorted((row for row in rows if row is not None), key=self._order)
+    def process(self, element: tuple[tuple[int, int], Iterable[Any]]) -> Iterator[Written]:
+        started = time.perf_counter()
+        (index, count), packed = element
+        # What is empty only says that there is such a shard.
+        rows = [row for part in packed if part for row in self._unpack(part)]
+        ordered = sorted(rows, key=self._order)
         path = self._pattern.format(index=index, count=count)
         storage.write_bytes(path, self._encode(ordered))
-        yield path
+        yield Written(path, time.perf_counter() - started)
 
 
 class WriteTable(beam.PTransform):
     """Rows -> files `pattern` (with {index} and {count}), about `rows_per_shard` rows each, sorted.
 
     encode: rows of one file -> its bytes; order: a row -> a tuple of strings that no other row has.
-    Returns the paths. There is always a first file, though it may hold no rows.
+    Returns what is written. There is always a first file, though it may hold no rows.
     """
 
     def __init__(
@@ -130,7 +154,7 @@ class WriteTable(beam.PTransform):
         pattern: str,
         encode: Callable[[Iterable], bytes],
         order: Callable[[Any], tuple] = by_path,
-        rows_per_shard: int = 50_000,
+        rows_per_shard: int = ROWS_PER_SHARD,
     ):
         super().__init__()
         self._rows_per_shard = rows_per_shard
@@ -138,7 +162,7 @@ class WriteTable(beam.PTransform):
         self._encode = encode
         self._order = order
 
-    def expand(self, rows: beam.PCollection) -> beam.PCollection[str]:
+    def expand(self, rows: beam.PCollection) -> beam.PCollection[Written]:
         order, rows_per_shard = self._order, self._rows_per_shard
         count = (
             rows
@@ -156,6 +180,56 @@ class WriteTable(beam.PTransform):
             | "With empty shards" >> beam.Flatten()
             | "By shard" >> beam.GroupByKey()
             | "Write" >> beam.ParDo(_WriteTable(self._pattern, self._encode, order))
+        )
+
+
+class WriteBlocks(beam.PTransform):
+    """Blocks (lists) of rows -> files, as WriteTable does of single rows, for tables that grow with the archive.
+
+    What is shuffled is not rows but what `pack` makes of those of a block that go to one shard: runners keep some
+    kilobytes for each element. rows: a PCollection of one number, how many rows there are at most; it decides on the
+    number of shards before there is a row.
+    """
+
+    def __init__(
+        self,
+        pattern: str,
+        encode: Callable[[Iterable], bytes],
+        pack: Callable[[list], bytes],
+        unpack: Callable[[bytes], list],
+        rows: beam.PCollection[int],
+        order: Callable[[Any], tuple] = by_path,
+        rows_per_shard: int = ROWS_PER_SHARD,
+    ):
+        super().__init__()
+        self._pattern = pattern
+        self._encode = encode
+        self._pack = pack
+        self._unpack = unpack
+        self._rows = rows
+        self._order = order
+        self._rows_per_shard = rows_per_shard
+
+    def expand(self, blocks: beam.PCollection) -> beam.PCollection[Written]:
+        order, pack, rows_per_shard = self._order, self._pack, self._rows_per_shard
+        count = self._rows | "Shard count" >> beam.Map(lambda rows: max(1, -(-rows // rows_per_shard)))
+
+        def place(block: list, count: int) -> Iterator[tuple[tuple[int, int], bytes]]:
+            by_shard: dict[int, list] = defaultdict(list)
+            for row in block:
+                by_shard[stable_hash(*order(row)) % count].append(row)
+            for index, rows in by_shard.items():
+                yield (index, count), pack(rows)
+
+        every_shard = count | "Every shard" >> beam.FlatMap(
+            lambda count: [((index, count), b"") for index in range(count)]
+        )
+        placed = blocks | "Place" >> beam.FlatMap(place, beam.pvalue.AsSingleton(count))
+        return (
+            (placed, every_shard)
+            | "With empty shards" >> beam.Flatten()
+            | "By shard" >> beam.GroupByKey()
+            | "Write" >> beam.ParDo(_WriteTable(self._pattern, self._encode, order, self._unpack))
         )
 
 

@@ -41,7 +41,7 @@ class Split:
 class DatasetInfo:
     """A finished dataset. `classes[label]` is the name of a label; `folds`: how many the train split is in, 0: none.
 
-    compression: of the shards, one of COMPRESSIONS.
+    compression: of the shards, one of COMPRESSIONS. aspect: how pictures were made square, one of prepare's `--aspect`.
     """
 
     path: Path
@@ -49,6 +49,7 @@ class DatasetInfo:
     classes: tuple[str, ...]
     malignant_classes: tuple[str, ...]
     image_size: int
+    aspect: str
     splits: Mapping[str, Split]
     folds: int = 0
     compression: str = "none"
@@ -129,6 +130,7 @@ def _parse(path: Path, values: Mapping[str, Any], where: str) -> DatasetInfo:
         classes=classes,
         malignant_classes=tuple(map(str, values["malignant_classes"])),
         image_size=int(values["image_size"]),
+        aspect=str(values["aspect"]),
         splits={
             name: _parse_split(path, name, values["splits"][name], classes) for name in ("train", "validation", "test")
         },

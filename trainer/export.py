@@ -5,12 +5,15 @@ Signatures (C classes in the order of model.json, S the image size):
   standardize      image_bytes string [], one raw file      -> image float32 [S, S, 3], normalised pixels
   classify         image float32 [N, S, S, 3]               -> probabilities float32 [N, C]
   records          image_encoded string [N], from TFRecords -> probabilities float32 [N, C]
+  class_activation image float32 [N, S, S, 3]               -> activation float32 [N, h, w, C]
 A bad file fails the call; send files to `standardize` one by one to find out which it is.
+
+`class_activation` gives class activation maps (Zhou et al. 2016): from the last h x w feature map, where the evidence
+for each class lies. The mean of a map over its positions, plus the class's bias, is the class's logit.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -23,23 +26,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipelines.model_fingerprint import model_fingerprint
 from trainer.dataset_info import DatasetInfo
 from trainer.model import ModelConfig, build_model
 from trainer.transform import Preprocessing
 
 SCHEMA_VERSION = 1
 METADATA_FILE = "model.json"
-
-
-def model_fingerprint(weights: Sequence[np.ndarray], network: Mapping[str, Any], dataset_fingerprint: str) -> str:
-    """64 hex digits: sha256 over the network's configuration, the dataset's fingerprint and every weight in order."""
-    digest = hashlib.sha256()
-    digest.update(json.dumps(network, sort_keys=True).encode())
-    digest.update(dataset_fingerprint.encode())
-    for weight in weights:
-        digest.update(f"{weight.dtype.str}{weight.shape}".encode())
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()
 
 
 def describe_model(
@@ -52,6 +45,7 @@ def describe_model(
         "classes": list(info.classes),
         "malignant_classes": list(info.malignant_classes),
         "image_size": info.image_size,
+        "aspect": info.aspect,
         "dataset_fingerprint": info.fingerprint,
         "model_fingerprint": model_fingerprint(weights, network, info.fingerprint),
         "train_class_distribution": info.train_distribution(),
@@ -66,6 +60,24 @@ def describe_model(
     }
 
 
+def pooled_features(model: keras.Model) -> tuple[keras.KerasTensor, keras.layers.Dense]:
+    """The last feature map, [N, h, w, K], and the linear layer that makes logits of its mean over the positions.
+
+    Found backwards from the logits, so that pooling elsewhere in the network (squeeze-and-excitation) is not taken for
+    it. ValueError for a network that ends otherwise: its logits are no means of maps.
+    """
+    makers = {id(layer.output): layer for layer in model.layers}
+    head = makers[id(model.outputs[0])]
+    if not isinstance(head, keras.layers.Dense) or head.activation is not keras.activations.linear:
+        raise ValueError(f"{model.name}: the last layer, {head.name}, is not a linear Dense layer")
+    below = makers[id(head.input)]
+    while isinstance(below, keras.layers.Dropout):
+        below = makers[id(below.input)]
+    if not isinstance(below, keras.layers.GlobalAveragePooling2D):
+        raise ValueError(f"{model.name}: {head.name} is fed by {below.name}, not by GlobalAveragePooling2D")
+    return below.input, head
+
+
 class ExportedModel(tf.Module):
     """What is saved: the two preprocessing graphs, the network's variables and the metadata file."""
 
@@ -76,6 +88,8 @@ class ExportedModel(tf.Module):
         # The variables, not the Keras model: the SavedModel then holds nothing that belongs to Keras.
         self.weights = [weight.value for weight in model.weights]
         size = model.input_shape[1]
+        features, head = pooled_features(model)
+        feature_map = keras.Model(model.input, features)
 
         def probabilities(images):
             return {"probabilities": tf.nn.softmax(model(images, training=False))}
@@ -98,11 +112,17 @@ class ExportedModel(tf.Module):
         def records(image_encoded):
             return probabilities(preprocessing.normalise(image_encoded))
 
+        @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32, name="image")])
+        def class_activation(image):
+            maps = tf.cast(feature_map(image, training=False), tf.float32)
+            return {"activation": tf.tensordot(maps, tf.convert_to_tensor(head.kernel), axes=1)}
+
         self.entry_points = {
             "serving_default": serving_default,
             "standardize": standardize,
             "classify": classify,
             "records": records,
+            "class_activation": class_activation,
         }
 
 

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scoring import model_json, only_partition, probabilities, rejects, scores
 
 SIZE = 48
 IMAGES = (".jpg", ".jpeg", ".png")
@@ -37,9 +38,8 @@ def scored(command, chain, sample):
     """The archive's scores and how the command ended."""
     output = chain / "scores"
     archive, model = sample / "archive", chain / "train" / "model"
-    return output, command(
-        "pipelines.score", "--input", archive, "--model", model, "--output", output, "--batch_size", 16
-    )
+    done = command("pipelines.score", "--input", archive, "--model", model, "--output", output, "--batch_size", 16)
+    return only_partition(output), done
 
 
 @pytest.fixture(scope="module")
@@ -51,20 +51,8 @@ def evaluated(command, chain):
     )
 
 
-def scores(folder):
-    return [row for path in sorted(folder.glob("scores-*.parquet")) for row in pq.read_table(path).to_pylist()]
-
-
-def rejects(folder):
-    return [json.loads(line) for path in folder.glob("rejects-*.jsonl") for line in path.read_text().splitlines()]
-
-
-def probabilities(row, classes):
-    return np.array([row[f"probability_{name.replace(' ', '_')}"] for name in classes])
-
-
-def model_json(chain):
-    return json.loads((chain / "train" / "model" / "assets" / "model.json").read_text())
+def trained_model(chain):
+    return model_json(chain / "train" / "model")
 
 
 def test_promise_4_the_record_path_and_the_serving_signature_agree(chain, sample):
@@ -105,7 +93,7 @@ def test_evaluate_reads_the_same_model_and_split(evaluated, chain):
     evaluation = json.loads((output / "evaluation.json").read_text())
     dataset = json.loads((chain / "dataset" / "dataset.json").read_text())
     assert evaluation["images"] == dataset["splits"]["test"]["originals"]
-    assert evaluation["model"]["fingerprint"] == model_json(chain)["model_fingerprint"]
+    assert evaluation["model"]["fingerprint"] == trained_model(chain)["model_fingerprint"]
     assert (output / "confusion_matrix.png").stat().st_size > 1000
 
 
@@ -117,20 +105,26 @@ def test_every_archive_file_is_scored_or_rejected_with_a_reason(scored, chain, s
     rows, refused = scores(output), rejects(output)
     assert sorted([row["path"] for row in rows] + [line["path"] for line in refused]) == sorted(listed)
     summary = json.loads((output / "summary.json").read_text())
-    assert summary["counts"] == {"listed": len(listed), "ignored": 0, "scored": len(rows), "rejected": len(refused)}
+    assert summary["counts"] == {
+        "listed": len(listed),
+        "ignored": 0,
+        "unchanged": 0,
+        "scored": len(rows),
+        "rejected": len(refused),
+    }
     expected = json.loads((sample / "sample.json").read_text())["archive_troubles"]
     assert {(line["path"], line["reason"]) for line in refused} == {
         (str(sample / trouble["path"]), trouble["reason"]) for trouble in expected
     }
     assert summary["images_per_second"] > 0
-    assert summary["model"]["fingerprint"] == model_json(chain)["model_fingerprint"]
+    assert summary["models"][0]["fingerprint"] == trained_model(chain)["model_fingerprint"]
 
 
 def test_scores_are_what_the_model_says(scored, chain):
     import tensorflow as tf
 
     model = tf.saved_model.load(str(chain / "train" / "model"))
-    info = model_json(chain)
+    info = trained_model(chain)
     rows = scores(scored[0])
     raw = []
     for row in rows:
@@ -166,12 +160,12 @@ def test_bad_images_take_no_good_one_with_them(command, scored, chain, sample, t
         *("--direct_running_mode", "multi_processing", "--direct_num_workers", 2),
     )
     assert done.returncode == 0, done.stderr
-    reasons = {line["path"].rpartition("/")[2]: line["reason"] for line in rejects(output)}
+    reasons = {line["path"].rpartition("/")[2]: line["reason"] for line in rejects(only_partition(output))}
     assert set(bad) <= set(reasons)
     assert all(reason in (None, reasons[name]) for name, (_, reason) in bad.items())
-    classes = model_json(chain)["classes"]
+    classes = trained_model(chain)["classes"]
     before = {row["sha256"]: probabilities(row, classes) for row in scores(scored[0])}
-    after = {row["sha256"]: probabilities(row, classes) for row in scores(output)}
+    after = {row["sha256"]: probabilities(row, classes) for row in scores(only_partition(output))}
     assert set(after) == set(before)
     for sha256, values in after.items():
         np.testing.assert_allclose(values, before[sha256], atol=1e-5)
@@ -193,7 +187,8 @@ def test_globs_and_files_are_inputs_and_what_overlaps_is_scored_once(command, ch
     )
     assert done.returncode == 0, done.stderr
     listed = {str(path) for path in (sample / "archive" / "2024").rglob("*") if path.suffix.lower() in IMAGES}
-    found = [row["path"] for row in scores(tmp_path / "scores") + rejects(tmp_path / "scores")]
+    partition = only_partition(tmp_path / "scores")
+    found = [row["path"] for row in scores(partition) + rejects(partition)]
     assert sorted(found) == sorted(listed)
     assert len(listed) > 1
 
@@ -205,7 +200,7 @@ def test_too_many_rejects_is_exit_1_with_every_score_written(command, scored, ch
     )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert len(scores(tmp_path / "scores")) == len(scores(scored[0]))
+    assert len(scores(only_partition(tmp_path / "scores"))) == len(scores(scored[0]))
 
 
 BAD = {
@@ -214,7 +209,7 @@ BAD = {
     "dataset as model": (["--model", "{chain}/dataset/transform_fn"], "not from trainer.task"),
     "damaged model": (["--model", "{chain}/damaged"], "--model {chain}/damaged: cannot be loaded"),
     "batch": (["--batch_size", "0"], "--batch_size 0"),
-    "unknown option": (["--tta"], "--tta"),
+    "unknown option": (["--ttta"], "--ttta"),
     "foreign output": (["--output", "{tmp}/foreign"], "is not empty"),
 }
 
@@ -236,30 +231,12 @@ def test_wrong_use_of_score_is_one_line_exit_2_and_nothing_written(command, chai
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_finished_scores_are_kept_unless_told_otherwise(command, scored, chain, sample):
-    again = (
-        "pipelines.score",
-        "--input",
-        sample / "archive",
-        "--model",
-        chain / "train" / "model",
-        "--output",
-        scored[0],
-    )
-    before = {path: path.read_bytes() for path in scored[0].iterdir()}
-    refused = command(*again)
-    assert (refused.returncode, "--overwrite" in refused.stderr) == (2, True)
-    assert {path: path.read_bytes() for path in scored[0].iterdir()} == before
-    assert command(*again, "--overwrite").returncode == 0
-    assert scores(scored[0])
-
-
 def test_the_summary_of_a_run(command, chain, evaluated, scored, tmp_path):
     done = command("pipelines.run_summary", chain)
     assert done.returncode == 0, done.stderr
     listed = json.loads((chain / "dataset" / "dataset.json").read_text())["counts"]["listed"]
     assert f"prepare: files read {listed}" in " ".join(done.stdout.split())
-    for line in ("balanced accuracy", "images/s", str(chain / "train" / "model"), str(scored[0])):
+    for line in ("balanced accuracy", "images/s", str(chain / "train" / "model"), str(chain / "scores")):
         assert line in done.stdout
     refused = command("pipelines.run_summary", tmp_path)
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)

@@ -5,35 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from killing import kill
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
 # Differs from run to run (times), or from process to process (a random number, names of temporary files).
 NOT_COMPARED = {"prepare.json", "fingerprint.pb", "saved_model.pb"}
-
-KILLED = """
-import os, signal, sys
-from pipelines import prepare
-from pipelines.cli import run_command
-
-where, fragment = sys.argv.pop(1), sys.argv.pop(1)
-call = getattr(os, where)
-
-def killed(*arguments):
-    if str(arguments[-1]).endswith(fragment):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return call(*arguments)
-
-setattr(os, where, killed)
-run_command("pipelines.prepare", prepare.main, sys.argv[1:])
-"""
 
 
 def arguments(sample, source, output, *more):
@@ -49,15 +28,8 @@ def prepare(command, *given):
     return done.stdout
 
 
-def kill(where, fragment, *given):
-    """Runs prepare and kills it (SIGKILL) before the first call of os.`where` on a path that ends so."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, where, fragment, *map(str, arguments(*given))],
-        check=False,
-        capture_output=True,
-        cwd=ROOT,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+def kill_prepare(where, fragment, *given):
+    kill("pipelines.prepare", where, fragment, *arguments(*given))
 
 
 def content(folder):
@@ -165,7 +137,7 @@ def test_a_killed_run_looks_unfinished_and_the_same_command_ends_it(
     command, sample, archives, datasets, tmp_path, moment
 ):
     output = tmp_path / "out"
-    kill(*KILLS[moment], sample, archives / "part", output)
+    kill_prepare(*KILLS[moment], sample, archives / "part", output)
     assert not (output / "dataset.json").exists()
     prepare(command, sample, archives / "part", output)
     assert content(output) == content(datasets / "part")
@@ -175,14 +147,14 @@ def test_a_killed_run_looks_unfinished_and_the_same_command_ends_it(
 def test_a_killed_update_moves_nothing_either(command, sample, archives, datasets, tmp_path, moment):
     output = tmp_path / "out"
     shutil.copytree(datasets / "part", output)
-    kill(*KILLS[moment], sample, archives / "whole", output, "--update")
+    kill_prepare(*KILLS[moment], sample, archives / "whole", output, "--update")
     prepare(command, sample, archives / "whole", output, "--update")
     assert content(output) == content(datasets / "updated")
 
 
 def test_what_was_left_behind_a_finished_output_is_cleared_away(command, sample, archives, datasets, tmp_path):
     output = tmp_path / "out"
-    kill("remove", "ready.json", sample, archives / "part", output)
+    kill_prepare("remove", "ready.json", sample, archives / "part", output)
     assert (output / "dataset.json").exists()
     refused = command("pipelines.prepare", *arguments(sample, archives / "part", output))
     assert refused.returncode == 2

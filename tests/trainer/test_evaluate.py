@@ -107,6 +107,7 @@ def dataset(tmp_path_factory):
         "classes": CLASSES,
         "malignant_classes": ["melanoma"],
         "image_size": SIZE,
+        "aspect": "crop",
         "seed": 0,
         "splits": splits,
     }

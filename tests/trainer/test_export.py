@@ -1,9 +1,10 @@
-"""The exported model: four signatures that agree, and nothing needed but TensorFlow."""
+"""The exported model: five signatures that agree, and nothing needed but TensorFlow."""
 
 import json
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,7 +12,8 @@ from tiny_dataset import CLASSES, SIZE, draw, jpeg
 
 from trainer.dataset import evaluation_batches
 from trainer.dataset_info import read_dataset_info
-from trainer.export import model_fingerprint, read_model_description
+from trainer.export import model_fingerprint, pooled_features, read_model_description
+from trainer.model import ModelConfig, build_model
 
 TOLERANCE = 1e-5
 
@@ -38,6 +40,7 @@ def test_signatures_have_the_promised_names_and_types(model):
         "standardize": ("image_bytes", tf.string, [], "image", [SIZE, SIZE, 3]),
         "classify": ("image", tf.float32, [None, SIZE, SIZE, 3], "probabilities", [None, 4]),
         "records": ("image_encoded", tf.string, [None], "probabilities", [None, 4]),
+        "class_activation": ("image", tf.float32, [None, SIZE, SIZE, 3], "activation", [None, 1, 1, 4]),
     }
     assert set(model.signatures) == set(expected)
     for name, (source, dtype, shape, target, target_shape) in expected.items():
@@ -77,6 +80,48 @@ def test_an_image_gets_the_same_answer_alone(model, files, served):
         np.testing.assert_allclose(alone[0], row, atol=TOLERANCE)
 
 
+@pytest.fixture(scope="module")
+def pixels(model, files):
+    """The files as the network sees them."""
+    return tf.stack([model.signatures["standardize"](image_bytes=tf.constant(file))["image"] for file in files])
+
+
+def test_class_activation_maps_are_what_the_probabilities_are_made_of(model, pixels):
+    maps = model.signatures["class_activation"](image=pixels)["activation"].numpy()
+    bias = model.weights[-1].numpy()
+    assert bias.shape == (len(CLASSES),)
+    probabilities = model.signatures["classify"](image=pixels)["probabilities"]
+    np.testing.assert_allclose(tf.nn.softmax(maps.mean(axis=(1, 2)) + bias), probabilities, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("squeeze_excite", [0, 8])
+def test_the_head_is_found_behind_other_pooling(squeeze_excite):
+    keras.utils.set_random_seed(0)
+    network = build_model(ModelConfig(width=0.25, depth=1, squeeze_excite=squeeze_excite), 96, 3)
+    features, head = pooled_features(network)
+    head.bias.assign([0.5, -1.0, 2.0])
+    assert features.shape == (None, 3, 3, 72)
+    images = np.random.default_rng(1).normal(size=(2, 96, 96, 3)).astype(np.float32)
+    maps = keras.Model(network.input, features)(images, training=False).numpy() @ head.kernel.numpy()
+    logits = network(images, training=False)
+    np.testing.assert_allclose(maps.mean(axis=(1, 2)) + head.bias.numpy(), logits, atol=1e-4)
+    # Not the same everywhere: a map, not the mean.
+    assert maps.std(axis=(1, 2)).min() > 1e-4
+
+
+def test_a_network_without_pooling_before_its_head_is_refused():
+    images = keras.Input((8, 8, 3))
+    layers = keras.layers
+    hidden = layers.Dense(4, activation="relu")(layers.GlobalAveragePooling2D()(images))
+    for head, says in (
+        (layers.Dense(2)(layers.Flatten()(images)), "not by GlobalAveragePooling2D"),
+        (layers.Dense(2)(hidden), "not by GlobalAveragePooling2D"),
+        (layers.Dense(2, activation="softmax")(hidden), "not a linear Dense layer"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            pooled_features(keras.Model(images, head))
+
+
 def test_a_bad_file_fails(model):
     with pytest.raises(tf.errors.InvalidArgumentError):
         model.signatures["standardize"](image_bytes=tf.constant(b"not an image"))
@@ -98,7 +143,7 @@ def test_model_json(trained, dataset):
     assert document["schema_version"] == 1
     assert document["classes"] == list(CLASSES)
     assert document["malignant_classes"] == ["melanoma"]
-    assert document["image_size"] == SIZE
+    assert (document["image_size"], document["aspect"]) == (SIZE, "stretch")
     assert document["dataset_fingerprint"] == info.fingerprint
     assert len(document["model_fingerprint"]) == 64
     assert document["train_class_distribution"] == info.train_distribution()

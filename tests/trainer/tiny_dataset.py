@@ -158,6 +158,7 @@ def write_dataset(root: Path) -> Path:
         "classes": list(CLASSES),
         "malignant_classes": ["melanoma"],
         "image_size": SIZE,
+        "aspect": "stretch",
         "splits": splits,
     }
     (directory / "dataset.json").write_text(json.dumps(document))

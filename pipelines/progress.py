@@ -1,0 +1,103 @@
+"""One line of progress for runs on this machine, whichever of its processes do the work.
+
+Workers append a byte for each file to a common file; its size is the count. Appending is atomic, needs no server and
+works for threads, processes and job servers alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from typing import TextIO
+
+# Between two lines where nobody watches; on a terminal one line is rewritten.
+_LOG_SECONDS = 30.0
+_TERMINAL_SECONDS = 0.5
+
+
+class Progress:
+    """Counts of files that are listed and done. Travels to the workers; without a folder it counts nothing."""
+
+    def __init__(self, folder: str = ""):
+        self._folder = folder
+
+    def add(self, what: str, count: int) -> None:
+        """Add to the count of `what` (a file name)."""
+        if self._folder and count:
+            # Gone when a worker outlives the run; it has nobody left to tell.
+            with contextlib.suppress(OSError), open(os.path.join(self._folder, what), "ab", buffering=0) as file:
+                file.write(b"." * count)
+
+    def count(self, what: str) -> int:
+        """The count of `what` so far."""
+        with contextlib.suppress(OSError):
+            return os.path.getsize(os.path.join(self._folder, what))
+        return 0
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3 min, 2 h 5 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def progress_line(listed: int, done: int, seconds: float) -> str:
+    """What is said after some seconds of work; listed: as far as the listing has come."""
+    if not done:
+        return f"{listed:,} images listed"
+    speed = done / max(seconds, 1e-9)
+    left = duration((listed - done) / speed)
+    return f"{done:,} of {listed:,} images ({done / max(listed, 1):.0%}), {speed:,.0f} images/s, {left} left"
+
+
+class _Printer(threading.Thread):
+    def __init__(self, progress: Progress, stream: TextIO):
+        super().__init__(daemon=True)
+        self._progress = progress
+        self._stream = stream
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        terminal = self._stream.isatty()
+        first, shown = 0.0, 0
+        while not self._over.wait(_TERMINAL_SECONDS if terminal else _LOG_SECONDS):
+            listed, done = self._progress.count("listed"), self._progress.count("done")
+            # From the first finished image on: starting workers and loading models is no speed.
+            first = first or (time.monotonic() if done else 0.0)
+            line = progress_line(listed, done, time.monotonic() - first)
+            if terminal:
+                self._stream.write("\r" + line.ljust(shown))
+                shown = len(line)
+            elif done:
+                self._stream.write(line + "\n")
+            self._stream.flush()
+        if shown:
+            self._stream.write("\r" + " " * shown + "\r")
+            self._stream.flush()
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+
+@contextlib.contextmanager
+def shown_progress(local: bool) -> Iterator[Progress]:
+    """Progress that is printed to stderr while the block runs; of workers elsewhere nothing is known."""
+    if not local:
+        yield Progress()
+        return
+    with tempfile.TemporaryDirectory(prefix="progress-") as folder:
+        progress = Progress(folder)
+        printer = _Printer(progress, sys.stderr)
+        printer.start()
+        try:
+            yield progress
+        finally:
+            printer.stop()

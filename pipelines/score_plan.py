@@ -1,0 +1,90 @@
+"""What a scoring run will do: everything that is found out, and refused, before any work."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from typing import NamedTuple
+
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+
+from pipelines import output, partitions, sources, storage
+from pipelines.bigquery import parse_table, require_temp_location
+from pipelines.cli import UsageError
+from pipelines.inference import ModelError, load_models
+from pipelines.model_info import read_ensemble
+from pipelines.parallel import default_threads
+from pipelines.partitions import MARKER
+from pipelines.runner import is_local_runner, local_worker_processes
+from pipelines.score_options import AUTO, ScoreOptions
+from pipelines.score_rows import ScoringRun
+from pipelines.seen import require_seen
+from pipelines.submission import Challenge, challenge_for
+
+# Files on other machines: waiting, not computing.
+_REMOTE_THREADS = 16
+
+
+class Job(NamedTuple):
+    """What is known before the pipeline runs. partition: where it writes; known: partitions of earlier runs;
+    threads: that read, in each process; shared: whether worker processes share their models; challenge: of the
+    submission, None for none; temp_location: Beam's."""
+
+    options: ScoreOptions
+    run: ScoringRun
+    partition: str
+    known: tuple[str, ...]
+    threads: int
+    shared: bool
+    challenge: Challenge | None
+    temp_location: str | None
+
+
+def require_models(run: ScoringRun) -> None:
+    """Raise UsageError unless the models can be loaded and are what their descriptions say."""
+    try:
+        load_models(run.models, run.tta)
+    except ModelError as error:
+        raise UsageError(f"--model {error}") from error
+
+
+def known_partitions(options: ScoreOptions, partition: str) -> tuple[str, ...]:
+    """Partitions of earlier runs, whose files need not be scored again. Raises UsageError."""
+    found = (partitions.previous_partitions("--previous", folder, partition) for folder in options.previous)
+    return tuple(dict.fromkeys(itertools.chain.from_iterable(found)))
+
+
+def plan_run(options: ScoreOptions, beam_arguments: PipelineOptions, started: datetime.datetime) -> Job:
+    """Everything that can be checked before the work. Raises UsageError; writes nothing."""
+    models = read_ensemble("--model", options.model)
+    for path in options.input:
+        sources.require_images("--input", path)
+        if storage.same_place(path, options.output):
+            raise UsageError(f"--output {options.output}: is also an input; name another folder")
+    partitions.require_own(options.output)
+    further = bool(options.previous) and not options.overwrite
+    name = partitions.choose_name(options.output, options.run, started.date(), further)
+    partition = partitions.partition_folder(options.output, name)
+    output.require_output(partition, MARKER, options.overwrite, [*options.input, *options.model])
+    known = known_partitions(options, partition)
+    require_seen("--previous", known)
+    challenge = None
+    if options.submission:
+        challenge = challenge_for(models[0].classes, "" if options.submission == AUTO else options.submission)
+    temp_location = beam_arguments.view_as(GoogleCloudOptions).temp_location
+    if options.output_table:
+        parse_table(options.output_table)
+        require_temp_location(temp_location)
+    processes = local_worker_processes(beam_arguments)
+    remote = not all(map(storage.is_local, options.input))
+    return Job(
+        options,
+        ScoringRun(models, options.tta, name, started),
+        partition,
+        known,
+        options.threads or (_REMOTE_THREADS if remote else default_threads(processes)),
+        # One process needs no server for its model.
+        not is_local_runner(beam_arguments) or processes > 1,
+        challenge,
+        temp_location,
+    )

@@ -1,0 +1,66 @@
+"""The pictures of the triage report, in the job: files read once more, maps from the model, small JPEGs.
+
+Only the images on the page are looked at; there are at most as many as the page shows, however large the archive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import apache_beam as beam
+
+from pipelines import sources
+from pipelines.images import BadImage
+from pipelines.inference import load_models
+from pipelines.score_rows import ScoreRow, ScoringRun
+from pipelines.triage import CollectTriage, Triage
+from pipelines.triage_pictures import TriagePictures, malignancy_map, triage_pictures
+
+
+class _MakePictures(beam.DoFn):
+    """Scored row -> its path and pictures; nothing for a file that can no longer be read or drawn."""
+
+    def __init__(self, run: ScoringRun):
+        self._run = run
+
+    def setup(self) -> None:
+        # The models that score, where this is one of their processes.
+        self._models = load_models(self._run.models, self._run.tta)
+
+    def process(self, row: ScoreRow) -> Iterator[tuple[str, TriagePictures]]:
+        model = self._run.models[0]
+        try:
+            data = sources.read_file(row.path, row.member)
+            heat = None
+            activation = self._models.activation(data)
+            if activation is not None:
+                probabilities = row.by_model[0] if row.by_model else row.probabilities
+                heat = malignancy_map(activation, probabilities, [c in model.malignant_classes for c in model.classes])
+            yield row.path, triage_pictures(data, heat, model.image_size, model.aspect)
+        except (OSError, BadImage):
+            return
+
+
+class ReportParts(beam.PTransform):
+    """Blocks of finished rows -> `triage`, one Triage of all of them, and `pictures` of its top images by path."""
+
+    def __init__(self, run: ScoringRun, top: int):
+        super().__init__()
+        self._run = run
+        self._top = top
+
+    def expand(self, blocks: beam.PCollection) -> dict[str, beam.PCollection]:
+        run = self._run
+        collect = CollectTriage(run.classes, run.malignant_classes, self._top)
+        triage = blocks | "Collect" >> beam.CombineGlobally(collect)
+        pictures = (
+            triage
+            | "Top" >> beam.FlatMap(_top_rows)
+            | "Share out" >> beam.Reshuffle()
+            | "Pictures" >> beam.ParDo(_MakePictures(run))
+        )
+        return {"triage": triage, "pictures": pictures}
+
+
+def _top_rows(triage: Triage) -> list[ScoreRow]:
+    return list(triage.top)

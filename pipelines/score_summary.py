@@ -1,0 +1,101 @@
+"""What a scoring run says of itself at its end: the sums, how fast it was, whether what it saw has drifted."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines import account, storage
+from pipelines.drift import drift
+from pipelines.rows import REJECTED
+from pipelines.score_rows import SCORED, ScoreRow, ScoringRun, top_class
+from pipelines.seen import UNCHANGED
+from pipelines.submission import Challenge
+
+SCHEMA_VERSION = 2
+_MICROSECONDS = 1_000_000
+
+
+def tally_rows(rows: Sequence[ScoreRow], classes: Sequence[str]) -> Counter:
+    """What finished rows add to the totals."""
+    counts: Counter = Counter()
+    for row in rows:
+        counts["outcome", row.outcome] += 1
+        counts["outcome paths",] += account.path_hash(row.path)
+        # Whole numbers add up to the same in any order.
+        counts["microseconds", "read"] += round(row.read_seconds * _MICROSECONDS)
+        counts["microseconds", "score"] += round(row.score_seconds * _MICROSECONDS)
+        if row.outcome == SCORED:
+            counts["class", top_class(row, classes)] += 1
+        else:
+            counts["reason", row.reason] += 1
+    return counts
+
+
+def describe_run(
+    run: ScoringRun,
+    listed: Mapping,
+    totals: Mapping,
+    stage_seconds: Mapping[str, float],
+    drift_threshold: float,
+) -> dict[str, Any]:
+    """summary.json of a run. Raises AccountingError when the sums do not agree.
+
+    stage_seconds: those known besides reading and scoring, which are of all threads together.
+    """
+    account.check_sums(listed, totals, (SCORED, REJECTED, UNCHANGED))
+    seconds = time.time() - run.started.timestamp()
+    counts = {outcome: totals.get(("outcome", outcome), 0) for outcome in (UNCHANGED, SCORED, REJECTED)}
+    top = {name: totals.get(("class", name), 0) for name in run.classes}
+    found = drift(run.models[0].train_distribution, top, drift_threshold)
+    done = counts[SCORED] + counts[REJECTED]
+    stages = {name: totals.get(("microseconds", name), 0) / _MICROSECONDS for name in ("read", "score")}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run": {
+            "name": run.name,
+            "started": run.started.isoformat(),
+            "fingerprint": run.fingerprint,
+            "tta": run.tta,
+        },
+        "counts": {"listed": listed.get(("listed",), 0), "ignored": listed.get(("ignored",), 0), **counts},
+        "dropped": account.reasons(totals),
+        "top_class": top,
+        "drift": {
+            "figure": None if found.figure is None else round(found.figure, 4),
+            "threshold": round(found.limit, 4),
+            "warning": found.warning,
+            "train": found.train,
+            "scored": found.scored,
+        },
+        "models": [
+            {"path": model.path, "fingerprint": model.fingerprint, "metrics": model.metrics} for model in run.models
+        ],
+        "seconds": round(seconds, 2),
+        "images_per_second": round(done / seconds, 1),
+        "stage_seconds": {name: round(value, 2) for name, value in {**stage_seconds, **stages}.items()},
+    }
+
+
+def describe_submission(challenge: Challenge, path: str) -> dict[str, Any]:
+    """What summary.json says of a submission that was written to `path`."""
+    lines = (storage.read_if_exists(path) or b"").count(b"\n")
+    return {"challenge": challenge.name, "images": lines - 1}
+
+
+def report_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
+    """What the command says of a finished run."""
+    counts, found = summary["counts"], summary["drift"]
+    unchanged = f" + unchanged {counts[UNCHANGED]}" if counts[UNCHANGED] else ""
+    lines = [f"listed {counts['listed']} = scored {counts[SCORED]} + rejected {counts[REJECTED]}{unchanged}"]
+    lines += [f"  {reason}: {count}" for reason, count in summary["dropped"].items()]
+    fingerprints = ", ".join(model["fingerprint"][:16] for model in summary["models"])
+    lines.append(f"{summary['images_per_second']} images/s, model {fingerprints}")
+    if found["warning"]:
+        lines.append(
+            f"drift: stability index {found['figure']:.2f} of the classes against the training data, more than "
+            f"{found['threshold']:.2f}; see {storage.join(folder, 'summary.json')}"
+        )
+    return [*lines, f"scores {folder}"]

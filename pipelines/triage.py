@@ -1,0 +1,143 @@
+"""What the triage report says of a run's rows, in memory that does not grow with them.
+
+The images with the highest malignancy scores, the first rejects of each reason, and counts. Accumulators give the same
+whatever the order and the grouping of rows: lists are ordered by (score, path), sums are of whole numbers.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+
+from pipelines.score_rows import SCORED, ScoreRow, entropy, malignancy_score, top_class
+
+# Bins of a histogram.
+BINS = 20
+# Rejects kept of each reason.
+REJECTS = 10
+# Probabilities are added up as multiples of this: what is added exactly does not depend on the order.
+_UNIT = 2.0**-40
+_SCORE_EDGES = [index / BINS for index in range(BINS)]
+
+
+class Triage(NamedTuple):
+    """What the report needs of all rows. C classes, in label order.
+
+    top: scored rows by malignancy score, the highest first, then by path.
+    rejects: reason -> its first rows by path, at most REJECTS. rejected: reason -> number of rows.
+    score_bins: of each class the scored rows of which it is the top class, by malignancy score in BINS equal bins over
+    0 to 1. entropy_bins: all scored rows by entropy, in BINS equal bins over 0 to log2(C) bits. A bin holds its lower
+    edge, the last one both. mean_probability: of each class, over the scored rows; 0 where there are none.
+    """
+
+    top: tuple[ScoreRow, ...]
+    rejects: dict[str, tuple[ScoreRow, ...]]
+    rejected: dict[str, int]
+    score_bins: tuple[tuple[int, ...], ...]
+    entropy_bins: tuple[int, ...]
+    mean_probability: tuple[float, ...]
+
+    @property
+    def scored(self) -> int:
+        """Number of scored rows."""
+        return sum(self.entropy_bins)
+
+    def at_least(self, threshold: float) -> int:
+        """How many scored rows have that malignancy score or more; `threshold` is an edge of the bins."""
+        return sum(sum(bins[_SCORE_EDGES.index(threshold) :]) for bins in self.score_bins)
+
+
+# What a list is ordered by, and the row; rows of one path and score are ordered by all that they hold.
+_Entry = tuple[float, str, ScoreRow]
+
+
+def _insert(entries: list[_Entry], entry: _Entry, limit: int) -> None:
+    """Keep the `limit` smallest entries, in order."""
+    if len(entries) == limit:
+        if limit == 0 or entry >= entries[-1]:
+            return
+        entries.pop()
+    bisect.insort(entries, entry)
+
+
+@dataclass
+class TriageTally:
+    """The accumulator: rows so far. Its size depends on the limits and the number of classes and reasons only."""
+
+    top: list[_Entry]
+    rejects: dict[str, list[_Entry]]
+    rejected: dict[str, int]
+    score_bins: list[list[int]]
+    entropy_bins: list[int] = field(default_factory=lambda: [0] * BINS)
+    probability_sums: list[int] = field(default_factory=list)
+
+
+class CollectTriage(beam.CombineFn):
+    """Lists of finished rows, scored and rejected ones mixed in any way -> Triage.
+
+    limit: how many images to keep, 0 or more.
+    """
+
+    def __init__(self, classes: Sequence[str], malignant: Sequence[str], limit: int):
+        super().__init__()
+        self._classes = tuple(classes)
+        self._malignant = tuple(malignant)
+        self._limit = limit
+
+    def create_accumulator(self, *_: Any) -> TriageTally:
+        count = len(self._classes)
+        return TriageTally([], {}, {}, [[0] * BINS for _ in range(count)], probability_sums=[0] * count)
+
+    def add_input(self, tally: TriageTally, rows: Iterable[ScoreRow]) -> TriageTally:
+        for row in rows:
+            if row.outcome == SCORED:
+                self._add_scored(tally, row)
+            else:
+                tally.rejected[row.reason] = tally.rejected.get(row.reason, 0) + 1
+                _insert(tally.rejects.setdefault(row.reason, []), (0.0, row.path, row), REJECTS)
+        return tally
+
+    def _add_scored(self, tally: TriageTally, row: ScoreRow) -> None:
+        score = malignancy_score(row, self._classes, self._malignant)
+        label = self._classes.index(top_class(row, self._classes))
+        tally.score_bins[label][bisect.bisect_right(_SCORE_EDGES, score) - 1] += 1
+        share = entropy(row) / math.log2(len(self._classes))
+        tally.entropy_bins[min(BINS - 1, int(share * BINS))] += 1
+        for index, probability in enumerate(row.probabilities):
+            tally.probability_sums[index] += round(probability / _UNIT)
+        _insert(tally.top, (-score, row.path, row), self._limit)
+
+    def merge_accumulators(self, tallies: Iterable[TriageTally]) -> TriageTally:
+        merged = self.create_accumulator()
+        for tally in tallies:
+            for entry in tally.top:
+                _insert(merged.top, entry, self._limit)
+            for reason, entries in tally.rejects.items():
+                for entry in entries:
+                    _insert(merged.rejects.setdefault(reason, []), entry, REJECTS)
+            for reason, count in tally.rejected.items():
+                merged.rejected[reason] = merged.rejected.get(reason, 0) + count
+            merged.score_bins = [_added(*pair) for pair in zip(merged.score_bins, tally.score_bins, strict=True)]
+            merged.entropy_bins = _added(merged.entropy_bins, tally.entropy_bins)
+            merged.probability_sums = _added(merged.probability_sums, tally.probability_sums)
+        return merged
+
+    def extract_output(self, tally: TriageTally) -> Triage:
+        scored = sum(tally.entropy_bins)
+        return Triage(
+            top=tuple(row for _, _, row in tally.top),
+            rejects={reason: tuple(row for _, _, row in tally.rejects[reason]) for reason in sorted(tally.rejects)},
+            rejected={reason: tally.rejected[reason] for reason in sorted(tally.rejected)},
+            score_bins=tuple(map(tuple, tally.score_bins)),
+            entropy_bins=tuple(tally.entropy_bins),
+            mean_probability=tuple(total * _UNIT / max(scored, 1) for total in tally.probability_sums),
+        )
+
+
+def _added(first: Sequence[int], second: Sequence[int]) -> list[int]:
+    return [one + other for one, other in zip(first, second, strict=True)]
