@@ -32,8 +32,8 @@ class ReadImage(NamedTuple):
     weight: int
 
 
-def read_image(listed: sources.ListedFile, run: ScoringRun) -> ReadImage:
-    """Read a file and look at its header."""
+def look_at(listed: sources.ListedFile, content: bytes | Exception, run: ScoringRun) -> ReadImage:
+    """What is known of an image before the model sees it. content: of the file, or why it cannot be read."""
     started = time.perf_counter()
     file = listed.file
     row = ScoreRow(
@@ -42,24 +42,21 @@ def read_image(listed: sources.ListedFile, run: ScoringRun) -> ReadImage:
         sources.image_id_of(file.relative),
         file.size,
         file.version,
-        key=seen_key(file.path, file.size, file.version, run.fingerprint),
-        member=file.member,
+        key=seen_key(file, run.fingerprint),
+        place=file.record or file.member,
     )
-    nothing = EncodedImage(b"")
+    if isinstance(content, Exception):
+        return ReadImage(row.rejected("read", "unreadable", sources.failure(content)), EncodedImage(b""), 0)
+    row = row._replace(size=len(content), sha256=hashlib.sha256(content).hexdigest())
     try:
-        data = sources.read_file(file.path, file.member)
-    except Exception as error:  # each filesystem raises its own kinds
-        return ReadImage(row.rejected("read", "unreadable", sources.failure(error)), nothing, 0)
-    row = row._replace(size=len(data), sha256=hashlib.sha256(data).hexdigest())
-    try:
-        info = images.read_info(data)
+        info = images.read_info(content)
     except images.BadImage as error:
-        return ReadImage(row.rejected("check", error.reason, error.message), nothing, 0)
+        return ReadImage(row.rejected("check", error.reason, error.message), EncodedImage(b""), 0)
     size = max(model.image_size for model in run.models)
     factor = images.reduction(info.width, info.height, size, "crop") if info.format == "jpeg" else 1
-    weight = len(data) + info.width * info.height // factor**2 * _BYTES_PER_PIXEL
+    weight = len(content) + info.width * info.height // factor**2 * _BYTES_PER_PIXEL
     row = row._replace(width=info.width, height=info.height, read_seconds=time.perf_counter() - started)
-    return ReadImage(row, EncodedImage(data), weight)
+    return ReadImage(row, EncodedImage(content, file.is_record), weight)
 
 
 class ReadBatches(ThreadedDoFn):

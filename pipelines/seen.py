@@ -23,9 +23,9 @@ UNCHANGED = "unchanged"
 _HALVES = np.dtype([("high", ">u8"), ("low", ">u8")])
 
 
-def seen_key(path: str, size: int, version: str, run_fingerprint: str) -> bytes:
+def seen_key(file: sources.SourceFile, run_fingerprint: str) -> bytes:
     """16 bytes. The same for one file however its path is spelled; another when size, version or models differ."""
-    text = "\x1f".join((sources.canonical_path(path), str(size), version, run_fingerprint))
+    text = "\x1f".join((*sources.file_place(file), str(file.size), file.version, run_fingerprint))
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=_KEY_BYTES).digest()
 
 
@@ -92,7 +92,7 @@ class SkipSeen(beam.DoFn):
 
     def process(self, element: list[sources.ListedFile]) -> Iterator:
         files = [listed.file for listed in element]
-        known = self._seen.known([seen_key(file.path, file.size, file.version, self._fingerprint) for file in files])
+        known = self._seen.known([seen_key(file, self._fingerprint) for file in files])
         fresh = [listed for listed, is_known in zip(element, known, strict=True) if not is_known]
         paths = [file.path for file, is_known in zip(files, known, strict=True) if is_known]
         self._unchanged.inc(len(paths))

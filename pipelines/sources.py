@@ -17,7 +17,7 @@ import apache_beam as beam
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.archives import Member, is_archive, member_path, read_member, split_member_path, unsupported_archive
+from pipelines.archives import Member, is_archive, read_member, split_member_path, unsupported_archive
 from pipelines.cli import UsageError
 from pipelines.listing import (
     IMAGE_EXTENSIONS,
@@ -176,15 +176,13 @@ def _real_folder(folder: str) -> str:
     return folder
 
 
-def canonical_path(path: str) -> str:
-    """One text for a file however its path is spelled. Names in an archive are only names: `x/../a` is not `a`."""
-    inside = split_member_path(path)
-    return member_path(_resolved(inside[0]), inside[1]) if inside else _resolved(path)
+def file_place(file: SourceFile) -> tuple[str, str]:
+    """Container and name in it, the same for one file however its path is spelled; of a file of its own path and "".
 
-
-def _container_key(file: SourceFile) -> int:
-    """The same for all files of one archive or shard; of another file of its own."""
-    return stable_hash(_resolved(container_of(file) or file.path))
+    Names in an archive are only names: `x/../a` is not `a`.
+    """
+    container = container_of(file)
+    return (_resolved(container), file.path[len(container) :]) if container else (_resolved(file.path), "")
 
 
 def _best(listings: Iterable[ListedFile]) -> ListedFile:
@@ -202,10 +200,10 @@ def _once(element: tuple[int, Iterable[ListedFile]]) -> Iterator:
 
     What lies together is given as chunks in the order in which it lies, on the output `chunks`: so it is read fastest.
     """
-    by_path: dict[str, list[ListedFile]] = {}
+    by_place: dict[tuple[str, str], list[ListedFile]] = {}
     for listed in element[1]:
-        by_path.setdefault(canonical_path(listed.file.path), []).append(listed)
-    files = iter(sorted(map(_best, by_path.values()), key=lambda listed: offset_of(listed.file)))
+        by_place.setdefault(file_place(listed.file), []).append(listed)
+    files = iter(sorted(map(_best, by_place.values()), key=lambda listed: offset_of(listed.file)))
     while chunk := list(itertools.islice(files, FILES_PER_CHUNK)):
         if container_of(chunk[0].file):
             yield beam.pvalue.TaggedOutput("chunks", chunk)
@@ -254,7 +252,7 @@ class ListImages(beam.PTransform):
         once = (
             parts
             | "List" >> beam.FlatMap(_list)
-            | "By path" >> beam.Map(lambda listed: (_container_key(listed.file), listed))
+            | "By path" >> beam.Map(lambda listed: (stable_hash(file_place(listed.file)[0]), listed))
             | "Repeats" >> beam.GroupByKey()
             | "Once" >> beam.FlatMap(_once).with_outputs("chunks", main="files")
         )
