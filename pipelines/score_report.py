@@ -12,7 +12,7 @@ import apache_beam as beam
 from pipelines.images import BadImage
 from pipelines.inference import load_models
 from pipelines.listing import SourceFile
-from pipelines.reading import map_files
+from pipelines.reading import read_files
 from pipelines.score_rows import ScoreRow, ScoringRun
 from pipelines.tfrecord import RecordPlace
 from pipelines.triage import CollectTriage, Triage
@@ -32,14 +32,16 @@ class _MakePictures(beam.DoFn):
     def process(self, row: ScoreRow) -> Iterator[tuple[str, TriagePictures]]:
         model = self._run.models[0]
         try:
-            (data,) = map_files(_content, [file_of(row)])
+            ((_, data),) = read_files([file_of(row)])
+            if isinstance(data, Exception):
+                return
             heat = None
             activation = self._models.activation(data)
             if activation is not None:
                 probabilities = row.by_model[0] if row.by_model else row.probabilities
                 heat = malignancy_map(activation, probabilities, [c in model.malignant_classes for c in model.classes])
             yield row.path, triage_pictures(data, heat, model.image_size, model.aspect)
-        except (OSError, BadImage):
+        except BadImage:
             return
 
 
@@ -62,12 +64,6 @@ class ReportParts(beam.PTransform):
             | "Pictures" >> beam.ParDo(_MakePictures(run))
         )
         return {"triage": triage, "pictures": pictures}
-
-
-def _content(_: SourceFile, content: bytes | Exception) -> bytes:
-    if isinstance(content, Exception):
-        raise content
-    return content
 
 
 def file_of(row: ScoreRow) -> SourceFile:

@@ -34,7 +34,6 @@ from pipelines.listing import (
 from pipelines.path_lists import is_path_list, require_path_list
 from pipelines.record_source import is_record_source, record_format, record_units
 from pipelines.seeding import stable_hash
-from pipelines.storage import failure as failure
 from pipelines.storage import is_folder, is_local, printable
 
 # A work item for one worker: large enough to hide the overhead, small enough to share out evenly.
