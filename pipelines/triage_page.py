@@ -139,7 +139,7 @@ def _bins(most: float, *parts: Sequence[int]) -> list[Bin]:
 
 
 def _score_bins(run: ScoringRun, triage: Triage) -> list[Bin]:
-    """Images of each bin by whether their top class is benign or malignant."""
+    """Images of each bin by whether their top class is malignant: those where it is not come first."""
     kinds = [[0] * BINS, [0] * BINS]
     for name, bins in zip(run.classes, triage.score_bins, strict=True):
         kind = kinds[name in run.malignant_classes]
