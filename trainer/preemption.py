@@ -19,7 +19,7 @@ class RestartError(Exception):
 
 
 class Preemption:
-    """Whether this process has been told to end. `install` it first; before `defer` there is nothing to save."""
+    """Whether this process has been told to end. Before `defer` there is nothing to save, and it ends at once."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -31,6 +31,8 @@ class Preemption:
     def defer(self) -> None:
         """From now on a signal is only noted: the loop asks for `requested` and saves."""
         self._deferred = True
+        # Once more: TensorFlow's multi-worker runtime has put a handler of its own in place, which ends nothing.
+        self.install()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
