@@ -8,6 +8,7 @@ as a whole. They are taken between two steps, in which no prefetched example is 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
@@ -153,6 +154,13 @@ class RunCheckpoints:
     def best_weights(self) -> list[np.ndarray]:
         """The weights of the best epoch, in the order of `model.weights`."""
         return [weight.numpy() for weight in self._best]
+
+    def digest(self) -> str:
+        """64 hex digits: sha256 over everything that training changes, which is the same on all workers."""
+        digest = hashlib.sha256()
+        for variable in self._variables:
+            digest.update(variable.numpy().tobytes())
+        return digest.hexdigest()
 
     def _pack(self) -> bytes:
         buffer = io.BytesIO()

@@ -40,9 +40,7 @@ def free_ports(count: int) -> list[int]:
 def local_configs(ports: Sequence[int]) -> list[str]:
     """The TF_CONFIG of each worker, the one with index 0 being the chief."""
     cluster = {"worker": [f"localhost:{port}" for port in ports]}
-    return [
-        json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(len(ports))
-    ]
+    return [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(len(ports))]
 
 
 def split_cores(cores: Sequence[int], workers: int) -> list[list[int]]:
@@ -130,7 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     rest = options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments
     if not rest:
-        raise UsageError("no arguments for trainer.task: give them after --, as in --workers 2 -- --dataset D --output O")
+        raise UsageError(
+            "no arguments for trainer.task: give them after --, as in --workers 2 -- --dataset D --output O"
+        )
     configs = local_configs(free_ports(options.workers))
     command = [sys.executable, "-m", "trainer.task", "--strategy=multi_worker", *rest]
     return run_workers([command] * options.workers, [{VARIABLE: config} for config in configs])

@@ -95,6 +95,8 @@ def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:
             flush=True,
         )
     runtime = _start_tensorflow(options, threads)
+    import tensorflow as tf
+
     from trainer.loop import Company, Reporter, fit
     from trainer.progress import Progress
     from trainer.strategy import make_strategy
@@ -120,10 +122,14 @@ def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:
         checkpoints, resumed = fit(
             options, info, preprocessing, strategy, claim.path if claim else None, reporter, Company(peers, preemption)
         )
+    except tf.errors.DataLossError as error:
+        raise UsageError(f"--dataset {info.path}: a shard is damaged ({error.message}); prepare it again") from None
     except RestartError:
         # All workers come here after the same step; none should take another's end for a loss.
         peers.part()
         raise
+    if cluster.size > 1:
+        print(f"{cluster.name(cluster.rank)} ends with weights {checkpoints.digest()}", flush=True)
     report = None
     if claim:
         figures = {"resumed": resumed, "threads": threads, **runtime}
