@@ -8,7 +8,6 @@ failed. SIGTERM and Ctrl-C go to all of them.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import socket
@@ -22,6 +21,7 @@ from typing import IO
 from pipelines.cli import EXIT_OK, ArgumentParser, UsageError, run_command
 from trainer.cluster import VARIABLE
 from trainer.options import number
+from trainer.tf_config import tf_config
 
 # Workers see a lost one themselves; this is for those that hang.
 _GRACE_SECONDS = 20.0
@@ -39,8 +39,8 @@ def free_ports(count: int) -> list[int]:
 
 def local_configs(ports: Sequence[int]) -> list[str]:
     """The TF_CONFIG of each worker, the one with index 0 being the chief."""
-    cluster = {"worker": [f"localhost:{port}" for port in ports]}
-    return [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(len(ports))]
+    addresses = [f"localhost:{port}" for port in ports]
+    return [tf_config(addresses, rank) for rank in range(len(ports))]
 
 
 def split_cores(cores: Sequence[int], workers: int) -> list[list[int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,13 +64,18 @@ def run_pair(
     """
     outputs = [output, folder / "not-for-worker-1"]
     with started([command(dataset, one, *options) for one in outputs], folder) as processes:
+        # Bounded, whatever hangs: the tests then see the code of a killed process.
+        killer = threading.Timer(LIMIT_SECONDS, lambda: [process.kill() for process in processes])
+        killer.daemon = True
+        killer.start()
         lines = []
         for line in processes[0].stdout:
             lines.append(line)
             if at and line.startswith(at):
                 act(processes)
         for process in processes:
-            process.wait(timeout=LIMIT_SECONDS)
+            process.wait()
+        killer.cancel()
         assert not outputs[1].exists()
         stdout = [lines, (folder / "out1").read_text().splitlines()]
         return [
