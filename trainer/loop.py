@@ -124,7 +124,7 @@ def fit(
             checkpoints.save(epoch * steps + state.step)
             reporter.on_save(state, steps)
 
-        _train_epoch(train_step, train, steps, options.checkpoint_steps, state, company.preemption, save, reporter)
+        train_epoch(train_step, train, steps, options.checkpoint_steps, state, company.preemption, save, reporter)
         seconds = time.perf_counter() - started
         loss = state.loss_sum / max(state.weight_sum, 1e-12)
         val_loss, accuracy = validation_figures(
@@ -175,7 +175,7 @@ def _streams(
     return iter(distribute(train_input)), iter(distribute(validation_input))
 
 
-def _train_epoch(
+def train_epoch(
     train_step: TrainStep,
     batches: Iterator[Any],
     steps: int,
