@@ -3,11 +3,14 @@
 import json
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from workers import run_pair
+from tiny_dataset import ROOT, command
+from workers import LIMIT_SECONDS, run_pair
 
 from trainer.export import read_model_description
 from trainer.preemption import EXIT_RESTART
@@ -91,3 +94,15 @@ def test_a_lost_worker_a_preemption_and_a_power_cut_change_nothing(unbroken, dat
 
 def fingerprint(run: Path) -> str:
     return read_model_description(run / "model")["model_fingerprint"]
+
+
+def test_a_cluster_of_one_is_one_worker(dataset, trained, tmp_path):
+    line = command(dataset, tmp_path / "run")
+    launcher = [sys.executable, "-m", "trainer.local_cluster", "--workers=1", "--", *line[3:]]
+    done = subprocess.run(launcher, capture_output=True, text=True, cwd=ROOT, timeout=LIMIT_SECONDS)
+    assert done.returncode == 0, done.stderr
+    assert all(line.startswith("[0] ") for line in done.stdout.splitlines())
+    assert done.stdout.splitlines()[-1] == f"[0] model: {tmp_path / 'run' / 'model'}"
+    one, other = (json.loads((run / "train.json").read_text()) for run in (tmp_path / "run", trained))
+    assert (one["strategy"], other["strategy"]) == ("CollectiveAllReduceStrategy", "OneDeviceStrategy")
+    assert one["validation"]["loss"] == pytest.approx(other["validation"]["loss"], rel=1e-2)
