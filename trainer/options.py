@@ -177,7 +177,8 @@ def build_parser() -> ArgumentParser:
         prog="python -m trainer.task",
         description="Train a lesion classifier on a prepared dataset and export it as a SavedModel.",
         epilog="Leaves OUTPUT/model (the best epoch's weights, ready to score), train.json, history.json, logs/ (for "
-        "TensorBoard) and checkpoints/. Example: python -m trainer.task --dataset runs/dataset --output runs/train",
+        "TensorBoard) and checkpoints/. Exit code 75: told to end, or another worker was lost; the same command "
+        "continues. Example: python -m trainer.task --dataset runs/dataset --output runs/train",
     )
     for spec in fields(Options):
         name, meta = f"--{spec.name}", spec.metadata

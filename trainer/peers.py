@@ -12,6 +12,7 @@ TensorFlow's server binds it once nobody listens there any more.
 
 from __future__ import annotations
 
+import errno
 import json
 import queue
 import socket
@@ -28,6 +29,7 @@ from trainer.preemption import EXIT_RESTART, RestartError, leave
 _HEADER = struct.Struct(">cQ")
 _HELLO, _GO, _DATA, _BYE, _FAILED = (bytes([letter]) for letter in b"HGDBF")
 _RETRY_SECONDS = 0.2
+_HELLO_SECONDS = 5.0
 _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 _LARGEST_HELLO = 1 << 20
 
@@ -53,7 +55,7 @@ class Peers:
         deadline = time.monotonic() + timeout
         host, port = split_address(self.cluster.addresses[self.cluster.rank])
         try:
-            listener = socket.create_server(("", port))
+            listener = _listen(port)
         except OSError as error:
             raise UsageError(f"TF_CONFIG: port {port} of {host} cannot be used here ({error.strerror})") from None
         if self.cluster.is_chief:
@@ -107,7 +109,8 @@ class Peers:
             while missing:
                 listener.settimeout(max(deadline - time.monotonic(), 0.01))
                 connection, _ = listener.accept()
-                connection.settimeout(max(deadline - time.monotonic(), 0.01))
+                # A stranger that says nothing must not keep the others waiting.
+                connection.settimeout(_HELLO_SECONDS)
                 try:
                     hello = json.loads(_receive(connection, _LARGEST_HELLO)[1])
                     rank = hello.pop("rank")
@@ -179,6 +182,17 @@ class Peers:
         if self._leaving.acquire(blocking=False):
             self._tell(_FAILED, json.dumps([code, message]).encode())
             leave(message, code)
+
+
+def _listen(port: int) -> socket.socket:
+    """On all addresses of this machine, of IPv6 too where it has any."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+    return socket.create_server(("", port))
 
 
 def _kept_alive(connection: socket.socket) -> socket.socket:
