@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from killing import ROOT
 
 STOPPED = """
 import os, signal, sys
