@@ -133,14 +133,19 @@ class Peers:
                 connection.settimeout(_HELLO_SECONDS)
                 try:
                     hello = json.loads(_receive(connection, _LARGEST_HELLO)[1])
-                    rank = hello.pop("rank")
-                except (OSError, EOFError, ValueError, KeyError, AttributeError):
+                    rank, theirs = hello["rank"], dict(hello["told"])
+                except (OSError, EOFError, ValueError, KeyError, TypeError):
                     connection.close()  # A port scanner, or a worker that was killed just now.
                     continue
-                if rank in missing:
-                    missing.discard(rank)
-                    self._connections[rank] = _kept_alive(connection)
-                    different = different or self._difference(rank, told, hello["told"])
+                if rank not in range(1, self.cluster.size):
+                    connection.close()
+                    continue
+                # One that comes again was started anew, and its first connection is dead.
+                if rank in self._connections:
+                    self._connections[rank].close()
+                missing.discard(rank)
+                self._connections[rank] = _kept_alive(connection)
+                different = different or self._difference(rank, told, theirs)
         except TimeoutError:
             names = ", ".join(self.cluster.addresses[rank] for rank in sorted(missing))
             message = f"no worker at {names} after {timeout:g} s (--peer_timeout); start all workers again"
