@@ -20,9 +20,9 @@ import struct
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
-from pipelines.cli import UsageError
+from pipelines.cli import EXIT_USAGE, UsageError
 from trainer.cluster import Cluster, split_address
 from trainer.preemption import EXIT_RESTART, RestartError, leave
 
@@ -30,6 +30,7 @@ _HEADER = struct.Struct(">cQ")
 _HELLO, _GO, _DATA, _BYE, _FAILED = (bytes([letter]) for letter in b"HGDBF")
 _RETRY_SECONDS = 0.2
 _HELLO_SECONDS = 5.0
+_SETTLE_SECONDS = 2.0
 _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 _LARGEST_HELLO = 1 << 20
 
@@ -91,8 +92,27 @@ class Peers:
 
     def fail(self, message: str, code: int) -> None:
         """Tell the others that this worker gives up, so that they end with the same code."""
-        self._leaving.acquire(blocking=False)
+        self._only_once()
+        self._tell_failure(message, code)
+
+    def leave(self, message: str, code: int) -> None:
+        """End this process with one line, unless a lost worker is ending it already."""
+        self._only_once()
+        leave(message, code)
+
+    def _tell_failure(self, message: str, code: int) -> None:
         self._tell(_FAILED, json.dumps([code, f"{self.cluster.name(self.cluster.rank)}: {message}"]).encode())
+
+    def lose(self, reason: str) -> NoReturn:
+        """What to do when TensorFlow says that another worker is gone, which does not say which. RestartError."""
+        # A closed connection ends this process with the lost worker's name; a machine that went silent does not.
+        threading.Event().wait(_SETTLE_SECONDS)
+        raise RestartError(f"lost another worker ({reason}); start all workers again to continue")
+
+    def _only_once(self) -> None:
+        if not self._leaving.acquire(blocking=False):
+            # Another thread is about to end this process.
+            threading.Event().wait()
 
     def _tell(self, kind: bytes, payload: bytes = b"") -> None:
         for connection in self._connections.values():
@@ -113,21 +133,26 @@ class Peers:
                 connection.settimeout(_HELLO_SECONDS)
                 try:
                     hello = json.loads(_receive(connection, _LARGEST_HELLO)[1])
-                    rank = hello.pop("rank")
-                except (OSError, EOFError, ValueError, KeyError, AttributeError):
+                    rank, theirs = hello["rank"], dict(hello["told"])
+                except (OSError, EOFError, ValueError, KeyError, TypeError):
                     connection.close()  # A port scanner, or a worker that was killed just now.
                     continue
-                if rank in missing:
-                    missing.discard(rank)
-                    self._connections[rank] = _kept_alive(connection)
-                    different = different or self._difference(rank, told, hello["told"])
+                if rank not in range(1, self.cluster.size):
+                    connection.close()
+                    continue
+                # One that comes again was started anew, and its first connection is dead.
+                if rank in self._connections:
+                    self._connections[rank].close()
+                missing.discard(rank)
+                self._connections[rank] = _kept_alive(connection)
+                different = different or self._difference(rank, told, theirs)
         except TimeoutError:
             names = ", ".join(self.cluster.addresses[rank] for rank in sorted(missing))
             message = f"no worker at {names} after {timeout:g} s (--peer_timeout); start all workers again"
-            self.fail(message, EXIT_RESTART)
+            self._tell_failure(message, EXIT_RESTART)
             raise RestartError(message) from None
         if different:
-            self.fail(different, 2)
+            self._tell_failure(different, EXIT_USAGE)
             raise UsageError(different)
         self._tell(_GO)
 

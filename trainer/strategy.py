@@ -39,9 +39,9 @@ def make_strategy(options: Options, cluster: Cluster = ALONE) -> tf.distribute.S
             f"--batch_size {options.batch_size} cannot be split over {replicas} devices{parts}: "
             f"give a multiple of {replicas * options.accumulate}"
         )
-    if options.jit and replicas > 1 and name != "tpu":
+    if options.jit and name != "one_device":
         raise UsageError(
-            f"--jit works on one device, and here are {replicas}: leave it out or add --strategy one_device"
+            f"--jit goes with --strategy one_device, not with {name}: leave it out (a TPU compiles anyway)"
         )
     return strategy
 

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run(options, peers)
     except RestartError as error:
-        leave(str(error), EXIT_RESTART)
+        peers.leave(str(error), EXIT_RESTART)
     except UsageError as error:
         _give_up(peers, f"error: {error}", EXIT_USAGE)
         raise
@@ -124,6 +124,8 @@ def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:
         )
     except tf.errors.DataLossError as error:
         raise UsageError(f"--dataset {info.path}: a shard is damaged ({error.message}); prepare it again") from None
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        peers.lose((error.message or type(error).__name__).splitlines()[0][:200])
     except RestartError:
         # All workers come here after the same step; none should take another's end for a loss.
         peers.part()
