@@ -31,18 +31,25 @@ setup(
         "threadpoolctl>=3.5",
     ],
     extras_require={
+        # s3:// as input and output, through Beam's filesystem.
+        "s3": ["apache-beam[aws]>=2.77,<2.78"],
         # Reads a dataset with tfds.builder_from_directory; nothing of ours imports it.
         "tfds": ["tensorflow-datasets>=4.9.10,<5"],
         "train": [
             "isic-challenge-scoring>=5.6",
             "matplotlib>=3.9",
-            "pandas>=2.2",
+            # isic-challenge-scoring 5.6 calls what pandas 3 no longer has.
+            "pandas>=2.2,<3",
             "scikit-learn>=1.5",
             "tensorboard>=2.19",
         ],
         "dev": [
             "cryptography>=44",
+            # With flask and flask-cors moto serves S3 on loopback; moto[server] would bring docker and more.
+            "flask>=3",
+            "flask-cors>=5",
             "gcp-storage-emulator>=2024.8",
+            "moto[s3]>=5.1",
             "mypy>=1.14",
             # Without it Beam's BigQuery client takes no proxy.
             "pysocks>=1.7",

@@ -155,6 +155,15 @@ def _list_one(path: str) -> Iterator[SourceFile]:
         yield _file(path, posixpath.basename(path), state)
 
 
+def _list_below(folder: str) -> Iterator[SourceFile]:
+    found = False
+    for file in _list_matches(folder.rstrip("/") + "/**"):
+        found = True
+        yield file
+    if not found:  # not a folder: perhaps one file
+        yield from _list_one(folder)
+
+
 def _list_members(archive: str) -> Iterator[SourceFile]:
     whole = "" if archive.lower().endswith(".zip") else states_of([archive])[0].version
     for member in list_members(archive):
@@ -211,7 +220,7 @@ def list_units(root: str, split: bool = True) -> Iterator[Unit]:
     elif is_local(root) or has_wildcard(root):
         yield functools.partial(_list_matches, root)
     else:
-        yield functools.partial(_list_matches, root.rstrip("/") + "/**")
+        yield functools.partial(_list_below, root)
 
 
 def list_files(root: str) -> Iterator[SourceFile]:

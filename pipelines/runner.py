@@ -6,6 +6,7 @@ import argparse
 import logging
 from collections.abc import Sequence
 
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     GoogleCloudOptions,
@@ -53,7 +54,7 @@ def _require_runner(name: str, options: PipelineOptions) -> None:
 
 
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:
-    """Beam's options from what the job's own parser left over.
+    """Beam's options from what the job's own parser left over; filesystems (S3) follow them from here on.
 
     Raises UsageError for an unknown option and for the two local ways of running that lose records: the Dask runner
     drops outputs, and `multi_threading` loses elements in a race while reporting success.
@@ -81,6 +82,8 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     _require_runner(standard.runner, options)
     # Everything lives in importable modules.
     options.view_as(SetupOptions).save_main_session = False
+    # Inputs are looked at before there is a pipeline, which would do this too.
+    FileSystems.set_options(options)
     return options
 
 

@@ -29,7 +29,7 @@ from pipelines.score_options import parse_options
 from pipelines.score_packing import pack, unpack
 from pipelines.score_plan import Job, known_partitions, plan_run, require_models
 from pipelines.score_read import ReadBatches
-from pipelines.score_report import ReportParts
+from pipelines.score_report import ReportParts, by_path
 from pipelines.score_rows import ScoreRow, ScoringRun
 from pipelines.score_summary import describe_run, describe_submission, report_lines, tally_rows
 from pipelines.score_tables import encode
@@ -75,7 +75,7 @@ class _Describe(beam.DoFn):
             storage.write_bytes(join(output.temporary_folder(job.partition), NOTHING_NEW), content)
             return
         if parts:
-            page = triage_page(job.run, summary, parts["triage"], parts["pictures"])
+            page = triage_page(job.run, summary, parts["triage"], by_path(parts["pictures"]))
             storage.write_bytes(join(folder, REPORT), page)
         yield content
 
@@ -174,6 +174,7 @@ def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any]:
     require_models(job.run)
     if job.shared:
         load_models.cache_clear()  # other processes do the work
+    output.discard(job.partition, OWN_FILES, MARKER)
     existing = output.begin(job.partition)
     with shown_progress(is_local_runner(beam_arguments)) as progress, beam.Pipeline(options=beam_arguments) as pipeline:
         build(pipeline, job, progress)

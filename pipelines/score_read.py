@@ -14,7 +14,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipelines import images, sources
+from pipelines import images, sources, storage
 from pipelines.inference import EncodedImage
 from pipelines.listing import SourceFile
 from pipelines.parallel import ThreadedDoFn
@@ -48,7 +48,7 @@ def look_at(file: SourceFile, content: bytes | Exception, run: ScoringRun) -> Re
         place=file.record or file.member,
     )
     if isinstance(content, Exception):
-        return ReadImage(row.rejected("read", "unreadable", sources.failure(content)), EncodedImage(b""), 0)
+        return ReadImage(row.rejected("read", "unreadable", storage.failure(content)), EncodedImage(b""), 0)
     size = max(model.image_size for model in run.models)
     row = row._replace(size=len(content), sha256=hashlib.sha256(content).hexdigest())
     if file.is_record:  # made square by prepare

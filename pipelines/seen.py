@@ -108,4 +108,4 @@ def require_seen(option: str, partitions: Sequence[str]) -> int:
     try:
         return len(read_seen(partitions))
     except Exception as error:  # each filesystem raises its own kinds
-        raise UsageError(f"{option}: {sources.failure(error)}") from error
+        raise UsageError(f"{option}: {storage.failure(error)}") from error

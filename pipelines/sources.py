@@ -34,7 +34,6 @@ from pipelines.listing import (
 from pipelines.path_lists import is_path_list, require_path_list
 from pipelines.record_source import is_record_source, record_format, record_units
 from pipelines.seeding import stable_hash
-from pipelines.storage import failure as failure
 from pipelines.storage import is_folder, is_local, printable
 
 # A work item for one worker: large enough to hide the overhead, small enough to share out evenly.
@@ -91,6 +90,18 @@ def folder_name(root: str) -> str:
     return posixpath.basename(fixed_part(path).rstrip("/")) if has_wildcard(root) else name
 
 
+def _not_listed(option: str, root: str, error: Exception) -> UsageError:
+    detail = str(error).splitlines()[0] if str(error) else error.__class__.__name__
+    return UsageError(f"{option} {root}: cannot be listed: {detail}")
+
+
+def _holds_records(option: str, root: str) -> bool:
+    try:
+        return is_record_source(root)
+    except Exception as error:  # each filesystem raises its own kinds; none is worth a traceback
+        raise _not_listed(option, root, error) from error
+
+
 def require_images(option: str, root: str, records: bool = False) -> None:
     """Raise UsageError unless `root` exists, can be listed and holds at least one image by name.
 
@@ -100,7 +111,7 @@ def require_images(option: str, root: str, records: bool = False) -> None:
         raise UsageError(f"{option} {printable(root)}: holds bytes that are not UTF-8 text; rename it or link to it")
     if is_local(root) and not has_wildcard(root) and not os.path.exists(root):
         raise UsageError(f"{option} {root}: no such file or folder")
-    if records and is_record_source(root):
+    if records and _holds_records(option, root):
         record_format(option, root)
         return
     refused = unsupported_archive(root)
@@ -111,8 +122,7 @@ def require_images(option: str, root: str, records: bool = False) -> None:
     try:
         first = next((file for file in list_files(root) if is_image_name(file.path)), None)
     except Exception as error:  # each filesystem raises its own kinds; none is worth a traceback
-        detail = str(error).splitlines()[0] if str(error) else error.__class__.__name__
-        raise UsageError(f"{option} {root}: cannot be listed: {detail}") from error
+        raise _not_listed(option, root, error) from error
     if first is None:
         what = "matches" if has_wildcard(root) and not os.path.exists(root) else "holds"
         raise UsageError(f"{option} {root}: {what} no image (files named {', '.join(sorted(IMAGE_EXTENSIONS))})")

@@ -1,8 +1,9 @@
 """The triage report of a run of `pipelines.score`: the images to look at first, charts of all scores, rejects.
 
-Bounded for any archive: names and messages are cut to TEXT characters, of a model's classes an image shows at most
-BARS. With pictures of `triage_pictures` and class names of up to 40 characters a page of N images is smaller than
-N * IMAGE_BYTES + PAGE_BYTES, whatever the files are called; real images take about a third of that.
+Bounded for any archive: names and messages are cut to TEXT characters, and an image shows at most BARS classes. With
+pictures of `triage_pictures`, class names of up to 40 characters and up to ten reasons of rejects, a page of N images
+is smaller than N * IMAGE_BYTES + PAGE_BYTES, whatever the images are and however they are called. Ordinary images take
+about 11 kB each.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from pipelines.triage import BINS, Triage
 
 TEXT = 200
 BARS = 12
-IMAGE_BYTES = 64_000
-PAGE_BYTES = 4_000_000
+IMAGE_BYTES = 50_000
+PAGE_BYTES = 3_000_000
 # Filters; edges of the histogram's bins, so that it counts all images of the run that pass.
 THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 0.9)
 # Figures of a model that are shown for each split.
@@ -138,7 +139,7 @@ def _bins(most: float, *parts: Sequence[int]) -> list[Bin]:
 
 
 def _score_bins(run: ScoringRun, triage: Triage) -> list[Bin]:
-    """Images of each bin by whether their top class is benign or malignant."""
+    """Images of each bin by whether their top class is malignant: those where it is not come first."""
     kinds = [[0] * BINS, [0] * BINS]
     for name, bins in zip(run.classes, triage.score_bins, strict=True):
         kind = kinds[name in run.malignant_classes]

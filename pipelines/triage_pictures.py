@@ -36,8 +36,8 @@ def symmetric_activation(activate: Callable[[np.ndarray], np.ndarray], image: np
     """
     views = [np.rot90(side, turns) for side in (image, image[:, ::-1]) for turns in range(4)]
     maps = activate(np.stack(views))
-    upright = [np.rot90(view, -turns) for view, turns in zip(maps, (0, 1, 2, 3) * 2, strict=True)]
-    return np.asarray(np.mean(upright[:4] + [view[:, ::-1] for view in upright[4:]], axis=0, dtype=np.float32))
+    upright = np.stack([np.rot90(view, -turns) for view, turns in zip(maps, (0, 1, 2, 3) * 2, strict=True)])
+    return (upright[:4].mean(axis=0) + upright[4:, :, ::-1].mean(axis=0)) / 2
 
 
 def malignancy_map(activation: np.ndarray, probabilities: Sequence[float], malignant: Sequence[bool]) -> np.ndarray:

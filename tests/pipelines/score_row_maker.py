@@ -18,10 +18,16 @@ def scoring_run(classes=CLASS_SETS["isic9"], models=1, name="2026-01-02", tta=Fa
     """A run of `models` models that differ in their fingerprints."""
     infos = tuple(
         ModelInfo(
+            path=f"models/{number}",
             classes=tuple(classes),
             malignant_classes=tuple(malignant_classes(classes)),
             image_size=180,
+            aspect="crop",
+            encoding="jpeg",
             fingerprint=hashlib.sha256(f"model {number}".encode()).hexdigest(),
+            dataset_fingerprint="d" * 64,
+            network={},
+            train_distribution={name: 1 / len(classes) for name in classes},
             metrics={},
         )
         for number in range(models)

@@ -7,9 +7,7 @@ import copy
 import io
 import itertools
 import re
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -322,27 +320,6 @@ def test_characters_that_cannot_be_seen_or_written_are_shown():
     ]
     boxes = [box for name in tree.find("bdi") for box in name.find("span")]
     assert [box.attributes["data-code"] for box in boxes] == ["U+0000", "U+000D", "U+202E"]
-
-
-@pytest.fixture
-def requests_seen() -> Iterator[tuple[str, list[str]]]:
-    """The address of a web server, and the paths that it has been asked for."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-    server.server_close()
 
 
 def test_a_browser_shows_hostile_names_and_asks_for_nothing(tmp_path: Path, requests_seen):

@@ -18,8 +18,8 @@ from apache_beam.io.gcp.bigquery_tools import (
     parse_table_schema_from_json,
 )
 from bigquery_server import local_bigquery
-from conftest import ROOT
 from gcs import local_gcs
+from killing import ROOT
 from score_row_maker import HOSTILE_PATHS, score_row, scoring_run
 
 from pipelines.bigquery import (

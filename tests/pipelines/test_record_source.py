@@ -224,5 +224,8 @@ def test_a_dataset_in_a_bucket(dataset, tmp_path, monkeypatch):
         sources.require_images("--input", root, records=True)
         contents = {file.path: content for file, content in read_files(images_of(root))}
         assert contents == {path.replace(str(dataset), root): content for path, content in stored(dataset).items()}
+        for nothing in ("gs://no-such-bucket/dataset", "gs://records/none"):
+            with pytest.raises(UsageError, match=r"cannot be listed|holds no image"):
+                sources.require_images("--input", nothing, records=True)
         first = shard_names(dataset)[0]
         assert {file.path for file in images_of(f"{root}/{first[:-10]}?{first[-9:]}")} < contents.keys()

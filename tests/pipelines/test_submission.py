@@ -8,6 +8,7 @@ import json
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,13 +19,7 @@ from pipelines.sources import printable
 from pipelines.submission import challenge_for, submission_bytes
 from pipelines.taxonomy import CLASS_SETS
 
-# pandas 3 has no DataFrame.applymap, the name that DataFrame.map once had and the scorer still uses.
-SCORER = """
-import pandas
-pandas.DataFrame.applymap = pandas.DataFrame.map
-from isic_challenge_scoring.__main__ import cli
-cli()
-"""
+SCORER = Path(sys.executable).with_name("isic-challenge-scoring")
 HEADER_2018 = ["image", "MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"]
 HEADER_2019 = ["image", "MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK"]
 
@@ -33,7 +28,7 @@ def scorer(folder, truth, submission):
     """`isic-challenge-scoring classification` on a submission's bytes; gives the process."""
     (folder / "submission.csv").write_bytes(submission)
     return subprocess.run(
-        [sys.executable, "-c", SCORER, *("--output", "json"), "classification", truth, folder / "submission.csv"],
+        [SCORER, *("--output", "json"), "classification", truth, folder / "submission.csv"],
         check=False,
         capture_output=True,
         text=True,
