@@ -124,7 +124,7 @@ class Bench:
     """The archives, and a place for outputs that are thrown away."""
 
     def __init__(self, images: Path, model: str, work: Path):
-        self._sources = sorted(path.absolute() for path in images.iterdir())
+        self._sources = sorted(path.absolute() for path in images.iterdir() if path.suffix in (".jpg", ".png"))
         self._model = model
         self._work = work
 
