@@ -15,7 +15,7 @@ from tiny_dataset import ROOT, command
 from trainer.local_cluster import free_ports, local_configs
 
 # Far beyond what a run takes; a hanging one must not hang the tests.
-LIMIT_SECONDS = 150
+LIMIT_SECONDS = 300
 
 
 @dataclass(frozen=True)
