@@ -2,8 +2,8 @@
 
 The job itself runs, on the in-process runner, over a filesystem without files: `synthetic://N/` lists N paths and gives
 each the bytes of one of a few small JPEG files. The model is a SavedModel that looks at no picture. What is left is
-graph, listing, keys, shuffles and tables. Two nights: one on which all is new, one on which all is known. Each runs in a
-process of its own; its time and peak memory are printed.
+graph, listing, keys, shuffles and tables. Two nights: one on which all is new, one on which all is known. Each runs in
+a process of its own; its time and peak memory are printed.
 """
 
 from __future__ import annotations
