@@ -14,7 +14,7 @@ import pytest
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from apache_beam.runners.portability.local_job_service import LocalJobServicer
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
-from google.cloud.dataflow_v1beta3.types import TemplateMetadata
+from google.cloud.dataflow_v1beta3.types import LaunchFlexTemplateRequest, TemplateMetadata
 from scoring import export_untrained, scores, write_images
 from tiny_dataset import ROOT, write_dataset
 
@@ -96,6 +96,18 @@ def test_defaults_pass_their_own_patterns(job):
 def test_patterns(job, name, good, bad):
     assert matches(job, name, good)
     assert not matches(job, name, bad)
+
+
+def test_the_nightly_request_is_one_that_the_template_takes():
+    text = (ROOT / "deploy" / "dataflow" / "nightly_request.json").read_text()
+    launched = LaunchFlexTemplateRequest.from_json(text, ignore_unknown_fields=False).launch_parameter
+    assert all(matches("score", name, value) for name, value in launched.parameters.items())
+    required = {name for name, each in parameters("score").items() if not each["isOptional"]}
+    assert required <= launched.parameters.keys()
+    given = [f"--{name}={value}" for name, value in launched.parameters.items()]
+    options, beam = score_options.parse_options(command_arguments("score", given))
+    assert options.previous == (options.output,)
+    assert [each.partition("=")[0] for each in beam] == ["--sdk_container_image"]
 
 
 def test_parameters_become_a_command_line():
