@@ -100,6 +100,7 @@ def test_patterns(job, name, good, bad):
 
 def test_the_nightly_request_is_one_that_the_template_takes():
     text = (ROOT / "deploy" / "dataflow" / "nightly_request.json").read_text()
+    text = text.replace("REGION", "europe-west4").replace("PROJECT", "clinic").replace("TAG", "1")
     launched = LaunchFlexTemplateRequest.from_json(text, ignore_unknown_fields=False).launch_parameter
     assert all(matches("score", name, value) for name, value in launched.parameters.items())
     required = {name for name, each in parameters("score").items() if not each["isOptional"]}
