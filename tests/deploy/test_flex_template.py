@@ -21,6 +21,7 @@ from tiny_dataset import ROOT, write_dataset
 from pipelines import prepare_options, score_options
 from pipelines.cli import UsageError
 from pipelines.flex_template import command_arguments, metadata
+from pipelines.runner import beam_options, is_left_running
 
 JOBS = ("prepare", "score")
 COMMANDS = {"prepare": prepare_options, "score": score_options}
@@ -163,6 +164,20 @@ def job_service(folder):
     finally:
         service.stop()
         pool.stop(0)
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ((), False),
+        (("--no_wait_until_finish",), False),  # this process does the work
+        (("--runner=PortableRunner",), False),
+        (("--runner=PortableRunner", "--no_wait_until_finish"), True),
+        (("--runner=PortableRunner", "--template_location=gs://a/b"), True),
+    ],
+)
+def test_only_a_job_elsewhere_is_left_running(given, left):
+    assert is_left_running(beam_options(given)) is left
 
 
 def test_a_launched_job_is_left_running_and_finishes(tmp_path):
