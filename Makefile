@@ -39,6 +39,14 @@ endif
 	@echo
 	@$(PY) -m pipelines.run_summary "$(RUN)"
 
+.PHONY: train-2workers
+train-2workers: $(STAMP)  ## Train on the sample with two local worker processes
+	@test -f runs/sample/dataset/dataset.json || { \
+	  $(PY) -m pipelines.sample --output runs/sample/sample --overwrite && \
+	  $(PY) -m pipelines.prepare --input runs/sample/sample/images --metadata runs/sample/sample/metadata.csv \
+	    --output runs/sample/dataset --image_size 64 --overwrite; }
+	$(PY) -m trainer.local_cluster --workers 2 -- --dataset runs/sample/dataset --output runs/train-2workers --epochs $(EPOCHS) --overwrite
+
 .PHONY: test
 test: $(STAMP)  ## Run the tests
 	$(PY) -m pytest -n 2 --dist loadfile
