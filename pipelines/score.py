@@ -22,7 +22,7 @@ from pipelines.cli import run_command, start_tensorflow
 from pipelines.inference import LesionModelHandler, load_models
 from pipelines.partitions import MARKER
 from pipelines.progress import Progress, shown_progress
-from pipelines.runner import beam_options, is_local_runner, quiet_beam
+from pipelines.runner import beam_options, is_left_running, is_local_runner, quiet_beam
 from pipelines.score_blocks import CountListed, PackRows, keys_of, of_outcome, with_result
 from pipelines.score_options import parse_options
 from pipelines.score_packing import pack, unpack
@@ -163,8 +163,8 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
     )
 
 
-def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any]:
-    """Build and run the job; gives the summary, which is published unless nothing was new."""
+def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any] | None:
+    """Build and run the job; gives the summary, which is published unless nothing was new. None: it is left running."""
     start_tensorflow()
     quiet_beam()
     require_models(job.run)
@@ -174,6 +174,8 @@ def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any]:
     existing = output.begin(job.partition)
     with shown_progress(is_local_runner(beam_arguments)) as progress, beam.Pipeline(options=beam_arguments) as pipeline:
         build(pipeline, job, progress)
+    if is_left_running(beam_arguments):
+        return None
     nothing_new = storage.read_if_exists(join(output.temporary_folder(job.partition), NOTHING_NEW))
     if nothing_new is not None:
         output.abandon(job.partition, existing)
@@ -190,6 +192,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"run {name} had been interrupted at its very end and is now finished")
         job = job._replace(known=known_partitions(options, job.partition))
     summary = run(job, beam_arguments)
+    if summary is None:
+        print(f"left running; {join(job.partition, MARKER)} appears when it is done")
+        return
     counts = summary["counts"]
     if not counts["scored"] + counts["rejected"]:
         print(f"nothing new: all {counts['listed']} images have been scored before")
