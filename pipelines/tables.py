@@ -21,6 +21,8 @@ from pipelines.storage import printable
 # Between several names in one cell of the manifest.
 LIST_SEPARATOR = "; "
 ROWS_PER_SHARD = 50_000
+# Fewer, since one worker has all rows of a file unpacked at once, 2 KB each.
+ROWS_PER_PACKED_SHARD = 20_000
 MANIFEST_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -199,7 +201,7 @@ class WriteBlocks(beam.PTransform):
         unpack: Callable[[bytes], list],
         rows: beam.PCollection[int],
         order: Callable[[Any], tuple] = by_path,
-        rows_per_shard: int = ROWS_PER_SHARD,
+        rows_per_shard: int = ROWS_PER_PACKED_SHARD,
     ):
         super().__init__()
         self._pattern = pattern
