@@ -30,6 +30,8 @@ from dataflow_server import LocalDataflow, local_dataflow
 from gcs import local_gcs, open_bucket, upload
 from gcs_tensorflow import tensorflow_gcs
 from portable import job_server
+from scoring import export_untrained, only_partition, probabilities, rejects, scores, write_images
+from tiny_dataset import CLASSES, write_dataset
 
 from pipelines.dataflow_defaults import DISK_SIZE_GB, HARNESS_THREADS, MACHINE_TYPE, MAX_WORKERS
 
