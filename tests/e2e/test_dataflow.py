@@ -213,7 +213,11 @@ def test_prepare(command, sample, cloud, dataflow, tmp_path):
         sorted((line["stage"], line["reason"]) for line in rejects(folder)) for folder in (made, tmp_path / "local")
     ]
     assert reasons[0] == reasons[1]
-    assert not [path for path in made.rglob("*") if ".unfinished" in path.parts]
+    names = [blob.name for blob in open_bucket(cloud, BUCKET).list_blobs(prefix="dataset/")]
+    print([n for n in names if n.endswith("/")])
+    assert not [name for name in names if ".unfinished" in name]
+    checked = command("pipelines.verify", f"gs://{BUCKET}/dataset", env=cloud)
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_score(command, cloud, dataflow, tmp_path):
@@ -254,3 +258,30 @@ def test_score(command, cloud, dataflow, tmp_path):
     counts = [json.loads((partition / "summary.json").read_text())["counts"] for partition in (made, local)]
     assert counts[0] == counts[1]
     assert (made / "report.html").stat().st_size > 10_000
+
+
+def test_a_list_of_files_on_this_machine_is_refused_before_submission(cloud, dataflow, tmp_path):
+    open_bucket(cloud, BUCKET).blob("lists/two.txt").upload_from_string("a.jpg\n/data/b.jpg\n")
+    arguments = ["--input", f"gs://{BUCKET}/lists/two.txt", "--output", f"gs://{BUCKET}/nothing"]
+    command = make_command("dataflow-prepare", [*arguments, f"--dataflow_endpoint={dataflow.address}", "--no_auth"])
+    done = subprocess.run(command, check=False, cwd=ROOT, env={**os.environ, **cloud}, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert f"--input gs://{BUCKET}/lists/two.txt: lists /data/b.jpg, which is on this machine" in done.stderr
+    assert dataflow.submitted.empty()
+    assert not list(open_bucket(cloud, BUCKET).list_blobs(prefix="nothing"))
+
+
+@pytest.mark.parametrize("missing", ["PROJECT", "REGION", "BUCKET", "ARGS"])
+def test_make_says_in_one_line_what_is_missing(missing):
+    given = {"PROJECT": "p", "REGION": "r", "BUCKET": "b", "ARGS": "--input gs://b/i"}
+    del given[missing]
+    done = subprocess.run(
+        ["make", "dataflow-prepare", "STAMP=", *(f"{name}={value}" for name, value in given.items())],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert f"{missing} is missing" in done.stderr
+    assert done.stderr.count("\n") == 1
