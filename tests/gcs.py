@@ -36,9 +36,14 @@ class Environment(dict[str, str]):
 class _Bucket(RequestHandler):
     """The emulator, with what it lacks: listings in pages and in ranges of names; the layout of a bucket."""
 
-    def __init__(self, storage: Storage, page: int, requests: list[str], *args: object):
+    # Seconds; a client that says nothing for so long is left, and tries again.
+    timeout = 20
+
+    def __init__(self, storage: Storage, page: int, requests: list[str], lock: threading.Lock, *args: object):
         self._page = page
         self._requests = requests
+        # The emulator answers one request at a time, but a connection on which none comes must not hold up others.
+        self._lock = lock
         super().__init__(storage, *args)
 
     def parse_request(self) -> bool:
@@ -47,6 +52,26 @@ class _Bucket(RequestHandler):
         return parsed
 
     def do_GET(self) -> None:  # noqa: N802  the base class has it so
+        with self._lock:
+            self._get()
+
+    def do_POST(self) -> None:  # noqa: N802  the base class has it so
+        with self._lock:
+            super().do_POST()
+
+    def do_PUT(self) -> None:  # noqa: N802  the base class has it so
+        with self._lock:
+            super().do_PUT()
+
+    def do_DELETE(self) -> None:  # noqa: N802  the base class has it so
+        with self._lock:
+            super().do_DELETE()
+
+    def do_PATCH(self) -> None:  # noqa: N802  the base class has it so
+        with self._lock:
+            super().do_PATCH()
+
+    def _get(self) -> None:
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query))
         if _LAYOUT.fullmatch(url.path):
@@ -166,8 +191,8 @@ def local_gcs(folder: Path, bucket: str, page: int = 1000) -> Iterator[Environme
     environment = Environment()
     storage = Storage(use_memory_fs=True)
     buckets.create_bucket(bucket, storage)
-    handler = functools.partial(_Bucket, storage, page, environment.requests)
-    served = http.server.HTTPServer(("127.0.0.1", 0), handler)
+    handler = functools.partial(_Bucket, storage, page, environment.requests, threading.Lock())
+    served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=served.serve_forever, daemon=True).start()
     environment.update(
         STORAGE_EMULATOR_HOST=f"http://127.0.0.1:{served.server_port}",

@@ -214,7 +214,6 @@ def test_prepare(command, sample, cloud, dataflow, tmp_path):
     ]
     assert reasons[0] == reasons[1]
     names = [blob.name for blob in open_bucket(cloud, BUCKET).list_blobs(prefix="dataset/")]
-    print([n for n in names if n.endswith("/")])
     assert not [name for name in names if ".unfinished" in name]
     checked = command("pipelines.verify", f"gs://{BUCKET}/dataset", env=cloud)
     assert checked.returncode == 0, checked.stderr
