@@ -54,9 +54,28 @@ dataflow-prepare: dataflow-options $(STAMP)  ## Prepare on Dataflow: PROJECT= RE
 dataflow-score: dataflow-options $(STAMP)  ## Score on Dataflow: PROJECT= REGION= BUCKET= ARGS="--input ... --model ... --output ..."
 	$(PY) -m pipelines.score $(DATAFLOW) $(ARGS)
 
+.PHONY: train-2workers
+train-2workers: $(STAMP)  ## Train on the sample with two local worker processes
+	@test -f runs/sample/dataset/dataset.json || { \
+	  $(PY) -m pipelines.sample --output runs/sample/sample --overwrite && \
+	  $(PY) -m pipelines.prepare --input runs/sample/sample/images --metadata runs/sample/sample/metadata.csv \
+	    --output runs/sample/dataset --image_size 64 --overwrite; }
+	$(PY) -m trainer.local_cluster --workers 2 -- --dataset runs/sample/dataset --output runs/train-2workers --epochs $(EPOCHS) --overwrite
+
 .PHONY: test
 test: $(STAMP)  ## Run the tests
 	$(PY) -m pytest -n 2 --dist loadfile
+
+# Airflow pins much that this project pins otherwise: an environment of its own, made when it is first asked for.
+AIRFLOW := .venv-airflow
+$(AIRFLOW)/.installed: deploy/airflow/requirements.lock
+	$(PYTHON) -m venv $(AIRFLOW)
+	$(AIRFLOW)/bin/python -m pip install --quiet --disable-pip-version-check -r deploy/airflow/requirements.lock
+	@touch $@
+
+.PHONY: test-airflow
+test-airflow: $(STAMP) $(AIRFLOW)/.installed  ## Run the nightly DAG's tests in an Airflow (downloads 1.5 GB once)
+	AIRFLOW_HOME="$(abspath $(AIRFLOW))/home" PROJECT_PYTHON="$(abspath $(PY))" $(AIRFLOW)/bin/python -m pytest deploy/airflow
 
 .PHONY: lint
 lint: $(STAMP)  ## Check style and types

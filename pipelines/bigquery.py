@@ -89,8 +89,9 @@ def bigquery_rows(rows: Sequence[ScoreRow], run: ScoringRun) -> list[dict[str, A
 class WriteScoresToBigQuery(beam.PTransform):
     """Scored rows -> appended to a table, which is made where there is none; gives the ids of the finished jobs.
 
-    table: see `parse_table`; temp_location: on gs://, for files that are deleted once loaded. All rows appear at once,
-    when the load is done; a rerun after that appends them again, with the same row_id. Raises UsageError.
+    table: see `parse_table`; temp_location: on gs://; Beam leaves there what it has loaded, so let the bucket delete
+    what is old. All rows appear at once, when the load is done; a rerun after that appends them again, with the same
+    row_id. Raises UsageError.
     """
 
     def __init__(self, run: ScoringRun, table: str, temp_location: str | None):

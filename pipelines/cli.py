@@ -1,7 +1,7 @@
 """What every command line of the project shares. Imports neither Beam nor TensorFlow.
 
 Exit codes: 0 done or nothing to do, 1 finished but beyond a limit the user set or a check failed, 2 wrong use,
-3 a failure of ours (with its traceback), 130 interrupted.
+3 a failure of ours (with its traceback), 130 interrupted, 143 asked to end (SIGTERM).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import gc
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import traceback
@@ -22,8 +23,8 @@ EXIT_OK = 0
 EXIT_LIMIT = 1
 EXIT_USAGE = 2
 EXIT_FAILURE = 3
-# What a shell reports of a program that SIGINT or SIGPIPE ended.
-EXIT_INTERRUPTED = 130
+# What a shell reports of a program that a signal ended: this and the signal's number; SIGPIPE has 13.
+EXIT_SIGNAL = 128
 EXIT_BROKEN_PIPE = 141
 
 
@@ -103,10 +104,28 @@ def start_tensorflow() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
+def _stop_on_signals() -> list[int]:
+    """Let SIGTERM, as a scheduler sends it, end the work as SIGINT does: workers stop, temporary files go.
+
+    Gives a list to which those are added that come: of the exception, libraries may make another one.
+    """
+    received: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, stop)
+    return received
+
+
 def run_command(
     prog: str, main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None
 ) -> NoReturn:
     """Run `main`, turn its outcome into an exit code and a single line on stderr, and exit."""
+    received = _stop_on_signals()
     try:
         code = main(argv) or EXIT_OK
     except UsageError as error:
@@ -115,16 +134,17 @@ def run_command(
     except (LimitExceeded, CheckFailed) as error:
         print(f"{prog}: {error}", file=sys.stderr)
         code = EXIT_LIMIT
-    except KeyboardInterrupt:
-        print(f"{prog}: interrupted; the same command starts again", file=sys.stderr)
-        code = EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone; what Python still holds for it must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = EXIT_BROKEN_PIPE
-    except Exception:
-        traceback.print_exc()
-        code = EXIT_FAILURE
+    except (KeyboardInterrupt, Exception) as error:
+        if received or isinstance(error, KeyboardInterrupt):
+            print(f"{prog}: interrupted; the same command starts again", file=sys.stderr)
+            code = EXIT_SIGNAL + (received or [signal.SIGINT])[0]
+        else:
+            traceback.print_exc()
+            code = EXIT_FAILURE
     finally:
         # A program that ran a tf.Transform analysis segfaults at interpreter exit: a protobuf (upb) object
         # is freed after its module. Objects moved to the permanent generation are not freed at exit.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
+import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +23,9 @@ from pipelines.triage_pictures import symmetric_activation
 _BLANK = encode_jpeg(np.zeros((1, 1, 3), np.uint8))
 # Quarter turns and a flip: the symmetries of a square (the dihedral group of order eight).
 SYMMETRIES = tuple((turns, flip) for turns in range(4) for flip in (False, True))
+
+# TensorFlow takes the images of one loop in turn, on one core; the exported `serving_default` is such a loop.
+_LOOPS = min(8, os.cpu_count() or 1)
 
 
 class EncodedImage(NamedTuple):
@@ -79,7 +84,6 @@ class _Network:
                 self._model = tf.saved_model.load(folder)
             weights = [weight.numpy() for weight in self._model.weights]
             signatures = self._model.signatures
-            self.from_files = signatures["serving_default"]
             self.from_records = signatures["records"]
             self.standardize = signatures["standardize"]
             self.classify = signatures["classify"]
@@ -97,13 +101,24 @@ class _Network:
         if classes != len(info.classes):
             raise ModelError(f"gives {classes} probabilities for {len(info.classes)} classes")
         self.standardize_all = tf.function(
-            lambda batch: tf.map_fn(
-                lambda data: self.standardize(image_bytes=data)["image"],
-                batch,
-                fn_output_signature=tf.TensorSpec([info.image_size, info.image_size, 3], tf.float32),
-            ),
-            input_signature=[tf.TensorSpec([None], tf.string)],
+            self._standardize_batch, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")]
         )
+
+    def _standardize_batch(self, batch: Any) -> Any:
+        """Raw files, string [N] -> float32 [N, S, S, 3], by loops that run side by side."""
+        tf = self._tf
+        size = self.info.image_size
+
+        def loop(part: Any) -> Any:
+            return tf.map_fn(
+                lambda data: self.standardize(image_bytes=data)["image"],
+                part,
+                fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32),
+            )
+
+        count = tf.size(batch)
+        bounds = [count * index // _LOOPS for index in range(_LOOPS + 1)]
+        return tf.concat([loop(batch[start:end]) for start, end in itertools.pairwise(bounds)], axis=0)
 
     def classify_views(self, pixels: Any) -> np.ndarray:
         """Mean probabilities over the eight symmetries of float32 [N, S, S, 3], summed in one fixed order."""
@@ -178,8 +193,6 @@ class LoadedModels:
     def _from_files(self, batch: list[bytes]) -> np.ndarray:
         """Raw files -> float32 [N, models, classes]. InvalidArgumentError when one cannot be decoded."""
         encoded = self._tf.constant(batch)
-        if len(self._networks) == 1 and not self._tta:
-            return self._networks[0].from_files(image_bytes=encoded)["probabilities"].numpy()[:, None]
         pixels: dict[str, Any] = {}
         by_model = []
         for network in self._networks:

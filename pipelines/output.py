@@ -137,6 +137,22 @@ def abandon(output: str, existing: str) -> None:
         storage.remove_empty(output, existing)
 
 
+def discard(output: str, pattern: re.Pattern[str], marker: str) -> None:
+    """Leave nothing of an interrupted run, also where it had begun to put its files in place; nothing of others' goes.
+
+    Two interruptions can leave that: one while files were renamed, one when the same run had begun afresh.
+    """
+    if not _is_claimed(output):
+        return
+    existing = storage.nearest_folder(os.path.dirname(os.path.abspath(output))) if storage.is_local(output) else ""
+    folder = temporary_folder(output)
+    # From here on what is there is not complete.
+    storage.delete_files(folder, [name for name in storage.list_tree(folder) if name == _READY])
+    if not storage.exists(storage.join(output, marker)):
+        storage.delete_files(output, own_files(output, pattern))
+    abandon(output, existing)
+
+
 class _Announce(beam.DoFn):
     """The content of the marker -> the same, once it is written down what is to be put in place."""
 

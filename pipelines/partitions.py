@@ -40,7 +40,7 @@ def choose_name(folder: str, wanted: str, today: datetime.date, further: bool) -
     """
     if wanted:
         if not _NAME.match(wanted):
-            raise UsageError(f"--run {wanted}: letters, digits, '.', '_' and '-' only, 63 at most, no sign first")
+            raise UsageError(f"--run {wanted!r}: letters, digits, '.', '_' and '-' only, 63 at most, no sign first")
         return wanted
     name = today.isoformat()
     taken = set(finished_runs(folder)) if further else set()
@@ -90,5 +90,5 @@ def finish_others(folder: str, current: str, own_files: re.Pattern[str]) -> list
             if output.finish_interrupted(partition, own_files):
                 finished.append(name)
             else:
-                output.abandon(partition, storage.nearest_folder(folder) if storage.is_local(folder) else "")
+                output.discard(partition, own_files, MARKER)
     return finished

@@ -30,7 +30,7 @@ from pipelines.prepare_options import PrepareOptions, command_line, parse_option
 from pipelines.record_schema import RECORD_SCHEMA, record_schema_bytes
 from pipelines.recorded import is_seekable, read_description, require_recorded, same_pixels, same_versions
 from pipelines.remote import require_reachable
-from pipelines.runner import beam_options, default_worker_threads, quiet_beam
+from pipelines.runner import beam_options, default_worker_threads, is_left_running, quiet_beam
 from pipelines.versions import pixel_versions
 from pipelines.write import EXAMPLES_REUSED, Shard, WriteShards
 
@@ -194,10 +194,10 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
     )
 
 
-def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[str, Any], int]:
+def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[str, Any], int] | None:
     """Build and run the job; gives dataset.json, and how many examples an update took from the earlier dataset.
 
-    Raises UsageError when the images cannot be split as asked.
+    None: it is left running. Raises UsageError when the images cannot be split as asked.
     """
     threads = options.threads or default_worker_threads(beam_arguments)
     earlier = earlier_of(options)
@@ -215,6 +215,8 @@ def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[
             raise
         output.abandon(options.output, existing)
         raise UsageError(problem.decode()) from error
+    if is_left_running(beam_arguments):
+        return None
     description = json.loads(storage.read_if_exists(storage.join(options.output, MARKER)) or b"")
     return description, _examples_reused(pipeline)
 
@@ -270,7 +272,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     output.require_output(options.output, MARKER, options.overwrite or options.update, options.paths())
     if options.update:
         options = building_on_output(options)
-    description, reused = run(options, beam_arguments)
+    done = run(options, beam_arguments)
+    if done is None:
+        print(f"left running; {storage.join(options.output, MARKER)} appears when it is done")
+        return
+    description, reused = done
     print("\n".join([*options.read_as(), *summary_lines(description, options.output)]))
     if options.update:
         examples = sum(split["examples"] for split in description["splits"].values())

@@ -48,13 +48,15 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def progress_line(listed: int, done: int, seconds: float) -> str:
-    """What is said after some seconds of work; listed: as far as the listing has come."""
+def progress_line(listed: int, done: int, speed: float) -> str:
+    """What is said of the work. listed: as far as the listing has come; speed: images a second, 0 if not yet known."""
     if not done:
         return f"{listed:,} images listed"
-    speed = done / max(seconds, 1e-9)
-    left = duration((listed - done) / speed)
-    return f"{done:,} of {listed:,} images ({done / max(listed, 1):.0%}), {speed:,.0f} images/s, {left} left"
+    line = f"{done:,} of {listed:,} images ({done / max(listed, 1):.0%})"
+    if not speed:
+        return line
+    digits = 0 if speed >= 10 else 1
+    return f"{line}, {speed:,.{digits}f} images/s, {duration((listed - done) / speed)} left"
 
 
 class _Printer(threading.Thread):
@@ -66,12 +68,14 @@ class _Printer(threading.Thread):
 
     def run(self) -> None:
         terminal = self._stream.isatty()
-        first, shown = 0.0, 0
+        first, done_first, shown = 0.0, 0, 0
         while not self._over.wait(_TERMINAL_SECONDS if terminal else _LOG_SECONDS):
             listed, done = self._progress.count("listed"), self._progress.count("done")
-            # From the first finished image on: starting workers and loading models is no speed.
-            first = first or (time.monotonic() if done else 0.0)
-            line = progress_line(listed, done, time.monotonic() - first)
+            now = time.monotonic()
+            # From the first finished images on: starting workers and loading models is no speed.
+            if done and not done_first:
+                first, done_first = now, done
+            line = progress_line(listed, done, (done - done_first) / (now - first) if now > first else 0.0)
             if terminal:
                 self._stream.write("\r" + line.ljust(shown))
                 shown = len(line)

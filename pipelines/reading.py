@@ -1,6 +1,7 @@
 """Reading listed files by threads, in order and in bounded memory: whole files, members of archives, records of shards.
 
-Neighbours in one archive or shard are a run: it is opened once for them, and by one thread.
+Neighbours in one archive or shard are a run: it is opened once for them, and by one thread. So are files on this
+machine, of which more can then be read ahead than there are threads.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pipelines.archives import SPAN_BYTES, read_members
 from pipelines.listing import SourceFile, container_of
 from pipelines.record_source import read_records_at
 from pipelines.sources import read_bytes
+from pipelines.storage import is_local
 
 # Enough to hide the opening, and few enough for every thread to have some of a chunk.
 _RUN_FILES = 16
@@ -27,12 +29,16 @@ class Mapper(Protocol):
     def __call__(self, function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterable[Result]: ...
 
 
+def _neighbourhood(file: SourceFile) -> str | None:
+    """What files of one run have in common; None for a file to be asked for alone, as each costs a journey."""
+    return container_of(file) or ("" if is_local(file.path) else None)
+
+
 def _runs(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
     run: list[SourceFile] = []
     size = 0
     for file in files:
-        container = container_of(file)
-        apart = run and (not container or container != container_of(run[0]))
+        apart = run and (_neighbourhood(file) is None or _neighbourhood(file) != _neighbourhood(run[0]))
         if apart or len(run) == _RUN_FILES or (run and size + file.size > SPAN_BYTES):
             yield run
             run, size = [], 0

@@ -121,6 +121,12 @@ def is_dataflow(options: PipelineOptions) -> bool:
     return "dataflow" in _runner_name(options).lower()
 
 
+def is_left_running(options: PipelineOptions) -> bool:
+    """Whether the command ends as soon as another machine has the job: --no_wait_until_finish, and in templates."""
+    standard, cloud = options.view_as(StandardOptions), options.view_as(GoogleCloudOptions)
+    return not is_local_runner(options) and bool(standard.no_wait_until_finish or cloud.template_location)
+
+
 def local_worker_processes(options: PipelineOptions) -> int:
     """Worker processes on this machine; 1 for a remote runner, whose workers have machines of their own."""
     return max(1, options.view_as(DirectOptions).direct_num_workers) if is_local_runner(options) else 1

@@ -9,7 +9,6 @@ import datetime
 import functools
 import json
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,24 +22,24 @@ from pipelines.cli import run_command, start_tensorflow
 from pipelines.inference import LesionModelHandler, load_models
 from pipelines.partitions import MARKER
 from pipelines.progress import Progress, shown_progress
-from pipelines.runner import beam_options, is_local_runner, quiet_beam
+from pipelines.runner import beam_options, is_left_running, is_local_runner, quiet_beam
 from pipelines.score_blocks import CountListed, PackRows, keys_of, of_outcome, with_result
 from pipelines.score_options import parse_options
 from pipelines.score_packing import pack, unpack
 from pipelines.score_plan import Job, known_partitions, plan_run, require_models
 from pipelines.score_read import ReadBatches
-from pipelines.score_report import ReportParts
+from pipelines.score_report import ReportParts, by_path
 from pipelines.score_rows import ScoreRow, ScoringRun
 from pipelines.score_summary import describe_run, describe_submission, report_lines, tally_rows
 from pipelines.score_tables import encode
-from pipelines.seen import SEEN_FILES, SkipSeen, by_key, pack_keys, unpack_keys
+from pipelines.seen import FAILED_FILES, SEEN_FILES, SkipSeen, by_key, failed_again, pack_keys, unpack_keys
 from pipelines.storage import join
 from pipelines.submission import Challenge, submission_bytes
 from pipelines.tables import Written
 from pipelines.triage_page import triage_page
 
 OWN_FILES = re.compile(
-    r"(scores-\d{5}-of-\d{5}\.(parquet|csv|jsonl)|rejects-\d{5}-of-\d{5}\.jsonl|seen-\d{5}-of-\d{5}\.keys"
+    r"(scores-\d{5}-of-\d{5}\.(parquet|csv|jsonl)|rejects-\d{5}-of-\d{5}\.jsonl|(seen|failed)-\d{5}-of-\d{5}\.keys"
     r"|submission\.csv|report\.html|summary\.json)$"
 )
 SUBMISSION, REPORT = "submission.csv", "report.html"
@@ -75,7 +74,7 @@ class _Describe(beam.DoFn):
             storage.write_bytes(join(output.temporary_folder(job.partition), NOTHING_NEW), content)
             return
         if parts:
-            page = triage_page(job.run, summary, parts["triage"], parts["pictures"])
+            page = triage_page(job.run, summary, parts["triage"], by_path(parts["pictures"]))
             storage.write_bytes(join(folder, REPORT), page)
         yield content
 
@@ -85,12 +84,7 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
     options, run = job.options, job.run
     folder = output.publish_folder(job.partition)
     chunks = pipeline | "List images" >> sources.ListImages(options.input, records=True)
-    started = time.time()
-    listed = (
-        chunks
-        | "Listed" >> account.TallyListed()
-        | "Listed at" >> beam.Map(lambda counts: {**counts, ("seconds",): time.time() - started})
-    )
+    listed = chunks | "Listed" >> account.TallyListed()
     found = chunks | "Count" >> beam.ParDo(CountListed(progress))
     unchanged = []
     if job.known:
@@ -111,20 +105,22 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
     unread = read.rejects | "Pack unread" >> beam.ParDo(PackRows(progress))
     # Packed, because a runner keeps what it flattens; unpacked once for all that follows.
     blocks = (scored, unread) | "All rows" >> beam.Flatten() | "Unpack" >> beam.Map(unpack)
-    most = listed | "At most" >> beam.Map(lambda counts: counts["listed",])
+    # Decides on the number of files before there is a row.
+    most = found | "Chunk sizes" >> beam.Map(len) | "New files" >> beam.CombineGlobally(sum)
 
     def path(name: str) -> str:
         return join(folder, name.replace("*", "{index:05d}-of-{count:05d}"))
 
     scores = blocks | "Scored" >> beam.Map(of_outcome, True)
     rejects = blocks | "Rejected" >> beam.Map(of_outcome, False)
-    keys = blocks | "Keys" >> beam.Map(keys_of)
     scores_bytes = functools.partial(encode, run=run, table_format=options.format)
     written = [
         scores | "Scores" >> tables.WriteBlocks(path(f"scores-*.{options.format}"), scores_bytes, pack, unpack, most),
         rejects | "Rejects" >> tables.WriteBlocks(path("rejects-*.jsonl"), tables.rejects_bytes, pack, unpack, most),
-        keys | "Seen" >> tables.WriteBlocks(path(SEEN_FILES), pack_keys, pack_keys, unpack_keys, most, by_key),
     ]
+    for label, files, failed in (("Seen", SEEN_FILES, False), ("Failed", FAILED_FILES, True)):
+        keys = blocks | f"{label} keys" >> beam.Map(keys_of, failed)
+        written.append(keys | label >> tables.WriteBlocks(path(files), pack_keys, pack_keys, unpack_keys, most, by_key))
     if job.challenge:
         submission = functools.partial(_submission_bytes, run=run, challenge=job.challenge)
         one = pipeline | "One file" >> beam.Create([1])
@@ -167,16 +163,19 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
     )
 
 
-def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any]:
-    """Build and run the job; gives the summary, which is published unless nothing was new."""
+def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any] | None:
+    """Build and run the job; gives the summary, which is published unless nothing was new. None: it is left running."""
     start_tensorflow()
     quiet_beam()
     require_models(job.run)
     if job.shared:
         load_models.cache_clear()  # other processes do the work
+    output.discard(job.partition, OWN_FILES, MARKER)
     existing = output.begin(job.partition)
     with shown_progress(is_local_runner(beam_arguments)) as progress, beam.Pipeline(options=beam_arguments) as pipeline:
         build(pipeline, job, progress)
+    if is_left_running(beam_arguments):
+        return None
     nothing_new = storage.read_if_exists(join(output.temporary_folder(job.partition), NOTHING_NEW))
     if nothing_new is not None:
         output.abandon(job.partition, existing)
@@ -193,13 +192,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"run {name} had been interrupted at its very end and is now finished")
         job = job._replace(known=known_partitions(options, job.partition))
     summary = run(job, beam_arguments)
+    if summary is None:
+        print(f"left running; {join(job.partition, MARKER)} appears when it is done")
+        return
     counts = summary["counts"]
     if not counts["scored"] + counts["rejected"]:
         print(f"nothing new: all {counts['listed']} images have been scored before")
         return
     print(*report_lines(summary, job.partition), sep="\n")
-    # Of what was looked at: a bad night must not hide behind many good ones.
-    new = {"listed": counts["scored"] + counts["rejected"], "rejected": counts["rejected"]}
+    # Of what is new: a bad night must not hide behind many good ones, nor one bad file make every night a bad one.
+    again = failed_again(job.partition, job.known)
+    if again:
+        print(f"{again} of the rejected files could not be read in earlier runs either")
+    new = {"listed": counts["scored"] + counts["rejected"] - again, "rejected": counts["rejected"] - again}
     account.check_reject_fraction(new, options.max_reject_fraction, job.partition)
 
 

@@ -86,6 +86,6 @@ def of_outcome(rows: Iterable[ScoreRow], scored: bool) -> list[ScoreRow]:
     return [row for row in rows if (row.outcome == SCORED) is scored]
 
 
-def keys_of(rows: Iterable[ScoreRow]) -> list[bytes]:
-    """Keys of files that a later run need not look at again; what could not be read may be readable then."""
-    return [row.key for row in rows if row.stage != "read"]
+def keys_of(rows: Iterable[ScoreRow], failed: bool) -> list[bytes]:
+    """Keys of files that could not be read, or of all others, which a later run need not look at again."""
+    return [row.key for row in rows if (row.stage == "read") is failed]

@@ -5,7 +5,7 @@ Only the images on the page are looked at; there are at most as many as the page
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import apache_beam as beam
 
@@ -20,7 +20,7 @@ from pipelines.triage_pictures import TriagePictures, malignancy_map, triage_pic
 
 
 class _MakePictures(beam.DoFn):
-    """Scored row -> its path and pictures; nothing for a file that can no longer be read or drawn."""
+    """Scored row -> its path, as bytes, and pictures; nothing for a file that can no longer be read or drawn."""
 
     def __init__(self, run: ScoringRun):
         self._run = run
@@ -29,7 +29,7 @@ class _MakePictures(beam.DoFn):
         # The models that score, where this is one of their processes.
         self._models = load_models(self._run.models, self._run.tta)
 
-    def process(self, row: ScoreRow) -> Iterator[tuple[str, TriagePictures]]:
+    def process(self, row: ScoreRow) -> Iterator[tuple[bytes, TriagePictures]]:
         model = self._run.models[0]
         try:
             ((_, data),) = read_files([file_of(row)])
@@ -40,13 +40,15 @@ class _MakePictures(beam.DoFn):
             if activation is not None:
                 probabilities = row.by_model[0] if row.by_model else row.probabilities
                 heat = malignancy_map(activation, probabilities, [c in model.malignant_classes for c in model.classes])
-            yield row.path, triage_pictures(data, heat, model.image_size, model.aspect)
+            pictures = triage_pictures(data, heat, model.image_size, model.aspect)
+            # Beam takes no text that is not Unicode, which a path may be.
+            yield row.path.encode("utf-8", "surrogateescape"), pictures
         except BadImage:
             return
 
 
 class ReportParts(beam.PTransform):
-    """Blocks of finished rows -> `triage`, one Triage of all of them, and `pictures` of its top images by path."""
+    """Blocks of finished rows -> `triage`, one Triage of all, and `pictures` of its top images (see `by_path`)."""
 
     def __init__(self, run: ScoringRun, top: int):
         super().__init__()
@@ -70,6 +72,11 @@ def file_of(row: ScoreRow) -> SourceFile:
     """The listed file that a row tells of."""
     record, member = (row.place, None) if isinstance(row.place, RecordPlace) else (None, row.place)
     return SourceFile(row.path, row.relative, row.size, member, row.version, record)
+
+
+def by_path(pictures: Mapping[bytes, TriagePictures]) -> dict[str, TriagePictures]:
+    """The output `pictures` of ReportParts, as a dict, with its paths as text again."""
+    return {path.decode("utf-8", "surrogateescape"): made for path, made in pictures.items()}
 
 
 def _top_rows(triage: Triage) -> list[ScoreRow]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -81,7 +83,9 @@ def describe_run(
 
 def describe_submission(challenge: Challenge, path: str) -> dict[str, Any]:
     """What summary.json says of a submission that was written to `path`."""
-    lines = (storage.read_if_exists(path) or b"").count(b"\n")
+    text = (storage.read_if_exists(path) or b"").decode()
+    # A name may hold line breaks.
+    lines = sum(1 for _ in csv.reader(io.StringIO(text, newline="")))
     return {"challenge": challenge.name, "images": lines - 1}
 
 

@@ -19,6 +19,8 @@ from pipelines.cli import UsageError
 
 _KEY_BYTES = 16
 SEEN_FILES = "seen-*.keys"
+# Files that could not be read: tried again each night, but no news after the first.
+FAILED_FILES = "failed-*.keys"
 UNCHANGED = "unchanged"
 _HALVES = np.dtype([("high", ">u8"), ("low", ">u8")])
 
@@ -40,6 +42,11 @@ class Seen:
 
     def __len__(self) -> int:
         return len(self._high)
+
+    def __iter__(self) -> Iterator[bytes]:
+        halves = np.empty(len(self), _HALVES)
+        halves["high"], halves["low"] = self._high, self._low
+        return iter(unpack_keys(halves.tobytes()))
 
     def known(self, keys: Sequence[bytes]) -> np.ndarray:
         """bool [n]: which of the keys are in the set."""
@@ -66,11 +73,14 @@ def unpack_keys(data: bytes) -> list[bytes]:
     return [data[start : start + _KEY_BYTES] for start in range(0, len(data), _KEY_BYTES)]
 
 
-def read_seen(partitions: Iterable[str]) -> Seen:
-    """The keys of finished partitions. Raises OSError or what the filesystem raises; ValueError for a damaged file."""
+def read_seen(partitions: Iterable[str], files: str = SEEN_FILES) -> Seen:
+    """The keys in such files of finished partitions.
+
+    Raises OSError or what the filesystem raises; ValueError for a damaged file.
+    """
     parts = []
     for partition in partitions:
-        for path in storage.match(storage.join(partition, SEEN_FILES)):
+        for path in storage.match(storage.join(partition, files)):
             with storage.open_file(path) as file:
                 parts.append(file.read())
             if len(parts[-1]) % _KEY_BYTES:
@@ -109,3 +119,8 @@ def require_seen(option: str, partitions: Sequence[str]) -> int:
         return len(read_seen(partitions))
     except Exception as error:  # each filesystem raises its own kinds
         raise UsageError(f"{option}: {storage.failure(error)}") from error
+
+
+def failed_again(partition: str, earlier: Sequence[str]) -> int:
+    """How many files could not be read in a run, and not in earlier ones either."""
+    return int(read_seen(earlier, FAILED_FILES).known(list(read_seen([partition], FAILED_FILES))).sum())

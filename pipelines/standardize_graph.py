@@ -109,15 +109,23 @@ def _decode(data: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
 
 
 def _resize_weights(length: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """`images.resize_weights`, float32 [size, length], for int32 scalars known only when the graph runs."""
+    """`images.resize_weights`, float32 [size, length], for int32 scalars known only when the graph runs.
+
+    Computed only where the triangle reaches: most of the matrix is zero, and 64-bit division is slow.
+    """
     length, size = tf.cast(length, tf.int64), tf.cast(size, tf.int64)
-    output, source = tf.range(size)[:, None], tf.range(length)[None, :]
-    distance = tf.abs(2 * size * source - ((2 * output + 1) * length - size))
-    triangle = tf.maximum(2 * tf.maximum(length, size) - distance, 0)
+    output = tf.range(size)[:, None]
+    reach, centre = 2 * tf.maximum(length, size), (2 * output + 1) * length - size
+    source = (centre - reach) // (2 * size) + 1 + tf.range(reach // size + 1)
+    triangle = tf.maximum(reach - tf.abs(2 * size * source - centre), 0)
+    triangle = tf.where(tf.logical_and(source >= 0, source < length), triangle, 0)
     weights = triangle * images.WEIGHT_SCALE // tf.reduce_sum(triangle, axis=1, keepdims=True)
     left_over = images.WEIGHT_SCALE - tf.reduce_sum(weights, axis=1)
-    heaviest = tf.one_hot(tf.argmax(weights, axis=1), tf.cast(length, tf.int32), dtype=tf.int64)
-    return tf.cast(weights + heaviest * left_over[:, None], tf.float32)
+    heaviest = tf.one_hot(tf.argmax(weights, axis=1), tf.shape(weights)[1], dtype=tf.int64)
+    weights = tf.cast(weights + heaviest * left_over[:, None], tf.float32)
+    # Sources outside weigh nothing; clipped, they add it to a place that exists.
+    places = tf.stack([tf.broadcast_to(output, tf.shape(source)), tf.clip_by_value(source, 0, length - 1)], axis=-1)
+    return tf.scatter_nd(places, weights, tf.stack([size, length]))
 
 
 def _shrink_rows(pixels: tf.Tensor, size: tf.Tensor) -> tf.Tensor:

@@ -21,9 +21,9 @@ CONTRAST = 0.15  # log scale
 _BUCKETS = 2**30
 
 
-def example_keys(sha256: tf.Tensor, copy: tf.Tensor, seed: int, epoch: int) -> tf.Tensor:
+def example_keys(sha256: tf.Tensor, copy: tf.Tensor, seed: int, epoch: int | tf.Tensor) -> tf.Tensor:
     """string [N] that names each example's draws, from its `image/key/sha256` (string [N]) and copy (int64 [N])."""
-    return tf.strings.join([sha256, tf.strings.as_string(copy), str(seed), str(epoch)], separator="/")
+    return tf.strings.join([sha256, tf.strings.as_string(copy), str(seed), tf.strings.as_string(epoch)], separator="/")
 
 
 def uniform(keys: tf.Tensor, name: str, low: float, high: float) -> tf.Tensor:

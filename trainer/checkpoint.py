@@ -1,19 +1,27 @@
 """What an interrupted run needs to go on exactly where it was, and how it is kept on disk.
 
-One checkpoint at the end of each epoch holds everything: model, optimizer, the state of dropout's random generators,
-the best epoch's weights, and the run's own figures (history, best epoch). All of it changes at once, so a run
-killed at any moment goes back to the end of an epoch as a whole.
+One checkpoint holds everything: model, optimizer, the state of dropout's random generators, the best epoch's weights,
+and the run's own figures (history, so best epoch and patience; the step within the epoch, so the input's position; the
+sums of the epoch so far). All of it changes at once, so a run killed at any moment goes back to one of its checkpoints
+as a whole. They are taken between two steps, in which no prefetched example is lost: input is a function of the step.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import shutil
+import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from pipelines.cli import UsageError
 
 KEPT = 2
 
@@ -33,9 +41,16 @@ class EpochRecord:
 
 @dataclass
 class RunState(tf.train.experimental.PythonState):
-    """The figures of a run so far; travels inside the checkpoint as JSON (which keeps every bit of a float)."""
+    """The figures of a run so far; travels inside the checkpoint as JSON (which keeps every bit of a float).
+
+    step, loss_sum, weight_sum, seconds: of the unfinished epoch: steps done, sums over them, time spent.
+    """
 
     history: list[EpochRecord] = field(default_factory=list)
+    step: int = 0
+    loss_sum: float = 0.0
+    weight_sum: float = 0.0
+    seconds: float = 0.0
 
     @property
     def epoch(self) -> int:
@@ -52,44 +67,128 @@ class RunState(tf.train.experimental.PythonState):
         stale = self.best is not None and 0 < patience <= self.epoch - self.best.epoch
         return self.epoch >= epochs or stale
 
+    def add_step(self, loss: float, weight: float) -> None:
+        """Count a step's sums. One by one and in order, so that no pause in between changes the last bit."""
+        self.step += 1
+        self.loss_sum += loss
+        self.weight_sum += weight
+
+    def end_epoch(self, record: EpochRecord) -> None:
+        self.history.append(record)
+        self.step, self.loss_sum, self.weight_sum, self.seconds = 0, 0.0, 0.0, 0.0
+
     def serialize(self) -> str:
-        return json.dumps([asdict(record) for record in self.history])
+        return json.dumps(asdict(self))
 
     def deserialize(self, string_value: str | bytes) -> None:
-        self.history = [EpochRecord(**record) for record in json.loads(string_value)]
+        values = json.loads(string_value)
+        self.history = [EpochRecord(**record) for record in values.pop("history")]
+        for name, value in values.items():
+            setattr(self, name, value)
 
 
 class RunCheckpoints:
-    """Saves and restores a run under `directory`. Model and optimizer must be built."""
+    """Saves and restores a run. Model and optimizer must be built.
 
-    def __init__(self, directory: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer):
+    directory: None on all workers but the chief, who alone reads and writes there.
+    """
+
+    def __init__(self, directory: Path | None, model: keras.Model, optimizer: keras.optimizers.Optimizer):
         self.state = RunState()
         self._model = model
         self._best = [tf.Variable(weight.numpy(), trainable=False) for weight in model.weights]
         # Plain lists in a fixed order. `model.variables`, unlike `weights`, has dropout's generators.
-        checkpoint = tf.train.Checkpoint(
-            model=list(model.variables), optimizer=list(optimizer.variables), best=self._best, state=self.state
+        lists = {"model": list(model.variables), "optimizer": list(optimizer.variables), "best": self._best}
+        self._variables = [variable for variables in lists.values() for variable in variables]
+        self._directory = directory
+        self._checkpoint = tf.train.Checkpoint(**lists, state=self.state)
+        self._manager = (
+            None
+            if directory is None
+            else tf.train.CheckpointManager(self._checkpoint, str(directory), max_to_keep=KEPT)
         )
-        self._checkpoint = checkpoint
-        self._manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=KEPT)
 
-    def restore(self) -> bool:
-        """Take up the newest checkpoint, if there is one; says whether there was."""
-        if not self._manager.latest_checkpoint:
-            return False
-        self._checkpoint.restore(self._manager.latest_checkpoint).assert_existing_objects_matched()
-        return True
+    def restore(self, share: Callable[[bytes | None], bytes | None]) -> bool:
+        """Take up the newest checkpoint, if there is one; says whether there was.
 
-    def save(self, record: EpochRecord) -> bool:
-        """Add an epoch's record and save. Says whether it is the best so far (then its weights are kept)."""
-        self.state.history.append(record)
+        share: gives every worker the chief's bytes; so the others need not see the directory.
+        """
+        payload = None
+        if self._manager is not None and self._manager.latest_checkpoint:
+            self._checkpoint.restore(self._manager.latest_checkpoint).assert_existing_objects_matched()
+            payload = self._pack()
+        payload = share(payload)
+        if payload and self._manager is None:
+            self._unpack(payload)
+        return bool(payload)
+
+    def check_room(self) -> None:
+        """Raise UsageError unless a checkpoint can be written and there is space for those to be kept, and one more."""
+        if self._directory is None:
+            return
+        needed = sum(variable.numpy().nbytes for variable in self._variables) * (KEPT + 1)
+        require_room(self._directory, needed)
+
+    def end_epoch(self, record: EpochRecord) -> bool:
+        """Add an epoch's record. Says whether it is the best so far (then its weights are kept)."""
+        self.state.end_epoch(record)
         improved = self.state.best is record
         if improved:
             for kept, weight in zip(self._best, self._model.weights, strict=True):
                 kept.assign(weight.numpy())
-        self._manager.save(checkpoint_number=record.epoch)
         return improved
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint named after the global step (on the chief). UsageError if it cannot be written."""
+        if self._manager is None:
+            return
+        try:
+            self._manager.save(checkpoint_number=step)
+        except (OSError, tf.errors.OpError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+            raise UsageError(
+                f"--output: no checkpoint can be written to {self._directory} ({reason}); make room and give the same "
+                "command again: it continues from the last one"
+            ) from None
 
     def best_weights(self) -> list[np.ndarray]:
         """The weights of the best epoch, in the order of `model.weights`."""
         return [weight.numpy() for weight in self._best]
+
+    def digest(self) -> str:
+        """64 hex digits: sha256 over everything that training changes, which is the same on all workers."""
+        digest = hashlib.sha256()
+        for variable in self._variables:
+            digest.update(variable.numpy().tobytes())
+        return digest.hexdigest()
+
+    def _pack(self) -> bytes:
+        buffer = io.BytesIO()
+        arrays = {str(index): variable.numpy() for index, variable in enumerate(self._variables)}
+        np.savez(buffer, state=np.array(self.state.serialize()), **arrays)  # type: ignore[arg-type]
+        return buffer.getvalue()
+
+    def _unpack(self, payload: bytes) -> None:
+        with np.load(io.BytesIO(payload)) as arrays:
+            self.state.deserialize(str(arrays["state"]))
+            for index, variable in enumerate(self._variables):
+                variable.assign(arrays[str(index)])
+
+
+def require_room(directory: Path, needed: int) -> None:
+    """Make `directory` and write to it. Raises UsageError if that fails or fewer than `needed` bytes are free there."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory) as probe:
+            probe.write(b"0" * 4096)
+            probe.flush()
+        free = shutil.disk_usage(directory).free
+    except OSError as error:
+        raise UsageError(
+            f"--output: {directory} cannot be written ({error.strerror}); give another directory"
+        ) from None
+    if free < needed:
+        raise UsageError(
+            f"--output: {directory} has room for {free / 1e6:.0f} MB, and checkpoints take {needed / 1e6:.0f} MB; "
+            "make room or give another directory"
+        )

@@ -1,19 +1,20 @@
 """Input: TFRecord shards -> parsed examples -> normalised pixels -> batches.
 
-Training input is a pure function of (seed, epoch): the same examples in the same order with the same augmentation on
-every run, so that an interrupted run continues exactly. What waits in the shuffle buffer is the encoded example, not
-pixels.
+Training input is a pure function of (seed, global step): step k of an epoch trains on the same examples with the same
+augmentation however many replicas share it and however often the run was interrupted. The order of an epoch is one
+permutation of the whole split; each reader takes its own rows of every global batch and reads no others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
 import tensorflow as tf
 
 from trainer.augment import augment, example_keys
 from trainer.dataset_info import DatasetInfo, Split
+from trainer.records import Records
 from trainer.transform import Preprocessing
 
 FEATURES = {
@@ -27,15 +28,32 @@ FEATURES = {
     "image/augmentation/copy": tf.io.FixedLenFeature([], tf.int64),
 }
 
-Decode = Callable[[tf.Tensor], dict[str, tf.Tensor]]
-
-# At about 15 KB for a JPEG of 180 px: 120 MB. Beyond that the order is shuffled in part only, on top of shards in
-# random order read side by side.
-SHUFFLE_BUFFER = 8192
-# Fewer where examples are large: raw 180 px images would take 800 MB.
-SHUFFLE_BYTES = 512 << 20
-INTERLEAVED_SHARDS = 8
 _COMPRESSION_TYPES = {"none": "", "gzip": "GZIP"}
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How global batches of `size` examples are divided.
+
+    Each is computed in `parts` one after another (gradient accumulation), each part by `replicas` at once. Of these,
+    `local` are fed by this process, from number `first` on.
+    """
+
+    size: int
+    parts: int = 1
+    replicas: int = 1
+    first: int = 0
+    local: int = 1
+
+    @property
+    def per_replica(self) -> int:
+        return self.size // self.replicas
+
+    def rows(self, replica: tf.Tensor) -> tf.Tensor:
+        """int64 [per_replica]: which rows of a global batch are those of a replica, part after part."""
+        share = self.per_replica // self.parts
+        starts = tf.range(self.parts, dtype=tf.int64) * (self.size // self.parts) + replica * share
+        return tf.reshape(starts[:, tf.newaxis] + tf.range(share, dtype=tf.int64), [self.per_replica])
 
 
 def parse_examples(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -48,52 +66,62 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
     return -(-split.examples // batch_size)
 
 
-def shuffle_buffer(split: Split) -> int:
-    """How many examples of the train split wait to be drawn from."""
-    fitting = SHUFFLE_BYTES // max(split.record_bytes, 1)
-    return max(1, min(split.examples, SHUFFLE_BUFFER, fitting))
+def train_stream(
+    records: Records,
+    preprocessing: Preprocessing,
+    batching: Batching,
+    seed: int,
+    first_step: int,
+    augmented: bool = True,
+) -> tf.data.Dataset:
+    """Epoch after epoch without end, from global step `first_step` (0: the first of the first epoch) on.
+
+    Yields what each local replica gets in turn, dicts: image float32 [b, S, S, 3], label int64 [b], weight float32 [b]
+    with b = `batching.per_replica`. An epoch has every example once, in an order drawn from (seed, epoch). Its last
+    global batch is filled up with examples of weight 0, which keeps shapes static and gives every replica the same
+    amount of work.
+    """
+    steps = -(-records.count // batching.size)
+    padded = steps * batching.size
+
+    def order(epoch):
+        shuffled = tf.random.experimental.stateless_shuffle(
+            tf.range(records.count, dtype=tf.int64), seed=tf.stack([tf.constant(seed, tf.int64), epoch])
+        )
+        # What fills up the last batch is read, but weighs nothing.
+        filled = tf.gather(shuffled, tf.range(padded) % records.count)
+        return tf.data.Dataset.from_tensor_slices(tf.reshape(filled, [steps, batching.size]))
+
+    def decode(examples, step):
+        images = preprocessing.normalise(examples["image/encoded"])
+        if augmented:
+            keys = example_keys(examples["image/key/sha256"], examples["image/augmentation/copy"], seed, step // steps)
+            images = augment(images, keys)
+        return images
+
+    batches = tf.data.Dataset.counter(first_step // steps).flat_map(order).skip(first_step % steps)
+    return _finish(records, batches, batching, first_step, decode)
+
+
+def evaluation_stream(records: Records, preprocessing: Preprocessing, batching: Batching) -> tf.data.Dataset:
+    """A split for inference inside the training loop: in file order, pass after pass, shaped as in `train_stream`."""
+    steps = -(-records.count // batching.size)
+    positions = tf.reshape(tf.range(steps * batching.size, dtype=tf.int64) % records.count, [steps, batching.size])
+    batches = tf.data.Dataset.from_tensor_slices(positions).repeat()
+    return _finish(
+        records, batches, batching, 0, lambda examples, _: preprocessing.normalise(examples["image/encoded"])
+    )
 
 
 def train_batches(
     info: DatasetInfo, preprocessing: Preprocessing, batch_size: int, seed: int, epoch: int, augmented: bool = True
 ) -> tf.data.Dataset:
-    """One epoch of the train split, every example once, in an order drawn from (seed, epoch).
-
-    Yields dicts: image float32 [B, S, S, 3], label int64 [B], weight float32 [B]. Every batch has exactly B =
-    `batch_size` rows: the last one is filled up with repeated examples of weight 0, which keeps shapes static and gives
-    every replica the same amount of work.
-    """
-    random = np.random.default_rng([seed, epoch])
+    """One epoch of the train split as a single replica gets it: `steps_per_epoch` batches of `train_stream`."""
     split = info.split("train")
-    shards = [str(split.shards[index]) for index in random.permutation(len(split.shards))]
-    shuffle_seed = int(random.integers(2**31))
-
-    def decode(serialized):
-        examples = parse_examples(serialized)
-        images = preprocessing.normalise(examples["image/encoded"])
-        if augmented:
-            keys = example_keys(examples["image/key/sha256"], examples["image/augmentation/copy"], seed, epoch)
-            images = augment(images, keys)
-        return {"image": images, "label": examples["image/class/label"]}
-
-    dataset = tf.data.Dataset.from_tensor_slices(shards).interleave(
-        lambda shard: _records(info, shard),
-        cycle_length=min(INTERLEAVED_SHARDS, len(shards)),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-    dataset = dataset.shuffle(shuffle_buffer(split), seed=shuffle_seed, reshuffle_each_iteration=False)
-    return _finish(dataset, decode, batch_size)
-
-
-def padded_batches(info: DatasetInfo, preprocessing: Preprocessing, split: str, batch_size: int) -> tf.data.Dataset:
-    """A split for inference inside the training loop: in file order, batches shaped as in `train_batches`."""
-
-    def decode(serialized):
-        examples = parse_examples(serialized)
-        return {"image": preprocessing.normalise(examples["image/encoded"]), "label": examples["image/class/label"]}
-
-    return _finish(_records(info, _paths(info, split)), decode, batch_size)
+    steps = steps_per_epoch(split, batch_size)
+    records = Records(info, split, "none")
+    stream = train_stream(records, preprocessing, Batching(batch_size), seed, epoch * steps, augmented)
+    return stream.take(steps)
 
 
 def evaluation_batches(info: DatasetInfo, split: str, batch_size: int) -> tf.data.Dataset:
@@ -102,32 +130,44 @@ def evaluation_batches(info: DatasetInfo, split: str, batch_size: int) -> tf.dat
     Yields dicts of everything in FEATURES (`image/encoded` is what the exported model's `records` signature takes).
     Needs no preprocessing: the exported model holds it.
     """
-    dataset = _records(info, _paths(info, split)).batch(batch_size)
-    return dataset.map(parse_examples, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+    paths = [str(shard) for shard in info.split(split).shards]
+    records = tf.data.TFRecordDataset(paths, compression_type=_COMPRESSION_TYPES[info.compression])
+    return records.batch(batch_size).map(parse_examples, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
-def _records(info: DatasetInfo, paths: list[str] | tf.Tensor) -> tf.data.Dataset:
-    """Serialised examples of shards, one or several, in order."""
-    return tf.data.TFRecordDataset(paths, compression_type=_COMPRESSION_TYPES[info.compression])
+def _finish(
+    records: Records,
+    batches: tf.data.Dataset,
+    batching: Batching,
+    first_step: int,
+    decode: Callable[[dict[str, tf.Tensor], tf.Tensor], tf.Tensor],
+) -> tf.data.Dataset:
+    """Positions of global batches -> decoded batches of the local replicas, in parallel, prefetched."""
+    steps = -(-records.count // batching.size)
+    # Element j of the stream belongs to step j // local and to local replica j % local.
+    first_element = first_step * batching.local
 
+    def mine(positions):
+        replicas = tf.range(batching.first, batching.first + batching.local, dtype=tf.int64)
+        return tf.data.Dataset.from_tensor_slices(
+            tf.map_fn(lambda replica: tf.gather(positions, batching.rows(replica)), replicas)
+        )
 
-def _paths(info: DatasetInfo, split: str) -> list[str]:
-    return [str(shard) for shard in info.split(split).shards]
-
-
-def _finish(dataset: tf.data.Dataset, decode: Decode, batch_size: int) -> tf.data.Dataset:
-    """Batch, decode in parallel, fill up the last batch, prefetch."""
-
-    def prepare(serialized):
-        batch = decode(serialized)
-        count = tf.shape(batch["label"])[0]
-        rows = tf.range(batch_size)
-        filled = {name: tf.gather(value, rows % count) for name, value in batch.items()}
-        return {**filled, "weight": tf.cast(rows < count, tf.float32)}
+    def prepare(element, serialized):
+        examples = parse_examples(serialized)
+        step = element // batching.local
+        rows = (step % steps) * batching.size + batching.rows(batching.first + element % batching.local)
+        return {
+            "image": decode(examples, step),
+            "label": examples["image/class/label"],
+            "weight": tf.cast(rows < records.count, tf.float32),
+        }
 
     options = tf.data.Options()
     options.deterministic = True
-    # One dataset of global batches, cut into per-replica parts: the order does not depend on the number of replicas.
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    dataset = dataset.batch(batch_size).map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return dataset.prefetch(2).with_options(options)
+    read = records.batches(batches.flat_map(mine), batching.per_replica)
+    stream = tf.data.Dataset.zip(tf.data.Dataset.counter(first_element), read)
+    stream = stream.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    # A stream known to be endless spares the workers a vote, before every step, on whether there is more.
+    stream = stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+    return stream.prefetch(2 * batching.local).with_options(options)

@@ -24,17 +24,13 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class Split:
-    """One of train, validation, test. `shards` are full paths of TFRecord files, in the order of their names.
-
-    record_bytes: of an example as stored, on average; 0 where dataset.json does not say.
-    """
+    """One of train, validation, test. `shards` are full paths of TFRecord files, in the order of their names."""
 
     name: str
     shards: tuple[Path, ...]
     originals: int
     examples: int
     per_class: Mapping[str, ClassCount]
-    record_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -154,5 +150,4 @@ def _parse_split(path: Path, name: str, values: Mapping[str, Any], classes: tupl
             cls: ClassCount(int(counts.get(cls, none)["originals"]), int(counts.get(cls, none)["examples"]))
             for cls in classes
         },
-        record_bytes=int(values.get("bytes", 0)) // max(int(values["examples"]), 1),
     )

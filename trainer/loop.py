@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,18 +17,23 @@ from scipy.special import log_softmax
 from sklearn.metrics import balanced_accuracy_score
 
 from pipelines.cli import UsageError
-from trainer.checkpoint import EpochRecord, RunCheckpoints
-from trainer.dataset import padded_batches, steps_per_epoch, train_batches
+from trainer.checkpoint import EpochRecord, RunCheckpoints, RunState
+from trainer.cluster import ALONE
+from trainer.dataset import evaluation_stream, steps_per_epoch, train_stream
 from trainer.dataset_info import DatasetInfo
 from trainer.losses import class_weights
-from trainer.model import ModelConfig, build_model
+from trainer.model import ModelConfig, build_model, precision
 from trainer.optimizer import learning_rate_schedule, make_optimizer
 from trainer.options import Options
-from trainer.steps import make_predict, make_train_step
+from trainer.peers import Peers
+from trainer.preemption import Preemption, RestartError
+from trainer.records import Records
+from trainer.steps import TrainStep, make_predict, make_train_step
+from trainer.strategy import batching
 from trainer.transform import Preprocessing
 
-# After each epoch: its record, whether it is the best so far, all records so far.
-OnEpoch = Callable[[EpochRecord, bool, list[EpochRecord]], None]
+# Steps that may be under way while the figures of earlier ones are read, so that a GPU never waits for Python.
+IN_FLIGHT = 2
 
 
 def model_config(options: Options) -> ModelConfig:
@@ -42,48 +50,86 @@ def validation_figures(logits: np.ndarray, labels: np.ndarray) -> tuple[float, f
     return float(-log_p[np.arange(len(labels)), labels].mean()), float(accuracy)
 
 
+@dataclass(frozen=True)
+class Reporter:
+    """Who hears of a run's progress; does nothing unless told otherwise.
+
+    on_step: after a step: the run's state, steps per epoch.
+    on_save: after a checkpoint within an epoch: the run's state, steps per epoch.
+    on_epoch: after each epoch: its record, whether it is the best so far, all records so far.
+    """
+
+    on_step: Callable[[RunState, int], None] = lambda state, steps: None
+    on_save: Callable[[RunState, int], None] = lambda state, steps: None
+    on_epoch: Callable[[EpochRecord, bool, list[EpochRecord]], None] = lambda record, improved, history: None
+
+
+@dataclass(frozen=True)
+class Company:
+    """What ties a run to its surroundings: the other workers, and whoever may tell it to end."""
+
+    peers: Peers = field(default_factory=lambda: Peers(ALONE))
+    preemption: Preemption = field(default_factory=Preemption)
+
+
 def fit(
     options: Options,
     info: DatasetInfo,
     preprocessing: Preprocessing,
     strategy: tf.distribute.Strategy,
-    output: Path,
-    on_epoch: OnEpoch,
+    output: Path | None,
+    reporter: Reporter,
+    company: Company | None = None,
 ) -> tuple[RunCheckpoints, bool]:
     """Train to the end, from the newest checkpoint under output/checkpoints if there is one.
 
     Returns the run's state with its best weights, and whether it was taken up from a checkpoint. TensorBoard logs go
-    to output/logs. Raises UsageError when the loss is no longer a finite number.
+    to output/logs. `output` is None on all workers but the chief. Raises UsageError when the loss is no longer a finite
+    number or a checkpoint cannot be written, RestartError when the run was told to end and has saved.
     """
+    company = company or Company()
     steps = steps_per_epoch(info.split("train"), options.batch_size)
-    with strategy.scope():
+    with strategy.scope(), precision(options.mixed_precision):
         model = build_model(
             model_config(options), info.image_size, len(info.classes), synchronized=strategy.num_replicas_in_sync > 1
         )
         optimizer = make_optimizer(options, steps, model)
-    checkpoints = RunCheckpoints(output / "checkpoints", model, optimizer)
-    resumed = checkpoints.restore()
+    checkpoints = RunCheckpoints(output and output / "checkpoints", model, optimizer)
+    checkpoints.check_room()
+    resumed = checkpoints.restore(company.peers.share)
+    state = checkpoints.state
 
-    schedule = learning_rate_schedule(options, steps)
-    weights = class_weights(info, options.class_weights)
     train_step = make_train_step(
-        strategy, model, optimizer, weights, options.batch_size, options.label_smoothing, options.clip_norm
+        strategy,
+        model,
+        optimizer,
+        class_weights(info, options.class_weights),
+        options.batch_size,
+        options.label_smoothing,
+        options.clip_norm,
+        options.accumulate,
+        options.jit,
     )
     predict = make_predict(strategy, model)
-    validation = strategy.experimental_distribute_dataset(
-        padded_batches(info, preprocessing, "validation", options.batch_size)
-    )
-    writer = tf.summary.create_file_writer(str(output / "logs"))
-    state = checkpoints.state
+    train, validation = _streams(options, info, preprocessing, strategy, state.epoch * steps + state.step)
+    schedule = learning_rate_schedule(options, steps)
+    company.preemption.defer()
+    writer = tf.summary.create_file_writer(str(output / "logs")) if output else None
     while not state.finished(options.epochs, options.patience):
         epoch = state.epoch
-        started = time.perf_counter()
-        batches = train_batches(
-            info, preprocessing, options.batch_size, options.seed, epoch, augmented=options.augment != "none"
-        )
-        loss = _train_epoch(train_step, strategy.experimental_distribute_dataset(batches))
+        started = time.perf_counter() - state.seconds
+
+        def save(epoch: int = epoch, started: float = started) -> None:
+            state.seconds = time.perf_counter() - started
+            checkpoints.save(epoch * steps + state.step)
+            reporter.on_save(state, steps)
+
+        train_epoch(train_step, train, steps, options.checkpoint_steps, state, company.preemption, save, reporter)
         seconds = time.perf_counter() - started
-        val_loss, accuracy = validation_figures(*predict(validation))
+        loss = state.loss_sum / max(state.weight_sum, 1e-12)
+        val_loss, accuracy = validation_figures(
+            *predict(validation, steps_per_epoch(info.split("validation"), options.batch_size))
+        )
         if not (math.isfinite(loss) and math.isfinite(val_loss)):
             raise UsageError(
                 f"training diverged in epoch {epoch + 1} (loss {loss:g}): "
@@ -99,18 +145,75 @@ def fit(
             images_per_second=info.split("train").examples / seconds,
             seconds=time.perf_counter() - started,
         )
-        _log(writer, record)
-        improved = checkpoints.save(record)
-        on_epoch(record, improved, state.history)
-    writer.close()
+        improved = checkpoints.end_epoch(record)
+        if writer:
+            _log(writer, record)
+        checkpoints.save(state.epoch * steps)
+        reporter.on_epoch(record, improved, state.history)
+    if writer:
+        writer.close()
     return checkpoints, resumed
 
 
-def _train_epoch(train_step, batches) -> float:
-    """Mean loss of one pass. Sums stay on the device until the end, so that steps are not waited for one by one."""
-    sums = [train_step(batch) for batch in batches]
-    losses, weights = np.array(sums, np.float64).sum(axis=0)
-    return float(losses / max(weights, 1e-12))
+def _streams(
+    options: Options, info: DatasetInfo, preprocessing: Preprocessing, strategy: tf.distribute.Strategy, first_step: int
+) -> tuple[Iterator[Any], Iterator[Any]]:
+    """Endless iterators of distributed batches: training from a global step on, and validation."""
+    train = Records(info, info.split("train"), options.cache)
+    validation = Records(info, info.split("validation"), options.cache)
+    divided = batching(options, strategy)
+
+    def train_input(context):
+        return train_stream(
+            train, preprocessing, divided(context), options.seed, first_step, augmented=options.augment != "none"
+        )
+
+    def validation_input(context):
+        return evaluation_stream(validation, preprocessing, divided(context))
+
+    distribute = strategy.distribute_datasets_from_function
+    return iter(distribute(train_input)), iter(distribute(validation_input))
+
+
+def train_epoch(
+    train_step: TrainStep,
+    batches: Iterator[Any],
+    steps: int,
+    checkpoint_steps: int,
+    state: RunState,
+    preemption: Preemption,
+    save: Callable[[], None],
+    reporter: Reporter,
+) -> None:
+    """The rest of an epoch, from `state.step` on. RestartError, after a checkpoint, if any worker is told to end."""
+    flying: deque[tf.Tensor] = deque()
+    done = state.step
+    stop = False
+
+    def land(waiting: int) -> None:
+        """Take in the figures of all steps but the last `waiting`, so that those are not waited for."""
+        nonlocal stop
+        while len(flying) > waiting:
+            loss, weight, flags = (float(value) for value in flying.popleft().numpy())
+            state.add_step(loss, weight)
+            stop = stop or flags > 0
+        reporter.on_step(state, steps)
+
+    while done < steps and not stop:
+        flying.append(train_step(next(batches), tf.constant(float(preemption.requested))))
+        done += 1
+        # All workers see the same figures after the same step, hence save and end after the same step.
+        land(IN_FLIGHT)
+        if stop or (checkpoint_steps and done % checkpoint_steps == 0 and done < steps):
+            land(0)
+            save()
+            if stop:
+                raise RestartError(
+                    f"told to end (SIGTERM); saved after step {state.step} of {steps} in epoch {state.epoch + 1}; "
+                    "the same command continues"
+                )
+    # Whoever is told to end in the last steps finishes the epoch, and ends in the next.
+    land(0)
 
 
 def _log(writer: tf.summary.SummaryWriter, record: EpochRecord) -> None:

@@ -12,6 +12,11 @@ from pipelines.cli import ArgumentParser, UsageError
 
 Number = TypeVar("Number", int, float)
 
+_REMOTE = (
+    "only local directories work here; mount the bucket with gcsfuse (Vertex AI has it below /gcs/BUCKET) and give "
+    "that directory, with --cache DIR on a local disk"
+)
+
 
 def number(
     kind: Callable[[str], Number], low: float, high: float = math.inf, below: bool = False
@@ -38,13 +43,17 @@ def option(
     help: str,
     parse: Callable[[str], Any] = str,
     choices: Sequence[str] = (),
+    metavar: str | None = None,
     resume: bool = True,
 ) -> Any:
     """A dataclass field that is also a command-line option.
 
     resume: a run can only be continued with the same value, because the value decides what the run computes.
     """
-    return field(default=default, metadata={"help": help, "parse": parse, "choices": choices, "resume": resume})
+    return field(
+        default=default,
+        metadata={"help": help, "parse": parse, "choices": choices, "metavar": metavar, "resume": resume},
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +107,41 @@ class Options:
     )
     strategy: str = option(
         "auto",
-        choices=("auto", "one_device", "mirrored"),
-        help="tf.distribute strategy; auto: mirrored on a machine with several GPUs, else one_device",
+        choices=("auto", "one_device", "mirrored", "multi_worker", "tpu"),
+        help="tf.distribute strategy; auto: multi_worker if TF_CONFIG names several workers, tpu if --tpu is given, "
+        "mirrored on a machine with several GPUs, else one_device",
+    )
+    tpu: str = option(
+        "", metavar="NAME", help="TPU to train on: its name or grpc:// address, or local on a TPU VM", resume=False
+    )
+    peer_timeout: float = option(
+        300.0,
+        parse=number(float, 1, 86400),
+        help="seconds to wait for the other workers of TF_CONFIG to start",
+        resume=False,
+    )
+    accumulate: int = option(
+        1,
+        parse=number(int, 1, 1024),
+        help="compute each batch in so many parts, one after another: less memory, the same gradient",
+    )
+    mixed_precision: bool = option(
+        False,
+        help="compute in bfloat16, keep weights in float32: for GPUs from Ampere on and TPUs; slower on most CPUs",
+    )
+    jit: bool = option(False, help="compile the train step with XLA: for one GPU; several times slower on CPUs")
+    cache: str = option(
+        "none",
+        metavar="none|memory|DIR",
+        help="where examples are read from again and again; none: the dataset itself (for local disks); memory: "
+        "all encoded examples in memory; DIR: copies of the shards there (for slow or remote storage)",
+        resume=False,
+    )
+    checkpoint_steps: int = option(
+        500,
+        parse=number(int, 0),
+        help="save after so many steps, besides the end of each epoch; 0: only then",
+        resume=False,
     )
     seed: int = option(0, parse=number(int, 0, 2**31 - 1), help="of initial weights, order, augmentation and dropout")
     deterministic: bool = option(
@@ -124,13 +166,19 @@ def first_difference(options: Options, earlier: dict[str, Any]) -> tuple[str, An
     return None
 
 
+def same_everywhere(options: Options) -> dict[str, Any]:
+    """The options that every worker of a run must be given alike."""
+    return {spec.name: getattr(options, spec.name) for spec in fields(options) if spec.metadata["resume"]}
+
+
 def build_parser() -> ArgumentParser:
     """The command line that `Options` declares."""
     parser = ArgumentParser(
         prog="python -m trainer.task",
         description="Train a lesion classifier on a prepared dataset and export it as a SavedModel.",
         epilog="Leaves OUTPUT/model (the best epoch's weights, ready to score), train.json, history.json, logs/ (for "
-        "TensorBoard) and checkpoints/. Example: python -m trainer.task --dataset runs/dataset --output runs/train",
+        "TensorBoard) and checkpoints/. Exit code 75: told to end, or another worker was lost; the same command "
+        "continues. Example: python -m trainer.task --dataset runs/dataset --output runs/train",
     )
     for spec in fields(Options):
         name, meta = f"--{spec.name}", spec.metadata
@@ -143,7 +191,7 @@ def build_parser() -> ArgumentParser:
         elif meta["choices"]:
             parser.add_argument(name, choices=meta["choices"], default=spec.default, help=meta["help"])
         else:
-            kind = "N" if isinstance(spec.default, int) else "X"
+            kind = meta["metavar"] or ("N" if isinstance(spec.default, int) else "X")
             parser.add_argument(name, type=meta["parse"], default=spec.default, metavar=kind, help=meta["help"])
     return parser
 
@@ -151,10 +199,18 @@ def build_parser() -> ArgumentParser:
 def parse_options(argv: Sequence[str] | None) -> Options:
     """Options from the command line (`sys.argv` if None). UsageError names the option, its value and the way out."""
     options = Options(**vars(build_parser().parse_args(argv)))
-    for name in ("dataset", "output"):
+    for name in ("dataset", "output", "cache"):
         value = getattr(options, name)
         if not value:
             raise UsageError(f"--{name} is empty: give a directory")
         if "://" in value:
-            raise UsageError(f"--{name} {value}: only local directories work here; copy the dataset and train locally")
+            raise UsageError(f"--{name} {value}: {_REMOTE}")
+    if options.batch_size % options.accumulate:
+        raise UsageError(
+            f"--accumulate {options.accumulate} does not divide --batch_size {options.batch_size}: give a divisor of it"
+        )
+    if options.strategy == "tpu" and not options.tpu:
+        raise UsageError("--strategy tpu: say which with --tpu NAME (local on a TPU VM)")
+    if options.tpu and options.strategy not in ("tpu", "auto"):
+        raise UsageError(f"--tpu {options.tpu} goes with --strategy tpu, not with --strategy {options.strategy}")
     return options

@@ -3,6 +3,7 @@
 run.json      written first: options, dataset fingerprint, threads; marks the directory as ours
 checkpoints/  logs/  history.json   while training
 train.json    figures of the finished run
+curves.png    loss, accuracy and learning rate by epoch
 model/        renamed into place last; its presence means finished
 """
 
@@ -23,7 +24,8 @@ from trainer.options import Options, first_difference
 PROGRAM = "trainer.task"
 SCHEMA_VERSION = 1
 _JSON = ("history.json", "train.json", "run.json")
-OURS = ("model", ".model.tmp", "checkpoints", "logs", *(f".{name}.tmp" for name in _JSON), *_JSON)
+_FILES = ("curves.png", *_JSON)
+OURS = ("model", ".model.tmp", "checkpoints", "logs", *(f".{name}.tmp" for name in _FILES), *_FILES)
 
 
 @dataclass(frozen=True)

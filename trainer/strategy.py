@@ -2,27 +2,102 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from pipelines.cli import UsageError
+from trainer.cluster import ALONE, Cluster
+from trainer.dataset import Batching
+from trainer.options import Options
+from trainer.preemption import EXIT_RESTART, leave
 
 
-def make_strategy(name: str, batch_size: int) -> tf.distribute.Strategy:
-    """`auto`, `one_device` or `mirrored` -> a strategy. UsageError if the batch cannot be split evenly.
+def make_strategy(options: Options, cluster: Cluster = ALONE) -> tf.distribute.Strategy:
+    """The strategy that `options.strategy` names. UsageError if the batch cannot be split evenly over its devices.
 
-    auto: mirrored if TensorFlow sees several GPUs, else one_device. mirrored: over all GPUs, else over all logical CPUs
-    (one, unless configured otherwise, which is how tests run several replicas on any machine).
+    mirrored: over all GPUs, else over all logical CPUs (one, unless configured otherwise, which is how tests run
+    several replicas on any machine). multi_worker: over all GPUs of all workers of TF_CONFIG.
     """
-    gpus = tf.config.list_logical_devices("GPU")
-    devices = [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
-    if name == "auto":
-        name = "mirrored" if len(gpus) > 1 else "one_device"
-    if name == "one_device":
-        return tf.distribute.OneDeviceStrategy(devices[0])
-    if name != "mirrored":
-        raise UsageError(f"--strategy {name}: unknown; give auto, one_device or mirrored")
-    if batch_size % len(devices):
-        raise UsageError(
-            f"--batch_size {batch_size} cannot be split over {len(devices)} devices: give a multiple of it"
+    name = resolve(options, cluster)
+    if name == "tpu":
+        strategy = _tpu(options.tpu)
+    elif name == "multi_worker":
+        strategy = _bounded(tf.distribute.MultiWorkerMirroredStrategy, options.peer_timeout)
+    else:
+        devices = [device.name for device in _gpus() or tf.config.list_logical_devices("CPU")]
+        strategy = (
+            tf.distribute.MirroredStrategy(devices)
+            if name == "mirrored"
+            else tf.distribute.OneDeviceStrategy(devices[0])
         )
-    return tf.distribute.MirroredStrategy(devices)
+    replicas = strategy.num_replicas_in_sync
+    if options.batch_size % (replicas * options.accumulate):
+        parts = f" in {options.accumulate} parts" if options.accumulate > 1 else ""
+        raise UsageError(
+            f"--batch_size {options.batch_size} cannot be split over {replicas} devices{parts}: "
+            f"give a multiple of {replicas * options.accumulate}"
+        )
+    if options.jit and name != "one_device":
+        raise UsageError(
+            f"--jit goes with --strategy one_device, not with {name}: leave it out (a TPU compiles anyway)"
+        )
+    return strategy
+
+
+def resolve(options: Options, cluster: Cluster) -> str:
+    """What `auto` stands for here."""
+    if options.strategy != "auto":
+        return options.strategy
+    if cluster.size > 1:
+        return "multi_worker"
+    if options.tpu:
+        return "tpu"
+    return "mirrored" if len(_gpus()) > 1 else "one_device"
+
+
+def batching(options: Options, strategy: tf.distribute.Strategy) -> Callable[[tf.distribute.InputContext], Batching]:
+    """How global batches are divided, for each input pipeline of the strategy."""
+
+    def of(context: tf.distribute.InputContext) -> Batching:
+        local = context.num_replicas_in_sync // context.num_input_pipelines
+        return Batching(
+            size=options.batch_size,
+            parts=options.accumulate,
+            replicas=context.num_replicas_in_sync,
+            first=context.input_pipeline_id * local,
+            local=local,
+        )
+
+    return of
+
+
+def _gpus() -> list[tf.config.LogicalDevice]:
+    return tf.config.list_logical_devices("GPU")
+
+
+def _tpu(name: str) -> tf.distribute.Strategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+        if name != "local":
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise UsageError(
+            f"--tpu {name}: cannot be used ({reason}); give its name or address, or local on a TPU VM"
+        ) from None
+
+
+def _bounded(make: Callable[[], tf.distribute.Strategy], timeout: float) -> tf.distribute.Strategy:
+    """`make()`, or the end of this process: TensorFlow waits long for workers that died while it started."""
+    message = f"the workers did not connect within {timeout:g} s (--peer_timeout); start all workers again"
+    watchdog = threading.Timer(timeout, leave, (message, EXIT_RESTART))
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        return make()
+    finally:
+        watchdog.cancel()

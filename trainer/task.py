@@ -2,25 +2,70 @@
 
     python -m trainer.task --dataset runs/dataset --output runs/train
 
-Wrong use is found before TensorFlow is imported, and before anything is written.
+Wrong use is found before TensorFlow is imported, and before anything is written. With several workers (TF_CONFIG) each
+runs the same command; only the chief uses the output directory.
+
+Exit codes: those of `pipelines.cli`, and 75 (EX_TEMPFAIL) when the same command continues the run: after SIGTERM, which
+saves first, and when another worker is missing or lost.
 """
 
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pipelines.cli import run_command, start_tensorflow
-from trainer.dataset_info import read_dataset_info
-from trainer.options import Options, parse_options
-from trainer.outputs import check_output, open_output, write_json
+from pipelines.cli import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, UsageError, run_command, start_tensorflow
+from trainer.cluster import ALONE, Cluster, read_cluster
+from trainer.dataset_info import DatasetInfo, read_dataset_info
+from trainer.options import Options, parse_options, same_everywhere
+from trainer.outputs import Claim, check_output, open_output, write_json
+from trainer.peers import Peers
+from trainer.preemption import EXIT_RESTART, Preemption, RestartError, leave
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, check everything that can be checked before the work, and run."""
-    run(parse_options(argv))
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, check everything that can be checked before the work, run, and tell the other workers how it ended."""
+    options = parse_options(argv)
+    peers = Peers(check_cluster(options, read_cluster()))
+    try:
+        run(options, peers)
+    except RestartError as error:
+        peers.leave(str(error), EXIT_RESTART)
+    except UsageError as error:
+        _give_up(peers, f"error: {error}", EXIT_USAGE)
+        raise
+    except Exception as error:
+        if peers.cluster.size > 1:
+            # The other workers wait for this one in TensorFlow, and this process would wait for them at its end.
+            traceback.print_exc()
+            _give_up(peers, f"failed ({type(error).__name__})", EXIT_FAILURE)
+        raise
+    return EXIT_OK
+
+
+def check_cluster(options: Options, cluster: Cluster | None) -> Cluster:
+    """The workers of this run. UsageError if --strategy and TF_CONFIG do not go together."""
+    if options.strategy == "multi_worker" and cluster is None:
+        raise UsageError(
+            "--strategy multi_worker needs TF_CONFIG, which says who the workers are: see docs/training.md, or use "
+            "python -m trainer.local_cluster for several processes on this machine"
+        )
+    cluster = cluster or ALONE
+    if cluster.size > 1 and options.strategy not in ("auto", "multi_worker"):
+        raise UsageError(
+            f"--strategy {options.strategy}, but TF_CONFIG names {cluster.size} workers: give multi_worker or auto, or "
+            "unset TF_CONFIG"
+        )
+    return cluster
+
+
+def _give_up(peers: Peers, message: str, code: int) -> None:
+    if peers.cluster.size > 1:
+        peers.fail(message, code)
+        leave(message, code)
 
 
 def available_threads() -> int:
@@ -28,50 +73,90 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run(options: Options) -> dict[str, Any]:
-    """Train (or continue) and export. Returns the contents of train.json. UsageError before anything is written."""
+def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:
+    """Train (or continue) and, on the chief, export. UsageError before anything is written.
+
+    Returns the contents of train.json, None on the other workers.
+    """
+    peers = peers or Peers(ALONE)
+    cluster = peers.cluster
+    preemption = Preemption()
+    preemption.install()
     info = read_dataset_info(options.dataset)
     train, validation = info.split("train"), info.split("validation")
-    claim = check_output(options, info)
+    claim = check_output(options, info) if cluster.is_chief else None
     # Results depend on the number of threads, so a continued run keeps the number it was started with.
-    threads = claim.earlier["threads"] if claim.earlier else options.threads or available_threads()
+    threads = claim.earlier["threads"] if claim and claim.earlier else options.threads or available_threads()
 
-    print(
-        f"dataset {info.path}: {len(info.classes)} classes, {info.image_size} px, {train.examples} train examples "
-        f"({train.originals} originals), {validation.examples} validation",
-        flush=True,
-    )
+    if cluster.is_chief:
+        print(
+            f"dataset {info.path}: {len(info.classes)} classes, {info.image_size} px, {train.examples} train examples "
+            f"({train.originals} originals), {validation.examples} validation",
+            flush=True,
+        )
     runtime = _start_tensorflow(options, threads)
-    from trainer.export import export_model
-    from trainer.loop import fit, model_config
+    import tensorflow as tf
+
+    from trainer.loop import Company, Reporter, fit
+    from trainer.progress import Progress
     from trainer.strategy import make_strategy
     from trainer.transform import Preprocessing
 
-    strategy = make_strategy(options.strategy, options.batch_size)
-    open_output(claim, options, info, threads)
-    if claim.earlier:
-        print(f"continuing the interrupted run in {claim.path}", flush=True)
+    peers.meet({"dataset": info.fingerprint, **same_everywhere(options)}, options.peer_timeout)
+    strategy = make_strategy(options, cluster)
+    if claim:
+        open_output(claim, options, info, threads)
+        if claim.earlier:
+            print(f"continuing the interrupted run in {claim.path}", flush=True)
+    if cluster.size > 1:
+        print(f"{cluster.name(cluster.rank)} of {cluster.size} is training", flush=True)
     preprocessing = Preprocessing(info)
-
-    def write_history(history):
-        write_json(claim.path / "history.json", [asdict(record) for record in history])
+    progress = Progress(options.epochs, train.examples)
 
     def on_epoch(record, improved, history):
-        write_history(history)
-        print(
-            f"epoch {record.epoch}/{options.epochs}  loss {record.loss:.4f}  val_loss {record.val_loss:.4f}  "
-            f"val_balanced_accuracy {record.val_balanced_accuracy:.4f}{' *' if improved else '  '}  "
-            f"learning_rate {record.learning_rate:.2e}  {record.images_per_second:.0f} images/s",
-            flush=True,
-        )
+        write_json(claim.path / "history.json", [asdict(record) for record in history])
+        progress.on_epoch(record, improved)
 
-    checkpoints, resumed = fit(options, info, preprocessing, strategy, claim.path, on_epoch)
+    reporter = Reporter(progress.on_step, progress.on_save, on_epoch) if claim else Reporter()
+    try:
+        checkpoints, resumed = fit(
+            options, info, preprocessing, strategy, claim.path if claim else None, reporter, Company(peers, preemption)
+        )
+    except tf.errors.DataLossError as error:
+        raise UsageError(f"--dataset {info.path}: a shard is damaged ({error.message}); prepare it again") from None
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        peers.lose((error.message or type(error).__name__).splitlines()[0][:200])
+    except RestartError:
+        # All workers come here after the same step; none should take another's end for a loss.
+        peers.part()
+        raise
+    if cluster.size > 1:
+        print(f"{cluster.name(cluster.rank)} ends with weights {checkpoints.digest()}", flush=True)
+    report = None
+    if claim:
+        figures = {"resumed": resumed, "threads": threads, **runtime}
+        figures |= {"strategy": type(strategy).__name__, "workers": cluster.size}
+        figures |= {"replicas": strategy.num_replicas_in_sync}
+        report = _finish(options, info, claim, checkpoints, preprocessing, figures)
+    peers.part()
+    return report
+
+
+def _finish(
+    options: Options, info: DatasetInfo, claim: Claim, checkpoints: Any, preprocessing: Any, runtime: dict[str, Any]
+) -> dict[str, Any]:
+    """Write history, figures, curves and model of a run that has trained to its end."""
+    from trainer.curves import draw_curves
+    from trainer.export import export_model
+    from trainer.loop import model_config
+
     history, best = checkpoints.state.history, checkpoints.state.best
-    assert best is not None
     # Once more: a run may have been killed between its last checkpoint and this file.
-    write_history(history)
+    write_json(claim.path / "history.json", [asdict(record) for record in history])
+    draw_curves(history, best.epoch, claim.path / "curves.png")
     weights = checkpoints.best_weights()
-    figures = {"balanced_accuracy": best.val_balanced_accuracy, "loss": best.val_loss, "n": validation.examples}
+    n = info.split("validation").examples
+    figures = {"balanced_accuracy": best.val_balanced_accuracy, "loss": best.val_loss, "n": n}
     seconds = sum(record.seconds for record in history)
     report: dict[str, Any] = {
         "seconds": seconds,
@@ -80,12 +165,9 @@ def run(options: Options) -> dict[str, Any]:
         "epochs": len(history),
         "best_epoch": best.epoch,
         "stopped_early": len(history) < options.epochs,
-        "resumed": resumed,
         "validation": figures,
         "parameters": sum(weight.size for weight in weights),
-        "threads": threads,
         **runtime,
-        "replicas": strategy.num_replicas_in_sync,
         "dataset_fingerprint": info.fingerprint,
     }
     write_json(claim.path / "train.json", report)
@@ -93,7 +175,7 @@ def run(options: Options) -> dict[str, Any]:
     export_model(model, info, preprocessing, model_config(options), weights, {"validation": figures})
     print(
         f"best epoch {best.epoch}: validation balanced accuracy {best.val_balanced_accuracy:.4f} on "
-        f"{validation.examples} images; {len(history)} epochs in {seconds:.0f} s"
+        f"{n} images; {len(history)} epochs in {seconds:.0f} s"
     )
     print(f"model: {model}", flush=True)
     return report

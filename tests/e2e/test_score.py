@@ -232,7 +232,7 @@ def test_a_run_of_this_name_is_replaced_only_when_told_to(command, scored, model
 
 WRONG = {
     "no earlier run": (["--previous", "{tmp}/other"], "--previous {tmp}/other: holds no finished run"),
-    "name": (["--run", "../x"], "--run ../x: letters"),
+    "name": (["--run", "../x"], "--run '../x': letters"),
     "twice": (["--model", "{model}"], "--model {model}: is the same model"),
     "top": (["--report_top", "0"], "--report_top 0"),
     "threshold": (["--drift_threshold", "0"], "--drift_threshold 0"),

@@ -187,3 +187,17 @@ def test_frames_are_tfrecords(tmp_path):
     path = tmp_path / "x.tfrecord"
     path.write_bytes(frame(b"first") + frame(b"") + frame(b"x" * 100_000))
     assert [record.numpy() for record in tf.data.TFRecordDataset(str(path))] == [b"first", b"", b"x" * 100_000]
+
+
+def test_what_is_discarded_is_what_an_interrupted_run_left(tmp_path):
+    folder = tmp_path / "out" / "deep"
+    output.discard(str(folder), OWN, "done.json")
+    output.begin(str(folder))
+    (folder / "part-1").write_text("put in place")
+    output.discard(str(folder), OWN, "done.json")
+    assert not folder.exists()
+    output.begin(str(folder))
+    (folder / "part-1").write_text("of the finished run that was to be replaced")
+    (folder / "done.json").write_text("{}")
+    output.discard(str(folder), OWN, "done.json")
+    assert names(folder) == ["done.json", "part-1"]

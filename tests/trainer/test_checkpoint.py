@@ -1,8 +1,11 @@
 """Which epoch is best, when a run stops, and that its figures survive the checkpoint to the last bit."""
 
+from pathlib import Path
+
 import pytest
 
-from trainer.checkpoint import EpochRecord, RunState
+from pipelines.cli import UsageError
+from trainer.checkpoint import EpochRecord, RunState, require_room
 
 
 def state_of(*figures):
@@ -45,5 +48,27 @@ def test_a_run_stops_when_epochs_or_patience_have_run_out(patience, epochs, fini
 
 def test_figures_survive_exactly():
     state, again = state_of((1 / 3, 2 / 7), (0.1 + 0.2, 1e-17)), RunState()
+    for step in range(1, 4):
+        state.add_step(0.1 * step, 1 / 3)
     again.deserialize(state.serialize())
-    assert again.history == state.history
+    assert again == state
+    assert (again.epoch, again.step) == (2, 3)
+
+
+def test_a_new_epoch_begins_with_nothing():
+    state = state_of((0.5, 1.0))
+    state.add_step(3.0, 2.0)
+    state.end_epoch(state.history[0])
+    assert state == RunState(state.history)
+
+
+def test_a_directory_without_room_or_permission_is_an_error_at_the_start(tmp_path):
+    require_room(tmp_path / "new", 1000)
+    assert list((tmp_path / "new").iterdir()) == []
+    with pytest.raises(
+        UsageError, match=r"--output: .*/new has room for \d+ MB, and checkpoints take 1000000000000 MB"
+    ):
+        require_room(tmp_path / "new", 10**18)
+    # Not even the superuser can make files here.
+    with pytest.raises(UsageError, match=r"--output: /sys/kernel cannot be written"):
+        require_room(Path("/sys/kernel"), 1)

@@ -12,7 +12,15 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from trainer.dataset_info import read_dataset_info
 from trainer.losses import class_weights, smoothed_cross_entropy
-from trainer.model import BatchNormalization, ModelConfig, build_model, scaled
+from trainer.model import (
+    BatchNormalization,
+    Dropout,
+    ModelConfig,
+    build_model,
+    precision,
+    scaled,
+    synchronized_batch_norm,
+)
 from trainer.optimizer import learning_rate_schedule, make_optimizer
 from trainer.options import Options
 from trainer.steps import make_train_step
@@ -33,11 +41,12 @@ def test_config_changes_the_network_and_survives_json():
     assert [scaled(32, width) for width in (0.1, 0.5, 1.0, 1.1)] == [8, 16, 32, 32]
 
 
-def test_no_gradient_is_a_sum_whose_order_is_left_to_chance():
+@pytest.mark.parametrize("synchronized", [False, True])
+def test_no_gradient_is_a_sum_whose_order_is_left_to_chance(synchronized):
     # AddN of three or more adds in an order that depends on timing; of two it cannot matter.
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     with strategy.scope():
-        model = build_model(ModelConfig(), 32, 3)
+        model = build_model(ModelConfig(), 32, 3, synchronized)
         optimizer = make_optimizer(Options(dataset="d", output="o"), 10, model)
     step = make_train_step(strategy, model, optimizer, np.ones(3, np.float32), 4, label_smoothing=0.1, clip_norm=1.0)
     batch = {
@@ -45,8 +54,9 @@ def test_no_gradient_is_a_sum_whose_order_is_left_to_chance():
         "label": tf.TensorSpec([4], tf.int64),
         "weight": tf.TensorSpec([4], tf.float32),
     }
-    operations = step.get_concrete_function(batch).graph.get_operations()
-    assert sum(operation.type == "FusedBatchNormGradV3" for operation in operations) > 10
+    operations = step.get_concrete_function(batch, tf.TensorSpec([], tf.float32)).graph.get_operations()
+    if not synchronized:
+        assert sum(operation.type == "FusedBatchNormGradV3" for operation in operations) > 10
     sums = [len(operation.inputs) for operation in operations if operation.type == "AddN"]
     assert sums
     assert max(sums) == 2
@@ -59,6 +69,74 @@ def test_batch_normalization_agrees_with_keras():
         np.testing.assert_allclose(ours(x, training=training), theirs(x, training=training), atol=0.02)
     for one, other in zip(ours.variables, theirs.variables, strict=True):
         np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=0.006)
+
+
+def test_synchronized_batch_norm_of_one_replica_is_batch_norm():
+    random = np.random.default_rng(0)
+    x = tf.constant(random.normal(2, 3, size=(8, 5, 5, 6)), tf.float32)
+    gamma, beta = (tf.constant(random.normal(1, 0.5, 6), tf.float32) for _ in range(2))
+    upstream = tf.constant(random.normal(size=x.shape), tf.float32)
+
+    def ours(x, gamma, beta):
+        return synchronized_batch_norm(x, gamma, beta, 1e-3)
+
+    def theirs(x, gamma, beta):
+        return tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, epsilon=1e-3, is_training=True)
+
+    def values_and_gradients(function):
+        with tf.GradientTape() as tape:
+            tape.watch([x, gamma, beta])
+            outputs, mean, variance = function(x, gamma, beta)
+        return [outputs, mean, variance, *tape.gradient(outputs, [x, gamma, beta], upstream)]
+
+    for one, other in zip(values_and_gradients(ours), values_and_gradients(theirs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_dropout_keeps_the_expected_share_and_scales_it():
+    layer = Dropout(0.3, seed=1)
+    x = tf.ones([100, 50])
+    assert np.array_equal(layer(x, training=False), x)
+    first, second = layer(x, training=True).numpy(), layer(x, training=True).numpy()
+    assert (first > 0).mean() == pytest.approx(0.7, abs=0.03)
+    np.testing.assert_allclose(first[first > 0], 1 / 0.7, rtol=1e-6)
+    assert not np.array_equal(first, second)
+
+
+def small_step(accumulate=1, jit=False, mixed=False):
+    """Loss, weight and flag of one step of a network without batch normalisation, and the weights after it."""
+    keras.utils.set_random_seed(0)
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    with strategy.scope(), precision(mixed):
+        inputs = keras.Input((8, 8, 3))
+        x = keras.layers.Conv2D(8, 3, activation="relu")(inputs)
+        x = keras.layers.GlobalAveragePooling2D()(x)
+        model = keras.Model(inputs, keras.layers.Dense(3, dtype="float32")(x))
+        optimizer = make_optimizer(Options(dataset="d", output="o", warmup=0.0, learning_rate=0.01), 10, model)
+    weights = np.array([1, 2, 0.5], np.float32)
+    step = make_train_step(
+        strategy, model, optimizer, weights, 12, label_smoothing=0.1, clip_norm=0.1, accumulate=accumulate, jit=jit
+    )
+    random = np.random.default_rng(0)
+    batch = {
+        "image": tf.constant(random.normal(size=(12, 8, 8, 3)), tf.float32),
+        "label": tf.constant(random.integers(0, 3, 12)),
+        "weight": tf.constant([1.0] * 10 + [0.0] * 2),
+    }
+    figures = [step(batch, tf.constant(0.0)).numpy() for _ in range(2)]
+    assert all(weight.dtype == "float32" for weight in model.weights)
+    return np.concatenate(figures), np.concatenate([weight.numpy().ravel() for weight in model.weights])
+
+
+@pytest.mark.parametrize(
+    ("changed", "tolerance"),
+    [({"accumulate": 4}, 1e-5), ({"jit": True}, 1e-4), ({"accumulate": 3, "jit": True}, 1e-4), ({"mixed": True}, 2e-2)],
+)
+def test_parts_of_a_batch_compilation_and_precision_do_not_change_a_step(changed, tolerance):
+    figures, weights = small_step()
+    other_figures, other_weights = small_step(**changed)
+    np.testing.assert_allclose(other_figures, figures, rtol=tolerance)
+    np.testing.assert_allclose(other_weights, weights, rtol=tolerance, atol=tolerance / 10)
 
 
 def test_same_seed_same_initial_weights():

@@ -1,5 +1,6 @@
 """The command line as a user meets it: subprocesses, exit codes, one line on stderr, nothing written."""
 
+import os
 import subprocess
 import sys
 import time
@@ -8,8 +9,9 @@ import pytest
 from tiny_dataset import ROOT
 
 
-def call(*arguments):
-    return subprocess.run([sys.executable, "-m", "trainer.task", *arguments], capture_output=True, text=True, cwd=ROOT)
+def call(*arguments, env=None):
+    command = [sys.executable, "-m", "trainer.task", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **(env or {})})
 
 
 def test_help_is_quick_and_shows_defaults():
@@ -19,7 +21,12 @@ def test_help_is_quick_and_shows_defaults():
     assert done.stderr == ""
     # TensorFlow alone takes longer to import.
     assert time.monotonic() - started < 2
-    for text in ("--dataset DIR", "--strategy {auto,one_device,mirrored}", "(default: 40)", "OUTPUT/model"):
+    for text in (
+        "--dataset DIR",
+        "--strategy {auto,one_device,mirrored,multi_worker,tpu}",
+        "(default: 40)",
+        "OUTPUT/model",
+    ):
         assert text in done.stdout
 
 
@@ -30,11 +37,18 @@ def test_help_is_quick_and_shows_defaults():
         (["--epochs=many"], ["--epochs", "'many' is not an integer"]),
         (["--learning_rate=nan"], ["--learning_rate", "nan is out of range"]),
         (["--dropout=1"], ["--dropout", "from 0 to below 1"]),
-        (["--strategy=tpu"], ["--strategy", "'tpu'", "one_device"]),
+        (["--strategy=horovod"], ["--strategy", "'horovod'", "one_device"]),
+        (["--strategy=tpu"], ["--strategy tpu", "--tpu NAME"]),
+        (["--strategy=mirrored", "--tpu=local"], ["--tpu local goes with --strategy tpu"]),
+        (["--strategy=multi_worker"], ["--strategy multi_worker needs TF_CONFIG", "trainer.local_cluster"]),
+        (["--accumulate=3"], ["--accumulate 3 does not divide --batch_size 32"]),
+        (["--cache="], ["--cache is empty"]),
+        (["--cache=gs://bucket/x"], ["--cache gs://bucket/x", "only local directories"]),
         (["--class_weights=some"], ["--class_weights", "'some'", "balanced"]),
         (["--colour=red"], ["--colour=red"]),
         (["--output="], ["--output is empty"]),
-        (["--dataset=gs://bucket/data"], ["--dataset gs://bucket/data", "only local directories"]),
+        (["--dataset=gs://bucket/data"], ["--dataset gs://bucket/data", "only local directories", "gcsfuse"]),
+        (["--output=gs://bucket/out"], ["--output gs://bucket/out", "only local directories"]),
         (["--dataset=missing"], ["--dataset missing", "no such directory", "pipelines.prepare"]),
     ],
 )
@@ -48,6 +62,22 @@ def test_wrong_use_exits_2_with_one_line_and_writes_nothing(dataset, tmp_path, w
     for text in says:
         assert text in done.stderr
     assert not output.exists()
+
+
+def test_tf_config_is_checked_before_tensorflow_starts(dataset, tmp_path):
+    done = call(f"--dataset={dataset}", f"--output={tmp_path / 'out'}", env={"TF_CONFIG": '{"cluster": {}'})
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("trainer.task: error: TF_CONFIG is not JSON (")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tpu_that_is_not_there(dataset, tmp_path):
+    done = call(f"--dataset={dataset}", f"--output={tmp_path / 'out'}", "--tpu=local")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("trainer.task: error: --tpu local: cannot be used (")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_required_options_are_named():

@@ -1,6 +1,7 @@
 """Whole runs: one learns, one is killed and continued, one is spread over two devices."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from tiny_dataset import ROOT, TRAIN_OPTIONS, command
+
+from trainer.preemption import EXIT_RESTART
 
 EPOCHS = 6
 
@@ -44,23 +47,36 @@ def test_a_short_run_learns_and_reports(trained):
     assert sum(line.startswith("epoch ") for line in lines) == EPOCHS
     assert lines[-1] == f"model: {trained / 'model'}"
     assert {path.name for path in trained.iterdir()} == {
-        "run.json", "checkpoints", "logs", "history.json", "train.json", "model",
+        "run.json", "checkpoints", "logs", "history.json", "train.json", "curves.png", "model",
     }  # fmt: skip
 
 
-def test_a_killed_run_continues_to_the_same_bits(trained, dataset, tmp_path):
-    run = tmp_path / "run"
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command(dataset, run), text=True, cwd=ROOT, **pipes) as process:
+def signal_at(arguments, line_start, number):
+    """Run a command, send it a signal when it prints such a line; its exit code and stderr."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(arguments, text=True, cwd=ROOT, **pipes) as process:
         for line in process.stdout:
-            if line.startswith("epoch 2/"):
-                process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+            if line.startswith(line_start):
+                process.send_signal(number)
+        return process.wait(timeout=60), process.stderr.read()
+
+
+def test_a_run_told_to_end_and_killed_continues_to_the_same_bits(trained, dataset, tmp_path):
+    run = tmp_path / "run"
+    # The unbroken run saved at the end of epochs only.
+    arguments = command(dataset, run, "--checkpoint_steps=4")
+    code, error = signal_at(arguments, "epoch 1/", signal.SIGTERM)
+    assert code == EXIT_RESTART == 75
+    assert error.count("\n") == 1
+    assert re.match(r"trainer.task: told to end \(SIGTERM\); saved after step \d of 9 in epoch 2; the same", error)
+    code, _ = signal_at(arguments, "saved epoch 4/6 step 4/9", signal.SIGKILL)
+    assert code == -signal.SIGKILL
     assert not (run / "model").exists()
 
-    again = subprocess.run(command(dataset, run), capture_output=True, text=True, cwd=ROOT)
+    again = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT)
     assert again.returncode == 0, again.stderr
-    assert "epoch 1/" not in again.stdout
+    assert "epoch 3/" not in again.stdout
+    assert "saved epoch 4/6 step 4/" not in again.stdout
     assert f"epoch {EPOCHS}/" in again.stdout
     assert read_json(run / "train.json")["resumed"]
 
@@ -88,7 +104,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from trainer.dataset_info import read_dataset_info
-from trainer.loop import fit
+from trainer.loop import Reporter, fit
 from trainer.options import parse_options
 from trainer.strategy import make_strategy
 from trainer.transform import Preprocessing
@@ -97,17 +113,17 @@ info = read_dataset_info(dataset)
 for name in ("mirrored", "one_device"):
     keras.utils.set_random_seed(0)
     chosen = parse_options([f"--dataset={dataset}", f"--output={output}", f"--strategy={name}", *options])
-    strategy = make_strategy(chosen.strategy, chosen.batch_size)
-    checkpoints, _ = fit(chosen, info, Preprocessing(info), strategy, pathlib.Path(output, name), lambda *_: None)
+    strategy = make_strategy(chosen)
+    checkpoints, _ = fit(chosen, info, Preprocessing(info), strategy, pathlib.Path(output, name), Reporter())
     history = [asdict(record) for record in checkpoints.state.history]
     print(json.dumps([strategy.num_replicas_in_sync, history]))
 """
 
 
 def test_two_replicas_train_like_one(dataset, tmp_path):
-    # Dropout draws one mask per replica, so the comparison is without it. 140 examples in batches of 32: most of the
-    # last global batch is padding.
-    options = [*TRAIN_OPTIONS, "--epochs=2", "--batch_size=32", "--dropout=0", "--learning_rate=0.002"]
+    # 140 examples in batches of 32: most of the last global batch is padding. In two parts each, so that gradient
+    # accumulation is in it; two workers are compared with one without.
+    options = [*TRAIN_OPTIONS, "--epochs=2", "--batch_size=32", "--learning_rate=0.002", "--accumulate=2"]
     arguments = [sys.executable, "-c", TWO_DEVICES, str(dataset), str(tmp_path), *options]
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
@@ -115,4 +131,5 @@ def test_two_replicas_train_like_one(dataset, tmp_path):
     assert (replicas, single) == (2, 1)
     for with_two, with_one in zip(two, one, strict=True):
         np.testing.assert_allclose(with_two["loss"], with_one["loss"], rtol=2e-3)
+        # Validation follows the moving statistics.
         np.testing.assert_allclose(with_two["val_loss"], with_one["val_loss"], rtol=2e-2)

@@ -1,0 +1,176 @@
+"""Where training time goes: `python -m benchmarks.training --dataset DIR [--steps N] [--rounds N]`.
+
+Examples per second, on this machine, of
+    input            the training input alone, decoded and augmented
+    bare step        a compiled train step (tf.function, no strategy, no loop of ours) on one fixed batch
+    loop, fixed      our loop over strategy.run on the same fixed batch: what strategy and loop cost
+    one_device       the same loop fed by the input
+    mirrored         the same on two logical CPUs of this process
+    two workers      two processes, a core each, connected by TF_CONFIG
+
+Every round measures all of them once, in processes of their own where they need it; the table has medians, and ratios
+of one round are compared before the median is taken, because machines are shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+from trainer.options import Options
+
+WARM_UP = 3
+
+
+def per_second(call: Callable[[], object], examples: int, count: int) -> float:
+    for _ in range(WARM_UP):
+        call()
+    started = time.perf_counter()
+    for _ in range(count):
+        call()
+    return examples * count / (time.perf_counter() - started)
+
+
+def measure_here(kind: str, dataset: str, batch_size: int, steps: int) -> dict[str, float]:
+    """The figures of one process: `single` has input, bare step, loop and one_device; `mirrored` has itself."""
+    import tensorflow as tf
+
+    # As trainer.task does unless told otherwise.
+    tf.config.experimental.enable_op_determinism()
+    if kind == "mirrored":
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    from trainer.checkpoint import RunState
+    from trainer.dataset import Batching, train_stream
+    from trainer.dataset_info import read_dataset_info
+    from trainer.loop import Reporter, model_config, train_epoch
+    from trainer.losses import class_weights, smoothed_cross_entropy
+    from trainer.model import build_model
+    from trainer.optimizer import make_optimizer
+    from trainer.preemption import Preemption
+    from trainer.records import Records
+    from trainer.steps import make_train_step
+    from trainer.strategy import batching, make_strategy
+    from trainer.transform import Preprocessing
+
+    tf.random.set_seed(0)
+    info = read_dataset_info(dataset)
+    strategy_name = "mirrored" if kind == "mirrored" else "one_device"
+    options = Options(dataset=dataset, output="none", batch_size=batch_size, strategy=strategy_name)
+    records, preprocessing = Records(info, info.split("train"), "none"), Preprocessing(info)
+    strategy = make_strategy(options)
+
+    def network() -> Any:
+        model = build_model(
+            model_config(options), info.image_size, len(info.classes), strategy.num_replicas_in_sync > 1
+        )
+        return model, make_optimizer(options, 1000, model)
+
+    def loop_over(batches: Iterator[Any]) -> Callable[..., float]:
+        """Our loop, warmed up; each call gives the rate of so many steps."""
+        with strategy.scope():
+            model, optimizer = network()
+        weights = class_weights(info, "none")
+        step = make_train_step(
+            strategy, model, optimizer, weights, batch_size, options.label_smoothing, options.clip_norm
+        )
+
+        def rate(count: int = steps) -> float:
+            started = time.perf_counter()
+            train_epoch(step, batches, count, 0, RunState(), Preemption(), lambda: None, Reporter())
+            return batch_size * count / (time.perf_counter() - started)
+
+        rate(WARM_UP)
+        return rate
+
+    def distributed() -> Iterator[Any]:
+        divided = batching(options, strategy)
+        return iter(
+            strategy.distribute_datasets_from_function(
+                lambda context: train_stream(records, preprocessing, divided(context), 0, 0)
+            )
+        )
+
+    if kind == "mirrored":
+        return {"mirrored": loop_over(distributed())()}
+
+    stream = iter(train_stream(records, preprocessing, Batching(batch_size), 0, 0))
+    batch = next(stream)
+    figures = {"input": per_second(lambda: next(stream), batch_size, steps)}
+
+    model, optimizer = network()
+
+    @tf.function
+    def bare(batch):
+        with tf.GradientTape() as tape:
+            logits = model(batch["image"], training=True)
+            losses = batch["weight"] * smoothed_cross_entropy(batch["label"], logits, options.label_smoothing)
+            loss = tf.reduce_sum(losses) * (1.0 / batch_size)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        gradients, _ = tf.clip_by_global_norm(gradients, options.clip_norm)
+        optimizer.apply(gradients, model.trainable_variables)
+        return loss
+
+    # In turns, so that a slow moment does not fall on one of them alone.
+    fixed = loop_over(repeat(batch))
+    bare_rates, loop_rates = [], []
+    for _ in range(3):
+        bare_rates.append(per_second(lambda: bare(batch).numpy(), batch_size, steps // 3))
+        loop_rates.append(fixed(steps // 3))
+    figures["bare step"], figures["loop, fixed"] = statistics.mean(bare_rates), statistics.mean(loop_rates)
+    figures["one_device"] = loop_over(distributed())()
+    return figures
+
+
+def two_workers(dataset: str, batch_size: int) -> float:
+    """Of the second epoch, from what the run itself reports; the first has the tracing of graphs."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "run")
+        command = [sys.executable, "-m", "trainer.local_cluster", "--workers=2", "--", f"--dataset={dataset}"]
+        command += [f"--output={output}", f"--batch_size={batch_size}", "--epochs=2"]
+        subprocess.run(command, check=True, capture_output=True)
+        return json.loads((output / "history.json").read_text())[-1]["images_per_second"]
+
+
+def in_process(kind: str, arguments: argparse.Namespace) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.training", f"--dataset={arguments.dataset}", f"--only={kind}"]
+    command += [f"--steps={arguments.steps}", f"--batch_size={arguments.batch_size}"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=30, help="batches per figure and round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=("single", "mirrored"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    if arguments.only:
+        print(json.dumps(measure_here(arguments.only, arguments.dataset, arguments.batch_size, arguments.steps)))
+        return
+    rounds = []
+    for _ in range(arguments.rounds):
+        figures = in_process("single", arguments) | in_process("mirrored", arguments)
+        figures["two workers"] = two_workers(arguments.dataset, arguments.batch_size)
+        rounds.append(figures)
+        print(figures, file=sys.stderr, flush=True)
+    print(f"| images of {arguments.batch_size} a step | images/s | of the bare step |\n| --- | ---: | ---: |")
+    for name in rounds[0]:
+        rate = statistics.median(figures[name] for figures in rounds)
+        ratio = statistics.median(figures[name] / figures["bare step"] for figures in rounds)
+        print(f"| {name} | {rate:.0f} | {ratio:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

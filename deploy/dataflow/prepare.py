@@ -1,0 +1,8 @@
+"""What the launcher of the prepare template starts (FLEX_TEMPLATE_PYTHON_PY_FILE)."""
+
+import sys
+
+from pipelines.flex_template import launch
+
+if __name__ == "__main__":
+    launch("prepare", sys.argv[1:])

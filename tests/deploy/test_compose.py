@@ -1,0 +1,85 @@
+"""Clusters for one machine: the files parse, their releases are ours, workers and services find one another."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+import yaml
+from apache_beam.options.pipeline_options import FlinkRunnerOptions
+from locked import locked_version
+from tiny_dataset import ROOT
+
+from pipelines.runner import beam_options
+from pipelines.score_options import parse_options
+
+COMPOSE = ROOT / "deploy" / "compose"
+CLUSTERS = {"flink": "taskmanager", "spark": "executor"}
+STAGING = "/tmp/beam-artifact-staging"
+
+
+@pytest.fixture(params=CLUSTERS)
+def cluster(request):
+    return request.param
+
+
+@pytest.fixture
+def text(cluster):
+    return (COMPOSE / f"{cluster}.yaml").read_text()
+
+
+@pytest.fixture
+def file(text):
+    return yaml.safe_load(text)
+
+
+def test_releases_are_those_of_the_lock(file, cluster):
+    images = [service["image"] for service in file["services"].values()]
+    beam = [re.fullmatch(r"apache/beam_(\w+?)([\d.]+)_job_server:(.+)", image) for image in images if "beam" in image]
+    assert [(each[1], each[3]) for each in beam] == [(cluster, locked_version("apache-beam"))]
+    own_release = [
+        image.partition(":")[2] for image in images if image.startswith((f"{cluster}:", f"apache/{cluster}:"))
+    ]
+    assert len(own_release) == 2
+    # The job server's name says for which release of the cluster it was built.
+    assert len(set(own_release)) == 1
+    assert own_release[0].startswith(beam[0][2])
+    if cluster == "flink":
+        assert own_release[0] in FlinkRunnerOptions.PUBLISHED_FLINK_VERSIONS
+
+
+def test_services_and_volumes_that_are_named_exist(file):
+    services = file["services"]
+    for service in services.values():
+        assert set(service.get("depends_on", ())) <= services.keys()
+        named = [volume.partition(":")[0] for volume in service.get("volumes", ()) if not volume.startswith("$")]
+        assert set(named) <= file["volumes"].keys()
+
+
+def test_workers_stand_beside_the_cluster_and_see_what_it_is_sent(file, cluster):
+    services, beside = file["services"], CLUSTERS[cluster]
+    assert services["worker"]["network_mode"] == f"service:{beside}"
+    assert services["worker"]["image"] == services["submit"]["image"] == "isic-pool"
+    for name in ("worker", beside, "jobserver"):
+        assert f"staging:{STAGING}" in services[name]["volumes"]
+    assert f"--artifacts-dir={STAGING}" in services["jobserver"]["command"]
+    assert "--job-host=jobserver" in services["jobserver"]["command"]
+    data = [volume for name in ("worker", "submit") for volume in services[name]["volumes"] if volume.startswith("$")]
+    assert len(data) == 2
+    assert len(set(data)) == 1
+
+
+def test_nothing_is_open_to_the_network(file):
+    ports = [port for service in file["services"].values() for port in service.get("ports", ())]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_the_command_on_top_is_one_of_ours(text):
+    comment = "\n".join(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
+    (line,) = re.findall(r"run --rm submit (pipelines\.score .*?)\n(?!-)", comment.replace("\\\n", "") + "\n")
+    options, rest = parse_options(shlex.split(line)[1:])
+    beam = beam_options(rest).get_all_options()
+    assert options.output.startswith("/data/")
+    assert (beam["job_endpoint"], beam["environment_config"]) == ("jobserver:8099", "localhost:50000")

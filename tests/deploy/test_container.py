@@ -1,0 +1,131 @@
+"""The images' recipe agrees with what the project pins, and what it copies is a whole package."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from locked import locked_version, python_version
+from tiny_dataset import ROOT
+
+CONTAINER = ROOT / "deploy" / "container"
+
+
+def instructions(text):
+    """(INSTRUCTION, its text) in order; comments are left out and continued lines joined."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
+    return [(word.upper(), rest) for word, _, rest in (line.partition(" ") for line in joined.splitlines())]
+
+
+@pytest.fixture(scope="module")
+def stages():
+    """{stage: (base, its instructions)}"""
+    found = {}
+    for word, rest in instructions((CONTAINER / "Dockerfile").read_text()):
+        if word == "FROM":
+            base, name = re.fullmatch(r"(\S+) AS (\S+)", rest).groups()
+            found[name] = (base, [])
+        else:
+            found[name][1].append((word, rest))
+    return found
+
+
+def lineage(stages, name):
+    """The instructions of a stage and of all that it is built on, first to last."""
+    base, own = stages[name]
+    return (lineage(stages, base) if base in stages else []) + own
+
+
+def copied(stages, name):
+    """What a stage takes from the repository: (sources, destination)."""
+    for word, rest in lineage(stages, name):
+        if word == "COPY" and not rest.startswith("--from"):
+            *sources, destination = rest.split()
+            yield sources, destination
+
+
+def test_versions_are_those_of_the_lock(stages):
+    assert stages["installed"][0] == f"apache/beam_python{python_version()}_sdk:{locked_version('apache-beam')}"
+    launcher = f"gcr.io/dataflow-templates-base/python{python_version().replace('.', '')}-template-launcher-base:"
+    assert stages["launcher"][0].startswith(launcher)
+    named = {
+        rest.split()[0].removeprefix("--from=") for _, own in stages.values() for word, rest in own if word == "COPY"
+    }
+    assert named & stages.keys() == {"launcher"}
+
+
+def test_all_that_is_installed_is_locked(stages):
+    installs = [rest for word, rest in lineage(stages, "worker") if word == "RUN" and "pip install" in rest]
+    assert len(installs) == 3
+    assert all("-c requirements.lock" in each or "--no-deps" in each for each in installs)
+
+
+@pytest.mark.parametrize("name", ["worker", "pool", "score-template", "prepare-template"])
+def test_what_is_copied_exists_and_reaches_the_builder(stages, name):
+    ignored, *allowed = [
+        line for line in (CONTAINER / "Dockerfile.dockerignore").read_text().splitlines() if not line.startswith("#")
+    ]
+    assert ignored == "*"
+    sources = [source for sources, _ in copied(stages, name) for source in sources]
+    assert {"setup.py", "pipelines", "trainer"} <= set(sources)
+    for source in sources:
+        assert (ROOT / source).exists(), source
+        assert any(line.startswith("!") and fnmatch.fnmatch(source, line[1:]) for line in allowed), source
+
+
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("worker", "/opt/apache/beam/boot"),
+        ("pool", "/opt/apache/beam/boot"),
+        ("score-template", "/opt/google/dataflow/python_template_launcher"),
+        ("prepare-template", "/opt/google/dataflow/python_template_launcher"),
+    ],
+)
+def test_images_start_as_their_service_wants_it(stages, name, entry):
+    said = lineage(stages, name)
+    assert [json.loads(rest) for word, rest in said if word == "ENTRYPOINT"][-1] == [entry]
+    variables = dict(rest.split("=", 1) for word, rest in said if word == "ENV")
+    if name.endswith("-template"):
+        script = variables["FLEX_TEMPLATE_PYTHON_PY_FILE"]
+        assert script == f"/template/{name.removesuffix('-template')}.py"
+        assert any(
+            destination == "/template/" and any(source.endswith(script.rpartition("/")[2]) for source in sources)
+            for sources, destination in copied(stages, name)
+        )
+
+
+def test_the_pool_is_not_root_and_nothing_secret_is_asked_for(stages):
+    assert [rest for word, rest in lineage(stages, "pool") if word == "USER"] == ["10001"]
+    names = [rest for name in stages for word, rest in lineage(stages, name) if word in ("ENV", "ARG")]
+    assert not any(re.search(r"(?i)token|secret|password|key|credential", each) for each in names)
+
+
+def test_what_is_copied_is_a_whole_package(stages, tmp_path):
+    build, target = tmp_path / "build", tmp_path / "site"
+    for sources, _ in copied(stages, "worker"):
+        for source in sources:
+            place = build / source
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, place)
+    install = ("pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", target, build)
+    subprocess.run([sys.executable, "-m", *install], check=True, cwd=tmp_path)
+    held = {path.relative_to(ROOT).as_posix() for path in (ROOT / "pipelines").rglob("*") if path.is_file()}
+    missing = {path for path in held if "__pycache__" not in path and not (target / path).exists()}
+    assert not missing
+    code = "import pipelines.score_options as s; print(s.__file__)"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(target)},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout.startswith(str(target))

@@ -1,0 +1,197 @@
+"""Templates of Dataflow: what they declare is what the commands take, and a launched command leaves its job running."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+
+import grpc
+import pytest
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+from apache_beam.runners.portability.local_job_service import LocalJobServicer
+from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
+from google.cloud.dataflow_v1beta3.types import LaunchFlexTemplateRequest, TemplateMetadata
+from scoring import export_untrained, scores, write_images
+from tiny_dataset import ROOT, write_dataset
+
+from pipelines import prepare_options, score_options
+from pipelines.cli import UsageError
+from pipelines.flex_template import command_arguments, metadata
+from pipelines.runner import beam_options, is_left_running
+
+JOBS = ("prepare", "score")
+COMMANDS = {"prepare": prepare_options, "score": score_options}
+
+
+def options_in_help(job):
+    text = COMMANDS[job].build_parser().format_help()
+    return set(re.findall(r"^  (?:-h, )?--(\w+)", text, re.MULTILINE)) - {"help"}
+
+
+@pytest.fixture(params=JOBS)
+def job(request):
+    return request.param
+
+
+def parameters(job):
+    return {each["name"]: each for each in metadata(job)["parameters"]}
+
+
+def matches(job, name, value):
+    """As the service judges a value."""
+    return all(re.search(regex, value) for regex in parameters(job)[name].get("regexes", []))
+
+
+def launch(job, *parameters):
+    """Start a job's file as the launcher does: by its path, with the package installed elsewhere."""
+    path = ROOT / "deploy" / "dataflow" / f"{job}.py"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, path, *parameters], capture_output=True, text=True, env=environment)
+
+
+def test_the_kept_file_is_up_to_date(command, job):
+    printed = command("pipelines.flex_template", job)
+    assert printed.returncode == 0, printed.stderr
+    assert (ROOT / "deploy" / "dataflow" / f"{job}_template.json").read_text() == printed.stdout
+
+
+def test_the_service_knows_every_field(job):
+    # Fails for a field, a kind or a type of value that Google's own description of the API does not have.
+    understood = TemplateMetadata.from_json(json.dumps(metadata(job)), ignore_unknown_fields=False)
+    assert [each.name for each in understood.parameters] == list(parameters(job))
+    assert not understood.streaming
+    assert all(each.label and each.help_text and each.param_type for each in understood.parameters)
+    assert all(each.enum_options for each in understood.parameters if each.param_type.name == "ENUM")
+
+
+def test_every_parameter_is_an_option_and_every_option_a_parameter(job):
+    assert parameters(job).keys() - {"sdk_container_image"} == options_in_help(job)
+    required = {name for name, each in parameters(job).items() if not each["isOptional"]}
+    assert required == {"input", "output", "sdk_container_image"} | ({"model"} if job == "score" else set())
+
+
+def test_defaults_pass_their_own_patterns(job):
+    given = {name: each["defaultValue"] for name, each in parameters(job).items() if "defaultValue" in each}
+    assert given["max_reject_fraction"] == "0.25"
+    assert all(matches(job, name, value) for name, value in given.items())
+
+
+@pytest.mark.parametrize(
+    ("job", "name", "good", "bad"),
+    [
+        ("score", "input", "gs://a/b;s3://c/*.jpg", "gs://a/b;images"),
+        ("score", "output", "gs://a/b", "/data/out"),
+        ("score", "batch_size", "64", "many"),
+        ("score", "report", "true", "yes"),
+        ("score", "format", "csv", "xlsx"),
+        ("score", "drift_threshold", ".25", "0.2.5"),
+        ("prepare", "input", "ham10000=gs://a/b", "ham10000=b"),
+        ("prepare", "seed", "-3", "3a"),
+        ("prepare", "sdk_container_image", "europe-docker.pkg.dev/p/r/worker@sha256:0a", "worker"),
+    ],
+)
+def test_patterns(job, name, good, bad):
+    assert matches(job, name, good)
+    assert not matches(job, name, bad)
+
+
+def test_the_nightly_request_is_one_that_the_template_takes():
+    text = (ROOT / "deploy" / "dataflow" / "nightly_request.json").read_text()
+    text = text.replace("REGION", "europe-west4").replace("PROJECT", "clinic").replace("TAG", "1")
+    launched = LaunchFlexTemplateRequest.from_json(text, ignore_unknown_fields=False).launch_parameter
+    assert all(matches("score", name, value) for name, value in launched.parameters.items())
+    required = {name for name, each in parameters("score").items() if not each["isOptional"]}
+    assert required <= launched.parameters.keys()
+    given = [f"--{name}={value}" for name, value in launched.parameters.items()]
+    options, beam = score_options.parse_options(command_arguments("score", given))
+    assert options.previous == (options.output,)
+    assert [each.partition("=")[0] for each in beam] == ["--sdk_container_image"]
+
+
+def test_parameters_become_a_command_line():
+    launched = [
+        *("--input=gs://a/1;gs://a/2", "--model=gs://m/7", "--output=gs://s", "--previous=gs://s", "--report=true"),
+        *("--tta=false", "--run=", "--batch_size=8", "--submission=auto", "--runner=DataflowRunner", "--project=p"),
+    ]
+    options, beam = score_options.parse_options(command_arguments("score", launched))
+    assert options.input == ("gs://a/1", "gs://a/2")
+    assert (options.report, options.tta, options.run, options.batch_size) == (True, False, "", 8)
+    assert options.submission == "auto"
+    assert beam == ["--runner=DataflowRunner", "--project=p"]
+    with pytest.raises(UsageError, match="--tta maybe: true or false is needed"):
+        command_arguments("score", ["--tta=maybe"])
+
+
+def test_a_parameter_of_prepare_keeps_its_commas():
+    launched = ["--input=gs://a", "--output=gs://b", "--split_fractions=0.7,0.2,0.1", "--classes=a,b"]
+    given = command_arguments("prepare", launched)
+    assert prepare_options.build_parser().parse_known_args(given)[0].split_fractions == "0.7,0.2,0.1"
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_wrong_use_of_a_launched_job_is_one_line(name):
+    started = launch(name, "--overwrite=true")
+    assert started.returncode == 2
+    assert re.fullmatch(rf"pipelines\.{name}: error: the following arguments are required: .*\n", started.stderr)
+
+
+@contextlib.contextmanager
+def job_service(folder):
+    """Beam's job server and its workers, in this process; gives the options that name them and a call that waits."""
+    pool_address, pool = BeamFnExternalWorkerPoolServicer.start()
+    service = LocalJobServicer(str(folder))
+    port = service.start_grpc_server()
+    try:
+        with grpc.insecure_channel(f"localhost:{port}") as channel:
+            stub = beam_job_api_pb2_grpc.JobServiceStub(channel)
+
+            def wait() -> str:
+                (job,) = stub.GetJobs(beam_job_api_pb2.GetJobsRequest()).job_info
+                request = beam_job_api_pb2.GetJobStateRequest(job_id=job.job_id)
+                return beam_job_api_pb2.JobState.Enum.Name([each.state for each in stub.GetStateStream(request)][-1])
+
+            yield (
+                (
+                    *("--runner=PortableRunner", f"--job_endpoint=localhost:{port}"),
+                    *("--environment_type=EXTERNAL", f"--environment_config={pool_address}"),
+                ),
+                wait,
+            )
+    finally:
+        service.stop()
+        pool.stop(0)
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ((), False),
+        (("--no_wait_until_finish",), False),  # this process does the work
+        (("--runner=PortableRunner",), False),
+        (("--runner=PortableRunner", "--no_wait_until_finish"), True),
+        (("--runner=PortableRunner", "--template_location=gs://a/b"), True),
+    ],
+)
+def test_only_a_job_elsewhere_is_left_running(given, left):
+    assert is_left_running(beam_options(given)) is left
+
+
+def test_a_launched_job_is_left_running_and_finishes(tmp_path):
+    model = export_untrained(write_dataset(tmp_path), tmp_path / "model", 1)
+    write_images(tmp_path / "images", 12)
+    with job_service(tmp_path / "staging") as (runner, wait):
+        launched = launch(
+            *("score", f"--input={tmp_path / 'images'}"),
+            *(f"--model={model}", f"--output={tmp_path / 'scores'}", "--run=night", "--report=true", *runner),
+        )
+        assert launched.returncode == 0, launched.stderr
+        marker = tmp_path / "scores" / "run=night" / "summary.json"
+        assert launched.stdout.splitlines()[-1] == f"left running; {marker} appears when it is done"
+        assert wait() == "DONE"
+    assert json.loads(marker.read_text())["counts"]["scored"] == 12
+    assert len(scores(marker.parent)) == 12
+    assert (marker.parent / "report.html").exists()

@@ -1,0 +1,56 @@
+"""The nightly DAG, read without Airflow; `make test-airflow` imports, renders and runs it."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+from tiny_dataset import ROOT
+
+from pipelines import cli
+from pipelines.runner import beam_options
+from pipelines.score_options import parse_options
+
+DAG = ROOT / "deploy" / "airflow" / "score_nightly.py"
+
+
+@pytest.fixture(scope="module")
+def tree():
+    return ast.parse(DAG.read_text(), str(DAG))
+
+
+def constants(tree):
+    return {
+        node.targets[0].id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+    }
+
+
+def call_of(tree, name):
+    (found,) = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == name)
+    return {keyword.arg: keyword.value for keyword in found.keywords}
+
+
+def test_it_minds_the_exit_codes_of_the_command(tree):
+    known = constants(tree)
+    assert known["TOO_MANY_REJECTS"] == cli.EXIT_LIMIT
+    assert known["WRONG_USE"] == cli.EXIT_USAGE
+
+
+def test_nights_do_not_overlap(tree):
+    dag = call_of(tree, "DAG")
+    assert ast.literal_eval(dag["max_active_runs"]) == 1
+    assert ast.literal_eval(dag["catchup"]) is False
+
+
+def test_the_command_takes_every_option_of_the_dag(tree):
+    given = call_of(tree, "ScoreOperator")["pipeline_options"]
+    names = [ast.literal_eval(key) for key in given.keys]
+    assert {"input", "model", "output", "previous", "run"} <= set(names)
+    values = {"report": [], "run": ["2026-03-01.02"]}
+    argv = [text for name in names for text in (f"--{name}", *values.get(name, ["gs://bucket/x"]))]
+    options, rest = parse_options(argv)
+    assert options.run == "2026-03-01.02"
+    beam = beam_options([*rest, "--runner", constants(tree)["RUNNER"]]).get_all_options()
+    assert beam["job_name"] == beam["project"] == "gs://bucket/x"

@@ -1,0 +1,140 @@
+"""Several workers of one run on this machine: `python -m trainer.local_cluster --workers 2 -- ARGUMENTS`.
+
+ARGUMENTS are those of `python -m trainer.task`. Each worker has a TF_CONFIG with free ports and its share of the cores;
+its lines are marked with its number. When one fails, the others are ended, and the exit code is that of the first that
+failed. SIGTERM and Ctrl-C go to all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from queue import SimpleQueue
+from typing import IO
+
+from pipelines.cli import EXIT_OK, ArgumentParser, UsageError, run_command
+from trainer.cluster import VARIABLE
+from trainer.options import number
+from trainer.tf_config import tf_config
+
+# Workers see a lost one themselves; this is for those that hang.
+_GRACE_SECONDS = 20.0
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine on which nobody listens now."""
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
+    try:
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def local_configs(ports: Sequence[int]) -> list[str]:
+    """The TF_CONFIG of each worker, the one with index 0 being the chief."""
+    addresses = [f"localhost:{port}" for port in ports]
+    return [tf_config(addresses, rank) for rank in range(len(ports))]
+
+
+def split_cores(cores: Sequence[int], workers: int) -> list[list[int]]:
+    """Equally many cores for each, so that all are equally fast; all of them for everyone if there are too few."""
+    share = len(cores) // workers
+    if not share:
+        return [list(cores)] * workers
+    return [list(cores[index * share : (index + 1) * share]) for index in range(workers)]
+
+
+def run_workers(commands: Sequence[Sequence[str]], environments: Sequence[dict[str, str]]) -> int:
+    """Run all commands at once, to the end of the last; the exit code of the first to fail, else 0."""
+    cores = split_cores(sorted(os.sched_getaffinity(0)), len(commands)) if hasattr(os, "sched_getaffinity") else None
+    processes: list[subprocess.Popen[str]] = []
+    ended: SimpleQueue[int] = SimpleQueue()
+
+    def pass_on(number: int, _frame: object) -> None:
+        _signal_all(processes, signal.Signals(number))
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        for index, (command, environment) in enumerate(zip(commands, environments, strict=True)):
+            process = subprocess.Popen(
+                command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            if cores:
+                # Python has not yet counted them: it starts no thread before it reads its first module.
+                os.sched_setaffinity(process.pid, cores[index])
+            processes.append(process)
+            threading.Thread(target=_wait, args=(index, process, ended), daemon=True).start()
+        return _first_failure(processes, ended)
+    finally:
+        _signal_all(processes, signal.SIGKILL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _first_failure(processes: list[subprocess.Popen[str]], ended: SimpleQueue[int]) -> int:
+    code = EXIT_OK
+    for _ in processes:
+        process = processes[ended.get()]
+        if process.returncode and not code:
+            # As a shell says it of a process that a signal ended.
+            code = process.returncode if process.returncode > 0 else 128 - process.returncode
+            _signal_all(processes, signal.SIGTERM)
+            killer = threading.Timer(_GRACE_SECONDS, _signal_all, (processes, signal.SIGKILL))
+            killer.daemon = True
+            killer.start()
+    return code
+
+
+def _signal_all(processes: Sequence[subprocess.Popen[str]], number: signal.Signals) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(number)
+
+
+def _wait(index: int, process: subprocess.Popen[str], ended: SimpleQueue[int]) -> None:
+    """Copy a worker's lines until it ends, then say that it has."""
+    assert process.stderr is not None
+    other = threading.Thread(target=_copy, args=(index, process.stderr, sys.stderr), daemon=True)
+    other.start()
+    assert process.stdout is not None
+    _copy(index, process.stdout, sys.stdout)
+    other.join()
+    process.wait()
+    ended.put(index)
+
+
+def _copy(index: int, source: IO[str], target: IO[str]) -> None:
+    for line in source:
+        target.write(f"[{index}] {line}")
+        target.flush()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = ArgumentParser(
+        prog="python -m trainer.local_cluster",
+        usage="%(prog)s --workers N -- ARGUMENTS OF trainer.task",
+        description=__doc__,
+    )
+    parser.add_argument("--workers", type=number(int, 1, 64), default=2, metavar="N", help="processes to start")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    rest = options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments
+    if not rest:
+        raise UsageError(
+            "no arguments for trainer.task: give them after --, as in --workers 2 -- --dataset D --output O"
+        )
+    configs = local_configs(free_ports(options.workers))
+    command = [sys.executable, "-m", "trainer.task", "--strategy=multi_worker", *rest]
+    return run_workers([command] * options.workers, [{VARIABLE: config} for config in configs])
+
+
+if __name__ == "__main__":
+    run_command("trainer.local_cluster", main)

@@ -1,0 +1,67 @@
+"""What a run says while it runs: plain lines, and on a terminal a bar that moves."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+from trainer.checkpoint import EpochRecord, RunState
+
+_EVERY_SECONDS = 0.2
+_WIDTH = 24
+
+
+def bar(done: int, total: int, width: int = _WIDTH) -> str:
+    """`[=====>    ]`, `width` characters between the brackets."""
+    filled = width * done // max(total, 1)
+    head = ">" if filled < width else ""
+    return f"[{('=' * filled + head).ljust(width)[:width]}]"
+
+
+class Progress:
+    """Lines on stdout. The bar is drawn over itself, and only where somebody looks at it."""
+
+    def __init__(self, epochs: int, examples: int, stream: TextIO = sys.stdout):
+        self._epochs, self._examples, self._stream = epochs, examples, stream
+        self._live = stream.isatty()
+        self._drawn_at = -_EVERY_SECONDS
+        self._drawn = 0
+        self._first = (-1, 0, 0.0)
+
+    def on_step(self, state: RunState, steps: int) -> None:
+        if not self._live or not state.step:
+            return
+        now = time.monotonic()
+        if self._first[0] != state.epoch:
+            self._first = (state.epoch, state.step, now)
+        if now - self._drawn_at < _EVERY_SECONDS and state.step < steps:
+            return
+        self._drawn_at = now
+        per_step = self._examples / steps
+        rate = (state.step - self._first[1]) * per_step / max(now - self._first[2], 1e-9)
+        loss = state.loss_sum / max(state.weight_sum, 1e-12)
+        line = (
+            f"epoch {state.epoch + 1}/{self._epochs} {bar(state.step, steps)} {state.step}/{steps}  "
+            f"loss {loss:.4f}  {rate:.0f} images/s"
+        )
+        self._stream.write("\r" + line.ljust(self._drawn))
+        self._stream.flush()
+        self._drawn = len(line)
+
+    def on_save(self, state: RunState, steps: int) -> None:
+        self.line(f"saved epoch {state.epoch + 1}/{self._epochs} step {state.step}/{steps}")
+
+    def on_epoch(self, record: EpochRecord, improved: bool) -> None:
+        self.line(
+            f"epoch {record.epoch}/{self._epochs}  loss {record.loss:.4f}  val_loss {record.val_loss:.4f}  "
+            f"val_balanced_accuracy {record.val_balanced_accuracy:.4f}{' *' if improved else '  '}  "
+            f"learning_rate {record.learning_rate:.2e}  {record.images_per_second:.0f} images/s"
+        )
+
+    def line(self, text: str) -> None:
+        """A line of its own, over the bar if there is one."""
+        if self._drawn:
+            self._stream.write("\r" + " " * self._drawn + "\r")
+            self._drawn = 0
+        print(text, file=self._stream, flush=True)

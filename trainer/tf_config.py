@@ -1,0 +1,113 @@
+"""TF_CONFIG for schedulers that do not set it: `python -m trainer.tf_config slurm|kubernetes` prints it.
+
+    export TF_CONFIG="$(python -m trainer.tf_config slurm)"
+    export TF_CONFIG="$(python -m trainer.tf_config kubernetes --name lesions --service lesions --workers 4)"
+
+Imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+
+from pipelines.cli import ArgumentParser, UsageError, run_command
+from trainer.options import number
+
+DEFAULT_PORT = 2222
+
+
+def tf_config(addresses: Sequence[str], rank: int) -> str:
+    """The JSON that `trainer.cluster` reads; the worker of index 0 is the chief."""
+    return json.dumps({"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": rank}})
+
+
+def expand_nodes(text: str) -> list[str]:
+    """Slurm's short form of a list of hosts: `gpu[01-03,7],cpu1` -> gpu01, gpu02, gpu03, gpu7, cpu1."""
+    nodes = []
+    # A comma outside brackets ends a part.
+    for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
+        names = [""]
+        for fixed, ranges in re.findall(r"([^\[]+)|\[([^\]]*)\]", part):
+            pieces = [fixed] if fixed else [one for piece in ranges.split(",") for one in _numbers(piece)]
+            names = [name + piece for name in names for piece in pieces]
+        nodes += names
+    return nodes
+
+
+def _numbers(piece: str) -> list[str]:
+    first, dash, last = piece.partition("-")
+    if not dash:
+        return [piece]
+    return [str(value).zfill(len(first)) for value in range(int(first), int(last) + 1)]
+
+
+def expand_counts(text: str) -> list[int]:
+    """Slurm's short form of tasks per node: `2(x3),1` -> 2, 2, 2, 1."""
+    counts: list[int] = []
+    for piece in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", piece)
+        if not match:
+            raise ValueError(text)
+        counts += [int(match[1])] * int(match[2] or 1)
+    return counts
+
+
+def slurm_config(environ: Mapping[str, str], port: int = DEFAULT_PORT) -> str:
+    """TF_CONFIG of one task of a Slurm step: tasks in blocks, node after node, ports counted up on each node.
+
+    Raises UsageError outside of `srun`.
+    """
+    try:
+        nodes = expand_nodes(environ["SLURM_STEP_NODELIST"])
+        counts = expand_counts(environ["SLURM_STEP_TASKS_PER_NODE"])
+        rank = int(environ["SLURM_PROCID"])
+    except KeyError as error:
+        raise UsageError(f"{error.args[0]} is not set: start this with srun") from None
+    except ValueError as error:
+        raise UsageError(f"cannot read Slurm's SLURM_STEP_* variables ({error})") from None
+    if len(nodes) != len(counts) or rank >= sum(counts):
+        raise UsageError(f"Slurm's variables disagree: {len(nodes)} nodes, tasks {counts}, task {rank}")
+    addresses = [f"{node}:{port + local}" for node, count in zip(nodes, counts, strict=True) for local in range(count)]
+    return tf_config(addresses, rank)
+
+
+def kubernetes_config(
+    environ: Mapping[str, str], name: str, service: str, workers: int, port: int = DEFAULT_PORT
+) -> str:
+    """TF_CONFIG of one pod of an Indexed Job `name` behind a headless service, which gives pods their host names.
+
+    Raises UsageError where JOB_COMPLETION_INDEX, which Kubernetes sets in such pods, is missing or too large.
+    """
+    index = environ.get("JOB_COMPLETION_INDEX", "")
+    if not index.isdecimal() or int(index) >= workers:
+        raise UsageError(
+            f"JOB_COMPLETION_INDEX '{index}' is not from 0 to {workers - 1}: a Job with completionMode Indexed and "
+            f"{workers} completions is needed"
+        )
+    return tf_config([f"{name}-{one}.{service}:{port}" for one in range(workers)], int(index))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = ArgumentParser(prog="python -m trainer.tf_config", description=__doc__)
+    schedulers = parser.add_subparsers(dest="scheduler", required=True, metavar="slurm|kubernetes")
+    slurm = schedulers.add_parser("slurm", help="from SLURM_STEP_NODELIST, SLURM_STEP_TASKS_PER_NODE and SLURM_PROCID")
+    kubernetes = schedulers.add_parser("kubernetes", help="from JOB_COMPLETION_INDEX of an Indexed Job")
+    kubernetes.add_argument("--name", required=True, help="of the Job")
+    kubernetes.add_argument("--service", required=True, help="headless service of its pods (spec.subdomain)")
+    kubernetes.add_argument("--workers", required=True, type=number(int, 1, 10_000), metavar="N", help="completions")
+    for one in (slurm, kubernetes):
+        one.add_argument(
+            "--port", type=number(int, 1, 65535), default=DEFAULT_PORT, metavar="N", help="of the first task of a host"
+        )
+    options = parser.parse_args(argv)
+    if options.scheduler == "slurm":
+        print(slurm_config(os.environ, options.port))
+    else:
+        print(kubernetes_config(os.environ, options.name, options.service, options.workers, options.port))
+
+
+if __name__ == "__main__":
+    run_command("trainer.tf_config", main)
