@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 
 .PHONY: help
 help:  ## List the targets
-	@awk -F':.*## ' '/^[a-zA-Z0-9_-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-zA-Z0-9_-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 is needed; set PYTHON=/path/to/python3.11" if sys.version_info[:2] != (3, 11) else 0)'
@@ -38,6 +38,21 @@ endif
 	$(PY) -m pipelines.score --input "$(ARCHIVE)" --model "$(RUN)"/train/model --output "$(RUN)"/scores --run latest --report --overwrite
 	@echo
 	@$(PY) -m pipelines.run_summary "$(RUN)"
+
+# PROJECT, REGION, BUCKET: where it runs, and where its temporary files and its code lie. ARGS: the command's own
+# options and any of Beam's. Worker defaults: pipelines/dataflow_defaults.py.
+DATAFLOW = --runner DataflowRunner --project "$(PROJECT)" --region "$(REGION)" --temp_location "gs://$(BUCKET)/temp" --staging_location "gs://$(BUCKET)/staging"
+.PHONY: dataflow-options
+dataflow-options:
+	@:$(foreach name,PROJECT REGION BUCKET ARGS,$(if $($(name)),,$(error $(name) is missing: make dataflow-prepare PROJECT=my-project REGION=europe-west4 BUCKET=my-bucket ARGS="--input gs://... --output gs://..."; dataflow-score likewise)))
+
+.PHONY: dataflow-prepare
+dataflow-prepare: dataflow-options $(STAMP)  ## Prepare on Dataflow: PROJECT= REGION= BUCKET= ARGS="--input gs://... --output gs://..."
+	$(PY) -m pipelines.prepare $(DATAFLOW) $(ARGS)
+
+.PHONY: dataflow-score
+dataflow-score: dataflow-options $(STAMP)  ## Score on Dataflow: PROJECT= REGION= BUCKET= ARGS="--input ... --model ... --output ..."
+	$(PY) -m pipelines.score $(DATAFLOW) $(ARGS)
 
 .PHONY: train-2workers
 train-2workers: $(STAMP)  ## Train on the sample with two local worker processes

@@ -23,10 +23,11 @@ from pipelines.decision_options import DecisionOptions, add_decision_options, de
 from pipelines.gather import conflict_order, gather, leak_order, near_order
 from pipelines.images import BadImage
 from pipelines.leakage import leak_json
-from pipelines.parallel import ThreadedDoFn, default_threads
+from pipelines.parallel import ThreadedDoFn
 from pipelines.previews import preview_jpeg
+from pipelines.remote import require_reachable
 from pipelines.rows import Place
-from pipelines.runner import beam_options, local_worker_processes, quiet_beam
+from pipelines.runner import beam_options, default_worker_threads, quiet_beam
 
 MARKER = "audit.json"
 PAGE = "report.html"
@@ -132,7 +133,7 @@ def build(pipeline: beam.Pipeline, options: DecisionOptions, threads: int) -> No
 
 def run(options: DecisionOptions, beam_arguments: PipelineOptions) -> dict[str, Any]:
     """Build and run the job; gives audit.json."""
-    threads = options.threads or default_threads(local_worker_processes(beam_arguments))
+    threads = options.threads or default_worker_threads(beam_arguments)
     quiet_beam()
     output.begin(options.output)
     with beam.Pipeline(options=beam_arguments) as pipeline:
@@ -171,7 +172,8 @@ def summary_lines(report: dict[str, Any], folder: str) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, validate, run, report. Raises UsageError or LimitExceeded."""
     options, rest = parse_options(argv)
-    beam_arguments = beam_options(rest)
+    beam_arguments = beam_options(rest, "audit")
+    require_reachable(beam_arguments, options.input_places(), options.other_places())
     options = with_found_tables(options)
     output.require_output(options.output, MARKER, options.overwrite, options.paths())
     report = run(options, beam_arguments)

@@ -75,6 +75,16 @@ class DecisionOptions:
         tables = [*self.metadata, *(table for source in self.sources for table in source.tables)]
         return [*(source.path for source in self.sources), *(table.path for table in tables)]
 
+    def input_places(self) -> list[tuple[str, str]]:
+        """Where images lie, each as (option, path)."""
+        return [(source.option, source.path) for source in self.sources]
+
+    def other_places(self) -> list[tuple[str, str]]:
+        """What else workers read or write, each as (option, path). A file of sources or classes is not."""
+        tables = [*(table for source in self.sources for table in source.tables), *self.metadata]
+        given = [("--splits_file", self.splits_file), ("--splits_from", self.splits_from), ("--output", self.output)]
+        return [*((table.option, table.path) for table in tables), *((option, path) for option, path in given if path)]
+
     def read_as(self) -> list[str]:
         """A line for each source that says what it was taken for, and one for the tables that speak of all."""
         lines = [f"read {source.path} as {source.read_as()}" for source in self.sources]
@@ -215,7 +225,7 @@ def add_decision_options(parser: argparse.ArgumentParser, default: DecisionOptio
         type=int,
         default=default.threads,
         metavar="N",
-        help="images at once per worker process; 0: one per core",
+        help="images at once per worker process; 0: one per core, or 16 where the workers are other machines",
     )
 
 

@@ -25,12 +25,12 @@ from pipelines.decide import decide_images
 from pipelines.decision_options import with_found_tables
 from pipelines.encoding import describe_encoding
 from pipelines.known_images import is_remembered
-from pipelines.parallel import default_threads
 from pipelines.plan import PROBLEM_FILE, PlanShards, quiet_infeasible
 from pipelines.prepare_options import PrepareOptions, command_line, parse_options
 from pipelines.record_schema import RECORD_SCHEMA, record_schema_bytes
 from pipelines.recorded import is_seekable, read_description, require_recorded, same_pixels, same_versions
-from pipelines.runner import beam_options, is_left_running, local_worker_processes, quiet_beam
+from pipelines.remote import require_reachable
+from pipelines.runner import beam_options, default_worker_threads, is_left_running, quiet_beam
 from pipelines.versions import pixel_versions
 from pipelines.write import EXAMPLES_REUSED, Shard, WriteShards
 
@@ -199,7 +199,7 @@ def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[
 
     None: it is left running. Raises UsageError when the images cannot be split as asked.
     """
-    threads = options.threads or default_threads(local_worker_processes(beam_arguments))
+    threads = options.threads or default_worker_threads(beam_arguments)
     earlier = earlier_of(options)
     start_tensorflow()
     quiet_beam()
@@ -266,7 +266,8 @@ def building_on_output(options: PrepareOptions) -> PrepareOptions:
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, validate, run, report. Raises UsageError or LimitExceeded."""
     options, rest = parse_options(argv)
-    beam_arguments = beam_options(rest)
+    beam_arguments = beam_options(rest, "prepare")
+    require_reachable(beam_arguments, options.input_places(), options.other_places())
     options = with_found_tables(options)
     output.require_output(options.output, MARKER, options.overwrite or options.update, options.paths())
     if options.update:

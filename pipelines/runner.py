@@ -17,10 +17,14 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners import create_runner
 
 from pipelines.cli import UsageError
+from pipelines.dataflow_defaults import set_dataflow_defaults
+from pipelines.parallel import default_threads
 
 # In the process itself. `DirectRunner` would first look for Prism, a binary to be downloaded.
 DEFAULT_RUNNER = "FnApiRunner"
 _LOCAL_RUNNERS = frozenset({"FnApiRunner", "DirectRunner", "SwitchingDirectRunner", "BundleBasedDirectRunner"})
+# Threads of each worker process on other machines, whose cores are not known here; they wait for files, mostly.
+REMOTE_THREADS = 16
 
 
 class _QuietParser(argparse.ArgumentParser):
@@ -44,18 +48,23 @@ def _require_runner(name: str, options: PipelineOptions) -> None:
         create_runner(name)
     except (ValueError, ImportError, AttributeError) as error:
         raise UsageError(f"--runner {name}: {str(error).splitlines()[0]}") from error
+
+
+def _require_cloud(name: str, options: PipelineOptions) -> None:
     cloud = options.view_as(GoogleCloudOptions)
-    if name.endswith("DataflowRunner"):
-        for option in ("project", "region", "temp_location"):
-            if not getattr(cloud, option):
-                raise UsageError(
-                    f"--runner {name}: needs --project, --region and --temp_location; --{option} is missing"
-                )
+    for option in ("project", "region", "temp_location"):
+        if not getattr(cloud, option):
+            raise UsageError(f"--runner {name}: needs --project, --region and --temp_location; --{option} is missing")
+    for option in ("temp_location", "staging_location"):
+        path = getattr(cloud, option)
+        if path and not path.startswith("gs://"):
+            raise UsageError(f"--{option} {path}: {name} needs a gs:// path")
 
 
-def beam_options(arguments: Sequence[str]) -> PipelineOptions:
+def beam_options(arguments: Sequence[str], command: str = "job") -> PipelineOptions:
     """Beam's options from what the job's own parser left over; filesystems (S3) follow them from here on.
 
+    command: what the job is called where the runner shows it. For Dataflow, see `dataflow_defaults` too.
     Raises UsageError for an unknown option and for the two local ways of running that lose records: the Dask runner
     drops outputs, and `multi_threading` loses elements in a race while reporting success.
     """
@@ -82,6 +91,9 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     _require_runner(standard.runner, options)
     # Everything lives in importable modules.
     options.view_as(SetupOptions).save_main_session = False
+    if is_dataflow(options):
+        _require_cloud(standard.runner, options)
+        set_dataflow_defaults(options, command)
     # Inputs are looked at before there is a pipeline, which would do this too.
     FileSystems.set_options(options)
     return options
@@ -95,9 +107,18 @@ def quiet_beam() -> None:
     logging.getLogger("apache_beam.runners.portability.local_job_service").setLevel(logging.ERROR)
 
 
+def _runner_name(options: PipelineOptions) -> str:
+    return (options.view_as(StandardOptions).runner or "").rpartition(".")[2]
+
+
 def is_local_runner(options: PipelineOptions) -> bool:
     """Whether all workers are this process and its children."""
-    return (options.view_as(StandardOptions).runner or "").rpartition(".")[2] in _LOCAL_RUNNERS
+    return _runner_name(options) in _LOCAL_RUNNERS
+
+
+def is_dataflow(options: PipelineOptions) -> bool:
+    """Whether the workers are machines of Dataflow's, which share nothing with this one."""
+    return "dataflow" in _runner_name(options).lower()
 
 
 def is_left_running(options: PipelineOptions) -> bool:
@@ -109,3 +130,8 @@ def is_left_running(options: PipelineOptions) -> bool:
 def local_worker_processes(options: PipelineOptions) -> int:
     """Worker processes on this machine; 1 for a remote runner, whose workers have machines of their own."""
     return max(1, options.view_as(DirectOptions).direct_num_workers) if is_local_runner(options) else 1
+
+
+def default_worker_threads(options: PipelineOptions) -> int:
+    """Threads of a worker process: on this machine its processes share the cores."""
+    return default_threads(local_worker_processes(options)) if is_local_runner(options) else REMOTE_THREADS

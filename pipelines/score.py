@@ -186,7 +186,7 @@ def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any] | None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, validate, run, report. Raises UsageError or LimitExceeded."""
     options, rest = parse_options(argv)
-    beam_arguments = beam_options(rest)
+    beam_arguments = beam_options(rest, "score")
     job = plan_run(options, beam_arguments, datetime.datetime.now(datetime.UTC))
     for name in partitions.finish_others(options.output, job.partition, OWN_FILES):
         print(f"run {name} had been interrupted at its very end and is now finished")

@@ -57,6 +57,15 @@ class ScoreOptions:
     max_reject_fraction: float = 0.25
     threads: int = 0
 
+    def input_places(self) -> list[tuple[str, str]]:
+        """Where images lie, each as (option, path)."""
+        return [("--input", path) for path in self.input]
+
+    def other_places(self) -> list[tuple[str, str]]:
+        """What else workers read or write, each as (option, path)."""
+        lists = {"--model": self.model, "--previous": self.previous, "--output": (self.output,)}
+        return [(option, path) for option, paths in lists.items() for path in paths]
+
 
 def build_parser() -> ArgumentParser:
     """The command line; its defaults are those of ScoreOptions."""

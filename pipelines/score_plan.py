@@ -13,17 +13,14 @@ from pipelines.bigquery import parse_table, require_temp_location
 from pipelines.cli import UsageError
 from pipelines.inference import ModelError, load_models
 from pipelines.model_info import ModelInfo, read_ensemble
-from pipelines.parallel import default_threads
 from pipelines.partitions import MARKER
 from pipelines.record_source import is_record_source, record_format
-from pipelines.runner import is_local_runner, local_worker_processes
+from pipelines.remote import require_reachable
+from pipelines.runner import REMOTE_THREADS, default_worker_threads, is_local_runner, local_worker_processes
 from pipelines.score_options import AUTO, ScoreOptions
 from pipelines.score_rows import ScoringRun
 from pipelines.seen import require_seen
 from pipelines.submission import Challenge, challenge_for
-
-# Files on other machines: waiting, not computing.
-_REMOTE_THREADS = 16
 
 
 class Job(NamedTuple):
@@ -74,6 +71,7 @@ def _require_input(path: str, models: tuple[ModelInfo, ...], tta: bool) -> None:
 
 def plan_run(options: ScoreOptions, beam_arguments: PipelineOptions, started: datetime.datetime) -> Job:
     """Everything that can be checked before the work. Raises UsageError; writes nothing."""
+    require_reachable(beam_arguments, options.input_places(), options.other_places())
     models = read_ensemble("--model", options.model)
     for path in options.input:
         _require_input(path, models, options.tta)
@@ -100,7 +98,7 @@ def plan_run(options: ScoreOptions, beam_arguments: PipelineOptions, started: da
         ScoringRun(models, options.tta, name, started),
         partition,
         known,
-        options.threads or (_REMOTE_THREADS if remote else default_threads(processes)),
+        options.threads or (REMOTE_THREADS if remote else default_worker_threads(beam_arguments)),
         # One process needs no server for its model.
         not is_local_runner(beam_arguments) or processes > 1,
         challenge,

@@ -8,45 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import http.server
 import json
-import ssl
-import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from tls import answering
 
 HOST = "bigquery.googleapis.com"
-
-
-def _certificate(folder: Path) -> Path:
-    """Certificate and key of HOST in one file, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "bigquery.pem"
-    path.write_bytes(
-        certificate.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return path
 
 
 def _is_time(value: object) -> bool:
@@ -126,53 +96,13 @@ class LocalBigQuery:
 def local_bigquery(folder: Path, storage: str) -> Iterator[tuple[LocalBigQuery, dict[str, str]]]:
     """Serve BigQuery over the storage at a URL; gives it and the environment with which Beam finds it."""
     service = LocalBigQuery(storage)
-    certificate = _certificate(folder)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(method: str, path: str, _: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        status, content = service.answer(method, path, body)
+        return status, {"Content-Type": "application/json"}, json.dumps(content).encode()
 
-        def do_CONNECT(self) -> None:
-            if self.path != f"{HOST}:443":
-                self.send_error(502)  # google-auth asks others, too, and does without them
-                return
-            self.send_response(200)
-            self.end_headers()
-            self.connection = context.wrap_socket(self.connection, server_side=True)
-            self.rfile = self.connection.makefile("rb")
-            self.wfile = self.connection.makefile("wb")
-            self.close_connection = False
-
-        def do_GET(self) -> None:
-            self._answer()
-
-        def do_POST(self) -> None:
-            self._answer()
-
-        def _answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, content = service.answer(self.command, self.path, body)
-            data = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-            self.wfile.flush()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    environment = {
-        "https_proxy": f"http://127.0.0.1:{server.server_port}",
-        "no_proxy": "127.0.0.1,localhost",
-        "HTTPLIB2_CA_CERTS": str(certificate),
-    }
-    try:
-        yield service, environment
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(folder, [HOST], answer) as (proxy, certificate):
+        yield (
+            service,
+            {"https_proxy": proxy, "no_proxy": "127.0.0.1,localhost", "HTTPLIB2_CA_CERTS": str(certificate)},
+        )

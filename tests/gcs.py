@@ -15,12 +15,14 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from gcp_storage_emulator import server
 from gcp_storage_emulator.exceptions import NotFound
 from gcp_storage_emulator.handlers import buckets, objects
 from gcp_storage_emulator.server import RequestHandler
 from gcp_storage_emulator.storage import Storage
 
 _LIST = re.compile(r"/storage/v1/b/([^/]+)/o")
+_LAYOUT = re.compile(r"/storage/v1/b/([^/]+)/storageLayout")
 
 
 class Environment(dict[str, str]):
@@ -32,11 +34,16 @@ class Environment(dict[str, str]):
 
 
 class _Bucket(RequestHandler):
-    """The emulator, with what it lacks: listings in pages and in ranges of names."""
+    """The emulator, with what it lacks: listings in pages and in ranges of names; the layout of a bucket."""
 
-    def __init__(self, storage: Storage, page: int, requests: list[str], *args: object):
+    # Seconds; a client that says nothing for so long is left, and tries again.
+    timeout = 20
+
+    def __init__(self, storage: Storage, page: int, requests: list[str], lock: threading.Lock, *args: object):
         self._page = page
         self._requests = requests
+        # The emulator answers one request at a time, but a connection on which none comes must not hold up others.
+        self._lock = lock
         super().__init__(storage, *args)
 
     def parse_request(self) -> bool:
@@ -45,8 +52,32 @@ class _Bucket(RequestHandler):
         return parsed
 
     def do_GET(self) -> None:  # noqa: N802  the base class has it so
+        with self._lock:
+            self._get()
+
+    def do_POST(self) -> None:  # noqa: N802  the base class has it so
+        with self._lock:
+            super().do_POST()
+
+    def do_PUT(self) -> None:  # noqa: N802  the base class has it so
+        with self._lock:
+            super().do_PUT()
+
+    def do_DELETE(self) -> None:  # noqa: N802  the base class has it so
+        with self._lock:
+            super().do_DELETE()
+
+    def do_PATCH(self) -> None:  # noqa: N802  the base class has it so
+        with self._lock:
+            super().do_PATCH()
+
+    def _get(self) -> None:
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query))
+        if _LAYOUT.fullmatch(url.path):
+            # TensorFlow asks before it renames a folder.
+            self._send({"kind": "storage#storageLayout", "hierarchicalNamespace": {"enabled": False}})
+            return
         found = _LIST.fullmatch(url.path)
         if not found or "delimiter" in query or "matchGlob" in query:
             super().do_GET()
@@ -65,7 +96,10 @@ class _Bucket(RequestHandler):
         listing = {"kind": "storage#objects", "items": items[:page]}
         if len(items) > page:
             listing["nextPageToken"] = items[page - 1]["name"]
-        body = json.dumps(listing).encode()
+        self._send(listing)
+
+    def _send(self, content: dict) -> None:
+        body = json.dumps(content).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -84,6 +118,27 @@ def _batch_get(request, item, storage, bucket, name, meta, response) -> bool:
 
 
 objects._BATCH_METHOD_HANDLERS["GET"] = _batch_get
+_upload_something = objects._media_upload
+
+
+def _upload(request, response, storage) -> None:
+    """An upload in one piece; the emulator takes a body of no bytes, such as TensorFlow's for a folder, for none."""
+    request._data = request.data or b""
+    _upload_something(request, response, storage)
+
+
+objects._media_upload = _upload
+_read_sized = server._read_raw_data
+
+
+def _read_body(handler) -> bytes | None:
+    """TensorFlow's uploads come in chunks and name a length besides; RFC 9112 has the chunks decide."""
+    if handler.headers.get("Transfer-Encoding", "").lower() == "chunked":
+        del handler.headers["Content-Length"]
+    return _read_sized(handler)
+
+
+server._read_raw_data = _read_body
 
 
 class _Token(http.server.BaseHTTPRequestHandler):
@@ -136,8 +191,8 @@ def local_gcs(folder: Path, bucket: str, page: int = 1000) -> Iterator[Environme
     environment = Environment()
     storage = Storage(use_memory_fs=True)
     buckets.create_bucket(bucket, storage)
-    handler = functools.partial(_Bucket, storage, page, environment.requests)
-    served = http.server.HTTPServer(("127.0.0.1", 0), handler)
+    handler = functools.partial(_Bucket, storage, page, environment.requests, threading.Lock())
+    served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=served.serve_forever, daemon=True).start()
     environment.update(
         STORAGE_EMULATOR_HOST=f"http://127.0.0.1:{served.server_port}",

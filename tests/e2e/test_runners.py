@@ -4,48 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from portable import job_server
+from scoring import export_untrained, only_partition, probabilities, rejects, scores, write_images
+from tiny_dataset import CLASSES, write_dataset
 
-ROOT = Path(__file__).resolve().parents[2]
 WAYS = {
     "three processes": ("--direct_running_mode", "multi_processing", "--direct_num_workers", "3"),
-    "portable": ("--runner", "PortableRunner", "--environment_type", "EXTERNAL"),
+    "portable": (),
 }
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        return found.getsockname()[1]
-
-
-@contextlib.contextmanager
-def serving(module: str, *arguments: str, log: Path) -> Iterator[None]:
-    """A Beam service in a process group of its own, stopped with all that it has started."""
-    # The pool starts its workers as `python`.
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            cwd=ROOT,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-            env=environment,
-        )
-        try:
-            yield
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def prepare(command, sample, output, *more):
@@ -69,20 +41,33 @@ def test_promise_3_the_same_bytes_on(command, sample, in_memory, tmp_path, way):
     more = list(WAYS[way])
     with contextlib.ExitStack() as services:
         if way == "portable":
-            job_port, worker_port = free_port(), free_port()
-            services.enter_context(
-                serving(
-                    *("apache_beam.runners.portability.local_job_service_main", "--port", str(job_port)),
-                    log=tmp_path / "jobs.log",
-                )
-            )
-            services.enter_context(
-                serving(
-                    *("apache_beam.runners.worker.worker_pool_main", "--service_port", str(worker_port)),
-                    log=tmp_path / "workers.log",
-                )
-            )
-            more += ["--job_endpoint", f"localhost:{job_port}", "--environment_config", f"localhost:{worker_port}"]
+            more += services.enter_context(job_server(ROOT, tmp_path))
         assert prepare(command, sample, tmp_path / "out", *more) == in_memory
     if way == "portable":
         assert "worker" in (tmp_path / "workers.log").read_text()
+
+
+def test_a_job_server_with_workers_of_its_own_gives_the_same_scores(command, tmp_path):
+    model = export_untrained(write_dataset(tmp_path), tmp_path / "model", 1)
+    archive = tmp_path / "archive"
+    first, *_ = write_images(archive, 24)
+    (archive / "broken.jpg").write_bytes(first.read_bytes()[:700])
+    partitions = []
+    with job_server(ROOT, tmp_path) as portable:
+        for name, more in (("memory", []), ("portable", portable)):
+            output = tmp_path / name
+            done = command(
+                *("pipelines.score", "--input", archive, "--model", model, "--output", output, "--report", *more)
+            )
+            assert done.returncode == 0, done.stderr
+            partitions.append(only_partition(output))
+    assert "worker" in (tmp_path / "workers.log").read_text()
+    expected, found = ({row["path"]: row for row in scores(partition)} for partition in partitions)
+    assert len(expected) == 24
+    assert set(found) == set(expected)
+    for path, row in found.items():
+        np.testing.assert_allclose(probabilities(row, CLASSES), probabilities(expected[path], CLASSES), atol=1e-6)
+    assert [line["path"] for line in rejects(partitions[1])] == [str(archive / "broken.jpg")]
+    counts = [json.loads((partition / "summary.json").read_text())["counts"] for partition in partitions]
+    assert counts[0] == counts[1]
+    assert (partitions[1] / "report.html").exists()

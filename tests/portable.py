@@ -1,0 +1,58 @@
+"""Beam's portable job server and a pool of workers beside it, each a process of its own, for tests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return found.getsockname()[1]
+
+
+@contextlib.contextmanager
+def _serving(folder: Path, log: Path, environment: Mapping[str, str], module: str, *arguments: str) -> Iterator[None]:
+    """A Beam service in a process group of its own, stopped with all that it has started."""
+    # The pool starts its workers as `python`.
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=folder,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+            env={**os.environ, **environment, "PATH": path},
+        )
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+
+
+@contextlib.contextmanager
+def job_server(folder: Path, logs: Path, environment: Mapping[str, str] | None = None) -> Iterator[list[str]]:
+    """A job server with a worker pool, both run in `folder`; gives the options with which Beam uses them.
+
+    In `logs` they leave jobs.log and workers.log.
+    """
+    job_port, worker_port = _free_port(), _free_port()
+    jobs = ("apache_beam.runners.portability.local_job_service_main", "--port", str(job_port))
+    workers = ("apache_beam.runners.worker.worker_pool_main", "--service_port", str(worker_port))
+    with (
+        _serving(folder, logs / "jobs.log", environment or {}, *jobs),
+        _serving(folder, logs / "workers.log", environment or {}, *workers),
+    ):
+        yield [
+            *("--runner", "PortableRunner", "--job_endpoint", f"localhost:{job_port}"),
+            *("--environment_type", "EXTERNAL", "--environment_config", f"localhost:{worker_port}"),
+        ]
