@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import posixpath
 import re
+from collections.abc import Iterator
 
 from pipelines import output, storage
 from pipelines.cli import UsageError
@@ -33,6 +35,17 @@ def finished_runs(folder: str) -> list[str]:
     return _named(folder, MARKER)
 
 
+@contextlib.contextmanager
+def readable(option: str, folder: str) -> Iterator[None]:
+    """Looking into an option's folder: what fails is a UsageError."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:  # each filesystem raises its own kinds
+        raise UsageError(f"{option} {folder}: cannot be read ({error.__class__.__name__})") from error
+
+
 def choose_name(folder: str, wanted: str, today: datetime.date, further: bool) -> str:
     """The run's name: `wanted`, or by default the date; further: another one when a run of this date is finished.
 
@@ -56,13 +69,11 @@ def previous_partitions(option: str, folder: str, current: str) -> list[str]:
 
     An output that does not exist yet is one only where it is that of this run: on the first night. Raises UsageError.
     """
-    try:
+    with readable(option, folder):
         if storage.exists(storage.join(folder, MARKER)):
             found = [folder.rstrip("/")]
         else:
             found = [partition_folder(folder, name) for name in finished_runs(folder)]
-    except Exception as error:  # each filesystem raises its own kinds
-        raise UsageError(f"{option} {folder}: cannot be read ({error.__class__.__name__})") from error
     if not found and not storage.same_place(posixpath.dirname(current), folder):
         raise UsageError(
             f"{option} {folder}: holds no finished run (run=*/{MARKER}); name the --output of earlier runs"

@@ -79,8 +79,15 @@ def plan_run(options: ScoreOptions, beam_arguments: PipelineOptions, started: da
             raise UsageError(f"--output {options.output}: is also an input; name another folder")
     partitions.require_own(options.output)
     further = bool(options.previous) and not options.overwrite
-    name = partitions.choose_name(options.output, options.run, started.date(), further)
+    with partitions.readable("--output", options.output):
+        name = partitions.choose_name(options.output, options.run, started.date(), further)
+        finished = partitions.finished_runs(options.output)
     partition = partitions.partition_folder(options.output, name)
+    if not options.overwrite and name in finished:
+        raise UsageError(
+            f"--output {options.output}: run {name} is finished; add --previous {options.output} to score what is new, "
+            "--run NAME to begin another, or --overwrite to replace it"
+        )
     output.require_output(partition, MARKER, options.overwrite, [*options.input, *options.model])
     known = known_partitions(options, partition)
     require_seen("--previous", known)

@@ -61,7 +61,7 @@ def make_command(target: str, arguments: list[str]) -> list[str]:
     """The command that `make TARGET` would run."""
     shown = subprocess.run(
         [
-            *("make", "-n", target, "PROJECT=lesions-1", "REGION=europe-west4", f"BUCKET={BUCKET}", "STAMP="),
+            *("make", "--no-print-directory", "-n", target, "PROJECT=lesions-1", "REGION=europe-west4", f"BUCKET={BUCKET}", "STAMP="),
             *(f"ARGS={shlex.join(arguments)}", f"PY={shlex.quote(sys.executable)}"),
         ],
         check=True,
@@ -189,6 +189,7 @@ def digests(dataset: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for name in names for path in dataset.glob(name)}
 
 
+@pytest.mark.long
 def test_prepare(command, sample, cloud, dataflow, tmp_path):
     upload(cloud, BUCKET, sample / "images", "sample/images")
     open_bucket(cloud, BUCKET).blob("sample/metadata.csv").upload_from_filename(str(sample / "metadata.csv"))
@@ -219,6 +220,7 @@ def test_prepare(command, sample, cloud, dataflow, tmp_path):
     assert checked.returncode == 0, checked.stderr
 
 
+@pytest.mark.long
 def test_score(command, cloud, dataflow, tmp_path):
     model = export_untrained(write_dataset(tmp_path), tmp_path / "model", 1)
     archive = tmp_path / "archive"
@@ -275,7 +277,7 @@ def test_make_says_in_one_line_what_is_missing(missing):
     given = {"PROJECT": "p", "REGION": "r", "BUCKET": "b", "ARGS": "--input gs://b/i"}
     del given[missing]
     done = subprocess.run(
-        ["make", "dataflow-prepare", "STAMP=", *(f"{name}={value}" for name, value in given.items())],
+        ["make", "--no-print-directory", "dataflow-prepare", "STAMP=", *(f"{name}={value}" for name, value in given.items())],
         check=False,
         cwd=ROOT,
         capture_output=True,
