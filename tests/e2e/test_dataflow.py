@@ -61,7 +61,8 @@ def make_command(target: str, arguments: list[str]) -> list[str]:
     """The command that `make TARGET` would run."""
     shown = subprocess.run(
         [
-            *("make", "--no-print-directory", "-n", target, "PROJECT=lesions-1", "REGION=europe-west4", f"BUCKET={BUCKET}", "STAMP="),
+            *("make", "--no-print-directory", "-n", target),
+            *("PROJECT=lesions-1", "REGION=europe-west4", f"BUCKET={BUCKET}", "STAMP="),
             *(f"ARGS={shlex.join(arguments)}", f"PY={shlex.quote(sys.executable)}"),
         ],
         check=True,
@@ -277,7 +278,10 @@ def test_make_says_in_one_line_what_is_missing(missing):
     given = {"PROJECT": "p", "REGION": "r", "BUCKET": "b", "ARGS": "--input gs://b/i"}
     del given[missing]
     done = subprocess.run(
-        ["make", "--no-print-directory", "dataflow-prepare", "STAMP=", *(f"{name}={value}" for name, value in given.items())],
+        [
+            *("make", "--no-print-directory", "dataflow-prepare", "STAMP="),
+            *(f"{name}={value}" for name, value in given.items()),
+        ],
         check=False,
         cwd=ROOT,
         capture_output=True,
