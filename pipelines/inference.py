@@ -65,9 +65,7 @@ def _on_this_machine(folder: str) -> Iterator[str]:
         yield folder
         return
     with tempfile.TemporaryDirectory(prefix="model-") as copy:
-        for name in storage.list_tree(folder):
-            with storage.open_file(storage.join(folder, *name.split("/"))) as file:
-                storage.write_bytes(storage.join(copy, name), file.read())
+        storage.copy_tree(folder, copy)
         yield copy
 
 

@@ -105,9 +105,9 @@ def move_tree(source: str, destination: str) -> None:
 
 
 def copy_tree(source: str, destination: str) -> None:
-    """Copy a local folder's files to a folder on any filesystem."""
+    """Copy a folder's files to another folder, either on any filesystem."""
     for name in list_tree(source):
-        with open(os.path.join(source, name), "rb") as file:
+        with open_file(join(source, name)) as file:
             write_bytes(join(destination, name), file.read())
 
 
