@@ -145,16 +145,24 @@ def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:
 def _finish(
     options: Options, info: DatasetInfo, claim: Claim, checkpoints: Any, preprocessing: Any, runtime: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write history, figures, curves and model of a run that has trained to its end."""
+    """Calibrate the best weights; write history, figures, pictures and model of a run that has trained to its end."""
+    from trainer.calibration import target_prior
     from trainer.curves import draw_curves
     from trainer.export import export_model
+    from trainer.fitting import fit_network
     from trainer.loop import model_config
+    from trainer.losses import class_weights
+    from trainer.reliability_diagram import draw_reliability
 
     history, best = checkpoints.state.history, checkpoints.state.best
     # Once more: a run may have been killed between its last checkpoint and this file.
     write_json(claim.path / "history.json", [asdict(record) for record in history])
     draw_curves(history, best.epoch, claim.path / "curves.png")
     weights = checkpoints.best_weights()
+    prior = target_prior(info, class_weights(info, options.class_weights), balanced_softmax=False)
+    fitted = fit_network(info, preprocessing, model_config(options), weights, prior)
+    panels = {"before calibration": fitted.before, f"after (temperature {fitted.temperature:g})": fitted.after}
+    draw_reliability(panels, claim.path / "reliability.png")
     n = info.split("validation").examples
     figures = {"balanced_accuracy": best.val_balanced_accuracy, "loss": best.val_loss, "n": n}
     seconds = sum(record.seconds for record in history)
@@ -166,13 +174,24 @@ def _finish(
         "best_epoch": best.epoch,
         "stopped_early": len(history) < options.epochs,
         "validation": figures,
+        "calibration": fitted.calibration,
+        "operating_points": fitted.operating_points,
         "parameters": sum(weight.size for weight in weights),
         **runtime,
         "dataset_fingerprint": info.fingerprint,
     }
     write_json(claim.path / "train.json", report)
     model = claim.path / "model"
-    export_model(model, info, preprocessing, model_config(options), weights, {"validation": figures})
+    export_model(
+        model,
+        info,
+        preprocessing,
+        model_config(options),
+        weights,
+        {"validation": figures},
+        fitted.calibration,
+        fitted.operating_points,
+    )
     print(
         f"best epoch {best.epoch}: validation balanced accuracy {best.val_balanced_accuracy:.4f} on "
         f"{n} images; {len(history)} epochs in {seconds:.0f} s"
