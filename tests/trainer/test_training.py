@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from tiny_dataset import ROOT, TRAIN_OPTIONS, command
 
@@ -43,11 +44,16 @@ def test_a_short_run_learns_and_reports(trained):
     assert report["images_per_second"] > 0
     assert report["parameters"] > 1000
     assert list((trained / "logs").glob("events.out.tfevents.*"))
+    exported = read_json(trained / "model/assets/model.json")
+    for name in ("calibration", "operating_points"):
+        assert report[name] == exported[name]
+    assert report["calibration"]["n"] == 20
+    assert report["calibration"]["prior"] == pytest.approx(exported["train_class_distribution"])
     lines = (trained.parent / "stdout.txt").read_text().splitlines()
     assert sum(line.startswith("epoch ") for line in lines) == EPOCHS
     assert lines[-1] == f"model: {trained / 'model'}"
     assert {path.name for path in trained.iterdir()} == {
-        "run.json", "checkpoints", "logs", "history.json", "train.json", "curves.png", "model",
+        "run.json", "checkpoints", "logs", "history.json", "train.json", "curves.png", "reliability.png", "model",
     }  # fmt: skip
 
 
