@@ -87,6 +87,12 @@ class Options:
         parse=number(float, 0, 1, below=True),
         help="share of the target probability spread evenly over the classes",
     )
+    loss: str = option(
+        "cross_entropy",
+        choices=("cross_entropy", "balanced_softmax", "focal"),
+        help="balanced_softmax: cross-entropy with the classes' frequencies taken out of the logits, for balanced "
+        "accuracy on unbalanced data; focal: with gamma 2",
+    )
     class_weights: str = option(
         "none",
         choices=("none", "balanced"),
@@ -97,9 +103,40 @@ class Options:
         choices=("standard", "none"),
         help="random flips, turns, zoom and colour, drawn anew for every image and epoch; none: images as stored",
     )
+    mix: str = option(
+        "none",
+        choices=("none", "mixup", "cutmix"),
+        help="train on pairs of images: mixup adds them, cutmix pastes a square of one into the other",
+    )
+    mix_alpha: float = option(
+        0.4, parse=number(float, 0.01, 100), help="how evenly pairs are mixed: shares are drawn from Beta(X, X)"
+    )
+    block: str = option(
+        "separable",
+        choices=("separable", "plain"),
+        help="convolutions of the network's blocks; plain ones have ten times the multiply-adds and parameters",
+    )
     width: float = option(1.0, parse=number(float, 0.1, 8), help="multiplier of the network's channels")
     depth: int = option(2, parse=number(int, 1, 8), help="residual blocks in each of the network's stages")
     dropout: float = option(0.2, parse=number(float, 0, 1, below=True), help="rate of dropout before the last layer")
+    batch_norm: bool = option(True, help="batch normalisation; without it, for comparisons")
+    average: float = option(
+        0.0,
+        parse=number(float, 0, 1, below=True),
+        help="decay per step of a moving average of the weights, which is then what is validated and exported; 0: none",
+    )
+    keep: str = option(
+        "best",
+        choices=("best", "last"),
+        help="epoch that is exported: the one with the best validation balanced accuracy, or the last; with last, the "
+        "validation figures come from images that had no say in the choice",
+    )
+    fold: int = option(
+        -1,
+        parse=number(int, -1),
+        help="cross-validation on a dataset prepared with folds: validate on this one, train on the others; -1: the "
+        "validation split",
+    )
     patience: int = option(
         15,
         parse=number(int, 0),
@@ -184,8 +221,8 @@ def build_parser() -> ArgumentParser:
         name, meta = f"--{spec.name}", spec.metadata
         if spec.default is MISSING:
             parser.add_argument(name, required=True, metavar="DIR", help=meta["help"])
-        elif spec.name == "deterministic":
-            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=spec.default, help=meta["help"])
+        elif spec.default is True:
+            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=True, help=meta["help"])
         elif isinstance(spec.default, bool):
             parser.add_argument(name, action="store_true", help=meta["help"])
         elif meta["choices"]:
@@ -208,6 +245,11 @@ def parse_options(argv: Sequence[str] | None) -> Options:
     if options.batch_size % options.accumulate:
         raise UsageError(
             f"--accumulate {options.accumulate} does not divide --batch_size {options.batch_size}: give a divisor of it"
+        )
+    if options.mix != "none" and options.batch_size % (2 * options.accumulate):
+        raise UsageError(
+            f"--mix {options.mix} pairs the images of a batch: --batch_size {options.batch_size} must be a multiple "
+            f"of {2 * options.accumulate}"
         )
     if options.strategy == "tpu" and not options.tpu:
         raise UsageError("--strategy tpu: say which with --tpu NAME (local on a TPU VM)")

@@ -19,7 +19,7 @@ from typing import Any
 
 from pipelines.cli import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, UsageError, run_command, start_tensorflow
 from trainer.cluster import ALONE, Cluster, read_cluster
-from trainer.dataset_info import DatasetInfo, read_dataset_info
+from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
 from trainer.options import Options, parse_options, same_everywhere
 from trainer.outputs import Claim, check_output, open_output, write_json
 from trainer.peers import Peers
@@ -83,6 +83,8 @@ def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:
     preemption = Preemption()
     preemption.install()
     info = read_dataset_info(options.dataset)
+    if options.fold >= 0:
+        info = fold_split(info, options.fold)
     train, validation = info.split("train"), info.split("validation")
     claim = check_output(options, info) if cluster.is_chief else None
     # Results depend on the number of threads, so a continued run keeps the number it was started with.
@@ -150,20 +152,21 @@ def _finish(
     from trainer.export import export_model
     from trainer.loop import model_config
 
-    history, best = checkpoints.state.history, checkpoints.state.best
+    history, kept = checkpoints.state.history, checkpoints.kept_epoch
     # Once more: a run may have been killed between its last checkpoint and this file.
     write_json(claim.path / "history.json", [asdict(record) for record in history])
-    draw_curves(history, best.epoch, claim.path / "curves.png")
-    weights = checkpoints.best_weights()
+    draw_curves(history, kept.epoch, claim.path / "curves.png")
+    weights = checkpoints.kept_weights()
     n = info.split("validation").examples
-    figures = {"balanced_accuracy": best.val_balanced_accuracy, "loss": best.val_loss, "n": n}
+    figures = {"balanced_accuracy": kept.val_balanced_accuracy, "loss": kept.val_loss, "n": n}
     seconds = sum(record.seconds for record in history)
     report: dict[str, Any] = {
         "seconds": seconds,
         # Of training alone, which `seconds` is not: that has validation too.
         "images_per_second": len(history) / sum(1 / record.images_per_second for record in history),
         "epochs": len(history),
-        "best_epoch": best.epoch,
+        "epoch": kept.epoch,
+        "best_epoch": checkpoints.state.best.epoch,
         "stopped_early": len(history) < options.epochs,
         "validation": figures,
         "parameters": sum(weight.size for weight in weights),
@@ -174,7 +177,7 @@ def _finish(
     model = claim.path / "model"
     export_model(model, info, preprocessing, model_config(options), weights, {"validation": figures})
     print(
-        f"best epoch {best.epoch}: validation balanced accuracy {best.val_balanced_accuracy:.4f} on "
+        f"{options.keep} epoch {kept.epoch}: validation balanced accuracy {kept.val_balanced_accuracy:.4f} on "
         f"{n} images; {len(history)} epochs in {seconds:.0f} s"
     )
     print(f"model: {model}", flush=True)
