@@ -29,6 +29,7 @@ from trainer.optimizer import learning_rate_schedule, make_optimizer
 from trainer.options import Options
 from trainer.peers import Peers
 from trainer.preemption import Preemption, RestartError
+from trainer.priors import decision_values, photographed_prior, photographed_shift
 from trainer.records import Records
 from trainer.steps import TrainStep, make_predict, make_train_step
 from trainer.strategy import batching
@@ -48,13 +49,17 @@ def model_config(options: Options) -> ModelConfig:
     )
 
 
-def validation_figures(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """(mean cross-entropy in nats, balanced accuracy over the classes that occur) of logits [n, C], labels [n]."""
+def validation_figures(logits: np.ndarray, labels: np.ndarray, prior: np.ndarray) -> tuple[float, float]:
+    """(mean cross-entropy in nats, balanced accuracy over the classes that occur) of logits [n, C], labels [n].
+
+    The logits stand for class frequencies `prior` [C]; see `decision_values` for which class is predicted.
+    """
     log_p = log_softmax(logits.astype(np.float64), axis=1)
+    decisions = decision_values(np.exp(log_p), prior)
     with warnings.catch_warnings():
         # A class that is predicted but does not occur is no reason for alarm in a small validation split.
         warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
-        accuracy = balanced_accuracy_score(labels, logits.argmax(axis=1))
+        accuracy = balanced_accuracy_score(labels, decisions.argmax(axis=1))
     return float(-log_p[np.arange(len(labels)), labels].mean()), float(accuracy)
 
 
@@ -125,6 +130,7 @@ def fit(
         make_average(strategy, model, averaged, options.average) if averaged else None,
     )
     predict = make_predict(strategy, averaged or model)
+    shift = photographed_shift(info, options.loss, options.class_weights)
     train, validation = _streams(options, info, preprocessing, strategy, state.epoch * steps + state.step)
     schedule = learning_rate_schedule(options, steps)
     company.preemption.defer()
@@ -141,9 +147,8 @@ def fit(
         train_epoch(train_step, train, steps, options.checkpoint_steps, state, company.preemption, save, reporter)
         seconds = time.perf_counter() - started
         loss = state.loss_sum / max(state.weight_sum, 1e-12)
-        val_loss, accuracy = validation_figures(
-            *predict(validation, steps_per_epoch(info.split("validation"), options.batch_size))
-        )
+        logits, labels = predict(validation, steps_per_epoch(info.split("validation"), options.batch_size))
+        val_loss, accuracy = validation_figures(logits + shift, labels, photographed_prior(info))
         if not (math.isfinite(loss) and math.isfinite(val_loss)):
             raise UsageError(
                 f"training diverged in epoch {epoch + 1} (loss {loss:g}): "

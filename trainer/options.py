@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
@@ -217,6 +219,12 @@ def build_parser() -> ArgumentParser:
         "TensorBoard) and checkpoints/. Exit code 75: told to end, or another worker was lost; the same command "
         "continues. Example: python -m trainer.task --dataset runs/dataset --output runs/train",
     )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="JSON file with values for these options by name, such as those of trainer/configs/; options of the "
+        "command line come before it",
+    )
     for spec in fields(Options):
         name, meta = f"--{spec.name}", spec.metadata
         if spec.default is MISSING:
@@ -233,9 +241,50 @@ def build_parser() -> ArgumentParser:
     return parser
 
 
+def read_config(path: str) -> dict[str, Any]:
+    """The options in a `--config` file. UsageError if it cannot be read or holds what cannot be chosen there."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+    except OSError as error:
+        raise UsageError(f"--config {path}: cannot be read ({error.strerror}); name a JSON file") from None
+    except ValueError as error:
+        raise UsageError(f"--config {path}: is not JSON ({error})") from None
+    # Where things lie is no part of a recipe.
+    known = [spec.name for spec in fields(Options) if spec.metadata["resume"] or spec.name == "checkpoint_steps"]
+    if not isinstance(values, dict):
+        raise UsageError(f"--config {path}: holds no JSON object; give {{option: value, ...}}")
+    for name in values:
+        if name not in known:
+            raise UsageError(f"--config {path}: '{name}' is not an option of a recipe; these are: {', '.join(known)}")
+    return values
+
+
+def as_arguments(values: Mapping[str, Any]) -> list[str]:
+    """Options as a command line gives them."""
+    arguments = []
+    for name, value in values.items():
+        if value is True or (value is False and getattr(Options, name) is True):
+            arguments.append(f"--{name}" if value else f"--no-{name}")
+        elif value is not False:
+            arguments.append(f"--{name}={value}")
+    return arguments
+
+
 def parse_options(argv: Sequence[str] | None) -> Options:
     """Options from the command line (`sys.argv` if None). UsageError names the option, its value and the way out."""
-    options = Options(**vars(build_parser().parse_args(argv)))
+    parser = build_parser()
+    given = sys.argv[1:] if argv is None else list(argv)
+    values = vars(parser.parse_args(given))
+    config = values.pop("config")
+    if config:
+        recipe = read_config(config)
+        try:
+            values = vars(parser.parse_args([*as_arguments(recipe), *given]))
+        except UsageError as error:
+            raise UsageError(f"--config {config}: {error}") from None
+        del values["config"]
+    options = Options(**values)
     for name in ("dataset", "output", "cache"):
         value = getattr(options, name)
         if not value:
