@@ -2,9 +2,9 @@
 
 Throughout: `logits`, `probabilities` float [n, C], `labels` int [n], `weights` float [n], none of them negative.
 
-What is calibrated is a statement about one mix of classes, the *prior*. For a mix with other shares p' the
-probabilities are p(y|x) p'(y) / p(y), divided by their sum over y (Saerens, Latinne and Decaestecker 2002, equation
-2.4). That holds where images of a class look the same and only its share differs.
+What is calibrated is a statement about one mix of classes, the *prior* (see `trainer.priors`). For a mix with other
+shares p' the probabilities are p(y|x) p'(y) / p(y), divided by their sum over y (Saerens, Latinne and Decaestecker
+2002, equation 2.4). That holds where images of a class look the same and only its share differs.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-
-from trainer.dataset_info import DatasetInfo
 
 BINS = 15
 # A network whose logits would have to be scaled by more has learned nothing that scaling could mend.
@@ -35,19 +33,6 @@ class ReliabilityBin:
     n: int
     confidence: float | None
     accuracy: float | None
-
-
-def target_prior(info: DatasetInfo, class_weights: np.ndarray, balanced_softmax: bool) -> np.ndarray:
-    """float64 [C], sum 1: the shares of the classes in the world that a run's loss trains for.
-
-    Cross-entropy leads to the probabilities of the distribution that the examples are drawn from: the train examples as
-    stored, copies included, each counted as its class's weight in the loss (`class_weights` float [C]) says. Balanced
-    softmax takes that distribution out of the logits, which leaves all classes that occur equally frequent (Ren et al.
-    2020; Menon et al. 2021).
-    """
-    counts = np.array([info.split("train").per_class[name].examples for name in info.classes], np.float64)
-    masses = (counts > 0).astype(np.float64) if balanced_softmax else counts * np.asarray(class_weights, np.float64)
-    return masses / masses.sum()
 
 
 def example_weights(labels: np.ndarray, prior: np.ndarray) -> np.ndarray:

@@ -11,10 +11,7 @@ from trainer.calibration import (
     expected_calibration_error,
     fit_temperature,
     reliability,
-    target_prior,
 )
-from trainer.dataset_info import read_dataset_info
-from trainer.losses import class_weights
 
 
 def drawn(temperature, n=4000, classes=5, seed=0):
@@ -147,13 +144,3 @@ def test_nothing_has_no_error():
         assert expected_calibration_error(np.zeros((0, 3)), np.zeros(0, int), weights) is None
     assert expected_calibration_error(np.array([[0.2, 0.8]]), np.array([1]), np.zeros(1)) is None
     assert all(row.n == 0 for row in reliability(np.zeros((0, 3)), np.zeros(0, int)))
-
-
-def test_the_prior_follows_from_the_loss(dataset):
-    info = read_dataset_info(dataset)
-    stored = [info.split("train").per_class[name].examples for name in info.classes]
-    plain = target_prior(info, class_weights(info, "none"), balanced_softmax=False)
-    np.testing.assert_allclose(plain, np.array(stored) / sum(stored))
-    for kind, balanced_softmax in (("balanced", False), ("none", True)):
-        prior = target_prior(info, class_weights(info, kind), balanced_softmax)
-        np.testing.assert_allclose(prior, np.full(len(stored), 1 / len(stored)), rtol=1e-6)

@@ -15,6 +15,7 @@ from tiny_dataset import ROOT, TRAIN_OPTIONS, command
 from trainer.preemption import EXIT_RESTART
 
 EPOCHS = 6
+PARTS = {"model", "optimizer", "averaged", "kept"}
 
 
 def read_json(path: Path):
@@ -22,10 +23,10 @@ def read_json(path: Path):
 
 
 def final_state(run: Path) -> dict[str, np.ndarray]:
-    """Every tensor of the newest checkpoint: weights, optimizer, dropout's generators, best weights."""
+    """Every tensor of the newest checkpoint: weights, optimizer, dropout's generators, average, kept weights."""
     reader = tf.train.load_checkpoint(str(run / "checkpoints"))
-    names = [name for name in reader.get_variable_to_shape_map() if name.startswith(("model/", "optimizer/", "best/"))]
-    assert len(names) > 50
+    names = [name for name in reader.get_variable_to_shape_map() if name.split("/")[0] in PARTS]
+    assert {name.split("/")[0] for name in names} == PARTS
     return {name: reader.get_tensor(name) for name in names}
 
 
