@@ -15,7 +15,7 @@ from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW, OperatingPoint
 TEMPERATURE = 1.7
 POINTS = {
     views: [OperatingPoint(target, threshold, target, 0.5, 40, 60)._asdict() for target, threshold in chosen.items()]
-    for views, chosen in ((ONE_VIEW, {0.9: 0.3, 0.95: 0.2}), (EIGHT_VIEWS, {0.9: 0.32, 0.95: 0.25}))
+    for views, chosen in ((ONE_VIEW, {0.9: 0.03, 0.95: 0.01}), (EIGHT_VIEWS, {0.9: 0.04, 0.95: 0.02}))
 }
 
 

@@ -97,5 +97,6 @@ def test_a_run_on_a_fold_validates_on_it_and_exports_the_last_epoch(folded, tmp_
     history = json.loads((tmp_path / "run/history.json").read_text())
     turn = fold_split(read_dataset_info(folded), 1)
     assert report["validation"]["n"] == turn.split("validation").originals
+    assert report["calibration"]["n"] == turn.split("validation").originals
     assert report["epoch"] == 2
     assert report["validation"]["balanced_accuracy"] == history[-1]["val_balanced_accuracy"]
