@@ -79,4 +79,3 @@ def test_the_diagram_is_a_picture_of_every_table(drawn, tmp_path):
         sizes.append(Image.open(tmp_path / "picture.png").size)
     assert sizes[1][0] == pytest.approx(2 * sizes[0][0], rel=0.01)
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
-    draw_reliability({"before": fitted.before, "after": fitted.after}, tmp_path / "picture.png")
