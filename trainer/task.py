@@ -23,6 +23,7 @@ from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
 from trainer.options import Options, parse_options, same_everywhere
 from trainer.outputs import Claim, check_output, open_output, write_json
 from trainer.peers import Peers
+from trainer.phases import check_sizes
 from trainer.preemption import EXIT_RESTART, Preemption, RestartError, leave
 
 
@@ -85,6 +86,12 @@ def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:
     info = read_dataset_info(options.dataset)
     if options.fold >= 0:
         info = fold_split(info, options.fold)
+    check_sizes(options.progressive, info.image_size)
+    if options.backbone:
+        start_tensorflow()
+        from trainer.backbones import check_backbone
+
+        check_backbone(options.backbone)
     train, validation = info.split("train"), info.split("validation")
     claim = check_output(options, info) if cluster.is_chief else None
     # Results depend on the number of threads, so a continued run keeps the number it was started with.
@@ -175,7 +182,7 @@ def _finish(
     }
     write_json(claim.path / "train.json", report)
     model = claim.path / "model"
-    export_model(model, info, preprocessing, model_config(options), weights, {"validation": figures})
+    export_model(model, info, preprocessing, model_config(options, preprocessing), weights, {"validation": figures})
     print(
         f"{options.keep} epoch {kept.epoch}: validation balanced accuracy {kept.val_balanced_accuracy:.4f} on "
         f"{n} images; {len(history)} epochs in {seconds:.0f} s"
