@@ -26,9 +26,11 @@ class Drift(NamedTuple):
         return self.figure is not None and self.figure > self.limit
 
 
-def drift(train: Mapping[str, float], scored: Mapping[str, int], threshold: float) -> Drift:
-    """Population stability index of the top classes of scored images against the shares in the training data.
+def drift(train: Mapping[str, float], scored: Mapping[str, float], threshold: float) -> Drift:
+    """Population stability index of the classes of scored images against the shares in the training data.
 
+    scored: how many images of each class are to be expected, the sum of their probabilities, which are for classes as
+    frequent as in training: where images come from the same source, that is what they add up to.
     PSI = sum over classes of (s - t) * ln(s / t) (Siddiqi 2006, Credit Risk Scorecards), where half an image is added
     to each class so that an empty one does not make it infinite. 0.1 is commonly taken for a small shift, 0.25 for one
     that needs a look. Without any drift the index of n images is about chi-squared with C - 1 degrees of freedom,

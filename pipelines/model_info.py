@@ -40,6 +40,12 @@ class ModelInfo:
     calibration: dict[str, Any] = field(compare=False, default_factory=dict)
     operating_points: dict[str, tuple[OperatingPoint, ...]] = field(compare=False, default_factory=dict)
 
+    @property
+    def prior(self) -> tuple[float, ...]:
+        """Class frequencies that the probabilities stand for, in label order; equal where the model does not say."""
+        known = self.calibration.get("prior") or dict.fromkeys(self.classes, 1.0 / len(self.classes))
+        return tuple(float(known[name]) for name in self.classes)
+
 
 def read_model_info(option: str, folder: str) -> ModelInfo:
     """Read and check a model directory. Raises UsageError when it is not one that trainer.task exported."""

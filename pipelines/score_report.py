@@ -57,7 +57,7 @@ class ReportParts(beam.PTransform):
 
     def expand(self, blocks: beam.PCollection) -> dict[str, beam.PCollection]:
         run = self._run
-        collect = CollectTriage(run.classes, run.malignant_classes, self._top)
+        collect = CollectTriage(run, self._top)
         triage = blocks | "Collect" >> beam.CombineGlobally(collect)
         pictures = (
             triage

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipelines.archives import Member
+from pipelines.decisions import decision_values
 from pipelines.flagging import Flagging
 from pipelines.model_info import ModelInfo
 from pipelines.operating_point import malignancy_scores
@@ -21,6 +22,10 @@ from pipelines.tfrecord import RecordPlace
 SCORED = "scored"
 # Part of the run fingerprint: another number when the same models give other scores for the same file.
 SCORING_VERSION = 1
+
+
+# Probabilities are added up as multiples of this: what is added exactly does not depend on the order.
+PROBABILITY_UNIT = 2.0**-40
 
 
 class ScoreRow(NamedTuple):
@@ -79,6 +84,11 @@ class ScoringRun(NamedTuple):
         return self.models[0].malignant_classes
 
     @property
+    def prior(self) -> np.ndarray:
+        """float64 [C]: the class frequencies that the probabilities stand for; of several models the mean of theirs."""
+        return np.mean([model.prior for model in self.models], axis=0)
+
+    @property
     def fingerprint(self) -> str:
         """64 hex digits: of all that decides a file's scores. Equal fingerprints: no need to score a file again.
 
@@ -93,9 +103,15 @@ def _fingerprint(models: tuple[str, ...], tta: bool) -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
-def top_class(row: ScoreRow, classes: Sequence[str]) -> str:
-    """The class with the highest probability; of equal ones the first."""
-    return classes[int(np.argmax(row.probabilities))]
+def top_classes(probabilities: np.ndarray, run: ScoringRun) -> np.ndarray:
+    """int [n]: of each row of probabilities [n, C] the label that it is said to be of (see `decision_values`); of equal
+    ones the first."""
+    return decision_values(probabilities, run.prior).argmax(axis=1)
+
+
+def top_class(row: ScoreRow, run: ScoringRun) -> str:
+    """The name of the class that a scored row is said to be of."""
+    return run.classes[int(top_classes(np.array([row.probabilities]), run)[0])]
 
 
 def entropies(probabilities: np.ndarray) -> np.ndarray:

@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from pipelines import account, storage
 from pipelines.drift import drift
 from pipelines.operating_point import flags, malignancy_scores
 from pipelines.rows import REJECTED
-from pipelines.score_rows import SCORED, ScoreRow, ScoringRun, top_class
+from pipelines.score_rows import PROBABILITY_UNIT, SCORED, ScoreRow, ScoringRun, top_classes
 from pipelines.score_tables import probability_matrix
 from pipelines.seen import UNCHANGED
 from pipelines.submission import Challenge
@@ -25,19 +27,21 @@ _MICROSECONDS = 1_000_000
 def tally_rows(rows: Sequence[ScoreRow], run: ScoringRun) -> Counter:
     """What finished rows add to the totals."""
     counts: Counter = Counter()
+    probabilities = probability_matrix([row for row in rows if row.outcome == SCORED], run)
     if run.flagging:
-        scored = [row for row in rows if row.outcome == SCORED]
-        scores = malignancy_scores(probability_matrix(scored, run), run.classes, run.malignant_classes)
+        scores = malignancy_scores(probabilities, run.classes, run.malignant_classes)
         counts["flagged",] += int(flags(scores, run.flagging.threshold).sum())
+    for label in top_classes(probabilities, run):
+        counts["class", run.classes[label]] += 1
+    for name, values in zip(run.classes, probabilities.T, strict=True):
+        counts["probability", name] += sum(map(int, np.rint(values / PROBABILITY_UNIT)))
     for row in rows:
         counts["outcome", row.outcome] += 1
         counts["outcome paths",] += account.path_hash(row.path)
         # Whole numbers add up to the same in any order.
         counts["microseconds", "read"] += round(row.read_seconds * _MICROSECONDS)
         counts["microseconds", "score"] += round(row.score_seconds * _MICROSECONDS)
-        if row.outcome == SCORED:
-            counts["class", top_class(row, run.classes)] += 1
-        else:
+        if row.outcome != SCORED:
             counts["reason", row.reason] += 1
     return counts
 
@@ -57,7 +61,8 @@ def describe_run(
     seconds = time.time() - run.started.timestamp()
     counts = {outcome: totals.get(("outcome", outcome), 0) for outcome in (UNCHANGED, SCORED, REJECTED)}
     top = {name: totals.get(("class", name), 0) for name in run.classes}
-    found = drift(run.models[0].train_distribution, top, drift_threshold)
+    expected = {name: totals.get(("probability", name), 0) * PROBABILITY_UNIT for name in run.classes}
+    found = drift(run.models[0].train_distribution, expected, drift_threshold)
     done = counts[SCORED] + counts[REJECTED]
     stages = {name: totals.get(("microseconds", name), 0) / _MICROSECONDS for name in ("read", "score")}
     return {

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.operating_point import flags, malignancy_scores
-from pipelines.score_rows import ScoreRow, ScoringRun, entropies
+from pipelines.score_rows import ScoreRow, ScoringRun, entropies, top_classes
 from pipelines.sources import printable
 from pipelines.tables import LIST_SEPARATOR
 
@@ -97,7 +97,7 @@ def columns(rows: Sequence[ScoreRow], run: ScoringRun) -> list[Column]:
     malignancy = malignancy_scores(probabilities, run.classes, run.malignant_classes)
     threshold = run.flagging.threshold if run.flagging else None
     flagged = [None] * len(rows) if threshold is None else flags(malignancy, threshold).tolist()
-    top = [printable(run.classes[label]) for label in probabilities.argmax(axis=1)]
+    top = [printable(run.classes[label]) for label in top_classes(probabilities, run)]
     malignant = printable(", ".join(run.malignant_classes)) or "none"
     mean = " (mean over the models)" if len(run.models) > 1 else ""
 
@@ -127,7 +127,13 @@ def columns(rows: Sequence[ScoreRow], run: ScoringRun) -> list[Column]:
             for label, (name, full) in enumerate(zip(names, run.classes, strict=True))
         ),
         *_model_columns(rows, run, names),
-        Column("top_class", _TEXT, "Class with the highest probability; of equal ones the first", top, repeated=True),
+        Column(
+            "top_class",
+            _TEXT,
+            "Class whose probability is the largest multiple of its frequency in training; of equal ones the first",
+            top,
+            repeated=True,
+        ),
         Column("malignancy_score", _SCORE, f"Sum of the probabilities of: {malignant}", malignancy),
         Column(
             "flagged",

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipelines.cli import UsageError
+from pipelines.decisions import decision_values
 from pipelines.score_rows import ScoreRow, ScoringRun
 from pipelines.score_tables import probability_matrix
 from pipelines.sources import printable
@@ -117,12 +118,13 @@ def submission_bytes(rows: Iterable[ScoreRow], run: ScoringRun, challenge: Chall
             left_out += 1
             chosen[row.image_id] = min(known, row, key=lambda one: one.path)
     kept = [chosen[image_id] for image_id in sorted(chosen)]
-    probabilities = probability_matrix(kept, run)
+    # The challenges score balanced accuracy, of the class with the largest value.
+    values = decision_values(probability_matrix(kept, run), run.prior)
     # Rounding can take a sum past 1, which the scorer refuses. float32 is written with the fewest digits that say it.
-    sums = [probabilities[:, list(labels)].sum(axis=1) for labels in challenge.labels]
-    values = np.minimum(np.stack(sums, axis=1), 1.0).astype(np.float32)
+    sums = [values[:, list(labels)].sum(axis=1) for labels in challenge.labels]
+    columns = np.minimum(np.stack(sums, axis=1), 1.0).astype(np.float32)
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(("image", *challenge.columns))
-    writer.writerows((printable(row.image_id), *map(str, line)) for row, line in zip(kept, values, strict=True))
+    writer.writerows((printable(row.image_id), *map(str, line)) for row, line in zip(kept, columns, strict=True))
     return buffer.getvalue().encode(), left_out

@@ -14,14 +14,12 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from pipelines.score_rows import SCORED, ScoreRow, entropy, malignancy_score, top_class
+from pipelines.score_rows import PROBABILITY_UNIT, SCORED, ScoreRow, ScoringRun, entropy, malignancy_score, top_class
 
 # Bins of a histogram.
 BINS = 20
 # Rejects kept of each reason.
 REJECTS = 10
-# Probabilities are added up as multiples of this: what is added exactly does not depend on the order.
-_UNIT = 2.0**-40
 _SCORE_EDGES = [index / BINS for index in range(BINS)]
 
 
@@ -83,10 +81,11 @@ class CollectTriage(beam.CombineFn):
     limit: how many images to keep, 0 or more.
     """
 
-    def __init__(self, classes: Sequence[str], malignant: Sequence[str], limit: int):
+    def __init__(self, run: ScoringRun, limit: int):
         super().__init__()
-        self._classes = tuple(classes)
-        self._malignant = tuple(malignant)
+        self._run = run
+        self._classes = run.classes
+        self._malignant = run.malignant_classes
         self._limit = limit
 
     def create_accumulator(self, *_: Any) -> TriageTally:
@@ -104,12 +103,12 @@ class CollectTriage(beam.CombineFn):
 
     def _add_scored(self, tally: TriageTally, row: ScoreRow) -> None:
         score = malignancy_score(row, self._classes, self._malignant)
-        label = self._classes.index(top_class(row, self._classes))
+        label = self._classes.index(top_class(row, self._run))
         tally.score_bins[label][bisect.bisect_right(_SCORE_EDGES, score) - 1] += 1
         share = entropy(row) / math.log2(len(self._classes))
         tally.entropy_bins[min(BINS - 1, int(share * BINS))] += 1
         for index, probability in enumerate(row.probabilities):
-            tally.probability_sums[index] += round(probability / _UNIT)
+            tally.probability_sums[index] += round(probability / PROBABILITY_UNIT)
         _insert(tally.top, (-score, row.path, row), self._limit)
 
     def merge_accumulators(self, tallies: Iterable[TriageTally]) -> TriageTally:
@@ -135,7 +134,7 @@ class CollectTriage(beam.CombineFn):
             rejected={reason: tally.rejected[reason] for reason in sorted(tally.rejected)},
             score_bins=tuple(map(tuple, tally.score_bins)),
             entropy_bins=tuple(tally.entropy_bins),
-            mean_probability=tuple(total * _UNIT / max(scored, 1) for total in tally.probability_sums),
+            mean_probability=tuple(total * PROBABILITY_UNIT / max(scored, 1) for total in tally.probability_sums),
         )
 
 

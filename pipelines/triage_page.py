@@ -98,8 +98,8 @@ def make_card(run: ScoringRun, row: ScoreRow, pictures: tuple[bytes | None, byte
     return Card(
         path=clipped_path(row.path),
         image_id=clipped(row.image_id),
-        label=classes.index(top_class(row, classes)),
-        top_class=top_class(row, classes),
+        label=classes.index(top_class(row, run)),
+        top_class=top_class(row, run),
         level=sum(score >= threshold for threshold in THRESHOLDS),
         score=score,
         low=min(scores),

@@ -23,12 +23,13 @@ DOWNLOAD = "imagenet"
 
 def _families() -> dict[str, tuple[Callable[..., keras.Model], Callable]]:
     """Name of each network in keras.applications -> what builds it, and what prepares its pixels (0 to 255)."""
-    found = {}
+    found: dict[str, tuple[Callable[..., keras.Model], Callable]] = {}
     for name, build in vars(keras.applications).items():
         # Each stands in a module of its family, which has the preparation.
         family = getattr(keras.applications, getattr(build, "__module__", "").rpartition(".")[2], None)
-        if inspect.isfunction(build) and hasattr(family, "preprocess_input"):
-            found[name] = (build, family.preprocess_input)
+        prepare = getattr(family, "preprocess_input", None)
+        if inspect.isfunction(build) and prepare:
+            found[name] = (build, prepare)
     return found
 
 

@@ -17,6 +17,7 @@ from scipy.special import log_softmax
 from sklearn.metrics import balanced_accuracy_score
 
 from pipelines.cli import UsageError
+from pipelines.decisions import decision_values
 from trainer.averaging import make_average
 from trainer.checkpoint import EpochRecord, RunCheckpoints, RunState
 from trainer.cluster import ALONE
@@ -30,7 +31,7 @@ from trainer.options import Options
 from trainer.peers import Peers
 from trainer.phases import size_of_epoch
 from trainer.preemption import Preemption, RestartError
-from trainer.priors import decision_values, photographed_prior, photographed_shift
+from trainer.priors import photographed_prior, photographed_shift
 from trainer.records import Records
 from trainer.steps import TrainStep, make_predict, make_train_step
 from trainer.strategy import batching

@@ -7,6 +7,8 @@ their ratio (Saerens et al. 2002).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from trainer.dataset_info import DatasetInfo
@@ -41,11 +43,6 @@ def photographed_shift(info: DatasetInfo, loss: str, weights: str) -> np.ndarray
     return np.log(ratio).astype(np.float32)
 
 
-def decision_values(probabilities: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """float64 [n, C], rows that add up to 1: the probabilities if all classes were equally frequent.
-
-    probabilities [n, C] for class frequencies `prior` [C]. The class with the largest is the choice that is best for
-    balanced accuracy (Menon et al. 2021, section 3). A class of frequency 0 is never chosen: its value is 0.
-    """
-    values = np.divide(probabilities, prior, out=np.zeros(probabilities.shape), where=prior > 0)
-    return values / values.sum(axis=1, keepdims=True)
+def for_photographs(weights: Sequence[np.ndarray], shift: np.ndarray) -> list[np.ndarray]:
+    """A network's weights, the last of which is the bias of its logits, changed so that these are shifted."""
+    return [*weights[:-1], weights[-1] + shift]

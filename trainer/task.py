@@ -159,17 +159,16 @@ def _finish(
     from trainer.export import export_model
     from trainer.fitting import fit_network
     from trainer.loop import model_config
-    from trainer.priors import trained_prior
+    from trainer.priors import for_photographs, photographed_prior, photographed_shift
     from trainer.reliability_diagram import draw_reliability
 
     history, kept = checkpoints.state.history, checkpoints.kept_epoch
     # Once more: a run may have been killed between its last checkpoint and this file.
     write_json(claim.path / "history.json", [asdict(record) for record in history])
     draw_curves(history, kept.epoch, claim.path / "curves.png")
-    weights = checkpoints.kept_weights()
-    prior = trained_prior(info, options.loss, options.class_weights)
+    weights = for_photographs(checkpoints.kept_weights(), photographed_shift(info, options.loss, options.class_weights))
     config = model_config(options, preprocessing)
-    fitted = fit_network(info, preprocessing, config, weights, prior)
+    fitted = fit_network(info, preprocessing, config, weights, photographed_prior(info))
     panels = {"before calibration": fitted.before, f"after (temperature {fitted.temperature:g})": fitted.after}
     draw_reliability(panels, claim.path / "reliability.png")
     n = info.split("validation").examples

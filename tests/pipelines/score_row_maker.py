@@ -15,13 +15,25 @@ from pipelines.taxonomy import CLASS_SETS, malignant_classes
 STARTED = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=datetime.UTC)
 
 
-def scoring_run(classes=CLASS_SETS["isic9"], models=1, name="2026-01-02", tta=False, threshold=0.5):
-    """A run of `models` models that differ in their fingerprints. threshold: of its flags, None for none."""
+def scoring_run(
+    classes=CLASS_SETS["isic9"],
+    models=1,
+    name="2026-01-02",
+    tta=False,
+    threshold=0.5,
+    malignant=None,
+    prior=(),
+):
+    """A run of `models` models that differ in their fingerprints.
+
+    threshold: of its flags, None for none; malignant: those of the taxonomy, if not given; prior: the class frequencies
+    that probabilities stand for, equal ones if not given.
+    """
     infos = tuple(
         ModelInfo(
             path=f"models/{number}",
             classes=tuple(classes),
-            malignant_classes=tuple(malignant_classes(classes)),
+            malignant_classes=tuple(malignant_classes(classes) if malignant is None else malignant),
             image_size=180,
             aspect="crop",
             encoding="jpeg",
@@ -30,6 +42,7 @@ def scoring_run(classes=CLASS_SETS["isic9"], models=1, name="2026-01-02", tta=Fa
             network={},
             train_distribution={name: 1 / len(classes) for name in classes},
             metrics={},
+            calibration={"prior": dict(zip(classes, prior, strict=True))} if prior else {},
         )
         for number in range(models)
     )

@@ -73,7 +73,7 @@ def test_columns_say_what_the_row_says():
     for number, values in enumerate(row.by_model, 1):
         found = [record[f"probability_{name.replace(' ', '_')}__{number}"] for name in run.classes]
         assert [np.float32(value) for value in found] == [np.float32(value) for value in values]
-    assert record["top_class"] == score_rows.top_class(row, run.classes)
+    assert record["top_class"] == score_rows.top_class(row, run)
     assert record["malignancy_score"] == pytest.approx(
         sum(row.probabilities[run.classes.index(name)] for name in run.malignant_classes), abs=1e-6
     )

@@ -10,12 +10,16 @@ import apache_beam as beam
 import numpy as np
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
+from score_row_maker import scoring_run
 
 from pipelines.score_rows import SCORED, ScoreRow, entropy, malignancy_score
 from pipelines.triage import BINS, REJECTS, CollectTriage, Triage
 
 CLASSES = ("melanoma", "nevus", "wart", "carcinoma")
 MALIGNANT = ("melanoma", "carcinoma")
+
+
+RUN = scoring_run(CLASSES, malignant=MALIGNANT)
 
 
 def _scored(path: str, *probabilities: float) -> ScoreRow:
@@ -40,13 +44,13 @@ def _rows(seed: int, count: int) -> list[ScoreRow]:
 
 
 def _collect(rows: list[ScoreRow], limit: int) -> Triage:
-    collect = CollectTriage(CLASSES, MALIGNANT, limit)
+    collect = CollectTriage(RUN, limit)
     return collect.extract_output(collect.add_input(collect.create_accumulator(), rows))
 
 
 def _scattered(rows: list[ScoreRow], limit: int, random: np.random.Generator) -> Triage:
     """Rows in random order, in blocks of random size, through accumulators that are merged in random order."""
-    collect = CollectTriage(CLASSES, MALIGNANT, limit)
+    collect = CollectTriage(RUN, limit)
     order = [rows[index] for index in random.permutation(len(rows))]
     cuts = sorted(random.integers(0, len(rows) + 1, 12).tolist())
     blocks = [order[start:end] for start, end in zip([0, *cuts], [*cuts, len(rows)], strict=True)]
@@ -112,7 +116,7 @@ def test_scores_on_an_edge_count_as_reaching_it():
 
 
 def test_what_is_kept_does_not_grow_with_the_archive():
-    collect = CollectTriage(CLASSES, MALIGNANT, 30)
+    collect = CollectTriage(RUN, 30)
     tally, sizes = collect.create_accumulator(), []
     for seed in range(8):
         tally = collect.add_input(tally, _rows(seed, 1000))
@@ -133,5 +137,5 @@ def test_in_a_pipeline():
     rows = _rows(9, 200)
     blocks = [rows[start : start + 17] for start in range(0, len(rows), 17)]
     with beam.Pipeline("FnApiRunner") as pipeline:
-        found = pipeline | beam.Create(blocks) | beam.CombineGlobally(CollectTriage(CLASSES, MALIGNANT, 12))
+        found = pipeline | beam.Create(blocks) | beam.CombineGlobally(CollectTriage(RUN, 12))
         assert_that(found, equal_to([_collect(rows, 12)]))

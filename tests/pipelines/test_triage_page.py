@@ -70,7 +70,7 @@ def _rejects(count: int, reason: str, text: str = "") -> list[ScoreRow]:
 
 
 def _triage(run: ScoringRun, rows: list[ScoreRow], limit: int = 100) -> Triage:
-    collect = CollectTriage(run.classes, run.malignant_classes, limit)
+    collect = CollectTriage(run, limit)
     return collect.extract_output(collect.add_input(collect.create_accumulator(), rows))
 
 
@@ -115,7 +115,7 @@ def test_images_come_with_all_that_is_known_of_them(run):
         text = card.text()
         assert row.path in text
         assert row.image_id in text
-        assert f"{malignancy_score(row, CLASSES, MALIGNANT):.3f} {top_class(row, CLASSES)}" in text
+        assert f"{malignancy_score(row, CLASSES, MALIGNANT):.3f} {top_class(row, run)}" in text
         shares = [number.text() for number in _of_class(card, "number")]
         assert shares == [f"{100 * value:.1f} %" for value in row.probabilities]
         assert [label.text() for label in _of_class(card, "bar-label")] == CLASSES
@@ -144,7 +144,7 @@ def test_filters_say_how_many_images_they_leave(run):
     ranked = sorted(rows, key=lambda row: -malignancy_score(row, CLASSES, MALIGNANT))[:20]
     expected = {"all": (20, 60)}
     for name in CLASSES:
-        expected[name] = tuple(sum(top_class(row, CLASSES) == name for row in part) for part in (ranked, rows))
+        expected[name] = tuple(sum(top_class(row, run) == name for row in part) for part in (ranked, rows))
     for threshold in THRESHOLDS:
         reached = sum(score >= threshold for score in scores)
         expected[f"≥ {threshold}"] = (min(20, reached), reached)
@@ -184,7 +184,7 @@ def test_filters_show_and_hide_images_without_a_script(run, tmp_path):
             expected[f"{kind} {level}"] = [
                 row.image_id
                 for row in triage.top
-                if name in (None, top_class(row, CLASSES)) and malignancy_score(row, CLASSES, MALIGNANT) >= threshold
+                if name in (None, top_class(row, run)) and malignancy_score(row, CLASSES, MALIGNANT) >= threshold
             ]
     assert found == expected
     assert len(found["class-all level-all"]) == 30

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from pipelines.decisions import decision_values
 from trainer.dataset_info import ClassCount, read_dataset_info
-from trainer.priors import decision_values, photographed_prior, photographed_shift, trained_prior
+from trainer.priors import photographed_prior, photographed_shift, trained_prior
 
 ORIGINALS, EXAMPLES = (10, 30, 60, 0), (60, 60, 60, 0)
 
