@@ -13,7 +13,7 @@ import base64
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -21,11 +21,15 @@ from pipelines.cli import UsageError
 from pipelines.gcs_client import gcs_client
 
 _THREADS = 8
-# Seconds that one request and its repetitions may take, and that one answer may be waited for.
-_PATIENCE, _TIMEOUT = 300.0, 60.0
+# Seconds that a request and its repetitions may take; what is asked before any work should not take as long.
+_PATIENCE, _FIRST_PATIENCE = 300.0, 30.0
+# Seconds to wait for one answer.
+_TIMEOUT = 60.0
 # A larger file is sent in parts of this many bytes, of which a lost one is sent again; a multiple of 256 KiB.
 _PART = 32 << 20
 _BLOCK = 1 << 20
+# Of an object whose bytes arrive with another checksum than the bucket has.
+_READS = 3
 
 
 class ObjectState(NamedTuple):
@@ -74,46 +78,52 @@ class GcsFolder:
         self._prefix = folder.strip("/") + "/" if folder.strip("/") else ""
         # As last seen in the bucket.
         self._objects: dict[str, ObjectState] = {}
+        # Kept as long as the folder: each thread has a client, with a connection and a token.
+        self._pool = ThreadPoolExecutor(_THREADS)
         if not self._bucket:
             raise UsageError(f"{option} {place}: names no bucket; give gs://BUCKET/FOLDER")
 
-    def list(self) -> dict[str, ObjectState]:
-        """Everything in the folder now, by name."""
+    def list(self) -> set[str]:
+        """Names of everything in the folder now."""
         with self._explained("list"):
             blobs = gcs_client().list_blobs(
                 self._bucket,
                 prefix=self._prefix,
                 fields="items(name,size,generation,crc32c),nextPageToken",
-                retry=_retry(),
+                retry=_retry(_FIRST_PATIENCE),
                 timeout=_TIMEOUT,
             )
             found = {blob.name.removeprefix(self._prefix): _state(blob) for blob in blobs}
         self._objects = {name: state for name, state in found.items() if name and not name.endswith("/")}
-        return dict(self._objects)
+        return self.names()
 
     def require_writable(self) -> None:
         """Find out whether objects may be made here, without making one: an upload is begun and never sent."""
         with self._explained("make objects in"):
             self._blob(".probe").create_resumable_upload_session(
-                if_generation_match=0, retry=_retry(), timeout=_TIMEOUT
+                if_generation_match=0, retry=_retry(_FIRST_PATIENCE), timeout=_TIMEOUT
             )
 
     def read(self, name: str) -> bytes:
         """An object's content; the folder must have been listed with it. Meant for small ones."""
-        with self._explained(f"read {name} from"):
-            return self._blob(name).download_as_bytes(
-                if_generation_match=self._objects[name].generation,
-                checksum="crc32c",
-                retry=_retry(),
-                timeout=_TIMEOUT,
-            )
+        state = self._objects[name]
+        for _ in range(_READS):
+            with self._explained(f"read {name} from"):
+                content = self._blob(name).download_as_bytes(**_as_stored(state))
+            if crc32c(content) == state.crc32c:
+                return content
+        raise self._damaged(name)
 
-    def download(self, names: Iterable[str], target: Path) -> None:
+    def names(self) -> set[str]:
+        """What is in the folder, as far as this object has listed, written and deleted it."""
+        return set(self._objects)
+
+    def download(self, names: Iterable[str], target: Path) -> int:
         """Copy objects to files of the same names below `target`; the folder must have been listed with them.
 
-        OSError if a file cannot be written.
+        Gives how many had to be fetched. OSError if a file cannot be written.
         """
-        self._for_all(lambda name: self._download(name, target), names)
+        return self._for_all(lambda name: self._download(name, target), names)
 
     def upload(self, files: Mapping[str, Path | bytes], last: Iterable[str] = ()) -> None:
         """Make objects of files (or of bytes), by name.
@@ -129,26 +139,24 @@ class GcsFolder:
         """Delete objects; those that are gone already do not matter."""
         self._for_all(self._delete, names)
 
-    def _download(self, name: str, target: Path) -> None:
+    def _download(self, name: str, target: Path) -> bool:
         if not _is_below(name):
             raise UsageError(f"{self._option} {self.place}: {name!r} cannot be the name of a file; rename the object")
         state = self._objects[name]
         path = target / name
         if path.is_file() and path.stat().st_size == state.size and crc32c(path) == state.crc32c:
-            return
+            return False
         path.parent.mkdir(parents=True, exist_ok=True)
         # Several processes may fetch the same file at once.
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with self._explained(f"read {name} from"):
-                self._blob(name).download_to_filename(
-                    str(temporary),
-                    if_generation_match=state.generation,
-                    checksum="crc32c",
-                    retry=_retry(),
-                    timeout=_TIMEOUT,
-                )
-            os.replace(temporary, path)
+            for _ in range(_READS):
+                with self._explained(f"read {name} from"):
+                    self._blob(name).download_to_filename(str(temporary), **_as_stored(state))
+                if crc32c(temporary) == state.crc32c:
+                    os.replace(temporary, path)
+                    return True
+            raise self._damaged(name)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -189,6 +197,12 @@ class GcsFolder:
             )
         self._objects.pop(name, None)
 
+    def _damaged(self, name: str) -> UnreachableError:
+        return UnreachableError(
+            f"{self._option} {self.place}: what arrives of {name} does not have the bucket's checksum, {_READS} times; "
+            "try again later"
+        )
+
     def _blob(self, name: str):
         return gcs_client().bucket(self._bucket).blob(self._prefix + name)
 
@@ -203,15 +217,15 @@ class GcsFolder:
                 raise
             raise explained from error
 
-    @staticmethod
-    def _for_all(function: Callable[[str], None], names: Iterable[str]) -> None:
-        with ThreadPoolExecutor(_THREADS) as pool:
-            try:
-                for _ in pool.map(function, names):
-                    pass
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+    def _for_all(self, function: Callable[[str], bool | None], names: Iterable[str]) -> int:
+        """Call it for all names by several threads; gives for how many it was true. The first error ends it."""
+        futures = [self._pool.submit(function, name) for name in names]
+        try:
+            return sum(bool(future.result()) for future in futures)
+        finally:
+            for future in futures:
+                future.cancel()
+            wait(futures)
 
 
 def explain(error: Exception, where: str, bucket: str, doing: str) -> Exception | None:
@@ -224,36 +238,47 @@ def explain(error: Exception, where: str, bucket: str, doing: str) -> Exception 
     from google.auth import exceptions as auth
     from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
-    said = (getattr(error, "message", None) or str(error) or type(error).__name__).splitlines()[0][:200]
-    login = "log in with gcloud auth application-default login, or let GOOGLE_APPLICATION_CREDENTIALS name a key file"
+    said = (getattr(error, "message", None) or str(error) or type(error).__name__).splitlines()[0][:200].rstrip(".")
+    login = "run gcloud auth application-default login, or let GOOGLE_APPLICATION_CREDENTIALS name a key file"
     if isinstance(error, auth.DefaultCredentialsError):
-        return UsageError(f"{where}: no Google credentials on this machine; {login}")
+        return UsageError(f"{where}: no credentials for Google Cloud on this machine; {login}")
     if isinstance(error, api.Unauthorized) or (isinstance(error, auth.RefreshError) and not error.retryable):
-        return UsageError(f"{where}: Google refuses the credentials ({said}); {login}")
+        return UsageError(f"{where}: Google does not accept the credentials ({said}); {login}")
     if isinstance(error, api.Forbidden):
         return UsageError(
-            f"{where}: no permission to {doing} the bucket {bucket} ({said}); grant this account "
-            "roles/storage.objectUser on it, or roles/storage.objectViewer where it only reads"
+            f"{where}: may not {doing} the bucket {bucket} ({said}); ask for roles/storage.objectUser there, or for "
+            "roles/storage.objectViewer to read only"
         )
     if isinstance(error, api.NotFound):
         if doing.startswith("read "):
             return UsageError(f"{where}: changed while it was read; give the same command again")
-        return UsageError(f"{where}: there is no bucket {bucket}; make it, or correct the name")
+        return UsageError(f"{where}: there is no bucket {bucket}; see its spelling, or create it")
     if isinstance(error, api.PreconditionFailed):
-        return UsageError(f"{where}: cannot {doing} the bucket: another program has just written it; run one at a time")
+        return UsageError(f"{where}: cannot {doing} the bucket: another program has changed it; run one at a time")
     if isinstance(error, api.ClientError) and not isinstance(error, api.TooManyRequests):
-        return UsageError(f"{where}: cannot {doing} the bucket {bucket} ({said}); correct the name")
-    ours = (api.GoogleAPIError, auth.GoogleAuthError, DataCorruption, InvalidResponse, requests.RequestException)
-    if isinstance(error, (*ours, ConnectionError)):
+        return UsageError(f"{where}: cannot {doing} the bucket {bucket} ({said}); see its spelling")
+    library = (api.GoogleAPIError, auth.GoogleAuthError, DataCorruption, InvalidResponse)
+    if isinstance(error, (*library, requests.RequestException, ConnectionError)):
         return UnreachableError(f"{where}: cannot {doing} the bucket {bucket} ({said}); try again later")
     return None
 
 
-def _retry():
-    """What google-cloud-storage advises for requests that may be repeated, with more patience."""
+def _retry(patience: float = _PATIENCE):
+    """What google-cloud-storage advises for requests that may be repeated, for so many seconds."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    return DEFAULT_RETRY.with_timeout(_PATIENCE)
+    return DEFAULT_RETRY.with_timeout(patience)
+
+
+def _as_stored(state: ObjectState) -> dict[str, Any]:
+    """How to read exactly this version. The caller compares checksums: the library does not once it has to go on."""
+    return {
+        "if_generation_match": state.generation,
+        "raw_download": True,
+        "checksum": None,
+        "retry": _retry(),
+        "timeout": _TIMEOUT,
+    }
 
 
 def _state(blob) -> ObjectState:
