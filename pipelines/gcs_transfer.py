@@ -240,10 +240,12 @@ def explain(error: Exception, where: str, bucket: str, doing: str) -> Exception 
 
     said = (getattr(error, "message", None) or str(error) or type(error).__name__).splitlines()[0][:200].rstrip(".")
     login = "run gcloud auth application-default login, or let GOOGLE_APPLICATION_CREDENTIALS name a key file"
+    # InvalidOperation: what was refused cannot be renewed.
+    refused = (api.Unauthorized, auth.InvalidOperation)
+    if isinstance(error, refused) or (isinstance(error, auth.RefreshError) and not error.retryable):
+        return UsageError(f"{where}: Google does not accept the credentials ({said}); {login}")
     if isinstance(error, auth.DefaultCredentialsError):
         return UsageError(f"{where}: no credentials for Google Cloud on this machine; {login}")
-    if isinstance(error, api.Unauthorized) or (isinstance(error, auth.RefreshError) and not error.retryable):
-        return UsageError(f"{where}: Google does not accept the credentials ({said}); {login}")
     if isinstance(error, api.Forbidden):
         return UsageError(
             f"{where}: may not {doing} the bucket {bucket} ({said}); ask for roles/storage.objectUser there, or for "

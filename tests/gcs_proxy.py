@@ -1,4 +1,4 @@
-"""A door in front of the local bucket: it keeps preconditions, which the bucket does not know, and can fail on demand."""
+"""A door to the local bucket: it keeps preconditions, which the bucket does not know, and can fail on demand."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import contextlib
 import http.client
 import http.server
 import json
+import re
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
 
 # Of one connection, not of the message.
 _HOP = {"connection", "content-length", "host", "keep-alive", "transfer-encoding"}
+_NAME = re.compile(rb'"name": ("(?:[^"\\]|\\.)*")')
 # What to do with a request (method, path with query): None to pass it on; a status to answer instead; "cut" to answer
 # half and close; "lost" to pass it on and close without an answer.
 Fault = Callable[[str, str], int | str | None]
 
 
 class Door:
-    """url: where the bucket is now. fault: asked of every request; passed: told of every one that was answered."""
+    """url: where the bucket is now. fault: asked of every request; passed: told of every one that the bucket has
+    done, before its answer is sent."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -75,20 +78,21 @@ def door(storage: str) -> Iterator[Door]:
             if isinstance(fault, int):
                 self._send(fault, {}, b"not now")
                 return
-            if "ifGenerationMatch" in query:
+            # Of an upload in parts the condition is looked at when it is begun.
+            if "ifGenerationMatch" in query and "upload_id" not in query:
                 if self.command == "POST" and "name" not in query:
-                    # In a multipart upload the first part names the object.
-                    query["name"] = json.loads(body.split(b"\r\n\r\n", 2)[1].split(b"\r\n--")[0])["name"]
+                    # What an upload begins with names the object.
+                    query["name"] = json.loads(_NAME.search(body)[1])
                 if generation(url.path, query) != int(query["ifGenerationMatch"]):
                     self._send(412, {}, b"conditionNotMet")
                     return
             kept = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
             status, headers, data = ask(self.command, self.path, kept, body)
+            opened.passed(self.command, self.path)
             if fault == "lost":
                 self.close_connection = True
                 return
             self._send(status, headers, data, cut=fault == "cut")
-            opened.passed(self.command, self.path)
 
         def _send(self, status: int, headers: dict[str, str], data: bytes, cut: bool = False) -> None:
             self.send_response(status)

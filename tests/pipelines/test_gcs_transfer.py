@@ -1,7 +1,6 @@
 """Copies between a folder and a bucket: whole, compared, tried again, and never somebody else's."""
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -84,7 +83,10 @@ def test_what_says_that_all_is_there_comes_last(store, files):
 
     opened.passed = note
     GcsFolder(PLACE, "--output").upload({"done": b"1", "done2": b"2", **files}, last=["done", "done2"])
-    assert order[-2:] == [{f"run/{name}" for name in (*files, "done")}, {f"run/{name}" for name in (*files, "done", "done2")}]
+    assert order[-2:] == [
+        {f"run/{name}" for name in (*files, "done")},
+        {f"run/{name}" for name in (*files, "done", "done2")},
+    ]
 
 
 @pytest.mark.parametrize("fault", [503, 429, "lost"])
@@ -114,14 +116,14 @@ def test_a_download_survives(store, files, tmp_path, fault):
     assert_fetched(files, tmp_path / "copy")
 
 
-def test_bytes_that_arrive_changed_are_asked_for_again(store, tmp_path):
+def test_what_is_replaced_after_the_listing_is_not_mixed_up(store, tmp_path):
     _, bucket = store
     folder = GcsFolder(PLACE, "--dataset")
     folder.upload({"a": b"right"})
     assert folder.read("a") == b"right"
     # Somebody replaces the object between the listing and the reading of it.
     bucket.blob("run/a").upload_from_string(b"other")
-    with pytest.raises(UsageError, match="--dataset gs://transfers/run: .* another program has changed it"):
+    with pytest.raises(UsageError, match=r"--dataset gs://transfers/run: .* another program has changed it"):
         folder.download(["a"], tmp_path)
     assert not (tmp_path / "a").exists()
     assert folder.list() == {"a"}
@@ -176,13 +178,10 @@ def test_names(tmp_path):
         GcsFolder("gs://", "--dataset")
 
 
-def test_an_object_that_would_leave_the_folder_is_refused(store, tmp_path):
-    _, bucket = store
-    bucket.blob("run/../../escaped").upload_from_string(b"x")
-    folder = GcsFolder(PLACE, "--model")
-    with pytest.raises(UsageError, match="cannot be the name of a file"):
-        folder.download(folder.list(), tmp_path / "copy")
-    assert not (tmp_path.parent / "escaped").exists()
+@pytest.mark.parametrize("name", ["../escaped", "/escaped", "a/../../escaped"])
+def test_an_object_that_would_leave_the_folder_is_refused(tmp_path, name):
+    with pytest.raises(UsageError, match=f"'{name}' cannot be the name of a file"):
+        GcsFolder(PLACE, "--model").download([name], tmp_path / "copy")
 
 
 def test_the_checksum_is_that_of_the_store(store, tmp_path):
