@@ -44,9 +44,9 @@ class UnreachableError(Exception):
     """The store does not answer, or not as it should, after all repetitions: one line. The same call may do later."""
 
 
-def is_gs(path: str) -> bool:
+def is_gs(path: str | Path) -> bool:
     """Whether a path is one of Google Cloud Storage."""
-    return path.startswith("gs://")
+    return str(path).startswith("gs://")
 
 
 def crc32c(source: Path | bytes) -> str:

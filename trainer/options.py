@@ -175,7 +175,7 @@ def same_everywhere(options: Options) -> dict[str, Any]:
     return {spec.name: getattr(options, spec.name) for spec in fields(options) if spec.metadata["resume"]}
 
 
-def require_reachable(option: str, path: str) -> None:
+def require_supported(option: str, path: str) -> None:
     """UsageError for a filesystem that the trainer cannot read and write."""
     if "://" in path and not is_gs(path):
         raise UsageError(f"{option} {path}: {_REMOTE}")
@@ -215,7 +215,7 @@ def parse_options(argv: Sequence[str] | None) -> Options:
             raise UsageError(f"--{name} is empty: give a directory")
         if name == "cache" and "://" in value:
             raise UsageError(f"--cache {value}: only local directories work here; give one on a disk of this machine")
-        require_reachable(f"--{name}", value)
+        require_supported(f"--{name}", value)
     if options.batch_size % options.accumulate:
         raise UsageError(
             f"--accumulate {options.accumulate} does not divide --batch_size {options.batch_size}: give a divisor of it"
