@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 # Of one connection, not of the message.
 _HOP = {"connection", "content-length", "host", "keep-alive", "transfer-encoding"}
 _NAME = re.compile(rb'"name": ("(?:[^"\\]|\\.)*")')
-# What to do with a request (method, path with query): None to pass it on; a status to answer instead; "cut" to answer
-# half and close; "lost" to pass it on and close without an answer.
+# What to do with a request (method, path with query, in which an upload has its name): None to pass it on; a status to
+# answer instead; "cut" to answer half and close; "lost" to pass it on and close without an answer.
 Fault = Callable[[str, str], int | str | None]
 
 
@@ -72,23 +72,24 @@ def door(storage: str) -> Iterator[Door]:
 
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            fault = opened.fault(self.command, self.path)
-            url = urllib.parse.urlsplit(self.path)
-            query = dict(urllib.parse.parse_qsl(url.query))
+            path = self.path
+            if self.command == "POST" and "uploadType=" in path and "name=" not in path:
+                # What an upload begins with names the object.
+                path += "&name=" + urllib.parse.quote(json.loads(_NAME.search(body)[1]), safe="")
+            fault = opened.fault(self.command, path)
             if isinstance(fault, int):
                 self._send(fault, {}, b"not now")
                 return
+            url = urllib.parse.urlsplit(path)
+            query = dict(urllib.parse.parse_qsl(url.query))
             # Of an upload in parts the condition is looked at when it is begun.
-            if "ifGenerationMatch" in query and "upload_id" not in query:
-                if self.command == "POST" and "name" not in query:
-                    # What an upload begins with names the object.
-                    query["name"] = json.loads(_NAME.search(body)[1])
-                if generation(url.path, query) != int(query["ifGenerationMatch"]):
-                    self._send(412, {}, b"conditionNotMet")
-                    return
+            wanted = None if "upload_id" in query else query.get("ifGenerationMatch")
+            if wanted is not None and generation(url.path, query) != int(wanted):
+                self._send(412, {}, b"conditionNotMet")
+                return
             kept = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
             status, headers, data = ask(self.command, self.path, kept, body)
-            opened.passed(self.command, self.path)
+            opened.passed(self.command, path)
             if fault == "lost":
                 self.close_connection = True
                 return

@@ -114,6 +114,7 @@ def _run(options: Options, peers: Peers, remote: RemoteOutput | None) -> dict[st
     if dataset and (copied := dataset.copy(("train", "validation"))) and cluster.is_chief:
         print(f"copied {copied} files of it to {info.path}", flush=True)
     runtime = _start_tensorflow(options, threads)
+    import keras
     import tensorflow as tf
 
     from trainer.loop import Company, Reporter, fit
@@ -145,6 +146,8 @@ def _run(options: Options, peers: Peers, remote: RemoteOutput | None) -> dict[st
             remote.save()
         progress.on_save(state, steps)
 
+    # Not before now: a request that is tried again waits for a time drawn from Python's generator, as Keras' seeds are.
+    keras.utils.set_random_seed(options.seed)
     reporter = Reporter(progress.on_step, on_save, on_epoch) if claim else Reporter()
     try:
         checkpoints, resumed = fit(
@@ -231,7 +234,6 @@ def _start_tensorflow(options: Options, threads: int) -> dict[str, Any]:
     if threads != available_threads():
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-    keras.utils.set_random_seed(options.seed)
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
     return {"tensorflow": tf.__version__, "keras": keras.__version__}
