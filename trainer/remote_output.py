@@ -54,8 +54,9 @@ class RemoteOutput:
         """What the run may do with this output, as `outputs.check_output`. Changes nothing in the bucket."""
         found = self._folder.list()
         names = {name.partition("/")[0] for name in found}
-        if _MODEL not in found:
-            names.discard("model")
+        if "model" in names and _MODEL not in found:
+            # What a directory has under this name while it is written.
+            names = names - {"model"} | {".model.tmp"}
         run = self._folder.read(RUN) if RUN in found else None
         claim = claim_output(options, info, self._local, names, run)
         self._folder.require_writable()
@@ -76,15 +77,15 @@ class RemoteOutput:
     def save(self) -> None:
         """Send the newest checkpoint, history and logs, while training goes on. Waits for what is sent already."""
         self._wait()
-        # What may change while it is sent is copied now; checkpoints do not, and stay until the second after them.
+        # What may change while it is sent is copied now. A checkpoint does not, and stays until the second one after it
+        # is written, which is after the next call; those before it have been sent.
         state = (self._local / _STATE).read_bytes()
+        names = self._files()
         files: dict[str, Path | bytes] = {
-            name: self._local / name for name in self._files() if _is_checkpoint(name, _named(state))
+            name: (self._local / name).read_bytes() for name in names if not name.startswith(_CHECKPOINTS)
         }
-        files |= {
-            name: (self._local / name).read_bytes() for name in self._files() if not name.startswith(_CHECKPOINTS)
-        }
-        self._sending = self._sender.submit(self._send_checkpoint, {**files, _STATE: state})
+        files |= {name: self._local / name for name in names if _is_checkpoint(name, _newest(state))}
+        self._sending = self._sender.submit(self._send_checkpoint, {**files, _STATE: state}, _named(state))
 
     def finish(self) -> None:
         """Send all that has not been sent, the model last; returns when it is there."""
@@ -105,10 +106,10 @@ class RemoteOutput:
                 f"({error.strerror or error}); let TMPDIR name a folder with more room"
             ) from None
 
-    def _send_checkpoint(self, files: dict[str, Path | bytes]) -> None:
+    def _send_checkpoint(self, files: dict[str, Path | bytes], kept: set[str]) -> None:
         self._folder.upload(files, last=[_STATE])
-        stale = [name for name in self._folder.names() if name.startswith(_CHECKPOINTS) and name not in files]
-        self._folder.delete(stale)
+        there = [name for name in self._folder.names() if name.startswith(_CHECKPOINTS) and name != _STATE]
+        self._folder.delete(name for name in there if not _is_checkpoint(name, kept))
 
     def _files(self) -> list[str]:
         return [path.relative_to(self._local).as_posix() for path in self._local.rglob("*") if path.is_file()]
@@ -118,9 +119,14 @@ class RemoteOutput:
             self._sending.result()
 
 
+def _newest(state: bytes) -> set[str]:
+    """Name of the checkpoint that a run goes on from, by TensorFlow's state file (a CheckpointState, as text)."""
+    return set(re.findall(r'^model_checkpoint_path: "([^"]+)"$', state.decode(), re.MULTILINE))
+
+
 def _named(state: bytes) -> set[str]:
-    """Names of the checkpoints that TensorFlow's state file (a CheckpointState, as text) speaks of."""
-    return set(re.findall(r'^(?:all_)?model_checkpoint_paths?: "([^"]+)"$', state.decode(), re.MULTILINE))
+    """Names of all checkpoints that are kept, by the state file."""
+    return _newest(state) | set(re.findall(r'^all_model_checkpoint_paths: "([^"]+)"$', state.decode(), re.MULTILINE))
 
 
 def _is_checkpoint(name: str, checkpoints: set[str]) -> bool:
