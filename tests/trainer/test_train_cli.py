@@ -47,8 +47,8 @@ def test_help_is_quick_and_shows_defaults():
         (["--class_weights=some"], ["--class_weights", "'some'", "balanced"]),
         (["--colour=red"], ["--colour=red"]),
         (["--output="], ["--output is empty"]),
-        (["--dataset=gs://bucket/data"], ["--dataset gs://bucket/data", "only local directories", "gcsfuse"]),
-        (["--output=gs://bucket/out"], ["--output gs://bucket/out", "only local directories"]),
+        (["--dataset=s3://bucket/data"], ["--dataset s3://bucket/data", "only local directories and gs://"]),
+        (["--output=hdfs://bucket/out"], ["--output hdfs://bucket/out", "only local directories and gs://"]),
         (["--dataset=missing"], ["--dataset missing", "no such directory", "pipelines.prepare"]),
     ],
 )
