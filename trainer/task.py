@@ -97,7 +97,7 @@ def _run(options: Options, peers: Peers, remote: RemoteOutput | None) -> dict[st
     cluster = peers.cluster
     preemption = Preemption()
     preemption.install()
-    options, info, dataset = _open_dataset(options)
+    info, dataset, cache = _open_dataset(options)
     train, validation = info.split("train"), info.split("validation")
     claim = None
     if cluster.is_chief:
@@ -151,7 +151,13 @@ def _run(options: Options, peers: Peers, remote: RemoteOutput | None) -> dict[st
     reporter = Reporter(progress.on_step, on_save, on_epoch) if claim else Reporter()
     try:
         checkpoints, resumed = fit(
-            options, info, preprocessing, strategy, claim.path if claim else None, reporter, Company(peers, preemption)
+            replace(options, cache=cache),
+            info,
+            preprocessing,
+            strategy,
+            claim.path if claim else None,
+            reporter,
+            Company(peers, preemption),
         )
     except tf.errors.DataLossError as error:
         raise UsageError(f"--dataset {info.place}: a shard is damaged ({error.message}); prepare it again") from None
@@ -176,16 +182,15 @@ def _run(options: Options, peers: Peers, remote: RemoteOutput | None) -> dict[st
     return report
 
 
-def _open_dataset(options: Options) -> tuple[Options, DatasetInfo, RemoteDataset | None]:
-    """What the dataset says of itself; if it is in a bucket, its copy yet to be made, and options to read that with."""
+def _open_dataset(options: Options) -> tuple[DatasetInfo, RemoteDataset | None, str]:
+    """What the dataset says of itself; if it is in a bucket, its copy yet to be made; the --cache to read it with."""
     if not is_gs(options.dataset):
-        return options, read_dataset_info(options.dataset), None
+        return read_dataset_info(options.dataset), None, options.cache
     directory = None if options.cache in ("none", "memory") else Path(options.cache)
     dataset = RemoteDataset(options.dataset, directory)
-    if directory and dataset.info.compression == "none":
-        # The copy itself is read; of compressed shards another one is made, unpacked.
-        options = replace(options, cache="none")
-    return options, dataset.info, dataset
+    # A copy in a directory is read itself; of compressed shards another one is made, unpacked.
+    again = directory is None or dataset.info.compression != "none"
+    return dataset.info, dataset, options.cache if again else "none"
 
 
 def _finish(
