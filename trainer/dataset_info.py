@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from pipelines.cli import UsageError
 SCHEMA_VERSION = 1
 DOCUMENT = "dataset.json"
 SPLITS = ("train", "validation", "test")
-COMPRESSIONS = ("none", "gzip")
+# What dataset.json calls a compression, and what TensorFlow does.
+COMPRESSION_TYPES = {"none": "", "gzip": "GZIP"}
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,26 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class Split:
-    """One of train, validation, test. `shards` are full paths of TFRecord files, in the order of their names."""
+    """One of train, validation, test. `shards` are full paths of TFRecord files, in the order of their names.
+
+    examples: what is read of them: all records, or with `originals_only` those that are no augmented copies.
+    folds: the parts of a train split that was prepared with folds, each with whole groups and shards of its own.
+    """
 
     name: str
     shards: tuple[Path, ...]
     originals: int
     examples: int
     per_class: Mapping[str, ClassCount]
+    folds: tuple[Split, ...] = ()
+    originals_only: bool = False
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A finished dataset. `classes[label]` is the name of a label; `folds`: how many the train split is in, 0: none.
+    """A finished dataset, or one with a fold for its validation split (see `fold_split`).
+
+    `classes[label]` is the name of a label.
 
     compression: of the shards, one of COMPRESSIONS. aspect: how pictures were made square, one of prepare's `--aspect`.
     encoding: of the stored images, one of prepare's `--encoding`. place: where the user says it is, which is not `path`
@@ -51,7 +60,6 @@ class DatasetInfo:
     image_size: int
     aspect: str
     splits: Mapping[str, Split]
-    folds: int = 0
     encoding: str = "jpeg"
     compression: str = "none"
     place: str = ""
@@ -70,12 +78,10 @@ class DatasetInfo:
             raise UsageError(f"{self.place} has no split '{name}': it has {', '.join(self.splits)}")
         if not self.splits[name].examples:
             way_out = "prepare it with another --split_fractions"
-            if name == "validation" and self.folds:
+            folds = len(self.splits["train"].folds)
+            if name == "validation" and folds:
                 # What --folds gives unless told otherwise.
-                way_out = (
-                    f"its {self.folds} folds are for cross-validation; to train once, prepare it without --folds, "
-                    "or with --split_fractions 0.8,0.1,0.1 beside them"
-                )
+                way_out = f"validate on one of its {folds} folds with --fold 0 to --fold {folds - 1}"
             raise UsageError(f"the {name} split of {self.place} is empty: {way_out}")
         return self.splits[name]
 
@@ -144,7 +150,7 @@ def _parse(path: Path, place: str, values: Mapping[str, Any], where: str) -> Dat
         raise UsageError(f"{where}: has {len(classes)} class; a classifier needs at least two")
     # Datasets from before there was a choice do not say.
     compression = str(values.get("compression", "none"))
-    if compression not in COMPRESSIONS:
+    if compression not in COMPRESSION_TYPES:
         raise ValueError(f"compression {compression!r}")
     return DatasetInfo(
         path=path,
@@ -155,7 +161,6 @@ def _parse(path: Path, place: str, values: Mapping[str, Any], where: str) -> Dat
         image_size=int(values["image_size"]),
         aspect=str(values["aspect"]),
         splits={name: _parse_split(path, name, values["splits"][name], classes) for name in SPLITS},
-        folds=len(values["splits"]["train"].get("folds", ())),
         compression=compression,
         encoding=str(values.get("encoding", {}).get("format", "jpeg")),
     )
@@ -164,13 +169,56 @@ def _parse(path: Path, place: str, values: Mapping[str, Any], where: str) -> Dat
 def _parse_split(path: Path, name: str, values: Mapping[str, Any], classes: tuple[str, ...]) -> Split:
     counts = values["per_class"]
     none = {"originals": 0, "examples": 0}
+    # The whole split has entries of shards, a fold the names of those that are its own.
+    shards = (shard if isinstance(shard, str) else shard["name"] for shard in values["shards"])
     return Split(
         name=name,
-        shards=tuple(path / name for name in sorted(shard["name"] for shard in values["shards"])),
+        shards=tuple(path / name for name in sorted(shards)),
         originals=int(values["originals"]),
         examples=int(values["examples"]),
         per_class={
             cls: ClassCount(int(counts.get(cls, none)["originals"]), int(counts.get(cls, none)["examples"]))
             for cls in classes
         },
+        folds=tuple(_parse_split(path, name, fold, classes) for fold in values.get("folds", ())),
     )
+
+
+def fold_split(info: DatasetInfo, fold: int) -> DatasetInfo:
+    """The dataset for one turn of cross-validation: that fold validates, all others train; test stays as it is.
+
+    Of the fold, augmented copies are left out. UsageError if the dataset has no such fold.
+    """
+    train = info.splits["train"]
+    where = f"--fold {fold}"
+    if not train.folds:
+        raise UsageError(f"{where}: {info.place} was prepared without folds; prepare it with --folds 5")
+    if not 0 <= fold < len(train.folds):
+        raise UsageError(f"{where}: {info.place} has {len(train.folds)} folds; give 0 to {len(train.folds) - 1}")
+    others = [part for index, part in enumerate(train.folds) if index != fold]
+    left_out = train.folds[fold]
+
+    def total(name: str) -> ClassCount:
+        counts = [part.per_class[name] for part in others]
+        return ClassCount(sum(count.originals for count in counts), sum(count.examples for count in counts))
+
+    splits = {
+        **info.splits,
+        "train": Split(
+            name="train",
+            shards=tuple(sorted(shard for part in others for shard in part.shards)),
+            originals=sum(part.originals for part in others),
+            examples=sum(part.examples for part in others),
+            per_class={name: total(name) for name in info.classes},
+        ),
+        "validation": replace(
+            left_out,
+            name="validation",
+            examples=left_out.originals,
+            per_class={
+                name: ClassCount(count.originals, count.originals) for name, count in left_out.per_class.items()
+            },
+            originals_only=True,
+        ),
+    }
+    return replace(info, splits=splits)

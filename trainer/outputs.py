@@ -4,6 +4,7 @@ run.json      written first: options, dataset fingerprint, threads; marks the di
 checkpoints/  logs/  history.json   while training
 train.json    figures of the finished run
 curves.png    loss, accuracy and learning rate by epoch
+reliability.png  confidence against accuracy, before and after calibration
 model/        renamed into place last; its presence means finished
 """
 
@@ -25,7 +26,7 @@ PROGRAM = "trainer.task"
 SCHEMA_VERSION = 1
 RUN = "run.json"
 _JSON = ("history.json", "train.json", RUN)
-_FILES = ("curves.png", *_JSON)
+_FILES = ("curves.png", "reliability.png", *_JSON)
 OURS = ("model", ".model.tmp", "checkpoints", "logs", *(f".{name}.tmp" for name in _FILES), *_FILES)
 
 

@@ -46,13 +46,13 @@ class RemoteDataset:
         )
 
     def copy(self, splits: Iterable[str], graphs: bool = True) -> int:
-        """Copy the shards of these splits and, if wanted, the two preprocessing graphs.
+        """Copy dataset.json, the shards of these splits and, if wanted, the two preprocessing graphs.
 
         Gives how many files were fetched: 0 if all are there. UsageError if some are missing in the bucket, or the
         copy cannot be kept.
         """
         there = self._folder.names()
-        names = shard_names(self.info, splits)
+        names = [DOCUMENT, *shard_names(self.info, splits)]
         expected = list(names)
         if graphs:
             expected += [f"{graph}saved_model.pb" for graph in _GRAPHS]
