@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 from pipelines.cli import UsageError
 
 SCHEMA_VERSION = 1
+DOCUMENT = "dataset.json"
+SPLITS = ("train", "validation", "test")
 # What dataset.json calls a compression, and what TensorFlow does.
 COMPRESSION_TYPES = {"none": "", "gzip": "GZIP"}
 
@@ -47,7 +49,8 @@ class DatasetInfo:
     `classes[label]` is the name of a label.
 
     compression: of the shards, one of COMPRESSIONS. aspect: how pictures were made square, one of prepare's `--aspect`.
-    encoding: of the stored images, one of prepare's `--encoding`.
+    encoding: of the stored images, one of prepare's `--encoding`. place: where the user says it is, which is not `path`
+    for the copy of a dataset in a bucket.
     """
 
     path: Path
@@ -59,6 +62,7 @@ class DatasetInfo:
     splits: Mapping[str, Split]
     encoding: str = "jpeg"
     compression: str = "none"
+    place: str = ""
 
     @property
     def transform_fn(self) -> Path:
@@ -71,14 +75,14 @@ class DatasetInfo:
     def split(self, name: str) -> Split:
         """The split of that name; UsageError if the dataset has none, or it is empty."""
         if name not in self.splits:
-            raise UsageError(f"{self.path} has no split '{name}': it has {', '.join(self.splits)}")
+            raise UsageError(f"{self.place} has no split '{name}': it has {', '.join(self.splits)}")
         if not self.splits[name].examples:
             way_out = "prepare it with another --split_fractions"
             folds = len(self.splits["train"].folds)
             if name == "validation" and folds:
                 # What --folds gives unless told otherwise.
                 way_out = f"validate on one of its {folds} folds with --fold 0 to --fold {folds - 1}"
-            raise UsageError(f"the {name} split of {self.path} is empty: {way_out}")
+            raise UsageError(f"the {name} split of {self.place} is empty: {way_out}")
         return self.splits[name]
 
     def train_distribution(self) -> dict[str, float]:
@@ -96,26 +100,46 @@ def read_dataset_info(directory: str | Path, option: str = "--dataset") -> Datas
     where = f"{option} {path}"
     if not path.is_dir():
         raise UsageError(f"{where}: no such directory; make the dataset with python -m pipelines.prepare")
-    document = path / "dataset.json"
+    document = path / DOCUMENT
     if not document.is_file():
-        raise UsageError(f"{where}: not a finished dataset (no dataset.json); run python -m pipelines.prepare again")
+        raise unfinished(where)
+    info = parse_dataset_info(document.read_bytes(), path, str(path), option)
+    needed = [*shard_names(info, SPLITS), "transform_fn/saved_model.pb", "standardize_fn/saved_model.pb"]
+    require_files([name for name in needed if not (path / name).is_file()], where)
+    return info
+
+
+def unfinished(where: str) -> UsageError:
+    """What to say of a place, after its option, that has no dataset.json."""
+    return UsageError(f"{where}: not a finished dataset (no dataset.json); run python -m pipelines.prepare again")
+
+
+def require_files(missing: Sequence[str], where: str) -> None:
+    """UsageError if files of a dataset are missing."""
+    if missing:
+        raise UsageError(f"{where}: {missing[0]} is missing ({len(missing)} in all); prepare it again")
+
+
+def shard_names(info: DatasetInfo, splits: Iterable[str]) -> list[str]:
+    """Names of the shards of some splits, in the dataset's folder."""
+    return [shard.name for name in splits for shard in info.splits[name].shards]
+
+
+def parse_dataset_info(document: bytes, path: Path, place: str, option: str = "--dataset") -> DatasetInfo:
+    """The contents of dataset.json, of a dataset whose files are (or will be) below `path`; UsageError if damaged.
+
+    place: where it is, in the user's words.
+    """
+    where = f"{option} {place}"
     try:
-        info = _parse(path, json.loads(document.read_text(encoding="utf-8")), where)
+        return _parse(path, place, json.loads(document.decode("utf-8")), where)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"{where}: dataset.json is damaged ({type(error).__name__}: {error}); prepare it again"
         ) from None
-    needed = [shard for split in info.splits.values() for shard in split.shards]
-    needed += [info.transform_fn / "saved_model.pb", info.standardize_fn / "saved_model.pb"]
-    missing = [file for file in needed if not file.is_file()]
-    if missing:
-        raise UsageError(
-            f"{where}: {missing[0].relative_to(path)} is missing ({len(missing)} in all); prepare it again"
-        )
-    return info
 
 
-def _parse(path: Path, values: Mapping[str, Any], where: str) -> DatasetInfo:
+def _parse(path: Path, place: str, values: Mapping[str, Any], where: str) -> DatasetInfo:
     if values["schema_version"] != SCHEMA_VERSION:
         raise UsageError(
             f"{where}: dataset.json has schema version {values['schema_version']}, this program reads "
@@ -130,14 +154,13 @@ def _parse(path: Path, values: Mapping[str, Any], where: str) -> DatasetInfo:
         raise ValueError(f"compression {compression!r}")
     return DatasetInfo(
         path=path,
+        place=place,
         fingerprint=str(values["fingerprint"]),
         classes=classes,
         malignant_classes=tuple(map(str, values["malignant_classes"])),
         image_size=int(values["image_size"]),
         aspect=str(values["aspect"]),
-        splits={
-            name: _parse_split(path, name, values["splits"][name], classes) for name in ("train", "validation", "test")
-        },
+        splits={name: _parse_split(path, name, values["splits"][name], classes) for name in SPLITS},
         compression=compression,
         encoding=str(values.get("encoding", {}).get("format", "jpeg")),
     )
@@ -169,9 +192,9 @@ def fold_split(info: DatasetInfo, fold: int) -> DatasetInfo:
     train = info.splits["train"]
     where = f"--fold {fold}"
     if not train.folds:
-        raise UsageError(f"{where}: {info.path} was prepared without folds; prepare it with --folds 5")
+        raise UsageError(f"{where}: {info.place} was prepared without folds; prepare it with --folds 5")
     if not 0 <= fold < len(train.folds):
-        raise UsageError(f"{where}: {info.path} has {len(train.folds)} folds; give 0 to {len(train.folds) - 1}")
+        raise UsageError(f"{where}: {info.place} has {len(train.folds)} folds; give 0 to {len(train.folds) - 1}")
     others = [part for index, part in enumerate(train.folds) if index != fold]
     left_out = train.folds[fold]
 

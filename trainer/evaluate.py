@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,8 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cli import ArgumentParser, UsageError, run_command, start_tensorflow
+from pipelines.gcs_transfer import GcsFolder, UnreachableError, is_gs
 from trainer.dataset_info import DatasetInfo, read_dataset_info
-from trainer.options import number
+from trainer.evaluated_model import ModelInfo, copied_model, read_model_info
+from trainer.options import number, require_supported
+from trainer.staging import RemoteDataset
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,25 +39,14 @@ _OURS = (SUMMARY, PREDICTIONS, PICTURE)
 class Options:
     """What one evaluation is told; the command line's help says what each means."""
 
-    dataset: Path
-    model: Path
-    output: Path
+    dataset: str | Path
+    model: str | Path
+    output: str | Path
     split: str = "test"
     batch_size: int = 64
     bootstrap: int = 1000
     seed: int = 0
     overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What a model directory says about itself. `classes[i]` is the name of probability i."""
-
-    path: Path
-    fingerprint: str
-    dataset_fingerprint: str
-    classes: tuple[str, ...]
-    malignant_classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -69,52 +62,58 @@ class Predictions:
     seconds: float
 
 
-def read_model_info(directory: Path) -> ModelInfo:
-    """Read DIRECTORY/assets/model.json. Raises UsageError for a directory that is not a model of `trainer.task`."""
-    where, remedy = f"--model {directory}", "name the model directory that python -m trainer.task wrote"
-    if not directory.is_dir():
-        raise UsageError(f"{where}: no such directory; {remedy}")
-    document = directory / "assets" / "model.json"
-    for file in (directory / "saved_model.pb", document):
-        if not file.is_file():
-            raise UsageError(f"{where}: not a model directory (no {file.relative_to(directory)}); {remedy}")
-    try:
-        values = json.loads(document.read_text(encoding="utf-8"))
-        return ModelInfo(
-            path=directory,
-            fingerprint=str(values["model_fingerprint"]),
-            dataset_fingerprint=str(values["dataset_fingerprint"]),
-            classes=tuple(map(str, values["classes"])),
-            malignant_classes=tuple(map(str, values["malignant_classes"])),
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{where}: assets/model.json is damaged ({type(error).__name__}: {error}); {remedy}") from None
+@dataclass(frozen=True)
+class Checked:
+    """What an evaluation works on. `dataset`, `output`: of those that are in a bucket."""
+
+    info: DatasetInfo
+    model: ModelInfo
+    dataset: RemoteDataset | None
+    output: GcsFolder | None
 
 
-def check(options: Options) -> tuple[DatasetInfo, ModelInfo]:
-    """All that can be known to be wrong before TensorFlow is loaded. Raises UsageError; writes nothing."""
-    info = read_dataset_info(options.dataset)
+def check(options: Options, temporary: Path) -> Checked:
+    """All that can be known to be wrong before TensorFlow is loaded. Raises UsageError; writes no output.
+
+    temporary: an empty folder; a model in a bucket is copied to it.
+    """
+    dataset = RemoteDataset(str(options.dataset)) if is_gs(options.dataset) else None
+    info = dataset.info if dataset else read_dataset_info(options.dataset)
     if not info.split(options.split).originals:
         raise UsageError(f"--split {options.split}: holds no original photograph")
-    model = read_model_info(options.model)
+    model = read_model_info(copied_model(options.model, temporary), options.model)
     if model.classes != info.classes:
         differing = sorted(set(model.classes) ^ set(info.classes)) or ["the same ones in another order"]
         raise UsageError(
             f"--model {options.model}: its {len(model.classes)} classes are not the {len(info.classes)} of --dataset "
             f"{options.dataset} (difference: {', '.join(differing)}); evaluate on a dataset prepared with its classes"
         )
-    output = options.output
+    output = GcsFolder(str(options.output), "--output") if is_gs(options.output) else None
+    if output:
+        _require_free(output.list(), options)
+        output.require_writable()
+    else:
+        _check_directory(options)
+    return Checked(info, model, dataset, output)
+
+
+def _check_directory(options: Options) -> None:
+    """UsageError unless the evaluation can be written to --output, a directory."""
+    output = Path(options.output)
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output {output} is a file; name a directory")
-    found = {path.name for path in output.iterdir()} if output.is_dir() else set()
-    # Without the summary, which comes last, our files are what an interrupted run left behind.
-    unfinished = SUMMARY not in found and found <= {*_OURS, *map(_partial_name, _OURS)}
-    if found and not unfinished and not options.overwrite:
-        raise UsageError(f"--output {output} is not empty; name another directory or add --overwrite")
+    _require_free({path.name for path in output.iterdir()} if output.is_dir() else set(), options)
     home = next(path for path in (output, *output.absolute().parents) if path.exists())
     if not os.access(home, os.W_OK | os.X_OK):
         raise UsageError(f"--output {output} cannot be written: no permission in {home}")
-    return info, model
+
+
+def _require_free(found: set[str], options: Options) -> None:
+    """UsageError if what is in --output must be kept."""
+    # Without the summary, which comes last, our files are what an interrupted run left behind.
+    unfinished = SUMMARY not in found and found <= {*_OURS, *map(_partial_name, _OURS)}
+    if found and not unfinished and not options.overwrite:
+        raise UsageError(f"--output {options.output} is not empty; name another directory or add --overwrite")
 
 
 def _partial_name(name: str) -> str:
@@ -133,7 +132,7 @@ def infer(info: DatasetInfo, model: ModelInfo, split: str, batch_size: int) -> P
 
     from trainer.dataset import evaluation_batches
 
-    where = f"--model {model.path}"
+    where = f"--model {model.place}"
     try:
         loaded = tf.saved_model.load(str(model.path))
     except (OSError, ValueError, tf.errors.OpError) as error:
@@ -167,13 +166,13 @@ def infer(info: DatasetInfo, model: ModelInfo, split: str, batch_size: int) -> P
         seconds = time.perf_counter() - started
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
         raise UsageError(
-            f"--dataset {info.path}: the {split} split cannot be read ({_first_line(error)}); prepare it again"
+            f"--dataset {info.place}: the {split} split cannot be read ({_first_line(error)}); prepare it again"
         ) from None
 
     read, expected = sum(map(len, labels)), info.split(split).originals
     if read != expected:
         raise UsageError(
-            f"--dataset {info.path}: the {split} split holds {read} originals, dataset.json says {expected}; "
+            f"--dataset {info.place}: the {split} split holds {read} originals, dataset.json says {expected}; "
             "prepare it again"
         )
     scores = np.concatenate(probabilities)
@@ -220,7 +219,16 @@ def write_predictions(predictions: Predictions, predicted: np.ndarray, classes: 
 
 def run(options: Options) -> dict[str, Any]:
     """Evaluate, write the three files and print the table. Returns what evaluation.json says."""
-    info, model = check(options)
+    with tempfile.TemporaryDirectory(prefix="lesions-evaluate-") as temporary:
+        try:
+            return _run(options, Path(temporary))
+        except UnreachableError as error:
+            raise UsageError(str(error)) from None
+
+
+def _run(options: Options, temporary: Path) -> dict[str, Any]:
+    checked = check(options, temporary)
+    info, model = checked.info, checked.model
     if model.dataset_fingerprint != info.fingerprint:
         print(
             f"warning: the model was trained on another dataset ({model.dataset_fingerprint[:12]}, not "
@@ -228,6 +236,8 @@ def run(options: Options) -> dict[str, Any]:
             "and then these figures are too good",
             file=sys.stderr,
         )
+    if checked.dataset:
+        checked.dataset.copy([options.split], graphs=False)
     predictions = infer(info, model, options.split, options.batch_size)
 
     from trainer import metrics
@@ -265,10 +275,12 @@ def run(options: Options) -> dict[str, Any]:
         },
     }
 
-    output = options.output
+    output = temporary / "output" if checked.output else Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
     # An earlier summary must not stand beside new predictions, should this run be interrupted.
-    for name in reversed(_OURS):
+    if checked.output:
+        checked.output.delete({SUMMARY} & checked.output.names())
+    for name in _OURS:
         (output / name).unlink(missing_ok=True)
     partial = {name: output / _partial_name(name) for name in _OURS}
     title = f"{options.split} split, balanced accuracy {figures['balanced_accuracy']['value']:.3f}"
@@ -278,9 +290,12 @@ def run(options: Options) -> dict[str, Any]:
     partial[SUMMARY].write_text(text + "\n", encoding="utf-8")
     for name in (PICTURE, PREDICTIONS, SUMMARY):
         os.replace(partial[name], output / name)
+    if checked.output:
+        checked.output.upload({name: output / name for name in _OURS}, last=[SUMMARY])
 
     print(format_table(figures))
-    print(f"\n{result['images']} images, {result['images_per_second']} images/s; figures in {output / SUMMARY}")
+    summary = os.path.join(options.output, SUMMARY)
+    print(f"\n{result['images']} images, {result['images_per_second']} images/s; figures in {summary}")
     return result
 
 
@@ -291,12 +306,12 @@ def parse_options(argv: Sequence[str] | None = None) -> Options:
         description="Evaluate an exported model on a split of a prepared dataset: balanced accuracy, sensitivity,\n"
         "specificity, AUC and average precision per class, melanoma sensitivity at 90 % specificity, each\n"
         "with its number of images and a 95 % interval (bootstrap over lesions).",
-        epilog="Writes evaluation.json, predictions.parquet and confusion_matrix.png. Example:\n"
-        "python -m trainer.evaluate --dataset runs/dataset --model runs/train/model --output runs/evaluation",
+        epilog="Writes evaluation.json, predictions.parquet and confusion_matrix.png. Any DIR may be on gs://.\n"
+        "Example: python -m trainer.evaluate --dataset runs/dataset --model runs/train/model --output runs/evaluation",
     )
-    parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="the --output of pipelines.prepare")
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="OUTPUT/model of trainer.task")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory to write")
+    parser.add_argument("--dataset", required=True, metavar="DIR", help="the --output of pipelines.prepare")
+    parser.add_argument("--model", required=True, metavar="DIR", help="OUTPUT/model of trainer.task")
+    parser.add_argument("--output", required=True, metavar="DIR", help="directory to write")
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"), help="which images")
     parser.add_argument(
         "--batch_size", type=number(int, 1), default=64, metavar="N", help="images per call of the model"
@@ -308,7 +323,10 @@ def parse_options(argv: Sequence[str] | None = None) -> Options:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace an earlier evaluation in --output; other files there are kept"
     )
-    return Options(**vars(parser.parse_args(argv)))
+    options = Options(**vars(parser.parse_args(argv)))
+    for name in ("dataset", "model", "output"):
+        require_supported(f"--{name}", getattr(options, name))
+    return options
 
 
 def main(argv: Sequence[str] | None = None) -> None:

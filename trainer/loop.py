@@ -250,7 +250,8 @@ def train_epoch(
         done += 1
         # All workers see the same figures after the same step, hence save and end after the same step.
         land(IN_FLIGHT)
-        if stop or (checkpoint_steps and done % checkpoint_steps == 0 and done < steps):
+        # Not after the last step: a checkpoint's name, the global step, is for the end of the epoch then.
+        if done < steps and (stop or (checkpoint_steps and done % checkpoint_steps == 0)):
             land(0)
             save()
             if stop:

@@ -12,14 +12,12 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from pipelines.cli import ArgumentParser, UsageError
+from pipelines.gcs_transfer import is_gs
 from trainer.phases import parse_progressive
 
 Number = TypeVar("Number", int, float)
 
-_REMOTE = (
-    "only local directories work here; mount the bucket with gcsfuse (Vertex AI has it below /gcs/BUCKET) and give "
-    "that directory, with --cache DIR on a local disk"
-)
+_REMOTE = "only local directories and gs://BUCKET/FOLDER work here; copy it there, or mount it and give the directory"
 
 
 def number(
@@ -64,9 +62,15 @@ def option(
 class Options:
     """What one training run is told. See each field's help."""
 
-    dataset: str = option(help="prepared dataset: the --output of pipelines.prepare", resume=False)
+    dataset: str = option(
+        help="prepared dataset: the --output of pipelines.prepare; of one on gs://, what is needed is copied to "
+        "--cache DIR, by default in ~/.cache",
+        resume=False,
+    )
     output: str = option(
-        help="directory to write; an interrupted run found there is continued if the options are the same", resume=False
+        help="directory to write, or a folder on gs://; an interrupted run found there is continued if the options are "
+        "the same",
+        resume=False,
     )
     epochs: int = option(40, parse=number(int, 1), help="passes over the train split")
     batch_size: int = option(32, parse=number(int, 2), help="images per step, over all replicas together")
@@ -229,6 +233,12 @@ def same_everywhere(options: Options) -> dict[str, Any]:
     return {spec.name: getattr(options, spec.name) for spec in fields(options) if spec.metadata["resume"]}
 
 
+def require_supported(option: str, path: str) -> None:
+    """UsageError for a filesystem that the trainer cannot read and write."""
+    if "://" in path and not is_gs(path):
+        raise UsageError(f"{option} {path}: {_REMOTE}")
+
+
 def build_parser() -> ArgumentParser:
     """The command line that `Options` declares."""
     parser = ArgumentParser(
@@ -308,8 +318,9 @@ def parse_options(argv: Sequence[str] | None) -> Options:
         value = getattr(options, name)
         if not value:
             raise UsageError(f"--{name} is empty: give a directory")
-        if "://" in value:
-            raise UsageError(f"--{name} {value}: {_REMOTE}")
+        if name == "cache" and "://" in value:
+            raise UsageError(f"--cache {value}: only local directories work here; give one on a disk of this machine")
+        require_supported(f"--{name}", value)
     if options.batch_size % options.accumulate:
         raise UsageError(
             f"--accumulate {options.accumulate} does not divide --batch_size {options.batch_size}: give a divisor of it"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,16 +24,21 @@ from trainer.options import Options, first_difference
 
 PROGRAM = "trainer.task"
 SCHEMA_VERSION = 1
-_JSON = ("history.json", "train.json", "run.json")
+RUN = "run.json"
+_JSON = ("history.json", "train.json", RUN)
 _FILES = ("curves.png", "reliability.png", *_JSON)
 OURS = ("model", ".model.tmp", "checkpoints", "logs", *(f".{name}.tmp" for name in _FILES), *_FILES)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """How a run may use its output directory. `earlier` is the run.json to go on from, None for a fresh start."""
+    """How a run may use its output directory. `earlier` is the run.json to go on from, None for a fresh start.
+
+    path: where the run writes. place: --output, which is another place if that is in a bucket.
+    """
 
     path: Path
+    place: str
     earlier: Mapping[str, Any] | None
     delete_first: bool
 
@@ -41,17 +46,27 @@ class Claim:
 def check_output(options: Options, info: DatasetInfo) -> Claim:
     """Decide what this run may do with --output, changing nothing. UsageError says what is in the way."""
     path = Path(options.output)
-    where = f"--output {path}"
-    _check_writable(path, where)
+    _check_writable(path, f"--output {path}")
+    names = {entry.name for entry in path.iterdir()} if path.exists() else set()
+    document = path / RUN
+    return claim_output(options, info, path, names, document.read_bytes() if document.is_file() else None)
+
+
+def claim_output(options: Options, info: DatasetInfo, path: Path, names: Collection[str], run: bytes | None) -> Claim:
+    """What this run, writing to `path`, may do with --output. UsageError says what is in the way.
+
+    names: of what is in --output, files and folders, `model` only if it is whole. run: the content of run.json there.
+    """
+    where = f"--output {options.output}"
     # A run killed while it wrote its very first file leaves that temporary file alone.
-    if not path.exists() or all(entry.name == ".run.json.tmp" for entry in path.iterdir()):
-        return Claim(path, None, delete_first=False)
-    earlier = _read_run(path)
+    if set(names) <= {f".{RUN}.tmp"}:
+        return Claim(path, options.output, None, delete_first=False)
+    earlier = _parse_run(run)
     if earlier is None:
         raise UsageError(f"{where}: is not empty and holds no training run of ours; give a new directory")
     if options.overwrite:
-        return Claim(path, None, delete_first=True)
-    if (path / "model").exists():
+        return Claim(path, options.output, None, delete_first=True)
+    if "model" in names:
         raise UsageError(f"{where}: already holds a finished model; give --overwrite to replace it, or a new directory")
     way_out = "give the same options to continue it, --overwrite to start again, or a new directory"
     difference = first_difference(options, earlier["options"])
@@ -59,8 +74,8 @@ def check_output(options: Options, info: DatasetInfo) -> Claim:
         name, then, now = difference
         raise UsageError(f"{where}: holds an interrupted run with --{name} {then}, now it is {now}; {way_out}")
     if earlier["dataset_fingerprint"] != info.fingerprint:
-        raise UsageError(f"{where}: holds an interrupted run on another dataset than --dataset {info.path}; {way_out}")
-    return Claim(path, earlier, delete_first=False)
+        raise UsageError(f"{where}: holds an interrupted run on another dataset than --dataset {info.place}; {way_out}")
+    return Claim(path, options.output, earlier, delete_first=False)
 
 
 def open_output(claim: Claim, options: Options, info: DatasetInfo, threads: int) -> None:
@@ -77,7 +92,7 @@ def open_output(claim: Claim, options: Options, info: DatasetInfo, threads: int)
                 "dataset_fingerprint": info.fingerprint,
                 "threads": threads,
             }
-            write_json(claim.path / "run.json", run)
+            write_json(claim.path / RUN, run)
     except OSError as error:
         raise UsageError(
             f"--output {claim.path}: cannot be written ({error.strerror}); give another directory"
@@ -101,13 +116,13 @@ def write_json(path: Path, value: Any) -> None:
     os.replace(temporary, path)
 
 
-def _read_run(path: Path) -> Mapping[str, Any] | None:
+def _parse_run(document: bytes | None) -> Mapping[str, Any] | None:
     """run.json, if there is one and it is ours."""
     try:
-        run = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        run = json.loads(document or b"")
         ours = run["program"] == PROGRAM and run["schema_version"] == SCHEMA_VERSION
         return run if ours and {"options", "dataset_fingerprint", "threads"} <= run.keys() else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

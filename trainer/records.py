@@ -51,7 +51,7 @@ class Records:
         found = sum(len(offsets) for offsets in positions) if kept is None else len(kept)
         if found != split.examples:
             raise UsageError(
-                f"--dataset {info.path}: the {split.name} split holds {found} examples, dataset.json says "
+                f"--dataset {info.place}: the {split.name} split holds {found} examples, dataset.json says "
                 f"{split.examples}; prepare it again"
             )
         self._memory: tf.Tensor | None = None

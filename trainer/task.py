@@ -14,10 +14,12 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from pipelines.cli import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, UsageError, run_command, start_tensorflow
+from pipelines.gcs_transfer import UnreachableError, is_gs
 from trainer.cluster import ALONE, Cluster, read_cluster
 from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
 from trainer.options import Options, parse_options, same_everywhere
@@ -25,6 +27,8 @@ from trainer.outputs import Claim, check_output, open_output, write_json
 from trainer.peers import Peers
 from trainer.phases import check_sizes
 from trainer.preemption import EXIT_RESTART, Preemption, RestartError, leave
+from trainer.remote_output import RemoteOutput
+from trainer.staging import RemoteDataset
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,10 +84,21 @@ def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:
     Returns the contents of train.json, None on the other workers.
     """
     peers = peers or Peers(ALONE)
+    try:
+        if peers.cluster.is_chief and is_gs(options.output):
+            with RemoteOutput(options.output) as remote:
+                return _run(options, peers, remote)
+        return _run(options, peers, None)
+    except UnreachableError as error:
+        raise RestartError(str(error)) from None
+
+
+def _run(options: Options, peers: Peers, remote: RemoteOutput | None) -> dict[str, Any] | None:
+    """`run`, with the bucket that the output goes to, if it is in one."""
     cluster = peers.cluster
     preemption = Preemption()
     preemption.install()
-    info = read_dataset_info(options.dataset)
+    info, dataset, cache = _open_dataset(options)
     if options.fold >= 0:
         info = fold_split(info, options.fold)
     check_sizes(options.progressive, info.image_size)
@@ -93,17 +108,22 @@ def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:
 
         check_backbone(options.backbone)
     train, validation = info.split("train"), info.split("validation")
-    claim = check_output(options, info) if cluster.is_chief else None
+    claim = None
+    if cluster.is_chief:
+        claim = remote.claim(options, info) if remote else check_output(options, info)
     # Results depend on the number of threads, so a continued run keeps the number it was started with.
     threads = claim.earlier["threads"] if claim and claim.earlier else options.threads or available_threads()
 
     if cluster.is_chief:
         print(
-            f"dataset {info.path}: {len(info.classes)} classes, {info.image_size} px, {train.examples} train examples "
+            f"dataset {info.place}: {len(info.classes)} classes, {info.image_size} px, {train.examples} train examples "
             f"({train.originals} originals), {validation.examples} validation",
             flush=True,
         )
+    if dataset and (copied := dataset.copy(("train", "validation"))) and cluster.is_chief:
+        print(f"copied {copied} files of it to {info.path}", flush=True)
     runtime = _start_tensorflow(options, threads)
+    import keras
     import tensorflow as tf
 
     from trainer.loop import Company, Reporter, fit
@@ -115,8 +135,10 @@ def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:
     strategy = make_strategy(options, cluster)
     if claim:
         open_output(claim, options, info, threads)
+        if remote:
+            remote.open(claim)
         if claim.earlier:
-            print(f"continuing the interrupted run in {claim.path}", flush=True)
+            print(f"continuing the interrupted run in {claim.place}", flush=True)
     if cluster.size > 1:
         print(f"{cluster.name(cluster.rank)} of {cluster.size} is training", flush=True)
     preprocessing = Preprocessing(info)
@@ -124,15 +146,30 @@ def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:
 
     def on_epoch(record, improved, history):
         write_json(claim.path / "history.json", [asdict(record) for record in history])
+        if remote:
+            remote.save()
         progress.on_epoch(record, improved)
 
-    reporter = Reporter(progress.on_step, progress.on_save, on_epoch) if claim else Reporter()
+    def on_save(state, steps):
+        if remote:
+            remote.save()
+        progress.on_save(state, steps)
+
+    # Not before now: a request that is tried again waits for a time drawn from Python's generator, as Keras' seeds are.
+    keras.utils.set_random_seed(options.seed)
+    reporter = Reporter(progress.on_step, on_save, on_epoch) if claim else Reporter()
     try:
         checkpoints, resumed = fit(
-            options, info, preprocessing, strategy, claim.path if claim else None, reporter, Company(peers, preemption)
+            replace(options, cache=cache),
+            info,
+            preprocessing,
+            strategy,
+            claim.path if claim else None,
+            reporter,
+            Company(peers, preemption),
         )
     except tf.errors.DataLossError as error:
-        raise UsageError(f"--dataset {info.path}: a shard is damaged ({error.message}); prepare it again") from None
+        raise UsageError(f"--dataset {info.place}: a shard is damaged ({error.message}); prepare it again") from None
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
         peers.lose((error.message or type(error).__name__).splitlines()[0][:200])
     except RestartError:
@@ -147,8 +184,22 @@ def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:
         figures |= {"strategy": type(strategy).__name__, "workers": cluster.size}
         figures |= {"replicas": strategy.num_replicas_in_sync}
         report = _finish(options, info, claim, checkpoints, preprocessing, figures)
+        if remote:
+            remote.finish()
+        print(f"model: {os.path.join(claim.place, 'model')}", flush=True)
     peers.part()
     return report
+
+
+def _open_dataset(options: Options) -> tuple[DatasetInfo, RemoteDataset | None, str]:
+    """What the dataset says of itself; if it is in a bucket, its copy yet to be made; the --cache to read it with."""
+    if not is_gs(options.dataset):
+        return read_dataset_info(options.dataset), None, options.cache
+    directory = None if options.cache in ("none", "memory") else Path(options.cache)
+    dataset = RemoteDataset(options.dataset, directory)
+    # A copy in a directory is read itself; of compressed shards another one is made, unpacked.
+    again = directory is None or dataset.info.compression != "none"
+    return dataset.info, dataset, options.cache if again else "none"
 
 
 def _finish(
@@ -190,9 +241,8 @@ def _finish(
         "dataset_fingerprint": info.fingerprint,
     }
     write_json(claim.path / "train.json", report)
-    model = claim.path / "model"
     export_model(
-        model,
+        claim.path / "model",
         info,
         preprocessing,
         config,
@@ -205,7 +255,6 @@ def _finish(
         f"{options.keep} epoch {kept.epoch}: validation balanced accuracy {kept.val_balanced_accuracy:.4f} on "
         f"{n} images; {len(history)} epochs in {seconds:.0f} s"
     )
-    print(f"model: {model}", flush=True)
     return report
 
 
@@ -218,7 +267,6 @@ def _start_tensorflow(options: Options, threads: int) -> dict[str, Any]:
     if threads != available_threads():
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-    keras.utils.set_random_seed(options.seed)
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
     return {"tensorflow": tf.__version__, "keras": keras.__version__}

@@ -56,8 +56,8 @@ def test_help_is_quick_and_shows_defaults():
         (["--mix=mixup", "--batch_size=25"], ["--mix mixup", "--batch_size 25 must be a multiple of 2"]),
         (["--config=missing.json"], ["--config missing.json", "cannot be read"]),
         (["--output="], ["--output is empty"]),
-        (["--dataset=gs://bucket/data"], ["--dataset gs://bucket/data", "only local directories", "gcsfuse"]),
-        (["--output=gs://bucket/out"], ["--output gs://bucket/out", "only local directories"]),
+        (["--dataset=s3://bucket/data"], ["--dataset s3://bucket/data", "only local directories and gs://"]),
+        (["--output=hdfs://bucket/out"], ["--output hdfs://bucket/out", "only local directories and gs://"]),
         (["--dataset=missing"], ["--dataset missing", "no such directory", "pipelines.prepare"]),
     ],
 )
