@@ -7,7 +7,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -277,27 +276,6 @@ def test_finished_dataset_is_kept_unless_told_otherwise(command, sample, dataset
     train = description["splits"]["train"]["per_class"]
     assert len({entry["examples"] for entry in train.values()}) == 1
     assert description["counts"]["undersampled"] == description["dropped"]["undersampled"] > 0
-
-
-def test_killed_run_looks_unfinished_and_the_same_command_repeats_it(command, sample, dataset, tmp_path):
-    output = tmp_path / "dataset"
-    process = subprocess.Popen(
-        [sys.executable, "-m", *map(str, arguments(sample, output))],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    shards = output / ".unfinished" / "publish"
-    while process.poll() is None and not (shards.is_dir() and any(shards.glob("*.tfrecord"))):
-        pass
-    assert process.poll() is None
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (output / "dataset.json").exists()
-    done = command(*arguments(sample, output))
-    assert done.returncode == 0, done.stderr
-    assert digests(output) == digests(dataset)
-    assert digests(output, "report.*") == digests(dataset, "report.*")
 
 
 def test_too_many_rejects_is_exit_1_with_everything_good_written(command, sample, dataset, tmp_path):
