@@ -64,11 +64,7 @@ train-2workers: $(STAMP)  ## Train on the sample with two local worker processes
 
 .PHONY: test
 test: $(STAMP)  ## Run the tests
-	$(PY) -m pytest -n 2 --dist loadfile
-
-.PHONY: test-long
-test-long: $(STAMP)  ## Run the proofs that take minutes: jobs staged for Dataflow, run from what was staged
-	$(PY) -m pytest -m long
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Airflow pins much that this project pins otherwise: an environment of its own, made when it is first asked for.
 AIRFLOW := .venv-airflow

@@ -188,7 +188,8 @@ class StandardizeModule(tf.Module):
         self._size = image_size
         self._aspect = aspect
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string, name="image_bytes")])
+    # No Python statement in it waits for a tensor; to look for such would take a second of each prepare.
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string, name="image_bytes")], autograph=False)
     def standardize(self, image_bytes: tf.Tensor) -> tf.Tensor:
         # On a GPU, TF32 would round the resize weights; on the CPU the product is exact.
         with tf.device("/CPU:0"):

@@ -11,6 +11,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import grpc
+
+# Seconds until a service must have begun to listen; it takes some five.
+_START = 120
+
 
 def _free_port() -> int:
     with socket.socket() as found:
@@ -19,13 +24,15 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def _serving(folder: Path, log: Path, environment: Mapping[str, str], module: str, *arguments: str) -> Iterator[None]:
+def _serving(
+    folder: Path, log: Path, environment: Mapping[str, str], module: str, port_option: str, port: int
+) -> Iterator[None]:
     """A Beam service in a process group of its own, stopped with all that it has started."""
     # The pool starts its workers as `python`.
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     with log.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [sys.executable, "-m", module, port_option, str(port)],
             cwd=folder,
             stdout=file,
             stderr=file,
@@ -46,12 +53,16 @@ def job_server(folder: Path, logs: Path, environment: Mapping[str, str] | None =
     In `logs` they leave jobs.log and workers.log.
     """
     job_port, worker_port = _free_port(), _free_port()
-    jobs = ("apache_beam.runners.portability.local_job_service_main", "--port", str(job_port))
-    workers = ("apache_beam.runners.worker.worker_pool_main", "--service_port", str(worker_port))
+    jobs = ("apache_beam.runners.portability.local_job_service_main", "--port", job_port)
+    workers = ("apache_beam.runners.worker.worker_pool_main", "--service_port", worker_port)
     with (
         _serving(folder, logs / "jobs.log", environment or {}, *jobs),
         _serving(folder, logs / "workers.log", environment or {}, *workers),
     ):
+        # A job sent to a pool that does not listen yet fails.
+        for port in (job_port, worker_port):
+            with grpc.insecure_channel(f"localhost:{port}") as channel:
+                grpc.channel_ready_future(channel).result(timeout=_START)
         yield [
             *("--runner", "PortableRunner", "--job_endpoint", f"localhost:{job_port}"),
             *("--environment_type", "EXTERNAL", "--environment_config", f"localhost:{worker_port}"),

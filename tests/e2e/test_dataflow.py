@@ -190,7 +190,6 @@ def digests(dataset: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for name in names for path in dataset.glob(name)}
 
 
-@pytest.mark.long
 def test_prepare(command, sample, cloud, dataflow, tmp_path):
     upload(cloud, BUCKET, sample / "images", "sample/images")
     open_bucket(cloud, BUCKET).blob("sample/metadata.csv").upload_from_filename(str(sample / "metadata.csv"))
@@ -221,7 +220,6 @@ def test_prepare(command, sample, cloud, dataflow, tmp_path):
     assert checked.returncode == 0, checked.stderr
 
 
-@pytest.mark.long
 def test_score(command, cloud, dataflow, tmp_path):
     model = export_untrained(write_dataset(tmp_path), tmp_path / "model", 1)
     archive = tmp_path / "archive"

@@ -1,22 +1,16 @@
-"""The same bytes from every way of running: in memory, in processes, on a job server with workers of their own."""
+"""The same bytes and scores on a job server with workers of its own; `test_prepare` compares several processes."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 from portable import job_server
 from scoring import export_untrained, only_partition, probabilities, rejects, scores, write_images
 from tiny_dataset import CLASSES, write_dataset
 
-WAYS = {
-    "three processes": ("--direct_running_mode", "multi_processing", "--direct_num_workers", "3"),
-    "portable": (),
-}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -30,21 +24,12 @@ def prepare(command, sample, output, *more):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for name in names for path in output.glob(name)}
 
 
-@pytest.fixture(scope="module")
-def in_memory(command, sample, tmp_path_factory):
-    return prepare(command, sample, tmp_path_factory.mktemp("memory") / "out")
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_promise_3_the_same_bytes_on(command, sample, in_memory, tmp_path, way):
+def test_promise_3_a_job_server_with_workers_of_its_own_gives_the_same_bytes(command, sample, tmp_path):
+    in_memory = prepare(command, sample, tmp_path / "memory")
     assert len(in_memory) > 8
-    more = list(WAYS[way])
-    with contextlib.ExitStack() as services:
-        if way == "portable":
-            more += services.enter_context(job_server(ROOT, tmp_path))
-        assert prepare(command, sample, tmp_path / "out", *more) == in_memory
-    if way == "portable":
-        assert "worker" in (tmp_path / "workers.log").read_text()
+    with job_server(ROOT, tmp_path) as portable:
+        assert prepare(command, sample, tmp_path / "out", *portable) == in_memory
+    assert "worker" in (tmp_path / "workers.log").read_text()
 
 
 def test_a_job_server_with_workers_of_its_own_gives_the_same_scores(command, tmp_path):
