@@ -25,7 +25,7 @@ from pipelines.images import BadImage
 from pipelines.leakage import leak_json
 from pipelines.parallel import ThreadedDoFn
 from pipelines.previews import preview_jpeg
-from pipelines.remote import require_reachable
+from pipelines.remote import require_access, require_reachable
 from pipelines.rows import Place
 from pipelines.runner import beam_options, default_worker_threads, quiet_beam
 
@@ -174,6 +174,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options, rest = parse_options(argv)
     beam_arguments = beam_options(rest, "audit")
     require_reachable(beam_arguments, options.input_places(), options.other_places())
+    require_access(beam_arguments, [*options.input_places(), *options.other_places()])
     options = with_found_tables(options)
     output.require_output(options.output, MARKER, options.overwrite, options.paths())
     report = run(options, beam_arguments)

@@ -10,7 +10,7 @@ import os
 import re
 import threading
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -20,17 +20,22 @@ from gcp_storage_emulator.exceptions import NotFound
 from gcp_storage_emulator.handlers import buckets, objects
 from gcp_storage_emulator.server import RequestHandler
 from gcp_storage_emulator.storage import Storage
+from gcs_faults import Fault
 
 _LIST = re.compile(r"/storage/v1/b/([^/]+)/o")
 _LAYOUT = re.compile(r"/storage/v1/b/([^/]+)/storageLayout")
 
 
 class Environment(dict[str, str]):
-    """What a command needs to find the bucket. requests: method and path, with its query, of all that was asked."""
+    """What a command needs to find the bucket. requests: method and path, with its query, of all that was asked.
+
+    faults: what goes wrong with a request, by its method and path (see `gcs_faults`).
+    """
 
     def __init__(self, *values: object):
         super().__init__(*values)
         self.requests: list[str] = []
+        self.faults: Callable[[str, str], Fault | None] = lambda method, path: None
 
 
 class _Bucket(RequestHandler):
@@ -39,37 +44,43 @@ class _Bucket(RequestHandler):
     # Seconds; a client that says nothing for so long is left, and tries again.
     timeout = 20
 
-    def __init__(self, storage: Storage, page: int, requests: list[str], lock: threading.Lock, *args: object):
+    def __init__(self, storage: Storage, page: int, environment: Environment, lock: threading.Lock, *args: object):
         self._page = page
-        self._requests = requests
+        self._environment = environment
         # The emulator answers one request at a time, but a connection on which none comes must not hold up others.
         self._lock = lock
         super().__init__(storage, *args)
 
     def parse_request(self) -> bool:
         parsed = super().parse_request()
-        self._requests.append(f"{self.command} {self.path}")
+        self._environment.requests.append(f"{self.command} {self.path}")
         return parsed
 
+    def _answer(self, answer: Callable[[], None]) -> None:
+        def locked() -> None:
+            with self._lock:
+                answer()
+
+        fault = self._environment.faults(self.command, self.path)
+        if fault is None:
+            locked()
+        else:
+            fault.strike(self, locked)
+
     def do_GET(self) -> None:  # noqa: N802  the base class has it so
-        with self._lock:
-            self._get()
+        self._answer(self._get)
 
     def do_POST(self) -> None:  # noqa: N802  the base class has it so
-        with self._lock:
-            super().do_POST()
+        self._answer(super().do_POST)
 
     def do_PUT(self) -> None:  # noqa: N802  the base class has it so
-        with self._lock:
-            super().do_PUT()
+        self._answer(super().do_PUT)
 
     def do_DELETE(self) -> None:  # noqa: N802  the base class has it so
-        with self._lock:
-            super().do_DELETE()
+        self._answer(super().do_DELETE)
 
     def do_PATCH(self) -> None:  # noqa: N802  the base class has it so
-        with self._lock:
-            super().do_PATCH()
+        self._answer(super().do_PATCH)
 
     def _get(self) -> None:
         url = urllib.parse.urlsplit(self.path)
@@ -191,7 +202,7 @@ def local_gcs(folder: Path, bucket: str, page: int = 1000) -> Iterator[Environme
     environment = Environment()
     storage = Storage(use_memory_fs=True)
     buckets.create_bucket(bucket, storage)
-    handler = functools.partial(_Bucket, storage, page, environment.requests, threading.Lock())
+    handler = functools.partial(_Bucket, storage, page, environment, threading.Lock())
     served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=served.serve_forever, daemon=True).start()
     environment.update(
