@@ -102,15 +102,30 @@ def read_if_exists(path: str) -> bytes | None:
 
 
 def list_tree(folder: str) -> Iterator[str]:
-    """Every file below a folder, as a path relative to it with forward slashes; nothing when it does not exist."""
+    """Every file below a folder, as a path relative to it with forward slashes; nothing when it does not exist.
+
+    Objects that stand for a folder, as TensorFlow makes them, are no files: their names end in a slash.
+    """
     if is_local(folder):
         for parent, _, names in os.walk(folder):
             for name in names:
                 yield os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/")
         return
     prefix = folder.rstrip("/") + "/"
-    for found in FileSystems.match([prefix + "**"])[0].metadata_list:
-        yield found.path[len(prefix) :]
+    for path in _match_below(folder):
+        if not path.endswith("/"):
+            yield path[len(prefix) :]
+
+
+def _match_below(folder: str) -> list[str]:
+    """Every object below a folder that is not local."""
+    return [found.path for found in FileSystems.match([folder.rstrip("/") + "/**"])[0].metadata_list]
+
+
+def _folders_above(names: list[str]) -> list[str]:
+    """Every folder in which a file of a relative name lies, with the slash that ends the name of what stands for it."""
+    folders = {name[: index + 1] for name in names for index, character in enumerate(name) if character == "/"}
+    return sorted(folders)
 
 
 def move_tree(source: str, destination: str) -> None:
@@ -134,9 +149,12 @@ def copy_tree(source: str, destination: str) -> None:
 
 
 def delete_files(folder: str, names: list[str]) -> None:
-    """Delete the named files below a folder, and local folders that this leaves empty (the folder itself stays)."""
+    """Delete the named files below a folder, and local folders that this leaves empty (the folder itself stays).
+
+    On `gs://` objects that stand for a folder go with any file of it.
+    """
     if is_google(folder):
-        delete_objects([join(folder, name) for name in names])
+        delete_objects([join(folder, name) for name in (*names, *_folders_above(names))])
         return
     if not is_local(folder):
         FileSystems.delete([join(folder, name) for name in names])
@@ -153,6 +171,8 @@ def delete_tree(folder: str) -> None:
     """Delete a folder and everything below it; nothing when it does not exist."""
     if is_local(folder):
         shutil.rmtree(folder, ignore_errors=True)
+    elif is_google(folder):
+        delete_objects(_match_below(folder))
     else:
         delete_files(folder, list(list_tree(folder)))
 

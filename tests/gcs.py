@@ -6,6 +6,7 @@ import contextlib
 import functools
 import http.server
 import json
+import logging
 import os
 import re
 import threading
@@ -21,6 +22,9 @@ from gcp_storage_emulator.handlers import buckets, objects
 from gcp_storage_emulator.server import RequestHandler
 from gcp_storage_emulator.storage import Storage
 from gcs_faults import Fault
+
+# It warns of its own ways.
+logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL)
 
 _LIST = re.compile(r"/storage/v1/b/([^/]+)/o")
 _LAYOUT = re.compile(r"/storage/v1/b/([^/]+)/storageLayout")
@@ -53,6 +57,9 @@ class _Bucket(RequestHandler):
 
     def parse_request(self) -> bool:
         parsed = super().parse_request()
+        if parsed and self.headers.get("Expect"):
+            # Without this TensorFlow waits for a second before it sends a file.
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._environment.requests.append(f"{self.command} {self.path}")
         return parsed
 

@@ -79,4 +79,4 @@ def test_a_missing_bucket_is_refused(command, bucket, tmp_path):
     done = command("pipelines.prepare", "--input", "gs://no-such-bucket/x", "--output", tmp_path / "out", env=bucket)
     assert done.returncode == 2
     assert errors(done.stderr) == 1
-    assert "--input gs://no-such-bucket/x: cannot be listed" in done.stderr
+    assert "--input gs://no-such-bucket/x: there is no bucket no-such-bucket; " in done.stderr
