@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.archives import split_member_path
 from pipelines.cli import UsageError
-from pipelines.gcs_client import default_retry, gcs_client, is_transient, split_path
+from pipelines.gcs_client import default_retry, gcs_client, google_message, is_transient, split_path
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob  # type: ignore[attr-defined]  # a namespace package
@@ -34,26 +34,17 @@ class _Refused(Exception):  # noqa: N818  the name says what it is
     """What is wrong with a bucket, and the way out."""
 
 
-def _message(error: Exception) -> str:
-    """What Google says, without the address that was asked."""
-    try:
-        text = error.response.json()["error"]["message"]  # type: ignore[attr-defined]
-    except Exception:  # no answer of Google's, or one that is not as documented
-        text = getattr(error, "message", "") or str(error.args[0] if error.args else error)
-    return re.sub(r"^(GET|POST|PUT|DELETE) \S+: ", "", str(text)).strip().splitlines()[0].rstrip(".")
-
-
 def _reason(error: Exception, bucket: str, what: str, role: str) -> str:
     """One line for an error of google-auth or google-cloud-storage; what: that was not allowed."""
     from google.auth import exceptions as auth
 
-    code, said = getattr(error, "code", None), _message(error)
+    code, said = getattr(error, "code", None), google_message(error)
     if isinstance(error, auth.DefaultCredentialsError):
         said = said.partition(". To set up")[0]
         return f"no credentials for Google Cloud ({said}); run {_RENEW}, or set GOOGLE_APPLICATION_CREDENTIALS"
     if is_transient(error):
         cause = getattr(error, "cause", None)
-        said = _message(cause) if cause else said
+        said = google_message(cause) if cause else said
         return f"Google Cloud Storage does not answer ({said}); see the network, or try again later"
     if isinstance(error, auth.GoogleAuthError) or code == 401:
         return f"Google does not accept the credentials ({said}); run {_RENEW}, or name another key file"

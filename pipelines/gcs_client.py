@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -61,6 +62,15 @@ def is_transient(error: Exception) -> bool:
     if isinstance(error, RetryError):
         return True
     return bool(default_retry()._predicate(error))
+
+
+def google_message(error: Exception) -> str:
+    """What Google says in one of its libraries' errors, in one line, without the address that was asked."""
+    try:
+        text = error.response.json()["error"]["message"]  # type: ignore[attr-defined]
+    except Exception:  # no answer of Google's, or one that is not as documented
+        text = getattr(error, "message", "") or (error.args[0] if error.args else "") or error.__class__.__name__
+    return re.sub(r"^(GET|POST|PUT|DELETE) \S+: ", "", str(text)).strip().partition("\n")[0].rstrip(".")
 
 
 def read_object(path: str, retry: Retry | None = None) -> bytes:
@@ -153,7 +163,8 @@ def delete_objects(paths: Sequence[str]) -> None:
 
 def _as_os_error(path: str, error: Exception) -> OSError:
     kinds = {404: FileNotFoundError, 403: PermissionError}
-    return kinds.get(getattr(error, "code", 0), OSError)(f"{path}: {str(error).splitlines()[0]}")
+    code = getattr(error, "code", 0)
+    return kinds.get(code, OSError)(f"{path}: {f'{int(code)} ' if code else ''}{google_message(error)}")
 
 
 def _require_service(bucket: str, retry: Retry) -> None:

@@ -63,6 +63,14 @@ class CutAnswer(NamedTuple):
         handler.close_connection = True
 
 
+class AlterAnswer(NamedTuple):
+    """The request is served, and the last byte of the answer changes on its way."""
+
+    def strike(self, handler: BaseHTTPRequestHandler, answer: Callable[[], None]) -> None:
+        head, body = _captured(handler, answer)
+        handler.wfile.write(head + body[:-1] + bytes([body[-1] ^ 1]))
+
+
 class CutRequest(NamedTuple):
     """The connection breaks in the middle of what is sent; nothing is done."""
 

@@ -1,4 +1,4 @@
-"""Jobs on a bucket whose service is busy and whose connections break: the same bytes, nothing lost, nothing rejected."""
+"""Jobs on a bucket that is busy and whose connections break: the same bytes, nothing lost, nothing rejected."""
 
 from __future__ import annotations
 
@@ -126,7 +126,10 @@ def test_score(command, bucket, tmp_path):
 
     def by_name(partition):
         rows = {row["path"].rpartition("/")[2]: row for row in scores(partition)}
-        return {name: {key: row[key] for key in row if key.startswith(("sha256", "probability_"))} for name, row in rows.items()}
+        return {
+            name: {key: row[key] for key in row if key.startswith(("sha256", "probability_"))}
+            for name, row in rows.items()
+        }
 
     assert len(by_name(made)) == 40
     assert by_name(made) == by_name(only_partition(tmp_path / "local"))
