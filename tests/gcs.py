@@ -181,7 +181,7 @@ def _token_port() -> int:
     return tokens.server_port
 
 
-def _service_account(folder: Path, token_port: int) -> Path:
+def service_account(folder: Path, token_port: int) -> Path:
     """Credentials of nobody. Without any, Beam looks for a metadata server for 20 seconds in every process."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     path = folder / "credentials.json"
@@ -214,7 +214,7 @@ def local_gcs(folder: Path, bucket: str, page: int = 1000) -> Iterator[Environme
     threading.Thread(target=served.serve_forever, daemon=True).start()
     environment.update(
         STORAGE_EMULATOR_HOST=f"http://127.0.0.1:{served.server_port}",
-        GOOGLE_APPLICATION_CREDENTIALS=str(_service_account(folder, _token_port())),
+        GOOGLE_APPLICATION_CREDENTIALS=str(service_account(folder, _token_port())),
         GOOGLE_CLOUD_PROJECT="test",
     )
     try:

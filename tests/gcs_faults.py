@@ -123,8 +123,11 @@ class Plan:
     def __call__(self, method: str, path: str) -> Fault | None:
         # A second upload of one thing is the second time that it is asked for.
         request = re.sub("upload_id=[^&]*", "", f"{method} {path}")
-        rule = next((rule for rule in self._rules if re.search(rule.pattern, request)), None)
-        if rule is None or zlib.crc32(request.encode()) % rule.share:
+        chosen = zlib.crc32(request.encode())
+        rule = next(
+            (rule for rule in self._rules if re.search(rule.pattern, request) and not chosen % rule.share), None
+        )
+        if rule is None:
             return None
         with self._lock:
             time = self._asked[rule.name, request]

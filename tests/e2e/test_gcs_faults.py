@@ -37,12 +37,13 @@ def bucket(sample, tmp_path_factory):
 def faults() -> Plan:
     """What may happen to requests of Beam and google-cloud-storage. TensorFlow's have a client of their own."""
     busy = Refuse(429), Refuse(503)
+    # Each fault costs a second or so until what was asked for is asked for again.
     return Plan(
         Rule("one object refused for good", r"^GET /download/.*refused\.jpg", [Refuse(403, "no access")] * 9),
         Rule("read, broken", r"^GET /download/", [CutAnswer(300), Refuse(503), CutAnswer(1000)], share=40),
         Rule("read, busy", r"^GET /download/", busy, share=39),
-        Rule("list", r"^GET /storage/v1/b/\w+/o\?.*prettyPrint", [*busy, CutAnswer()], share=12),
-        Rule("look", r"^GET /storage/v1/b/\w+/o/.*prettyPrint", [Refuse(503), CutAnswer()], share=6),
+        Rule("list", r"^GET /storage/v1/b/\w+/o\?.*prettyPrint", [*busy, CutAnswer()], share=25),
+        Rule("look", r"^GET /storage/v1/b/\w+/o/.*prettyPrint", [Refuse(503), CutAnswer()], share=3),
         Rule("write", r"^POST /upload/.*multipart", [Refuse(503), None, CutRequest(), None, LoseAnswer(), Refuse(429)]),
         Rule("batch", r"^POST /batch", [Refuse(503), LoseAnswer(), None, RefuseOneOfBatch(), CutAnswer()]),
     )
