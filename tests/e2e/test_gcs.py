@@ -1,12 +1,10 @@
-"""gs:// as an input: prepare and verify read a bucket on loopback."""
+"""gs:// places that are looked into, shown, and refused; `test_gcs_faults` has the jobs themselves."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-
 import pytest
-from gcs import local_gcs, upload
+from dataflow_server import local_dataflow
+from gcs import local_gcs, open_bucket, upload
 
 BUCKET = "lesions"
 SIZE = 32
@@ -29,28 +27,12 @@ def errors(stderr):
     return stderr.count("pipelines.prepare: error: ")
 
 
-def digests(dataset):
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in dataset.glob("*.tfrecord")}
-
-
-def test_prepare_from_a_bucket_gives_the_bytes_of_the_folder(command, bucket, sample, tmp_path):
-    ends = []
-    for root, environment, name in ((f"gs://{BUCKET}/sample", bucket, "bucket"), (sample, None, "local")):
-        ends.append(
-            command(
-                *("pipelines.prepare", "--input", f"{root}/images", "--metadata", f"{root}/metadata.csv"),
-                *("--output", tmp_path / name, "--image_size", SIZE),
-                env=environment,
-            )
-        )
-    assert [end.returncode for end in ends] == [0, 0], ends[0].stderr
-    assert digests(tmp_path / "bucket") == digests(tmp_path / "local")
-    counts = [json.loads((tmp_path / name / "dataset.json").read_text())["counts"] for name in ("bucket", "local")]
-    assert counts[0] == counts[1]
-    upload(bucket, BUCKET, tmp_path / "local", "dataset")
-    checked = command("pipelines.verify", f"gs://{BUCKET}/dataset", "--workers", 2, env=bucket)
-    assert checked.returncode == 0, checked.stderr
-    assert checked.stdout.splitlines()[-1] == "ok"
+def test_show_in_a_bucket(command, bucket, sample, tmp_path):
+    done = command(
+        *("pipelines.prepare", "--input", sample / "images", "--metadata", sample / "metadata.csv"),
+        *("--output", tmp_path / "local", "--image_size", SIZE),
+    )
+    assert done.returncode == 0, done.stderr
     nothing = command("pipelines.verify", f"gs://{BUCKET}/no-dataset", env=bucket)
     assert nothing.returncode == 2
     assert f"DATASET gs://{BUCKET}/no-dataset: no such folder, or nothing in it" in nothing.stderr
@@ -80,3 +62,29 @@ def test_a_missing_bucket_is_refused(command, bucket, tmp_path):
     assert done.returncode == 2
     assert errors(done.stderr) == 1
     assert "--input gs://no-such-bucket/x: there is no bucket no-such-bucket; " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (404, "Requested entity was not found: project lesions-9."),
+        (403, "Dataflow API has not been used in project lesions-9 before or it is disabled."),
+    ],
+)
+def test_a_project_in_which_no_job_is_taken(command, bucket, status, message):
+    before = {blob.name for blob in open_bucket(bucket, BUCKET).list_blobs()}
+    with local_dataflow() as dataflow:
+        dataflow.refusal = status, message
+        done = command(
+            *("pipelines.audit", "--input", f"gs://{BUCKET}/sample/images", "--output", f"gs://{BUCKET}/audit"),
+            *("--metadata", f"gs://{BUCKET}/sample/metadata.csv", "--runner=DataflowRunner", "--project=lesions-9"),
+            *("--region=europe-west4", f"--temp_location=gs://{BUCKET}/temp", "--sdk_container_image=x/y:1"),
+            *(f"--dataflow_endpoint={dataflow.address}", "--no_auth"),
+            env=bucket,
+        )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "pipelines.audit: error: --project lesions-9: Dataflow in europe-west4 does not take the job" in done.stderr
+    assert f"({message.rstrip('.')})" in done.stderr
+    after = {blob.name for blob in open_bucket(bucket, BUCKET).list_blobs()}
+    assert not [name for name in after - before if not name.startswith("temp/")]
