@@ -62,13 +62,6 @@ def _reason(error: Exception, bucket: str, what: str, role: str) -> str:
     return f"Google Cloud Storage refuses: {said}"
 
 
-def _find_credentials() -> None:
-    """Beam would look for credentials for half a minute where there are none, and then ask without any."""
-    import google.auth
-
-    google.auth.default()
-
-
 def _ask(bucket: str, what: str, role: str, question: Callable[[], object]) -> None:
     """Raise _Refused unless a question is answered. what: that a 403 says may not be done."""
     try:
@@ -98,7 +91,7 @@ def _reading_problem(bucket: str, prefix: str) -> str:
             found[0].reload(retry=retry)
 
     try:
-        _ask(bucket, "list objects", READER, _find_credentials)
+        # Before Beam, which looks for credentials for half a minute where there are none, and then asks without.
         _ask(bucket, "list objects", READER, look)
         if found:
             _ask(bucket, "read objects", READER, look_at_one)

@@ -33,7 +33,8 @@ def _client(thread: int, emulator: str | None):
     # Imported here: it takes a second, and most inputs are local.
     from google.cloud import storage  # type: ignore[attr-defined]  # a namespace package
 
-    return storage.Client()
+    # Only who makes buckets needs a project.
+    return storage.Client(project=None)
 
 
 def gcs_client():
@@ -90,8 +91,7 @@ def read_object(path: str, retry: Retry | None = None) -> bytes:
         try:
             content = blob.download_as_bytes(raw_download=True, checksum=None, retry=retry)
         except Exception as error:  # the library's own kinds and those of the libraries below it
-            if is_transient(error):
-                _require_service(bucket, retry)
+            require_service(path, error, retry)
             raise _as_os_error(path, error) from error
         # A request that was taken up again is not compared by the library.
         found = base64.b64encode(google_crc32c.Checksum(content).digest()).decode()
@@ -167,10 +167,16 @@ def _as_os_error(path: str, error: Exception) -> OSError:
     return kinds.get(code, OSError)(f"{path}: {f'{int(code)} ' if code else ''}{google_message(error)}")
 
 
-def _require_service(bucket: str, retry: Retry) -> None:
-    """Raise ServiceUnavailable unless a listing is answered, whatever the answer."""
+def require_service(path: str, error: BaseException | None, retry: Retry | None = None) -> None:
+    """Raise ServiceUnavailable when `path` could not be read for a reason that passes, and its bucket does not answer.
+
+    What was to be read is then not at fault. error: after every retry. Other filesystems are not judged.
+    """
+    if not path.startswith("gs://") or not isinstance(error, Exception) or not is_transient(error):
+        return
+    bucket, _ = split_path(path)
     try:
-        next(iter(gcs_client().list_blobs(bucket, max_results=1, retry=retry)), None)
-    except Exception as error:  # the library's own kinds and those of the libraries below it
-        if is_transient(error):
-            raise ServiceUnavailable(f"Google Cloud Storage does not answer for gs://{bucket}: {error}") from error
+        next(iter(gcs_client().list_blobs(bucket, max_results=1, retry=retry or default_retry())), None)
+    except Exception as found:  # the library's own kinds and those of the libraries below it
+        if is_transient(found):
+            raise ServiceUnavailable(f"Google Cloud Storage does not answer for gs://{bucket}: {found}") from found

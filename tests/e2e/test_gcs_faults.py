@@ -120,7 +120,7 @@ def test_score(command, bucket, tmp_path):
     assert set(plan.struck) >= {"one object refused for good", "read, broken", "look", "write", "batch"}, plan.struck
     made = only_partition(fetch(bucket, "scores", tmp_path / "made"))
     why = {line["path"].rpartition("/")[2]: (line["stage"], line["reason"]) for line in rejects(made)}
-    assert why == {"empty.jpg": ("check", "not_an_image"), "refused.jpg": ("read", "unreadable")}
+    assert why == {"empty.jpg": ("check", "empty_file"), "refused.jpg": ("read", "unreadable")}
 
     done = command("pipelines.score", *given(tmp_path), "--model", model, "--output", tmp_path / "local")
     assert done.returncode == 0, done.stderr

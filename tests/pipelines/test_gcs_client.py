@@ -7,10 +7,18 @@ import random
 import pytest
 from gcs import local_gcs, open_bucket
 from gcs_faults import AlterAnswer, CutAnswer, CutRequest, LoseAnswer, Plan, Refuse, RefuseOneOfBatch, Rule
+from google.api_core.exceptions import TooManyRequests
 
 from pipelines import storage
 from pipelines.file_states import states_of
-from pipelines.gcs_client import ServiceUnavailable, default_retry, delete_objects, read_object, write_object
+from pipelines.gcs_client import (
+    ServiceUnavailable,
+    default_retry,
+    delete_objects,
+    read_object,
+    require_service,
+    write_object,
+)
 from pipelines.listing import list_files
 
 BUCKET = "objects"
@@ -113,8 +121,15 @@ def test_one_object_that_stays_unreadable_is_no_fault_of_the_service(bucket, fai
 def test_a_service_that_does_not_answer_is_said_to_be_so(bucket, fail):
     put(bucket, "a.jpg")
     fail("", *[Refuse(503, "backend error")] * 999)
+    short = retry().with_timeout(0.2)
     with pytest.raises(ServiceUnavailable, match=f"does not answer for {ROOT}"):
-        read_object(f"{ROOT}/a.jpg", retry().with_timeout(0.2))
+        read_object(f"{ROOT}/a.jpg", short)
+    with pytest.raises(ServiceUnavailable):
+        require_service(f"{ROOT}/a.zip", TooManyRequests("too many"), short)
+    require_service(f"{ROOT}/a.zip", ValueError("damaged"), short)
+    require_service("s3://other/a.zip", TooManyRequests("too many"), short)
+    fail("", Refuse(404))
+    require_service(f"{ROOT}/a.zip", TooManyRequests("too many"), short)
 
 
 @pytest.mark.parametrize("fault", [Refuse(503), Refuse(429), CutRequest(), LoseAnswer(), CutAnswer()])
