@@ -1,4 +1,4 @@
-"""gs:// places that are looked into, shown, and refused; `test_gcs_faults` has the jobs themselves."""
+"""What is refused on gs://, by the commands themselves; `test_gcs_faults` has what works."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataflow_server import local_dataflow
 from gcs import local_gcs, open_bucket, upload
 
 BUCKET = "lesions"
-SIZE = 32
 
 
 @pytest.fixture(scope="module")
@@ -21,60 +20,20 @@ def bucket(sample, tmp_path_factory):
         yield environment
 
 
-def errors(stderr):
-    """How often the command said what is wrong. google-auth adds, when it pleases, that Google is out of reach."""
-    assert "Traceback" not in stderr
-    return stderr.count("pipelines.prepare: error: ")
-
-
-def test_show_in_a_bucket(command, bucket, sample, tmp_path):
-    done = command(
-        *("pipelines.prepare", "--input", sample / "images", "--metadata", sample / "metadata.csv"),
-        *("--output", tmp_path / "local", "--image_size", SIZE),
-    )
-    assert done.returncode == 0, done.stderr
-    nothing = command("pipelines.verify", f"gs://{BUCKET}/no-dataset", env=bucket)
-    assert nothing.returncode == 2
-    assert f"DATASET gs://{BUCKET}/no-dataset: no such folder, or nothing in it" in nothing.stderr
-
-    upload(bucket, BUCKET, tmp_path / "local", "dataset")
-    show = ("pipelines.show", f"gs://{BUCKET}/dataset", "-n", 4, "--output", f"gs://{BUCKET}/sheet.png")
-    done = command(*show, env=bucket)
-    assert done.returncode == 0, done.stderr
-    assert f"\nwrote gs://{BUCKET}/sheet.png\n" in done.stdout
-    refused = command(*show, env=bucket)
-    assert refused.returncode == 2
-    assert f"--output gs://{BUCKET}/sheet.png: exists; add --overwrite" in refused.stderr
-
-
-@pytest.mark.parametrize("place", ["sample/nothing", "sample/images/nothing*"])
-def test_an_empty_place_in_a_bucket_is_refused(command, bucket, tmp_path, place):
-    done = command("pipelines.prepare", "--input", f"gs://{BUCKET}/{place}", "--output", tmp_path / "out", env=bucket)
-    assert done.returncode == 2
-    assert errors(done.stderr) == 1
-    assert f"--input gs://{BUCKET}/{place}: " in done.stderr
-    assert "no image" in done.stderr
-    assert not (tmp_path / "out").exists()
-
-
 def test_a_missing_bucket_is_refused(command, bucket, tmp_path):
     done = command("pipelines.prepare", "--input", "gs://no-such-bucket/x", "--output", tmp_path / "out", env=bucket)
     assert done.returncode == 2
-    assert errors(done.stderr) == 1
+    assert "Traceback" not in done.stderr
+    # google-auth adds, when it pleases, that Google is out of reach.
+    assert done.stderr.count("pipelines.prepare: error: ") == 1
     assert "--input gs://no-such-bucket/x: there is no bucket no-such-bucket; " in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("status", "message"),
-    [
-        (404, "Requested entity was not found: project lesions-9."),
-        (403, "Dataflow API has not been used in project lesions-9 before or it is disabled."),
-    ],
-)
-def test_a_project_in_which_no_job_is_taken(command, bucket, status, message):
+def test_a_project_in_which_no_job_is_taken(command, bucket):
+    message = "Dataflow API has not been used in project lesions-9 before or it is disabled."
     before = {blob.name for blob in open_bucket(bucket, BUCKET).list_blobs()}
     with local_dataflow() as dataflow:
-        dataflow.refusal = status, message
+        dataflow.refusal = 403, message
         done = command(
             *("pipelines.audit", "--input", f"gs://{BUCKET}/sample/images", "--output", f"gs://{BUCKET}/audit"),
             *("--metadata", f"gs://{BUCKET}/sample/metadata.csv", "--runner=DataflowRunner", "--project=lesions-9"),

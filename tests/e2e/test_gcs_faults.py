@@ -64,7 +64,7 @@ def digests(dataset: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for name in names for path in dataset.glob(name)}
 
 
-def test_prepare_audit_and_verify(command, bucket, sample, tmp_path):
+def test_prepare_verify_show_and_audit(command, bucket, sample, tmp_path):
     size = ("--image_size", SIZE, "--threads", 4)
     local = command(
         *("pipelines.prepare", "--input", sample / "images", "--metadata", sample / "metadata.csv", *size),
@@ -85,6 +85,15 @@ def test_prepare_audit_and_verify(command, bucket, sample, tmp_path):
     checked = command("pipelines.verify", f"{ROOT}/dataset", env=bucket)
     assert checked.returncode == 0, checked.stderr
     assert checked.stdout.splitlines()[-1] == "ok"
+    assert plan.struck.total()
+
+    bucket.faults = plan = faults()
+    shown = command(
+        *("pipelines.show", f"{ROOT}/dataset", "-n", 4, "--output", f"{ROOT}/sheet.png"),
+        env=bucket,
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert f"\nwrote {ROOT}/sheet.png\n" in shown.stdout
     assert plan.struck.total()
 
     bucket.faults = plan = faults()

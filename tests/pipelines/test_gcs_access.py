@@ -158,6 +158,30 @@ def test_a_dataset_in_no_bucket(served, main):
         main(["gs://no-bucket/x", "--output", "sheet.png"][: 3 if main is show.main else 1])
 
 
+@pytest.mark.parametrize(
+    ("main", "arguments", "says"),
+    [
+        (
+            prepare.main,
+            ["--input", f"{HERE}/nothing", "--output", f"{HERE}/out"],
+            "^--input gs://clinic/nothing: .*no image",
+        ),
+        (
+            audit.main,
+            ["--input", f"{HERE}/no*.jpg", "--output", f"{HERE}/out"],
+            r"^--input gs://clinic/no\*.jpg: .*no image",
+        ),
+        (verify.main, [f"{HERE}/nothing"], f"DATASET {HERE}/nothing: no such folder, or nothing in it"),
+        (show.main, [HERE, "--output", f"{HERE}/sheet.png"], f"--output {HERE}/sheet.png: lies in the dataset"),
+        (show.main, [f"{HERE}/d", "--output", f"{HERE}/{IMAGE}"], f"--output {HERE}/{IMAGE}: exists; add --overwrite"),
+    ],
+)
+def test_other_mistakes_about_places_are_told_as_elsewhere(served, main, arguments, says):
+    with pytest.raises(UsageError, match=says):
+        main(arguments)
+    assert objects_unchanged(served)
+
+
 @contextlib.contextmanager
 def refusing_tokens():
     """A server that gives no token, as Google's when a key was withdrawn; gives its port."""
