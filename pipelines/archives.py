@@ -19,6 +19,7 @@ from typing import BinaryIO, NamedTuple
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from pipelines.gcs_client import require_service
 from pipelines.storage import is_folder, is_local
 
 STORED = zipfile.ZIP_STORED
@@ -122,6 +123,7 @@ def read_members(path: str, members: Iterable[Member]) -> Iterator[tuple[Member,
     """Each member with its content, or with why it cannot be read; in the order given, never fewer.
 
     The archive is opened once, and neighbours in offset order are read together, at most SPAN_BYTES at a time.
+    Raises ServiceUnavailable (see `gcs_client`).
     """
     with contextlib.ExitStack() as stack:
         file: BinaryIO | ArchiveError
@@ -129,12 +131,13 @@ def read_members(path: str, members: Iterable[Member]) -> Iterator[tuple[Member,
             with _one_kind_of_error():
                 file = stack.enter_context(_open_for_reading(path))
         except ArchiveError as error:
+            require_service(path, error.__cause__)
             file = error
         for span in _spans(members):
             if isinstance(file, ArchiveError):
                 yield from ((member, file) for member in span)
             else:
-                yield from _read_span(file, span, _is_tar(path))
+                yield from _read_span(path, file, span)
 
 
 # Opening
@@ -286,23 +289,24 @@ def _read_at(file: BinaryIO, offset: int, length: int) -> bytes:
     return data
 
 
-def _read_span(file: BinaryIO, span: list[Member], is_tar: bool) -> Iterator[tuple[Member, bytes | ArchiveError]]:
+def _read_span(path: str, file: BinaryIO, span: list[Member]) -> Iterator[tuple[Member, bytes | ArchiveError]]:
     start = max(0, span[0].offset)
     try:
         with _one_kind_of_error():
             data = memoryview(_read_at(file, start, max(0, max(map(_end, span)) - start)))
     except ArchiveError as error:
+        require_service(path, error.__cause__)
         if len(span) == 1:
             yield span[0], error
         else:  # one bad spot on a disk costs the members on it, not their neighbours
             for member in span:
-                yield from _read_span(file, [member], is_tar)
+                yield from _read_span(path, file, [member])
         return
     for member in span:
         content: bytes | ArchiveError
         try:
             with _one_kind_of_error():
-                content = _content(file, data[member.offset - start :], member, is_tar)
+                content = _content(file, data[member.offset - start :], member, _is_tar(path))
         except ArchiveError as error:
             content = error
         yield member, content

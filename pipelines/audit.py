@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines import account, findings, output, sources, storage, tables
 from pipelines.audit_page import audit_page, pictured_paths
 from pipelines.audit_report import Evidence, describe_audit
-from pipelines.cli import ArgumentParser, run_command
+from pipelines.cli import ArgumentParser, UsageError, run_command
 from pipelines.decide import decide_images
 from pipelines.decision_options import DecisionOptions, add_decision_options, decision_values, with_found_tables
 from pipelines.gather import conflict_order, gather, leak_order, near_order
@@ -25,9 +25,9 @@ from pipelines.images import BadImage
 from pipelines.leakage import leak_json
 from pipelines.parallel import ThreadedDoFn
 from pipelines.previews import preview_jpeg
-from pipelines.remote import require_reachable
+from pipelines.remote import require_access, require_reachable
 from pipelines.rows import Place
-from pipelines.runner import beam_options, default_worker_threads, quiet_beam
+from pipelines.runner import beam_options, default_worker_threads, quiet_beam, running_pipeline
 
 MARKER = "audit.json"
 PAGE = "report.html"
@@ -135,9 +135,13 @@ def run(options: DecisionOptions, beam_arguments: PipelineOptions) -> dict[str, 
     """Build and run the job; gives audit.json."""
     threads = options.threads or default_worker_threads(beam_arguments)
     quiet_beam()
-    output.begin(options.output)
-    with beam.Pipeline(options=beam_arguments) as pipeline:
-        build(pipeline, options, threads)
+    existing = output.begin(options.output)
+    try:
+        with running_pipeline(beam_arguments) as pipeline:
+            build(pipeline, options, threads)
+    except UsageError:
+        output.abandon(options.output, existing)
+        raise
     return json.loads(storage.read_if_exists(storage.join(options.output, MARKER)) or b"")
 
 
@@ -174,6 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options, rest = parse_options(argv)
     beam_arguments = beam_options(rest, "audit")
     require_reachable(beam_arguments, options.input_places(), options.other_places())
+    require_access(beam_arguments, [*options.input_places(), *options.other_places()])
     options = with_found_tables(options)
     output.require_output(options.output, MARKER, options.overwrite, options.paths())
     report = run(options, beam_arguments)

@@ -10,6 +10,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from pipelines import images, perceptual, sources, storage
+from pipelines.gcs_client import ServiceUnavailable
 from pipelines.labels import folder_claim
 from pipelines.layouts import Source
 from pipelines.parallel import ThreadedDoFn
@@ -62,6 +63,8 @@ def read_row(
     )
     try:
         data = sources.read_file(file.path, file.member)
+    except ServiceUnavailable:
+        raise
     except Exception as error:  # each filesystem raises its own kinds
         return row.rejected("read", "unreadable", storage.failure(error)), b""
     return row._replace(size=len(data), sha256=hashlib.sha256(data).hexdigest()), data
@@ -86,6 +89,8 @@ def inspect_again(row: ImageRow) -> ImageRow:
     """`inspect` for a row whose bytes have been let go: the file is read once more."""
     try:
         data = sources.read_file(row.path, row.member)
+    except ServiceUnavailable:
+        raise
     except Exception as error:  # each filesystem raises its own kinds
         return row.rejected("read", "unreadable", storage.failure(error))
     if hashlib.sha256(data).hexdigest() != row.sha256:

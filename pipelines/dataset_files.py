@@ -35,8 +35,7 @@ class Dataset(NamedTuple):
         if name not in self.names:
             raise CheckFailed(f"{name} is missing")
         try:
-            with storage.open_file(storage.join(self.folder, name)) as file:
-                return file.read()
+            return storage.read_bytes(storage.join(self.folder, name))
         except Exception as error:  # each filesystem raises its own kinds
             raise CheckFailed(f"{name}: cannot be read: {failure(error)}") from error
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pipelines import sources
 from pipelines.cli import UsageError, require_job_limits
 from pipelines.folds import MOST_FOLDS
+from pipelines.gcs_access import require_readable
 from pipelines.inputs import Inputs, complete_inputs, known_sources, read_inputs, trusted_name
 from pipelines.layouts import LAYOUTS, Source, Table
 from pipelines.metadata import Columns
@@ -284,6 +285,7 @@ def decision_values(arguments: argparse.Namespace) -> dict[str, Any]:
     if len(given) > 1:
         raise UsageError(f"{given[0]}: cannot be combined with {given[1]}; one of them says what the splits are")
     columns = Columns(arguments.id_column, arguments.label_column, arguments.lesion_column, arguments.patient_column)
+    require_readable("--classes", arguments.classes)
     inputs = read_inputs(arguments.input, arguments.metadata)
     return {
         "sources": inputs.sources,

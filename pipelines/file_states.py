@@ -6,6 +6,7 @@ Empty: the store says nothing beyond the size.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from apache_beam.io.filesystem import BeamIOError, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.gcs_client import gcs_client
+from pipelines.gcs_client import BATCH, batched, gcs_client, split_path
 from pipelines.storage import is_local
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 # What `blob_state` looks at, of a listing in Google's JSON.
 BLOB_FIELDS = "name,size,generation,crc32c"
-# Google advises no more of them in one request.
-BATCH = 100
 
 
 class FileState(NamedTuple):
@@ -64,14 +63,18 @@ def _blob_states(paths: Sequence[str]) -> Iterator[FileState]:
 
     client = gcs_client()
     for start in range(0, len(paths), BATCH):
-        parts = [path.removeprefix("gs://").partition("/") for path in paths[start : start + BATCH]]
-        blobs = [client.bucket(bucket).blob(name) for bucket, _, name in parts]
-        batch = client.batch(raise_exception=False)
-        with batch:
-            for blob in blobs:
-                blob.reload()
-        # What Google's own example reads; there is no public name for it.
-        for blob, response in zip(blobs, batch._responses, strict=True):
+        names = [split_path(path) for path in paths[start : start + BATCH]]
+        blobs: dict[int, Blob] = {}
+
+        def look_up(index: int, names: list = names, blobs: dict = blobs) -> None:
+            # One that was in a batch that failed cannot be asked for again.
+            bucket, name = names[index]
+            blobs[index] = client.bucket(bucket).blob(name)
+            blobs[index].reload()
+
+        responses = batched([functools.partial(look_up, index) for index in range(len(names))])
+        for index, response in enumerate(responses):
+            blob = blobs[index]
             if not (response.ok or response.status_code in (403, 404)):
                 raise from_http_response(response)
             yield blob_state(blob) if response.ok else FileState()

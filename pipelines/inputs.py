@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from pipelines import storage
 from pipelines.cli import UsageError
+from pipelines.gcs_access import require_readable
 from pipelines.labels import FOLDER
 from pipelines.layouts import (
     LAYOUTS,
@@ -89,6 +90,7 @@ def read_inputs(texts: Iterable[str], metadata: Iterable[str]) -> Inputs:
     shared = [Table(path) for path in metadata]
     for text in texts:
         if is_sources_file(text):
+            require_readable("--input", text)
             content = read_sources_file(text)
             sources += content.sources
             shared += content.metadata

@@ -11,6 +11,7 @@ import apache_beam as beam
 
 from pipelines import storage
 from pipelines.cli import UsageError
+from pipelines.gcs_access import require_writable
 
 # Everything is written below it and renamed at the end; while it is there, the output is not finished.
 TEMPORARY = ".unfinished"
@@ -75,16 +76,19 @@ def _is_claimed(output: str) -> bool:
 
 
 def _probe(output: str) -> None:
-    """Raise an OSError, or the filesystem's own error, if nothing can be written below `output`."""
+    """Raise an OSError, or the filesystem's own error, if nothing can be written below `output`.
+
+    Of gs:// that is known by now.
+    """
     if storage.is_local(output):
         existing = storage.nearest_folder(output)
         if not os.path.isdir(existing):
             raise NotADirectoryError(0, f"{existing} is no folder")
         if not os.access(existing, os.W_OK | os.X_OK):
             raise PermissionError(0, f"{existing} is not writable")
-        return
-    storage.write_bytes(storage.join(temporary_folder(output), "probe"), b"")
-    storage.delete_files(temporary_folder(output), ["probe"])
+    elif not output.startswith("gs://"):
+        storage.write_bytes(storage.join(temporary_folder(output), "probe"), b"")
+        storage.delete_files(temporary_folder(output), ["probe"])
 
 
 def require_output(output: str, marker: str, overwrite: bool, beside: list[str]) -> None:
@@ -99,6 +103,7 @@ def require_output(output: str, marker: str, overwrite: bool, beside: list[str])
     for path in beside:
         if storage.same_place(path, output):
             raise UsageError(f"--output {output}: is also an input; name another folder")
+    require_writable("--output", output)
     try:
         names = list(storage.list_tree(output))
         if marker in names and not overwrite:

@@ -29,8 +29,8 @@ from pipelines.plan import PROBLEM_FILE, PlanShards, quiet_infeasible
 from pipelines.prepare_options import PrepareOptions, command_line, parse_options
 from pipelines.record_schema import RECORD_SCHEMA, record_schema_bytes
 from pipelines.recorded import is_seekable, read_description, require_recorded, same_pixels, same_versions
-from pipelines.remote import require_reachable
-from pipelines.runner import beam_options, default_worker_threads, is_left_running, quiet_beam
+from pipelines.remote import require_access, require_reachable
+from pipelines.runner import beam_options, default_worker_threads, is_left_running, quiet_beam, running_pipeline
 from pipelines.versions import pixel_versions
 from pipelines.write import EXAMPLES_REUSED, Shard, WriteShards
 
@@ -205,10 +205,12 @@ def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[
     quiet_beam()
     quiet_infeasible()
     existing = output.begin(options.output)
-    pipeline = beam.Pipeline(options=beam_arguments)
     try:
-        with pipeline:
+        with running_pipeline(beam_arguments) as pipeline:
             build(pipeline, options, threads, earlier)
+    except UsageError:
+        output.abandon(options.output, existing)
+        raise
     except Exception as error:
         problem = storage.read_if_exists(storage.join(output.temporary_folder(options.output), PROBLEM_FILE))
         if problem is None:
@@ -268,6 +270,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options, rest = parse_options(argv)
     beam_arguments = beam_options(rest, "prepare")
     require_reachable(beam_arguments, options.input_places(), options.other_places())
+    require_access(beam_arguments, [*options.input_places(), *options.other_places()])
     options = with_found_tables(options)
     output.require_output(options.output, MARKER, options.overwrite or options.update, options.paths())
     if options.update:

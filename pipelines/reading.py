@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from pipelines.archives import SPAN_BYTES, read_members
+from pipelines.gcs_client import ServiceUnavailable
 from pipelines.listing import SourceFile, container_of
 from pipelines.record_source import read_records_at
 from pipelines.sources import read_bytes
@@ -51,6 +52,8 @@ def _runs(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
 def _read_one(file: SourceFile) -> Content:
     try:
         return read_bytes(file.path)
+    except ServiceUnavailable:
+        raise
     except Exception as error:  # each filesystem raises its own kinds
         return error
 

@@ -17,6 +17,7 @@ from pipelines import storage
 from pipelines.cli import UsageError
 from pipelines.dataset_schema import schema_problem
 from pipelines.file_states import states_of
+from pipelines.gcs_client import require_service
 from pipelines.listing import SourceFile, Unit, has_wildcard, list_files
 from pipelines.path_lists import folder_of
 from pipelines.read_dataset import MARKER, parse_record, read_description
@@ -159,6 +160,7 @@ def read_records_at(shard: str, places: Iterable[RecordPlace]) -> Iterator[bytes
     try:
         file = storage.open_file(shard)
     except Exception as error:  # each filesystem raises its own kinds
+        require_service(shard, error)
         yield from (error for _ in places)
         return
     with file:
@@ -173,4 +175,5 @@ def read_records_at(shard: str, places: Iterable[RecordPlace]) -> Iterator[bytes
             except (KeyError, IndexError, ValueError) as error:
                 yield OSError(f"damaged record: {error}")
             except Exception as error:  # each filesystem raises its own kinds
+                require_service(shard, error)
                 yield error

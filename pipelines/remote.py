@@ -1,12 +1,13 @@
-"""Places that workers on other machines can read. Checked before anything is sent to them."""
+"""Places that workers on other machines can read, and these credentials. Checked before anything is sent to them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from pipelines.cli import UsageError
+from pipelines.gcs_access import require_readable, require_writable
 from pipelines.path_lists import is_path_list, list_paths, require_path_list
 from pipelines.runner import is_dataflow
 from pipelines.storage import is_local, printable
@@ -48,3 +49,16 @@ def require_reachable(options: PipelineOptions, inputs: Iterable[Place], others:
             _require_shared_entries(option, path)
     for option, path in others:
         _require_shared(option, path)
+
+
+def require_access(options: PipelineOptions, places: Iterable[Place]) -> None:
+    """Raise UsageError for the first place on `gs://`, given as (option, path), where these credentials cannot read.
+
+    Places of Beam's own (--temp_location, --staging_location) must be writable. The output is, when it is looked into
+    (`output.require_output`).
+    """
+    for option, path in places:
+        require_readable(option, path)
+    cloud = options.view_as(GoogleCloudOptions)
+    for option in ("temp_location", "staging_location"):
+        require_writable(f"--{option}", getattr(cloud, option) or "")

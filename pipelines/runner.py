@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
     DirectOptions,
@@ -15,9 +17,11 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 from apache_beam.runners import create_runner
+from google.api_core.exceptions import GoogleAPICallError
 
 from pipelines.cli import UsageError
 from pipelines.dataflow_defaults import set_dataflow_defaults
+from pipelines.gcs_client import google_message
 from pipelines.parallel import default_threads
 
 # In the process itself. `DirectRunner` would first look for Prism, a binary to be downloaded.
@@ -135,3 +139,21 @@ def local_worker_processes(options: PipelineOptions) -> int:
 def default_worker_threads(options: PipelineOptions) -> int:
     """Threads of a worker process: on this machine its processes share the cores."""
     return default_threads(local_worker_processes(options)) if is_local_runner(options) else REMOTE_THREADS
+
+
+@contextlib.contextmanager
+def running_pipeline(options: PipelineOptions) -> Iterator[beam.Pipeline]:
+    """A pipeline that is run when the block ends. Raises UsageError when Dataflow does not take the job."""
+    pipeline = beam.Pipeline(options=options)
+    try:
+        with pipeline:
+            yield pipeline
+    except GoogleAPICallError as error:
+        is_taken = getattr(pipeline, "result", None) is not None
+        if is_taken or not is_dataflow(options) or not 400 <= (error.code or 0) < 500:
+            raise
+        cloud = options.view_as(GoogleCloudOptions)
+        raise UsageError(
+            f"--project {cloud.project}: Dataflow in {cloud.region} does not take the job ({google_message(error)}); "
+            "see that the project exists and has the Dataflow API, and ask for roles/dataflow.developer there"
+        ) from error

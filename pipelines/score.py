@@ -18,11 +18,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import account, output, partitions, sources, storage, tables
 from pipelines.bigquery import WriteScoresToBigQuery
-from pipelines.cli import run_command, start_tensorflow
+from pipelines.cli import UsageError, run_command, start_tensorflow
 from pipelines.inference import LesionModelHandler, load_models
 from pipelines.partitions import MARKER
 from pipelines.progress import Progress, shown_progress
-from pipelines.runner import beam_options, is_left_running, is_local_runner, quiet_beam
+from pipelines.runner import beam_options, is_left_running, is_local_runner, quiet_beam, running_pipeline
 from pipelines.score_blocks import CountListed, PackRows, keys_of, of_outcome, with_result
 from pipelines.score_options import parse_options
 from pipelines.score_packing import pack, unpack
@@ -172,8 +172,12 @@ def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any] | None:
         load_models.cache_clear()  # other processes do the work
     output.discard(job.partition, OWN_FILES, MARKER)
     existing = output.begin(job.partition)
-    with shown_progress(is_local_runner(beam_arguments)) as progress, beam.Pipeline(options=beam_arguments) as pipeline:
-        build(pipeline, job, progress)
+    try:
+        with shown_progress(is_local_runner(beam_arguments)) as progress, running_pipeline(beam_arguments) as pipeline:
+            build(pipeline, job, progress)
+    except UsageError:
+        output.abandon(job.partition, existing)
+        raise
     if is_left_running(beam_arguments):
         return None
     nothing_new = storage.read_if_exists(join(output.temporary_folder(job.partition), NOTHING_NEW))

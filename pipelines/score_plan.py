@@ -16,7 +16,7 @@ from pipelines.inference import ModelError, load_models
 from pipelines.model_info import ModelInfo, read_ensemble
 from pipelines.partitions import MARKER
 from pipelines.record_source import is_record_source, record_format
-from pipelines.remote import require_reachable
+from pipelines.remote import require_access, require_reachable
 from pipelines.runner import REMOTE_THREADS, default_worker_threads, is_local_runner, local_worker_processes
 from pipelines.score_options import AUTO, ScoreOptions
 from pipelines.score_rows import ScoringRun
@@ -73,6 +73,7 @@ def _require_input(path: str, models: tuple[ModelInfo, ...], tta: bool) -> None:
 def plan_run(options: ScoreOptions, beam_arguments: PipelineOptions, started: datetime.datetime) -> Job:
     """Everything that can be checked before the work. Raises UsageError; writes nothing."""
     require_reachable(beam_arguments, options.input_places(), options.other_places())
+    require_access(beam_arguments, [*options.input_places(), *options.other_places()])
     models = read_ensemble("--model", options.model)
     flagging = choose_flagging(models, options.tta, options.flag_sensitivity, options.flag_threshold)
     for path in options.input:

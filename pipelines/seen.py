@@ -81,8 +81,7 @@ def read_seen(partitions: Iterable[str], files: str = SEEN_FILES) -> Seen:
     parts = []
     for partition in partitions:
         for path in storage.match(storage.join(partition, files)):
-            with storage.open_file(path) as file:
-                parts.append(file.read())
+            parts.append(storage.read_bytes(path))
             if len(parts[-1]) % _KEY_BYTES:
                 raise ValueError(f"{path} is damaged: {len(parts[-1])} bytes, no multiple of {_KEY_BYTES}")
     return Seen(b"".join(parts))

@@ -12,6 +12,7 @@ from typing import Any
 from pipelines import contact_sheet, storage
 from pipelines.cli import ArgumentParser, UsageError, run_command, start_tensorflow
 from pipelines.contact_sheet import Shown
+from pipelines.gcs_access import require_readable, require_writable
 from pipelines.images import BadImage
 from pipelines.read_dataset import MARKER, DamagedShard, read_description, read_manifest
 from pipelines.rows import SPLITS, WRITTEN
@@ -106,6 +107,7 @@ def require_file(output: str, dataset: str, overwrite: bool) -> None:
         existing = storage.nearest_folder(os.path.dirname(output) or ".")
         if not os.path.isdir(existing) or not os.access(existing, os.W_OK | os.X_OK):
             raise UsageError(f"--output {output}: cannot be written: {existing} is no folder to write in")
+    require_writable("--output", output)
     try:
         there = storage.exists(output)
     except Exception as error:  # each filesystem raises its own kinds
@@ -209,6 +211,7 @@ def encode_sheet(sheet: Sheet, description: dict[str, Any], format_name: str) ->
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, choose, read, write. Raises UsageError."""
     options = parse_options(argv)
+    require_readable("DATASET", options.dataset)
     if options.output:
         require_file(options.output, options.dataset, options.overwrite)
     description = _require_dataset(options.dataset)

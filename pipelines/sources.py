@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
+from pipelines import storage
 from pipelines.archives import Member, is_archive, read_member, split_member_path, unsupported_archive
 from pipelines.cli import UsageError
+from pipelines.gcs_access import require_readable_entries
 from pipelines.listing import (
     IMAGE_EXTENSIONS,
     SourceFile,
@@ -31,7 +31,7 @@ from pipelines.listing import (
     list_units,
     offset_of,
 )
-from pipelines.path_lists import is_path_list, require_path_list
+from pipelines.path_lists import is_path_list, list_paths, require_path_list
 from pipelines.record_source import is_record_source, record_format, record_units
 from pipelines.seeding import stable_hash
 from pipelines.storage import is_folder, is_local, printable
@@ -119,6 +119,7 @@ def require_images(option: str, root: str, records: bool = False) -> None:
         raise UsageError(f"{option} {root}: {refused}")
     if is_path_list(root):
         require_path_list(option, root)
+        require_readable_entries(option, root, list_paths(root))
     try:
         first = next((file for file in list_files(root) if is_image_name(file.path)), None)
     except Exception as error:  # each filesystem raises its own kinds; none is worth a traceback
@@ -142,8 +143,7 @@ def read_bytes(path: str) -> bytes:
             raise OSError("not a regular file")
         with open(path, "rb") as file:
             return file.read()
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        return file.read()
+    return storage.read_bytes(path)
 
 
 class ListedFile(NamedTuple):

@@ -11,10 +11,17 @@ from typing import BinaryIO
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from pipelines.gcs_client import delete_objects, read_object, write_object
+
 
 def is_local(path: str) -> bool:
     """Whether the path has no scheme."""
     return "://" not in path
+
+
+def is_google(path: str) -> bool:
+    """Whether the path is one of Google Cloud Storage."""
+    return path.startswith("gs://")
 
 
 def join(folder: str, *parts: str) -> str:
@@ -37,6 +44,9 @@ def failure(error: Exception) -> str:
 
 def write_bytes(path: str, data: bytes) -> None:
     """Write a file whole: locally under another name first, then renamed; elsewhere objects appear when closed."""
+    if is_google(path):
+        write_object(path, data)
+        return
     if not is_local(path):
         with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             file.write(data)
@@ -70,8 +80,21 @@ def match(pattern: str) -> list[str]:
     return sorted(found.path for found in FileSystems.match([pattern])[0].metadata_list)
 
 
+def read_bytes(path: str) -> bytes:
+    """The whole file. Raises OSError or the filesystem's own error."""
+    if is_google(path):
+        return read_object(path)
+    with open_file(path) as file:
+        return file.read()
+
+
 def read_if_exists(path: str) -> bytes | None:
     """The whole file, or None when there is none."""
+    if is_google(path):
+        try:
+            return read_object(path)
+        except FileNotFoundError:
+            return None
     if not FileSystems.exists(path):
         return None
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
@@ -79,15 +102,30 @@ def read_if_exists(path: str) -> bytes | None:
 
 
 def list_tree(folder: str) -> Iterator[str]:
-    """Every file below a folder, as a path relative to it with forward slashes; nothing when it does not exist."""
+    """Every file below a folder, as a path relative to it with forward slashes; nothing when it does not exist.
+
+    Objects that stand for a folder, as TensorFlow makes them, are no files: their names end in a slash.
+    """
     if is_local(folder):
         for parent, _, names in os.walk(folder):
             for name in names:
                 yield os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/")
         return
     prefix = folder.rstrip("/") + "/"
-    for found in FileSystems.match([prefix + "**"])[0].metadata_list:
-        yield found.path[len(prefix) :]
+    for path in _match_below(folder):
+        if not path.endswith("/"):
+            yield path[len(prefix) :]
+
+
+def _match_below(folder: str) -> list[str]:
+    """Every object below a folder that is not local."""
+    return [found.path for found in FileSystems.match([folder.rstrip("/") + "/**"])[0].metadata_list]
+
+
+def _folders_above(names: list[str]) -> list[str]:
+    """Every folder in which a file of a relative name lies, with the slash that ends the name of what stands for it."""
+    folders = {name[: index + 1] for name in names for index, character in enumerate(name) if character == "/"}
+    return sorted(folders)
 
 
 def move_tree(source: str, destination: str) -> None:
@@ -107,12 +145,17 @@ def move_tree(source: str, destination: str) -> None:
 def copy_tree(source: str, destination: str) -> None:
     """Copy a folder's files to another folder, either on any filesystem."""
     for name in list_tree(source):
-        with open_file(join(source, name)) as file:
-            write_bytes(join(destination, name), file.read())
+        write_bytes(join(destination, name), read_bytes(join(source, name)))
 
 
 def delete_files(folder: str, names: list[str]) -> None:
-    """Delete the named files below a folder, and local folders that this leaves empty (the folder itself stays)."""
+    """Delete the named files below a folder, and local folders that this leaves empty (the folder itself stays).
+
+    On `gs://` objects that stand for a folder go with any file of it.
+    """
+    if is_google(folder):
+        delete_objects([join(folder, name) for name in (*names, *_folders_above(names))])
+        return
     if not is_local(folder):
         FileSystems.delete([join(folder, name) for name in names])
         return
@@ -128,6 +171,8 @@ def delete_tree(folder: str) -> None:
     """Delete a folder and everything below it; nothing when it does not exist."""
     if is_local(folder):
         shutil.rmtree(folder, ignore_errors=True)
+    elif is_google(folder):
+        delete_objects(_match_below(folder))
     else:
         delete_files(folder, list(list_tree(folder)))
 

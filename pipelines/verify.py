@@ -12,6 +12,7 @@ from typing import Any
 from pipelines import compare, storage
 from pipelines.cli import ArgumentParser, UsageError, run_command
 from pipelines.dataset_files import open_dataset
+from pipelines.gcs_access import require_readable, require_writable
 from pipelines.storage import failure
 from pipelines.verify_dataset import Verified, verify_dataset
 
@@ -78,6 +79,7 @@ def _require_output(path: str | None, overwrite: bool, against: str | None) -> N
         return
     if not against:
         raise UsageError(f"--output {path}: is for the differences that --against finds; add it")
+    require_writable("--output", path)
     try:
         there = storage.exists(path)
     except Exception as error:  # each filesystem raises its own kinds
@@ -91,6 +93,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = build_parser().parse_args(argv)
     if options.workers < 0:
         raise UsageError(f"--workers {options.workers}: 0 or more is needed")
+    require_readable("DATASET", options.dataset)
+    require_readable("--against", options.against or "")
     _require_output(options.output, options.overwrite, options.against)
     started = time.time()
     dataset = open_dataset(options.dataset, "DATASET")

@@ -14,11 +14,15 @@ _JOBS = re.compile(r"/v1b3/projects/([^/]+)/locations/([^/]+)/jobs(?:/([^/]+?))?
 
 
 class LocalDataflow:
-    """address: for --dataflow_endpoint; submitted: the jobs, as the client sent them."""
+    """address: for --dataflow_endpoint; submitted: the jobs, as the client sent them.
+
+    refusal: what to answer to a new job instead of taking it, as HTTP status and message.
+    """
 
     def __init__(self) -> None:
         self.address = ""
         self.submitted: queue.Queue[dict] = queue.Queue()
+        self.refusal: tuple[int, str] | None = None
         self._jobs: dict[str, dict] = {}
 
     def say(self, state: str) -> None:
@@ -32,6 +36,8 @@ class LocalDataflow:
         if not found:
             return 404, {"error": {"code": 404, "message": f"not here: {method} {path}"}}
         project, location, name, more = found.groups()
+        if method == "POST" and not name and self.refusal:
+            return self.refusal[0], {"error": {"code": self.refusal[0], "message": self.refusal[1]}}
         if method == "POST" and not name:
             job = json.loads(body)
             made = {"id": f"job-{len(self._jobs)}", "projectId": project, "location": location}

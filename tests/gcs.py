@@ -6,11 +6,12 @@ import contextlib
 import functools
 import http.server
 import json
+import logging
 import os
 import re
 import threading
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -20,17 +21,25 @@ from gcp_storage_emulator.exceptions import NotFound
 from gcp_storage_emulator.handlers import buckets, objects
 from gcp_storage_emulator.server import RequestHandler
 from gcp_storage_emulator.storage import Storage
+from gcs_faults import Fault
+
+# It warns of its own ways.
+logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL)
 
 _LIST = re.compile(r"/storage/v1/b/([^/]+)/o")
 _LAYOUT = re.compile(r"/storage/v1/b/([^/]+)/storageLayout")
 
 
 class Environment(dict[str, str]):
-    """What a command needs to find the bucket. requests: method and path, with its query, of all that was asked."""
+    """What a command needs to find the bucket. requests: method and path, with its query, of all that was asked.
+
+    faults: what goes wrong with a request, by its method and path (see `gcs_faults`).
+    """
 
     def __init__(self, *values: object):
         super().__init__(*values)
         self.requests: list[str] = []
+        self.faults: Callable[[str, str], Fault | None] = lambda method, path: None
 
 
 class _Bucket(RequestHandler):
@@ -41,37 +50,46 @@ class _Bucket(RequestHandler):
     # Small answers at once: the last of a few would wait 40 ms for the client's acknowledgement of the others.
     disable_nagle_algorithm = True
 
-    def __init__(self, storage: Storage, page: int, requests: list[str], lock: threading.Lock, *args: object):
+    def __init__(self, storage: Storage, page: int, environment: Environment, lock: threading.Lock, *args: object):
         self._page = page
-        self._requests = requests
+        self._environment = environment
         # The emulator answers one request at a time, but a connection on which none comes must not hold up others.
         self._lock = lock
         super().__init__(storage, *args)
 
     def parse_request(self) -> bool:
         parsed = super().parse_request()
-        self._requests.append(f"{self.command} {self.path}")
+        if parsed and self.headers.get("Expect"):
+            # Without this TensorFlow waits for a second before it sends a file.
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._environment.requests.append(f"{self.command} {self.path}")
         return parsed
 
+    def _answer(self, answer: Callable[[], None]) -> None:
+        def locked() -> None:
+            with self._lock:
+                answer()
+
+        fault = self._environment.faults(self.command, self.path)
+        if fault is None:
+            locked()
+        else:
+            fault.strike(self, locked)
+
     def do_GET(self) -> None:  # noqa: N802  the base class has it so
-        with self._lock:
-            self._get()
+        self._answer(self._get)
 
     def do_POST(self) -> None:  # noqa: N802  the base class has it so
-        with self._lock:
-            super().do_POST()
+        self._answer(super().do_POST)
 
     def do_PUT(self) -> None:  # noqa: N802  the base class has it so
-        with self._lock:
-            super().do_PUT()
+        self._answer(super().do_PUT)
 
     def do_DELETE(self) -> None:  # noqa: N802  the base class has it so
-        with self._lock:
-            super().do_DELETE()
+        self._answer(super().do_DELETE)
 
     def do_PATCH(self) -> None:  # noqa: N802  the base class has it so
-        with self._lock:
-            super().do_PATCH()
+        self._answer(super().do_PATCH)
 
     def _get(self) -> None:
         url = urllib.parse.urlsplit(self.path)
@@ -168,7 +186,7 @@ def _token_port() -> int:
     return tokens.server_port
 
 
-def _service_account(folder: Path, token_port: int) -> Path:
+def service_account(folder: Path, token_port: int) -> Path:
     """Credentials of nobody. Without any, Beam looks for a metadata server for 20 seconds in every process."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     path = folder / "credentials.json"
@@ -196,12 +214,12 @@ def local_gcs(folder: Path, bucket: str, page: int = 1000) -> Iterator[Environme
     environment = Environment()
     storage = Storage(use_memory_fs=True)
     buckets.create_bucket(bucket, storage)
-    handler = functools.partial(_Bucket, storage, page, environment.requests, threading.Lock())
+    handler = functools.partial(_Bucket, storage, page, environment, threading.Lock())
     served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=served.serve_forever, daemon=True).start()
     environment.update(
         STORAGE_EMULATOR_HOST=f"http://127.0.0.1:{served.server_port}",
-        GOOGLE_APPLICATION_CREDENTIALS=str(_service_account(folder, _token_port())),
+        GOOGLE_APPLICATION_CREDENTIALS=str(service_account(folder, _token_port())),
         GOOGLE_CLOUD_PROJECT="test",
     )
     try:
