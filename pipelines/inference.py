@@ -18,11 +18,10 @@ from pipelines import storage
 from pipelines.images import BadImage, encode_jpeg
 from pipelines.model_fingerprint import model_fingerprint
 from pipelines.model_info import ModelInfo
+from pipelines.symmetries import views
 from pipelines.triage_pictures import symmetric_activation
 
 _BLANK = encode_jpeg(np.zeros((1, 1, 3), np.uint8))
-# Quarter turns and a flip: the symmetries of a square (the dihedral group of order eight).
-SYMMETRIES = tuple((turns, flip) for turns in range(4) for flip in (False, True))
 
 # TensorFlow takes the images of one loop in turn, on one core; the exported `serving_default` is such a loop.
 _LOOPS = min(8, os.cpu_count() or 1)
@@ -120,11 +119,7 @@ class _Network:
 
     def classify_views(self, pixels: Any) -> np.ndarray:
         """Mean probabilities over the eight symmetries of float32 [N, S, S, 3], summed in one fixed order."""
-        each = []
-        for turns, flip in SYMMETRIES:
-            view = self._tf.image.rot90(pixels, turns)
-            view = self._tf.image.flip_left_right(view) if flip else view
-            each.append(self.classify(image=view)["probabilities"].numpy())
+        each = [self.classify(image=self._tf.constant(view))["probabilities"].numpy() for view in views(pixels.numpy())]
         return np.asarray(np.mean(each, axis=0, dtype=np.float32))
 
 

@@ -11,6 +11,8 @@ from typing import BinaryIO
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from pipelines.text import printable
+
 
 def is_local(path: str) -> bool:
     """Whether the path has no scheme."""
@@ -20,14 +22,6 @@ def is_local(path: str) -> bool:
 def join(folder: str, *parts: str) -> str:
     """Path below a folder, local or with a scheme."""
     return os.path.join(folder, *parts) if is_local(folder) else posixpath.join(folder, *parts)
-
-
-def printable(path: str) -> str:
-    """A path as text for showing, not opening.
-
-    Bytes that are not UTF-8, and NUL, which ends what a terminal shows, stand as a backslash, x and two digits.
-    """
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").replace("\0", r"\x00")
 
 
 def failure(error: Exception) -> str:
