@@ -18,7 +18,7 @@ from pipelines import storage
 from pipelines.images import BadImage, encode_jpeg
 from pipelines.model_fingerprint import model_fingerprint
 from pipelines.model_info import ModelInfo
-from pipelines.symmetries import views
+from pipelines.symmetries import symmetric_views
 from pipelines.triage_pictures import symmetric_activation
 
 _BLANK = encode_jpeg(np.zeros((1, 1, 3), np.uint8))
@@ -119,7 +119,7 @@ class _Network:
 
     def classify_views(self, pixels: Any) -> np.ndarray:
         """Mean probabilities over the eight symmetries of float32 [N, S, S, 3], summed in one fixed order."""
-        each = [self.classify(image=self._tf.constant(view))["probabilities"].numpy() for view in views(pixels.numpy())]
+        each = [self.classify(image=view)["probabilities"].numpy() for view in symmetric_views(pixels)]
         return np.asarray(np.mean(each, axis=0, dtype=np.float32))
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipelines import images
 from pipelines.previews import preview_jpeg, small_jpeg
-from pipelines.symmetries import turned_back, views
+from pipelines.symmetries import turned_back, views_of
 
 # Longer side of a picture in pixels.
 SIDE = 160
@@ -35,8 +35,7 @@ def symmetric_activation(activate: Callable[[np.ndarray], np.ndarray], image: np
     part of a position against the image; over the eight views the shifts cancel.
     activate: the model's `class_activation`, float32 [8, S, S, 3] -> [8, h, w, C]. image: float32 [S, S, 3].
     """
-    maps = activate(np.stack(list(views(image))))
-    return np.mean([turned_back(view, number) for number, view in enumerate(maps)], axis=0)
+    return turned_back(activate(views_of(image))).mean(axis=0)
 
 
 def malignancy_map(activation: np.ndarray, probabilities: Sequence[float], malignant: Sequence[bool]) -> np.ndarray:

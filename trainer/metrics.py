@@ -17,6 +17,8 @@ import pandas as pd
 import sklearn.metrics
 from isic_challenge_scoring.metrics import balanced_multiclass_accuracy
 
+from pipelines.taxonomy import melanoma_class
+
 UNDECIDED = -1
 CONFIDENCE = 0.95
 # Resamples are worked on in blocks of at most this many numbers, so that memory does not grow with the split.
@@ -128,8 +130,21 @@ def ranking_figures(positive: np.ndarray, score: np.ndarray, weights: np.ndarray
     return RankingFigures(auc, average_precision, sensitivity)
 
 
-def _interval(values: np.ndarray | None) -> tuple[float | None, float | None]:
-    """Percentile interval of a figure over its resamples."""
+def class_rates(truth: np.ndarray, called: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sensitivity and specificity of every class in every resample, each float64 [B, C]; NaN where a class has none.
+
+    truth, called: bool [n, C], whether an image is of the class, and is said to be.
+    """
+    total = weights.sum(axis=1, dtype=np.float64)
+    images = weights @ truth.astype(np.float32)
+    hits = weights @ (truth & called).astype(np.float32)
+    rejections = weights @ (~truth & ~called).astype(np.float32)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (hits / images).astype(np.float64), (rejections / (total[:, None] - images)).astype(np.float64)
+
+
+def interval(values: np.ndarray | None) -> tuple[float | None, float | None]:
+    """Percentile interval of a figure over its resamples, float [B]; (None, None) where one has no value."""
     if values is None or not len(values) or not np.isfinite(values).all():
         return None, None
     low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -183,7 +198,7 @@ def evaluate(
         if value is None:
             return Estimate(None, None, None, 0)
         several = len(np.unique(groups[among])) > 1
-        return Estimate(value, *_interval(values.get((figure, index)) if several else None), int(among.sum()))
+        return Estimate(value, *interval(values.get((figure, index)) if several else None), int(among.sum()))
 
     per_class = {}
     for c, name in enumerate(classes):
@@ -201,15 +216,27 @@ def evaluate(
         threshold = threshold if threshold is not None and np.isfinite(threshold) else None
         return {**asdict(estimate("at_specificity", index, value, positive)), "threshold": threshold}
 
+    def auc_of_malignant() -> Estimate:
+        exists = is_malignant.any() and not is_malignant.all()
+        value = float(sklearn.metrics.roc_auc_score(is_malignant, malignant_score)) if exists else None
+        return estimate("auc", count, value, is_malignant)
+
     everything = np.ones(n, bool)
+    melanoma = melanoma_class(classes)
+    ranked = [c for c, name in enumerate(classes) if per_class[name]["auc"]["value"] is not None]
+    if values and ranked:
+        values["mean_auc", 0] = np.mean([values["auc", c] for c in ranked], axis=0)
+    mean_auc = float(np.mean([per_class[classes[c]]["auc"]["value"] for c in ranked])) if ranked else None
     return {
         "balanced_accuracy": asdict(
             estimate("balanced_accuracy", 0, balanced_accuracy(labels, probabilities), everything)
         ),
         "accuracy": asdict(estimate("accuracy", 0, float((predicted == labels).mean()) if n else None, everything)),
+        "mean_auc": asdict(estimate("mean_auc", 0, mean_auc, everything)),
+        **({"malignant_auc": asdict(auc_of_malignant())} if len(benign_index) < count else {}),
         "sensitivity_at_specificity": {
             "specificity": specificity,
-            **({"melanoma": at_specificity(list(classes).index("melanoma"))} if "melanoma" in classes else {}),
+            **({"melanoma": at_specificity(list(classes).index(melanoma))} if melanoma else {}),
             **({"malignant": at_specificity(count)} if len(benign_index) < count else {}),
         },
         "per_class": per_class,
@@ -245,16 +272,10 @@ def _collect(
     def put(figure: str, index: int, values: np.ndarray) -> None:
         drawn.setdefault((figure, index), []).append(values)
 
-    total = weights.sum(axis=1, dtype=np.float64)
-    images = weights @ truth.astype(np.float32)
-    hits = weights @ (truth & called).astype(np.float32)
-    rejections = weights @ (~truth & ~called).astype(np.float32)
-    present = truth.any(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        sensitivity = (hits / images).astype(np.float64)
-        true_negative_rate = (rejections / (total[:, None] - images)).astype(np.float64)
-    put("balanced_accuracy", 0, np.nanmean(sensitivity[:, present], axis=1))
-    put("accuracy", 0, hits.sum(axis=1) / total)
+    sensitivity, true_negative_rate = class_rates(truth, called, weights)
+    put("balanced_accuracy", 0, np.nanmean(sensitivity[:, truth.any(axis=0)], axis=1))
+    right = (truth & called).any(axis=1).astype(np.float32)
+    put("accuracy", 0, (weights @ right) / weights.sum(axis=1, dtype=np.float64))
     for index, (positive, score) in enumerate(questions):
         if index < truth.shape[1]:
             put("sensitivity", index, sensitivity[:, index])
