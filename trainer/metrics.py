@@ -8,7 +8,7 @@ A figure that does not exist (a class without examples, AUC without negatives) i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -151,6 +151,29 @@ def interval(values: np.ndarray | None) -> tuple[float | None, float | None]:
     return float(low), float(high)
 
 
+def resampled(
+    figure: Callable[[np.ndarray], np.ndarray],
+    rests_on: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    *,
+    bootstrap: int,
+    seed: int,
+) -> Estimate:
+    """A figure of some images with its interval, by the resamples of these images.
+
+    figure: weights float32 [B, n] -> its value in each resample, float [B]; all images once give the figure itself.
+    rests_on: bool [n], the images that are its n and whose groups the interval rests on.
+    """
+    value = float(figure(np.ones((1, len(labels)), np.float32))[0])
+    if not np.isfinite(value):
+        return Estimate(None, None, None, 0)
+    values = None
+    if len(np.unique(groups[rests_on])) > 1:
+        values = np.concatenate([np.zeros(0), *map(figure, resamples(labels, groups, bootstrap, seed))])
+    return Estimate(value, *interval(values), int(rests_on.sum()))
+
+
 def evaluate(
     labels: np.ndarray,
     probabilities: np.ndarray,
@@ -201,8 +224,11 @@ def evaluate(
         return Estimate(value, *interval(values.get((figure, index)) if several else None), int(among.sum()))
 
     per_class = {}
+    aucs = {}
     for c, name in enumerate(classes):
         point = _points(truth[:, c], called[:, c], probabilities[:, c])
+        if point["auc"] is not None:
+            aucs[c] = point["auc"]
         figures = {
             figure: asdict(estimate(figure, c, point[figure], ~truth[:, c] if figure == "specificity" else truth[:, c]))
             for figure in ("sensitivity", "specificity", "auc", "average_precision")
@@ -223,10 +249,9 @@ def evaluate(
 
     everything = np.ones(n, bool)
     melanoma = melanoma_class(classes)
-    ranked = [c for c, name in enumerate(classes) if per_class[name]["auc"]["value"] is not None]
-    if values and ranked:
-        values["mean_auc", 0] = np.mean([values["auc", c] for c in ranked], axis=0)
-    mean_auc = float(np.mean([per_class[classes[c]]["auc"]["value"] for c in ranked])) if ranked else None
+    if values and aucs:
+        values["mean_auc", 0] = np.mean([values["auc", c] for c in aucs], axis=0)
+    mean_auc = float(np.mean(list(aucs.values()))) if aucs else None
     return {
         "balanced_accuracy": asdict(
             estimate("balanced_accuracy", 0, balanced_accuracy(labels, probabilities), everything)
