@@ -70,7 +70,7 @@ def interval_note(result: Result) -> str:
     if not bootstrap["resamples"]:
         return "Without intervals (--bootstrap 0)."
     return (
-        f"In brackets: {whole_percent(bootstrap['confidence'])} percentile intervals of "
+        f"Intervals are {whole_percent(bootstrap['confidence'])} percentiles of "
         f"{grouped(bootstrap['resamples'])} bootstrap samples, which draw whole lesions within each class (seed "
         f"{bootstrap['seed']}). They say how a figure varies with the lesions, not with training."
     )

@@ -18,6 +18,8 @@ Line = list[tuple[float, float]]
 class Curves(NamedTuple):
     """One class. roc: specificity's complement against sensitivity; precision_recall: recall against precision.
 
+    The area under roc is the AUC. precision_recall has steps, each as high as the precision when its recall is first
+    reached, so that the area is the average precision; straight lines would promise more (Davis and Goadrich 2006).
     Either is None where it does not exist: no image of the class, or for roc no other one. prevalence: the class's
     share of the images, which is the precision of chance.
     """
@@ -41,7 +43,10 @@ def rank_curves(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence
             roc = _thinned(false_rate, true_rate)
         if count:
             precision, recall, _ = sklearn.metrics.precision_recall_curve(positive, score)
-            precision_recall = _thinned(recall[::-1], precision[::-1])
+            # As the threshold falls: recalls reached, and the first, best, precision of each.
+            reached = np.unique(recall)
+            best = np.maximum.reduceat(precision[::-1], np.flatnonzero(np.r_[True, np.diff(recall[::-1]) != 0]))
+            precision_recall = _thinned(np.repeat(reached, 2)[1:-1], np.repeat(best[1:], 2))
         found.append(Curves(name, count, count / max(1, len(labels)), roc, precision_recall))
     return found
 
