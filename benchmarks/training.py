@@ -53,7 +53,7 @@ def measure_here(kind: str, dataset: str, batch_size: int, steps: int) -> dict[s
     from trainer.dataset import Batching, train_stream
     from trainer.dataset_info import read_dataset_info
     from trainer.loop import Reporter, model_config, train_epoch
-    from trainer.losses import class_weights, smoothed_cross_entropy
+    from trainer.losses import class_log_priors, class_weights, cross_entropy, smoothing_of, targets
     from trainer.model import build_model
     from trainer.optimizer import make_optimizer
     from trainer.preemption import Preemption
@@ -68,6 +68,7 @@ def measure_here(kind: str, dataset: str, batch_size: int, steps: int) -> dict[s
     options = Options(dataset=dataset, output="none", batch_size=batch_size, strategy=strategy_name)
     records, preprocessing = Records(info, info.split("train"), "none"), Preprocessing(info)
     strategy = make_strategy(options)
+    smoothing = smoothing_of("cross_entropy", options.label_smoothing, class_log_priors(info))
 
     def network() -> Any:
         model = build_model(
@@ -81,7 +82,7 @@ def measure_here(kind: str, dataset: str, batch_size: int, steps: int) -> dict[s
             model, optimizer = network()
         weights = class_weights(info, "none")
         step = make_train_step(
-            strategy, model, optimizer, weights, batch_size, options.label_smoothing, options.clip_norm
+            strategy, model, optimizer, cross_entropy, weights, smoothing, batch_size, options.clip_norm
         )
 
         def rate(count: int = steps) -> float:
@@ -113,7 +114,8 @@ def measure_here(kind: str, dataset: str, batch_size: int, steps: int) -> dict[s
     def bare(batch):
         with tf.GradientTape() as tape:
             logits = model(batch["image"], training=True)
-            losses = batch["weight"] * smoothed_cross_entropy(batch["label"], logits, options.label_smoothing)
+            target = targets(batch["label"], batch["partner"], batch["share"], smoothing)
+            losses = batch["weight"] * cross_entropy(target, logits)
             loss = tf.reduce_sum(losses) * (1.0 / batch_size)
         gradients = tape.gradient(loss, model.trainable_variables)
         gradients, _ = tf.clip_by_global_norm(gradients, options.clip_norm)

@@ -27,6 +27,7 @@ _TYPES = {
     pa.int32(): "INTEGER",
     pa.int64(): "INTEGER",
     pa.float32(): "FLOAT",
+    pa.bool_(): "BOOLEAN",
     pa.timestamp("us", tz="UTC"): "TIMESTAMP",
 }
 # A run touches one day's partition; who asks for one class reads only its blocks.
@@ -52,7 +53,7 @@ def require_temp_location(temp_location: str | None) -> str:
 
 
 def bigquery_schema(run: ScoringRun) -> dict[str, list[dict[str, str]]]:
-    """The table's fields: those of `scores_schema`, and first `row_id`. None may be null."""
+    """The table's fields: those of `scores_schema`, and first `row_id`."""
     row_id = {
         "name": "row_id",
         "type": "STRING",
@@ -66,7 +67,7 @@ def bigquery_schema(run: ScoringRun) -> dict[str, list[dict[str, str]]]:
                 {
                     "name": field.name,
                     "type": _TYPES[field.type],
-                    "mode": "REQUIRED",
+                    "mode": "NULLABLE" if field.nullable else "REQUIRED",
                     "description": field.metadata[b"description"].decode(),
                 }
                 for field in scores_schema(run)

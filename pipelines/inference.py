@@ -22,7 +22,6 @@ from pipelines.symmetries import symmetric_views
 from pipelines.triage_pictures import symmetric_activation
 
 _BLANK = encode_jpeg(np.zeros((1, 1, 3), np.uint8))
-
 # TensorFlow takes the images of one loop in turn, on one core; the exported `serving_default` is such a loop.
 _LOOPS = min(8, os.cpu_count() or 1)
 

@@ -10,6 +10,7 @@ from typing import Any
 from pipelines import storage
 from pipelines.cli import UsageError
 from pipelines.images import ASPECTS
+from pipelines.operating_point import OperatingPoint, read_points
 
 MODEL_JSON = "assets/model.json"
 
@@ -21,6 +22,8 @@ class ModelInfo:
     path: the model's folder. classes: in the order of the probabilities. aspect: how pictures are made square, one of
     `images.ASPECTS`; encoding: of the records it was trained on. fingerprint: of weights, network and dataset; network:
     the settings of the network that it covers. train_distribution: class -> its share of the images it learned from.
+    calibration: how its probabilities were calibrated, empty where they were not; operating_points: see
+    `operating_point.read_points`.
     """
 
     path: str
@@ -34,6 +37,8 @@ class ModelInfo:
     network: dict[str, Any] = field(compare=False)
     train_distribution: dict[str, float] = field(compare=False)
     metrics: dict[str, Any] = field(compare=False)
+    calibration: dict[str, Any] = field(compare=False, default_factory=dict)
+    operating_points: dict[str, tuple[OperatingPoint, ...]] = field(compare=False, default_factory=dict)
 
 
 def read_model_info(option: str, folder: str) -> ModelInfo:
@@ -62,6 +67,8 @@ def read_model_info(option: str, folder: str) -> ModelInfo:
             network=dict(content["network"]),
             train_distribution={name: float(share) for name, share in content["train_class_distribution"].items()},
             metrics=dict(content.get("metrics", {})),
+            calibration=dict(content.get("calibration", {})),
+            operating_points=read_points(content.get("operating_points", {})),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{option} {folder}: {MODEL_JSON} is damaged ({error!r})") from error

@@ -144,7 +144,7 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
                 beam.pvalue.AsDict(made["pictures"]),
             )
         )
-    tallies = blocks | "Count rows" >> beam.Map(tally_rows, run.classes)
+    tallies = blocks | "Count rows" >> beam.Map(tally_rows, run)
     totals = (
         (tallies, *unchanged) | "All counts" >> beam.Flatten() | "Sum counts" >> beam.CombineGlobally(account.Tally())
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.cli import ArgumentParser, UsageError, require_job_limits
+from pipelines.flagging import SENSITIVITY
 from pipelines.score_tables import FORMATS
 from pipelines.submission import YEARS
 
@@ -37,7 +38,8 @@ class ScoreOptions:
     """What the user asked for, validated.
 
     run: the partition's name, empty for the date; submission: the year, AUTO, or empty for none; report_top: images on
-    the report; drift_threshold: of the stability index; threads: 0 stands for the default.
+    the report; drift_threshold: of the stability index; flag_sensitivity, flag_threshold: None where not given;
+    threads: 0 stands for the default.
     """
 
     input: tuple[str, ...]
@@ -53,6 +55,8 @@ class ScoreOptions:
     report: bool = False
     report_top: int = 100
     drift_threshold: float = 0.25
+    flag_sensitivity: float | None = None
+    flag_threshold: float | None = None
     batch_size: int = 32
     max_reject_fraction: float = 0.25
     threads: int = 0
@@ -125,6 +129,16 @@ def build_parser() -> ArgumentParser:
         help="warn when the classes' population stability index against the training data is higher",
     )
     parser.add_argument(
+        "--flag_sensitivity",
+        type=float,
+        metavar="SHARE",
+        help="flag images from the malignancy score on at which the model found this share of the malignant validation "
+        f"images; it must have an operating point for it; by default {SENSITIVITY:g} where it has",
+    )
+    parser.add_argument(
+        "--flag_threshold", type=float, metavar="SCORE", help="flag images from this malignancy score on instead"
+    )
+    parser.add_argument(
         "--batch_size",
         type=int,
         default=default.batch_size,
@@ -157,6 +171,15 @@ def parse_options(argv: Sequence[str] | None) -> tuple[ScoreOptions, list[str]]:
         raise UsageError(f"--report_top {arguments.report_top}: a number from 1 to 1000 is needed")
     if not arguments.drift_threshold > 0:
         raise UsageError(f"--drift_threshold {arguments.drift_threshold:g}: a number above 0 is needed")
+    for name in ("flag_sensitivity", "flag_threshold"):
+        value = getattr(arguments, name)
+        if value is not None and not 0 < value <= 1:
+            raise UsageError(f"--{name} {value:g}: a number above 0 and at most 1 is needed")
+    if arguments.flag_sensitivity is not None and arguments.flag_threshold is not None:
+        raise UsageError(
+            f"--flag_sensitivity {arguments.flag_sensitivity:g} and --flag_threshold {arguments.flag_threshold:g}: "
+            "each chooses the threshold; give one of them"
+        )
     require_job_limits(arguments.max_reject_fraction, arguments.threads)
     lists = {name: tuple(getattr(arguments, name)) for name in ("input", "model", "previous")}
     return ScoreOptions(**{**vars(arguments), **lists}), rest

@@ -11,6 +11,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from pipelines import output, partitions, sources, storage
 from pipelines.bigquery import parse_table, require_temp_location
 from pipelines.cli import UsageError
+from pipelines.flagging import choose_flagging
 from pipelines.inference import ModelError, load_models
 from pipelines.model_info import ModelInfo, read_ensemble
 from pipelines.partitions import MARKER
@@ -73,6 +74,7 @@ def plan_run(options: ScoreOptions, beam_arguments: PipelineOptions, started: da
     """Everything that can be checked before the work. Raises UsageError; writes nothing."""
     require_reachable(beam_arguments, options.input_places(), options.other_places())
     models = read_ensemble("--model", options.model)
+    flagging = choose_flagging(models, options.tta, options.flag_sensitivity, options.flag_threshold)
     for path in options.input:
         _require_input(path, models, options.tta)
         if storage.same_place(path, options.output):
@@ -102,7 +104,7 @@ def plan_run(options: ScoreOptions, beam_arguments: PipelineOptions, started: da
     remote = not all(map(storage.is_local, options.input))
     return Job(
         options,
-        ScoringRun(models, options.tta, name, started),
+        ScoringRun(models, options.tta, name, started, flagging),
         partition,
         known,
         options.threads or (REMOTE_THREADS if remote else default_worker_threads(beam_arguments)),

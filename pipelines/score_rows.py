@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from pipelines.archives import Member
+from pipelines.flagging import Flagging
 from pipelines.model_info import ModelInfo
+from pipelines.operating_point import malignancy_scores
 from pipelines.rows import REJECTED
 from pipelines.tfrecord import RecordPlace
 
@@ -57,12 +59,14 @@ class ScoreRow(NamedTuple):
 
 class ScoringRun(NamedTuple):
     """What all rows of a run share. models: at least one, all with the same classes; tta: whether scores are means over
-    the eight flips and quarter turns; name: of the run's partition; started: UTC, with time zone."""
+    the eight flips and quarter turns; name: of the run's partition; started: UTC, with time zone; flagging: which
+    images are flagged, None where nobody said."""
 
     models: tuple[ModelInfo, ...]
     tta: bool
     name: str
     started: datetime.datetime
+    flagging: Flagging | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -76,7 +80,10 @@ class ScoringRun(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """64 hex digits: of all that decides a file's scores. Equal fingerprints: no need to score a file again."""
+        """64 hex digits: of all that decides a file's scores. Equal fingerprints: no need to score a file again.
+
+        What is flagged follows from the scores and a threshold, which is no part of it.
+        """
         return _fingerprint(tuple(model.fingerprint for model in self.models), self.tta)
 
 
@@ -89,11 +96,6 @@ def _fingerprint(models: tuple[str, ...], tta: bool) -> str:
 def top_class(row: ScoreRow, classes: Sequence[str]) -> str:
     """The class with the highest probability; of equal ones the first."""
     return classes[int(np.argmax(row.probabilities))]
-
-
-def malignancy_scores(probabilities: np.ndarray, classes: Sequence[str], malignant: Sequence[str]) -> np.ndarray:
-    """Of each row of probabilities [n, C] the sum over the malignant classes, 0 to 1: float64 [n]."""
-    return probabilities[:, [name in malignant for name in classes]].sum(axis=1)
 
 
 def entropies(probabilities: np.ndarray) -> np.ndarray:

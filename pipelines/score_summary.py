@@ -11,8 +11,10 @@ from typing import Any
 
 from pipelines import account, storage
 from pipelines.drift import drift
+from pipelines.operating_point import flags, malignancy_scores
 from pipelines.rows import REJECTED
 from pipelines.score_rows import SCORED, ScoreRow, ScoringRun, top_class
+from pipelines.score_tables import probability_matrix
 from pipelines.seen import UNCHANGED
 from pipelines.submission import Challenge
 
@@ -20,9 +22,13 @@ SCHEMA_VERSION = 2
 _MICROSECONDS = 1_000_000
 
 
-def tally_rows(rows: Sequence[ScoreRow], classes: Sequence[str]) -> Counter:
+def tally_rows(rows: Sequence[ScoreRow], run: ScoringRun) -> Counter:
     """What finished rows add to the totals."""
     counts: Counter = Counter()
+    if run.flagging:
+        scored = [row for row in rows if row.outcome == SCORED]
+        scores = malignancy_scores(probability_matrix(scored, run), run.classes, run.malignant_classes)
+        counts["flagged",] += int(flags(scores, run.flagging.threshold).sum())
     for row in rows:
         counts["outcome", row.outcome] += 1
         counts["outcome paths",] += account.path_hash(row.path)
@@ -30,7 +36,7 @@ def tally_rows(rows: Sequence[ScoreRow], classes: Sequence[str]) -> Counter:
         counts["microseconds", "read"] += round(row.read_seconds * _MICROSECONDS)
         counts["microseconds", "score"] += round(row.score_seconds * _MICROSECONDS)
         if row.outcome == SCORED:
-            counts["class", top_class(row, classes)] += 1
+            counts["class", top_class(row, run.classes)] += 1
         else:
             counts["reason", row.reason] += 1
     return counts
@@ -65,6 +71,7 @@ def describe_run(
         "counts": {"listed": listed.get(("listed",), 0), "ignored": listed.get(("ignored",), 0), **counts},
         "dropped": account.reasons(totals),
         "top_class": top,
+        "flag": run.flagging.describe(totals.get(("flagged",), 0)) if run.flagging else None,
         "drift": {
             "figure": None if found.figure is None else round(found.figure, 4),
             "threshold": round(found.limit, 4),
@@ -89,6 +96,17 @@ def describe_submission(challenge: Challenge, path: str) -> dict[str, Any]:
     return {"challenge": challenge.name, "images": lines - 1}
 
 
+def _flag_line(flag: Mapping[str, Any], scored: int) -> str:
+    line = f"flagged {flag['flagged']} of {scored}: malignancy score of {flag['threshold']:.4g} or more"
+    if len(flag["validation"]) != 1:
+        return line
+    (point,) = flag["validation"]
+    found = f"{line}; on validation it found {point['sensitivity']:.3f} of {point['malignant']} malignant images"
+    if point["specificity"] is None:
+        return found
+    return f"{found} and left {point['specificity']:.3f} of {point['benign']} others"
+
+
 def report_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
     """What the command says of a finished run."""
     counts, found = summary["counts"], summary["drift"]
@@ -97,6 +115,8 @@ def report_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
     lines += [f"  {reason}: {count}" for reason, count in summary["dropped"].items()]
     fingerprints = ", ".join(model["fingerprint"][:16] for model in summary["models"])
     lines.append(f"{summary['images_per_second']} images/s, model {fingerprints}")
+    if summary["flag"]:
+        lines.append(_flag_line(summary["flag"], counts[SCORED]))
     if found["warning"]:
         lines.append(
             f"drift: stability index {found['figure']:.2f} of the classes against the training data, more than "

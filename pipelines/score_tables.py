@@ -17,13 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.class_columns import class_names
-from pipelines.score_rows import ScoreRow, ScoringRun, entropies, malignancy_scores
+from pipelines.operating_point import flags, malignancy_scores
+from pipelines.score_rows import ScoreRow, ScoringRun, entropies
 from pipelines.sources import printable
 from pipelines.tables import LIST_SEPARATOR
 
 # Each is also the extension of its files.
 FORMATS = ("parquet", "csv", "jsonl")
-_TEXT, _SCORE, _TIME = pa.string(), pa.float32(), pa.timestamp("us", tz="UTC")
+_TEXT, _SCORE, _TIME, _YES = pa.string(), pa.float32(), pa.timestamp("us", tz="UTC"), pa.bool_()
 # Measured on 50,000 rows of nine classes: 0.63 of the bytes of Snappy or LZ4, in no more time.
 _COMPRESSION = "zstd"
 # Of a Parquet file: the columns of all its rows at once would take more memory than the rows themselves.
@@ -31,14 +32,15 @@ _ROWS_PER_GROUP = 1000
 
 
 class Column(NamedTuple):
-    """A column of the scores. kind: int32, int64, float32, string or timestamp; values: one for each row; repeated:
-    whether the same few values come again and again."""
+    """A column of the scores. kind: int32, int64, float32, bool, string or timestamp; values: one for each row;
+    repeated: whether the same few values come again and again; nullable: whether a run may have None in it."""
 
     name: str
     kind: pa.DataType
     description: str
     values: Sequence[Any] | np.ndarray
     repeated: bool = False
+    nullable: bool = False
 
 
 def _matrix(values: Sequence[tuple[float, ...]], width: int) -> np.ndarray:
@@ -78,6 +80,8 @@ def columns(rows: Sequence[ScoreRow], run: ScoringRun) -> list[Column]:
     probabilities = probability_matrix(rows, run)
     names = class_names(run.classes)
     malignancy = malignancy_scores(probabilities, run.classes, run.malignant_classes)
+    threshold = run.flagging.threshold if run.flagging else None
+    flagged = [None] * len(rows) if threshold is None else flags(malignancy, threshold).tolist()
     top = [printable(run.classes[label]) for label in probabilities.argmax(axis=1)]
     malignant = printable(", ".join(run.malignant_classes)) or "none"
     mean = " (mean over the models)" if len(run.models) > 1 else ""
@@ -110,6 +114,21 @@ def columns(rows: Sequence[ScoreRow], run: ScoringRun) -> list[Column]:
         *_model_columns(rows, run, names),
         Column("top_class", _TEXT, "Class with the highest probability; of equal ones the first", top, repeated=True),
         Column("malignancy_score", _SCORE, f"Sum of the probabilities of: {malignant}", malignancy),
+        Column(
+            "flagged",
+            _YES,
+            "Whether the malignancy score is at least flag_threshold; null where no threshold is known",
+            flagged,
+            nullable=True,
+        ),
+        Column(
+            "flag_threshold",
+            _SCORE,
+            "Malignancy score from which on images are flagged in this run",
+            [threshold] * len(rows),
+            repeated=True,
+            nullable=True,
+        ),
         Column("entropy", _SCORE, "Shannon entropy of the probabilities, bits", entropies(probabilities)),
         always(
             "model_fingerprint",
@@ -125,9 +144,9 @@ def columns(rows: Sequence[ScoreRow], run: ScoringRun) -> list[Column]:
 
 
 def scores_schema(run: ScoringRun) -> pa.Schema:
-    """Names, types and descriptions (metadata `description`) of the columns; none is ever null."""
+    """Names, types and descriptions (metadata `description`) of the columns; few may be null, and say so."""
     return pa.schema(
-        pa.field(column.name, column.kind, nullable=False, metadata={"description": column.description})
+        pa.field(column.name, column.kind, nullable=column.nullable, metadata={"description": column.description})
         for column in columns((), run)
     )
 
@@ -165,13 +184,20 @@ def _parquet(rows: Sequence[ScoreRow], run: ScoringRun) -> bytes:
     return buffer.getvalue()
 
 
+def _cells(column: Column) -> Iterable[Any]:
+    """A column as text takes it: as in JSON, but for null."""
+    if column.kind == _YES:
+        return pa.array(column.values, _YES).cast(_TEXT).to_pylist()
+    return _plain_values(column)
+
+
 def _csv(rows: Sequence[ScoreRow], run: ScoringRun) -> bytes:
-    """RFC 4180 in UTF-8, with a header."""
+    """RFC 4180 in UTF-8, with a header. Nothing stands for null."""
     table = columns(rows, run)
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
     writer.writerow([column.name for column in table])
-    writer.writerows(zip(*map(_plain_values, table), strict=True))
+    writer.writerows(zip(*map(_cells, table), strict=True))
     return buffer.getvalue().encode()
 
 

@@ -12,7 +12,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from pipelines.html import Section, render
+from pipelines.operating_point import flags
 from pipelines.score_rows import ScoreRow, ScoringRun, entropy, malignancy_score, top_class
 from pipelines.sources import printable
 from pipelines.triage import BINS, Triage
@@ -50,7 +53,8 @@ class ClassBar(NamedTuple):
 
 class Card(NamedTuple):
     """One image. label: number of its top class; level: how many of THRESHOLDS it reaches; low, high: malignancy scores
-    of the models that differ most; thumbnail, overlay: JPEGs or None."""
+    of the models that differ most; flagged: whether the score reaches the run's threshold; thumbnail, overlay: JPEGs or
+    None."""
 
     path: str
     image_id: str
@@ -60,6 +64,7 @@ class Card(NamedTuple):
     score: float
     low: float
     high: float
+    flagged: bool
     entropy: float
     bars: list[ClassBar]
     thumbnail: bytes | None
@@ -99,6 +104,7 @@ def make_card(run: ScoringRun, row: ScoreRow, pictures: tuple[bytes | None, byte
         score=score,
         low=min(scores),
         high=max(scores),
+        flagged=run.flagging is not None and bool(flags(np.array(score), run.flagging.threshold)),
         entropy=entropy(row),
         bars=[
             ClassBar(

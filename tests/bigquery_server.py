@@ -27,6 +27,7 @@ _IS_TYPE: dict[str, Callable[[object], bool]] = {
     "STRING": lambda value: isinstance(value, str),
     "INTEGER": lambda value: isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63,
     "FLOAT": lambda value: isinstance(value, float | int) and not isinstance(value, bool),
+    "BOOLEAN": lambda value: isinstance(value, bool),
     "TIMESTAMP": _is_time,
 }
 

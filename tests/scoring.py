@@ -9,6 +9,15 @@ import numpy as np
 import pyarrow.parquet as pq
 from tiny_dataset import SIZE, draw, jpeg
 
+from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW, OperatingPoint
+
+# What a training run would have fitted.
+TEMPERATURE = 1.7
+POINTS = {
+    views: [OperatingPoint(target, threshold, target, 0.5, 40, 60)._asdict() for target, threshold in chosen.items()]
+    for views, chosen in ((ONE_VIEW, {0.9: 0.03, 0.95: 0.01}), (EIGHT_VIEWS, {0.9: 0.04, 0.95: 0.02}))
+}
+
 
 def export_untrained(dataset: Path, folder: Path, seed: int) -> Path:
     """A model with random weights for the classes of a dataset; its scores differ from image to image."""
@@ -29,7 +38,8 @@ def export_untrained(dataset: Path, folder: Path, seed: int) -> Path:
         return random.normal(0, np.sqrt(2 / inputs), weight.shape).astype(np.float32)
 
     weights = [drawn(weight) for weight in build_model(config, info.image_size, len(info.classes)).weights]
-    export_model(folder, info, Preprocessing(info), config, weights, {"validation": {"balanced_accuracy": 0.5}})
+    metrics = {"validation": {"balanced_accuracy": 0.5}}
+    export_model(folder, info, Preprocessing(info), config, weights, metrics, {"temperature": TEMPERATURE}, POINTS)
     return folder
 
 

@@ -1,6 +1,6 @@
 """What an interrupted run needs to go on exactly where it was, and how it is kept on disk.
 
-One checkpoint holds everything: model, optimizer, the state of dropout's random generators, the best epoch's weights,
+One checkpoint holds everything: model, optimizer, the state of dropout's random generators, the kept epoch's weights,
 and the run's own figures (history, so best epoch and patience; the step within the epoch, so the input's position; the
 sums of the epoch so far). All of it changes at once, so a run killed at any moment goes back to one of its checkpoints
 as a whole. They are taken between two steps, in which no prefetched example is lost: input is a function of the step.
@@ -91,14 +91,26 @@ class RunCheckpoints:
     """Saves and restores a run. Model and optimizer must be built.
 
     directory: None on all workers but the chief, who alone reads and writes there.
+    averaged: the model whose weights are the average of the other's, if there is one; these are then the epoch's.
+    keep: which epoch's weights are kept for export, `best` or `last`.
     """
 
-    def __init__(self, directory: Path | None, model: keras.Model, optimizer: keras.optimizers.Optimizer):
+    def __init__(
+        self,
+        directory: Path | None,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        averaged: keras.Model | None = None,
+        keep: str = "best",
+    ):
         self.state = RunState()
-        self._model = model
-        self._best = [tf.Variable(weight.numpy(), trainable=False) for weight in model.weights]
+        self._validated = averaged or model
+        self._keep = keep
+        self._kept = [tf.Variable(weight.numpy(), trainable=False) for weight in model.weights]
         # Plain lists in a fixed order. `model.variables`, unlike `weights`, has dropout's generators.
-        lists = {"model": list(model.variables), "optimizer": list(optimizer.variables), "best": self._best}
+        lists = {"model": list(model.variables), "optimizer": list(optimizer.variables), "kept": self._kept}
+        if averaged:
+            lists["averaged"] = list(averaged.weights)
         self._variables = [variable for variables in lists.values() for variable in variables]
         self._directory = directory
         self._checkpoint = tf.train.Checkpoint(**lists, state=self.state)
@@ -130,13 +142,19 @@ class RunCheckpoints:
         require_room(self._directory, needed)
 
     def end_epoch(self, record: EpochRecord) -> bool:
-        """Add an epoch's record. Says whether it is the best so far (then its weights are kept)."""
+        """Add an epoch's record, and keep its weights if it is the one to keep. Says whether it is the best so far."""
         self.state.end_epoch(record)
-        improved = self.state.best is record
-        if improved:
-            for kept, weight in zip(self._best, self._model.weights, strict=True):
+        if self.kept_epoch is record:
+            for kept, weight in zip(self._kept, self._validated.weights, strict=True):
                 kept.assign(weight.numpy())
-        return improved
+        return self.state.best is record
+
+    @property
+    def kept_epoch(self) -> EpochRecord:
+        """The epoch whose weights are kept."""
+        best = self.state.best
+        assert best is not None, "no epoch has ended"
+        return best if self._keep == "best" else self.state.history[-1]
 
     def save(self, step: int) -> None:
         """Write a checkpoint named after the global step (on the chief). UsageError if it cannot be written."""
@@ -151,9 +169,9 @@ class RunCheckpoints:
                 "command again: it continues from the last one"
             ) from None
 
-    def best_weights(self) -> list[np.ndarray]:
-        """The weights of the best epoch, in the order of `model.weights`."""
-        return [weight.numpy() for weight in self._best]
+    def kept_weights(self) -> list[np.ndarray]:
+        """The weights of the epoch that was kept, in the order of `model.weights`."""
+        return [weight.numpy() for weight in self._kept]
 
     def digest(self) -> str:
         """64 hex digits: sha256 over everything that training changes, which is the same on all workers."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from trainer.checkpoint import EpochRecord
 
 
-def draw_curves(history: Sequence[EpochRecord], best_epoch: int, path: Path) -> None:
+def draw_curves(history: Sequence[EpochRecord], kept_epoch: int, path: Path) -> None:
     """Write a PNG (beside `path`, then renamed): losses, validation balanced accuracy, learning rate, by epoch."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ def draw_curves(history: Sequence[EpochRecord], best_epoch: int, path: Path) -> 
     rate.plot(epochs, [record.learning_rate for record in history], marker=".", color="C2")
     rate.set_title("learning rate")
     for axes in (losses, accuracy, rate):
-        axes.axvline(best_epoch, color="0.6", linestyle=":", label=f"best epoch ({best_epoch})")
+        axes.axvline(kept_epoch, color="0.6", linestyle=":", label=f"exported ({kept_epoch})")
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)

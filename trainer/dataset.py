@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from trainer.augment import augment, example_keys
 from trainer.dataset_info import DatasetInfo, Split
+from trainer.mixing import Mixer, unmixed
 from trainer.records import Records
 from trainer.transform import Preprocessing
 
@@ -73,13 +74,14 @@ def train_stream(
     seed: int,
     first_step: int,
     augmented: bool = True,
+    mix: Mixer = unmixed,
 ) -> tf.data.Dataset:
     """Epoch after epoch without end, from global step `first_step` (0: the first of the first epoch) on.
 
-    Yields what each local replica gets in turn, dicts: image float32 [b, S, S, 3], label int64 [b], weight float32 [b]
-    with b = `batching.per_replica`. An epoch has every example once, in an order drawn from (seed, epoch). Its last
-    global batch is filled up with examples of weight 0, which keeps shapes static and gives every replica the same
-    amount of work.
+    Yields what each local replica gets in turn, dicts: image float32 [b, S, S, 3], label int64 [b], partner int64 [b]
+    and share float32 [b] (see `trainer.mixing`), weight float32 [b], with b = `batching.per_replica`. An epoch has
+    every example once, in an order drawn from (seed, epoch). Its last global batch is filled up with examples of
+    weight 0, which keeps shapes static and gives every replica the same amount of work.
     """
     steps = -(-records.count // batching.size)
     padded = steps * batching.size
@@ -94,10 +96,8 @@ def train_stream(
 
     def decode(examples, step):
         images = preprocessing.normalise(examples["image/encoded"])
-        if augmented:
-            keys = example_keys(examples["image/key/sha256"], examples["image/augmentation/copy"], seed, step // steps)
-            images = augment(images, keys)
-        return images
+        keys = example_keys(examples["image/key/sha256"], examples["image/augmentation/copy"], seed, step // steps)
+        return mix(augment(images, keys) if augmented else images, examples["image/class/label"], keys)
 
     batches = tf.data.Dataset.counter(first_step // steps).flat_map(order).skip(first_step % steps)
     return _finish(records, batches, batching, first_step, decode)
@@ -105,12 +105,14 @@ def train_stream(
 
 def evaluation_stream(records: Records, preprocessing: Preprocessing, batching: Batching) -> tf.data.Dataset:
     """A split for inference inside the training loop: in file order, pass after pass, shaped as in `train_stream`."""
+
+    def decode(examples, _):
+        return unmixed(preprocessing.normalise(examples["image/encoded"]), examples["image/class/label"], None)
+
     steps = -(-records.count // batching.size)
     positions = tf.reshape(tf.range(steps * batching.size, dtype=tf.int64) % records.count, [steps, batching.size])
     batches = tf.data.Dataset.from_tensor_slices(positions).repeat()
-    return _finish(
-        records, batches, batching, 0, lambda examples, _: preprocessing.normalise(examples["image/encoded"])
-    )
+    return _finish(records, batches, batching, 0, decode)
 
 
 def train_batches(
@@ -140,7 +142,7 @@ def _finish(
     batches: tf.data.Dataset,
     batching: Batching,
     first_step: int,
-    decode: Callable[[dict[str, tf.Tensor], tf.Tensor], tf.Tensor],
+    decode: Callable[[dict[str, tf.Tensor], tf.Tensor], dict[str, tf.Tensor]],
 ) -> tf.data.Dataset:
     """Positions of global batches -> decoded batches of the local replicas, in parallel, prefetched."""
     steps = -(-records.count // batching.size)
@@ -157,11 +159,7 @@ def _finish(
         examples = parse_examples(serialized)
         step = element // batching.local
         rows = (step % steps) * batching.size + batching.rows(batching.first + element % batching.local)
-        return {
-            "image": decode(examples, step),
-            "label": examples["image/class/label"],
-            "weight": tf.cast(rows < records.count, tf.float32),
-        }
+        return {**decode(examples, step), "weight": tf.cast(rows < records.count, tf.float32)}
 
     options = tf.data.Options()
     options.deterministic = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,26 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class Split:
-    """One of train, validation, test. `shards` are full paths of TFRecord files, in the order of their names."""
+    """One of train, validation, test. `shards` are full paths of TFRecord files, in the order of their names.
+
+    examples: what is read of them: all records, or with `originals_only` those that are no augmented copies.
+    folds: the parts of a train split that was prepared with folds, each with whole groups and shards of its own.
+    """
 
     name: str
     shards: tuple[Path, ...]
     originals: int
     examples: int
     per_class: Mapping[str, ClassCount]
+    folds: tuple[Split, ...] = ()
+    originals_only: bool = False
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A finished dataset. `classes[label]` is the name of a label; `folds`: how many the train split is in, 0: none.
+    """A finished dataset, or one with a fold for its validation split (see `fold_split`).
+
+    `classes[label]` is the name of a label.
 
     compression: of the shards, one of COMPRESSIONS. aspect: how pictures were made square, one of prepare's `--aspect`.
     encoding: of the stored images, one of prepare's `--encoding`.
@@ -48,7 +56,6 @@ class DatasetInfo:
     image_size: int
     aspect: str
     splits: Mapping[str, Split]
-    folds: int = 0
     encoding: str = "jpeg"
     compression: str = "none"
 
@@ -66,12 +73,10 @@ class DatasetInfo:
             raise UsageError(f"{self.path} has no split '{name}': it has {', '.join(self.splits)}")
         if not self.splits[name].examples:
             way_out = "prepare it with another --split_fractions"
-            if name == "validation" and self.folds:
+            folds = len(self.splits["train"].folds)
+            if name == "validation" and folds:
                 # What --folds gives unless told otherwise.
-                way_out = (
-                    f"its {self.folds} folds are for cross-validation; to train once, prepare it without --folds, "
-                    "or with --split_fractions 0.8,0.1,0.1 beside them"
-                )
+                way_out = f"validate on one of its {folds} folds with --fold 0 to --fold {folds - 1}"
             raise UsageError(f"the {name} split of {self.path} is empty: {way_out}")
         return self.splits[name]
 
@@ -132,7 +137,6 @@ def _parse(path: Path, values: Mapping[str, Any], where: str) -> DatasetInfo:
         splits={
             name: _parse_split(path, name, values["splits"][name], classes) for name in ("train", "validation", "test")
         },
-        folds=len(values["splits"]["train"].get("folds", ())),
         compression=compression,
         encoding=str(values.get("encoding", {}).get("format", "jpeg")),
     )
@@ -141,13 +145,56 @@ def _parse(path: Path, values: Mapping[str, Any], where: str) -> DatasetInfo:
 def _parse_split(path: Path, name: str, values: Mapping[str, Any], classes: tuple[str, ...]) -> Split:
     counts = values["per_class"]
     none = {"originals": 0, "examples": 0}
+    # The whole split has entries of shards, a fold the names of those that are its own.
+    shards = (shard if isinstance(shard, str) else shard["name"] for shard in values["shards"])
     return Split(
         name=name,
-        shards=tuple(path / name for name in sorted(shard["name"] for shard in values["shards"])),
+        shards=tuple(path / name for name in sorted(shards)),
         originals=int(values["originals"]),
         examples=int(values["examples"]),
         per_class={
             cls: ClassCount(int(counts.get(cls, none)["originals"]), int(counts.get(cls, none)["examples"]))
             for cls in classes
         },
+        folds=tuple(_parse_split(path, name, fold, classes) for fold in values.get("folds", ())),
     )
+
+
+def fold_split(info: DatasetInfo, fold: int) -> DatasetInfo:
+    """The dataset for one turn of cross-validation: that fold validates, all others train; test stays as it is.
+
+    Of the fold, augmented copies are left out. UsageError if the dataset has no such fold.
+    """
+    train = info.splits["train"]
+    where = f"--fold {fold}"
+    if not train.folds:
+        raise UsageError(f"{where}: {info.path} was prepared without folds; prepare it with --folds 5")
+    if not 0 <= fold < len(train.folds):
+        raise UsageError(f"{where}: {info.path} has {len(train.folds)} folds; give 0 to {len(train.folds) - 1}")
+    others = [part for index, part in enumerate(train.folds) if index != fold]
+    left_out = train.folds[fold]
+
+    def total(name: str) -> ClassCount:
+        counts = [part.per_class[name] for part in others]
+        return ClassCount(sum(count.originals for count in counts), sum(count.examples for count in counts))
+
+    splits = {
+        **info.splits,
+        "train": Split(
+            name="train",
+            shards=tuple(sorted(shard for part in others for shard in part.shards)),
+            originals=sum(part.originals for part in others),
+            examples=sum(part.examples for part in others),
+            per_class={name: total(name) for name in info.classes},
+        ),
+        "validation": replace(
+            left_out,
+            name="validation",
+            examples=left_out.originals,
+            per_class={
+                name: ClassCount(count.originals, count.originals) for name, count in left_out.per_class.items()
+            },
+            originals_only=True,
+        ),
+    }
+    return replace(info, splits=splits)

@@ -49,8 +49,8 @@ def _warn_of_other_dataset(options: Options, inputs: Inputs) -> None:
     if model and dataset and not inputs.scores and model.dataset_fingerprint != dataset.fingerprint:
         print(
             f"warning: the model was trained on another dataset ({model.dataset_fingerprint[:12]}, not "
-            f"{dataset.fingerprint[:12]}): images of this {options.split} split may have been among its training "
-            "images, and then these figures are too good",
+            f"{dataset.fingerprint[:12]}): these images may have been among its training images, and then these figures "
+            "are too good",
             file=sys.stderr,
         )
     if model and inputs.scores and inputs.scores.models and inputs.scores.models != (model.fingerprint,):
@@ -73,14 +73,14 @@ def _predict(
         assert network is not None
         if options.tta:
             network.require_views()
-        found = infer(inputs.dataset, inputs.model, network, options.split, options.batch_size, options.tta)
+        found = infer(inputs.dataset, inputs.model, network, inputs.split, options.batch_size, options.tta)
         return found, None, None
 
     from trainer.matching import match
     from trainer.user_tables import own_labels, read_labels
 
     if inputs.dataset:
-        predictions, matching = match(inputs.scores, read_truth(inputs.dataset, options.split, options.batch_size))
+        predictions, matching = match(inputs.scores, read_truth(inputs.dataset, inputs.split, options.batch_size))
         return predictions, asdict(matching), None
     if options.labels:
         table = read_labels(options.labels, inputs.classes, inputs.facts)
@@ -157,7 +157,7 @@ def _draw(
     wanted = {entry["sha256"] for entries in mistakes.values() for entry in entries}
     if info is None or not wanted:
         return {}
-    images = read_images(info, options.split, wanted, options.batch_size)
+    images = read_images(info, inputs.split, wanted, options.batch_size)
     return draw(mistakes, images, info.encoding, info.image_size, info.classes, network)
 
 
@@ -175,7 +175,8 @@ def run(options: Options) -> dict[str, Any]:
     model, dataset, seconds = inputs.model, inputs.dataset, predictions.seconds
     result = {
         "schema_version": SCHEMA_VERSION,
-        "split": options.split if dataset else None,
+        "split": (options.split if options.fold is None else "train") if dataset else None,
+        "fold": options.fold,
         "dataset": {"path": str(options.dataset), "fingerprint": dataset.fingerprint} if dataset else None,
         "model": {
             "path": str(options.model),
@@ -220,6 +221,7 @@ def _plain(value: Any) -> Any:
 def _write(output: Path, result: Mapping[str, Any], predictions: Predictions, pictures: Mapping[str, Pictures]) -> None:
     """All files, each under a name of its own until all are whole; the summary appears last."""
     from trainer import metrics
+    from trainer.evaluation_figures import part
     from trainer.evaluation_output import draw_confusion_matrix
     from trainer.evaluation_page import evaluation_page
     from trainer.evaluation_text import evaluation_text
@@ -236,8 +238,8 @@ def _write(output: Path, result: Mapping[str, Any], predictions: Predictions, pi
         (output / name).unlink(missing_ok=True)
     partial = {name: output / partial_name(name) for name in OURS}
     title = f"balanced accuracy {figures['balanced_accuracy']['value']:.3f}"
-    if result["split"]:
-        title = f"{result['split']} split, {title}"
+    if where := part(result):
+        title = f"{where}, {title}"
     draw_confusion_matrix(figures["confusion_matrix"], classes, title, partial[PICTURE])
     write_predictions(predictions, metrics.predict(predictions.probabilities), classes, partial[PREDICTIONS])
     for name, data in files.items():

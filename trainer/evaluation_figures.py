@@ -93,6 +93,13 @@ def threshold_note(result: Result) -> str:
     )
 
 
+def part(result: Result) -> str:
+    """Which images of the dataset: `test split`, `fold 2`; empty without a dataset."""
+    if result["fold"] is not None:
+        return f"fold {result['fold']}"
+    return f"{result['split']} split" if result["split"] else ""
+
+
 def origin(result: Result) -> list[tuple[str, str]]:
     """(name, value) of what was evaluated on what."""
     facts = []
@@ -104,7 +111,7 @@ def origin(result: Result) -> list[tuple[str, str]]:
         facts += [("made by model", name) for name in result["predictions"]["models"]]
     if result["dataset"]:
         facts += [("dataset", result["dataset"]["path"]), ("dataset fingerprint", result["dataset"]["fingerprint"])]
-        facts.append(("split", result["split"]))
+        facts.append(("images", part(result)))
     if result["labels"]:
         facts.append(("labels", result["labels"]["path"]))
         if unmapped := sum(result["labels"]["unmapped"].values()):

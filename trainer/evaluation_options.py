@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.cli import ArgumentParser, UsageError
-from trainer.dataset_info import DatasetInfo, read_dataset_info
+from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
 from trainer.exported import ModelInfo, read_model_info, require_same_classes
 from trainer.options import number
 from trainer.scores import Scores, read_scores
@@ -29,6 +29,7 @@ class Options:
     model: Path | None = None
     output: Path
     split: str = "test"
+    fold: int | None = None
     predictions: Path | None = None
     labels: Path | None = None
     metadata: tuple[Path, ...] = ()
@@ -41,9 +42,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the options name, read and checked; None where they name nothing. facts: by image id."""
+    """What the options name, read and checked; None where they name nothing. split: of the dataset. facts: by image id.
+
+    With `--fold`, `dataset` is what `fold_split` makes of it, and `split` its validation split.
+    """
 
     dataset: DatasetInfo | None
+    split: str
     model: ModelInfo | None
     scores: Scores | None
     facts: dict[str, ImageFacts]
@@ -60,9 +65,11 @@ class Inputs:
 def read_inputs(options: Options) -> Inputs:
     """All that can be known to be wrong before TensorFlow is loaded. Raises UsageError; writes nothing."""
     _require_combination(options)
-    dataset = read_dataset_info(options.dataset) if options.dataset else None
-    if dataset and not dataset.split(options.split).originals:
-        raise UsageError(f"--split {options.split}: holds no original photograph")
+    dataset, split = read_dataset_info(options.dataset) if options.dataset else None, options.split
+    if dataset and options.fold is not None:
+        dataset, split = fold_split(dataset, options.fold), "validation"
+    if dataset and not dataset.split(split).originals:
+        raise UsageError(f"--split {split}: holds no original photograph")
     model = read_model_info(options.model) if options.model else None
     if model and dataset:
         require_same_classes(model, dataset.classes, f"--dataset {options.dataset}")
@@ -78,7 +85,7 @@ def read_inputs(options: Options) -> Inputs:
         metadata = (*metadata, options.labels)
     facts = read_image_facts(metadata)
     _require_output(options)
-    return Inputs(dataset, model, scores, facts, metadata)
+    return Inputs(dataset, split, model, scores, facts, metadata)
 
 
 def _require_combination(options: Options) -> None:
@@ -90,6 +97,8 @@ def _require_combination(options: Options) -> None:
         if options.labels:
             raise UsageError(f"--labels {options.labels}: goes with --predictions; a dataset has its own labels")
         return
+    if options.fold is not None and not options.dataset:
+        raise UsageError(f"--fold {options.fold}: is a part of a dataset; add --dataset DIR")
     if options.labels and options.dataset:
         raise UsageError(f"--labels {options.labels}: the labels are those of --dataset {options.dataset}; name one")
     if options.model and not options.dataset:
@@ -135,7 +144,14 @@ def parse_options(argv: Sequence[str] | None = None) -> Options:
     parser.add_argument("--dataset", type=Path, metavar="DIR", help="the --output of pipelines.prepare")
     parser.add_argument("--model", type=Path, metavar="DIR", help="OUTPUT/model of trainer.task")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory to write")
-    parser.add_argument("--split", default="test", choices=("train", "validation", "test"), help="which images")
+    images = parser.add_mutually_exclusive_group()
+    images.add_argument("--split", default="test", choices=("train", "validation", "test"), help="which images")
+    images.add_argument(
+        "--fold",
+        type=number(int, 0),
+        metavar="K",
+        help="instead of a split: this fold of a train split prepared with --folds, for a model trained with --fold K",
+    )
     parser.add_argument(
         "--predictions",
         type=Path,

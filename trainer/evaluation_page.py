@@ -13,6 +13,7 @@ from trainer.evaluation_figures import (
     headlines,
     interval_note,
     origin,
+    part,
     subgroup_columns,
     threshold_note,
 )
@@ -94,4 +95,5 @@ def evaluation_page(result: Result, curves: Sequence[Curves], pictures: Mapping[
         pictures=pictures,
         has_maps=any(picture.map for picture in pictures.values()),
         origin=origin(result),
+        part=part(result),
     )

@@ -8,8 +8,11 @@ Signatures (C classes in the order of model.json, S the image size):
   class_activation image float32 [N, S, S, 3]               -> activation float32 [N, h, w, C]
 A bad file fails the call; send files to `standardize` one by one to find out which it is.
 
+Probabilities are softmax(logits / temperature), with the temperature of model.json's `calibration`.
+
 `class_activation` gives class activation maps (Zhou et al. 2016): from the last h x w feature map, where the evidence
-for each class lies. The mean of a map over its positions, plus the class's bias, is the class's logit.
+for each class lies. The mean of a map over its positions, plus the class's bias, is the class's logit (before the
+temperature).
 """
 
 from __future__ import annotations
@@ -36,10 +39,17 @@ METADATA_FILE = "model.json"
 
 
 def describe_model(
-    info: DatasetInfo, config: ModelConfig, weights: Sequence[np.ndarray], metrics: Mapping[str, Any]
+    info: DatasetInfo,
+    config: ModelConfig,
+    weights: Sequence[np.ndarray],
+    metrics: Mapping[str, Any],
+    calibration: Mapping[str, Any],
+    operating_points: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The contents of assets/model.json. metrics: split -> figures."""
+    """The contents of assets/model.json. metrics: split -> figures; the last two: see `fitting.Fitted`."""
     network = {**config.as_dict(), "image_size": info.image_size, "classes": len(info.classes)}
+    # It decides the probabilities, so the fingerprint must cover it.
+    network["temperature"] = calibration["temperature"]
     return {
         "schema_version": SCHEMA_VERSION,
         "classes": list(info.classes),
@@ -51,6 +61,8 @@ def describe_model(
         "model_fingerprint": model_fingerprint(weights, network, info.fingerprint),
         "train_class_distribution": info.train_distribution(),
         "metrics": dict(metrics),
+        "calibration": dict(calibration),
+        "operating_points": dict(operating_points),
         "network": network,
         "versions": {
             "python": platform.python_version(),
@@ -82,7 +94,7 @@ def pooled_features(model: keras.Model) -> tuple[keras.KerasTensor, keras.layers
 class ExportedModel(tf.Module):
     """What is saved: the two preprocessing graphs, the network's variables and the metadata file."""
 
-    def __init__(self, model: keras.Model, preprocessing: Preprocessing, metadata_file: Path):
+    def __init__(self, model: keras.Model, temperature: float, preprocessing: Preprocessing, metadata_file: Path):
         super().__init__(name="lesion_classifier")
         self.preprocessing = preprocessing
         self.metadata = tf.saved_model.Asset(str(metadata_file))
@@ -93,7 +105,7 @@ class ExportedModel(tf.Module):
         feature_map = keras.Model(model.input, features)
 
         def probabilities(images):
-            return {"probabilities": tf.nn.softmax(model(images, training=False))}
+            return {"probabilities": tf.nn.softmax(model(images, training=False) / temperature)}
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
         def serving_default(image_bytes):
@@ -134,13 +146,16 @@ def export_model(
     config: ModelConfig,
     weights: Sequence[np.ndarray],
     metrics: Mapping[str, Any],
+    calibration: Mapping[str, Any],
+    operating_points: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write the SavedModel to `directory`, which must not exist, and return its model.json.
 
-    weights: as `model.weights` of `build_model(config, ...)`. Built anew outside any strategy, so the file is the same
-    whatever the model was trained on. Written beside `directory` and renamed: there is a whole model there, or none.
+    weights: as `model.weights` of `build_model(config, ...)`; the others: see `describe_model`. Built anew outside any
+    strategy, so the file is the same whatever the model was trained on. Written beside `directory` and renamed: there
+    is a whole model there, or none.
     """
-    description = describe_model(info, config, weights, metrics)
+    description = describe_model(info, config, weights, metrics, calibration, operating_points)
     model = build_model(config, info.image_size, len(info.classes))
     model.set_weights(list(weights))
     temporary = temporary_sibling(directory)
@@ -148,7 +163,7 @@ def export_model(
     temporary.mkdir(parents=True)
     metadata_file = temporary / METADATA_FILE
     metadata_file.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-    exported = ExportedModel(model, preprocessing, metadata_file)
+    exported = ExportedModel(model, calibration["temperature"], preprocessing, metadata_file)
     saved = temporary / "saved"
     tf.saved_model.save(exported, str(saved), signatures=exported.entry_points)
     os.rename(saved, directory)

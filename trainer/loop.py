@@ -17,16 +17,19 @@ from scipy.special import log_softmax
 from sklearn.metrics import balanced_accuracy_score
 
 from pipelines.cli import UsageError
+from trainer.averaging import make_average
 from trainer.checkpoint import EpochRecord, RunCheckpoints, RunState
 from trainer.cluster import ALONE
 from trainer.dataset import evaluation_stream, steps_per_epoch, train_stream
 from trainer.dataset_info import DatasetInfo
-from trainer.losses import class_weights
+from trainer.losses import class_log_priors, class_weights, make_loss, smoothing_of
+from trainer.mixing import make_mixer
 from trainer.model import ModelConfig, build_model, precision
 from trainer.optimizer import learning_rate_schedule, make_optimizer
 from trainer.options import Options
 from trainer.peers import Peers
 from trainer.preemption import Preemption, RestartError
+from trainer.priors import decision_values, photographed_prior, photographed_shift
 from trainer.records import Records
 from trainer.steps import TrainStep, make_predict, make_train_step
 from trainer.strategy import batching
@@ -37,16 +40,26 @@ IN_FLIGHT = 2
 
 
 def model_config(options: Options) -> ModelConfig:
-    return ModelConfig(width=options.width, depth=options.depth, dropout=options.dropout)
+    return ModelConfig(
+        block=options.block,
+        width=options.width,
+        depth=options.depth,
+        dropout=options.dropout,
+        normalisation=options.batch_norm,
+    )
 
 
-def validation_figures(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """(mean cross-entropy in nats, balanced accuracy over the classes that occur) of logits [n, C], labels [n]."""
+def validation_figures(logits: np.ndarray, labels: np.ndarray, prior: np.ndarray) -> tuple[float, float]:
+    """(mean cross-entropy in nats, balanced accuracy over the classes that occur) of logits [n, C], labels [n].
+
+    The logits stand for class frequencies `prior` [C]; see `decision_values` for which class is predicted.
+    """
     log_p = log_softmax(logits.astype(np.float64), axis=1)
+    decisions = decision_values(np.exp(log_p), prior)
     with warnings.catch_warnings():
         # A class that is predicted but does not occur is no reason for alarm in a small validation split.
         warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
-        accuracy = balanced_accuracy_score(labels, logits.argmax(axis=1))
+        accuracy = balanced_accuracy_score(labels, decisions.argmax(axis=1))
     return float(-log_p[np.arange(len(labels)), labels].mean()), float(accuracy)
 
 
@@ -83,34 +96,41 @@ def fit(
 ) -> tuple[RunCheckpoints, bool]:
     """Train to the end, from the newest checkpoint under output/checkpoints if there is one.
 
-    Returns the run's state with its best weights, and whether it was taken up from a checkpoint. TensorBoard logs go
-    to output/logs. `output` is None on all workers but the chief. Raises UsageError when the loss is no longer a finite
-    number or a checkpoint cannot be written, RestartError when the run was told to end and has saved.
+    Returns the run's state with the weights to export, and whether it was taken up from a checkpoint. TensorBoard logs
+    go to output/logs. `output` is None on all workers but the chief. Raises UsageError when the loss is no longer a
+    finite number or a checkpoint cannot be written, RestartError when the run was told to end and has saved.
     """
     company = company or Company()
     steps = steps_per_epoch(info.split("train"), options.batch_size)
+    synchronized = strategy.num_replicas_in_sync > 1
     with strategy.scope(), precision(options.mixed_precision):
-        model = build_model(
-            model_config(options), info.image_size, len(info.classes), synchronized=strategy.num_replicas_in_sync > 1
-        )
+        model = build_model(model_config(options), info.image_size, len(info.classes), synchronized)
+        averaged = None
+        if options.average:
+            averaged = build_model(model_config(options), info.image_size, len(info.classes), synchronized)
+            averaged.set_weights(model.get_weights())
         optimizer = make_optimizer(options, steps, model)
-    checkpoints = RunCheckpoints(output and output / "checkpoints", model, optimizer)
+    checkpoints = RunCheckpoints(output and output / "checkpoints", model, optimizer, averaged, options.keep)
     checkpoints.check_room()
     resumed = checkpoints.restore(company.peers.share)
     state = checkpoints.state
 
+    log_priors = class_log_priors(info)
     train_step = make_train_step(
         strategy,
         model,
         optimizer,
+        make_loss(options.loss, log_priors),
         class_weights(info, options.class_weights),
+        smoothing_of(options.loss, options.label_smoothing, log_priors),
         options.batch_size,
-        options.label_smoothing,
         options.clip_norm,
         options.accumulate,
         options.jit,
+        make_average(strategy, model, averaged, options.average) if averaged else None,
     )
-    predict = make_predict(strategy, model)
+    predict = make_predict(strategy, averaged or model)
+    shift = photographed_shift(info, options.loss, options.class_weights)
     train, validation = _streams(options, info, preprocessing, strategy, state.epoch * steps + state.step)
     schedule = learning_rate_schedule(options, steps)
     company.preemption.defer()
@@ -127,9 +147,8 @@ def fit(
         train_epoch(train_step, train, steps, options.checkpoint_steps, state, company.preemption, save, reporter)
         seconds = time.perf_counter() - started
         loss = state.loss_sum / max(state.weight_sum, 1e-12)
-        val_loss, accuracy = validation_figures(
-            *predict(validation, steps_per_epoch(info.split("validation"), options.batch_size))
-        )
+        logits, labels = predict(validation, steps_per_epoch(info.split("validation"), options.batch_size))
+        val_loss, accuracy = validation_figures(logits + shift, labels, photographed_prior(info))
         if not (math.isfinite(loss) and math.isfinite(val_loss)):
             raise UsageError(
                 f"training diverged in epoch {epoch + 1} (loss {loss:g}): "
@@ -165,7 +184,13 @@ def _streams(
 
     def train_input(context):
         return train_stream(
-            train, preprocessing, divided(context), options.seed, first_step, augmented=options.augment != "none"
+            train,
+            preprocessing,
+            divided(context),
+            options.seed,
+            first_step,
+            augmented=options.augment != "none",
+            mix=make_mixer(options.mix, options.mix_alpha),
         )
 
     def validation_input(context):

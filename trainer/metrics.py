@@ -163,8 +163,8 @@ def resampled(
     """A figure of some images with its interval, by the resamples of these images.
 
     figure: weights float32 [B, n] -> its value in each resample, float [B]; all images once give the figure itself.
-    rests_on: bool [n], the images that are its n and whose groups the interval rests on. No interval where all resamples
-    give the same: each class may have a single lesion, or all lesions may be called alike, which says nothing of others.
+    rests_on: bool [n], the images that are its n and whose groups the interval rests on. No interval where all
+    resamples give the same: each class has a single lesion, or all are called alike, which says nothing of others.
     """
     value = float(figure(np.ones((1, len(labels)), np.float32))[0])
     if not np.isfinite(value):

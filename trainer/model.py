@@ -1,9 +1,11 @@
-"""The network: a small residual convolutional net of depthwise-separable convolutions.
+"""The network: a small residual convolutional net.
 
 A 3x3 stem with stride 2 and then stages of residual blocks; every stage halves the resolution and widens the
-channels. One block is two separable convolutions (3x3 depthwise, 1x1 pointwise, batch normalisation; Chollet 2017)
-around an identity or 1x1 shortcut (He et al. 2016), then squeeze-and-excitation (Hu et al. 2018) on the residual
-branch. Head: global average pooling, dropout, linear layer.
+channels. One block is two convolutions with batch normalisation around an identity or 1x1 shortcut (He et al. 2016;
+where the resolution changes the shortcut is pooled first, He et al. 2019), then squeeze-and-excitation (Hu et al.
+2018) on the residual branch. The convolutions are 3x3, or separable (3x3 depthwise, 1x1 pointwise; Chollet 2017): a
+tenth of the multiply-adds, and less of what a processor can do with its time. Head: global average pooling, dropout,
+linear layer.
 """
 
 from __future__ import annotations
@@ -20,21 +22,27 @@ from keras import layers
 # With Keras' default of 0.99 the moving statistics of a short run (a hundred steps) are still half their start values.
 BATCH_NORM_MOMENTUM = 0.9
 
+BLOCKS = ("separable", "plain")
+
 
 @dataclass(frozen=True)
 class ModelConfig:
     """What determines the network's shape, apart from image size and number of classes.
 
+    block: the convolutions of a block, one of BLOCKS.
     width: multiplier of all channel counts, which are then rounded to multiples of 8.
     depth: residual blocks per stage.
     dropout: rate before the last layer, 0 to below 1.
+    normalisation: of batches; False leaves it out, for comparisons, and convolutions have biases instead.
     stem, channels: channels (at width 1) of the stem and of each stage.
     squeeze_excite: reduction ratio of the channel gates; 0 leaves them out.
     """
 
+    block: str = "separable"
     width: float = 1.0
     depth: int = 2
     dropout: float = 0.2
+    normalisation: bool = True
     stem: int = 32
     channels: tuple[int, ...] = (48, 96, 192, 288)
     squeeze_excite: int = 8
@@ -161,13 +169,16 @@ def build_model(config: ModelConfig, image_size: int, classes: int, synchronized
     of its own. Initial weights follow the global Keras seed (`keras.utils.set_random_seed`).
     """
 
-    def normalise(x):
-        return BatchNormalization(momentum=BATCH_NORM_MOMENTUM, synchronized=synchronized)(x)
+    biased = not config.normalisation
 
-    def separable(x, channels: int, strides: int):
+    def normalise(x):
+        return BatchNormalization(momentum=BATCH_NORM_MOMENTUM, synchronized=synchronized)(x) if not biased else x
+
+    def convolution(x, channels: int, strides: int):
+        if config.block == "plain":
+            return normalise(layers.Conv2D(channels, 3, strides, padding="same", use_bias=biased)(x))
         x = layers.DepthwiseConv2D(3, strides, padding="same", use_bias=False)(x)
-        x = layers.Conv2D(channels, 1, use_bias=False)(x)
-        return normalise(x)
+        return normalise(layers.Conv2D(channels, 1, use_bias=biased)(x))
 
     def gate(x, channels: int):
         hidden = max(8, channels // config.squeeze_excite)
@@ -178,16 +189,18 @@ def build_model(config: ModelConfig, image_size: int, classes: int, synchronized
 
     def block(x, channels: int, strides: int):
         shortcut = x
-        if strides != 1 or x.shape[-1] != channels:
-            shortcut = normalise(layers.Conv2D(channels, 1, strides, use_bias=False)(x))
-        x = layers.ReLU()(separable(x, channels, strides))
-        x = separable(x, channels, 1)
+        if strides != 1:
+            shortcut = layers.AveragePooling2D(strides, padding="same")(shortcut)
+        if x.shape[-1] != channels:
+            shortcut = normalise(layers.Conv2D(channels, 1, use_bias=biased)(shortcut))
+        x = layers.ReLU()(convolution(x, channels, strides))
+        x = convolution(x, channels, 1)
         if config.squeeze_excite:
             x = gate(x, channels)
         return layers.ReLU()(layers.Add()([x, shortcut]))
 
     inputs = keras.Input((image_size, image_size, 3), dtype="float32", name="image")
-    x = layers.Conv2D(scaled(config.stem, config.width), 3, 2, padding="same", use_bias=False)(inputs)
+    x = layers.Conv2D(scaled(config.stem, config.width), 3, 2, padding="same", use_bias=biased)(inputs)
     x = layers.ReLU()(normalise(x))
     for channels in config.channels:
         for index in range(config.depth):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
@@ -87,6 +89,12 @@ class Options:
         parse=number(float, 0, 1, below=True),
         help="share of the target probability spread evenly over the classes",
     )
+    loss: str = option(
+        "cross_entropy",
+        choices=("cross_entropy", "balanced_softmax", "focal"),
+        help="balanced_softmax: cross-entropy with the classes' frequencies taken out of the logits, for balanced "
+        "accuracy on unbalanced data; focal: with gamma 2",
+    )
     class_weights: str = option(
         "none",
         choices=("none", "balanced"),
@@ -97,9 +105,40 @@ class Options:
         choices=("standard", "none"),
         help="random flips, turns, zoom and colour, drawn anew for every image and epoch; none: images as stored",
     )
+    mix: str = option(
+        "none",
+        choices=("none", "mixup", "cutmix"),
+        help="train on pairs of images: mixup adds them, cutmix pastes a square of one into the other",
+    )
+    mix_alpha: float = option(
+        0.4, parse=number(float, 0.01, 100), help="how evenly pairs are mixed: shares are drawn from Beta(X, X)"
+    )
+    block: str = option(
+        "separable",
+        choices=("separable", "plain"),
+        help="convolutions of the network's blocks; plain ones have ten times the multiply-adds and parameters",
+    )
     width: float = option(1.0, parse=number(float, 0.1, 8), help="multiplier of the network's channels")
     depth: int = option(2, parse=number(int, 1, 8), help="residual blocks in each of the network's stages")
     dropout: float = option(0.2, parse=number(float, 0, 1, below=True), help="rate of dropout before the last layer")
+    batch_norm: bool = option(True, help="batch normalisation; without it, for comparisons")
+    average: float = option(
+        0.0,
+        parse=number(float, 0, 1, below=True),
+        help="decay per step of a moving average of the weights, which is then what is validated and exported; 0: none",
+    )
+    keep: str = option(
+        "best",
+        choices=("best", "last"),
+        help="epoch that is exported: the one with the best validation balanced accuracy, or the last; with last, the "
+        "validation figures come from images that had no say in the choice",
+    )
+    fold: int = option(
+        -1,
+        parse=number(int, -1),
+        help="cross-validation on a dataset prepared with folds: validate on this one, train on the others; -1: the "
+        "validation split",
+    )
     patience: int = option(
         15,
         parse=number(int, 0),
@@ -180,12 +219,18 @@ def build_parser() -> ArgumentParser:
         "TensorBoard) and checkpoints/. Exit code 75: told to end, or another worker was lost; the same command "
         "continues. Example: python -m trainer.task --dataset runs/dataset --output runs/train",
     )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="JSON file with values for these options by name, such as those of trainer/configs/; options of the "
+        "command line come before it",
+    )
     for spec in fields(Options):
         name, meta = f"--{spec.name}", spec.metadata
         if spec.default is MISSING:
             parser.add_argument(name, required=True, metavar="DIR", help=meta["help"])
-        elif spec.name == "deterministic":
-            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=spec.default, help=meta["help"])
+        elif spec.default is True:
+            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=True, help=meta["help"])
         elif isinstance(spec.default, bool):
             parser.add_argument(name, action="store_true", help=meta["help"])
         elif meta["choices"]:
@@ -196,9 +241,50 @@ def build_parser() -> ArgumentParser:
     return parser
 
 
+def read_config(path: str) -> dict[str, Any]:
+    """The options in a `--config` file. UsageError if it cannot be read or holds what cannot be chosen there."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+    except OSError as error:
+        raise UsageError(f"--config {path}: cannot be read ({error.strerror}); name a JSON file") from None
+    except ValueError as error:
+        raise UsageError(f"--config {path}: is not JSON ({error})") from None
+    # Where things lie is no part of a recipe.
+    known = [spec.name for spec in fields(Options) if spec.metadata["resume"] or spec.name == "checkpoint_steps"]
+    if not isinstance(values, dict):
+        raise UsageError(f"--config {path}: holds no JSON object; give {{option: value, ...}}")
+    for name in values:
+        if name not in known:
+            raise UsageError(f"--config {path}: '{name}' is not an option of a recipe; these are: {', '.join(known)}")
+    return values
+
+
+def as_arguments(values: Mapping[str, Any]) -> list[str]:
+    """Options as a command line gives them."""
+    arguments = []
+    for name, value in values.items():
+        if value is True or (value is False and getattr(Options, name) is True):
+            arguments.append(f"--{name}" if value else f"--no-{name}")
+        elif value is not False:
+            arguments.append(f"--{name}={value}")
+    return arguments
+
+
 def parse_options(argv: Sequence[str] | None) -> Options:
     """Options from the command line (`sys.argv` if None). UsageError names the option, its value and the way out."""
-    options = Options(**vars(build_parser().parse_args(argv)))
+    parser = build_parser()
+    given = sys.argv[1:] if argv is None else list(argv)
+    values = vars(parser.parse_args(given))
+    config = values.pop("config")
+    if config:
+        recipe = read_config(config)
+        try:
+            values = vars(parser.parse_args([*as_arguments(recipe), *given]))
+        except UsageError as error:
+            raise UsageError(f"--config {config}: {error}") from None
+        del values["config"]
+    options = Options(**values)
     for name in ("dataset", "output", "cache"):
         value = getattr(options, name)
         if not value:
@@ -208,6 +294,11 @@ def parse_options(argv: Sequence[str] | None) -> Options:
     if options.batch_size % options.accumulate:
         raise UsageError(
             f"--accumulate {options.accumulate} does not divide --batch_size {options.batch_size}: give a divisor of it"
+        )
+    if options.mix != "none" and options.batch_size % (2 * options.accumulate):
+        raise UsageError(
+            f"--mix {options.mix} pairs the images of a batch: --batch_size {options.batch_size} must be a multiple "
+            f"of {2 * options.accumulate}"
         )
     if options.strategy == "tpu" and not options.tpu:
         raise UsageError("--strategy tpu: say which with --tpu NAME (local on a TPU VM)")

@@ -4,6 +4,7 @@ run.json      written first: options, dataset fingerprint, threads; marks the di
 checkpoints/  logs/  history.json   while training
 train.json    figures of the finished run
 curves.png    loss, accuracy and learning rate by epoch
+reliability.png  confidence against accuracy, before and after calibration
 model/        renamed into place last; its presence means finished
 """
 
@@ -24,7 +25,7 @@ from trainer.options import Options, first_difference
 PROGRAM = "trainer.task"
 SCHEMA_VERSION = 1
 _JSON = ("history.json", "train.json", "run.json")
-_FILES = ("curves.png", *_JSON)
+_FILES = ("curves.png", "reliability.png", *_JSON)
 OURS = ("model", ".model.tmp", "checkpoints", "logs", *(f".{name}.tmp" for name in _FILES), *_FILES)
 
 

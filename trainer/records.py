@@ -27,7 +27,10 @@ _READ_AT_ONCE = 16
 
 
 class Records:
-    """The serialised examples of a split, by position: 0 to `count` - 1, in file order."""
+    """The serialised examples of a split, by position: 0 to `count` - 1, in file order.
+
+    Those of a split with `originals_only` are its originals.
+    """
 
     def __init__(self, info: DatasetInfo, split: Split, cache: str):
         """cache: `none`, `memory`, or a directory for copies. UsageError for damaged shards or too small a cache.
@@ -43,7 +46,9 @@ class Records:
         else:
             split_paths = list(split.shards)
         positions = [_positions(path, zipped) for path in split_paths]
-        found = sum(len(offsets) for offsets in positions)
+        compression = "GZIP" if zipped else ""
+        kept = _originals(split_paths, compression) if split.originals_only else None
+        found = sum(len(offsets) for offsets in positions) if kept is None else len(kept)
         if found != split.examples:
             raise UsageError(
                 f"--dataset {info.path}: the {split.name} split holds {found} examples, dataset.json says "
@@ -51,14 +56,14 @@ class Records:
             )
         self._memory: tf.Tensor | None = None
         if in_memory:
-            dataset = tf.data.TFRecordDataset(
-                [str(path) for path in split_paths], compression_type="GZIP" if zipped else ""
-            )
-            self._memory = tf.constant([record.numpy() for record in dataset])
+            records = np.array([record.numpy() for record in _read(split_paths, compression)], object)
+            self._memory = tf.constant(records if kept is None else records[kept])
             return
+        shard = np.repeat(np.arange(len(positions), dtype=np.int32), [len(one) for one in positions])
+        offset = np.concatenate(positions)
         self._paths = tf.constant([str(path) for path in split_paths])
-        self._shard = tf.constant(np.repeat(np.arange(len(positions), dtype=np.int32), [len(one) for one in positions]))
-        self._offset = tf.constant(np.concatenate(positions))
+        self._shard = tf.constant(shard if kept is None else shard[kept])
+        self._offset = tf.constant(offset if kept is None else offset[kept])
 
     def batches(self, positions: tf.data.Dataset, size: int) -> tf.data.Dataset:
         """Dataset of int64 [size] -> dataset of string [size], the records at these positions in this order."""
@@ -80,6 +85,18 @@ class Records:
             read, cycle_length=_READ_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
         return one_by_one.batch(size, drop_remainder=True)
+
+
+def _read(paths: list[Path], compression: str) -> tf.data.Dataset:
+    return tf.data.TFRecordDataset([str(path) for path in paths], compression_type=compression)
+
+
+def _originals(paths: list[Path], compression: str) -> np.ndarray:
+    """int64 [n]: the positions of the records that are no augmented copies."""
+    feature = {"image/augmentation/copy": tf.io.FixedLenFeature([], tf.int64)}
+    batches = _read(paths, compression).batch(256).map(lambda batch: tf.io.parse_example(batch, feature))
+    copies = [batch["image/augmentation/copy"].numpy() for batch in batches]
+    return np.flatnonzero(np.concatenate(copies) == 0)
 
 
 def copy_shards(info: DatasetInfo, split: Split, cache: Path) -> list[Path]:

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.losses import smoothed_cross_entropy
+from trainer.losses import Loss, targets
 
 TrainStep = Callable[[Any, tf.Tensor], tf.Tensor]
 
@@ -22,33 +22,39 @@ def make_train_step(
     strategy: tf.distribute.Strategy,
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
+    loss: Loss,
     class_weights: np.ndarray,
+    smoothing: np.ndarray,
     batch_size: int,
-    label_smoothing: float,
     clip_norm: float,
     accumulate: int = 1,
     jit: bool = False,
+    average: Callable[[tf.Tensor], None] | None = None,
 ) -> TrainStep:
     """A function of one distributed batch and a flag of this worker's: updates the weights.
 
     Returns float32 [3], summed over all replicas: weighted losses, weights, flags. So the workers agree at every step
     on whether one of them has been told to end, at no extra message.
 
+    Batches: as `trainer.dataset.train_stream` yields them. class_weights, smoothing: float32 [C].
     The loss whose gradient is followed is sum(weight * loss) / batch_size with the *global* batch size, so the result
     does not depend on the number of replicas, and each example of an epoch counts the same. With `accumulate`, each
     replica computes its rows in so many parts, one after another, and updates once with the sum of their gradients.
+    average: called after each update with the number of updates before it (see `trainer.averaging`).
     """
     replicas = strategy.num_replicas_in_sync
     total = tf.distribute.ReduceOp.SUM
     variables = model.trainable_variables
 
     def differentiate(batch):
-        weights = batch["weight"] * tf.gather(tf.constant(class_weights), batch["label"])
+        of_class = tf.gather(tf.constant(class_weights), tf.stack([batch["label"], batch["partner"]]))
+        share = batch["share"]
+        weights = batch["weight"] * (share * of_class[0] + (1.0 - share) * of_class[1])
+        target = targets(batch["label"], batch["partner"], share, smoothing)
         with tf.GradientTape() as tape:
-            logits = model(batch["image"], training=True)
-            losses = weights * smoothed_cross_entropy(batch["label"], logits, label_smoothing)
-            loss = tf.reduce_sum(losses) * (1.0 / batch_size)
-        return tape.gradient(loss, variables), tf.reduce_sum(losses), tf.reduce_sum(weights)
+            losses = weights * loss(target, model(batch["image"], training=True))
+            total_loss = tf.reduce_sum(losses) * (1.0 / batch_size)
+        return tape.gradient(total_loss, variables), tf.reduce_sum(losses), tf.reduce_sum(weights)
 
     def update(gradients):
         if clip_norm:
@@ -59,16 +65,22 @@ def make_train_step(
             gradients, _ = tf.clip_by_global_norm(gradients, clip_norm / replicas)
         optimizer.apply(gradients, variables)
 
+    def take_average():
+        if average:
+            average(tf.convert_to_tensor(optimizer.iterations) - 1)
+
     def step_at_once(batch, flag):
-        gradients, loss, weight = differentiate(batch)
+        gradients, loss_sum, weight = differentiate(batch)
         update(gradients)
-        return tf.stack([loss, weight, flag])
+        return tf.stack([loss_sum, weight, flag])
 
     if accumulate == 1:
 
         @tf.function(jit_compile=jit)
         def train_step(batch, flag):
-            return strategy.reduce(total, strategy.run(step_at_once, args=(batch, flag)), axis=None)
+            figures = strategy.reduce(total, strategy.run(step_at_once, args=(batch, flag)), axis=None)
+            take_average()
+            return figures
 
         return train_step
 
@@ -87,10 +99,10 @@ def make_train_step(
     def add_part(batch, part, flag):
         size = batch["label"].shape[0] // accumulate
         rows = {name: value[part * size : (part + 1) * size] for name, value in batch.items()}
-        gradients, loss, weight = differentiate(rows)
+        gradients, loss_sum, weight = differentiate(rows)
         for kept, gradient in zip(sums, gradients, strict=True):
             kept.assign_add(gradient)
-        return tf.stack([loss, weight, flag])
+        return tf.stack([loss_sum, weight, flag])
 
     def finish():
         update([tf.convert_to_tensor(kept.read_value()) for kept in sums])
@@ -104,6 +116,7 @@ def make_train_step(
         for part in tf.range(accumulate):
             figures += strategy.reduce(total, strategy.run(add_part, args=(batch, part, flag)), axis=None)
         strategy.run(finish)
+        take_average()
         return figures
 
     return train_step_in_parts

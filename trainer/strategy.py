@@ -33,11 +33,13 @@ def make_strategy(options: Options, cluster: Cluster = ALONE) -> tf.distribute.S
             else tf.distribute.OneDeviceStrategy(devices[0])
         )
     replicas = strategy.num_replicas_in_sync
-    if options.batch_size % (replicas * options.accumulate):
+    # Pairs of mixed images stay together.
+    unit = replicas * options.accumulate * (1 if options.mix == "none" else 2)
+    if options.batch_size % unit:
         parts = f" in {options.accumulate} parts" if options.accumulate > 1 else ""
         raise UsageError(
             f"--batch_size {options.batch_size} cannot be split over {replicas} devices{parts}: "
-            f"give a multiple of {replicas * options.accumulate}"
+            f"give a multiple of {unit}"
         )
     if options.jit and name != "one_device":
         raise UsageError(

@@ -19,7 +19,7 @@ from typing import Any
 
 from pipelines.cli import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, UsageError, run_command, start_tensorflow
 from trainer.cluster import ALONE, Cluster, read_cluster
-from trainer.dataset_info import DatasetInfo, read_dataset_info
+from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
 from trainer.options import Options, parse_options, same_everywhere
 from trainer.outputs import Claim, check_output, open_output, write_json
 from trainer.peers import Peers
@@ -83,6 +83,8 @@ def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:
     preemption = Preemption()
     preemption.install()
     info = read_dataset_info(options.dataset)
+    if options.fold >= 0:
+        info = fold_split(info, options.fold)
     train, validation = info.split("train"), info.split("validation")
     claim = check_output(options, info) if cluster.is_chief else None
     # Results depend on the number of threads, so a continued run keeps the number it was started with.
@@ -145,36 +147,55 @@ def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:
 def _finish(
     options: Options, info: DatasetInfo, claim: Claim, checkpoints: Any, preprocessing: Any, runtime: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write history, figures, curves and model of a run that has trained to its end."""
+    """Calibrate the kept weights; write history, figures, pictures and model of a run that has trained to its end."""
     from trainer.curves import draw_curves
     from trainer.export import export_model
+    from trainer.fitting import fit_network
     from trainer.loop import model_config
+    from trainer.priors import trained_prior
+    from trainer.reliability_diagram import draw_reliability
 
-    history, best = checkpoints.state.history, checkpoints.state.best
+    history, kept = checkpoints.state.history, checkpoints.kept_epoch
     # Once more: a run may have been killed between its last checkpoint and this file.
     write_json(claim.path / "history.json", [asdict(record) for record in history])
-    draw_curves(history, best.epoch, claim.path / "curves.png")
-    weights = checkpoints.best_weights()
+    draw_curves(history, kept.epoch, claim.path / "curves.png")
+    weights = checkpoints.kept_weights()
+    prior = trained_prior(info, options.loss, options.class_weights)
+    fitted = fit_network(info, preprocessing, model_config(options), weights, prior)
+    panels = {"before calibration": fitted.before, f"after (temperature {fitted.temperature:g})": fitted.after}
+    draw_reliability(panels, claim.path / "reliability.png")
     n = info.split("validation").examples
-    figures = {"balanced_accuracy": best.val_balanced_accuracy, "loss": best.val_loss, "n": n}
+    figures = {"balanced_accuracy": kept.val_balanced_accuracy, "loss": kept.val_loss, "n": n}
     seconds = sum(record.seconds for record in history)
     report: dict[str, Any] = {
         "seconds": seconds,
         # Of training alone, which `seconds` is not: that has validation too.
         "images_per_second": len(history) / sum(1 / record.images_per_second for record in history),
         "epochs": len(history),
-        "best_epoch": best.epoch,
+        "epoch": kept.epoch,
+        "best_epoch": checkpoints.state.best.epoch,
         "stopped_early": len(history) < options.epochs,
         "validation": figures,
+        "calibration": fitted.calibration,
+        "operating_points": fitted.operating_points,
         "parameters": sum(weight.size for weight in weights),
         **runtime,
         "dataset_fingerprint": info.fingerprint,
     }
     write_json(claim.path / "train.json", report)
     model = claim.path / "model"
-    export_model(model, info, preprocessing, model_config(options), weights, {"validation": figures})
+    export_model(
+        model,
+        info,
+        preprocessing,
+        model_config(options),
+        weights,
+        {"validation": figures},
+        fitted.calibration,
+        fitted.operating_points,
+    )
     print(
-        f"best epoch {best.epoch}: validation balanced accuracy {best.val_balanced_accuracy:.4f} on "
+        f"{options.keep} epoch {kept.epoch}: validation balanced accuracy {kept.val_balanced_accuracy:.4f} on "
         f"{n} images; {len(history)} epochs in {seconds:.0f} s"
     )
     print(f"model: {model}", flush=True)

@@ -90,7 +90,7 @@ def test_a_zip_gives_the_scores_of_its_folder(command, scored, models, archive, 
 
 
 def test_all_models_of_an_ensemble_have_columns_and_the_mean_counts(command, scored, models, archive, tmp_path):
-    score(command, archive, models[0], tmp_path / "scores", "--model", models[1])
+    score(command, archive, models[0], tmp_path / "scores", "--model", models[1], "--flag_sensitivity", 0.9)
     alone = {row["path"]: probabilities(row, CLASSES) for row in scores(scored)}
     rows = scores(only_partition(tmp_path / "scores"))
     assert {row["path"] for row in rows} == set(alone)
@@ -98,6 +98,7 @@ def test_all_models_of_an_ensemble_have_columns_and_the_mean_counts(command, sco
         each = [probabilities(row, CLASSES, f"__{number}") for number in (1, 2)]
         np.testing.assert_allclose(each[0], alone[row["path"]], atol=1e-6)
         np.testing.assert_allclose(probabilities(row, CLASSES), np.mean(each, axis=0), atol=1e-6)
+        assert row["flagged"] == (row["malignancy_score"] >= np.float32(0.03))
     assert np.abs(each[0] - each[1]).max() > 0.01
 
 
@@ -114,7 +115,11 @@ def test_tta_is_the_mean_over_the_symmetries_of_the_standardised_image(command, 
         each = model.signatures["classify"](image=tf.constant(np.stack(views)))["probabilities"].numpy()
         np.testing.assert_allclose(probabilities(row, CLASSES), each.mean(axis=0), atol=1e-5)
     assert each.std(axis=0).max() > 1e-4
-    assert summary(only_partition(tmp_path / "scores"))["run"]["tta"] is True
+    said = summary(only_partition(tmp_path / "scores"))
+    assert said["run"]["tta"] is True
+    # The operating points of eight views.
+    assert said["flag"]["threshold"] == 0.02
+    assert {row["flag_threshold"] for row in rows} == {np.float32(0.02)}
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -130,7 +135,7 @@ def test_other_formats_hold_the_same_rows(command, scored, models, archive, tmp_
     for row in table:
         other = expected[row["path"]]
         assert list(row) == list(other)
-        for name in ("image_id", "size", "sha256", "width", "height", "top_class", "model_fingerprint"):
+        for name in ("image_id", "size", "sha256", "width", "height", "top_class", "flagged", "model_fingerprint"):
             assert row[name] == other[name]
         for name in ("malignancy_score", "entropy", "probability_nevus"):
             assert np.float32(row[name]) == np.float32(other[name])
@@ -154,6 +159,13 @@ def test_a_run_describes_itself(scored, models):
         assert row["entropy"] == pytest.approx(-(values * np.log2(values)).sum(), abs=1e-4)
         assert row["malignancy_score"] == pytest.approx(values[CLASSES.index("melanoma")], abs=1e-6)
         assert row["size"] == os.path.getsize(row["path"])
+        assert row["flag_threshold"] == np.float32(0.01)
+        assert row["flagged"] == (row["malignancy_score"] >= row["flag_threshold"])
+    flagged = sum(row["flagged"] for row in rows)
+    assert 0 < flagged < len(rows)
+    own = next(point for point in info["operating_points"]["one_view"] if point["target"] == 0.95)
+    expected = {"flagged": flagged, "threshold": 0.01, "target_sensitivity": 0.95, "validation": [own]}
+    assert said["flag"] == expected
 
 
 @pytest.fixture(scope="module")
@@ -211,10 +223,22 @@ def test_partitions_read_as_one_table_have_every_version_of_every_image_once(nig
     assert sum(row["path"] == str(changed) for row in rows) == 2
 
 
+def test_another_threshold_is_no_reason_to_score_again(command, nights, models, tmp_path):
+    images, output, _, _ = nights
+    given = ("--previous", output, "--flag_threshold", 0.7)
+    done = score(command, images, models[0], tmp_path / "other", *given)
+    assert done.stdout == "nothing new: all 46 images have been scored before\n"
+
+
 def test_another_model_scores_everything_again(command, nights, models, tmp_path):
     images, output, _, _ = nights
-    done = score(command, images, models[1], tmp_path / "other", "--previous", output)
+    done = score(command, images, models[1], tmp_path / "other", "--previous", output, "--flag_threshold", 0.5)
     assert "listed 46 = scored 45 + rejected 1" in done.stdout
+    rows = scores(only_partition(tmp_path / "other"))
+    assert [row["flagged"] for row in rows] == [row["malignancy_score"] >= np.float32(0.5) for row in rows]
+    flagged = sum(row["flagged"] for row in rows)
+    assert 0 < flagged < 45
+    assert f"flagged {flagged} of 45: malignancy score of 0.5 or more\n" in done.stdout
 
 
 def test_a_run_of_this_name_is_replaced_only_when_told_to(command, scored, models, archive, tmp_path):
@@ -237,6 +261,7 @@ WRONG = {
     "top": (["--report_top", "0"], "--report_top 0"),
     "threshold": (["--drift_threshold", "0"], "--drift_threshold 0"),
     "format": (["--format", "xml"], "--format"),
+    "sensitivity": (["--flag_sensitivity", "0.8"], "0.8: {model} has no operating point for it, those for 0.9, 0.95;"),
     "output in input": (["--output", "{archive}"], "--output {archive}: is also an input"),
     "other weights": (["--model", "{tmp}/swapped"], "--model {tmp}/swapped: its weights have the fingerprint"),
 }

@@ -7,6 +7,7 @@ import hashlib
 
 import numpy as np
 
+from pipelines.flagging import Flagging
 from pipelines.model_info import ModelInfo
 from pipelines.score_rows import SCORED, ScoreRow, ScoringRun
 from pipelines.taxonomy import CLASS_SETS, malignant_classes
@@ -14,8 +15,8 @@ from pipelines.taxonomy import CLASS_SETS, malignant_classes
 STARTED = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=datetime.UTC)
 
 
-def scoring_run(classes=CLASS_SETS["isic9"], models=1, name="2026-01-02", tta=False):
-    """A run of `models` models that differ in their fingerprints."""
+def scoring_run(classes=CLASS_SETS["isic9"], models=1, name="2026-01-02", tta=False, threshold=0.5):
+    """A run of `models` models that differ in their fingerprints. threshold: of its flags, None for none."""
     infos = tuple(
         ModelInfo(
             path=f"models/{number}",
@@ -32,7 +33,7 @@ def scoring_run(classes=CLASS_SETS["isic9"], models=1, name="2026-01-02", tta=Fa
         )
         for number in range(models)
     )
-    return ScoringRun(infos, tta, name, STARTED)
+    return ScoringRun(infos, tta, name, STARTED, None if threshold is None else Flagging(threshold))
 
 
 def score_row(path, run, **fields):

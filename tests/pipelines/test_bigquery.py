@@ -51,9 +51,9 @@ with beam.Pipeline(options=beam_options(["--project", "lesions-1"])) as pipeline
 """
 
 
-@pytest.mark.parametrize("models", [1, 2])
-def test_beam_agrees_that_rows_have_the_schema(models):
-    run = scoring_run(models=models)
+@pytest.mark.parametrize(("models", "threshold"), [(1, 0.5), (2, None)])
+def test_beam_agrees_that_rows_have_the_schema(models, threshold):
+    run = scoring_run(models=models, threshold=threshold)
     rows = [score_row(path, run) for path in HOSTILE_PATHS]
     rows.append(score_row("sure", run, probabilities=(1.0, *[0.0] * 8), size=2**40))
     schema = bigquery_schema(run)
@@ -68,17 +68,18 @@ def test_beam_agrees_that_rows_have_the_schema(models):
     parsed = parse_table_schema_from_json(json.dumps(schema))
     assert [field.name for field in parsed.fields] == ["row_id", *scores_schema(run).names]
     kinds = {field.name: field.type for field in parsed.fields}
-    assert [kinds[name] for name in ("path", "size", "width", "entropy", "scored_at")] == [
-        *("STRING", "INTEGER", "INTEGER", "FLOAT", "TIMESTAMP")
+    assert [kinds[name] for name in ("path", "size", "width", "flagged", "entropy", "scored_at")] == [
+        *("STRING", "INTEGER", "INTEGER", "BOOLEAN", "FLOAT", "TIMESTAMP")
     ]
-    assert all(field.mode == "REQUIRED" and field.description for field in parsed.fields)
+    assert all(field.description for field in parsed.fields)
+    assert {field.name for field in parsed.fields if field.mode != "REQUIRED"} == {"flagged", "flag_threshold"}
 
 
 def test_a_row_id_is_of_file_content_and_models():
     run = scoring_run()
     row = score_row("a/b.jpg", run)
     again = row._replace(read_seconds=9.0, version="touched")
-    assert row_id(row, run) == row_id(again, scoring_run(name="another night"))
+    assert row_id(row, run) == row_id(again, scoring_run(name="another night", threshold=0.1))
     others = [
         row_id(row._replace(path="a/b.jpg "), run),
         row_id(row._replace(sha256="0" * 64), run),

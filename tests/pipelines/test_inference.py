@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 import tiny_dataset
 from gcs import local_gcs, upload
-from scoring import export_untrained
+from scoring import TEMPERATURE, export_untrained
 from tiny_dataset import CLASSES, SIZE, draw, jpeg, write_dataset
 
 from pipelines.images import BadImage
@@ -106,6 +106,23 @@ def test_probabilities_are_the_serving_signature_s(models, loaded, files):
     assert all(prediction.seconds > 0 for prediction in found)
 
 
+def test_probabilities_are_those_of_logits_over_the_temperature(models, files):
+    model = models["one"]
+    pixels = np.stack([signature(model, "standardize", image_bytes=tf.constant(data)) for data in files])
+    # Their means are the logits, but for the bias of the last layer.
+    maps = signature(model, "class_activation", image=tf.constant(pixels))
+    logits = maps.mean(axis=(1, 2)) + saved(model.path).weights[-1].numpy()
+    assert model.calibration["temperature"] == TEMPERATURE != 1
+    expected = tf.nn.softmax(logits / TEMPERATURE).numpy()
+    stored = tf.stack([tiny_dataset.Standardize().standardize(tf.constant(data)) for data in files])
+    for name, given in (
+        ("serving_default", {"image_bytes": tf.constant(files)}),
+        ("records", {"image_encoded": stored}),
+        ("classify", {"image": tf.constant(pixels)}),
+    ):
+        np.testing.assert_allclose(signature(model, name, **given), expected, atol=1e-5)
+
+
 def test_a_batch_decides_nothing(loaded, files):
     together = of(loaded.predict(images(files)))
     for order in (range(9), reversed(range(9))):
@@ -182,6 +199,7 @@ def test_a_model_that_is_not_what_its_description_says(models):
         ({"fingerprint": "0" * 64}, "its weights have the fingerprint"),
         ({"dataset_fingerprint": "0" * 64}, "its weights have the fingerprint"),
         ({"network": {**models["one"].network, "width": 9}}, "its weights have the fingerprint"),
+        ({"network": {**models["one"].network, "temperature": 1.0}}, "its weights have the fingerprint"),
         ({"classes": (*CLASSES, "more")}, "gives 4 probabilities for 5 classes"),
     ):
         with pytest.raises(ModelError, match=says) as caught:

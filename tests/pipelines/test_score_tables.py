@@ -27,6 +27,8 @@ def typed(text, kind):
     """A cell of a CSV file as its column's type."""
     if pa.types.is_integer(kind):
         return int(text)
+    if pa.types.is_boolean(kind):
+        return {"true": True, "false": False}[text]
     return np.float32(text) if pa.types.is_floating(kind) else text
 
 
@@ -95,12 +97,38 @@ def test_entropy_and_malignancy_of_a_row():
 
 def test_columns_are_in_this_order():
     first = ["path", "image_id", "size", "version", "sha256", "width", "height"]
-    last = ["top_class", "malignancy_score", "entropy", "model_fingerprint", "run_fingerprint", "run_name", "scored_at"]
+    last = ["top_class", "malignancy_score", "flagged", "flag_threshold", "entropy"]
+    last += ["model_fingerprint", "run_fingerprint", "run_name", "scored_at"]
     one, two = scoring_run(("mel", "nv")), scoring_run(("mel", "nv"), models=2)
     assert scores_schema(one).names == [*first, "probability_mel", "probability_nv", *last]
     by_model = [f"probability_{name}__{number}" for number in (1, 2) for name in ("mel", "nv")]
     assert scores_schema(two).names == [*first, "probability_mel", "probability_nv", *by_model, *last]
-    assert all(field.metadata[b"description"] and not field.nullable for field in scores_schema(two))
+    assert all(field.metadata[b"description"] for field in scores_schema(two))
+    assert [field.name for field in scores_schema(two) if field.nullable] == ["flagged", "flag_threshold"]
+    # One table takes runs with a threshold and without.
+    assert scores_schema(one) == scores_schema(scoring_run(("mel", "nv"), threshold=None))
+
+
+def test_flagged_are_the_scores_from_the_threshold_on_as_the_table_has_them():
+    # 0.3 and 0.1 + 0.2 are two numbers in 64 bits and one in the table's 32.
+    sums = {"below": 0.29999, "at": 0.1 + 0.2, "above": 0.30001}
+    for threshold in (0.3, 0.1 + 0.2):
+        run = scoring_run(("melanoma", "nevus"), threshold=threshold)
+        rows = [score_row(name, run, probabilities=(value, 1 - value)) for name, value in sums.items()]
+        table = pq.read_table(io.BytesIO(encode(rows, run, "parquet"))).to_pylist()
+        assert {row["path"]: row["flagged"] for row in table} == {"below": False, "at": True, "above": True}
+        assert all(row["flagged"] == (row["malignancy_score"] >= row["flag_threshold"]) for row in table)
+
+
+def test_nothing_is_said_of_flags_where_no_threshold_is_known():
+    run = scoring_run(threshold=None)
+    rows = [score_row("a.jpg", run)]
+    names = scores_schema(run).names
+    (record,) = pq.read_table(io.BytesIO(encode(rows, run, "parquet"))).to_pylist()
+    assert (record["flagged"], record["flag_threshold"]) == (None, None)
+    (line,) = read_csv(encode(rows, run, "csv"))[1:]
+    assert (line[names.index("flagged")], line[names.index("flag_threshold")]) == ("", "")
+    assert json.loads(encode(rows, run, "jsonl"))["flagged"] is None
 
 
 def test_odd_class_names_become_names_that_every_table_takes():
@@ -110,7 +138,7 @@ def test_odd_class_names_become_names_that_every_table_takes():
     )
     run = scoring_run(classes, models=2)
     names = scores_schema(run).names
-    assert len({name.lower() for name in names}) == len(names) == 7 + 3 * len(classes) + 7
+    assert len({name.lower() for name in names}) == len(names) == 7 + 3 * len(classes) + 9
     for name in names:
         assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,299}", name), name
     assert names[7:9] == ["probability_Nvus_NOS", "probability_nevus"]

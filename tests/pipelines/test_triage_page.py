@@ -16,7 +16,9 @@ from browser import Element, dump_dom, parse, screenshot
 from markupsafe import escape
 from PIL import Image
 
+from pipelines.flagging import Flagging
 from pipelines.model_info import read_model_info
+from pipelines.operating_point import OperatingPoint
 from pipelines.score_rows import SCORED, ScoreRow, ScoringRun, malignancy_score, top_class
 from pipelines.triage import REJECTS, CollectTriage, Triage
 from pipelines.triage_page import IMAGE_BYTES, PAGE_BYTES, TEXT, THRESHOLDS, triage_page
@@ -319,6 +321,28 @@ def test_a_browser_shows_hostile_names_and_asks_for_nothing(tmp_path, requests_s
     page.write_text(f'<iframe width="400" srcdoc="{escape(html)}" onload="{measure}"></iframe>', newline="")
     (body,) = parse(dump_dom(page)).find("body")
     assert body.attributes["data-widths"] == "400,400"
+
+
+def test_flagged_images_and_what_is_known_of_the_threshold(run):
+    rows = _rows(12)
+    threshold = float(np.median([malignancy_score(row, CLASSES, MALIGNANT) for row in rows]))
+    point = OperatingPoint(0.95, threshold, 0.96, 0.41, 50, 1234)
+    known, given = Flagging(threshold, 0.95, (point,)), Flagging(threshold)
+    models = [{"path": "model", "fingerprint": "a1", "metrics": {}}]
+    for flagging, says in (
+        (known, "sensitivity 0.960 (of 50 malignant images), specificity 0.410 (of 1,234 others)"),
+        (Flagging(threshold, 0.95, (point._replace(specificity=None),)), "sensitivity 0.960 (of 50 malignant images)."),
+        (Flagging(threshold, 0.95, (point, point)), "mean of the models' own and was not validated"),
+        (given, "The threshold was given; how good it is is not known."),
+    ):
+        chosen = models * len(flagging.points)
+        tree = _page(run._replace(flagging=flagging), rows, flag=flagging.describe(6), models=chosen)
+        text = tree.text()
+        assert f"6 images flagged: malignancy score of {threshold:.4g} or more." in text
+        assert says in text
+        flagged = ["flagged" in card.text() for card in tree.find("article")]
+        assert flagged == [True] * 6 + [False] * 6
+    assert "flagged" not in _page(run, rows, flag=None).text()
 
 
 @pytest.mark.parametrize("width", [1200, 420])

@@ -8,12 +8,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_dataset import CLASSES, SIZE, draw, jpeg
+from tiny_dataset import CLASSES, HELD_OUT_COUNT, SIZE, draw, jpeg
 
+from trainer.calibration import example_weights, expected_calibration_error, fit_temperature
 from trainer.dataset import evaluation_batches
 from trainer.dataset_info import read_dataset_info
 from trainer.export import model_fingerprint, pooled_features, read_model_description
 from trainer.model import ModelConfig, build_model
+from trainer.transform import Preprocessing
 
 TOLERANCE = 1e-5
 
@@ -86,12 +88,14 @@ def pixels(model, files):
     return tf.stack([model.signatures["standardize"](image_bytes=tf.constant(file))["image"] for file in files])
 
 
-def test_class_activation_maps_are_what_the_probabilities_are_made_of(model, pixels):
+def test_class_activation_maps_are_what_the_probabilities_are_made_of(model, trained, pixels):
     maps = model.signatures["class_activation"](image=pixels)["activation"].numpy()
     bias = model.weights[-1].numpy()
     assert bias.shape == (len(CLASSES),)
     probabilities = model.signatures["classify"](image=pixels)["probabilities"]
-    np.testing.assert_allclose(tf.nn.softmax(maps.mean(axis=(1, 2)) + bias), probabilities, atol=TOLERANCE)
+    temperature = read_model_description(trained / "model")["calibration"]["temperature"]
+    logits = maps.mean(axis=(1, 2)) + bias
+    np.testing.assert_allclose(tf.nn.softmax(logits / temperature), probabilities, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("squeeze_excite", [0, 8])
@@ -138,6 +142,36 @@ def test_the_model_reaches_its_stated_accuracy_on_the_records(model, trained, da
     assert len(hits) == stated["n"]
 
 
+def test_calibration_and_operating_points_are_those_of_the_validation_images(model, trained, dataset):
+    """Counted once more from what the exported model says, of one view and of eight."""
+    said = read_model_description(trained / "model")
+    preprocessing = Preprocessing(read_dataset_info(dataset))
+    (batch,) = evaluation_batches(read_dataset_info(dataset), "validation", 100)
+    labels = batch["image/class/label"].numpy()
+    pixels = preprocessing.normalise(batch["image/encoded"]).numpy()
+    views = [np.rot90(side, turns, (1, 2)) for side in (pixels, pixels[:, :, ::-1]) for turns in range(4)]
+    each = [model.signatures["classify"](image=tf.constant(view))["probabilities"].numpy() for view in views]
+    temperature, prior = said["calibration"]["temperature"], list(said["calibration"]["prior"].values())
+    weights = example_weights(labels, prior)
+    # Logits but for a constant of each image.
+    logits = temperature * np.log(each[0].astype(np.float64))
+    assert temperature == pytest.approx(fit_temperature(logits, labels, weights), rel=2e-3)
+    for name, chosen in (("as_prior", weights), ("as_photographed", None)):
+        errors = said["calibration"]["expected_calibration_error"][name]
+        assert errors["after"] == pytest.approx(expected_calibration_error(each[0], labels, chosen), abs=1e-4)
+        before = tf.nn.softmax(logits).numpy()
+        assert errors["before"] == pytest.approx(expected_calibration_error(before, labels, chosen), abs=1e-4)
+    melanoma = CLASSES.index("melanoma")
+    for name, probabilities in (("one_view", each[0]), ("eight_views", np.mean(each, axis=0))):
+        points = said["operating_points"][name]
+        assert [point["target"] for point in points] == [0.8, 0.9, 0.95, 0.98]
+        for point in points:
+            flagged = probabilities[:, melanoma] >= point["threshold"]
+            assert (point["malignant"], point["benign"]) == (HELD_OUT_COUNT, 3 * HELD_OUT_COUNT)
+            assert flagged[labels == melanoma].mean() == point["sensitivity"] >= point["target"]
+            assert (~flagged)[labels != melanoma].mean() == point["specificity"]
+
+
 def test_model_json(trained, dataset):
     document, info = read_model_description(trained / "model"), read_dataset_info(dataset)
     assert document["schema_version"] == 1
@@ -148,6 +182,8 @@ def test_model_json(trained, dataset):
     assert len(document["model_fingerprint"]) == 64
     assert document["train_class_distribution"] == info.train_distribution()
     assert document["network"]["width"] == 0.25
+    # So that models that differ in nothing else have different fingerprints.
+    assert document["network"]["temperature"] == document["calibration"]["temperature"]
     assert document["versions"]["tensorflow"] == tf.__version__
 
 

@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from tiny_dataset import ROOT, TRAIN_OPTIONS, command
 
 from trainer.preemption import EXIT_RESTART
 
 EPOCHS = 6
+PARTS = {"model", "optimizer", "averaged", "kept"}
 
 
 def read_json(path: Path):
@@ -21,10 +23,10 @@ def read_json(path: Path):
 
 
 def final_state(run: Path) -> dict[str, np.ndarray]:
-    """Every tensor of the newest checkpoint: weights, optimizer, dropout's generators, best weights."""
+    """Every tensor of the newest checkpoint: weights, optimizer, dropout's generators, average, kept weights."""
     reader = tf.train.load_checkpoint(str(run / "checkpoints"))
-    names = [name for name in reader.get_variable_to_shape_map() if name.startswith(("model/", "optimizer/", "best/"))]
-    assert len(names) > 50
+    names = [name for name in reader.get_variable_to_shape_map() if name.split("/")[0] in PARTS]
+    assert {name.split("/")[0] for name in names} == PARTS
     return {name: reader.get_tensor(name) for name in names}
 
 
@@ -43,11 +45,16 @@ def test_a_short_run_learns_and_reports(trained):
     assert report["images_per_second"] > 0
     assert report["parameters"] > 1000
     assert list((trained / "logs").glob("events.out.tfevents.*"))
+    exported = read_json(trained / "model/assets/model.json")
+    for name in ("calibration", "operating_points"):
+        assert report[name] == exported[name]
+    assert report["calibration"]["n"] == 20
+    assert report["calibration"]["prior"] == pytest.approx(exported["train_class_distribution"])
     lines = (trained.parent / "stdout.txt").read_text().splitlines()
     assert sum(line.startswith("epoch ") for line in lines) == EPOCHS
     assert lines[-1] == f"model: {trained / 'model'}"
     assert {path.name for path in trained.iterdir()} == {
-        "run.json", "checkpoints", "logs", "history.json", "train.json", "curves.png", "model",
+        "run.json", "checkpoints", "logs", "history.json", "train.json", "curves.png", "reliability.png", "model",
     }  # fmt: skip
 
 

@@ -23,8 +23,11 @@ CLASSES = ("dermatofibroma", "melanoma", "nevus", "vascular lesion")
 COLOURS = np.array([[150, 90, 60], [40, 30, 40], [110, 60, 130], [190, 40, 50]], np.float32)
 TRAIN_COUNTS = (12, 20, 30, 8)
 HELD_OUT_COUNT = 5
-# Small and quick, but with every part of the real thing: warm-up, dropout, augmentation, several batches.
-TRAIN_OPTIONS = ("--epochs=6", "--batch_size=16", "--width=0.25", "--depth=1", "--learning_rate=0.01", "--dropout=0.3")
+# Small and quick, but with every part of the real thing: warm-up, dropout, augmentation, averages, several batches.
+TRAIN_OPTIONS = (
+    *("--epochs=6", "--batch_size=16", "--width=0.25", "--depth=1", "--learning_rate=0.01", "--dropout=0.3"),
+    *("--loss=balanced_softmax", "--mix=mixup", "--mix_alpha=0.1", "--average=0.9"),
+)
 
 
 def draw(label: int, index: int, size: int = SIZE) -> np.ndarray:
@@ -163,6 +166,37 @@ def write_dataset(root: Path) -> Path:
     }
     (directory / "dataset.json").write_text(json.dumps(document))
     return directory
+
+
+def deal_into_folds(directory: Path, folds: int = 3) -> None:
+    """Write the train split again in folds, as prepare does: an image's copies with it, a shard for each fold."""
+    document = json.loads((directory / "dataset.json").read_text())
+    train = document["splits"]["train"]
+    paths = [str(directory / shard["name"]) for shard in train["shards"]]
+    records = [record.numpy() for record in tf.data.TFRecordDataset(paths)]
+    for path in paths:
+        Path(path).unlink()
+    parts: list[dict] = []
+    for fold in range(folds):
+        own, per_class = [], {name: {"originals": 0, "examples": 0} for name in CLASSES}
+        for record in records:
+            features = tf.train.Example.FromString(record).features.feature
+            name = features["image/class/text"].bytes_list.value[0].decode()
+            index = int(features["image/source_id"].bytes_list.value[0].decode().rpartition("-")[2])
+            if index % folds == fold:
+                own.append(record)
+                per_class[name]["examples"] += 1
+                per_class[name]["originals"] += features["image/augmentation/copy"].int64_list.value[0] == 0
+        name = f"train-{fold:05d}-of-{folds:05d}.tfrecord"
+        with tf.io.TFRecordWriter(str(directory / name)) as writer:
+            for record in own:
+                writer.write(record)
+        originals = sum(count["originals"] for count in per_class.values())
+        counts = {"originals": originals, "examples": len(own), "per_class": per_class}
+        parts.append({"fold": fold, "shards": [name], **counts})
+    train["shards"] = [{"name": part["shards"][0]} for part in parts]
+    train["folds"] = parts
+    (directory / "dataset.json").write_text(json.dumps(document))
 
 
 def command(dataset: Path, output: Path, *options: str) -> list[str]:

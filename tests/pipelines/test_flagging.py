@@ -1,0 +1,80 @@
+"""Which threshold a run flags with: the models' own, the user's, or none."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from score_row_maker import scoring_run
+
+from pipelines.cli import UsageError
+from pipelines.flagging import choose_flagging
+from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW, OperatingPoint
+from pipelines.score_options import parse_options
+
+
+def point(target, threshold):
+    return OperatingPoint(target, threshold, target, 0.5, 40, 60)
+
+
+def models(*thresholds):
+    """One for each: with points for 0.9 and 0.95, that much higher for eight views; None: a model without points."""
+    infos = scoring_run(models=len(thresholds)).models
+    known = [
+        {}
+        if value is None
+        else {
+            ONE_VIEW: (point(0.9, value + 0.1), point(0.95, value)),
+            EIGHT_VIEWS: (point(0.9, value + 0.15), point(0.95, value + 0.05)),
+        }
+        for value in thresholds
+    ]
+    return [dataclasses.replace(info, operating_points=points) for info, points in zip(infos, known, strict=True)]
+
+
+def test_the_models_own_threshold():
+    (model,) = models(0.2)
+    assert choose_flagging([model], False, None, None) == (0.2, 0.95, (point(0.95, 0.2),))
+    assert choose_flagging([model], False, 0.9, None).threshold == pytest.approx(0.3)
+    assert choose_flagging([model], True, None, None).threshold == pytest.approx(0.25)
+
+
+def test_an_ensemble_takes_the_mean():
+    found = choose_flagging(models(0.2, 0.5), True, 0.9, None)
+    assert found.threshold == pytest.approx(0.5)
+    assert [one.threshold for one in found.points] == pytest.approx([0.35, 0.65])
+
+
+def test_a_threshold_of_the_user_s_own_needs_no_points():
+    for chosen in (models(None), models(0.2)):
+        assert choose_flagging(chosen, False, None, 0.7) == (0.7, None, ())
+
+
+def test_models_without_points_flag_nothing_unless_asked():
+    for chosen in (models(None), models(0.2, None)):
+        assert choose_flagging(chosen, False, None, None) is None
+        with pytest.raises(
+            UsageError, match=r"models/\d has no operating point for it, nor for any other; give --flag_t"
+        ):
+            choose_flagging(chosen, False, 0.95, None)
+    with pytest.raises(
+        UsageError, match=r"0\.97: models/0 has no .* it, those for 0\.9, 0\.95; give one of them or --"
+    ):
+        choose_flagging(models(0.2), False, 0.97, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (
+            ("--flag_sensitivity=0.9", "--flag_threshold=0.1"),
+            "0.9 and --flag_threshold 0.1: each chooses the threshold",
+        ),
+        (("--flag_sensitivity=0",), "--flag_sensitivity 0: a number above 0"),
+        (("--flag_sensitivity=95",), "--flag_sensitivity 95: a number above 0"),
+        (("--flag_threshold=nan",), "--flag_threshold nan: a number above 0"),
+    ],
+)
+def test_wrong_options(given, says):
+    with pytest.raises(UsageError, match=says):
+        parse_options(["--input=a", "--model=b", "--output=c", *given])

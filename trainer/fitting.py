@@ -1,0 +1,126 @@
+"""What is fitted to a trained network on the validation split: its temperature, and thresholds of malignancy.
+
+Only original photographs count, as in an evaluation. The chief alone does this, once, after training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy.special import softmax
+
+from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW, malignancy_scores
+from pipelines.symmetries import SYMMETRIES, symmetric_views
+from trainer.calibration import (
+    BINS,
+    ReliabilityBin,
+    example_weights,
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+)
+from trainer.dataset import evaluation_batches
+from trainer.dataset_info import DatasetInfo
+from trainer.model import ModelConfig, build_model
+from trainer.operating_points import operating_points
+from trainer.transform import Preprocessing
+
+SPLIT = "validation"
+# Eight views of so many images at once fit wherever a training step does.
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """calibration, operating_points: as they stand in model.json. before, after: reliability under the prior."""
+
+    temperature: float
+    calibration: dict[str, Any]
+    operating_points: dict[str, list[dict[str, Any]]]
+    before: list[ReliabilityBin]
+    after: list[ReliabilityBin]
+
+
+def fit_network(
+    info: DatasetInfo,
+    preprocessing: Preprocessing,
+    config: ModelConfig,
+    weights: Sequence[np.ndarray],
+    prior: np.ndarray,
+) -> Fitted:
+    """`fit_outputs` of the network with these weights, which are as for `export_model`, on the validation split."""
+    model = build_model(config, info.image_size, len(info.classes))
+    model.set_weights(list(weights))
+    logits, labels = validation_logits(info, preprocessing, model)
+    return fit_outputs(logits, labels, prior, info.classes, info.malignant_classes)
+
+
+def validation_logits(
+    info: DatasetInfo, preprocessing: Preprocessing, model: keras.Model
+) -> tuple[np.ndarray, np.ndarray]:
+    """(logits float32 [n, 8, C], labels int64 [n]) of the validation originals, in file order.
+
+    Of each picture in its eight `symmetric_views`, the first of which is the picture as it is.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def views(encoded):
+        pixels = preprocessing.normalise(encoded)
+        return tf.stack([model(view, training=False) for view in symmetric_views(pixels)], axis=1)
+
+    logits, labels = [np.zeros((0, len(SYMMETRIES), len(info.classes)), np.float32)], [np.zeros(0, np.int64)]
+    for batch in evaluation_batches(info, SPLIT, _BATCH):
+        original = batch["image/augmentation/copy"] == 0
+        logits.append(views(tf.boolean_mask(batch["image/encoded"], original)).numpy())
+        labels.append(tf.boolean_mask(batch["image/class/label"], original).numpy())
+    return np.concatenate(logits), np.concatenate(labels)
+
+
+def fit_outputs(
+    logits: np.ndarray, labels: np.ndarray, prior: np.ndarray, classes: Sequence[str], malignant: Sequence[str]
+) -> Fitted:
+    """Temperature, its figures and operating points. logits, labels: see `validation_logits`; prior: float64 [C].
+
+    The temperature is fitted to single views, of images weighted as the prior says; the operating points are those of
+    the images as they were photographed.
+    """
+    weights = example_weights(labels, prior)
+    # Rounded, so that it does not depend on the last bits of the logits: it is part of the model's fingerprint.
+    temperature = float(f"{fit_temperature(logits[:, 0], labels, weights):.4g}")
+    before = softmax(logits[:, 0].astype(np.float64), axis=1)
+    after = softmax(logits.astype(np.float64) / temperature, axis=2)
+    calibration = {
+        "temperature": temperature,
+        "prior": dict(zip(classes, map(float, prior), strict=True)),
+        "expected_calibration_error": {
+            name: {
+                "before": expected_calibration_error(before, labels, chosen),
+                "after": expected_calibration_error(after[:, 0], labels, chosen),
+            }
+            for name, chosen in (("as_prior", weights), ("as_photographed", None))
+        },
+        "bins": BINS,
+        "split": SPLIT,
+        "n": len(labels),
+    }
+    is_malignant = np.isin(labels, [label for label, name in enumerate(classes) if name in malignant])
+    views = {ONE_VIEW: after[:, 0], EIGHT_VIEWS: after.mean(axis=1)}
+    points = {
+        name: [
+            point._asdict()
+            for point in operating_points(malignancy_scores(probabilities, classes, malignant), is_malignant)
+        ]
+        for name, probabilities in views.items()
+    }
+    return Fitted(
+        temperature,
+        calibration,
+        points,
+        reliability(before, labels, weights),
+        reliability(after[:, 0], labels, weights),
+    )
