@@ -49,8 +49,8 @@ def _warn_of_other_dataset(options: Options, inputs: Inputs) -> None:
     if model and dataset and not inputs.scores and model.dataset_fingerprint != dataset.fingerprint:
         print(
             f"warning: the model was trained on another dataset ({model.dataset_fingerprint[:12]}, not "
-            f"{dataset.fingerprint[:12]}): these images may have been among its training images, and then these figures "
-            "are too good",
+            f"{dataset.fingerprint[:12]}): these images may have been among its training images, and then these "
+            "figures are too good",
             file=sys.stderr,
         )
     if model and inputs.scores and inputs.scores.models and inputs.scores.models != (model.fingerprint,):
