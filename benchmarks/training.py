@@ -72,7 +72,7 @@ def measure_here(kind: str, dataset: str, batch_size: int, steps: int) -> dict[s
 
     def network() -> Any:
         model = build_model(
-            model_config(options), info.image_size, len(info.classes), strategy.num_replicas_in_sync > 1
+            model_config(options, preprocessing), info.image_size, len(info.classes), strategy.num_replicas_in_sync > 1
         )
         return model, make_optimizer(options, 1000, model)
 

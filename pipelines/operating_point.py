@@ -39,7 +39,7 @@ def read_points(values: Mapping[str, Any]) -> dict[str, tuple[OperatingPoint, ..
     found = {}
     for views in (ONE_VIEW, EIGHT_VIEWS):
         points = [OperatingPoint(**point) for point in values.get(views, ())]
-        if not all(math.isfinite(float(point.threshold)) for point in points):
+        if not all(math.isfinite(point.threshold) for point in points):
             raise ValueError("a threshold is not finite")
         found[views] = tuple(points)
     return found

@@ -28,12 +28,17 @@ KEPT = 2
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One line of history.json. `epoch` counts from 1; losses in nats; learning_rate at the epoch's last step."""
+    """One line of history.json.
+
+    `epoch` counts from 1; losses in nats; learning_rate at the epoch's last step; image_size in pixels, of training and
+    validation images.
+    """
 
     epoch: int
     loss: float
     val_loss: float
     val_balanced_accuracy: float
+    image_size: int
     learning_rate: float
     images_per_second: float
     seconds: float
@@ -59,8 +64,15 @@ class RunState(tf.train.experimental.PythonState):
 
     @property
     def best(self) -> EpochRecord | None:
-        """The epoch with the highest validation balanced accuracy; of equal ones that with the lower loss."""
-        return max(self.history, key=lambda record: (record.val_balanced_accuracy, -record.val_loss), default=None)
+        """The epoch with the highest validation balanced accuracy; of equal ones that with the lower loss.
+
+        Only those on the largest images so far come into question.
+        """
+
+        def merit(record: EpochRecord) -> tuple[float, ...]:
+            return record.image_size, record.val_balanced_accuracy, -record.val_loss
+
+        return max(self.history, key=merit, default=None)
 
     def finished(self, epochs: int, patience: int) -> bool:
         """Whether all epochs are done, or `patience` of them (0: no limit) have passed since the best one."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from trainer.augment import augment, example_keys
-from trainer.dataset_info import DatasetInfo, Split
+from trainer.dataset_info import COMPRESSION_TYPES, DatasetInfo, Split
 from trainer.mixing import Mixer, unmixed
 from trainer.records import Records
 from trainer.transform import Preprocessing
@@ -28,8 +28,6 @@ FEATURES = {
     "image/group_id": tf.io.FixedLenFeature([], tf.string),
     "image/augmentation/copy": tf.io.FixedLenFeature([], tf.int64),
 }
-
-_COMPRESSION_TYPES = {"none": "", "gzip": "GZIP"}
 
 
 @dataclass(frozen=True)
@@ -75,13 +73,15 @@ def train_stream(
     first_step: int,
     augmented: bool = True,
     mix: Mixer = unmixed,
+    size: int | None = None,
 ) -> tf.data.Dataset:
     """Epoch after epoch without end, from global step `first_step` (0: the first of the first epoch) on.
 
     Yields what each local replica gets in turn, dicts: image float32 [b, S, S, 3], label int64 [b], partner int64 [b]
-    and share float32 [b] (see `trainer.mixing`), weight float32 [b], with b = `batching.per_replica`. An epoch has
-    every example once, in an order drawn from (seed, epoch). Its last global batch is filled up with examples of
-    weight 0, which keeps shapes static and gives every replica the same amount of work.
+    and share float32 [b] (see `trainer.mixing`), weight float32 [b], with b = `batching.per_replica` and S = `size`, if
+    given, else the dataset's. An epoch has every example once, in an order drawn from (seed, epoch). Its last global
+    batch is filled up with examples of weight 0, which keeps shapes static and gives every replica the same amount of
+    work.
     """
     steps = -(-records.count // batching.size)
     padded = steps * batching.size
@@ -95,7 +95,7 @@ def train_stream(
         return tf.data.Dataset.from_tensor_slices(tf.reshape(filled, [steps, batching.size]))
 
     def decode(examples, step):
-        images = preprocessing.normalise(examples["image/encoded"])
+        images = resized(preprocessing.normalise(examples["image/encoded"]), size)
         keys = example_keys(examples["image/key/sha256"], examples["image/augmentation/copy"], seed, step // steps)
         return mix(augment(images, keys) if augmented else images, examples["image/class/label"], keys)
 
@@ -103,16 +103,24 @@ def train_stream(
     return _finish(records, batches, batching, first_step, decode)
 
 
-def evaluation_stream(records: Records, preprocessing: Preprocessing, batching: Batching) -> tf.data.Dataset:
+def evaluation_stream(
+    records: Records, preprocessing: Preprocessing, batching: Batching, size: int | None = None
+) -> tf.data.Dataset:
     """A split for inference inside the training loop: in file order, pass after pass, shaped as in `train_stream`."""
 
     def decode(examples, _):
-        return unmixed(preprocessing.normalise(examples["image/encoded"]), examples["image/class/label"], None)
+        images = resized(preprocessing.normalise(examples["image/encoded"]), size)
+        return unmixed(images, examples["image/class/label"], None)
 
     steps = -(-records.count // batching.size)
     positions = tf.reshape(tf.range(steps * batching.size, dtype=tf.int64) % records.count, [steps, batching.size])
     batches = tf.data.Dataset.from_tensor_slices(positions).repeat()
     return _finish(records, batches, batching, 0, decode)
+
+
+def resized(images: tf.Tensor, size: int | None) -> tf.Tensor:
+    """float32 [N, S, S, 3] -> [N, size, size, 3], smoothed before it is made smaller; without a size as it is."""
+    return images if size in (None, images.shape[1]) else tf.image.resize(images, [size, size], antialias=True)
 
 
 def train_batches(
@@ -133,7 +141,7 @@ def evaluation_batches(info: DatasetInfo, split: str, batch_size: int) -> tf.dat
     Needs no preprocessing: the exported model holds it.
     """
     paths = [str(shard) for shard in info.split(split).shards]
-    records = tf.data.TFRecordDataset(paths, compression_type=_COMPRESSION_TYPES[info.compression])
+    records = tf.data.TFRecordDataset(paths, compression_type=COMPRESSION_TYPES[info.compression])
     return records.batch(batch_size).map(parse_examples, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 

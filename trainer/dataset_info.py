@@ -11,7 +11,8 @@ from typing import Any
 from pipelines.cli import UsageError
 
 SCHEMA_VERSION = 1
-COMPRESSIONS = ("none", "gzip")
+# What dataset.json calls a compression, and what TensorFlow does.
+COMPRESSION_TYPES = {"none": "", "gzip": "GZIP"}
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def _parse(path: Path, values: Mapping[str, Any], where: str) -> DatasetInfo:
         raise UsageError(f"{where}: has {len(classes)} class; a classifier needs at least two")
     # Datasets from before there was a choice do not say.
     compression = str(values.get("compression", "none"))
-    if compression not in COMPRESSIONS:
+    if compression not in COMPRESSION_TYPES:
         raise ValueError(f"compression {compression!r}")
     return DatasetInfo(
         path=path,

@@ -76,6 +76,9 @@ def validation_logits(
     logits, labels = [np.zeros((0, len(SYMMETRIES), len(info.classes)), np.float32)], [np.zeros(0, np.int64)]
     for batch in evaluation_batches(info, SPLIT, _BATCH):
         original = batch["image/augmentation/copy"] == 0
+        # Of a fold of the train split, a batch may hold nothing but copies.
+        if not tf.reduce_any(original):
+            continue
         logits.append(views(tf.boolean_mask(batch["image/encoded"], original)).numpy())
         labels.append(tf.boolean_mask(batch["image/class/label"], original).numpy())
     return np.concatenate(logits), np.concatenate(labels)

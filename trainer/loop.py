@@ -28,6 +28,7 @@ from trainer.model import ModelConfig, build_model, precision
 from trainer.optimizer import learning_rate_schedule, make_optimizer
 from trainer.options import Options
 from trainer.peers import Peers
+from trainer.phases import size_of_epoch
 from trainer.preemption import Preemption, RestartError
 from trainer.priors import decision_values, photographed_prior, photographed_shift
 from trainer.records import Records
@@ -39,7 +40,10 @@ from trainer.transform import Preprocessing
 IN_FLIGHT = 2
 
 
-def model_config(options: Options) -> ModelConfig:
+def model_config(options: Options, preprocessing: Preprocessing) -> ModelConfig:
+    if options.backbone:
+        mean, std = preprocessing.pixel_statistics()
+        return ModelConfig(backbone=options.backbone, pixel_mean=mean, pixel_std=std, dropout=options.dropout)
     return ModelConfig(
         block=options.block,
         width=options.width,
@@ -104,10 +108,11 @@ def fit(
     steps = steps_per_epoch(info.split("train"), options.batch_size)
     synchronized = strategy.num_replicas_in_sync > 1
     with strategy.scope(), precision(options.mixed_precision):
-        model = build_model(model_config(options), info.image_size, len(info.classes), synchronized)
+        config = model_config(options, preprocessing)
+        model = build_model(config, None, len(info.classes), synchronized, options.weights)
         averaged = None
         if options.average:
-            averaged = build_model(model_config(options), info.image_size, len(info.classes), synchronized)
+            averaged = build_model(config, None, len(info.classes), synchronized)
             averaged.set_weights(model.get_weights())
         optimizer = make_optimizer(options, steps, model)
     checkpoints = RunCheckpoints(output and output / "checkpoints", model, optimizer, averaged, options.keep)
@@ -131,12 +136,16 @@ def fit(
     )
     predict = make_predict(strategy, averaged or model)
     shift = photographed_shift(info, options.loss, options.class_weights)
-    train, validation = _streams(options, info, preprocessing, strategy, state.epoch * steps + state.step)
+    batches = _Input(options, info, preprocessing, strategy)
     schedule = learning_rate_schedule(options, steps)
     company.preemption.defer()
     writer = tf.summary.create_file_writer(str(output / "logs")) if output else None
+    size = 0
     while not state.finished(options.epochs, options.patience):
         epoch = state.epoch
+        if size != (size := size_of_epoch(options.progressive, epoch, options.epochs, info.image_size)):
+            train = batches.train(epoch * steps + state.step, size)
+            validation = batches.validation(size)
         started = time.perf_counter() - state.seconds
 
         def save(epoch: int = epoch, started: float = started) -> None:
@@ -159,6 +168,7 @@ def fit(
             loss=loss,
             val_loss=val_loss,
             val_balanced_accuracy=accuracy,
+            image_size=size,
             # Of the step just done; `optimizer.learning_rate` is that of the next one.
             learning_rate=float(schedule(optimizer.iterations.numpy() - 1)),
             images_per_second=info.split("train").examples / seconds,
@@ -174,30 +184,40 @@ def fit(
     return checkpoints, resumed
 
 
-def _streams(
-    options: Options, info: DatasetInfo, preprocessing: Preprocessing, strategy: tf.distribute.Strategy, first_step: int
-) -> tuple[Iterator[Any], Iterator[Any]]:
-    """Endless iterators of distributed batches: training from a global step on, and validation."""
-    train = Records(info, info.split("train"), options.cache)
-    validation = Records(info, info.split("validation"), options.cache)
-    divided = batching(options, strategy)
+class _Input:
+    """Endless iterators of distributed batches of both splits."""
 
-    def train_input(context):
-        return train_stream(
-            train,
-            preprocessing,
-            divided(context),
-            options.seed,
-            first_step,
-            augmented=options.augment != "none",
-            mix=make_mixer(options.mix, options.mix_alpha),
-        )
+    def __init__(
+        self, options: Options, info: DatasetInfo, preprocessing: Preprocessing, strategy: tf.distribute.Strategy
+    ):
+        self._options = options
+        self._preprocessing = preprocessing
+        self._distribute = strategy.distribute_datasets_from_function
+        self._batching = batching(options, strategy)
+        self._train = Records(info, info.split("train"), options.cache)
+        self._validation = Records(info, info.split("validation"), options.cache)
 
-    def validation_input(context):
-        return evaluation_stream(validation, preprocessing, divided(context))
+    def train(self, first_step: int, size: int) -> Iterator[Any]:
+        """From a global step on, images of `size` px."""
+        mix = make_mixer(self._options.mix, self._options.mix_alpha)
+        augmented = self._options.augment != "none"
 
-    distribute = strategy.distribute_datasets_from_function
-    return iter(distribute(train_input)), iter(distribute(validation_input))
+        def stream(context):
+            divided = self._batching(context)
+            seed = self._options.seed
+            return train_stream(
+                self._train, self._preprocessing, divided, seed, first_step, augmented=augmented, mix=mix, size=size
+            )
+
+        return iter(self._distribute(stream))
+
+    def validation(self, size: int) -> Iterator[Any]:
+        """Pass after pass, images of `size` px."""
+
+        def stream(context):
+            return evaluation_stream(self._validation, self._preprocessing, self._batching(context), size)
+
+        return iter(self._distribute(stream))
 
 
 def train_epoch(

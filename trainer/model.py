@@ -19,17 +19,20 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from trainer.backbones import build_backbone
+from trainer.batch_norm import BatchNormalization
+
 # With Keras' default of 0.99 the moving statistics of a short run (a hundred steps) are still half their start values.
 BATCH_NORM_MOMENTUM = 0.9
-
-BLOCKS = ("separable", "plain")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """What determines the network's shape, apart from image size and number of classes.
 
-    block: the convolutions of a block, one of BLOCKS.
+    backbone: a network of keras.applications instead of the one above, of which then only dropout matters.
+    pixel_mean, pixel_std: of the dataset's normalisation, in levels of 0 to 255; a backbone needs them.
+    block: the convolutions of a block, `separable` or `plain`.
     width: multiplier of all channel counts, which are then rounded to multiples of 8.
     depth: residual blocks per stage.
     dropout: rate before the last layer, 0 to below 1.
@@ -38,6 +41,9 @@ class ModelConfig:
     squeeze_excite: reduction ratio of the channel gates; 0 leaves them out.
     """
 
+    backbone: str = ""
+    pixel_mean: tuple[float, ...] = ()
+    pixel_std: tuple[float, ...] = ()
     block: str = "separable"
     width: float = 1.0
     depth: int = 2
@@ -49,87 +55,20 @@ class ModelConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` reads it back."""
-        return {**asdict(self), "channels": list(self.channels)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """The inverse of `as_dict`; keys that are not fields are ignored."""
-        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        if "channels" in known:
-            known["channels"] = tuple(known["channels"])
+        known: dict[str, Any] = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        for name, value in known.items():
+            known[name] = tuple(value) if isinstance(value, list) else value
         return cls(**known)
 
 
 def scaled(channels: int, width: float) -> int:
     """`channels` times `width`, rounded to a multiple of 8 (what vector units like), at least 8."""
     return max(8, int(channels * width / 8 + 0.5) * 8)
-
-
-class BatchNormalization(layers.BatchNormalization):
-    """Keras' layer, with training of its own: faster, and bit for bit the same each time.
-
-    Keras' gradient is a sum of three tensors, and the order in which AddN adds three or more depends on which of them
-    is no longer needed elsewhere at that moment. (So no tensor in this network may have three consumers.) One replica
-    goes through TensorFlow's fused kernel, which takes a quarter less time per step on CPU; with `synchronized` the
-    statistics are those of all replicas, summed in one message forward and one back.
-    The moving variance is of the unbiased estimate, as the kernel has it.
-    """
-
-    def call(self, inputs, training=None, mask=None):
-        if not training or not self.trainable:
-            return super().call(inputs, training=training, mask=mask)
-        if self.synchronized:
-            outputs, mean, variance = synchronized_batch_norm(
-                inputs, tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta), self.epsilon
-            )
-        else:
-            outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-                inputs, self.gamma, self.beta, epsilon=self.epsilon, is_training=True
-            )
-        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
-        return outputs
-
-
-def _sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
-    context = tf.distribute.get_replica_context()
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, value) if context else value
-
-
-def synchronized_batch_norm(
-    inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Batch normalisation (Ioffe and Szegedy 2015) with the statistics of all replicas, which hold equally many rows.
-
-    inputs [N, H, W, C]; gamma, beta float32 [C] -> normalised inputs, and float32 [C] the mean and the unbiased
-    variance. The gradient is that of the paper's section 3, gathered into dy * a + x * b + c per channel.
-    """
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-
-    @tf.custom_gradient
-    def normalise(x, gamma, beta):
-        wide = tf.cast(x, tf.float32)
-        count = tf.cast(tf.size(x) // x.shape[-1] * replicas, tf.float32)
-        sums = _sum_over_replicas(tf.stack([tf.reduce_sum(wide, [0, 1, 2]), tf.reduce_sum(wide * wide, [0, 1, 2])]))
-        mean = sums[0] / count
-        variance = tf.maximum(sums[1] / count - mean * mean, 0.0)
-        inverse = tf.math.rsqrt(variance + epsilon)
-        scale = gamma * inverse
-        y = tf.cast(wide * scale + (beta - mean * scale), x.dtype)
-
-        def gradient(dy, _mean, _variance):
-            dy = tf.cast(dy, tf.float32)
-            of_beta = tf.reduce_sum(dy, [0, 1, 2])
-            of_gamma = inverse * (tf.reduce_sum(dy * wide, [0, 1, 2]) - mean * of_beta)
-            # Only what flows to x crosses replicas here; the gradients of weights are summed with all others.
-            total = _sum_over_replicas(tf.stack([of_beta, of_gamma])) / count
-            slope = -scale * inverse * total[1]
-            dx = dy * scale + (wide * slope - (scale * total[0] + slope * mean))
-            return tf.cast(dx, x.dtype), of_gamma, of_beta
-
-        return (y, mean, variance * (count / tf.maximum(count - 1.0, 1.0))), gradient
-
-    return normalise(inputs, gamma, beta)
 
 
 class Dropout(layers.Dropout):
@@ -162,13 +101,30 @@ def precision(mixed: bool) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def build_model(config: ModelConfig, image_size: int, classes: int, synchronized: bool = False) -> keras.Model:
-    """float32 [N, image_size, image_size, 3] normalised pixels -> float32 [N, classes] logits.
+def build_model(
+    config: ModelConfig, image_size: int | None, classes: int, synchronized: bool = False, weights: str = ""
+) -> keras.Model:
+    """float32 [N, image_size, image_size, 3] normalised pixels -> float32 [N, classes] logits. None: of any size.
 
     synchronized: batch statistics over all replicas of the strategy. Without it each replica keeps moving statistics
-    of its own. Initial weights follow the global Keras seed (`keras.utils.set_random_seed`).
+    of its own. Initial weights follow the global Keras seed (`keras.utils.set_random_seed`), but for those of a
+    backbone that `weights` says (see `trainer.backbones`).
     """
+    inputs = keras.Input((image_size, image_size, 3), dtype="float32", name="image")
+    if config.backbone:
+        features = build_backbone(
+            config.backbone, image_size, weights, config.pixel_mean, config.pixel_std, synchronized
+        )(inputs)
+    else:
+        features = lesion_features(config, inputs, synchronized)
+    x = layers.GlobalAveragePooling2D()(features)
+    x = Dropout(config.dropout)(x)
+    logits = layers.Dense(classes, dtype="float32", name="logits")(x)
+    return keras.Model(inputs, logits, name="lesion_net")
 
+
+def lesion_features(config: ModelConfig, inputs: keras.KerasTensor, synchronized: bool) -> keras.KerasTensor:
+    """The last feature map of our own network."""
     biased = not config.normalisation
 
     def normalise(x):
@@ -199,13 +155,9 @@ def build_model(config: ModelConfig, image_size: int, classes: int, synchronized
             x = gate(x, channels)
         return layers.ReLU()(layers.Add()([x, shortcut]))
 
-    inputs = keras.Input((image_size, image_size, 3), dtype="float32", name="image")
     x = layers.Conv2D(scaled(config.stem, config.width), 3, 2, padding="same", use_bias=biased)(inputs)
     x = layers.ReLU()(normalise(x))
     for channels in config.channels:
         for index in range(config.depth):
             x = block(x, scaled(channels, config.width), strides=2 if index == 0 else 1)
-    x = layers.GlobalAveragePooling2D()(x)
-    x = Dropout(config.dropout)(x)
-    logits = layers.Dense(classes, dtype="float32", name="logits")(x)
-    return keras.Model(inputs, logits, name="lesion_net")
+    return x

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from pipelines.cli import ArgumentParser, UsageError
+from trainer.phases import parse_progressive
 
 Number = TypeVar("Number", int, float)
 
@@ -105,6 +107,12 @@ class Options:
         choices=("standard", "none"),
         help="random flips, turns, zoom and colour, drawn anew for every image and epoch; none: images as stored",
     )
+    progressive: str = option(
+        "",
+        metavar="SIZE:SHARE,...",
+        help="train on smaller images first; 64:0.6,96:0.85: on 64 px for the first 60 %% of the epochs, on 96 px up "
+        "to 85 %%, then on the dataset's size, in whose epochs the best one is looked for",
+    )
     mix: str = option(
         "none",
         choices=("none", "mixup", "cutmix"),
@@ -112,6 +120,17 @@ class Options:
     )
     mix_alpha: float = option(
         0.4, parse=number(float, 0.01, 100), help="how evenly pairs are mixed: shares are drawn from Beta(X, X)"
+    )
+    backbone: str = option(
+        "",
+        metavar="NAME",
+        help="a network of keras.applications, such as EfficientNetV2B0, in place of ours",
+    )
+    weights: str = option(
+        "",
+        metavar="FILE|imagenet",
+        help="initial weights of the backbone: a file written by Keras for it without its top, or imagenet to download "
+        "Keras' own; without it training starts from random ones",
     )
     block: str = option(
         "separable",
@@ -295,6 +314,14 @@ def parse_options(argv: Sequence[str] | None) -> Options:
         raise UsageError(
             f"--accumulate {options.accumulate} does not divide --batch_size {options.batch_size}: give a divisor of it"
         )
+    try:
+        parse_progressive(options.progressive)
+    except ValueError as error:
+        raise UsageError(f"--progressive {options.progressive}: {error}") from None
+    if options.weights and not options.backbone:
+        raise UsageError(f"--weights {options.weights}: goes with --backbone NAME")
+    if options.weights not in ("", "imagenet") and not os.path.isfile(options.weights):
+        raise UsageError(f"--weights {options.weights}: no such file; give a file of weights, or imagenet to download")
     if options.mix != "none" and options.batch_size % (2 * options.accumulate):
         raise UsageError(
             f"--mix {options.mix} pairs the images of a batch: --batch_size {options.batch_size} must be a multiple "

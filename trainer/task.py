@@ -23,6 +23,7 @@ from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
 from trainer.options import Options, parse_options, same_everywhere
 from trainer.outputs import Claim, check_output, open_output, write_json
 from trainer.peers import Peers
+from trainer.phases import check_sizes
 from trainer.preemption import EXIT_RESTART, Preemption, RestartError, leave
 
 
@@ -85,6 +86,12 @@ def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:
     info = read_dataset_info(options.dataset)
     if options.fold >= 0:
         info = fold_split(info, options.fold)
+    check_sizes(options.progressive, info.image_size)
+    if options.backbone:
+        start_tensorflow()
+        from trainer.backbones import check_backbone
+
+        check_backbone(options.backbone)
     train, validation = info.split("train"), info.split("validation")
     claim = check_output(options, info) if cluster.is_chief else None
     # Results depend on the number of threads, so a continued run keeps the number it was started with.
@@ -161,7 +168,8 @@ def _finish(
     draw_curves(history, kept.epoch, claim.path / "curves.png")
     weights = checkpoints.kept_weights()
     prior = trained_prior(info, options.loss, options.class_weights)
-    fitted = fit_network(info, preprocessing, model_config(options), weights, prior)
+    config = model_config(options, preprocessing)
+    fitted = fit_network(info, preprocessing, config, weights, prior)
     panels = {"before calibration": fitted.before, f"after (temperature {fitted.temperature:g})": fitted.after}
     draw_reliability(panels, claim.path / "reliability.png")
     n = info.split("validation").examples
@@ -188,7 +196,7 @@ def _finish(
         model,
         info,
         preprocessing,
-        model_config(options),
+        config,
         weights,
         {"validation": figures},
         fitted.calibration,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 from score_row_maker import scoring_run
 
 from pipelines.cli import UsageError
 from pipelines.flagging import choose_flagging
+from pipelines.model_info import read_model_info
 from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW, OperatingPoint
 from pipelines.score_options import parse_options
 
@@ -78,3 +80,38 @@ def test_models_without_points_flag_nothing_unless_asked():
 def test_wrong_options(given, says):
     with pytest.raises(UsageError, match=says):
         parse_options(["--input=a", "--model=b", "--output=c", *given])
+
+
+def described(folder, **more):
+    """What is read of a model's description with these keys."""
+    (folder / "assets").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"")
+    needed = {"classes": ["a", "b"], "malignant_classes": ["b"], "image_size": 32, "model_fingerprint": "f"}
+    needed |= {"dataset_fingerprint": "d", "network": {}, "train_class_distribution": {}}
+    (folder / "assets" / "model.json").write_text(json.dumps({**needed, **more}))
+    return read_model_info("--model", str(folder))
+
+
+def test_what_a_model_says_of_its_points(tmp_path):
+    own = point(0.95, 0.2)._replace(specificity=None)
+    stored = {ONE_VIEW: [own._asdict()], EIGHT_VIEWS: []}
+    model = described(tmp_path / "new", operating_points=stored, calibration={"temperature": 1.5})
+    assert (model.operating_points, model.calibration) == ({ONE_VIEW: (own,), EIGHT_VIEWS: ()}, {"temperature": 1.5})
+    older = described(tmp_path / "older")
+    assert choose_flagging([older], False, None, None) is None
+    assert older.calibration == {}
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [{"target": 0.95}],
+        [{**point(0.95, 0.2)._asdict(), "more": 1}],
+        [point(0.95, "high")._asdict()],
+        [point(0.95, float("nan"))._asdict()],
+        [3],
+    ],
+)
+def test_damaged_points(tmp_path, points):
+    with pytest.raises(UsageError, match=r"model\.json is damaged"):
+        described(tmp_path / "model", operating_points={ONE_VIEW: points})

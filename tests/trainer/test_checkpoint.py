@@ -8,8 +8,8 @@ from pipelines.cli import UsageError
 from trainer.checkpoint import EpochRecord, RunState, require_room
 
 
-def state_of(*figures):
-    """A run with these (validation balanced accuracy, validation loss), one per epoch."""
+def state_of(*figures, sizes=()):
+    """A run with these (validation balanced accuracy, validation loss), one per epoch, on images of these sizes."""
     return RunState(
         [
             EpochRecord(
@@ -17,6 +17,7 @@ def state_of(*figures):
                 loss=1 / 3,
                 val_loss=loss,
                 val_balanced_accuracy=accuracy,
+                image_size=sizes[epoch - 1] if sizes else 64,
                 learning_rate=0.1,
                 images_per_second=1.0,
                 seconds=1.0,
@@ -35,6 +36,13 @@ def test_the_best_epoch_has_the_highest_accuracy_then_the_lower_loss_then_comes_
     assert best_epoch(state_of((0.5, 1.0), (0.7, 2.0), (0.6, 0.1))) == 2
     assert best_epoch(state_of((0.7, 1.0), (0.7, 0.9), (0.7, 0.95))) == 2
     assert best_epoch(state_of((0.7, 1.0), (0.7, 1.0))) == 1
+
+
+def test_epochs_on_smaller_images_than_the_last_are_not_the_best():
+    state = state_of((0.9, 1.0), (0.6, 1.0), (0.7, 1.0), sizes=(32, 64, 64))
+    assert best_epoch(state) == 3
+    # Patience counts from the best of those.
+    assert not state.finished(9, patience=1)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
+from trainer.batch_norm import synchronized_batch_norm
 from trainer.dataset_info import read_dataset_info
 from trainer.losses import class_log_priors, class_weights, cross_entropy, make_loss, smoothing_of, targets
 from trainer.model import (
@@ -19,7 +20,6 @@ from trainer.model import (
     build_model,
     precision,
     scaled,
-    synchronized_batch_norm,
 )
 from trainer.optimizer import learning_rate_schedule, make_optimizer
 from trainer.options import Options

@@ -1,5 +1,6 @@
 """The command line as a user meets it: subprocesses, exit codes, one line on stderr, nothing written."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,9 @@ import time
 
 import pytest
 from tiny_dataset import ROOT
+
+from pipelines.cli import UsageError
+from trainer.options import as_arguments, parse_options
 
 
 def call(*arguments, env=None):
@@ -46,6 +50,11 @@ def test_help_is_quick_and_shows_defaults():
         (["--cache=gs://bucket/x"], ["--cache gs://bucket/x", "only local directories"]),
         (["--class_weights=some"], ["--class_weights", "'some'", "balanced"]),
         (["--colour=red"], ["--colour=red"]),
+        (["--fold=0"], ["--fold 0", "prepared without folds", "--folds 5"]),
+        (["--progressive=64:0.5"], ["--progressive 64:0.5", "have 32 px"]),
+        (["--progressive=16"], ["--progressive 16", "SIZE:SHARE"]),
+        (["--mix=mixup", "--batch_size=25"], ["--mix mixup", "--batch_size 25 must be a multiple of 2"]),
+        (["--config=missing.json"], ["--config missing.json", "cannot be read"]),
         (["--output="], ["--output is empty"]),
         (["--dataset=gs://bucket/data"], ["--dataset gs://bucket/data", "only local directories", "gcsfuse"]),
         (["--output=gs://bucket/out"], ["--output gs://bucket/out", "only local directories"]),
@@ -84,3 +93,41 @@ def test_required_options_are_named():
     done = call()
     assert done.returncode == 2
     assert "--dataset, --output" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "holds no JSON object"),
+        ('{"epoch": 3}', "'epoch' is not an option of a recipe; these are: epochs"),
+        ('{"output": "x"}', "'output' is not an option of a recipe"),
+        ('{"epochs": 0}', "--epochs: 0 is out of range"),
+        ('{"loss": "hinge"}', "--loss: invalid choice: 'hinge'"),
+    ],
+)
+def test_a_recipe_that_cannot_be(tmp_path, text, says):
+    path = tmp_path / "recipe.json"
+    path.write_text(text)
+    with pytest.raises(UsageError) as error:
+        parse_options(["--dataset=d", "--output=o", f"--config={path}"])
+    assert says in str(error.value)
+    assert f"--config {path}" in str(error.value)
+
+
+def test_the_command_line_comes_before_the_recipe(tmp_path):
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({"epochs": 3, "width": 0.5, "mixed_precision": True, "batch_norm": False, "jit": False}))
+    options = parse_options(["--width=2", f"--config={path}", "--dataset=d", "--output=o"])
+    assert (options.epochs, options.width, options.mixed_precision, options.batch_norm) == (3, 2.0, True, False)
+    assert not options.jit
+
+
+def test_options_survive_being_written_as_arguments():
+    options = parse_options(["--dataset=d", "--output=o", "--no-batch_norm", "--mixed_precision", "--epochs=7"])
+    assert parse_options(as_arguments(options.as_dict())) == options
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "trainer/configs").glob("*.json")), ids=lambda path: path.stem)
+def test_recipes_that_we_give_are_right(recipe):
+    assert parse_options(["--dataset=d", "--output=o", f"--config={recipe}"]).epochs >= 1

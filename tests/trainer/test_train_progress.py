@@ -9,7 +9,7 @@ from trainer.checkpoint import EpochRecord, RunState
 from trainer.curves import draw_curves
 from trainer.progress import Progress, bar
 
-RECORD = EpochRecord(1, 0.5, 0.6, 0.7, 1e-3, 100.0, 2.0)
+RECORD = EpochRecord(1, 0.5, 0.6, 0.7, 64, 1e-3, 100.0, 2.0)
 
 
 class Terminal(io.StringIO):
@@ -50,7 +50,7 @@ def test_the_bar_fills(done, shown):
 
 
 def test_curves_are_a_picture(tmp_path):
-    draw_curves([RECORD, EpochRecord(2, 0.4, 0.5, 0.8, 5e-4, 100.0, 2.0)], 2, tmp_path / "curves.png")
+    draw_curves([RECORD, EpochRecord(2, 0.4, 0.5, 0.8, 64, 5e-4, 100.0, 2.0)], 2, tmp_path / "curves.png")
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.format == "PNG"
         assert picture.width > 2 * picture.height > 400

@@ -26,7 +26,7 @@ HELD_OUT_COUNT = 5
 # Small and quick, but with every part of the real thing: warm-up, dropout, augmentation, averages, several batches.
 TRAIN_OPTIONS = (
     *("--epochs=6", "--batch_size=16", "--width=0.25", "--depth=1", "--learning_rate=0.01", "--dropout=0.3"),
-    *("--loss=balanced_softmax", "--mix=mixup", "--mix_alpha=0.1", "--average=0.9"),
+    *("--loss=balanced_softmax", "--mix=mixup", "--mix_alpha=0.1", "--average=0.9", "--progressive=16:0.4"),
 )
 
 

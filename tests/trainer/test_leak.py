@@ -1,0 +1,50 @@
+"""The leak is what it says: copies of one photograph on both sides, and the fold left out seen by neither."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import tensorflow as tf
+from tiny_dataset import deal_into_folds
+
+from trainer.dataset import parse_examples
+from trainer.dataset_info import fold_split, read_dataset_info
+from trainer.leak import write_leaky_dataset
+
+
+def ids(info, split):
+    paths = [str(path) for path in info.split(split).shards]
+    records = [record.numpy() for record in tf.data.TFRecordDataset(paths)]
+    return [name.decode() for name in parse_examples(tf.constant(records))["image/source_id"].numpy()]
+
+
+@pytest.fixture(scope="module")
+def folded(dataset, tmp_path_factory):
+    copy = shutil.copytree(dataset, tmp_path_factory.mktemp("leak") / "dataset")
+    deal_into_folds(copy)
+    return read_dataset_info(copy)
+
+
+def test_copies_are_on_both_sides_and_the_fold_on_neither(folded, tmp_path):
+    leaky = read_dataset_info(write_leaky_dataset(folded, 1, tmp_path / "leaky"))
+    train, validation, test = (ids(leaky, split) for split in ("train", "validation", "test"))
+    turn = fold_split(folded, 1)
+    assert sorted(train + validation) == sorted(ids(turn, "train"))
+    assert len(validation) == round(0.2 * len(train + validation))
+    assert len(set(train) & set(validation)) > len(validation) / 2
+    assert len(test) == len(set(test)) == turn.split("validation").originals
+    assert not set(test) & set(train + validation)
+    for split, names in (("train", train), ("validation", validation), ("test", test)):
+        assert (
+            leaky.split(split).examples == len(names) == sum(c.examples for c in leaky.split(split).per_class.values())
+        )
+
+
+def test_the_same_seed_leaks_alike(folded, tmp_path):
+    first, again, other = (
+        read_dataset_info(write_leaky_dataset(folded, 0, tmp_path / name, seed))
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert ids(first, "train") == ids(again, "train") != ids(other, "train")
+    assert first.fingerprint == again.fingerprint != other.fingerprint

@@ -1,0 +1,38 @@
+"""Which size of image an epoch trains on."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.cli import UsageError
+from trainer.phases import check_sizes, parse_progressive, size_of_epoch
+
+
+def test_sizes_last_as_long_as_their_shares_say():
+    sizes = [size_of_epoch("32:0.5,48:0.8", epoch, 10, 64) for epoch in range(10)]
+    assert sizes == [32] * 5 + [48] * 3 + [64] * 2
+    assert [size_of_epoch("", epoch, 3, 64) for epoch in range(3)] == [64] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("64", "'64' is not SIZE:SHARE"),
+        ("big:0.5", "'big:0.5' is not SIZE:SHARE"),
+        ("64:half", "'half' is not a number"),
+        ("64:1", "64:1 does not"),
+        ("64:nan", "64:nan does not"),
+        ("64:0.5,48:0.6", "48:0.6 does not"),
+        ("64:0.5,96:0.4", "96:0.4 does not"),
+        ("8:0.5", "8:0.5 does not"),
+    ],
+)
+def test_phases_that_cannot_be(text, says):
+    with pytest.raises(ValueError, match=says):
+        parse_progressive(text)
+
+
+def test_no_phase_is_larger_than_the_dataset():
+    check_sizes("32:0.5,48:0.8", 64)
+    with pytest.raises(UsageError, match=r"--progressive 32:0\.5,64:0\.8: the dataset's images have 64 px"):
+        check_sizes("32:0.5,64:0.8", 64)

@@ -1,0 +1,73 @@
+"""Networks of keras.applications as the convolutional part, for transfer learning.
+
+Their weights come from a file, and are downloaded only if that is asked for. They see the pixels that they were trained
+on: the dataset's normalisation is taken back inside the network, and the network's own is applied.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+from keras import layers
+
+from pipelines.cli import UsageError
+from trainer.batch_norm import BatchNormalization
+
+# What `--weights` says to have Keras download its own.
+DOWNLOAD = "imagenet"
+
+
+def _families() -> dict[str, tuple[Callable[..., keras.Model], Callable]]:
+    """Name of each network in keras.applications -> what builds it, and what prepares its pixels (0 to 255)."""
+    found = {}
+    for name, build in vars(keras.applications).items():
+        # Each stands in a module of its family, which has the preparation.
+        family = getattr(keras.applications, getattr(build, "__module__", "").rpartition(".")[2], None)
+        if inspect.isfunction(build) and hasattr(family, "preprocess_input"):
+            found[name] = (build, family.preprocess_input)
+    return found
+
+
+def check_backbone(name: str) -> None:
+    """Raise UsageError unless keras.applications has a network of that name."""
+    known = _families()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)
+        raise UsageError(f"--backbone {name}: no network of keras.applications; give for example {', '.join(near)}")
+
+
+def build_backbone(
+    name: str, image_size: int | None, weights: str, mean: Sequence[float], std: Sequence[float], synchronized: bool
+) -> Callable[[keras.KerasTensor], keras.KerasTensor]:
+    """float32 [N, S, S, 3] normalised pixels -> the network's last feature map [N, h, w, K].
+
+    weights: a file that Keras wrote for this network without its top, `imagenet` to download Keras' own, or empty for
+    random ones. mean, std [3]: of the normalisation, in levels of 0 to 255. UsageError for weights that do not fit.
+    """
+    build, prepare = _families()[name]
+    try:
+        network = build(include_top=False, weights=weights or None, input_shape=(image_size, image_size, 3))
+    except (ValueError, OSError, KeyError, EOFError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        way_out = f"give a file of weights for {name} without its top, or {DOWNLOAD} where the network may be asked"
+        raise UsageError(f"--weights {weights}: cannot be used for --backbone {name} ({reason}); {way_out}") from None
+    except Exception as error:
+        if weights != DOWNLOAD:
+            raise
+        raise UsageError(f"--weights {DOWNLOAD}: cannot be downloaded ({error}); give a file") from None
+    cloned = keras.models.clone_model(network, clone_function=lambda layer: _own(layer, synchronized))
+    cloned.set_weights(network.get_weights())
+    denormalise = layers.Normalization(mean=np.asarray(mean), variance=np.square(std), invert=True)
+    return lambda pixels: cloned(prepare(denormalise(pixels)))
+
+
+def _own(layer: layers.Layer, synchronized: bool) -> layers.Layer:
+    """The layer again, batch normalisation as ours: fast, repeatable, and over all replicas where there are several."""
+    config = layer.get_config()
+    if type(layer) is layers.BatchNormalization and layer.scale and layer.center:
+        return BatchNormalization.from_config({**config, "synchronized": synchronized})
+    return layer.__class__.from_config(config)

@@ -1,0 +1,22 @@
+"""What a network costs: parameters and multiply-adds."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+
+
+def multiply_adds(model: keras.Model) -> int:
+    """Multiply-adds of the convolutions and linear layers for one image of the size the model was built for."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            total += multiply_adds(layer)
+        elif isinstance(layer, keras.layers.DepthwiseConv2D):
+            total += math.prod(layer.output.shape[1:]) * math.prod(layer.kernel_size)
+        elif isinstance(layer, keras.layers.Conv2D):
+            total += math.prod(layer.output.shape[1:]) * math.prod(layer.kernel.shape[:3])
+        elif isinstance(layer, keras.layers.Dense):
+            total += math.prod(layer.kernel.shape)
+    return total
