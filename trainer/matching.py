@@ -31,21 +31,22 @@ def match(scores: Scores, truth: Truth) -> tuple[Predictions, Matching]:
     """The labelled images that were scored, in the order of `truth`, and what is left over.
 
     By id first, since the same ISIC id may have other bytes in another download. Of several scores of one id that of
-    the same content counts, else the first. An id that two labelled images share (`1.jpg` in two folders) means neither
-    of them: these, and images whose id was not scored, are found by content. Raises UsageError if none match.
+    the same content counts, else the last, as in the score job's outputs. An id that two labelled images share (`1.jpg`
+    in two folders) means neither of them: these, and images whose id was not scored, are found by content. Raises
+    UsageError if none match.
     """
     by_id: dict[str, list[int]] = {}
     by_content: dict[str, int] = {}
     for row, (name, sha256) in enumerate(zip(scores.image_id, scores.sha256, strict=True)):
         by_id.setdefault(name, []).append(row)
         if sha256:
-            by_content.setdefault(sha256, row)
+            by_content[sha256] = row
     shared = {name for name, count in Counter(truth.source_id).items() if count > 1}
     images, rows = [], []
     for image, (name, sha256) in enumerate(zip(truth.source_id, truth.sha256, strict=True)):
         candidates = by_id.get(name, []) if name not in shared else []
         same = [row for row in candidates if sha256 and scores.sha256[row] == sha256]
-        found = next(iter(same or candidates), by_content.get(sha256) if sha256 else None)
+        found = next(reversed(same or candidates), by_content.get(sha256) if sha256 else None)
         if found is not None:
             images.append(image)
             rows.append(found)

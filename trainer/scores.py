@@ -16,7 +16,10 @@ from pipelines.csv_tables import in_line
 PREFIX = "probability_"
 # Of several models, each one's own probabilities end so: `probability_nevus__2`.
 _OF_ONE_MODEL = re.compile(r"__\d+\Z")
-_FILES = ("scores-*.parquet", "predictions.parquet")
+_OWN = "predictions.parquet"
+_FILES = ("scores-*.parquet", _OWN)
+# Of the score job's partitions; written last.
+_MARKER = "summary.json"
 _IDS = ("source_id", "image_id")
 
 
@@ -42,7 +45,8 @@ class Scores:
 def score_files(path: Path) -> list[Path]:
     """The Parquet files that `--predictions` names: a file, or those of a folder at any depth, in order of their names.
 
-    Raises UsageError. What an unfinished run has written so far is left out.
+    That is the order of runs that are named after their dates. A run of the score job without its summary.json is not
+    finished, and left out. Raises UsageError.
     """
     where = f"--predictions {path}"
     if path.is_file():
@@ -54,11 +58,12 @@ def score_files(path: Path) -> list[Path]:
         for pattern in _FILES
         for file in path.rglob(pattern)
         if not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and (file.name == _OWN or (file.parent / _MARKER).is_file())
     )
     if not found:
         raise UsageError(
-            f"{where}: holds neither {' nor '.join(_FILES)}; name an output of pipelines.score (--format parquet) or "
-            "of trainer.evaluate"
+            f"{where}: holds neither {' of a finished run nor '.join(_FILES)}; name an output of pipelines.score "
+            "(--format parquet) or of trainer.evaluate"
         )
     return found
 

@@ -54,6 +54,7 @@ def write_scores(path: Path, rows=SCORED, **more) -> Path:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({**columns, **more}), path)
+    (path.parent / "summary.json").write_text("{}")
     return path
 
 
@@ -162,13 +163,15 @@ def test_an_output_of_several_runs_is_one_archive(tmp_path, capsys):
     write_scores(root / "run=1" / "scores-00000-of-00001.parquet", SCORED[:3], **own)
     write_scores(root / "run=2" / "scores-00000-of-00001.parquet", SCORED[3:])
     write_scores(root / ".unfinished" / "run=3" / "scores-00000-of-00001.parquet", [SCORED[0]] * 4)
+    unfinished = write_scores(root / "run=4" / "scores-00000-of-00001.parquet", [SCORED[0]] * 4)
+    unfinished.with_name("summary.json").unlink()
     (tmp_path / "labels.csv").write_text(TABLE)
     result = run(tmp_path, predictions=root, labels=tmp_path / "labels.csv")
     assert (result["matching"]["matched"], result["matching"]["repeated"]) == (6, 0)
 
 
-def test_an_image_scored_twice_counts_once(tmp_path, capsys):
-    scores = write_scores(tmp_path / "scores.parquet", [*SCORED, ("ISIC_0000001", 1, (0.0, 0.0, 1.0))])
+def test_of_an_image_scored_twice_the_last_score_counts(tmp_path, capsys):
+    scores = write_scores(tmp_path / "scores.parquet", [("ISIC_0000001", 1, (0.0, 0.0, 1.0)), *SCORED])
     (tmp_path / "labels.csv").write_text(TABLE)
     result = run(tmp_path, predictions=scores, labels=tmp_path / "labels.csv")
     assert (result["matching"]["repeated"], result["images"]) == (1, 6)
