@@ -65,7 +65,8 @@ def _confusion(result: Result) -> list[dict[str, Any]]:
 def evaluation_page(result: Result, curves: Sequence[Curves], pictures: Mapping[str, Pictures]) -> bytes:
     """The page for what evaluation.json says, as UTF-8.
 
-    curves: see `rank_curves`; pictures: by sha256, see `mistakes.draw`; an image without one shows a placeholder.
+    curves: see `rank_curves`; pictures: by sha256, see `mistakes.draw`; an image without one shows a
+    placeholder, unless none has one.
     """
     sections = {
         "figures": Section("Figures", result["figures"]["n"]),
