@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from pipelines import images, perceptual
+from pipelines.image_names import image_id_of
 from pipelines.near_duplicates import (
     BAND_MASKS,
     BUCKET_LIMIT,
@@ -30,7 +31,6 @@ from pipelines.near_duplicates import (
     FindNearDuplicates,
     NearPair,
 )
-from pipelines.sources import image_id_of
 
 Signature = tuple[int, bytes]
 Picture = tuple[str, int, bytes]

@@ -2,40 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
 from pipelines.card_report import TITLE, Report
 from pipelines.html import counted, grouped, percent, plural
-
-# What Markdown or the HTML within it would take for more than text.
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>&~$^=:@-])")
-
-
-def plain(text: str) -> str:
-    """Text that says just itself in a line of Markdown; what cannot be seen stands as a backslash and its number."""
-    shown = "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in text
-    )
-    return _SPECIAL.sub(r"\\\1", shown)
-
-
-def _fenced(text: str) -> list[str]:
-    """Text as a block of code."""
-    longest = max(map(len, re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return [f"{fence}sh", text, fence]
-
-
-def _table(names: Sequence[str], rows: Iterable[Sequence[str | int]]) -> Iterator[str]:
-    """Texts to the left, numbers to the right. Texts are taken as they are."""
-    body = list(rows)
-    right = [bool(body) and isinstance(body[0][column], int) for column in range(len(names))]
-    yield f"| {' | '.join(names)} |"
-    yield f"| {' | '.join('---:' if number else '---' for number in right)} |"
-    for row in body:
-        yield f"| {' | '.join(grouped(cell) if isinstance(cell, int) else cell for cell in row)} |"
+from pipelines.markdown import fenced, plain, table
 
 
 def _per_image(least: int, most: int) -> str:
@@ -66,14 +37,14 @@ def _numbers(report: Report) -> Iterator[str]:
         ]
         for row in report["classes"]
     ]
-    yield from _table(
+    yield from table(
         ("Class", "Images before", "Left out", "Written", "Copies added", "Examples after", "Examples per image"),
         [*rows, ["**train**", *(total[column] for column in columns), ""]],
     )
     yield ""
     yield "## Splits"
     yield ""
-    yield from _table(
+    yield from table(
         ("Split", "Images", "Share", "Examples", "Shards", "Bytes"),
         [
             [
@@ -88,7 +59,7 @@ def _numbers(report: Report) -> Iterator[str]:
         ],
     )
     yield ""
-    yield from _table(
+    yield from table(
         ("Images of each class", *split_names, "All"),
         [
             [plain(row["class"]), *(row["splits"][split] for split in split_names), row["written"]]
@@ -103,18 +74,18 @@ def _origin(report: Report) -> Iterator[str]:
     columns = ("listed", "written", "duplicates", "rejected", "undersampled")
     yield "## Sources"
     yield ""
-    yield from _table(
+    yield from table(
         ("Source", *(column.capitalize() for column in columns)),
         [[plain(source["name"]), *(source[column] for column in columns)] for source in report["sources"]],
     )
     yield ""
     yield "## Licences of the images written" + (", the most frequent" if report["licenses_cut"] else "")
     yield ""
-    yield from _table(("Licence", "Images"), [[plain(row["license"]), row["files"]] for row in report["licenses"]])
+    yield from table(("Licence", "Images"), [[plain(row["license"]), row["files"]] for row in report["licenses"]])
     yield ""
     yield "## Files left out"
     yield ""
-    yield from _table(("Reason", "Files"), [[plain(reason), files] for reason, files in report["dropped"]])
+    yield from table(("Reason", "Files"), [[plain(reason), files] for reason, files in report["dropped"]])
     yield ""
     conflicts = counted(report["conflicts"], "file was", "files were")
     yield f"{conflicts} rejected because sources disagree on the class."
@@ -130,13 +101,13 @@ def _origin(report: Report) -> Iterator[str]:
     if report["keeps_splits"]:
         yield "`DATASET` stands for this folder: the splits of a dataset that has grown are taken from it."
     yield ""
-    yield from _fenced(report["command"])
+    yield from fenced(report["command"])
     yield ""
     yield f"Fingerprint: `{report['fingerprint']}`"
     yield ""
-    yield from _table(("Option", "Value"), [[plain(name), plain(value)] for name, value in report["settings"]])
+    yield from table(("Option", "Value"), [[plain(name), plain(value)] for name, value in report["settings"]])
     yield ""
-    yield from _table(("Version of", ""), [[plain(name), plain(value)] for name, value in report["versions"]])
+    yield from table(("Version of", ""), [[plain(name), plain(value)] for name, value in report["versions"]])
 
 
 def card_text(report: Report) -> bytes:

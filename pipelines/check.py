@@ -11,6 +11,7 @@ from apache_beam.metrics import Metrics
 
 from pipelines import images, perceptual, sources, storage
 from pipelines.gcs_client import ServiceUnavailable
+from pipelines.image_names import image_id_of
 from pipelines.labels import folder_claim
 from pipelines.layouts import Source
 from pipelines.parallel import ThreadedDoFn
@@ -55,7 +56,7 @@ def read_row(
         relative=file.relative,
         member=file.member,
         size=file.size,
-        image_id=sources.image_id_of(file.relative),
+        image_id=image_id_of(file.relative),
         source=source.name,
         claims=(folder_claim(folders[::-1], class_set, (source.name,)),) if speaks else (),
         folder_split=named_split,

@@ -14,11 +14,11 @@ from pipelines.folds import MOST_FOLDS
 from pipelines.gcs_access import require_readable
 from pipelines.inputs import Inputs, complete_inputs, known_sources, read_inputs, trusted_name
 from pipelines.layouts import LAYOUTS, Source, Table
-from pipelines.metadata import Columns
 from pipelines.recorded import require_recorded
 from pipelines.rows import SIDES
 from pipelines.split import Fractions
 from pipelines.splits_file import require_splits
+from pipelines.table_columns import Columns
 from pipelines.taxonomy import CLASS_SETS, ClassSet, known_set, resolve_classes
 
 DEFAULT_FRACTIONS = Fractions(0.8, 0.1, 0.1)

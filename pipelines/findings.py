@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from pipelines.account import tally_outcome
+from pipelines.image_names import has_copy_number, isic_id_of
 from pipelines.labels import FOLDER, Claim
 from pipelines.licenses import normalize_license
 from pipelines.near_duplicates import NearPair
 from pipelines.rows import DUPLICATE, REJECTED, USABLE, ImageRow, Place, place_of
-from pipelines.sources import has_copy_number, isic_id_of
 from pipelines.storage import printable
 
 OUTCOMES_OF_AUDIT = (USABLE, DUPLICATE, REJECTED)

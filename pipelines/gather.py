@@ -12,11 +12,11 @@ from pipelines.account import Tally
 from pipelines.audit_report import Evidence
 from pipelines.decide import Decided
 from pipelines.findings import Conflict, NearPictures, Picture
+from pipelines.image_names import has_copy_number
 from pipelines.leakage import FindLeakage, LeakedGroup
 from pipelines.near_duplicates import NearPair
 from pipelines.rows import DUPLICATE, USABLE, ImageRow
 from pipelines.seeding import stable_hash
-from pipelines.sources import has_copy_number
 from pipelines.storage import printable
 from pipelines.tables import by_path
 

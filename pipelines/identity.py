@@ -8,9 +8,9 @@ from typing import Any
 import apache_beam as beam
 
 from pipelines.components import ConnectedComponents
+from pipelines.image_names import isic_id_of
 from pipelines.labels import decide
 from pipelines.rows import DUPLICATE, SPLITS, ImageRow
-from pipelines.sources import isic_id_of
 
 # What a file's tables say holds for every file of the same image.
 _KNOWN_OF_IMAGE = ("claims", "lesion_ids", "patient_ids", "licenses", "attributions")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from pipelines import storage
 from pipelines.cli import UsageError
+from pipelines.csv_tables import TableError, in_line
 from pipelines.gcs_access import require_readable
 from pipelines.labels import FOLDER
 from pipelines.layouts import (
@@ -20,19 +21,11 @@ from pipelines.layouts import (
     missing_columns,
     recognize,
 )
-from pipelines.metadata import (
-    Columns,
-    TableError,
-    file_name,
-    has_facts,
-    in_line,
-    read_header,
-    require_columns,
-    require_table,
-)
+from pipelines.metadata import file_name, read_header, require_columns, require_table
 from pipelines.sources import has_wildcard
 from pipelines.sources_file import is_sources_file, read_sources_file
 from pipelines.storage import printable
+from pipelines.table_columns import Columns, has_facts
 from pipelines.table_search import find_layout_tables, find_metadata, places_of
 
 # Of column names in a note: what is no table may have thousands.

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import apache_beam as beam
 
+from pipelines.image_names import isic_id_of
 from pipelines.labels import make_claim
 from pipelines.layouts import Source, Table
-from pipelines.metadata import Columns, Facts, read_facts
+from pipelines.metadata import read_facts
 from pipelines.rows import ImageRow
-from pipelines.sources import isic_id_of
+from pipelines.table_columns import Columns, Facts
 from pipelines.taxonomy import ClassSet
 
 # (source's name, image id); the name is empty for an ISIC id.

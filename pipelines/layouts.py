@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from pipelines.metadata import CHALLENGE_2018, CHALLENGE_2019, Columns
+from pipelines.table_columns import CHALLENGE_2018, CHALLENGE_2019, Columns
 
 
 class Form(NamedTuple):

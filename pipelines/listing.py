@@ -19,14 +19,11 @@ from apache_beam.io.filesystems import FileSystems
 from pipelines import gcs_listing
 from pipelines.archives import Member, is_archive, list_members, member_path, split_member_path
 from pipelines.file_states import FileState, local_state, metadata_state, states_of
+from pipelines.image_names import is_image_name
 from pipelines.path_lists import is_path_list, list_paths
 from pipelines.storage import is_local, printable
 from pipelines.tfrecord import RecordPlace
 
-# Files with other names lie beside images in every download (licences, CSVs); they are counted, not read.
-IMAGE_EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".heic", ".dcm"}
-)
 # Of a list of paths, what one unit looks up: a request to a bucket.
 _ENTRIES = 64
 
@@ -72,11 +69,6 @@ def offset_of(file: SourceFile) -> int:
     """Where in its archive or shard a file lies, in bytes; 0 for other files."""
     place = file.record or file.member
     return place.offset if place else 0
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file's name says that it should be an image."""
-    return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
 
 
 def has_wildcard(path: str) -> bool:

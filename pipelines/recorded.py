@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from pipelines import storage
 from pipelines.account import SCHEMA_VERSION
 from pipelines.cli import UsageError
+from pipelines.image_names import isic_id_of
 from pipelines.rows import ImageRow
-from pipelines.sources import isic_id_of, read_bytes
+from pipelines.sources import read_bytes
 from pipelines.tables import ReadTable
 
 MARKER = "dataset.json"

@@ -15,6 +15,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines import images, sources, storage
+from pipelines.image_names import image_id_of
 from pipelines.inference import EncodedImage
 from pipelines.listing import SourceFile
 from pipelines.parallel import ThreadedDoFn
@@ -41,7 +42,7 @@ def look_at(file: SourceFile, content: bytes | Exception, run: ScoringRun) -> Re
     row = ScoreRow(
         file.path,
         file.relative,
-        sources.image_id_of(file.relative),
+        image_id_of(file.relative),
         file.size,
         file.version,
         key=seen_key(file, run.fingerprint),

@@ -9,8 +9,6 @@ import csv
 import datetime
 import io
 import json
-import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.class_columns import class_names
+from pipelines.decisions import prior_metadata
 from pipelines.operating_point import flags, malignancy_scores
 from pipelines.score_rows import ScoreRow, ScoringRun, entropies, top_classes
 from pipelines.sources import printable
@@ -25,8 +25,6 @@ from pipelines.tables import LIST_SEPARATOR
 
 # Each is also the extension of its files.
 FORMATS = ("parquet", "csv", "jsonl")
-# BigQuery allows 300 characters; the rest is for what stands before and after a class.
-_CLASS_CHARACTERS = 200
 _TEXT, _SCORE, _TIME, _YES = pa.string(), pa.float32(), pa.timestamp("us", tz="UTC"), pa.bool_()
 # Measured on 50,000 rows of nine classes: 0.63 of the bytes of Snappy or LZ4, in no more time.
 _COMPRESSION = "zstd"
@@ -44,18 +42,6 @@ class Column(NamedTuple):
     values: Sequence[Any] | np.ndarray
     repeated: bool = False
     nullable: bool = False
-
-
-def _class_names(classes: Sequence[str]) -> list[str]:
-    """Names of classes for columns, in label order: letters, digits and single underscores, unique without case."""
-    names: list[str] = []
-    for number, name in enumerate(classes, 1):
-        plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-        stem = re.sub(r"[^0-9A-Za-z]+", "_", plain).strip("_")[:_CLASS_CHARACTERS].strip("_") or f"class_{number}"
-        taken = {other.lower() for other in names}
-        ways = (stem, *(f"{stem}_{again}" for again in range(2, len(classes) + 2)))
-        names.append(next(way for way in ways if way.lower() not in taken))
-    return names
 
 
 def _matrix(values: Sequence[tuple[float, ...]], width: int) -> np.ndarray:
@@ -93,7 +79,7 @@ def _model_columns(rows: Sequence[ScoreRow], run: ScoringRun, names: Sequence[st
 def columns(rows: Sequence[ScoreRow], run: ScoringRun) -> list[Column]:
     """The table of some scored rows, in the order of its columns. Raises ValueError for a row without its scores."""
     probabilities = probability_matrix(rows, run)
-    names = _class_names(run.classes)
+    names = class_names(run.classes)
     malignancy = malignancy_scores(probabilities, run.classes, run.malignant_classes)
     threshold = run.flagging.threshold if run.flagging else None
     flagged = [None] * len(rows) if threshold is None else flags(malignancy, threshold).tolist()
@@ -165,11 +151,15 @@ def columns(rows: Sequence[ScoreRow], run: ScoringRun) -> list[Column]:
 
 
 def scores_schema(run: ScoringRun) -> pa.Schema:
-    """Names, types and descriptions (metadata `description`) of the columns; few may be null, and say so."""
-    return pa.schema(
+    """Names, types and descriptions (metadata `description`) of the columns; few may be null, and say so.
+
+    The schema's own metadata has the class frequencies that the probabilities stand for (`prior_metadata`).
+    """
+    fields = (
         pa.field(column.name, column.kind, nullable=column.nullable, metadata={"description": column.description})
         for column in columns((), run)
     )
+    return pa.schema(fields, metadata=prior_metadata(run.prior))
 
 
 def _plain_values(column: Column) -> Iterable[Any]:

@@ -7,9 +7,7 @@ import functools
 import itertools
 import os
 import posixpath
-import re
 import stat
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -19,14 +17,13 @@ from pipelines import storage
 from pipelines.archives import Member, is_archive, read_member, split_member_path, unsupported_archive
 from pipelines.cli import UsageError
 from pipelines.gcs_access import require_readable_entries
+from pipelines.image_names import IMAGE_EXTENSIONS, is_image_name
 from pipelines.listing import (
-    IMAGE_EXTENSIONS,
     SourceFile,
     Unit,
     container_of,
     fixed_part,
     has_wildcard,
-    is_image_name,
     list_files,
     list_units,
     offset_of,
@@ -38,35 +35,6 @@ from pipelines.storage import is_folder, is_local, printable
 
 # A work item for one worker: large enough to hide the overhead, small enough to share out evenly.
 FILES_PER_CHUNK = 64
-
-_ISIC_ID = re.compile(r"ISIC_\d{7}(?!\d)", re.IGNORECASE)
-_COPY_NUMBER = re.compile(r"\s*\(\d+\)$")
-_SIZE_SUFFIX = re.compile(r"(?:_downsampled)+$", re.IGNORECASE)
-
-
-def isic_id_of(name: str) -> str:
-    """The ISIC id in a file name, in capitals; empty when there is none."""
-    found = _ISIC_ID.search(posixpath.basename(name))
-    return found.group(0).upper() if found else ""
-
-
-def image_id_of(name: str) -> str:
-    """The ISIC id in a file name, else its stem without `_downsampled`, with composed letters (macOS writes others).
-
-    `lesion (2)` is not `lesion`: software numbers pictures so. The same picture again is found by its content.
-    """
-    base = composed(posixpath.basename(name))
-    return isic_id_of(name) or _SIZE_SUFFIX.sub("", os.path.splitext(base)[0] if is_image_name(base) else base)
-
-
-def composed(text: str) -> str:
-    """Text in Unicode's form NFC, in which the same letters are the same characters."""
-    return unicodedata.normalize("NFC", text)
-
-
-def has_copy_number(name: str) -> bool:
-    """Whether a file is named like a second download of another: `ISIC_0025509(1).jpg`."""
-    return bool(_COPY_NUMBER.search(os.path.splitext(name)[0]))
 
 
 def folder_name(root: str) -> str:

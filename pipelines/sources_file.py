@@ -12,9 +12,9 @@ from pipelines import storage
 from pipelines.cli import UsageError
 from pipelines.labels import FOLDER
 from pipelines.layouts import FOLDERS, LAYOUTS, RECOGNIZE, TABLE, Source, Table
-from pipelines.metadata import Columns
 from pipelines.path_lists import folder_of, resolve_path
 from pipelines.storage import failure
+from pipelines.table_columns import Columns
 
 _FILE_KEYS = ("sources", "metadata")
 _SOURCE_KEYS = ("images", "layout", "name", "metadata", "columns")

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 
 from pipelines.cli import UsageError
-from pipelines.metadata import Columns, in_line, require_table, table_rows
+from pipelines.csv_tables import in_line
+from pipelines.image_names import image_id_of
+from pipelines.metadata import require_table, table_rows
 from pipelines.rows import SPLITS, ImageRow
-from pipelines.sources import image_id_of
+from pipelines.table_columns import Columns
 
 SPLIT_COLUMN = "split"
 

@@ -12,6 +12,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines.gcs_client import delete_objects, read_object, write_object
+from pipelines.text import printable
 
 
 def is_local(path: str) -> bool:
@@ -27,14 +28,6 @@ def is_google(path: str) -> bool:
 def join(folder: str, *parts: str) -> str:
     """Path below a folder, local or with a scheme."""
     return os.path.join(folder, *parts) if is_local(folder) else posixpath.join(folder, *parts)
-
-
-def printable(path: str) -> str:
-    """A path as text for showing, not opening.
-
-    Bytes that are not UTF-8, and NUL, which ends what a terminal shows, stand as a backslash, x and two digits.
-    """
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").replace("\0", r"\x00")
 
 
 def failure(error: Exception) -> str:

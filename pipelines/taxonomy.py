@@ -127,6 +127,11 @@ def malignant_classes(classes: Sequence[str]) -> list[str]:
     return [name for name in classes if name in _MALIGNANT]
 
 
+def melanoma_class(classes: Sequence[str]) -> str | None:
+    """Which of `classes` is melanoma, under any of its short names; None where there is no such class."""
+    return next((name for name in classes if normalize_term(name) in ("melanoma", "mel")), None)
+
+
 class ClassSet(NamedTuple):
     """classes: names in label order; terms: normalised term -> the classes it may stand for, the likeliest first."""
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from pipelines import images
 from pipelines.previews import preview_jpeg, small_jpeg
+from pipelines.symmetries import turned_back, views_of
 
 # Longer side of a picture in pixels.
 SIDE = 160
@@ -34,10 +35,7 @@ def symmetric_activation(activate: Callable[[np.ndarray], np.ndarray], image: np
     part of a position against the image; over the eight views the shifts cancel.
     activate: the model's `class_activation`, float32 [8, S, S, 3] -> [8, h, w, C]. image: float32 [S, S, 3].
     """
-    views = [np.rot90(side, turns) for side in (image, image[:, ::-1]) for turns in range(4)]
-    maps = activate(np.stack(views))
-    upright = np.stack([np.rot90(view, -turns) for view, turns in zip(maps, (0, 1, 2, 3) * 2, strict=True)])
-    return (upright[:4].mean(axis=0) + upright[4:, :, ::-1].mean(axis=0)) / 2
+    return turned_back(activate(views_of(image))).mean(axis=0)
 
 
 def malignancy_map(activation: np.ndarray, probabilities: Sequence[float], malignant: Sequence[bool]) -> np.ndarray:

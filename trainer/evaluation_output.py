@@ -19,7 +19,7 @@ _COLUMNS = {
 }
 _CELL = 18
 # Resampling so few lesions again and again shows too little of how lesions differ.
-_FEW = 10
+FEW = 10
 
 
 def format_estimate(estimate: Mapping[str, Any]) -> str:
@@ -46,10 +46,10 @@ def format_table(figures: Mapping[str, Any]) -> str:
     for name, row in figures["per_class"].items():
         cells = "  ".join(f"{format_estimate(row[column]):<{_CELL}}" for column in _COLUMNS)
         lines.append(f"{name:<{width}}  {row['n']:>5}  {cells}")
-    few = [name for name, row in figures["per_class"].items() if 0 < row["groups"] < _FEW]
+    few = [name for name, row in figures["per_class"].items() if 0 < row["groups"] < FEW]
     if few and figures["bootstrap"]["resamples"]:
         which = ", ".join(few) if len(few) <= 3 else f"{len(few)} of {len(figures['per_class'])} classes"
-        lines += ["", f"Fewer than {_FEW} lesions of {which}: intervals too narrow to rely on."]
+        lines += ["", f"Fewer than {FEW} lesions of {which}: intervals too narrow to rely on."]
     return "\n".join(line.rstrip() for line in lines)
 
 

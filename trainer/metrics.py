@@ -8,7 +8,7 @@ A figure that does not exist (a class without examples, AUC without negatives) i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ import numpy as np
 import pandas as pd
 import sklearn.metrics
 from isic_challenge_scoring.metrics import balanced_multiclass_accuracy
+
+from pipelines.decisions import decision_values
+from pipelines.taxonomy import melanoma_class
 
 UNDECIDED = -1
 CONFIDENCE = 0.95
@@ -33,10 +36,13 @@ class Estimate:
     n: int
 
 
-def predict(probabilities: np.ndarray) -> np.ndarray:
-    """Most probable class, int [n]; UNDECIDED where two share the first place, which ISIC's scorer counts as wrong."""
-    top = probabilities.max(axis=1, keepdims=True)
-    return np.where((probabilities == top).sum(axis=1) == 1, probabilities.argmax(axis=1), UNDECIDED)
+def predict(decisions: np.ndarray) -> np.ndarray:
+    """The class with the largest of the `decision_values` [n, C]: int [n].
+
+    UNDECIDED where two share the first place, which ISIC's scorer counts as wrong.
+    """
+    top = decisions.max(axis=1, keepdims=True)
+    return np.where((decisions == top).sum(axis=1) == 1, decisions.argmax(axis=1), UNDECIDED)
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -47,16 +53,14 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
     return matrix
 
 
-def balanced_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
+def balanced_accuracy(labels: np.ndarray, decisions: np.ndarray) -> float | None:
     """Mean sensitivity over the classes present: the task metric of ISIC 2018 task 3 and 2019, by their own scorer."""
     if not len(labels):
         return None
-    columns = [f"class {index}" for index in range(probabilities.shape[1])]
+    columns = [f"class {index}" for index in range(decisions.shape[1])]
     truth = pd.DataFrame(np.eye(len(columns))[labels], columns=columns)
     return float(
-        balanced_multiclass_accuracy(
-            truth, pd.DataFrame(probabilities, columns=columns), pd.Series(np.ones(len(truth)))
-        )
+        balanced_multiclass_accuracy(truth, pd.DataFrame(decisions, columns=columns), pd.Series(np.ones(len(truth))))
     )
 
 
@@ -128,12 +132,50 @@ def ranking_figures(positive: np.ndarray, score: np.ndarray, weights: np.ndarray
     return RankingFigures(auc, average_precision, sensitivity)
 
 
-def _interval(values: np.ndarray | None) -> tuple[float | None, float | None]:
-    """Percentile interval of a figure over its resamples."""
+def class_rates(truth: np.ndarray, called: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sensitivity and specificity of every class in every resample, each float64 [B, C]; NaN where a class has none.
+
+    truth, called: bool [n, C], whether an image is of the class, and is said to be.
+    """
+    total = weights.sum(axis=1, dtype=np.float64)
+    images = weights @ truth.astype(np.float32)
+    hits = weights @ (truth & called).astype(np.float32)
+    rejections = weights @ (~truth & ~called).astype(np.float32)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (hits / images).astype(np.float64), (rejections / (total[:, None] - images)).astype(np.float64)
+
+
+def interval(values: np.ndarray | None) -> tuple[float | None, float | None]:
+    """Percentile interval of a figure over its resamples, float [B]; (None, None) where one has no value."""
     if values is None or not len(values) or not np.isfinite(values).all():
         return None, None
     low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
+
+
+def resampled(
+    figure: Callable[[np.ndarray], np.ndarray],
+    rests_on: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    *,
+    bootstrap: int,
+    seed: int,
+) -> Estimate:
+    """A figure of some images with its interval, by the resamples of these images.
+
+    figure: weights float32 [B, n] -> its value in each resample, float [B]; all images once give the figure itself.
+    rests_on: bool [n], the images that are its n and whose groups the interval rests on. No interval where all
+    resamples give the same: each class has a single lesion, or all are called alike, which says nothing of others.
+    """
+    value = float(figure(np.ones((1, len(labels)), np.float32))[0])
+    if not np.isfinite(value):
+        return Estimate(None, None, None, 0)
+    values = None
+    if len(np.unique(groups[rests_on])) > 1:
+        values = np.concatenate([np.zeros(0), *map(figure, resamples(labels, groups, bootstrap, seed))])
+    low, high = interval(values)
+    return Estimate(value, *((None, None) if low == high else (low, high)), int(rests_on.sum()))
 
 
 def evaluate(
@@ -143,12 +185,15 @@ def evaluate(
     classes: Sequence[str],
     malignant: Sequence[str] = (),
     *,
+    prior: np.ndarray | None = None,
     specificity: float = 0.90,
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
     """All figures of one split, ready for JSON: plain ints, floats, None, and Estimates as dicts.
 
+    prior [C]: the class frequencies that the probabilities stand for, equal ones if None. Which class is predicted
+    follows from both (`decision_values`); rankings are by the probabilities themselves.
     The malignant score of an image is the sum of its probabilities of the `malignant` classes. An interval is None if
     `bootstrap` is 0 or if the figure rests on fewer than two groups, which cannot say how lesions differ. The
     percentile interval of a figure at its limit (every melanoma found) has no width and says little: look at n.
@@ -164,7 +209,8 @@ def evaluate(
     if not np.isfinite(probabilities).all():
         raise ValueError("probabilities must be finite")
 
-    predicted = predict(probabilities)
+    decisions = decision_values(probabilities, np.full(count, 1.0 / count) if prior is None else prior)
+    predicted = predict(decisions)
     truth, called = np.eye(count, dtype=bool)[labels], predicted[:, None] == np.arange(count)
     benign_index = [i for i, name in enumerate(classes) if name not in set(malignant)]
     is_malignant = ~np.isin(labels, benign_index)
@@ -183,11 +229,14 @@ def evaluate(
         if value is None:
             return Estimate(None, None, None, 0)
         several = len(np.unique(groups[among])) > 1
-        return Estimate(value, *_interval(values.get((figure, index)) if several else None), int(among.sum()))
+        return Estimate(value, *interval(values.get((figure, index)) if several else None), int(among.sum()))
 
     per_class = {}
+    aucs = {}
     for c, name in enumerate(classes):
         point = _points(truth[:, c], called[:, c], probabilities[:, c])
+        if point["auc"] is not None:
+            aucs[c] = point["auc"]
         figures = {
             figure: asdict(estimate(figure, c, point[figure], ~truth[:, c] if figure == "specificity" else truth[:, c]))
             for figure in ("sensitivity", "specificity", "auc", "average_precision")
@@ -201,15 +250,24 @@ def evaluate(
         threshold = threshold if threshold is not None and np.isfinite(threshold) else None
         return {**asdict(estimate("at_specificity", index, value, positive)), "threshold": threshold}
 
+    def auc_of_malignant() -> Estimate:
+        exists = is_malignant.any() and not is_malignant.all()
+        value = float(sklearn.metrics.roc_auc_score(is_malignant, malignant_score)) if exists else None
+        return estimate("auc", count, value, is_malignant)
+
     everything = np.ones(n, bool)
+    melanoma = melanoma_class(classes)
+    if values and aucs:
+        values["mean_auc", 0] = np.mean([values["auc", c] for c in aucs], axis=0)
+    mean_auc = float(np.mean(list(aucs.values()))) if aucs else None
     return {
-        "balanced_accuracy": asdict(
-            estimate("balanced_accuracy", 0, balanced_accuracy(labels, probabilities), everything)
-        ),
+        "balanced_accuracy": asdict(estimate("balanced_accuracy", 0, balanced_accuracy(labels, decisions), everything)),
         "accuracy": asdict(estimate("accuracy", 0, float((predicted == labels).mean()) if n else None, everything)),
+        "mean_auc": asdict(estimate("mean_auc", 0, mean_auc, everything)),
+        **({"malignant_auc": asdict(auc_of_malignant())} if len(benign_index) < count else {}),
         "sensitivity_at_specificity": {
             "specificity": specificity,
-            **({"melanoma": at_specificity(list(classes).index("melanoma"))} if "melanoma" in classes else {}),
+            **({"melanoma": at_specificity(list(classes).index(melanoma))} if melanoma else {}),
             **({"malignant": at_specificity(count)} if len(benign_index) < count else {}),
         },
         "per_class": per_class,
@@ -245,16 +303,10 @@ def _collect(
     def put(figure: str, index: int, values: np.ndarray) -> None:
         drawn.setdefault((figure, index), []).append(values)
 
-    total = weights.sum(axis=1, dtype=np.float64)
-    images = weights @ truth.astype(np.float32)
-    hits = weights @ (truth & called).astype(np.float32)
-    rejections = weights @ (~truth & ~called).astype(np.float32)
-    present = truth.any(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        sensitivity = (hits / images).astype(np.float64)
-        true_negative_rate = (rejections / (total[:, None] - images)).astype(np.float64)
-    put("balanced_accuracy", 0, np.nanmean(sensitivity[:, present], axis=1))
-    put("accuracy", 0, hits.sum(axis=1) / total)
+    sensitivity, true_negative_rate = class_rates(truth, called, weights)
+    put("balanced_accuracy", 0, np.nanmean(sensitivity[:, truth.any(axis=0)], axis=1))
+    right = (truth & called).any(axis=1).astype(np.float32)
+    put("accuracy", 0, (weights @ right) / weights.sum(axis=1, dtype=np.float64))
     for index, (positive, score) in enumerate(questions):
         if index < truth.shape[1]:
             put("sensitivity", index, sensitivity[:, index])

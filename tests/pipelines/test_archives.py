@@ -21,7 +21,7 @@ from google.cloud.storage import Blob
 from pipelines import archives, path_lists
 from pipelines.archives import ArchiveError, Member
 from pipelines.cli import UsageError
-from pipelines.sources import is_image_name
+from pipelines.image_names import is_image_name
 
 # Names an archive of photographs may hold, with licences beside them.
 NAMES = [

@@ -18,8 +18,9 @@ from pipelines.licenses import reject_license
 from pipelines.prepare_options import parse_options
 from pipelines.rows import SIDES, ImageRow
 from pipelines.splits_file import read_splits
+from pipelines.table_columns import Columns
 
-ANY = metadata.Columns()
+ANY = Columns()
 
 
 def require(path, columns=ANY):
@@ -223,13 +224,13 @@ def test_isic_2020_version_1_has_benign_or_malignant_alone(tmp_path):
 
 def test_a_table_of_the_users_own(tmp_path):
     path = table(tmp_path / "t.csv", "file,finding,lesion,who,dx", "my photo.v2.jpg,mel,17,anna,nv", "x.png,,,,")
-    columns = metadata.Columns(id="file", label="finding", lesion="lesion", patient="who")
+    columns = Columns(id="file", label="finding", lesion="lesion", patient="who")
     require(path, columns)
     (image, facts), _ = metadata.read_facts(path, columns)
     assert image == "my photo.v2"
     assert (facts.labels, facts.lesion_id, facts.patient_id) == (("mel",), "17", "anna")
     with pytest.raises(UsageError, match="needs a column nothing"):
-        require(path, metadata.Columns(id="nothing"))
+        require(path, Columns(id="nothing"))
 
 
 def test_ids_are_the_same_however_their_letters_are_composed(tmp_path):

@@ -22,10 +22,11 @@ from pipelines.inputs import Inputs, complete_inputs, known_sources, parse_input
 from pipelines.join_tables import JoinTables
 from pipelines.labels import Claim, decide
 from pipelines.layouts import Source, Table, recognize
-from pipelines.metadata import Columns, facts_of, table_rows
+from pipelines.metadata import table_rows
 from pipelines.prepare_options import PrepareOptions
 from pipelines.rows import ImageRow
 from pipelines.sources_file import read_sources_file
+from pipelines.table_columns import Columns, facts_of
 from pipelines.taxonomy import known_set
 
 ISIC9 = known_set("isic9")

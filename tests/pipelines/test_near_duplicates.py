@@ -13,8 +13,8 @@ from collecting import run
 from PIL import Image, ImageEnhance
 
 from pipelines import images, near_duplicates, perceptual
+from pipelines.image_names import image_id_of
 from pipelines.near_duplicates import FindNearDuplicates, NearPair, SkippedBucket
-from pipelines.sources import image_id_of
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -12,7 +12,8 @@ import pytest
 
 from pipelines import path_lists
 from pipelines.cli import UsageError
-from pipelines.listing import is_image_name, list_files
+from pipelines.image_names import is_image_name
+from pipelines.listing import list_files
 
 
 def write(path, content):

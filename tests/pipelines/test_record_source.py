@@ -11,6 +11,7 @@ from gcs import local_gcs, upload
 
 from pipelines import records, sources
 from pipelines.cli import UsageError
+from pipelines.image_names import image_id_of
 from pipelines.read_dataset import read_description, read_manifest, read_shard
 from pipelines.reading import read_files
 from pipelines.record_source import RecordFormat, is_record_source, list_records, record_format
@@ -57,7 +58,7 @@ def shard_names(folder):
 def test_every_original_once_with_its_bytes(dataset):
     files = images_of(dataset)
     written = [row["id"] for row in read_manifest(str(dataset)) if row["outcome"] == "written"]
-    assert sorted(sources.image_id_of(file.relative) for file in files) == sorted(written)
+    assert sorted(image_id_of(file.relative) for file in files) == sorted(written)
     contents = {file.path: content for file, content in read_files(files)}
     assert contents == stored(dataset)
     for file in files:
@@ -104,7 +105,7 @@ def test_an_id_that_two_sources_have(tmp_path):
     assert [file.relative for file in files] == [
         f"{shard.name}/{name}" for name in (f"{'a' * 16}/1", f"{'b' * 16}/1", "2")
     ]
-    assert [sources.image_id_of(file.relative) for file in files] == ["1", "1", "2"]
+    assert [image_id_of(file.relative) for file in files] == ["1", "1", "2"]
     assert [content for _, content in read_files(files)] == [letter * 9 for letter in (b"a", b"b", b"c")]
 
 

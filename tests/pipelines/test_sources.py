@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from collecting import run_source
 
-from pipelines import sources
+from pipelines import image_names, sources
 from pipelines.check import folder_split, inspect, read_row
 from pipelines.cli import UsageError
 from pipelines.layouts import Source
@@ -24,7 +24,7 @@ def tree(folder, *names):
 
 
 def list_images(root):
-    return (file for file in sources.list_files(str(root)) if sources.is_image_name(file.path))
+    return (file for file in sources.list_files(str(root)) if image_names.is_image_name(file.path))
 
 
 def relatives(root):
@@ -79,7 +79,7 @@ def test_an_input_without_images_is_refused(tmp_path, content):
     ],
 )
 def test_image_ids(name, expected):
-    assert sources.image_id_of(name) == expected
+    assert image_names.image_id_of(name) == expected
 
 
 @pytest.mark.parametrize("inputs", [["."], [".", "x", "x/a.jpg", "x/*"], ["x", "y"]])

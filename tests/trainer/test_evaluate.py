@@ -154,6 +154,8 @@ def test_command_writes_known_figures(dataset, model, tmp_path):
         "confusion_matrix.png",
         "evaluation.json",
         "predictions.parquet",
+        "report.html",
+        "report.md",
     ]
 
     summary = json.loads((output / "evaluation.json").read_text())
@@ -243,7 +245,7 @@ def test_interrupted_run_is_repeated_without_overwrite(dataset, model, tmp_path,
     (tmp_path / ".evaluation.json.partial").write_bytes(b"{")
     evaluate.run(options(dataset, model, tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        ["confusion_matrix.png", "evaluation.json", "predictions.parquet"]
+        ["confusion_matrix.png", "evaluation.json", "predictions.parquet", "report.html", "report.md"]
     )
 
 
@@ -286,14 +288,30 @@ def damaged(kind, dataset, model, tmp_path):
         (tmp_path / "used" / "notes.txt").touch()
         return {**arguments, "--output": tmp_path / "used"}, ["--output", "--overwrite"]
     if kind == "no option at all":
-        return {}, ["--dataset", "--model", "--output"]
+        return {}, ["--output"]
+    if kind in ("dataset not named", "model not named"):
+        option = f"--{kind.split()[0]}"
+        return {name: value for name, value in arguments.items() if name != option}, [option, "--predictions"]
+    if kind == "fold of a dataset without folds":
+        return {**arguments, "--fold": 0}, ["--fold 0", "without folds"]
+    if kind == "fold and split":
+        return {**arguments, "--fold": 0, "--split": "test"}, ["--fold", "--split"]
+    if kind == "metadata that is no table":
+        return {**arguments, "--metadata": model / "saved_model.pb"}, ["--metadata", "CSV"]
+    if kind == "metadata of nobody":
+        (tmp_path / "table.csv").write_text("isic_id,colour\nISIC_0000001,red\n")
+        return {**arguments, "--metadata": tmp_path / "table.csv"}, ["--metadata", "age_approx", "isic_id, colour"]
+    if kind == "labels of a dataset":
+        return {**arguments, "--labels": tmp_path / "table.csv"}, ["--labels", "--predictions"]
     raise AssertionError(kind)
 
 
 KINDS = [
     *("no dataset", "unfinished dataset", "no model", "directory that is no model", "saved model without our assets"),
     *("damaged model.json", "other classes", "classes in another order", "empty split", "unknown split"),
-    *("batch of none", "output is a file", "output in use", "no option at all"),
+    *("batch of none", "output is a file", "output in use", "no option at all", "dataset not named", "model not named"),
+    *("fold of a dataset without folds", "fold and split", "metadata that is no table", "metadata of nobody"),
+    "labels of a dataset",
 ]
 
 

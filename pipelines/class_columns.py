@@ -1,0 +1,22 @@
+"""What classes are called in the columns of tables: `probability_` and the class as a plain name."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+# BigQuery allows 300 characters; the rest is for what stands before and after a class.
+_CLASS_CHARACTERS = 200
+
+
+def class_names(classes: Sequence[str]) -> list[str]:
+    """Names of classes for columns, in label order: letters, digits and single underscores, unique without case."""
+    names: list[str] = []
+    for number, name in enumerate(classes, 1):
+        plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+        stem = re.sub(r"[^0-9A-Za-z]+", "_", plain).strip("_")[:_CLASS_CHARACTERS].strip("_") or f"class_{number}"
+        taken = {other.lower() for other in names}
+        ways = (stem, *(f"{stem}_{again}" for again in range(2, len(classes) + 2)))
+        names.append(next(way for way in ways if way.lower() not in taken))
+    return names

@@ -1,0 +1,138 @@
+"""What page and text say of evaluation.json in the same words: headline figures, columns of tables, how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pipelines.html import counted, grouped
+from trainer.evaluation_output import FEW
+
+TITLE = "Evaluation"
+
+Result = Mapping[str, Any]
+
+
+class Headline(NamedTuple):
+    """A figure with its name. n: what it rests on, in words."""
+
+    name: str
+    estimate: Mapping[str, Any]
+    n: str
+
+
+def whole_percent(share: float) -> str:
+    """0.9 as `90 %`."""
+    return f"{100 * share:.0f} %"
+
+
+def headlines(result: Result) -> list[Headline]:
+    """The figures that stand first, those that exist."""
+    figures = result["figures"]
+    at = figures["sensitivity_at_specificity"]
+    images = counted(figures["n"], "image")
+    found = [Headline("Balanced accuracy", figures["balanced_accuracy"], images)]
+    for name in ("melanoma", "malignant"):
+        if name in at:
+            title = f"{name.capitalize()} sensitivity at {whole_percent(at['specificity'])} specificity"
+            found.append(Headline(title, at[name], counted(at[name]["n"], f"{name} image")))
+    if result["melanoma"]:
+        auc = figures["per_class"][result["melanoma"]]["auc"]
+        found.append(Headline("Melanoma AUC", auc, counted(auc["n"], "melanoma image")))
+    if "malignant_auc" in figures:
+        auc = figures["malignant_auc"]
+        found.append(Headline("Malignant AUC", auc, counted(auc["n"], "malignant image")))
+    found.append(Headline("Mean AUC of the classes", figures["mean_auc"], images))
+    found.append(Headline("Accuracy", figures["accuracy"], images))
+    return [one for one in found if one.estimate["value"] is not None]
+
+
+def few_classes(result: Result) -> list[str]:
+    """Classes with so few lesions that their intervals are too narrow."""
+    return [name for name, row in result["figures"]["per_class"].items() if 0 < row["groups"] < FEW]
+
+
+def subgroup_columns(result: Result) -> list[tuple[str, str]]:
+    """(key, heading) of the figures that any subgroup has."""
+    names = {
+        "balanced_accuracy": "Balanced accuracy",
+        "melanoma_auc": "Melanoma AUC",
+        "sensitivity": "Malignant sensitivity",
+        "specificity": "Malignant specificity",
+    }
+    has = {key for division in result["subgroups"] for group in division["groups"] for key in group}
+    return [(key, name) for key, name in names.items() if key in has]
+
+
+def interval_note(result: Result) -> str:
+    """How the intervals were made."""
+    bootstrap = result["figures"]["bootstrap"]
+    if not bootstrap["resamples"]:
+        return "Without intervals (--bootstrap 0)."
+    return (
+        f"Intervals are {whole_percent(bootstrap['confidence'])} percentiles of "
+        f"{grouped(bootstrap['resamples'])} bootstrap samples, which draw whole lesions within each class (seed "
+        f"{bootstrap['seed']}). They say how a figure varies with the lesions, not with training."
+    )
+
+
+def threshold_note(result: Result) -> str:
+    """Which threshold the subgroups' sensitivity and specificity are at; empty where they have none."""
+    threshold = result["subgroup_threshold"]
+    if threshold is None:
+        return ""
+    if "target" in threshold:
+        return (
+            "Malignant sensitivity and specificity are at the model's operating point for "
+            f"{whole_percent(threshold['target'])} sensitivity: a malignancy score of {threshold['value']:.4f} or more."
+        )
+    return (
+        "No operating point of the model is known, so malignant sensitivity and specificity are at the threshold at "
+        f"which all these images together have {whole_percent(threshold['specificity'])} specificity: a malignancy "
+        f"score of {threshold['value']:.4f} or more."
+    )
+
+
+def part(result: Result) -> str:
+    """Which images of the dataset: `test split`, `fold 2`; empty without a dataset."""
+    if result["fold"] is not None:
+        return f"fold {result['fold']}"
+    return f"{result['split']} split" if result["split"] else ""
+
+
+def origin(result: Result) -> list[tuple[str, str]]:
+    """(name, value) of what was evaluated on what."""
+    facts = []
+    if result["model"]:
+        facts += [("model", result["model"]["path"]), ("model fingerprint", result["model"]["fingerprint"])]
+        facts.append(("views", "mean over eight flips and quarter turns" if result["tta"] else "each image as it is"))
+    if result["predictions"]:
+        facts.append(("predictions", result["predictions"]["path"]))
+        facts += [("made by model", name) for name in result["predictions"]["models"]]
+    if result["dataset"]:
+        facts += [("dataset", result["dataset"]["path"]), ("dataset fingerprint", result["dataset"]["fingerprint"])]
+        facts.append(("images", part(result)))
+    if result["labels"]:
+        facts.append(("labels", result["labels"]["path"]))
+        if unmapped := sum(result["labels"]["unmapped"].values()):
+            facts.append(("labels without a class", counted(unmapped, "image")))
+        if conflicts := result["labels"]["conflicts"]:
+            facts.append(("conflicting labels", counted(conflicts, "image")))
+    if matching := result["matching"]:
+        facts += [
+            ("scored and labelled", counted(matching["matched"], "image")),
+            ("scored without a label", counted(matching["scored_without_label"], "image")),
+            ("labelled without a score", counted(matching["labelled_without_score"], "image")),
+        ]
+        if matching["repeated"]:
+            facts.append(("scored again", counted(matching["repeated"], "file")))
+        if matching["other_bytes"]:
+            facts.append(("same id, other file", counted(matching["other_bytes"], "image")))
+    known = result["with_lesion_id"]
+    facts.append(("lesion ids", f"{grouped(known)} of {counted(result['images'], 'image')}"))
+    facts += [("metadata", path) for path in result["metadata"]["paths"]]
+    if result["metadata"]["paths"]:
+        matched = grouped(result["metadata"]["matched"])
+        facts.append(("in metadata", f"{matched} of {counted(result['images'], 'image')}"))
+    facts += [(f"version of {name}", version) for name, version in result["versions"].items()]
+    return facts

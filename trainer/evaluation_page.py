@@ -1,0 +1,100 @@
+"""The evaluation as a page: one file with everything in it, which runs nothing and loads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.html import Section, render
+from trainer.evaluation_figures import (
+    TITLE,
+    Result,
+    few_classes,
+    headlines,
+    interval_note,
+    origin,
+    part,
+    subgroup_columns,
+    threshold_note,
+)
+from trainer.mistakes import KINDS, Pictures
+from trainer.rank_curves import Curves, Line
+
+# A plot's side in the units of its drawing.
+_SIDE = 100
+
+
+def svg_path(points: Line) -> str:
+    """Points (x, y), each 0 to 1 -> an SVG path in a square of _SIDE units, its origin at the lower left."""
+    return "M" + "L".join(f"{_SIDE * x:.1f} {_SIDE * (1 - y):.1f}" for x, y in points)
+
+
+def _panels(curves: Sequence[Curves], result: Result) -> list[dict[str, Any]]:
+    """Of each class with images its two curves, as SVG paths or None, and what stands beside them."""
+    return [
+        {
+            "name": curve.name,
+            "n": curve.n,
+            "malignant": curve.name in result["malignant_classes"],
+            "prevalence": curve.prevalence,
+            "figures": result["figures"]["per_class"][curve.name],
+            "roc": svg_path(curve.roc) if curve.roc else None,
+            "precision_recall": svg_path(curve.precision_recall) if curve.precision_recall else None,
+        }
+        for curve in curves
+        if curve.n
+    ]
+
+
+def _confusion(result: Result) -> list[dict[str, Any]]:
+    """A row per true class: counts with their shares of the class."""
+    rows = []
+    for name, counts in zip(result["classes"], result["figures"]["confusion_matrix"], strict=True):
+        total = result["figures"]["per_class"][name]["n"]
+        rows.append(
+            {
+                "class": name,
+                "total": total,
+                "undecided": total - sum(counts),
+                "cells": [{"count": count, "share": count / total if total else 0.0} for count in counts],
+            }
+        )
+    return rows
+
+
+def evaluation_page(result: Result, curves: Sequence[Curves], pictures: Mapping[str, Pictures]) -> bytes:
+    """The page for what evaluation.json says, as UTF-8.
+
+    curves: see `rank_curves`; pictures: by sha256, see `mistakes.draw`; an image without one shows a
+    placeholder, unless none has one.
+    """
+    sections = {
+        "figures": Section("Figures", result["figures"]["n"]),
+        "confusion": Section("Confusion matrix"),
+        "classes": Section("Classes", len(result["classes"])),
+        "curves": Section("ROC and precision-recall"),
+        "calibration": Section("Calibration"),
+        **({"operating": Section("Operating points")} if result["operating_points"] else {}),
+        "subgroups": Section("Subgroups"),
+        "mistakes": Section("Worst mistakes"),
+        "origin": Section("How it was made"),
+    }
+    return render(
+        "evaluation.html.j2",
+        title=TITLE,
+        sections=sections,
+        result=result,
+        figures=result["figures"],
+        headlines=headlines(result),
+        interval_note=interval_note(result),
+        threshold_note=threshold_note(result),
+        few_classes=few_classes(result),
+        confusion=_confusion(result),
+        panels=_panels(curves, result),
+        subgroup_columns=subgroup_columns(result),
+        kinds=[(kind, result["mistakes"][kind.name]) for kind in KINDS],
+        pictures=pictures,
+        has_maps=any(picture.map for picture in pictures.values()),
+        origin=origin(result),
+        part=part(result),
+    )

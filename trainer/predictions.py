@@ -1,0 +1,166 @@
+"""What a model says of the images of a split, and what they are: made here, or written as a table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.class_columns import class_names
+from pipelines.cli import UsageError, start_tensorflow
+from pipelines.decisions import prior_metadata
+from trainer.dataset_info import DatasetInfo
+from trainer.exported import LoadedModel, ModelInfo, first_line
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What n labelled images are, in the order of their source. `labels` int64 [n].
+
+    An id that a source does not have is "". group_id: images that share one count as one lesion.
+    """
+
+    source_id: list[str]
+    sha256: list[str]
+    lesion_id: list[str]
+    group_id: list[str]
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of n images. `probabilities` float32 [n, C]; seconds: of inference, None if it was not here.
+
+    prior: float64 [C], the class frequencies that the probabilities stand for.
+    """
+
+    truth: Truth
+    probabilities: np.ndarray
+    seconds: float | None
+    prior: np.ndarray
+
+
+_TEXT = ("image/source_id", "image/key/sha256", "image/lesion_id", "image/group_id")
+
+
+def read_originals(info: DatasetInfo, split: str, batch_size: int) -> Iterator[dict[str, Any]]:
+    """Batches of a split's originals in file order: numpy arrays [b] of the features in `dataset.FEATURES`.
+
+    UsageError for files that are damaged or hold another number of originals than dataset.json says.
+    """
+    start_tensorflow()
+    import tensorflow as tf
+
+    from trainer.dataset import evaluation_batches
+
+    read, expected = 0, info.split(split).originals
+    try:
+        for batch in evaluation_batches(info, split, batch_size):
+            values = {key: value.numpy() for key, value in batch.items()}
+            original = values["image/augmentation/copy"] == 0
+            if original.any():
+                read += int(original.sum())
+                yield {key: value[original] for key, value in values.items()}
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        raise UsageError(
+            f"--dataset {info.path}: the {split} split cannot be read ({first_line(error)}); prepare it again"
+        ) from None
+    if read != expected:
+        raise UsageError(
+            f"--dataset {info.path}: the {split} split holds {read} originals, dataset.json says {expected}; "
+            "prepare it again"
+        )
+
+
+class _TruthColumns:
+    """Collects the columns of a Truth from batches of records."""
+
+    def __init__(self) -> None:
+        self._text: dict[str, list[str]] = {key: [] for key in _TEXT}
+        self._labels: list[Any] = []
+
+    def add(self, batch: dict[str, Any]) -> None:
+        self._labels.append(batch["image/class/label"])
+        for key, column in self._text.items():
+            column += [value.decode() for value in batch[key]]
+
+    def truth(self) -> Truth:
+        import numpy as np
+
+        source_id, sha256, lesion_id, group_id = (self._text[key] for key in _TEXT)
+        return Truth(source_id, sha256, lesion_id, group_id, np.concatenate(self._labels))
+
+
+def read_truth(info: DatasetInfo, split: str, batch_size: int) -> Truth:
+    """The originals of a split, in file order. UsageError as from `read_originals`."""
+    columns = _TruthColumns()
+    for batch in read_originals(info, split, batch_size):
+        columns.add(batch)
+    return columns.truth()
+
+
+def infer(
+    info: DatasetInfo, model: ModelInfo, network: LoadedModel, split: str, batch_size: int, tta: bool
+) -> Predictions:
+    """Run the model over the originals of a split, in file order.
+
+    `seconds` counts reading and inference, not loading the model nor its first call. UsageError as from
+    `read_originals`, and for a model that gives something else than a probability per class.
+    """
+    import numpy as np
+
+    columns, probabilities = _TruthColumns(), []
+    # The first call sets the graph up and would count against the first batch.
+    for batch in read_originals(info, split, 1):
+        network.probabilities(batch["image/encoded"], tta)
+        break
+    started = time.perf_counter()
+    for batch in read_originals(info, split, batch_size):
+        probabilities.append(network.probabilities(batch["image/encoded"], tta))
+        columns.add(batch)
+    seconds = time.perf_counter() - started
+    truth, scores = columns.truth(), np.concatenate(probabilities)
+    if scores.shape != (len(truth.labels), len(model.classes)) or not np.isfinite(scores).all():
+        raise UsageError(
+            f"--model {model.path}: does not give {len(model.classes)} finite probabilities per image; train it again"
+        )
+    return Predictions(truth, scores, seconds, np.array(model.prior))
+
+
+def read_images(info: DatasetInfo, split: str, wanted: set[str], batch_size: int) -> dict[str, bytes]:
+    """`image/encoded` of the originals with these sha256, by sha256."""
+    found = {}
+    for batch in read_originals(info, split, batch_size):
+        for sha256, data in zip(batch["image/key/sha256"], batch["image/encoded"], strict=True):
+            if sha256.decode() in wanted:
+                found[sha256.decode()] = data
+    return found
+
+
+def write_predictions(predictions: Predictions, predicted: np.ndarray, classes: Sequence[str], path: Path) -> None:
+    """Parquet, one row per image, in their order.
+
+    Columns: source_id, sha256, lesion_id, group_id, label (int64), class, top_class (null where two classes tie for
+    the first place), and one `probability_<class>` (float32) per class in label order: the names of pipelines.score.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    truth = predictions.truth
+    columns: dict[str, Any] = {
+        "source_id": truth.source_id,
+        "sha256": truth.sha256,
+        "lesion_id": truth.lesion_id,
+        "group_id": truth.group_id,
+        "label": pa.array(truth.labels, pa.int64()),
+        "class": [classes[label] for label in truth.labels],
+        "top_class": pa.array([classes[index] if index >= 0 else None for index in predicted], pa.string()),
+    }
+    for index, name in enumerate(class_names(classes)):
+        columns[f"probability_{name}"] = pa.array(predictions.probabilities[:, index], pa.float32())
+    pq.write_table(pa.table(columns).replace_schema_metadata(prior_metadata(predictions.prior)), path)

@@ -1,0 +1,162 @@
+"""Probabilities that were made before: the score job's Parquet, or `predictions.parquet` of an evaluation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.class_columns import class_names
+from pipelines.cli import UsageError
+from pipelines.csv_tables import in_line
+from pipelines.decisions import prior_of
+
+PREFIX = "probability_"
+# Of several models, each one's own probabilities end so: `probability_nevus__2`.
+_OF_ONE_MODEL = re.compile(r"__\d+\Z")
+_OWN = "predictions.parquet"
+_FILES = ("scores-*.parquet", _OWN)
+# Of the score job's partitions; written last.
+_MARKER = "summary.json"
+_IDS = ("source_id", "image_id")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """n scored images. classes: names in the order of the probabilities, float32 [n, C], which are for class
+    frequencies `prior`, float64 [C].
+
+    labels: class names that the table itself gives (an evaluation's does), else None; lesion_id, group_id: "" where not
+    known. models: fingerprints of what made the probabilities, as far as the table says.
+    """
+
+    path: Path
+    image_id: list[str]
+    sha256: list[str]
+    lesion_id: list[str]
+    group_id: list[str]
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    labels: list[str] | None
+    models: tuple[str, ...]
+    prior: np.ndarray
+
+
+def score_files(path: Path) -> list[Path]:
+    """The Parquet files that `--predictions` names: a file, or those of a folder at any depth, in order of their names.
+
+    That is the order of runs that are named after their dates. A run of the score job without its summary.json is not
+    finished, and left out. Raises UsageError.
+    """
+    where = f"--predictions {path}"
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UsageError(f"{where}: no such file or folder")
+    found = sorted(
+        file
+        for pattern in _FILES
+        for file in path.rglob(pattern)
+        if not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and (file.name == _OWN or (file.parent / _MARKER).is_file())
+    )
+    if not found:
+        raise UsageError(
+            f"{where}: holds neither {' of a finished run nor '.join(_FILES)}; name an output of pipelines.score "
+            "(--format parquet) or of trainer.evaluate"
+        )
+    return found
+
+
+def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Scores:
+    """All rows of the files. known_classes: what the classes are called, from a dataset or a model.
+
+    Without them they are called as the tables' own values say, and else as their columns, underscores as spaces. Raises
+    UsageError for files that are no such tables, or differ in their classes or models.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    where = f"--predictions {path}"
+    tables: list[pa.Table] = []
+    columns: list[str] = []
+    priors: list[np.ndarray] = []
+    for file in score_files(path):
+        try:
+            table = pq.read_table(file, partitioning=None)
+        except (OSError, pa.ArrowException) as error:
+            raise UsageError(f"{where}: {file.name} is no Parquet file that can be read ({_first(error)})") from None
+        found = [name for name in table.column_names if name.startswith(PREFIX) and not _OF_ONE_MODEL.search(name)]
+        identity = next((name for name in _IDS if name in table.column_names), None)
+        if identity is None or len(found) < 2:
+            raise UsageError(
+                f"{where}: {file.name} needs a column {' or '.join(_IDS)} and two or more {PREFIX}CLASS; it has "
+                f"{in_line(table.column_names, 200)}"
+            )
+        if tables and found != columns:
+            raise UsageError(f"{where}: {file.name} has other classes than the files before it; name one of them")
+        try:
+            priors.append(prior_of(table.schema.metadata, len(found)))
+        except ValueError as error:
+            raise UsageError(f"{where}: {file.name} is damaged ({error}); score these images again") from None
+        columns = found
+        tables.append(table.rename_columns([_IDS[1] if name == identity else name for name in table.column_names]))
+    named = {
+        name
+        for table in tables
+        for column in ("class", "top_class")
+        if column in table.column_names
+        for name in table[column].unique().to_pylist()
+        if name
+    }
+    classes = _class_list([name.removeprefix(PREFIX) for name in columns], known_classes, named, where)
+
+    def texts(column: str) -> list[str]:
+        return [
+            value or ""
+            for table in tables
+            for value in (table[column].to_pylist() if column in table.column_names else [""] * table.num_rows)
+        ]
+
+    models = tuple(sorted({name for name in set(texts("model_fingerprint")) if name}))
+    if len(models) > 1:
+        raise UsageError(f"{where}: holds scores of {len(models)} models; name the folder of one run")
+    probabilities = np.concatenate(
+        [np.stack([table[name].to_numpy(zero_copy_only=False) for name in columns], axis=1) for table in tables]
+    ).astype(np.float32)
+    if not np.isfinite(probabilities).all():
+        raise UsageError(f"{where}: a probability is missing or not finite; score these images again")
+    labels = texts("class") if all("class" in table.column_names for table in tables) else None
+    return Scores(
+        path,
+        texts(_IDS[1]),
+        texts("sha256"),
+        texts("lesion_id"),
+        texts("group_id"),
+        classes,
+        probabilities,
+        labels,
+        models,
+        priors[0],
+    )
+
+
+def _first(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
+
+
+def _class_list(columns: list[str], known: Sequence[str] | None, named: set[str], where: str) -> tuple[str, ...]:
+    """Names of the classes whose columns these are, without prefix."""
+    if known is not None:
+        if class_names(known) != columns:
+            differing = sorted(set(class_names(known)) ^ set(columns)) or ["the same ones in another order"]
+            raise UsageError(
+                f"{where}: its {len(columns)} classes are not the {len(known)} that are asked about "
+                f"(difference: {', '.join(differing)})"
+            )
+        return tuple(known)
+    by_column = {class_names([name])[0]: name for name in sorted(named)}
+    return tuple(by_column.get(column, column.replace("_", " ")) for column in columns)
