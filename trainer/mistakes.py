@@ -26,7 +26,7 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind("missed", "Missed malignancies", "malignant, called benign: the lowest malignancy scores"),
+    Kind("missed", "Missed malignancies", "malignant, called no malignant class: the lowest malignancy scores"),
     Kind("false_alarms", "False alarms", "not malignant, called malignant: the highest malignancy scores"),
     Kind("confident", "Most confident mistakes", "the highest probabilities of a wrong class"),
 )
