@@ -54,6 +54,26 @@ dataflow-prepare: dataflow-options $(STAMP)  ## Prepare on Dataflow: PROJECT= RE
 dataflow-score: dataflow-options $(STAMP)  ## Score on Dataflow: PROJECT= REGION= BUCKET= ARGS="--input ... --model ... --output ..."
 	$(PY) -m pipelines.score $(DATAFLOW) $(ARGS)
 
+# CLASSES: the taxonomy's class set. CONFIG: the recipe. CHANGES: a file of changes to compare with it, such as
+# trainer/configs/changes.json. The same command continues an interrupted experiment.
+EXPERIMENT ?= runs/experiment-$(if $(DATA),data,sample)
+CLASSES    ?= isic9
+CONFIG     ?= trainer/configs/bespoke.json
+CHANGES    ?=
+CARD       ?= $(if $(DATA),docs,$(EXPERIMENT))/model_card.md
+TABLE       = $(if $(DATA),$(METADATA),$(EXPERIMENT)/sample/metadata.csv)
+FOLDS_ARGS  = --input "$(if $(DATA),$(DATA),$(EXPERIMENT)/sample/images)" --classes $(CLASSES) --image_size 128 --folds 5 \
+  --split_fractions 1,0,0 $(if $(TABLE),--metadata "$(TABLE)") $(PREPARE_ARGS) --overwrite
+.PHONY: experiment
+experiment: $(STAMP)  ## Cross-validate the recipe: a sample, or DATA=folder METADATA=lesions.csv [CLASSES=ham7] [CHANGES=file]
+ifeq ($(DATA),)
+	$(PY) -m pipelines.sample --output "$(EXPERIMENT)"/sample --overwrite
+endif
+	$(PY) -m pipelines.prepare $(FOLDS_ARGS) --balance none --output "$(EXPERIMENT)"/folds
+	$(if $(CHANGES),$(PY) -m pipelines.prepare $(FOLDS_ARGS) --output "$(EXPERIMENT)"/balanced)
+	$(PY) -m trainer.experiment --dataset "$(EXPERIMENT)"/folds --config "$(CONFIG)" --output "$(EXPERIMENT)"/cross-validation \
+	  --card "$(CARD)" $(if $(CHANGES),--changes "$(CHANGES)" --balanced "$(EXPERIMENT)"/balanced)
+
 .PHONY: train-2workers
 train-2workers: $(STAMP)  ## Train on the sample with two local worker processes
 	@test -f runs/sample/dataset/dataset.json || { \

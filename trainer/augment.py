@@ -12,11 +12,13 @@ import math
 import tensorflow as tf
 
 ROTATION = math.radians(15)
-ZOOM = 0.15  # log scale: 0.86 to 1.16
+ZOOM = 0.25  # log scale: 0.78 to 1.28
+STRETCH = 0.1  # log scale, of one side against the other
 SHIFT = 0.05  # of the image's side
 BRIGHTNESS = 0.2  # in standard deviations of the train split, as are all colours here
 TINT = 0.1  # per channel
 CONTRAST = 0.15  # log scale
+SATURATION = 0.2  # log scale
 
 _BUCKETS = 2**30
 
@@ -47,7 +49,8 @@ def projections(keys: tf.Tensor, size: int) -> tf.Tensor:
     scale = tf.exp(uniform(keys, "zoom", -ZOOM, ZOOM))
     cos = (quarter_cos * tf.cos(angle) - quarter_sin * tf.sin(angle)) * scale
     sin = (quarter_sin * tf.cos(angle) + quarter_cos * tf.sin(angle)) * scale
-    a, b, c, d = cos * mirror, -sin, sin * mirror, cos
+    along = mirror * tf.exp(uniform(keys, "stretch", -STRETCH, STRETCH))
+    a, b, c, d = cos * along, -sin, sin * along, cos
     centre = 0.5 * (size - 1)
     shift_x = uniform(keys, "shift_x", -SHIFT, SHIFT) * size
     shift_y = uniform(keys, "shift_y", -SHIFT, SHIFT) * size
@@ -73,4 +76,7 @@ def augment(images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
     tint = tf.stack([uniform(keys, f"tint_{channel}", -TINT, TINT) for channel in "rgb"], axis=1)
     gain = tf.cast(contrast, tf.float32)[:, tf.newaxis, tf.newaxis]
     offset = tf.cast(brightness + tint, tf.float32)[:, tf.newaxis, tf.newaxis]
+    colour = tf.cast(tf.exp(uniform(keys, "saturation", -SATURATION, SATURATION)), tf.float32)
+    colour = colour[:, tf.newaxis, tf.newaxis, tf.newaxis]
+    images = images * colour + tf.reduce_mean(images, axis=-1, keepdims=True) * (1.0 - colour)
     return images * gain + offset

@@ -206,10 +206,12 @@ def _finish(
     options: Options, info: DatasetInfo, claim: Claim, checkpoints: Any, preprocessing: Any, runtime: dict[str, Any]
 ) -> dict[str, Any]:
     """Calibrate the kept weights; write history, figures, pictures and model of a run that has trained to its end."""
+    from trainer.cost import multiply_adds
     from trainer.curves import draw_curves
     from trainer.export import export_model
     from trainer.fitting import fit_network
     from trainer.loop import model_config
+    from trainer.model import build_model
     from trainer.priors import for_photographs, photographed_prior, photographed_shift
     from trainer.reliability_diagram import draw_reliability
 
@@ -237,6 +239,7 @@ def _finish(
         "calibration": fitted.calibration,
         "operating_points": fitted.operating_points,
         "parameters": sum(weight.size for weight in weights),
+        "multiply_adds": multiply_adds(build_model(config, info.image_size, len(info.classes))),
         **runtime,
         "dataset_fingerprint": info.fingerprint,
     }

@@ -39,7 +39,7 @@ def test_key_depends_on_image_copy_seed_and_epoch():
 
 
 def test_without_the_mild_part_all_eight_flips_and_turns_come_out_exactly(keys, monkeypatch):
-    for strength in ("ROTATION", "ZOOM", "SHIFT", "BRIGHTNESS", "TINT", "CONTRAST"):
+    for strength in ("ROTATION", "ZOOM", "SHIFT", "BRIGHTNESS", "TINT", "CONTRAST", "STRETCH", "SATURATION"):
         monkeypatch.setattr(augment, strength, 0.0)
     image = np.random.default_rng(0).normal(size=(SIZE, SIZE, 3)).astype(np.float32)
     out = augment.augment(tf.constant(np.stack([image] * 64)), keys[:64]).numpy()

@@ -1,0 +1,283 @@
+"""Cross-validation of a recipe, and of changes to it one at a time: `python -m trainer.experiment`.
+
+    OUT/experiment.json                 every figure with its n, spread and interval; written last
+    OUT/model_card.md                   the same for people
+    OUT/recipe/fold-0/train, /evaluation, fold-1/ ...
+    OUT/changes/NAME/fold-0/ ...        the recipe with one change, on the folds of --change_folds
+
+Each fold is left out once: a network is trained on the others for a fixed number of epochs, and its last weights are
+evaluated on the fold. So no image of the fold, nor any other photograph of its lesions, had a say in the weights or in
+when to stop. Training runs are those of `trainer.task`, evaluations those of `trainer.evaluate`, each a process of its
+own. The same command continues where an earlier one was interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.cli import ArgumentParser, UsageError, run_command, start_tensorflow
+from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
+from trainer.options import as_arguments, parse_options, read_config
+from trainer.outputs import write_json
+
+SCHEMA_VERSION = 1
+SETTINGS, FIGURES, CARD = "settings.json", "experiment.json", "model_card.md"
+# What a change may be made on: the dataset itself, the one with stored augmented copies, and that one leaked.
+DATASETS = ("plain", "balanced", "leaky")
+_NAME = re.compile(r"[a-z0-9_]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One line of the ablation table: what it says, and the options that differ from the recipe's."""
+
+    name: str
+    says: str
+    options: Mapping[str, Any]
+    dataset: str = "plain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What one experiment is told; the command line's help says what each means."""
+
+    dataset: Path
+    output: Path
+    config: Path
+    changes: Path | None
+    balanced: Path | None
+    change_folds: tuple[int, ...]
+    card: Path | None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One training run and its evaluation."""
+
+    folder: Path
+    dataset: Path
+    fold: int
+    options: Mapping[str, Any]
+
+    @property
+    def train(self) -> Path:
+        return self.folder / "train"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.folder / "evaluation"
+
+
+def read_changes(path: Path) -> list[Change]:
+    """The changes in a JSON file: a list of {"name", "says", "options"[, "dataset"]}. UsageError if it is no such."""
+    where = f"--changes {path}"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        changes = [Change(**value) for value in values]
+    except OSError as error:
+        raise UsageError(f"{where}: cannot be read ({error.strerror}); name a JSON file") from None
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{where}: is no list of changes ({error}); see trainer/configs/changes.json") from None
+    for change in changes:
+        if not _NAME.fullmatch(change.name):
+            raise UsageError(f"{where}: '{change.name}' is no name; use small letters, digits and underscores")
+        if change.dataset not in DATASETS:
+            raise UsageError(f"{where}: '{change.dataset}' is no dataset; one of {', '.join(DATASETS)}")
+    names = [change.name for change in changes]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{where}: has '{name}' twice")
+    return changes
+
+
+def _check_recipe(where: str, recipe: Mapping[str, Any]) -> None:
+    """UsageError unless `trainer.task` takes these options, and they leave the folds to us."""
+    for name in ("fold", "keep"):
+        if name in recipe:
+            raise UsageError(f"{where}: leave out '{name}', which cross-validation sets")
+    try:
+        parse_options(["--dataset=d", "--output=o", *as_arguments(recipe)])
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+
+
+def check(options: Options) -> tuple[DatasetInfo, dict[str, Any], list[Change]]:
+    """The dataset, the recipe and its changes. UsageError before anything is written or any network trained."""
+    info = read_dataset_info(options.dataset)
+    fold_split(info, 0)
+    folds = len(info.splits["train"].folds)
+    recipe = read_config(str(options.config))
+    _check_recipe(f"--config {options.config}", recipe)
+    changes = read_changes(options.changes) if options.changes else []
+    for change in changes:
+        _check_recipe(f"--changes {options.changes}, {change.name}", {**recipe, **change.options})
+    for fold in options.change_folds:
+        if not 0 <= fold < folds:
+            raise UsageError(f"--change_folds {fold}: {info.path} has folds 0 to {folds - 1}")
+    copied = [change.name for change in changes if change.dataset != "plain"]
+    if copied:
+        if options.balanced is None:
+            raise UsageError(
+                f"--changes {options.changes}: {copied[0]} needs stored augmented copies; give --balanced DIR, the "
+                "same images prepared with --balance oversample"
+            )
+        _check_balanced(options.balanced, info)
+    if options.output.exists() and not options.output.is_dir():
+        raise UsageError(f"--output {options.output}: is a file; give a directory")
+    return info, recipe, changes
+
+
+def _check_balanced(path: Path, info: DatasetInfo) -> None:
+    """UsageError unless the dataset at `path` is `info`'s with copies."""
+    balanced = read_dataset_info(path, "--balanced")
+    train, own = balanced.splits["train"], info.splits["train"]
+    same = (balanced.classes, balanced.image_size) == (info.classes, info.image_size)
+    if not same or [fold.originals for fold in train.folds] != [fold.originals for fold in own.folds]:
+        raise UsageError(
+            f"--balanced {path}: is not the dataset of --dataset {info.path} with copies; prepare both with the same "
+            "options but --balance"
+        )
+    if train.examples == train.originals:
+        raise UsageError(f"--balanced {path}: has no augmented copies; prepare it with --balance oversample")
+
+
+def claim_output(output: Path, settings: Mapping[str, Any]) -> None:
+    """Make `output` ours, or see that it is: a later run may add changes, but not another recipe or dataset."""
+    known = output / SETTINGS
+    if known.is_file():
+        if json.loads(known.read_text(encoding="utf-8")) != settings:
+            raise UsageError(
+                f"--output {output}: holds an experiment with another recipe or dataset; give a new directory, or "
+                "delete this one"
+            )
+        return
+    if output.is_dir() and any(output.iterdir()):
+        raise UsageError(f"--output {output}: is not empty and holds no experiment of ours; give a new directory")
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(known, settings)
+
+
+def _call(module: str, *arguments: str) -> None:
+    """Run a command of ours; ends this one with the same exit code if it fails, its own message having been shown."""
+    done = subprocess.run([sys.executable, "-m", module, *arguments], check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+
+
+def take(turn: Turn) -> dict[str, Any]:
+    """Train and evaluate, as far as an earlier run has not; gives what evaluation.json says, and train.json as `train`.
+
+    A turn without fold validates and tests on the dataset's own splits.
+    """
+    fold = [f"--fold={turn.fold}"] if turn.fold >= 0 else []
+    if not (turn.train / "model").is_dir():
+        print(f"== {turn.folder}", flush=True)
+        where = [f"--dataset={turn.dataset}", f"--output={turn.train}"]
+        _call("trainer.task", *where, *as_arguments({**turn.options, "keep": "last"}), *fold)
+    if not (turn.evaluation / "evaluation.json").is_file():
+        shutil.rmtree(turn.evaluation, ignore_errors=True)
+        where = [f"--dataset={turn.dataset}", f"--model={turn.train / 'model'}", f"--output={turn.evaluation}"]
+        _call("trainer.evaluate", *where, "--tta", *fold)
+    evaluation = json.loads((turn.evaluation / "evaluation.json").read_text(encoding="utf-8"))
+    return {**evaluation, "train": json.loads((turn.train / "train.json").read_text(encoding="utf-8"))}
+
+
+def _leaky(options: Options, fold: int) -> Path:
+    """The leaky dataset that belongs to a fold, made when it is first needed."""
+    folder = options.output / "leaky" / f"fold-{fold}"
+    if not folder.is_dir():
+        assert options.balanced is not None
+        start_tensorflow()
+        from trainer.leak import write_leaky_dataset
+
+        write_leaky_dataset(read_dataset_info(options.balanced, "--balanced"), fold, folder)
+    return folder
+
+
+def _turn_of(options: Options, recipe: Mapping[str, Any], change: Change, fold: int) -> Turn:
+    folder = options.output / "changes" / change.name / f"fold-{fold}"
+    merged = {**recipe, **change.options}
+    if change.dataset == "leaky":
+        return Turn(folder, _leaky(options, fold), -1, merged)
+    if change.dataset == "balanced":
+        assert options.balanced is not None
+        return Turn(folder, options.balanced, fold, merged)
+    return Turn(folder, options.dataset, fold, merged)
+
+
+def run(options: Options) -> dict[str, Any]:
+    """Cross-validate the recipe and its changes, write the figures and the card, and print the table."""
+    info, recipe, changes = check(options)
+    claim_output(options.output, {"recipe": recipe, "dataset_fingerprint": info.fingerprint})
+    from trainer.experiment_figures import change_line, summarise
+    from trainer.model_card import format_changes, format_summary, model_card
+
+    folds = range(len(info.splits["train"].folds))
+    turns = [Turn(options.output / "recipe" / f"fold-{fold}", options.dataset, fold, recipe) for fold in folds]
+    evaluations = [take(turn) for turn in turns]
+    lines = []
+    for change in changes:
+        changed = [take(_turn_of(options, recipe, change, fold)) for fold in options.change_folds]
+        lines.append(change_line(change, changed, [evaluations[fold] for fold in options.change_folds]))
+    figures = {
+        "schema_version": SCHEMA_VERSION,
+        "dataset": {"path": str(options.dataset), "fingerprint": info.fingerprint, "image_size": info.image_size},
+        "recipe": recipe,
+        **summarise(info, turns, evaluations),
+        "changes": {"folds": list(options.change_folds), "lines": lines},
+    }
+    write_json(options.output / FIGURES, figures)
+    card = model_card(figures)
+    for path in filter(None, (options.output / CARD, options.card)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(card, encoding="utf-8")
+    print(format_summary(figures))
+    if lines:
+        print(f"\n{format_changes(figures)}")
+    print(f"\nfigures: {options.output / FIGURES}\ncard: {options.card or options.output / CARD}")
+    return figures
+
+
+def _folds(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+def parse_experiment(argv: Sequence[str] | None = None) -> Options:
+    """Options from the command line (`sys.argv` if None). UsageError for a value that cannot be."""
+    parser = ArgumentParser(
+        prog="python -m trainer.experiment",
+        description="Cross-validate a recipe on a dataset prepared with folds: balanced accuracy with its spread over\n"
+        "the folds, sensitivity and AUC per class, melanoma sensitivity at 90 % specificity, calibration.",
+        epilog="The same command continues an interrupted experiment. Example:\n"
+        "python -m trainer.experiment --dataset runs/folds --config trainer/configs/bespoke.json --output runs/cv",
+    )
+    parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="prepared with --folds")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory to write or to go on in")
+    parser.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="the recipe: options of trainer.task"
+    )
+    parser.add_argument("--changes", type=Path, metavar="FILE", help="changes of the recipe to compare with it")
+    parser.add_argument(
+        "--balanced", type=Path, metavar="DIR", help="the same images prepared with --balance oversample, for changes"
+    )
+    parser.add_argument(
+        "--change_folds", type=_folds, default=(0,), metavar="N,...", help="folds on which changes are compared"
+    )
+    parser.add_argument("--card", type=Path, metavar="FILE", help="where to write the model card too")
+    return Options(**vars(parser.parse_args(argv)))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    run(parse_experiment(argv))
+
+
+if __name__ == "__main__":
+    run_command("trainer.experiment", main)

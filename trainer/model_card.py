@@ -1,0 +1,170 @@
+"""The model card of a cross-validated recipe, as Markdown (after Mitchell et al. 2019)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trainer.evaluation_output import format_estimate
+
+_TITLES = {
+    "balanced_accuracy": "balanced accuracy",
+    "mean_auc": "AUC, mean over classes",
+    "melanoma_auc": "melanoma AUC",
+    "melanoma_sensitivity": "melanoma sensitivity at 90 % specificity",
+    "malignant_auc": "malignant against benign, AUC",
+    "accuracy": "accuracy",
+}
+
+
+def format_spread(values: Mapping[str, Any]) -> str:
+    """`0.702 ± 0.013`; a dash where there is no figure, no deviation where there is one fold."""
+    if values["mean"] is None:
+        return "-"
+    return f"{values['mean']:.3f}" + (f" ± {values['sd']:.3f}" if values["sd"] is not None else "")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first to the right."""
+    rules = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rules, *rows))
+
+
+def format_summary(figures: Mapping[str, Any]) -> str:
+    """The headline figures as lines of text."""
+    pooled = figures["pooled"]
+    folds = len(figures["folds"])
+    lines = [f"{folds} folds, n = {pooled['n']} images of {pooled['groups']} lesions; mean ± standard deviation"]
+    width = max(map(len, _TITLES.values()))
+    lines += [f"{title:<{width}}  {format_spread(figures['spread'][name])}" for name, title in _TITLES.items()]
+    calibration = figures["calibration"]
+    lines.append(
+        f"{'calibration error (ECE)':<{width}}  {calibration['ece_before']:.3f}, {calibration['ece_after']:.3f} with "
+        "temperature"
+    )
+    return "\n".join(lines)
+
+
+def format_changes(figures: Mapping[str, Any]) -> str:
+    """The ablation table, Markdown: the recipe and each change of it, on the same folds."""
+    lines = figures["changes"]["lines"]
+    rows = [
+        [
+            "**the recipe**",
+            format_spread(lines[0]["recipe"]["balanced_accuracy"]),
+            "",
+            format_spread(lines[0]["recipe"]["melanoma_auc"]),
+            "",
+        ]
+    ]
+    for line in lines:
+        difference = line["balanced_accuracy"]["mean"] - line["recipe"]["balanced_accuracy"]["mean"]
+        rows.append(
+            [
+                line["says"],
+                format_spread(line["balanced_accuracy"]),
+                f"{difference:+.3f}",
+                format_spread(line["melanoma_auc"]),
+                f"{line['validation']['mean']:.3f}" if line["dataset"] == "leaky" else "",
+            ]
+        )
+    return _table(["", "balanced accuracy", "difference", "melanoma AUC", '"validation" with the leak'], rows)
+
+
+def _folds_table(figures: Mapping[str, Any]) -> str:
+    rows = [
+        [str(fold["fold"]), str(fold["n"]), *(_number(fold[name]) for name in _TITLES), f"{fold['seconds'] / 60:.0f}"]
+        for fold in figures["folds"]
+    ]
+    rows.append(["mean ± sd", "", *(format_spread(figures["spread"][name]) for name in _TITLES), ""])
+    return _table(["fold", "n", *_TITLES.values(), "minutes"], rows)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _classes_table(figures: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            name + (" (malignant)" if name in figures["malignant_classes"] else ""),
+            str(row["n"]),
+            str(row["groups"]),
+            *(format_estimate(row[column]) for column in ("sensitivity", "specificity", "auc", "average_precision")),
+        ]
+        for name, row in figures["pooled"]["per_class"].items()
+    ]
+    head = ["class", "images", "lesions", "sensitivity", "specificity", "AUC", "average precision"]
+    return _table(head, rows)
+
+
+def model_card(figures: Mapping[str, Any]) -> str:
+    """The card, from what experiment.json says."""
+    pooled, network, calibration = figures["pooled"], figures["network"], figures["calibration"]
+    folds, size = len(figures["folds"]), figures["dataset"]["image_size"]
+    at = pooled["sensitivity_at_specificity"]
+    operating = [
+        f"- {name} sensitivity at {at['specificity']:.0%} specificity: {format_estimate(at[name])}, n = {at[name]['n']}"
+        for name in ("melanoma", "malignant")
+        if name in at
+    ]
+    rate = sum(fold["images_per_second"] for fold in figures["folds"]) / folds
+    changes = figures["changes"]
+    parts = [
+        "# Model card",
+        "Written by `python -m trainer.experiment` from the figures in its `experiment.json`; do not edit.",
+        "## What it is",
+        f"A convolutional network trained from scratch to tell {len(figures['classes'])} kinds of skin lesions apart "
+        f"on dermoscopic images of {size} x {size} px: {network['parameters'] / 1e6:.2f} million parameters, "
+        f"{network['multiply_adds'] / 1e6:.0f} million multiply-adds for an image. "
+        f"Trained at {rate:.0f} images/s with {figures['folds'][0]['threads']} threads.",
+        "Meant for: sorting large archives, finding images worth a look, research on such archives. Not a medical "
+        "device, not for diagnosis, not for images of other kinds than those it was trained on.",
+        "## Data",
+        f"{sum(figures['images'].values())} originals in {folds} folds; photographs of one lesion are in one fold "
+        f"(dataset fingerprint `{figures['dataset']['fingerprint'][:16]}`). "
+        + ", ".join(f"{name} {count}" for name, count in figures["images"].items())
+        + ". Pixels are scaled by mean and variance of all folds together, three numbers each.",
+        "Most images of the ISIC archive are licensed CC-BY-NC or CC-0: a model trained on the former is not for "
+        "commercial use. `metadata.csv` and `attribution.txt` of a download say which is which.",
+        "## Figures",
+        f"{folds}-fold cross-validation. Each network is trained on all folds but one, for a number of epochs fixed "
+        "beforehand, and its last weights are evaluated on the fold left out, as means over the eight flips and "
+        "quarter turns. A prediction is the class whose probability is the largest multiple of its frequency in "
+        "training.",
+        _folds_table(figures),
+        f"All {pooled['n']} images of {pooled['groups']} lesions, each by the network that never saw it; brackets: "
+        f"{pooled['bootstrap']['confidence']:.0%} interval, bootstrap over lesions:",
+        f"- balanced accuracy: {format_estimate(pooled['balanced_accuracy'])}\n" + "\n".join(operating),
+        _classes_table(figures),
+        f"Calibration: expected calibration error of the top class (15 bins) {calibration['ece_before']:.3f}, "
+        f"{calibration['ece_after']:.3f} after temperature scaling (each fold with the temperature of the others: "
+        + ", ".join(f"{value:.2f}" for value in calibration["temperatures"])
+        + f"), n = {calibration['n']}. Probabilities are for classes as frequent as in training.",
+    ]
+    if changes["lines"]:
+        parts += [
+            "## What each part is worth",
+            "The recipe with one change at a time, on "
+            + ("fold " if len(changes["folds"]) == 1 else "folds ")
+            + ", ".join(map(str, changes["folds"]))
+            + ". One network each: differences below the spread of the folds above mean little.",
+            format_changes(figures),
+        ]
+        if any(line["dataset"] == "leaky" for line in changes["lines"]):
+            parts.append(
+                "The leak: augmented copies are made first, and the split is drawn over originals and copies alike, as "
+                "in many notebooks. The last column is what such a notebook prints; balanced accuracy is that of the "
+                "same network on the fold it has truly never seen."
+            )
+    parts += [
+        "## Limits",
+        "- The recipe was chosen with a look at some folds, so the figures of these are a little too good.\n"
+        "- Rare classes have few lesions: their intervals are wide, and too narrow for fewer than ten lesions.\n"
+        "- The images come from few clinics, mostly of light skin. Nothing is known of other cameras and other skin.\n"
+        "- Every image gets one of the classes, also one that shows none of them.",
+        "## Recipe",
+        "```json\n" + json.dumps(figures["recipe"], indent=2) + "\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
