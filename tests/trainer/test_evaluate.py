@@ -143,7 +143,8 @@ def command(*arguments):
 
 
 def options(dataset, model, output, **changes):
-    return evaluate.Options(dataset=dataset, model=model, output=output, **{"bootstrap": 50, **changes})
+    places = {"dataset": str(dataset), "model": str(model), "output": str(output)}
+    return evaluate.Options(**places, **{"bootstrap": 50, **changes})
 
 
 def test_command_writes_known_figures(dataset, model, tmp_path):

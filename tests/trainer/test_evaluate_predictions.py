@@ -58,8 +58,16 @@ def write_scores(path: Path, rows=SCORED, **more) -> Path:
     return path
 
 
+def as_text(value):
+    """An option as the command line gives it."""
+    if isinstance(value, tuple):
+        return tuple(map(str, value))
+    return str(value) if isinstance(value, Path) else value
+
+
 def run(tmp_path: Path, **options) -> dict:
-    return evaluate.run(evaluate.Options(output=tmp_path / "out", **{"bootstrap": 20, **options}))
+    options = {name: as_text(value) for name, value in options.items()}
+    return evaluate.run(evaluate.Options(output=str(tmp_path / "out"), **{"bootstrap": 20, **options}))
 
 
 def test_command_evaluates_an_archive_with_labels_without_the_model(tmp_path):
@@ -150,7 +158,9 @@ def test_figures_of_an_evaluation_are_those_of_its_predictions(tmp_path, capsys)
     scores = write_scores(tmp_path / "scores.parquet")
     first = run(tmp_path, predictions=scores, labels=tmp_path / "labels.csv")
     again = evaluate.run(
-        evaluate.Options(output=tmp_path / "again", predictions=tmp_path / "out" / "predictions.parquet", bootstrap=20)
+        evaluate.Options(
+            output=str(tmp_path / "again"), predictions=str(tmp_path / "out" / "predictions.parquet"), bootstrap=20
+        )
     )
     assert again["figures"] == first["figures"]
     assert again["mistakes"] == first["mistakes"]

@@ -168,22 +168,26 @@ def test_views_are_averaged_over_the_symmetries_of_what_the_model_sees(dataset, 
     assert np.ptp(each, axis=0).max() > 1e-3
 
 
+def options(**values) -> evaluate.Options:
+    return evaluate.Options(
+        **{name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+    )
+
+
 def test_a_fold_is_evaluated_on_its_originals(dataset, trained, tmp_path, capsys):
     folded = shutil.copytree(dataset, tmp_path / "dataset")
     deal_into_folds(folded, 3)
     result = evaluate.run(
-        evaluate.Options(dataset=folded, model=trained / "model", output=tmp_path / "out", fold=1, bootstrap=0)
+        options(dataset=folded, model=trained / "model", output=tmp_path / "out", fold=1, bootstrap=0)
     )
     expected = fold_split(read_dataset_info(folded), 1).split("validation").originals
     assert (result["split"], result["fold"], result["images"]) == ("train", 1, expected)
 
 
 def test_predictions_are_matched_with_a_dataset_and_the_model_only_draws(mislabelled, trained, tmp_path, capsys):
-    first = evaluate.run(
-        evaluate.Options(dataset=mislabelled, model=trained / "model", output=tmp_path / "first", bootstrap=0)
-    )
+    first = evaluate.run(options(dataset=mislabelled, model=trained / "model", output=tmp_path / "first", bootstrap=0))
     again = evaluate.run(
-        evaluate.Options(
+        options(
             dataset=mislabelled,
             predictions=tmp_path / "first" / "predictions.parquet",
             model=trained / "model",
