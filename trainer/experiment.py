@@ -27,6 +27,7 @@ from pipelines.cli import ArgumentParser, UsageError, run_command, start_tensorf
 from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
 from trainer.options import as_arguments, parse_options, read_config
 from trainer.outputs import write_json
+from trainer.phases import check_sizes
 
 SCHEMA_VERSION = 1
 SETTINGS, FIGURES, CARD = "settings.json", "experiment.json", "model_card.md"
@@ -98,13 +99,14 @@ def read_changes(path: Path) -> list[Change]:
     return changes
 
 
-def _check_recipe(where: str, recipe: Mapping[str, Any]) -> None:
-    """UsageError unless `trainer.task` takes these options, and they leave the folds to us."""
+def _check_recipe(where: str, recipe: Mapping[str, Any], image_size: int) -> None:
+    """UsageError unless `trainer.task` takes these options for such images, and they leave the folds to us."""
     for name in ("fold", "keep"):
         if name in recipe:
             raise UsageError(f"{where}: leave out '{name}', which cross-validation sets")
     try:
         parse_options(["--dataset=d", "--output=o", *as_arguments(recipe)])
+        check_sizes(recipe.get("progressive", ""), image_size)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
 
@@ -115,10 +117,10 @@ def check(options: Options) -> tuple[DatasetInfo, dict[str, Any], list[Change]]:
     fold_split(info, 0)
     folds = len(info.splits["train"].folds)
     recipe = read_config(str(options.config))
-    _check_recipe(f"--config {options.config}", recipe)
+    _check_recipe(f"--config {options.config}", recipe, info.image_size)
     changes = read_changes(options.changes) if options.changes else []
     for change in changes:
-        _check_recipe(f"--changes {options.changes}, {change.name}", {**recipe, **change.options})
+        _check_recipe(f"--changes {options.changes}, {change.name}", {**recipe, **change.options}, info.image_size)
     for fold in options.change_folds:
         if not 0 <= fold < folds:
             raise UsageError(f"--change_folds {fold}: {info.path} has folds 0 to {folds - 1}")

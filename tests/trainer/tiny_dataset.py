@@ -168,8 +168,11 @@ def write_dataset(root: Path) -> Path:
     return directory
 
 
-def deal_into_folds(directory: Path, folds: int = 3) -> None:
-    """Write the train split again in folds, as prepare does: an image's copies with it, a shard for each fold."""
+def deal_into_folds(directory: Path, folds: int = 3, copies: bool = True) -> None:
+    """Write the train split again in folds, as prepare does: an image's copies with it, a shard for each fold.
+
+    copies: whether there still are augmented ones.
+    """
     document = json.loads((directory / "dataset.json").read_text())
     train = document["splits"]["train"]
     paths = [str(directory / shard["name"]) for shard in train["shards"]]
@@ -183,7 +186,7 @@ def deal_into_folds(directory: Path, folds: int = 3) -> None:
             features = tf.train.Example.FromString(record).features.feature
             name = features["image/class/text"].bytes_list.value[0].decode()
             index = int(features["image/source_id"].bytes_list.value[0].decode().rpartition("-")[2])
-            if index % folds == fold:
+            if index % folds == fold and (copies or features["image/augmentation/copy"].int64_list.value[0] == 0):
                 own.append(record)
                 per_class[name]["examples"] += 1
                 per_class[name]["originals"] += features["image/augmentation/copy"].int64_list.value[0] == 0
@@ -194,6 +197,11 @@ def deal_into_folds(directory: Path, folds: int = 3) -> None:
         originals = sum(count["originals"] for count in per_class.values())
         counts = {"originals": originals, "examples": len(own), "per_class": per_class}
         parts.append({"fold": fold, "shards": [name], **counts})
+    train["examples"] = sum(part["examples"] for part in parts)
+    train["per_class"] = {
+        name: {kind: sum(part["per_class"][name][kind] for part in parts) for kind in ("originals", "examples")}
+        for name in CLASSES
+    }
     train["shards"] = [{"name": part["shards"][0]} for part in parts]
     train["folds"] = parts
     (directory / "dataset.json").write_text(json.dumps(document))

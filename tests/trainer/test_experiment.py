@@ -1,0 +1,190 @@
+"""A cross-validation as a user runs it: figures that follow from its predictions, a card, and nothing done twice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from tiny_dataset import CLASSES, ROOT, deal_into_folds
+
+from pipelines.cli import UsageError
+from pipelines.decisions import decision_values
+from trainer.experiment import check, parse_experiment, read_changes
+from trainer.experiment_figures import spread
+
+RECIPE = {"epochs": 2, "batch_size": 16, "width": 0.25, "depth": 1, "learning_rate": 0.01, "loss": "balanced_softmax"}
+CHANGES = [
+    {"name": "no_dropout", "says": "no dropout", "options": {"dropout": 0.0}},
+    {"name": "leak", "says": "the leak", "options": {"loss": "cross_entropy"}, "dataset": "leaky"},
+]
+FOLDS = 2
+
+
+@pytest.fixture(scope="module")
+def places(dataset, tmp_path_factory):
+    """The dataset in folds, with and without its copies, the recipe and the changes."""
+    folder = tmp_path_factory.mktemp("experiment")
+    for name in ("plain", "balanced"):
+        shutil.copytree(dataset, folder / name)
+        deal_into_folds(folder / name, FOLDS, copies=name == "balanced")
+    (folder / "recipe.json").write_text(json.dumps(RECIPE))
+    (folder / "changes.json").write_text(json.dumps(CHANGES))
+    return folder
+
+
+def arguments(places, **other):
+    values = {
+        "dataset": places / "plain",
+        "output": places / "out",
+        "config": places / "recipe.json",
+        "changes": places / "changes.json",
+        "balanced": places / "balanced",
+        **other,
+    }
+    return [f"--{name}={value}" for name, value in values.items() if value is not None]
+
+
+def run(*options):
+    command = [sys.executable, "-m", "trainer.experiment", *options]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.fixture(scope="module")
+def done(places):
+    """A finished experiment: what it printed, and its figures."""
+    process = run(*arguments(places, card=places / "card.md"))
+    assert process.returncode == 0, process.stderr
+    return process.stdout, json.loads((places / "out/experiment.json").read_text())
+
+
+def predictions(places, fold):
+    turn = places / "out/recipe" / f"fold-{fold}"
+    table = pq.read_table(turn / "evaluation/predictions.parquet").to_pandas()
+    prior = json.loads((turn / "train/model/assets/model.json").read_text())["calibration"]["prior"]
+    probabilities = table[[f"probability_{name.replace(' ', '_')}" for name in CLASSES]].to_numpy()
+    return table, probabilities, np.array([prior[name] for name in CLASSES])
+
+
+def test_every_original_is_predicted_once_by_a_network_that_never_saw_it(places, done):
+    tables = [predictions(places, fold)[0] for fold in range(FOLDS)]
+    names = [name for table in tables for name in table["source_id"]]
+    assert len(names) == len(set(names)) == 70 == done[1]["pooled"]["n"]
+    for fold, table in enumerate(tables):
+        assert {int(name.rpartition("-")[2]) % FOLDS for name in table["source_id"]} == {fold}
+        options = json.loads((places / f"out/recipe/fold-{fold}/train/run.json").read_text())["options"]
+        assert (options["fold"], options["keep"], options["epochs"]) == (fold, "last", 2)
+
+
+def test_figures_are_those_of_the_predictions(places, done):
+    each, melanoma = [], []
+    for fold in range(FOLDS):
+        table, probabilities, prior = predictions(places, fold)
+        called = decision_values(probabilities, prior).argmax(axis=1)
+        each.append(balanced_accuracy_score(table["label"], called))
+        melanoma.append(roc_auc_score(table["label"] == CLASSES.index("melanoma"), probabilities[:, 1]))
+    figures = done[1]
+    assert [fold["balanced_accuracy"] for fold in figures["folds"]] == pytest.approx(each)
+    found = figures["spread"]["balanced_accuracy"]
+    assert (found["mean"], found["sd"]) == pytest.approx((np.mean(each), np.std(each, ddof=1)))
+    assert figures["spread"]["melanoma_auc"]["mean"] == pytest.approx(np.mean(melanoma))
+    assert figures["network"]["multiply_adds"] > 1000
+    assert 0 <= figures["calibration"]["ece_after"] <= 1
+
+
+def test_changes_are_compared_on_the_same_fold_and_the_leak_shows(done):
+    no_dropout, leak = done[1]["changes"]["lines"]
+    first = done[1]["folds"][0]["balanced_accuracy"]
+    assert no_dropout["recipe"]["balanced_accuracy"]["mean"] == pytest.approx(first)
+    assert no_dropout["balanced_accuracy"]["mean"] != pytest.approx(first)
+    assert 0 <= leak["balanced_accuracy"]["mean"] <= 1
+    assert 0 <= leak["validation"]["mean"] <= 1
+
+
+def test_the_card_and_the_terminal_say_the_same(places, done):
+    printed, figures = done
+    card = (places / "card.md").read_text()
+    assert card == (places / "out/model_card.md").read_text()
+    mean = figures["spread"]["balanced_accuracy"]
+    said = f"{mean['mean']:.3f} ± {mean['sd']:.3f}"
+    assert said in card
+    assert said in printed
+    for heading in ("## What it is", "## Data", "## Figures", "## What each part is worth", "## Limits", "## Recipe"):
+        assert heading in card
+    for row in (line for line in card.splitlines() if line.startswith("|")):
+        assert row.endswith("|")
+    assert all(name in card for name in CLASSES)
+
+
+def test_again_trains_nothing_and_another_recipe_is_refused(places, done, tmp_path):
+    stamps = {path: path.stat().st_mtime_ns for path in (places / "out").rglob("saved_model.pb")}
+    again = run(*arguments(places))
+    assert again.returncode == 0, again.stderr
+    assert "epoch" not in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in (places / "out").rglob("saved_model.pb")} == stamps
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({**RECIPE, "epochs": 3}))
+    refused = run(*arguments(places, config=other))
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "holds an experiment with another recipe" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"balanced": None}, "leak needs stored augmented copies; give --balanced DIR"),
+        ({"change_folds": "2"}, "--change_folds 2: .* has folds 0 to 1"),
+        ({"change_folds": "a"}, "--change_folds"),
+        ({"dataset": "nowhere"}, "--dataset nowhere: no such directory"),
+        ({"config": "nowhere.json"}, "--config nowhere.json: cannot be read"),
+    ],
+)
+def test_wrong_use(places, changed, says):
+    with pytest.raises(UsageError, match=says):
+        check(parse_experiment(arguments(places, **changed)))
+
+
+def test_datasets_that_do_not_belong_together(places, dataset):
+    with pytest.raises(UsageError, match="prepared without folds"):
+        check(parse_experiment(arguments(places, dataset=dataset)))
+    with pytest.raises(UsageError, match="has no augmented copies; prepare it with --balance oversample"):
+        check(parse_experiment(arguments(places, balanced=places / "plain")))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "is no list of changes"),
+        ('[{"name": "x"}]', "is no list of changes"),
+        ('[{"name": "a b", "says": "", "options": {}}]', "'a b' is no name"),
+        ('[{"name": "a", "says": "", "options": {}, "dataset": "other"}]', "'other' is no dataset"),
+        ('[{"name": "a", "says": "", "options": {}}, {"name": "a", "says": "", "options": {}}]', "has 'a' twice"),
+    ],
+)
+def test_changes_that_are_none(tmp_path, content, says):
+    path = tmp_path / "changes.json"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=says):
+        read_changes(path)
+
+
+def test_what_we_give_is_right(places, tmp_path):
+    recipe, changes = (ROOT / "trainer/configs" / name for name in ("bespoke.json", "changes.json"))
+    with pytest.raises(UsageError, match="bespoke.json: --progressive .* the dataset's images have 32 px"):
+        check(parse_experiment(arguments(places, config=recipe, changes=changes)))
+    smaller = tmp_path / "recipe.json"
+    smaller.write_text(json.dumps({**json.loads(recipe.read_text()), "progressive": "16:0.5"}))
+    found = check(parse_experiment(arguments(places, config=smaller, changes=changes)))[2]
+    assert {change.dataset for change in found} == {"plain", "balanced", "leaky"}
+
+
+def test_a_spread_needs_every_fold():
+    assert spread([0.5, 0.7]) == {"mean": pytest.approx(0.6), "sd": pytest.approx(0.2 / 2**0.5), "folds": 2}
+    assert spread([0.5]) == {"mean": 0.5, "sd": None, "folds": 1}
+    assert spread([0.5, None])["mean"] is None
