@@ -176,7 +176,7 @@ def test_changes_that_are_none(tmp_path, content, says):
 
 def test_what_we_give_is_right(places, tmp_path):
     recipe, changes = (ROOT / "trainer/configs" / name for name in ("bespoke.json", "changes.json"))
-    with pytest.raises(UsageError, match="bespoke.json: --progressive .* the dataset's images have 32 px"):
+    with pytest.raises(UsageError, match=r"bespoke\.json: --progressive .* the dataset's images have 32 px"):
         check(parse_experiment(arguments(places, config=recipe, changes=changes)))
     smaller = tmp_path / "recipe.json"
     smaller.write_text(json.dumps({**json.loads(recipe.read_text()), "progressive": "16:0.5"}))
