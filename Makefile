@@ -83,8 +83,9 @@ train-2workers: $(STAMP)  ## Train on the sample with two local worker processes
 	$(PY) -m trainer.local_cluster --workers 2 -- --dataset runs/sample/dataset --output runs/train-2workers --epochs $(EPOCHS) --overwrite
 
 .PHONY: test
-test: $(STAMP)  ## Run the tests
+test: $(STAMP)  ## Run all tests, the nightly DAG's in an Airflow of their own
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(MAKE) --no-print-directory test-airflow
 
 # Airflow pins much that this project pins otherwise: an environment of its own, made when it is first asked for.
 AIRFLOW := .venv-airflow
