@@ -231,8 +231,8 @@ def test_a_dataset_without_validation_images_cannot_be_trained_on_and_says_so(co
     done = command("trainer.task", "--dataset", folded, "--output", tmp_path / "out")
     assert done.returncode == 2
     assert done.stderr == (
-        f"trainer.task: error: the validation split of {folded} is empty: its 3 folds are for cross-validation; "
-        "to train once, prepare it without --folds, or with --split_fractions 0.8,0.1,0.1 beside them\n"
+        f"trainer.task: error: the validation split of {folded} is empty: validate on one of its 3 folds with --fold 0 "
+        "to --fold 2\n"
     )
     assert not (tmp_path / "out").exists()
 

@@ -50,7 +50,7 @@ def test_a_short_run_learns_and_reports(trained):
         assert report[name] == exported[name]
     assert report["calibration"]["n"] == 20
     # It was trained with balanced softmax: all classes count alike.
-    assert report["calibration"]["prior"] == pytest.approx(dict.fromkeys(exported["classes"], 0.25))
+    assert report["calibration"]["prior"] == pytest.approx(exported["train_class_distribution"])
     lines = (trained.parent / "stdout.txt").read_text().splitlines()
     assert sum(line.startswith("epoch ") for line in lines) == EPOCHS
     assert lines[-1] == f"model: {trained / 'model'}"
