@@ -142,7 +142,7 @@ def fit(
     company.preemption.defer()
     writer = tf.summary.create_file_writer(str(output / "logs")) if output else None
     size = 0
-    while not state.finished(options.epochs, options.patience):
+    while not state.finished(options.epochs, options.patience, info.image_size):
         epoch = state.epoch
         if size != (size := size_of_epoch(options.progressive, epoch, options.epochs, info.image_size)):
             train = batches.train(epoch * steps + state.step, size)
@@ -182,7 +182,7 @@ def fit(
             _log(writer, record)
         checkpoints.save(state.epoch * steps)
         reporter.on_epoch(record, improved, state.history)
-        if told_to_end and not state.finished(options.epochs, options.patience):
+        if told_to_end and not state.finished(options.epochs, options.patience, info.image_size):
             raise RestartError(f"told to end (SIGTERM); saved after epoch {state.epoch}; the same command continues")
     if writer:
         writer.close()

@@ -165,7 +165,8 @@ class Options:
     patience: int = option(
         15,
         parse=number(int, 0),
-        help="stop after so many epochs without a better validation balanced accuracy; 0: never",
+        help="stop after so many epochs without a better validation balanced accuracy, counted from the first on "
+        "images of full size; 0: never",
     )
     strategy: str = option(
         "auto",
