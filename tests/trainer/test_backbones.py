@@ -70,7 +70,10 @@ def test_weights_that_are_none(tmp_path, content):
     ("options", "says"),
     [
         (["--backbone=InceptionV3"], "--backbone InceptionV3: cannot be built for images of 16 px (Input size must be"),
-        ([f"--backbone={NAME}", f"--weights={ROOT / 'LICENSE'}"], "LICENSE: cannot be used for --backbone"),
+        (
+            [f"--backbone={NAME}", f"--weights={ROOT / 'LICENSE'}", "--progressive="],
+            "LICENSE: cannot be used for --backbone",
+        ),
     ],
 )
 def test_a_backbone_that_does_not_fit_leaves_nothing_behind(dataset, tmp_path, options, says):
