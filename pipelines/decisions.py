@@ -26,7 +26,10 @@ def prior_of(metadata: Mapping[bytes, bytes] | None, classes: int) -> np.ndarray
 
     ValueError for anything else.
     """
-    values = np.array(json.loads((metadata or {}).get(_KEY, b"null")) or np.full(classes, 1.0 / classes), np.float64)
+    known = json.loads((metadata or {}).get(_KEY, b"null"))
+    values = np.array(known if isinstance(known, list) else np.nan, np.float64)
+    if known is None:
+        values = np.full(classes, 1.0 / classes)
     if values.shape != (classes,) or not np.isfinite(values).all() or (values < 0).any() or not values.any():
         raise ValueError(f"{_KEY.decode()} is not {classes} frequencies")
     return values

@@ -41,19 +41,34 @@ def check_backbone(name: str) -> None:
         raise UsageError(f"--backbone {name}: no network of keras.applications; give for example {', '.join(near)}")
 
 
+def check_fits(name: str, image_size: int, weights: str) -> None:
+    """Raise UsageError unless the network can be built for images of this size, and with these weights.
+
+    weights: as for `build_backbone`.
+    """
+    for chosen in ("", weights) if weights else ("",):
+        build_backbone(name, image_size, chosen, (0.0,) * 3, (1.0,) * 3, False)
+
+
 def build_backbone(
     name: str, image_size: int | None, weights: str, mean: Sequence[float], std: Sequence[float], synchronized: bool
 ) -> Callable[[keras.KerasTensor], keras.KerasTensor]:
     """float32 [N, S, S, 3] normalised pixels -> the network's last feature map [N, h, w, K].
 
     weights: a file that Keras wrote for this network without its top, `imagenet` to download Keras' own, or empty for
-    random ones. mean, std [3]: of the normalisation, in levels of 0 to 255. UsageError for weights that do not fit.
+    random ones. mean, std [3]: of the normalisation, in levels of 0 to 255. UsageError for weights or a size that
+    do not fit.
     """
     build, prepare = _families()[name]
     try:
         network = build(include_top=False, weights=weights or None, input_shape=(image_size, image_size, 3))
     except (ValueError, OSError, KeyError, EOFError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        if not weights:
+            raise UsageError(
+                f"--backbone {name}: cannot be built for images of {image_size} px ({reason}); give another network, "
+                "or larger images"
+            ) from None
         way_out = f"give a file of weights for {name} without its top, or {DOWNLOAD} where the network may be asked"
         raise UsageError(f"--weights {weights}: cannot be used for --backbone {name} ({reason}); {way_out}") from None
     except Exception as error:

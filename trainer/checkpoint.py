@@ -74,9 +74,13 @@ class RunState(tf.train.experimental.PythonState):
 
         return max(self.history, key=merit, default=None)
 
-    def finished(self, epochs: int, patience: int) -> bool:
-        """Whether all epochs are done, or `patience` of them (0: no limit) have passed since the best one."""
-        stale = self.best is not None and 0 < patience <= self.epoch - self.best.epoch
+    def finished(self, epochs: int, patience: int, image_size: int) -> bool:
+        """Whether all epochs are done, or `patience` of them (0: no limit) have passed since the best one.
+
+        Patience begins with the first epoch on images of `image_size` px, the dataset's.
+        """
+        best = self.best
+        stale = best is not None and best.image_size >= image_size and 0 < patience <= self.epoch - best.epoch
         return self.epoch >= epochs or stale
 
     def add_step(self, loss: float, weight: float) -> None:

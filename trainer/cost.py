@@ -15,6 +15,10 @@ def multiply_adds(model: keras.Model) -> int:
             total += multiply_adds(layer)
         elif isinstance(layer, keras.layers.DepthwiseConv2D):
             total += math.prod(layer.output.shape[1:]) * math.prod(layer.kernel_size)
+        elif isinstance(layer, keras.layers.SeparableConv2D):
+            *_, filters = layer.output.shape
+            kernels = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
+            total += math.prod(layer.output.shape[1:]) // filters * kernels
         elif isinstance(layer, keras.layers.Conv2D):
             total += math.prod(layer.output.shape[1:]) * math.prod(layer.kernel.shape[:3])
         elif isinstance(layer, keras.layers.Dense):

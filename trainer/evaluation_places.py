@@ -100,8 +100,8 @@ def _copy_folder(option: str, place: str, copy: Path, needed: str = "") -> None:
 
 
 def _copy_table(option: str, place: str, copy: Path) -> None:
-    """Copy a file, or the Parquet files of a folder."""
-    if not place.rstrip("/").endswith((".csv", ".tsv", ".parquet")):
+    """Copy a file, or of predictions the Parquet files of a folder."""
+    if option == "--predictions" and not place.endswith(".parquet"):
         folder = GcsFolder(place, option)
         tables = [name for name in folder.list() if name.endswith((".parquet", ".json"))]
         copy.mkdir()

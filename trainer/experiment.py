@@ -13,8 +13,9 @@ own. The same command continues where an earlier one was interrupted.
 
 from __future__ import annotations
 
+import argparse
+import itertools
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -23,27 +24,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.cli import ArgumentParser, UsageError, run_command, start_tensorflow
+from pipelines.cli import EXIT_SIGNAL, ArgumentParser, UsageError, run_command, start_tensorflow
+from trainer.changes import Change, read_changes
 from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
-from trainer.options import as_arguments, parse_options, read_config
+from trainer.options import as_arguments, first_difference, parse_options, read_config
 from trainer.outputs import write_json
 from trainer.phases import check_sizes
 
 SCHEMA_VERSION = 1
 SETTINGS, FIGURES, CARD = "settings.json", "experiment.json", "model_card.md"
-# What a change may be made on: the dataset itself, the one with stored augmented copies, and that one leaked.
-DATASETS = ("plain", "balanced", "leaky")
-_NAME = re.compile(r"[a-z0-9_]+")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """One line of the ablation table: what it says, and the options that differ from the recipe's."""
-
-    name: str
-    says: str
-    options: Mapping[str, Any]
-    dataset: str = "plain"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,28 +66,6 @@ class Turn:
         return self.folder / "evaluation"
 
 
-def read_changes(path: Path) -> list[Change]:
-    """The changes in a JSON file: a list of {"name", "says", "options"[, "dataset"]}. UsageError if it is no such."""
-    where = f"--changes {path}"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        changes = [Change(**value) for value in values]
-    except OSError as error:
-        raise UsageError(f"{where}: cannot be read ({error.strerror}); name a JSON file") from None
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{where}: is no list of changes ({error}); see trainer/configs/changes.json") from None
-    for change in changes:
-        if not _NAME.fullmatch(change.name):
-            raise UsageError(f"{where}: '{change.name}' is no name; use small letters, digits and underscores")
-        if change.dataset not in DATASETS:
-            raise UsageError(f"{where}: '{change.dataset}' is no dataset; one of {', '.join(DATASETS)}")
-    names = [change.name for change in changes]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"{where}: has '{name}' twice")
-    return changes
-
-
 def _check_recipe(where: str, recipe: Mapping[str, Any], image_size: int) -> None:
     """UsageError unless `trainer.task` takes these options for such images, and they leave the folds to us."""
     for name in ("fold", "keep"):
@@ -107,6 +74,11 @@ def _check_recipe(where: str, recipe: Mapping[str, Any], image_size: int) -> Non
     try:
         parse_options(["--dataset=d", "--output=o", *as_arguments(recipe)])
         check_sizes(recipe.get("progressive", ""), image_size)
+        if recipe.get("backbone"):
+            start_tensorflow()
+            from trainer.backbones import check_backbone
+
+            check_backbone(recipe["backbone"])
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
 
@@ -134,7 +106,33 @@ def check(options: Options) -> tuple[DatasetInfo, dict[str, Any], list[Change]]:
         _check_balanced(options.balanced, info)
     if options.output.exists() and not options.output.is_dir():
         raise UsageError(f"--output {options.output}: is a file; give a directory")
+    if options.card and options.card.is_dir():
+        raise UsageError(f"--card {options.card}: is a directory; name a file")
     return info, recipe, changes
+
+
+def check_same(options: Options, recipe: Mapping[str, Any], change: Change, fold: int) -> None:
+    """UsageError if an earlier run trained something else under the name of a change of the recipe."""
+    folder = options.output / "changes" / change.name
+    run = folder / f"fold-{fold}" / "train" / "run.json"
+    if not run.is_file():
+        return
+    merged = {**recipe, **change.options, "keep": "last", "fold": -1 if change.dataset == "leaky" else fold}
+    now = parse_options(["--dataset=d", "--output=o", *as_arguments(merged)])
+    earlier = json.loads(run.read_text(encoding="utf-8"))
+    wanted = {"plain": options.dataset, "balanced": options.balanced}.get(change.dataset)
+    difference = first_difference(now, earlier["options"])
+    if difference:
+        name, before, after = difference
+        what = f"{name} {before!r}, not {after!r}"
+    elif wanted and earlier["dataset_fingerprint"] != read_dataset_info(wanted).fingerprint:
+        what = f"another dataset, not {wanted}"
+    else:
+        return
+    raise UsageError(
+        f"--changes {options.changes}, {change.name}: {folder} was trained with {what}; give the change another name, "
+        "or delete that folder"
+    )
 
 
 def _check_balanced(path: Path, info: DatasetInfo) -> None:
@@ -163,15 +161,28 @@ def claim_output(output: Path, settings: Mapping[str, Any]) -> None:
         return
     if output.is_dir() and any(output.iterdir()):
         raise UsageError(f"--output {output}: is not empty and holds no experiment of ours; give a new directory")
-    output.mkdir(parents=True, exist_ok=True)
-    write_json(known, settings)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(known, settings)
+    except OSError as error:
+        raise UsageError(f"--output {output}: cannot be written ({error.strerror}); give another directory") from None
 
 
 def _call(module: str, *arguments: str) -> None:
     """Run a command of ours; ends this one with the same exit code if it fails, its own message having been shown."""
-    done = subprocess.run([sys.executable, "-m", module, *arguments], check=False)
-    if done.returncode:
-        raise SystemExit(done.returncode)
+    child = subprocess.Popen([sys.executable, "-m", module, *arguments])
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        # Whoever ends this process alone does not mean the other to go on; on SIGTERM the trainer saves first.
+        child.terminate()
+        child.wait()
+        raise
+    if code < 0:
+        print(f"{module}: ended by signal {-code}; the same command continues", file=sys.stderr)
+        code = EXIT_SIGNAL - code
+    if code:
+        raise SystemExit(code)
 
 
 def take(turn: Turn) -> dict[str, Any]:
@@ -219,6 +230,8 @@ def run(options: Options) -> dict[str, Any]:
     """Cross-validate the recipe and its changes, write the figures and the card, and print the table."""
     info, recipe, changes = check(options)
     claim_output(options.output, {"recipe": recipe, "dataset_fingerprint": info.fingerprint})
+    for change, fold in itertools.product(changes, options.change_folds):
+        check_same(options, recipe, change, fold)
     from trainer.experiment_figures import change_line, summarise
     from trainer.model_card import format_changes, format_summary, model_card
 
@@ -249,7 +262,16 @@ def run(options: Options) -> dict[str, Any]:
 
 
 def _folds(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
+    try:
+        return tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of folds; give numbers as in 0,1,2") from None
+
+
+def _local(text: str) -> Path:
+    if not text or "://" in text:
+        raise argparse.ArgumentTypeError(f"'{text}': only local directories and files work here")
+    return Path(text)
 
 
 def parse_experiment(argv: Sequence[str] | None = None) -> Options:
@@ -261,19 +283,19 @@ def parse_experiment(argv: Sequence[str] | None = None) -> Options:
         epilog="The same command continues an interrupted experiment. Example:\n"
         "python -m trainer.experiment --dataset runs/folds --config trainer/configs/bespoke.json --output runs/cv",
     )
-    parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="prepared with --folds")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory to write or to go on in")
+    parser.add_argument("--dataset", type=_local, required=True, metavar="DIR", help="prepared with --folds")
+    parser.add_argument("--output", type=_local, required=True, metavar="DIR", help="directory to write or to go on in")
     parser.add_argument(
-        "--config", type=Path, required=True, metavar="FILE", help="the recipe: options of trainer.task"
+        "--config", type=_local, required=True, metavar="FILE", help="the recipe: options of trainer.task"
     )
-    parser.add_argument("--changes", type=Path, metavar="FILE", help="changes of the recipe to compare with it")
+    parser.add_argument("--changes", type=_local, metavar="FILE", help="changes of the recipe to compare with it")
     parser.add_argument(
-        "--balanced", type=Path, metavar="DIR", help="the same images prepared with --balance oversample, for changes"
+        "--balanced", type=_local, metavar="DIR", help="the same images prepared with --balance oversample, for changes"
     )
     parser.add_argument(
         "--change_folds", type=_folds, default=(0,), metavar="N,...", help="folds on which changes are compared"
     )
-    parser.add_argument("--card", type=Path, metavar="FILE", help="where to write the model card too")
+    parser.add_argument("--card", type=_local, metavar="FILE", help="where to write the model card too")
     return Options(**vars(parser.parse_args(argv)))
 
 

@@ -18,7 +18,8 @@ from trainer.calibration import expected_calibration_error, fit_temperature, rel
 from trainer.dataset_info import DatasetInfo
 
 if TYPE_CHECKING:
-    from trainer.experiment import Change, Turn
+    from trainer.changes import Change
+    from trainer.experiment import Turn
 
 # Figures of one fold whose mean and spread over the folds are reported.
 SPREAD = ("balanced_accuracy", "mean_auc", "melanoma_auc", "melanoma_sensitivity", "malignant_auc", "accuracy")

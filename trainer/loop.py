@@ -142,7 +142,7 @@ def fit(
     company.preemption.defer()
     writer = tf.summary.create_file_writer(str(output / "logs")) if output else None
     size = 0
-    while not state.finished(options.epochs, options.patience):
+    while not state.finished(options.epochs, options.patience, info.image_size):
         epoch = state.epoch
         if size != (size := size_of_epoch(options.progressive, epoch, options.epochs, info.image_size)):
             train = batches.train(epoch * steps + state.step, size)
@@ -154,7 +154,9 @@ def fit(
             checkpoints.save(epoch * steps + state.step)
             reporter.on_save(state, steps)
 
-        train_epoch(train_step, train, steps, options.checkpoint_steps, state, company.preemption, save, reporter)
+        told_to_end = train_epoch(
+            train_step, train, steps, options.checkpoint_steps, state, company.preemption, save, reporter
+        )
         seconds = time.perf_counter() - started
         loss = state.loss_sum / max(state.weight_sum, 1e-12)
         logits, labels = predict(validation, steps_per_epoch(info.split("validation"), options.batch_size))
@@ -180,6 +182,8 @@ def fit(
             _log(writer, record)
         checkpoints.save(state.epoch * steps)
         reporter.on_epoch(record, improved, state.history)
+        if told_to_end and not state.finished(options.epochs, options.patience, info.image_size):
+            raise RestartError(f"told to end (SIGTERM); saved after epoch {state.epoch}; the same command continues")
     if writer:
         writer.close()
     return checkpoints, resumed
@@ -230,8 +234,11 @@ def train_epoch(
     preemption: Preemption,
     save: Callable[[], None],
     reporter: Reporter,
-) -> None:
-    """The rest of an epoch, from `state.step` on. RestartError, after a checkpoint, if any worker is told to end."""
+) -> bool:
+    """The rest of an epoch, from `state.step` on. RestartError, after a checkpoint, if any worker is told to end.
+
+    Told so in its last steps the epoch is finished. Returns whether that was so, on all workers alike.
+    """
     flying: deque[tf.Tensor] = deque()
     done = state.step
     stop = False
@@ -259,8 +266,8 @@ def train_epoch(
                     f"told to end (SIGTERM); saved after step {state.step} of {steps} in epoch {state.epoch + 1}; "
                     "the same command continues"
                 )
-    # Whoever is told to end in the last steps finishes the epoch, and ends in the next.
     land(0)
+    return stop
 
 
 def _log(writer: tf.summary.SummaryWriter, record: EpochRecord) -> None:

@@ -165,7 +165,8 @@ class Options:
     patience: int = option(
         15,
         parse=number(int, 0),
-        help="stop after so many epochs without a better validation balanced accuracy; 0: never",
+        help="stop after so many epochs without a better validation balanced accuracy, counted from the first on "
+        "images of full size; 0: never",
     )
     strategy: str = option(
         "auto",
@@ -270,6 +271,30 @@ def build_parser() -> ArgumentParser:
     return parser
 
 
+def check_recipe(values: Any, where: str) -> None:
+    """UsageError, beginning with `where`, unless `values` holds options of a recipe by name, on-off ones as booleans.
+
+    What numbers and words may be, `parse_options` says.
+    """
+    # Where things lie is no part of a recipe.
+    known = {
+        spec.name: spec.default
+        for spec in fields(Options)
+        if spec.metadata["resume"] or spec.name == "checkpoint_steps"
+        if spec.default is not MISSING
+    }
+    if not isinstance(values, dict):
+        raise UsageError(f"{where}: holds no JSON object; give {{option: value, ...}}")
+    for name, value in values.items():
+        if name not in known:
+            raise UsageError(f"{where}: '{name}' is not an option of a recipe; these are: {', '.join(known)}")
+        # `as_arguments` could not say them: false would leave the default, which is not off.
+        switch = isinstance(known[name], bool)
+        if switch != isinstance(value, bool) or not isinstance(value, str | int | float):
+            kind = "true or false" if switch else "a number" if isinstance(known[name], int | float) else "text"
+            raise UsageError(f"{where}: '{name}' is {json.dumps(value)}; give {kind}")
+
+
 def read_config(path: str) -> dict[str, Any]:
     """The options in a `--config` file. UsageError if it cannot be read or holds what cannot be chosen there."""
     try:
@@ -279,13 +304,7 @@ def read_config(path: str) -> dict[str, Any]:
         raise UsageError(f"--config {path}: cannot be read ({error.strerror}); name a JSON file") from None
     except ValueError as error:
         raise UsageError(f"--config {path}: is not JSON ({error})") from None
-    # Where things lie is no part of a recipe.
-    known = [spec.name for spec in fields(Options) if spec.metadata["resume"] or spec.name == "checkpoint_steps"]
-    if not isinstance(values, dict):
-        raise UsageError(f"--config {path}: holds no JSON object; give {{option: value, ...}}")
-    for name in values:
-        if name not in known:
-            raise UsageError(f"--config {path}: '{name}' is not an option of a recipe; these are: {', '.join(known)}")
+    check_recipe(values, f"--config {path}")
     return values
 
 

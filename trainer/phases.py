@@ -41,6 +41,15 @@ def check_sizes(text: str, image_size: int) -> None:
             raise UsageError(f"--progressive {text}: the dataset's images have {image_size} px; give smaller sizes")
 
 
+def smallest_size(text: str, image_size: int) -> int:
+    """The side, in pixels, of the smallest images that are trained on."""
+    return min([image_size, *(size for size, _ in parse_progressive(text))])
+
+
 def size_of_epoch(text: str, epoch: int, epochs: int, image_size: int) -> int:
-    """The side, in pixels, of training images in epoch number `epoch` (from 0) of `epochs`."""
-    return next((size for size, share in parse_progressive(text) if epoch < round(share * epochs)), image_size)
+    """The side, in pixels, of training images in epoch number `epoch` (from 0) of `epochs`.
+
+    The last epoch has images of full size, whatever the shares are rounded to.
+    """
+    ends = ((size, min(round(share * epochs), epochs - 1)) for size, share in parse_progressive(text))
+    return next((size for size, end in ends if epoch < end), image_size)

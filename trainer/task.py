@@ -25,7 +25,7 @@ from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
 from trainer.options import Options, parse_options, same_everywhere
 from trainer.outputs import Claim, check_output, open_output, write_json
 from trainer.peers import Peers
-from trainer.phases import check_sizes
+from trainer.phases import check_sizes, smallest_size
 from trainer.preemption import EXIT_RESTART, Preemption, RestartError, leave
 from trainer.remote_output import RemoteOutput
 from trainer.staging import RemoteDataset
@@ -133,6 +133,10 @@ def _run(options: Options, peers: Peers, remote: RemoteOutput | None) -> dict[st
 
     peers.meet({"dataset": info.fingerprint, **same_everywhere(options)}, options.peer_timeout)
     strategy = make_strategy(options, cluster)
+    if options.backbone:
+        from trainer.backbones import check_fits
+
+        check_fits(options.backbone, smallest_size(options.progressive, info.image_size), options.weights)
     if claim:
         open_output(claim, options, info, threads)
         if remote:

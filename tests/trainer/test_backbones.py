@@ -66,6 +66,24 @@ def test_weights_that_are_none(tmp_path, content):
         build_backbone(NAME, 64, str(path), (0.0,) * 3, (1.0,) * 3, False)
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--backbone=InceptionV3"], "--backbone InceptionV3: cannot be built for images of 16 px (Input size must be"),
+        (
+            [f"--backbone={NAME}", f"--weights={ROOT / 'LICENSE'}", "--progressive="],
+            "LICENSE: cannot be used for --backbone",
+        ),
+    ],
+)
+def test_a_backbone_that_does_not_fit_leaves_nothing_behind(dataset, tmp_path, options, says):
+    done = subprocess.run(command(dataset, tmp_path / "run", *options), capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_with_a_backbone_exports_like_any_other(dataset, weights, tmp_path):
     run = tmp_path / "run"
     options = ("--epochs=1", f"--backbone={NAME}", f"--weights={weights}", "--progressive=", "--learning_rate=0.001")

@@ -42,7 +42,9 @@ def test_epochs_on_smaller_images_than_the_last_are_not_the_best():
     state = state_of((0.9, 1.0), (0.6, 1.0), (0.7, 1.0), sizes=(32, 64, 64))
     assert best_epoch(state) == 3
     # Patience counts from the best of those.
-    assert not state.finished(9, patience=1)
+    assert not state.finished(9, 1, 64)
+    # It does not begin before there is one.
+    assert not state_of((0.9, 1.0), (0.6, 1.0), (0.7, 1.0), sizes=(32, 32, 48)).finished(9, 1, 64)
 
 
 @pytest.mark.parametrize(
@@ -50,8 +52,8 @@ def test_epochs_on_smaller_images_than_the_last_are_not_the_best():
 )
 def test_a_run_stops_when_epochs_or_patience_have_run_out(patience, epochs, finished):
     state = state_of((0.5, 1.0), (0.7, 1.0), (0.6, 1.0), (0.7, 1.1))
-    assert state.finished(epochs, patience) is finished
-    assert not state_of().finished(epochs, patience)
+    assert state.finished(epochs, patience, 64) is finished
+    assert not state_of().finished(epochs, patience, 64)
 
 
 def test_figures_survive_exactly():

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,7 +16,8 @@ from tiny_dataset import CLASSES, ROOT, deal_into_folds
 
 from pipelines.cli import UsageError
 from pipelines.decisions import decision_values
-from trainer.experiment import check, parse_experiment, read_changes
+from trainer.changes import read_changes
+from trainer.experiment import check, check_same, parse_experiment
 from trainer.experiment_figures import spread
 
 RECIPE = {"epochs": 2, "batch_size": 16, "width": 0.25, "depth": 1, "learning_rate": 0.01, "loss": "balanced_softmax"}
@@ -33,6 +35,8 @@ def places(dataset, tmp_path_factory):
     for name in ("plain", "balanced"):
         shutil.copytree(dataset, folder / name)
         deal_into_folds(folder / name, FOLDS, copies=name == "balanced")
+        document = json.loads((folder / name / "dataset.json").read_text())
+        (folder / name / "dataset.json").write_text(json.dumps({**document, "fingerprint": name * 8}))
     (folder / "recipe.json").write_text(json.dumps(RECIPE))
     (folder / "changes.json").write_text(json.dumps(CHANGES))
     return folder
@@ -135,6 +139,46 @@ def test_again_trains_nothing_and_another_recipe_is_refused(places, done, tmp_pa
     assert "holds an experiment with another recipe" in refused.stderr
 
 
+def test_a_change_is_not_taken_for_another_of_its_name(places, done):
+    options = parse_experiment(arguments(places))
+    change = read_changes(options.changes)[0]
+    check_same(options, RECIPE, change, 0)
+    other = replace(change, options={"dropout": 0.4})
+    with pytest.raises(UsageError, match=r"no_dropout was trained with dropout 0\.0, not 0\.4; give .* another name"):
+        check_same(options, RECIPE, other, 0)
+    with pytest.raises(UsageError, match=r"no_dropout was trained with another dataset, not .*balanced"):
+        check_same(options, RECIPE, replace(change, dataset="balanced"), 0)
+
+
+def test_a_backbone_is_looked_for_before_the_work(places, tmp_path):
+    changes = tmp_path / "changes.json"
+    changes.write_text(json.dumps([{"name": "other", "says": "", "options": {"backbone": "ResNet5"}}]))
+    with pytest.raises(UsageError, match=r"other: --backbone ResNet5: no network of keras\.applications"):
+        check(parse_experiment(arguments(places, changes=changes)))
+
+
+def test_the_signal_to_end_reaches_the_training(places, tmp_path):
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({**RECIPE, "epochs": 10_000}))
+    command = [*arguments(places, config=recipe, changes=None, output=tmp_path / "out")]
+    with subprocess.Popen(
+        [sys.executable, "-m", "trainer.experiment", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        for line in process.stdout:
+            if line.startswith("epoch"):
+                break
+        process.terminate()
+        # Returns when nobody holds the pipes any more, so the trainer has gone too.
+        _, said = process.communicate()
+    assert process.returncode == 143
+    assert "told to end (SIGTERM); saved" in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
@@ -143,6 +187,8 @@ def test_again_trains_nothing_and_another_recipe_is_refused(places, done, tmp_pa
         ({"change_folds": "a"}, "--change_folds"),
         ({"dataset": "nowhere"}, "--dataset nowhere: no such directory"),
         ({"config": "nowhere.json"}, "--config nowhere.json: cannot be read"),
+        ({"dataset": "gs://bucket/data"}, "--dataset: 'gs://bucket/data': only local directories"),
+        ({"card": ROOT}, "--card .* is a directory; name a file"),
     ],
 )
 def test_wrong_use(places, changed, says):
@@ -162,6 +208,11 @@ def test_datasets_that_do_not_belong_together(places, dataset):
     [
         ("{", "is no list of changes"),
         ('[{"name": "x"}]', "is no list of changes"),
+        ("{}", "is no list of changes"),
+        ('[{"name": 5, "says": "", "options": {}}]', "'5' is no name"),
+        ('[{"name": "a", "says": "", "options": null}]', "a: holds no JSON object"),
+        ('[{"name": "a", "says": "", "options": {"output": "x"}}]', "a: 'output' is not an option of a recipe"),
+        ('[{"name": "a", "says": "", "options": {"dropout": false}}]', "a: 'dropout' is false; give a number"),
         ('[{"name": "a b", "says": "", "options": {}}]', "'a b' is no name"),
         ('[{"name": "a", "says": "", "options": {}, "dataset": "other"}]', "'other' is no dataset"),
         ('[{"name": "a", "says": "", "options": {}}, {"name": "a", "says": "", "options": {}}]', "has 'a' twice"),

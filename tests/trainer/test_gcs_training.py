@@ -9,6 +9,8 @@ import sys
 import urllib.parse
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from gcs import local_gcs, open_bucket, upload
 from gcs_proxy import door, once
@@ -172,6 +174,23 @@ def test_evaluation_from_and_to_the_bucket(store, trained, dataset, tmp_path):
     assert store.json("runs/evaluation/evaluation.json")["figures"] == result["figures"]
 
 
+def test_tables_in_the_bucket_may_have_any_name(store, tmp_path):
+    names = [f"ISIC_{number:07d}" for number in range(4)]
+    chances = [0.9, 0.2, 0.7, 0.4]
+    columns = {"image_id": names, "probability_melanoma": chances, "probability_nevus": [1 - one for one in chances]}
+    pq.write_table(pa.table(columns), tmp_path / "scores.parquet")
+    kinds = ("melanoma", "nevus", "nevus", "nevus")
+    rows = [f"{name},{kind},50\n" for name, kind in zip(names, kinds, strict=True)]
+    (tmp_path / "LABELS.TXT").write_text("".join(["image,class,age\n", *rows]))
+    upload(store.environment, BUCKET, tmp_path, "tables")
+    places = (f"--{name}=gs://{BUCKET}/tables/{file}" for name, file in TABLES.items())
+    done = run(evaluate(*places, f"--output=gs://{BUCKET}/runs/of-tables"), store.machine("five"))
+    assert done.returncode == 0, done.stderr
+    accuracy = store.json("runs/of-tables/evaluation.json")["figures"]["balanced_accuracy"]["value"]
+    assert accuracy == pytest.approx((1 + 2 / 3) / 2)
+
+
+TABLES = {"predictions": "scores.parquet", "labels": "LABELS.TXT", "metadata": "LABELS.TXT"}
 TRAIN, EVALUATE = "trainer.task", "trainer.evaluate"
 
 

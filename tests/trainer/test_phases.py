@@ -14,6 +14,11 @@ def test_sizes_last_as_long_as_their_shares_say():
     assert [size_of_epoch("", epoch, 3, 64) for epoch in range(3)] == [64] * 3
 
 
+def test_the_last_epoch_has_the_full_size():
+    assert [size_of_epoch("32:0.9", epoch, 4, 64) for epoch in range(4)] == [32] * 3 + [64]
+    assert size_of_epoch("32:0.9", 0, 1, 64) == 64
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -103,6 +103,9 @@ def test_required_options_are_named():
         ('{"output": "x"}', "'output' is not an option of a recipe"),
         ('{"epochs": 0}', "--epochs: 0 is out of range"),
         ('{"loss": "hinge"}', "--loss: invalid choice: 'hinge'"),
+        ('{"dropout": false}', "'dropout' is false; give a number"),
+        ('{"batch_norm": 0}', "'batch_norm' is 0; give true or false"),
+        ('{"progressive": ["64:0.6"]}', "'progressive' is [\"64:0.6\"]; give text"),
     ],
 )
 def test_a_recipe_that_cannot_be(tmp_path, text, says):
