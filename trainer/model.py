@@ -4,7 +4,7 @@ A 3x3 stem with stride 2 and then stages of residual blocks; every stage halves 
 channels. One block is two convolutions with batch normalisation around an identity or 1x1 shortcut (He et al. 2016;
 where the resolution changes the shortcut is pooled first, He et al. 2019), then squeeze-and-excitation (Hu et al.
 2018) on the residual branch. The convolutions are 3x3, or separable (3x3 depthwise, 1x1 pointwise; Chollet 2017): a
-tenth of the multiply-adds, and less of what a processor can do with its time. Head: global average pooling, dropout,
+seventh of the multiply-adds, of which a processor does fewer in a second. Head: global average pooling, dropout,
 linear layer.
 """
 

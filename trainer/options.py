@@ -139,7 +139,7 @@ class Options:
     block: str = option(
         "separable",
         choices=("separable", "plain"),
-        help="convolutions of the network's blocks; plain ones have ten times the multiply-adds and parameters",
+        help="convolutions of the network's blocks; plain ones have some seven times the multiply-adds and parameters",
     )
     width: float = option(1.0, parse=number(float, 0.1, 8), help="multiplier of the network's channels")
     depth: int = option(2, parse=number(int, 1, 8), help="residual blocks in each of the network's stages")
