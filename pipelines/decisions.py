@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,15 @@ def prior_of(metadata: Mapping[bytes, bytes] | None, classes: int) -> np.ndarray
     if values.shape != (classes,) or not np.isfinite(values).all() or (values < 0).any() or not values.any():
         raise ValueError(f"{_KEY.decode()} is not {classes} frequencies")
     return values
+
+
+def prior_of_model(calibration: Mapping[str, Any], classes: Sequence[str]) -> tuple[float, ...]:
+    """The class frequencies that a model's probabilities stand for, in label order: what its `calibration` says.
+
+    Equal ones where it says nothing, as models do that were exported before it was asked for.
+    """
+    known = calibration.get("prior") or dict.fromkeys(classes, 1.0 / len(classes))
+    return tuple(float(known[name]) for name in classes)
 
 
 def decision_values(probabilities: np.ndarray, prior: np.ndarray) -> np.ndarray:

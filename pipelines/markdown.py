@@ -27,10 +27,13 @@ def fenced(text: str) -> list[str]:
     return [f"{fence}sh", text, fence]
 
 
-def table(names: Sequence[str], rows: Iterable[Sequence[str | int]]) -> Iterator[str]:
-    """Texts to the left, numbers to the right. Texts are taken as they are."""
+def table(
+    names: Sequence[str], rows: Iterable[Sequence[str | int]], right: Sequence[bool] | None = None
+) -> Iterator[str]:
+    """Texts to the left, numbers to the right, unless `right` says it of each column. Texts are taken as they are."""
     body = list(rows)
-    right = [bool(body) and isinstance(body[0][column], int) for column in range(len(names))]
+    if right is None:
+        right = [bool(body) and isinstance(body[0][column], int) for column in range(len(names))]
     yield f"| {' | '.join(names)} |"
     yield f"| {' | '.join('---:' if number else '---' for number in right)} |"
     for row in body:

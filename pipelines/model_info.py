@@ -9,6 +9,7 @@ from typing import Any
 
 from pipelines import storage
 from pipelines.cli import UsageError
+from pipelines.decisions import prior_of_model
 from pipelines.images import ASPECTS
 from pipelines.operating_point import OperatingPoint, read_points
 
@@ -43,8 +44,7 @@ class ModelInfo:
     @property
     def prior(self) -> tuple[float, ...]:
         """Class frequencies that the probabilities stand for, in label order; equal where the model does not say."""
-        known = self.calibration.get("prior") or dict.fromkeys(self.classes, 1.0 / len(self.classes))
-        return tuple(float(known[name]) for name in self.classes)
+        return prior_of_model(self.calibration, self.classes)
 
 
 def read_model_info(option: str, folder: str) -> ModelInfo:

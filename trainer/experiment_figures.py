@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from scipy.special import softmax
 
 from pipelines.class_columns import class_names
+from pipelines.decisions import prior_of_model
 from pipelines.taxonomy import melanoma_class
 from trainer import metrics
 from trainer.calibration import expected_calibration_error, fit_temperature, reliability
@@ -49,7 +50,7 @@ def read_predictions(turn: Turn, classes: Sequence[str]) -> FoldPredictions:
         groups=np.array(table["group_id"].to_pylist()),
         probabilities=np.stack(columns, axis=1),
         temperature=float(model["calibration"]["temperature"]),
-        prior=np.array([model["calibration"]["prior"][name] for name in classes], np.float64),
+        prior=np.array(prior_of_model(model["calibration"], classes)),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cli import UsageError, start_tensorflow
+from pipelines.decisions import prior_of_model
 from pipelines.operating_point import OperatingPoint, read_points
 from pipelines.symmetries import symmetric_views
 from pipelines.triage_pictures import symmetric_activation
@@ -46,14 +47,13 @@ def read_model_info(directory: Path) -> ModelInfo:
     try:
         values = json.loads(document.read_text(encoding="utf-8"))
         classes = tuple(map(str, values["classes"]))
-        prior = values.get("calibration", {}).get("prior") or dict.fromkeys(classes, 1.0 / len(classes))
         return ModelInfo(
             path=directory,
             fingerprint=str(values["model_fingerprint"]),
             dataset_fingerprint=str(values["dataset_fingerprint"]),
             classes=classes,
             malignant_classes=tuple(map(str, values["malignant_classes"])),
-            prior=tuple(float(prior[name]) for name in classes),
+            prior=prior_of_model(values.get("calibration", {}), classes),
             operating_points=read_points(values.get("operating_points", {})),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:

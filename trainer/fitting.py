@@ -24,10 +24,10 @@ from trainer.calibration import (
     fit_temperature,
     reliability,
 )
-from trainer.dataset import evaluation_batches
 from trainer.dataset_info import DatasetInfo
 from trainer.model import ModelConfig, build_model
 from trainer.operating_points import operating_points
+from trainer.predictions import read_originals
 from trainer.transform import Preprocessing
 
 SPLIT = "validation"
@@ -74,13 +74,9 @@ def validation_logits(
         return tf.stack([model(view, training=False) for view in symmetric_views(pixels)], axis=1)
 
     logits, labels = [np.zeros((0, len(SYMMETRIES), len(info.classes)), np.float32)], [np.zeros(0, np.int64)]
-    for batch in evaluation_batches(info, SPLIT, _BATCH):
-        original = batch["image/augmentation/copy"] == 0
-        # Of a fold of the train split, a batch may hold nothing but copies.
-        if not tf.reduce_any(original):
-            continue
-        logits.append(views(tf.boolean_mask(batch["image/encoded"], original)).numpy())
-        labels.append(tf.boolean_mask(batch["image/class/label"], original).numpy())
+    for batch in read_originals(info, SPLIT, _BATCH):
+        logits.append(views(tf.constant(batch["image/encoded"])).numpy())
+        labels.append(batch["image/class/label"])
     return np.concatenate(logits), np.concatenate(labels)
 
 

@@ -13,13 +13,18 @@ from trainer.dataset_info import DatasetInfo
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
+def example_counts(info: DatasetInfo) -> np.ndarray:
+    """float64 [C]: examples of each class in the train split as stored, copies included."""
+    return np.array([info.split("train").per_class[name].examples for name in info.classes], np.float64)
+
+
 def class_weights(info: DatasetInfo, kind: str) -> np.ndarray:
     """float32 [C], one weight per label. `none`: all 1. `balanced`: n / (k * count), as scikit-learn's 'balanced'.
 
     Counted over the examples of the train split as stored, copies included; k is the number of classes that occur
     there, and a class that does not has weight 0. The mean weight of an example is 1.
     """
-    counts = np.array([info.split("train").per_class[name].examples for name in info.classes], np.float64)
+    counts = example_counts(info)
     if kind == "none":
         return np.ones(len(counts), np.float32)
     present = counts > 0
@@ -31,7 +36,7 @@ def class_log_priors(info: DatasetInfo) -> np.ndarray:
 
     A class that does not occur there has the share of half an example.
     """
-    counts = np.array([info.split("train").per_class[name].examples for name in info.classes], np.float64)
+    counts = example_counts(info)
     return np.log(np.maximum(counts, 0.5) / counts.sum()).astype(np.float32)
 
 

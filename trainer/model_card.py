@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelines.markdown import table
 from trainer.evaluation_output import format_estimate
 
 _TITLES = {
@@ -27,8 +28,7 @@ def format_spread(values: Mapping[str, Any]) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; all columns but the first to the right."""
-    rules = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rules, *rows))
+    return "\n".join(table(head, rows, right=[False, *[True] * (len(head) - 1)]))
 
 
 def format_summary(figures: Mapping[str, Any]) -> str:

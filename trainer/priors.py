@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainer.dataset_info import DatasetInfo
-from trainer.losses import class_weights
+from trainer.losses import class_weights, example_counts
 
 
 def photographed_prior(info: DatasetInfo) -> np.ndarray:
@@ -26,7 +26,7 @@ def trained_prior(info: DatasetInfo, loss: str, weights: str) -> np.ndarray:
 
     Focal loss is taken for cross-entropy, of which it is a variant that is not calibrated.
     """
-    counts = np.array([info.split("train").per_class[name].examples for name in info.classes], np.float64)
+    counts = example_counts(info)
     if loss == "balanced_softmax":
         counts = (counts > 0).astype(np.float64)
     counts *= class_weights(info, weights)
