@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,39 @@ class Change:
     dataset: str = "plain"
 
 
-def read_changes(path: Path) -> list[Change]:
-    """The changes in a JSON file: a list of {"name", "says", "options"[, "dataset"]}. UsageError if it is no such."""
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """What is compared: the recipe with `base` in place of its own options, and each change of that.
+
+    base: usually fewer epochs, so that many changes can be tried; empty for the recipe as it is.
+    """
+
+    base: Mapping[str, Any] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
+
+
+# The recipe with nothing but the base's options.
+UNCHANGED = Change(name="base", says="", options={})
+
+
+def read_changes(path: Path) -> Ablation:
+    """The changes in a JSON file: {"changes": [{"name", "says", "options"[, "dataset"]}, ...][, "base": {...}]}.
+
+    UsageError if it is no such.
+    """
     where = f"--changes {path}"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        if not (isinstance(values, list) and all(isinstance(value, dict) for value in values)):
-            raise ValueError('not [{"name": ..., "says": ..., "options": {...}}, ...]')
-        changes = [Change(**value) for value in values]
+        lines = values.get("changes") if isinstance(values, dict) and values.keys() <= {"base", "changes"} else None
+        if not (isinstance(lines, list) and all(isinstance(line, dict) for line in lines)):
+            raise ValueError('not {"changes": [{"name": ..., "says": ..., "options": {...}}, ...]}')
+        changes = tuple(Change(**line) for line in lines)
     except OSError as error:
         raise UsageError(f"{where}: cannot be read ({error.strerror}); name a JSON file") from None
     except (ValueError, TypeError) as error:
         raise UsageError(f"{where}: is no list of changes ({error}); see trainer/configs/changes.json") from None
+    base = values.get("base", {})
+    check_recipe(base, f"{where}, {UNCHANGED.name}")
     for change in changes:
         if not (isinstance(change.name, str) and _NAME.fullmatch(change.name)):
             raise UsageError(f"{where}: '{change.name}' is no name; use small letters, digits and underscores")
@@ -47,8 +68,8 @@ def read_changes(path: Path) -> list[Change]:
         check_recipe(change.options, f"{where}, {change.name}")
         if change.dataset not in DATASETS:
             raise UsageError(f"{where}: '{change.dataset}' is no dataset; one of {', '.join(DATASETS)}")
-    names = [change.name for change in changes]
+    names = [UNCHANGED.name, *(change.name for change in changes)]
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"{where}: has '{name}' twice")
-    return changes
+    return Ablation(base=base, changes=changes)

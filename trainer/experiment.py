@@ -4,6 +4,7 @@
     OUT/model_card.md                   the same for people
     OUT/recipe/fold-0/train, /evaluation, fold-1/ ...
     OUT/changes/NAME/fold-0/ ...        the recipe with one change, on the folds of --change_folds
+    OUT/changes/base/fold-0/ ...        what it is compared with, if that is not the recipe itself
 
 Each fold is left out once: a network is trained on the others for a fixed number of epochs, and its last weights are
 evaluated on the fold. So no image of the fold, nor any other photograph of its lesions, had a say in the weights or in
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.cli import EXIT_SIGNAL, ArgumentParser, UsageError, run_command, start_tensorflow
-from trainer.changes import Change, read_changes
+from trainer.changes import UNCHANGED, Ablation, Change, read_changes
 from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
 from trainer.options import as_arguments, first_difference, parse_options, read_config
 from trainer.outputs import write_json
@@ -83,20 +84,21 @@ def _check_recipe(where: str, recipe: Mapping[str, Any], image_size: int) -> Non
         raise UsageError(f"{where}: {error}") from None
 
 
-def check(options: Options) -> tuple[DatasetInfo, dict[str, Any], list[Change]]:
+def check(options: Options) -> tuple[DatasetInfo, dict[str, Any], Ablation]:
     """The dataset, the recipe and its changes. UsageError before anything is written or any network trained."""
     info = read_dataset_info(options.dataset)
     fold_split(info, 0)
     folds = len(info.splits["train"].folds)
     recipe = read_config(str(options.config))
     _check_recipe(f"--config {options.config}", recipe, info.image_size)
-    changes = read_changes(options.changes) if options.changes else []
-    for change in changes:
-        _check_recipe(f"--changes {options.changes}, {change.name}", {**recipe, **change.options}, info.image_size)
+    ablation = read_changes(options.changes) if options.changes else Ablation()
+    for change in (UNCHANGED, *ablation.changes):
+        merged = {**recipe, **ablation.base, **change.options}
+        _check_recipe(f"--changes {options.changes}, {change.name}", merged, info.image_size)
     for fold in options.change_folds:
         if not 0 <= fold < folds:
             raise UsageError(f"--change_folds {fold}: {info.path} has folds 0 to {folds - 1}")
-    copied = [change.name for change in changes if change.dataset != "plain"]
+    copied = [change.name for change in ablation.changes if change.dataset != "plain"]
     if copied:
         if options.balanced is None:
             raise UsageError(
@@ -108,11 +110,11 @@ def check(options: Options) -> tuple[DatasetInfo, dict[str, Any], list[Change]]:
         raise UsageError(f"--output {options.output}: is a file; give a directory")
     if options.card and options.card.is_dir():
         raise UsageError(f"--card {options.card}: is a directory; name a file")
-    return info, recipe, changes
+    return info, recipe, ablation
 
 
 def check_same(options: Options, recipe: Mapping[str, Any], change: Change, fold: int) -> None:
-    """UsageError if an earlier run trained something else under the name of a change of the recipe."""
+    """UsageError if an earlier run trained something else under the name of a change. recipe: the ablation's base."""
     folder = options.output / "changes" / change.name
     run = folder / f"fold-{fold}" / "train" / "run.json"
     if not run.is_file():
@@ -228,26 +230,31 @@ def _turn_of(options: Options, recipe: Mapping[str, Any], change: Change, fold: 
 
 def run(options: Options) -> dict[str, Any]:
     """Cross-validate the recipe and its changes, write the figures and the card, and print the table."""
-    info, recipe, changes = check(options)
+    info, recipe, ablation = check(options)
     claim_output(options.output, {"recipe": recipe, "dataset_fingerprint": info.fingerprint})
-    for change, fold in itertools.product(changes, options.change_folds):
-        check_same(options, recipe, change, fold)
+    base = {**recipe, **ablation.base}
+    for change, fold in itertools.product([UNCHANGED, *ablation.changes], options.change_folds):
+        check_same(options, base, change, fold)
     from trainer.experiment_figures import change_line, summarise
     from trainer.model_card import format_changes, format_summary, model_card
 
     folds = range(len(info.splits["train"].folds))
     turns = [Turn(options.output / "recipe" / f"fold-{fold}", options.dataset, fold, recipe) for fold in folds]
     evaluations = [take(turn) for turn in turns]
+    if ablation.base:
+        compared = [take(_turn_of(options, base, UNCHANGED, fold)) for fold in options.change_folds]
+    else:
+        compared = [evaluations[fold] for fold in options.change_folds]
     lines = []
-    for change in changes:
-        changed = [take(_turn_of(options, recipe, change, fold)) for fold in options.change_folds]
-        lines.append(change_line(change, changed, [evaluations[fold] for fold in options.change_folds]))
+    for change in ablation.changes:
+        changed = [take(_turn_of(options, base, change, fold)) for fold in options.change_folds]
+        lines.append(change_line(change, changed, compared))
     figures = {
         "schema_version": SCHEMA_VERSION,
         "dataset": {"path": str(options.dataset), "fingerprint": info.fingerprint, "image_size": info.image_size},
         "recipe": recipe,
         **summarise(info, turns, evaluations),
-        "changes": {"folds": list(options.change_folds), "lines": lines},
+        "changes": {"folds": list(options.change_folds), "base": dict(ablation.base), "lines": lines},
     }
     write_json(options.output / FIGURES, figures)
     card = model_card(figures)

@@ -42,14 +42,16 @@ IN_FLIGHT = 2
 
 
 def model_config(options: Options, preprocessing: Preprocessing) -> ModelConfig:
+    common: dict[str, Any] = {"dropout": options.dropout, "colour_constancy": options.colour_constancy}
+    if options.backbone or options.colour_constancy:
+        common["pixel_mean"], common["pixel_std"] = preprocessing.pixel_statistics()
     if options.backbone:
-        mean, std = preprocessing.pixel_statistics()
-        return ModelConfig(backbone=options.backbone, pixel_mean=mean, pixel_std=std, dropout=options.dropout)
+        return ModelConfig(backbone=options.backbone, **common)
     return ModelConfig(
+        **common,
         block=options.block,
         width=options.width,
         depth=options.depth,
-        dropout=options.dropout,
         normalisation=options.batch_norm,
     )
 

@@ -21,6 +21,7 @@ from keras import layers
 
 from trainer.backbones import build_backbone
 from trainer.batch_norm import BatchNormalization
+from trainer.colour_constancy import ShadesOfGrey
 
 # With Keras' default of 0.99 the moving statistics of a short run (a hundred steps) are still half their start values.
 BATCH_NORM_MOMENTUM = 0.9
@@ -30,8 +31,11 @@ BATCH_NORM_MOMENTUM = 0.9
 class ModelConfig:
     """What determines the network's shape, apart from image size and number of classes.
 
-    backbone: a network of keras.applications instead of the one above, of which then only dropout matters.
-    pixel_mean, pixel_std: of the dataset's normalisation, in levels of 0 to 255; a backbone needs them.
+    backbone: a network of keras.applications instead of the one above, of which then only dropout and colour constancy
+    matter.
+    colour_constancy: take the tint of the light out of each image first.
+    pixel_mean, pixel_std: of the dataset's normalisation, in levels of 0 to 255; a backbone and colour constancy need
+    them.
     block: the convolutions of a block, `separable` or `plain`.
     width: multiplier of all channel counts, which are then rounded to multiples of 8.
     depth: residual blocks per stage.
@@ -42,6 +46,7 @@ class ModelConfig:
     """
 
     backbone: str = ""
+    colour_constancy: bool = False
     pixel_mean: tuple[float, ...] = ()
     pixel_std: tuple[float, ...] = ()
     block: str = "separable"
@@ -111,12 +116,15 @@ def build_model(
     backbone that `weights` says (see `trainer.backbones`).
     """
     inputs = keras.Input((image_size, image_size, 3), dtype="float32", name="image")
+    pixels = inputs
+    if config.colour_constancy:
+        pixels = ShadesOfGrey(config.pixel_mean, config.pixel_std, name="colour_constancy")(pixels)
     if config.backbone:
         features = build_backbone(
             config.backbone, image_size, weights, config.pixel_mean, config.pixel_std, synchronized
-        )(inputs)
+        )(pixels)
     else:
-        features = lesion_features(config, inputs, synchronized)
+        features = lesion_features(config, pixels, synchronized)
     x = layers.GlobalAveragePooling2D()(features)
     x = Dropout(config.dropout)(x)
     logits = layers.Dense(classes, dtype="float32", name="logits")(x)

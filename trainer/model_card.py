@@ -99,6 +99,11 @@ def _classes_table(figures: Mapping[str, Any]) -> str:
     return _table(head, rows)
 
 
+def _shortened(base: Mapping[str, Any]) -> str:
+    """What the ablation's recipe has in place of the recipe's own options."""
+    return f" (here with {', '.join(f'{name} {value}' for name, value in base.items())})" if base else ""
+
+
 def model_card(figures: Mapping[str, Any]) -> str:
     """The card, from what experiment.json says."""
     pooled, network, calibration = figures["pooled"], figures["network"], figures["calibration"]
@@ -146,7 +151,7 @@ def model_card(figures: Mapping[str, Any]) -> str:
     if changes["lines"]:
         parts += [
             "## What each part is worth",
-            "The recipe with one change at a time, on "
+            f"The recipe{_shortened(changes['base'])} with one change at a time, on "
             + ("fold " if len(changes["folds"]) == 1 else "folds ")
             + ", ".join(map(str, changes["folds"]))
             + ". One network each: differences below the spread of the folds above mean little.",

@@ -125,6 +125,9 @@ class Options:
     mix_alpha: float = option(
         0.4, parse=number(float, 0.01, 100), help="how evenly pairs are mixed: shares are drawn from Beta(X, X)"
     )
+    colour_constancy: bool = option(
+        False, help="take the tint of the light out of each image, as shades of grey: part of the network"
+    )
     backbone: str = option(
         "",
         metavar="NAME",

@@ -21,10 +21,13 @@ from trainer.experiment import check, check_same, parse_experiment
 from trainer.experiment_figures import spread
 
 RECIPE = {"epochs": 2, "batch_size": 16, "width": 0.25, "depth": 1, "learning_rate": 0.01, "loss": "balanced_softmax"}
-CHANGES = [
-    {"name": "no_dropout", "says": "no dropout", "options": {"dropout": 0.0}},
-    {"name": "leak", "says": "the leak", "options": {"loss": "cross_entropy"}, "dataset": "leaky"},
-]
+CHANGES: dict = {
+    "base": {"batch_size": 8},
+    "changes": [
+        {"name": "no_dropout", "says": "no dropout", "options": {"dropout": 0.0}},
+        {"name": "leak", "says": "the leak", "options": {"loss": "cross_entropy"}, "dataset": "leaky"},
+    ],
+}
 FOLDS = 2
 
 
@@ -101,11 +104,15 @@ def test_figures_are_those_of_the_predictions(places, done):
     assert 0 <= figures["calibration"]["ece_after"] <= 1
 
 
-def test_changes_are_compared_on_the_same_fold_and_the_leak_shows(done):
+def test_changes_are_compared_with_their_base_on_the_same_fold_and_the_leak_shows(places, done):
     no_dropout, leak = done[1]["changes"]["lines"]
-    first = done[1]["folds"][0]["balanced_accuracy"]
+    evaluation = json.loads((places / "out/changes/base/fold-0/evaluation/evaluation.json").read_text())
+    first = evaluation["figures"]["balanced_accuracy"]["value"]
     assert no_dropout["recipe"]["balanced_accuracy"]["mean"] == pytest.approx(first)
     assert no_dropout["balanced_accuracy"]["mean"] != pytest.approx(first)
+    for name, dropout in (("base", 0.2), ("no_dropout", 0.0)):
+        options = json.loads((places / f"out/changes/{name}/fold-0/train/run.json").read_text())["options"]
+        assert (options["batch_size"], options["dropout"]) == (8, dropout)
     assert 0 <= leak["balanced_accuracy"]["mean"] <= 1
     assert 0 <= leak["validation"]["mean"] <= 1
 
@@ -120,6 +127,7 @@ def test_the_card_and_the_terminal_say_the_same(places, done):
     assert said in printed
     for heading in ("## What it is", "## Data", "## Figures", "## What each part is worth", "## Limits", "## Recipe"):
         assert heading in card
+    assert "The recipe (here with batch_size 8) with one change at a time, on fold 0" in card
     for row in (line for line in card.splitlines() if line.startswith("|")):
         assert row.endswith("|")
     assert all(name in card for name in CLASSES)
@@ -141,19 +149,27 @@ def test_again_trains_nothing_and_another_recipe_is_refused(places, done, tmp_pa
 
 def test_a_change_is_not_taken_for_another_of_its_name(places, done):
     options = parse_experiment(arguments(places))
-    change = read_changes(options.changes)[0]
-    check_same(options, RECIPE, change, 0)
+    ablation = read_changes(options.changes)
+    change, base = ablation.changes[0], {**RECIPE, **ablation.base}
+    check_same(options, base, change, 0)
     other = replace(change, options={"dropout": 0.4})
     with pytest.raises(UsageError, match=r"no_dropout was trained with dropout 0\.0, not 0\.4; give .* another name"):
-        check_same(options, RECIPE, other, 0)
+        check_same(options, base, other, 0)
     with pytest.raises(UsageError, match=r"no_dropout was trained with another dataset, not .*balanced"):
-        check_same(options, RECIPE, replace(change, dataset="balanced"), 0)
+        check_same(options, base, replace(change, dataset="balanced"), 0)
 
 
 def test_a_backbone_is_looked_for_before_the_work(places, tmp_path):
     changes = tmp_path / "changes.json"
-    changes.write_text(json.dumps([{"name": "other", "says": "", "options": {"backbone": "ResNet5"}}]))
+    changes.write_text('{"changes": [{"name": "other", "says": "", "options": {"backbone": "ResNet5"}}]}')
     with pytest.raises(UsageError, match=r"other: --backbone ResNet5: no network of keras\.applications"):
+        check(parse_experiment(arguments(places, changes=changes)))
+
+
+def test_the_base_of_changes_is_checked_before_the_work(places, tmp_path):
+    changes = tmp_path / "changes.json"
+    changes.write_text('{"base": {"epochs": "many"}, "changes": []}')
+    with pytest.raises(UsageError, match=r"changes\.json, base: .*--epochs.*many"):
         check(parse_experiment(arguments(places, changes=changes)))
 
 
@@ -207,15 +223,28 @@ def test_datasets_that_do_not_belong_together(places, dataset):
     ("content", "says"),
     [
         ("{", "is no list of changes"),
-        ('[{"name": "x"}]', "is no list of changes"),
+        ("[]", "is no list of changes"),
         ("{}", "is no list of changes"),
-        ('[{"name": 5, "says": "", "options": {}}]', "'5' is no name"),
-        ('[{"name": "a", "says": "", "options": null}]', "a: holds no JSON object"),
-        ('[{"name": "a", "says": "", "options": {"output": "x"}}]', "a: 'output' is not an option of a recipe"),
-        ('[{"name": "a", "says": "", "options": {"dropout": false}}]', "a: 'dropout' is false; give a number"),
-        ('[{"name": "a b", "says": "", "options": {}}]', "'a b' is no name"),
-        ('[{"name": "a", "says": "", "options": {}, "dataset": "other"}]', "'other' is no dataset"),
-        ('[{"name": "a", "says": "", "options": {}}, {"name": "a", "says": "", "options": {}}]', "has 'a' twice"),
+        ('{"changes": [{"name": "x"}]}', "is no list of changes"),
+        ('{"changes": [], "bases": {}}', "is no list of changes"),
+        ('{"changes": [], "base": {"output": "x"}}', "base: 'output' is not an option of a recipe"),
+        ('{"changes": [{"name": "base", "says": "", "options": {}}]}', "has 'base' twice"),
+        ('{"changes": [{"name": 5, "says": "", "options": {}}]}', "'5' is no name"),
+        ('{"changes": [{"name": "a", "says": "", "options": null}]}', "a: holds no JSON object"),
+        (
+            '{"changes": [{"name": "a", "says": "", "options": {"output": "x"}}]}',
+            "a: 'output' is not an option of a rec",
+        ),
+        (
+            '{"changes": [{"name": "a", "says": "", "options": {"dropout": false}}]}',
+            "a: 'dropout' is false; give a num",
+        ),
+        ('{"changes": [{"name": "a b", "says": "", "options": {}}]}', "'a b' is no name"),
+        ('{"changes": [{"name": "a", "says": "", "options": {}, "dataset": "other"}]}', "'other' is no dataset"),
+        (
+            '{"changes": [{"name": "a", "says": "", "options": {}}, {"name": "a", "says": "", "options": {}}]}',
+            "has 'a' twice",
+        ),
     ],
 )
 def test_changes_that_are_none(tmp_path, content, says):
@@ -232,7 +261,7 @@ def test_what_we_give_is_right(places, tmp_path):
     smaller = tmp_path / "recipe.json"
     smaller.write_text(json.dumps({**json.loads(recipe.read_text()), "progressive": "16:0.5"}))
     found = check(parse_experiment(arguments(places, config=smaller, changes=changes)))[2]
-    assert {change.dataset for change in found} == {"plain", "balanced", "leaky"}
+    assert {change.dataset for change in found.changes} == {"plain", "balanced", "leaky"}
 
 
 def test_a_spread_needs_every_fold():
