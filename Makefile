@@ -54,17 +54,17 @@ dataflow-prepare: dataflow-options $(STAMP)  ## Prepare on Dataflow: PROJECT= RE
 dataflow-score: dataflow-options $(STAMP)  ## Score on Dataflow: PROJECT= REGION= BUCKET= ARGS="--input ... --model ... --output ..."
 	$(PY) -m pipelines.score $(DATAFLOW) $(ARGS)
 
-# CLASSES: the class set. IMAGE_SIZE: pixels. CONFIG: the recipe. CHANGES: a file of changes to compare with it, such as
-# trainer/configs/changes.json. The same command continues an interrupted experiment.
+# CLASSES: the taxonomy's class set. PIXELS: how photographs become squares. CONFIG: the recipe. CHANGES: a file of changes
+# to compare with it, such as trainer/configs/changes.json. The same command continues an interrupted experiment.
 EXPERIMENT ?= runs/experiment-$(if $(DATA),data,sample)
 CLASSES    ?= isic9
-IMAGE_SIZE ?= 192
+PIXELS     ?= --image_size 192 --aspect stretch
 CONFIG     ?= trainer/configs/bespoke.json
 CHANGES    ?=
 CARD       ?= $(if $(DATA),docs,$(EXPERIMENT))/model_card.md
 TABLE       = $(if $(DATA),$(METADATA),$(EXPERIMENT)/sample/metadata.csv)
-FOLDS_ARGS  = --input "$(if $(DATA),$(DATA),$(EXPERIMENT)/sample/images)" --classes $(CLASSES) --image_size $(IMAGE_SIZE) --folds 5 \
-  --split_fractions 1,0,0 $(if $(TABLE),--metadata "$(TABLE)") $(PREPARE_ARGS) --overwrite
+FOLDS_ARGS  = --input "$(if $(DATA),$(DATA),$(EXPERIMENT)/sample/images)" --classes $(CLASSES) $(PIXELS) \
+  --folds 5 --split_fractions 1,0,0 $(if $(TABLE),--metadata "$(TABLE)") $(PREPARE_ARGS) --overwrite
 .PHONY: experiment
 experiment: $(STAMP)  ## Cross-validate the recipe: a sample, or DATA=folder METADATA=lesions.csv [CLASSES=ham7] [CHANGES=file]
 ifeq ($(DATA),)

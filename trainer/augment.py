@@ -12,12 +12,12 @@ import math
 import tensorflow as tf
 
 ROTATION = math.radians(15)
-ZOOM = 0.25  # log scale: 0.78 to 1.28
+ZOOM = 0.4  # log scale: 0.67 to 1.49
 STRETCH = 0.1  # log scale, of one side against the other
-SHIFT = 0.05  # of the image's side
-BRIGHTNESS = 0.2  # in standard deviations of the train split, as are all colours here
-TINT = 0.1  # per channel
-CONTRAST = 0.15  # log scale
+SHIFT = 0.06  # of the image's side
+BRIGHTNESS = 0.25  # in standard deviations of the train split, as are all colours here
+TINT = 0.15  # per channel
+CONTRAST = 0.2  # log scale
 SATURATION = 0.2  # log scale
 
 _BUCKETS = 2**30

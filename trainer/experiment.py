@@ -2,7 +2,7 @@
 
     OUT/experiment.json                 every figure with its n, spread and interval; written last
     OUT/model_card.md                   the same for people
-    OUT/recipe/fold-0/train, /evaluation, fold-1/ ...
+    OUT/recipe/fold-0/train, /evaluation (of eight views), /one_view, fold-1/ ...
     OUT/changes/NAME/fold-0/ ...        the recipe with one change, on the folds of --change_folds
     OUT/changes/base/fold-0/ ...        what it is compared with, if that is not the recipe itself
 
@@ -65,6 +65,10 @@ class Turn:
     @property
     def evaluation(self) -> Path:
         return self.folder / "evaluation"
+
+    @property
+    def one_view(self) -> Path:
+        return self.folder / "one_view"
 
 
 def _check_recipe(where: str, recipe: Mapping[str, Any], image_size: int) -> None:
@@ -197,12 +201,26 @@ def take(turn: Turn) -> dict[str, Any]:
         print(f"== {turn.folder}", flush=True)
         where = [f"--dataset={turn.dataset}", f"--output={turn.train}"]
         _call("trainer.task", *where, *as_arguments({**turn.options, "keep": "last"}), *fold)
-    if not (turn.evaluation / "evaluation.json").is_file():
-        shutil.rmtree(turn.evaluation, ignore_errors=True)
-        where = [f"--dataset={turn.dataset}", f"--model={turn.train / 'model'}", f"--output={turn.evaluation}"]
-        _call("trainer.evaluate", *where, "--tta", *fold)
-    evaluation = json.loads((turn.evaluation / "evaluation.json").read_text(encoding="utf-8"))
+    evaluation = _evaluate(turn, turn.evaluation, "--tta", *fold)
     return {**evaluation, "train": json.loads((turn.train / "train.json").read_text(encoding="utf-8"))}
+
+
+def look_once(turn: Turn) -> dict[str, Any]:
+    """What evaluation.json says of one view of each image, after `take`."""
+    return _evaluate(turn, turn.one_view, f"--fold={turn.fold}")
+
+
+def _evaluate(turn: Turn, output: Path, *how: str) -> dict[str, Any]:
+    if not (output / "evaluation.json").is_file():
+        shutil.rmtree(output, ignore_errors=True)
+        _call(
+            "trainer.evaluate",
+            f"--dataset={turn.dataset}",
+            f"--model={turn.train / 'model'}",
+            f"--output={output}",
+            *how,
+        )
+    return json.loads((output / "evaluation.json").read_text(encoding="utf-8"))
 
 
 def _leaky(options: Options, fold: int) -> Path:
@@ -241,6 +259,7 @@ def run(options: Options) -> dict[str, Any]:
     folds = range(len(info.splits["train"].folds))
     turns = [Turn(options.output / "recipe" / f"fold-{fold}", options.dataset, fold, recipe) for fold in folds]
     evaluations = [take(turn) for turn in turns]
+    once = [look_once(turn) for turn in turns]
     if ablation.base:
         compared = [take(_turn_of(options, base, UNCHANGED, fold)) for fold in options.change_folds]
     else:
@@ -253,7 +272,7 @@ def run(options: Options) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "dataset": {"path": str(options.dataset), "fingerprint": info.fingerprint, "image_size": info.image_size},
         "recipe": recipe,
-        **summarise(info, turns, evaluations),
+        **summarise(info, turns, evaluations, once),
         "changes": {"folds": list(options.change_folds), "base": dict(ablation.base), "lines": lines},
     }
     write_json(options.output / FIGURES, figures)

@@ -109,9 +109,15 @@ def calibration_figures(folds: Sequence[FoldPredictions]) -> dict[str, Any]:
     }
 
 
-def summarise(info: DatasetInfo, turns: Sequence[Turn], evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summarise(
+    info: DatasetInfo,
+    turns: Sequence[Turn],
+    evaluations: Sequence[Mapping[str, Any]],
+    once: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
     """Figures of all folds: each one's, their spread, and those of all images, each predicted by the network that never
-    saw it. Intervals of the latter: bootstrap over lesions."""
+    saw it. Intervals of the latter: bootstrap over lesions. once: evaluations with one view, of which only the spread
+    is told."""
     predictions = [read_predictions(turn, info.classes) for turn in turns]
     each = [fold_figures(evaluation) for evaluation in evaluations]
     pooled = metrics.evaluate(
@@ -145,6 +151,7 @@ def summarise(info: DatasetInfo, turns: Sequence[Turn], evaluations: Sequence[Ma
             for turn, evaluation, figures in zip(turns, evaluations, each, strict=True)
         ],
         "spread": {name: spread([figures[name] for figures in each]) for name in SPREAD},
+        "one_view": {name: spread([fold_figures(evaluation)[name] for evaluation in once]) for name in SPREAD},
         "pooled": pooled,
         "calibration": calibration_figures(predictions),
     }

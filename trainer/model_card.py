@@ -37,7 +37,9 @@ def format_summary(figures: Mapping[str, Any]) -> str:
     folds = len(figures["folds"])
     lines = [f"{folds} folds, n = {pooled['n']} images of {pooled['groups']} lesions; mean ± standard deviation"]
     width = max(map(len, _TITLES.values()))
-    lines += [f"{title:<{width}}  {format_spread(figures['spread'][name])}" for name, title in _TITLES.items()]
+    for name, title in _TITLES.items():
+        eight, one = (format_spread(figures[views][name]) for views in ("spread", "one_view"))
+        lines.append(f"{title:<{width}}  {eight}, {one} of one view")
     calibration = figures["calibration"]
     lines.append(
         f"{'calibration error (ECE)':<{width}}  {calibration['ece_before']:.3f}, {calibration['ece_after']:.3f} with "
@@ -78,6 +80,7 @@ def _folds_table(figures: Mapping[str, Any]) -> str:
         for fold in figures["folds"]
     ]
     rows.append(["mean ± sd", "", *(format_spread(figures["spread"][name]) for name in _TITLES), ""])
+    rows.append(["of one view", "", *(format_spread(figures["one_view"][name]) for name in _TITLES), ""])
     return _table(["fold", "n", *_TITLES.values(), "minutes"], rows)
 
 
@@ -136,8 +139,8 @@ def model_card(figures: Mapping[str, Any]) -> str:
         "## Figures",
         f"{folds}-fold cross-validation. Each network is trained on all folds but one, for a number of epochs fixed "
         "beforehand, and its last weights are evaluated on the fold left out, as means over the eight flips and "
-        "quarter turns. A prediction is the class whose probability is the largest multiple of its frequency in "
-        "training.",
+        "quarter turns; the last line is of one view, at an eighth of the cost. A prediction is the class whose "
+        "probability is the largest multiple of its frequency in training.",
         _folds_table(figures),
         f"All {pooled['n']} images of {pooled['groups']} lesions, each by the network that never saw it; brackets: "
         f"{pooled['bootstrap']['confidence']:.0%} interval, bootstrap over lesions:",

@@ -101,6 +101,13 @@ def test_figures_are_those_of_the_predictions(places, done):
     assert (found["mean"], found["sd"]) == pytest.approx((np.mean(each), np.std(each, ddof=1)))
     assert figures["spread"]["melanoma_auc"]["mean"] == pytest.approx(np.mean(melanoma))
     assert figures["network"]["multiply_adds"] > 1000
+    views = {}
+    for name in ("evaluation", "one_view"):
+        found = [json.loads((places / f"out/recipe/fold-{fold}/{name}/evaluation.json").read_text()) for fold in (0, 1)]
+        assert [one["tta"] for one in found] == [name == "evaluation"] * 2
+        views[name] = np.mean([one["figures"]["mean_auc"]["value"] for one in found])
+    assert figures["spread"]["mean_auc"]["mean"] == pytest.approx(views["evaluation"])
+    assert figures["one_view"]["mean_auc"]["mean"] == pytest.approx(views["one_view"])
     assert 0 <= figures["calibration"]["ece_after"] <= 1
 
 
