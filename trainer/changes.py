@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.cli import UsageError
-from trainer.options import check_recipe
+from trainer.recipes import check_recipe
 
 # What a change may be made on: the dataset itself, the one with stored augmented copies, and that one leaked.
 DATASETS = ("plain", "balanced", "leaky")

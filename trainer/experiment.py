@@ -27,10 +27,12 @@ from typing import Any
 
 from pipelines.cli import EXIT_SIGNAL, ArgumentParser, UsageError, run_command, start_tensorflow
 from trainer.changes import UNCHANGED, Ablation, Change, read_changes
+from trainer.command_line import parse_options
 from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
-from trainer.options import as_arguments, first_difference, parse_options, read_config
+from trainer.options import first_difference
 from trainer.outputs import write_json
 from trainer.phases import check_sizes
+from trainer.recipes import as_arguments, read_config
 
 SCHEMA_VERSION = 1
 SETTINGS, FIGURES, CARD = "settings.json", "experiment.json", "model_card.md"

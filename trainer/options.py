@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
-from pipelines.cli import ArgumentParser, UsageError
+from pipelines.cli import UsageError
 from pipelines.gcs_transfer import is_gs
-from trainer.phases import parse_progressive
 
 Number = TypeVar("Number", int, float)
 
@@ -193,7 +189,8 @@ class Options:
     )
     mixed_precision: bool = option(
         False,
-        help="compute in bfloat16, keep weights in float32: for GPUs from Ampere on and TPUs; slower on most CPUs",
+        help="compute in bfloat16, keep weights in float32: for GPUs from Ampere on, TPUs, and CPUs with AVX-512 BF16 "
+        "or AMX; slower on others",
     )
     jit: bool = option(False, help="compile the train step with XLA: for one GPU; several times slower on CPUs")
     cache: str = option(
@@ -241,127 +238,3 @@ def require_supported(option: str, path: str) -> None:
     """UsageError for a filesystem that the trainer cannot read and write."""
     if "://" in path and not is_gs(path):
         raise UsageError(f"{option} {path}: {_REMOTE}")
-
-
-def build_parser() -> ArgumentParser:
-    """The command line that `Options` declares."""
-    parser = ArgumentParser(
-        prog="python -m trainer.task",
-        description="Train a lesion classifier on a prepared dataset and export it as a SavedModel.",
-        epilog="Leaves OUTPUT/model (the best epoch's weights, ready to score), train.json, history.json, logs/ (for "
-        "TensorBoard) and checkpoints/. Exit code 75: told to end, or another worker was lost; the same command "
-        "continues. Example: python -m trainer.task --dataset runs/dataset --output runs/train",
-    )
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        help="JSON file with values for these options by name, such as those of trainer/configs/; options of the "
-        "command line come before it",
-    )
-    for spec in fields(Options):
-        name, meta = f"--{spec.name}", spec.metadata
-        if spec.default is MISSING:
-            parser.add_argument(name, required=True, metavar="DIR", help=meta["help"])
-        elif spec.default is True:
-            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=True, help=meta["help"])
-        elif isinstance(spec.default, bool):
-            parser.add_argument(name, action="store_true", help=meta["help"])
-        elif meta["choices"]:
-            parser.add_argument(name, choices=meta["choices"], default=spec.default, help=meta["help"])
-        else:
-            kind = meta["metavar"] or ("N" if isinstance(spec.default, int) else "X")
-            parser.add_argument(name, type=meta["parse"], default=spec.default, metavar=kind, help=meta["help"])
-    return parser
-
-
-def check_recipe(values: Any, where: str) -> None:
-    """UsageError, beginning with `where`, unless `values` holds options of a recipe by name, on-off ones as booleans.
-
-    What numbers and words may be, `parse_options` says.
-    """
-    # Where things lie is no part of a recipe.
-    known = {
-        spec.name: spec.default
-        for spec in fields(Options)
-        if spec.metadata["resume"] or spec.name == "checkpoint_steps"
-        if spec.default is not MISSING
-    }
-    if not isinstance(values, dict):
-        raise UsageError(f"{where}: holds no JSON object; give {{option: value, ...}}")
-    for name, value in values.items():
-        if name not in known:
-            raise UsageError(f"{where}: '{name}' is not an option of a recipe; these are: {', '.join(known)}")
-        # `as_arguments` could not say them: false would leave the default, which is not off.
-        switch = isinstance(known[name], bool)
-        if switch != isinstance(value, bool) or not isinstance(value, str | int | float):
-            kind = "true or false" if switch else "a number" if isinstance(known[name], int | float) else "text"
-            raise UsageError(f"{where}: '{name}' is {json.dumps(value)}; give {kind}")
-
-
-def read_config(path: str) -> dict[str, Any]:
-    """The options in a `--config` file. UsageError if it cannot be read or holds what cannot be chosen there."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
-    except OSError as error:
-        raise UsageError(f"--config {path}: cannot be read ({error.strerror}); name a JSON file") from None
-    except ValueError as error:
-        raise UsageError(f"--config {path}: is not JSON ({error})") from None
-    check_recipe(values, f"--config {path}")
-    return values
-
-
-def as_arguments(values: Mapping[str, Any]) -> list[str]:
-    """Options as a command line gives them."""
-    arguments = []
-    for name, value in values.items():
-        if value is True or (value is False and getattr(Options, name) is True):
-            arguments.append(f"--{name}" if value else f"--no-{name}")
-        elif value is not False:
-            arguments.append(f"--{name}={value}")
-    return arguments
-
-
-def parse_options(argv: Sequence[str] | None) -> Options:
-    """Options from the command line (`sys.argv` if None). UsageError names the option, its value and the way out."""
-    parser = build_parser()
-    given = sys.argv[1:] if argv is None else list(argv)
-    values = vars(parser.parse_args(given))
-    config = values.pop("config")
-    if config:
-        recipe = read_config(config)
-        try:
-            values = vars(parser.parse_args([*as_arguments(recipe), *given]))
-        except UsageError as error:
-            raise UsageError(f"--config {config}: {error}") from None
-        del values["config"]
-    options = Options(**values)
-    for name in ("dataset", "output", "cache"):
-        value = getattr(options, name)
-        if not value:
-            raise UsageError(f"--{name} is empty: give a directory")
-        if name == "cache" and "://" in value:
-            raise UsageError(f"--cache {value}: only local directories work here; give one on a disk of this machine")
-        require_supported(f"--{name}", value)
-    if options.batch_size % options.accumulate:
-        raise UsageError(
-            f"--accumulate {options.accumulate} does not divide --batch_size {options.batch_size}: give a divisor of it"
-        )
-    try:
-        parse_progressive(options.progressive)
-    except ValueError as error:
-        raise UsageError(f"--progressive {options.progressive}: {error}") from None
-    if options.weights and not options.backbone:
-        raise UsageError(f"--weights {options.weights}: goes with --backbone NAME")
-    if options.weights not in ("", "imagenet") and not os.path.isfile(options.weights):
-        raise UsageError(f"--weights {options.weights}: no such file; give a file of weights, or imagenet to download")
-    if options.mix != "none" and options.batch_size % (2 * options.accumulate):
-        raise UsageError(
-            f"--mix {options.mix} pairs the images of a batch: --batch_size {options.batch_size} must be a multiple "
-            f"of {2 * options.accumulate}"
-        )
-    if options.strategy == "tpu" and not options.tpu:
-        raise UsageError("--strategy tpu: say which with --tpu NAME (local on a TPU VM)")
-    if options.tpu and options.strategy not in ("tpu", "auto"):
-        raise UsageError(f"--tpu {options.tpu} goes with --strategy tpu, not with --strategy {options.strategy}")
-    return options

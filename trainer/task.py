@@ -21,8 +21,9 @@ from typing import Any
 from pipelines.cli import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, UsageError, run_command, start_tensorflow
 from pipelines.gcs_transfer import UnreachableError, is_gs
 from trainer.cluster import ALONE, Cluster, read_cluster
+from trainer.command_line import parse_options
 from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
-from trainer.options import Options, parse_options, same_everywhere
+from trainer.options import Options, same_everywhere
 from trainer.outputs import Claim, check_output, open_output, write_json
 from trainer.peers import Peers
 from trainer.phases import check_sizes, smallest_size

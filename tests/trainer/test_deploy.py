@@ -13,7 +13,7 @@ from tiny_dataset import ROOT
 
 from pipelines.cli import UsageError
 from trainer.cluster import read_cluster
-from trainer.options import parse_options
+from trainer.command_line import parse_options
 from trainer.preemption import EXIT_RESTART
 from trainer.tf_config import expand_counts, expand_nodes, kubernetes_config, slurm_config
 

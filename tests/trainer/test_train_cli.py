@@ -9,7 +9,8 @@ import pytest
 from tiny_dataset import ROOT
 
 from pipelines.cli import UsageError
-from trainer.options import as_arguments, parse_options
+from trainer.command_line import parse_options
+from trainer.recipes import as_arguments
 
 
 def call(*arguments, env=None):

@@ -113,7 +113,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from trainer.dataset_info import read_dataset_info
 from trainer.loop import Reporter, fit
-from trainer.options import parse_options
+from trainer.command_line import parse_options
 from trainer.strategy import make_strategy
 from trainer.transform import Preprocessing
 dataset, output, *options = sys.argv[1:]
