@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class DatasetInfo:
 
     compression: of the shards, one of COMPRESSIONS. aspect: how pictures were made square, one of prepare's `--aspect`.
     encoding: of the stored images, one of prepare's `--encoding`. place: where the user says it is, which is not `path`
-    for the copy of a dataset in a bucket.
+    for the copy of a dataset in a bucket. left_out: reason -> files listed that became no record.
     """
 
     path: Path
@@ -63,6 +63,7 @@ class DatasetInfo:
     encoding: str = "jpeg"
     compression: str = "none"
     place: str = ""
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def transform_fn(self) -> Path:
@@ -163,6 +164,7 @@ def _parse(path: Path, place: str, values: Mapping[str, Any], where: str) -> Dat
         splits={name: _parse_split(path, name, values["splits"][name], classes) for name in SPLITS},
         compression=compression,
         encoding=str(values.get("encoding", {}).get("format", "jpeg")),
+        left_out={str(reason): int(count) for reason, count in values.get("dropped", {}).items()},
     )
 
 

@@ -272,7 +272,12 @@ def run(options: Options) -> dict[str, Any]:
         lines.append(change_line(change, changed, compared))
     figures = {
         "schema_version": SCHEMA_VERSION,
-        "dataset": {"path": str(options.dataset), "fingerprint": info.fingerprint, "image_size": info.image_size},
+        "dataset": {
+            "path": str(options.dataset),
+            "fingerprint": info.fingerprint,
+            "image_size": info.image_size,
+            "aspect": info.aspect,
+        },
         "recipe": recipe,
         **summarise(info, turns, evaluations, once),
         "changes": {"folds": list(options.change_folds), "base": dict(ablation.base), "lines": lines},

@@ -134,6 +134,7 @@ def summarise(
         "classes": list(info.classes),
         "malignant_classes": list(info.malignant_classes),
         "images": {name: train.per_class[name].originals for name in info.classes},
+        "left_out": dict(info.left_out),
         "network": {
             "parameters": evaluations[0]["train"]["parameters"],
             "multiply_adds": evaluations[0]["train"]["multiply_adds"],

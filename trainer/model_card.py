@@ -107,6 +107,26 @@ def _shortened(base: Mapping[str, Any]) -> str:
     return f" (here with {', '.join(f'{name} {value}' for name, value in base.items())})" if base else ""
 
 
+def _network(figures: Mapping[str, Any]) -> str:
+    """What kind of network it is, and what it starts from."""
+    recipe = figures["recipe"]
+    backbone = recipe.get("backbone")
+    kind = f"{backbone} of keras.applications" if backbone else "A convolutional network"
+    start = {"": "trained from scratch", "imagenet": "started from ImageNet weights"}
+    return f"{kind}, {start.get(recipe.get('weights', ''), 'started from weights trained before on other data')},"
+
+
+def _images(figures: Mapping[str, Any]) -> str:
+    """How many images there are of each class, and what preparation left out."""
+    images = figures["images"]
+    text = ", ".join(f"{name} {count}" for name, count in images.items() if count)
+    missing = [name for name, count in images.items() if not count]
+    if missing:
+        text += f"; none of {', '.join(missing)}, which the figures leave out"
+    left_out = ", ".join(f"{count} {reason}" for reason, count in figures["left_out"].items())
+    return text + (f". Left out by preparation: {left_out}" if left_out else "")
+
+
 def model_card(figures: Mapping[str, Any]) -> str:
     """The card, from what experiment.json says."""
     pooled, network, calibration = figures["pooled"], figures["network"], figures["calibration"]
@@ -123,8 +143,8 @@ def model_card(figures: Mapping[str, Any]) -> str:
         "# Model card",
         "Written by `python -m trainer.experiment` from the figures in its `experiment.json`; do not edit.",
         "## What it is",
-        f"A convolutional network trained from scratch to tell {len(figures['classes'])} kinds of skin lesions apart "
-        f"on dermoscopic images of {size} x {size} px: {network['parameters'] / 1e6:.2f} million parameters, "
+        f"{_network(figures)} that tells {sum(map(bool, figures['images'].values()))} kinds of skin lesions apart on "
+        f"dermoscopic images of {size} x {size} px: {network['parameters'] / 1e6:.2f} million parameters, "
         f"{network['multiply_adds'] / 1e6:.0f} million multiply-adds for an image. "
         f"Trained at {rate:.0f} images/s with {figures['folds'][0]['threads']} threads.",
         "Meant for: sorting large archives, finding images worth a look, research on such archives. Not a medical "
@@ -132,8 +152,9 @@ def model_card(figures: Mapping[str, Any]) -> str:
         "## Data",
         f"{sum(figures['images'].values())} originals in {folds} folds; photographs of one lesion are in one fold "
         f"(dataset fingerprint `{figures['dataset']['fingerprint'][:16]}`). "
-        + ", ".join(f"{name} {count}" for name, count in figures["images"].items())
-        + ". Pixels are scaled by mean and variance of all folds together, three numbers each.",
+        + _images(figures)
+        + f". Photographs are made square by `--aspect {figures['dataset']['aspect']}`; pixels are scaled by mean and "
+        "variance of all folds together, three numbers each.",
         "Most images of the ISIC archive are licensed CC-BY-NC or CC-0: a model trained on the former is not for "
         "commercial use. `metadata.csv` and `attribution.txt` of a download say which is which.",
         "## Figures",

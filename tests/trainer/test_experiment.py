@@ -19,6 +19,7 @@ from pipelines.decisions import decision_values
 from trainer.changes import read_changes
 from trainer.experiment import check, check_same, parse_experiment
 from trainer.experiment_figures import spread
+from trainer.model_card import model_card
 
 RECIPE = {"epochs": 2, "batch_size": 16, "width": 0.25, "depth": 1, "learning_rate": 0.01, "loss": "balanced_softmax"}
 CHANGES: dict = {
@@ -39,7 +40,8 @@ def places(dataset, tmp_path_factory):
         shutil.copytree(dataset, folder / name)
         deal_into_folds(folder / name, FOLDS, copies=name == "balanced")
         document = json.loads((folder / name / "dataset.json").read_text())
-        (folder / name / "dataset.json").write_text(json.dumps({**document, "fingerprint": name * 8}))
+        changed = {**document, "fingerprint": name * 8, "dropped": {"duplicate": 3, "label_conflict": 2}}
+        (folder / name / "dataset.json").write_text(json.dumps(changed))
     (folder / "recipe.json").write_text(json.dumps(RECIPE))
     (folder / "changes.json").write_text(json.dumps(CHANGES))
     return folder
@@ -138,6 +140,25 @@ def test_the_card_and_the_terminal_say_the_same(places, done):
     for row in (line for line in card.splitlines() if line.startswith("|")):
         assert row.endswith("|")
     assert all(name in card for name in CLASSES)
+    assert "Left out by preparation: 3 duplicate, 2 label_conflict." in card
+    assert "A convolutional network, trained from scratch, that tells 4 kinds" in card
+
+
+def test_the_card_says_what_a_network_started_from_and_which_class_had_no_images(done):
+    figures = done[1]
+    started = {
+        "imagenet": "started from ImageNet weights",
+        "w.h5": "started from weights trained before on other data",
+        "": "trained from scratch",
+    }
+    for weights, says in started.items():
+        recipe = {**figures["recipe"], "backbone": "MobileNetV2", "weights": weights}
+        card = model_card({**figures, "recipe": recipe})
+        assert f"MobileNetV2 of keras.applications, {says}, that tells" in card
+    empty = {**figures["images"], CLASSES[0]: 0}
+    card = model_card({**figures, "images": empty})
+    assert "that tells 3 kinds" in card
+    assert f"; none of {CLASSES[0]}, which the figures leave out" in card
 
 
 def test_again_trains_nothing_and_another_recipe_is_refused(places, done, tmp_path):
