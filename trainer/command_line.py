@@ -33,10 +33,9 @@ def build_parser() -> ArgumentParser:
         name, meta = f"--{spec.name}", spec.metadata
         if spec.default is MISSING:
             parser.add_argument(name, required=True, metavar="DIR", help=meta["help"])
-        elif spec.default is True:
-            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=True, help=meta["help"])
         elif isinstance(spec.default, bool):
-            parser.add_argument(name, action="store_true", help=meta["help"])
+            # With --no-NAME, so that a recipe which says yes can be contradicted.
+            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=spec.default, help=meta["help"])
         elif meta["choices"]:
             parser.add_argument(name, choices=meta["choices"], default=spec.default, help=meta["help"])
         else:
