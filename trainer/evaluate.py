@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 
-def _warn_of_other_dataset(options: Options, inputs: Inputs) -> None:
+def _warn_of_other_dataset(inputs: Inputs) -> None:
     model, dataset = inputs.model, inputs.dataset
     if model and dataset and not inputs.scores and model.dataset_fingerprint != dataset.fingerprint:
         print(
@@ -190,7 +190,7 @@ def run(options: Options) -> dict[str, Any]:
 def _evaluate(options: Options, places: Places) -> dict[str, Any]:
     """Write all files on this machine. options: as the user gave them, which is how the result names places."""
     inputs = places.inputs
-    _warn_of_other_dataset(options, inputs)
+    _warn_of_other_dataset(inputs)
     network = None
     if inputs.model:
         from trainer.exported import LoadedModel

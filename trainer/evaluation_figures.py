@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipelines.html import counted, grouped
-from trainer.evaluation_output import FEW
+from trainer.metrics import FEW
 
 TITLE = "Evaluation"
 

@@ -17,7 +17,8 @@ from trainer.evaluation_figures import (
     subgroup_columns,
     threshold_note,
 )
-from trainer.evaluation_output import FEW, format_estimate
+from trainer.evaluation_output import format_estimate
+from trainer.metrics import FEW
 from trainer.mistakes import KINDS
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.cli import UsageError, start_tensorflow
+from pipelines.cli import UsageError, first_line, start_tensorflow
 from pipelines.decisions import prior_of_model
 from pipelines.operating_point import OperatingPoint, read_points
 from pipelines.symmetries import symmetric_views
@@ -124,11 +124,6 @@ class LoadedModel:
             lambda views: activate(image=self._tf.constant(views))["activation"].numpy(),
             self.pixels([encoded])[0].numpy(),
         )
-
-
-def first_line(error: BaseException) -> str:
-    """What went wrong, in one line."""
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
 
 
 def require_same_classes(model: ModelInfo, classes: Sequence[str], other: str) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.class_columns import class_names
-from pipelines.cli import UsageError, start_tensorflow
+from pipelines.cli import UsageError, first_line, start_tensorflow
 from pipelines.decisions import prior_metadata
 from trainer.dataset_info import DatasetInfo
-from trainer.exported import LoadedModel, ModelInfo, first_line
+from trainer.exported import LoadedModel, ModelInfo
 
 if TYPE_CHECKING:
     import numpy as np
