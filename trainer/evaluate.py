@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cli import run_command
-from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW
+from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW, OperatingPoint
 from pipelines.taxonomy import malignant_classes, melanoma_class
 from trainer.evaluation_options import (
     OURS,
@@ -53,12 +53,19 @@ def _warn_of_other_dataset(inputs: Inputs) -> None:
             "figures are too good",
             file=sys.stderr,
         )
-    if model and inputs.scores and inputs.scores.models and inputs.scores.models != (model.fingerprint,):
+    if model and inputs.scores and _made_by_another(inputs):
         print(
             f"warning: --model {model.path} did not make these predictions ({model.fingerprint[:12]}, not "
-            f"{inputs.scores.models[0][:12]}): its maps show where it looks, not what made the mistakes",
+            f"{inputs.scores.models[0][:12]}): its maps show where it looks, not what made the mistakes, and its "
+            "thresholds are left out",
             file=sys.stderr,
         )
+
+
+def _made_by_another(inputs: Inputs) -> bool:
+    """Whether the probabilities say that not the model named beside them made them."""
+    models = inputs.scores.models if inputs.scores else ()
+    return bool(models) and inputs.model is not None and models != (inputs.model.fingerprint,)
 
 
 def _predict(
@@ -110,7 +117,9 @@ def describe(options: Options, inputs: Inputs, predictions: Predictions) -> dict
         truth.labels, probabilities, truth.group_id, classes, malignant, prior=predictions.prior, **drawing
     )
 
-    points = inputs.model.operating_points.get(EIGHT_VIEWS if options.tta else ONE_VIEW, ()) if inputs.model else ()
+    points: Sequence[OperatingPoint] = ()
+    if inputs.model and not _made_by_another(inputs):
+        points = inputs.model.operating_points.get(EIGHT_VIEWS if options.tta else ONE_VIEW, ())
     scores = malignancy_scores(probabilities, classes, malignant)
     is_malignant = np.isin(truth.labels, [label for label, name in enumerate(classes) if name in malignant])
     threshold = subgroup_threshold(points, figures) if malignant else None
@@ -261,7 +270,10 @@ def _write(output: Path, result: Mapping[str, Any], predictions: Predictions, pi
         title = f"{where}, {title}"
     draw_confusion_matrix(figures["confusion_matrix"], classes, title, partial[PICTURE])
     decisions = decision_values(predictions.probabilities, predictions.prior)
-    write_predictions(predictions, metrics.predict(decisions), classes, partial[PREDICTIONS])
+    made_by = result["predictions"]["models"] if result["predictions"] else [result["model"]["fingerprint"]]
+    write_predictions(
+        predictions, metrics.predict(decisions), classes, made_by[0] if made_by else "", partial[PREDICTIONS]
+    )
     for name, data in files.items():
         partial[name].write_bytes(data)
     for name in OURS:

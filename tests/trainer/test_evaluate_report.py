@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sklearn.metrics
 import tensorflow as tf
@@ -208,6 +210,30 @@ def test_predictions_are_matched_with_a_dataset_and_the_model_only_draws(mislabe
         for name in ("first", "again")
     ]
     assert pictures[0] == pictures[1] != []
+
+
+def test_another_model_s_predictions_are_not_judged_by_its_thresholds(mislabelled, trained, tmp_path, capsys):
+    evaluate.run(options(dataset=mislabelled, model=trained / "model", output=tmp_path / "first", bootstrap=0))
+    table = pq.read_table(tmp_path / "first" / "predictions.parquet")
+    column = table.column_names.index("model_fingerprint")
+    pq.write_table(table, tmp_path / "own.parquet")
+    other = table.set_column(column, "model_fingerprint", pa.array(["0" * 64] * table.num_rows))
+    pq.write_table(other, tmp_path / "other.parquet")
+    capsys.readouterr()
+    points = {}
+    for name in ("own", "other"):
+        result = evaluate.run(
+            options(
+                dataset=mislabelled,
+                predictions=tmp_path / f"{name}.parquet",
+                model=trained / "model",
+                output=tmp_path / name,
+                bootstrap=0,
+            )
+        )
+        points[name] = len(result["operating_points"])
+    assert points == {"own": 4, "other": 0}
+    assert capsys.readouterr().err.count("its thresholds are left out") == 1
 
 
 def scores(ids, contents):
