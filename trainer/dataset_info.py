@@ -50,7 +50,7 @@ class DatasetInfo:
 
     compression: of the shards, one of COMPRESSIONS. aspect: how pictures were made square, one of prepare's `--aspect`.
     encoding: of the stored images, one of prepare's `--encoding`. place: where the user says it is, which is not `path`
-    for the copy of a dataset in a bucket.
+    for the copy of a dataset in a bucket. fold: the one that validates, -1 for the dataset as it is.
     """
 
     path: Path
@@ -63,6 +63,7 @@ class DatasetInfo:
     encoding: str = "jpeg"
     compression: str = "none"
     place: str = ""
+    fold: int = -1
 
     @property
     def transform_fn(self) -> Path:
@@ -221,4 +222,4 @@ def fold_split(info: DatasetInfo, fold: int) -> DatasetInfo:
             originals_only=True,
         ),
     }
-    return replace(info, splits=splits)
+    return replace(info, splits=splits, fold=fold)

@@ -44,13 +44,21 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 
-def _warn_of_other_dataset(inputs: Inputs) -> None:
+def _warn(options: Options, inputs: Inputs) -> None:
+    """Say on stderr what makes figures too good, or maps and thresholds those of another model."""
     model, dataset = inputs.model, inputs.dataset
     if model and dataset and not inputs.scores and model.dataset_fingerprint != dataset.fingerprint:
         print(
             f"warning: the model was trained on another dataset ({model.dataset_fingerprint[:12]}, not "
             f"{dataset.fingerprint[:12]}): these images may have been among its training images, and then these "
             "figures are too good",
+            file=sys.stderr,
+        )
+    elif model and options.fold is not None and not inputs.scores and model.fold not in (None, options.fold):
+        trained = f"with --fold {model.fold}" if model.fold >= 0 else "without --fold"
+        print(
+            f"warning: --fold {options.fold}: the model was trained {trained}: these images were among its training "
+            "images, and these figures are too good",
             file=sys.stderr,
         )
     if model and inputs.scores and _made_by_another(inputs):
@@ -199,7 +207,7 @@ def run(options: Options) -> dict[str, Any]:
 def _evaluate(options: Options, places: Places) -> dict[str, Any]:
     """Write all files on this machine. options: as the user gave them, which is how the result names places."""
     inputs = places.inputs
-    _warn_of_other_dataset(inputs)
+    _warn(options, inputs)
     network = None
     if inputs.model:
         from trainer.exported import LoadedModel
@@ -217,6 +225,7 @@ def _evaluate(options: Options, places: Places) -> dict[str, Any]:
             "path": str(options.model),
             "fingerprint": model.fingerprint,
             "dataset_fingerprint": model.dataset_fingerprint,
+            "fold": model.fold,
         }
         if model
         else None,

@@ -23,7 +23,8 @@ class ModelInfo:
     """What a model directory says about itself. `classes[i]` is the name of probability i.
 
     operating_points: see `operating_point.read_points`. prior: the class frequencies that probabilities stand for;
-    equal ones where the model does not say.
+    equal ones where the model does not say. fold: of the dataset, the one that was left out of training; -1: none;
+    None: the model does not say.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class ModelInfo:
     classes: tuple[str, ...]
     malignant_classes: tuple[str, ...]
     prior: tuple[float, ...] = ()
+    fold: int | None = None
     operating_points: dict[str, tuple[OperatingPoint, ...]] = field(compare=False, default_factory=dict)
 
 
@@ -54,6 +56,7 @@ def read_model_info(directory: Path) -> ModelInfo:
             classes=classes,
             malignant_classes=tuple(map(str, values["malignant_classes"])),
             prior=prior_of_model(values.get("calibration", {}), classes),
+            fold=None if values.get("fold") is None else int(values["fold"]),
             operating_points=read_points(values.get("operating_points", {})),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
