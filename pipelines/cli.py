@@ -40,11 +40,16 @@ class CheckFailed(Exception):
     """What was to be checked is not as it should be: one line that names the first difference."""
 
 
+def first_line(error: BaseException) -> str:
+    """What went wrong, for the middle of a UsageError: the error's first line, or what kind it is."""
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
+
+
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Shows defaults, except where there is none to show, and keeps the lines of descriptions."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default is False or action.default == []:
+        if action.default is None or action.default is False or action.default in ("", []):
             return action.help
         return super()._get_help_string(action)
 

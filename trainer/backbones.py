@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from pipelines.cli import UsageError
+from pipelines.cli import UsageError, first_line
 from trainer.batch_norm import BatchNormalization
 
 # What `--weights` says to have Keras download its own.
@@ -63,7 +63,7 @@ def build_backbone(
     try:
         network = build(include_top=False, weights=weights or None, input_shape=(image_size, image_size, 3))
     except (ValueError, OSError, KeyError, EOFError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        reason = first_line(error)
         if not weights:
             raise UsageError(
                 f"--backbone {name}: cannot be built for images of {image_size} px ({reason}); give another network, "

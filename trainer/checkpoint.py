@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipelines.cli import UsageError
+from pipelines.cli import UsageError, first_line
 
 KEPT = 2
 
@@ -179,7 +179,7 @@ class RunCheckpoints:
         try:
             self._manager.save(checkpoint_number=step)
         except (OSError, tf.errors.OpError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+            reason = first_line(error)
             raise UsageError(
                 f"--output: no checkpoint can be written to {self._directory} ({reason}); make room and give the same "
                 "command again: it continues from the last one"

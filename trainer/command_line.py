@@ -19,9 +19,9 @@ def build_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m trainer.task",
         description="Train a lesion classifier on a prepared dataset and export it as a SavedModel.",
-        epilog="Leaves OUTPUT/model (the best epoch's weights, ready to score), train.json, history.json, logs/ (for "
-        "TensorBoard) and checkpoints/. Exit code 75: told to end, or another worker was lost; the same command "
-        "continues. Example: python -m trainer.task --dataset runs/dataset --output runs/train",
+        epilog="Leaves OUTPUT/model (the weights of the epoch that --keep says, ready to score), train.json, "
+        "history.json, logs/ (for TensorBoard) and checkpoints/. Exit code 75: told to end, or another worker was "
+        "lost; the same command continues. Example: python -m trainer.task --dataset runs/dataset --output runs/train",
     )
     parser.add_argument(
         "--config",
@@ -33,10 +33,9 @@ def build_parser() -> ArgumentParser:
         name, meta = f"--{spec.name}", spec.metadata
         if spec.default is MISSING:
             parser.add_argument(name, required=True, metavar="DIR", help=meta["help"])
-        elif spec.default is True:
-            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=True, help=meta["help"])
         elif isinstance(spec.default, bool):
-            parser.add_argument(name, action="store_true", help=meta["help"])
+            # With --no-NAME, so that a recipe which says yes can be contradicted.
+            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=spec.default, help=meta["help"])
         elif meta["choices"]:
             parser.add_argument(name, choices=meta["choices"], default=spec.default, help=meta["help"])
         else:

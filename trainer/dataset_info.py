@@ -50,7 +50,8 @@ class DatasetInfo:
 
     compression: of the shards, one of COMPRESSIONS. aspect: how pictures were made square, one of prepare's `--aspect`.
     encoding: of the stored images, one of prepare's `--encoding`. place: where the user says it is, which is not `path`
-    for the copy of a dataset in a bucket. left_out: reason -> files listed that became no record.
+    for the copy of a dataset in a bucket. left_out: reason -> files listed that became no record. fold: the one that
+    validates, -1 for the dataset as it is.
     """
 
     path: Path
@@ -64,6 +65,7 @@ class DatasetInfo:
     compression: str = "none"
     place: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
+    fold: int = -1
 
     @property
     def transform_fn(self) -> Path:
@@ -223,4 +225,4 @@ def fold_split(info: DatasetInfo, fold: int) -> DatasetInfo:
             originals_only=True,
         ),
     }
-    return replace(info, splits=splits)
+    return replace(info, splits=splits, fold=fold)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cli import run_command
-from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW
+from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW, OperatingPoint
 from pipelines.taxonomy import malignant_classes, melanoma_class
 from trainer.evaluation_options import (
     OURS,
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 
-def _warn_of_other_dataset(options: Options, inputs: Inputs) -> None:
+def _warn(options: Options, inputs: Inputs) -> None:
+    """Say on stderr what makes figures too good, or maps and thresholds those of another model."""
     model, dataset = inputs.model, inputs.dataset
     if model and dataset and not inputs.scores and model.dataset_fingerprint != dataset.fingerprint:
         print(
@@ -53,12 +54,26 @@ def _warn_of_other_dataset(options: Options, inputs: Inputs) -> None:
             "figures are too good",
             file=sys.stderr,
         )
-    if model and inputs.scores and inputs.scores.models and inputs.scores.models != (model.fingerprint,):
+    elif model and options.fold is not None and not inputs.scores and model.fold not in (None, options.fold):
+        trained = f"with --fold {model.fold}" if model.fold >= 0 else "without --fold"
         print(
-            f"warning: --model {model.path} did not make these predictions ({model.fingerprint[:12]}, not "
-            f"{inputs.scores.models[0][:12]}): its maps show where it looks, not what made the mistakes",
+            f"warning: --fold {options.fold}: the model was trained {trained}: these images were among its training "
+            "images, and these figures are too good",
             file=sys.stderr,
         )
+    if model and inputs.scores and _made_by_another(inputs):
+        print(
+            f"warning: --model {model.path} did not make these predictions ({model.fingerprint[:12]}, not "
+            f"{inputs.scores.models[0][:12]}): its maps show where it looks, not what made the mistakes, and its "
+            "thresholds are left out",
+            file=sys.stderr,
+        )
+
+
+def _made_by_another(inputs: Inputs) -> bool:
+    """Whether the probabilities say that not the model named beside them made them."""
+    models = inputs.scores.models if inputs.scores else ()
+    return bool(models) and inputs.model is not None and models != (inputs.model.fingerprint,)
 
 
 def _predict(
@@ -110,7 +125,9 @@ def describe(options: Options, inputs: Inputs, predictions: Predictions) -> dict
         truth.labels, probabilities, truth.group_id, classes, malignant, prior=predictions.prior, **drawing
     )
 
-    points = inputs.model.operating_points.get(EIGHT_VIEWS if options.tta else ONE_VIEW, ()) if inputs.model else ()
+    points: Sequence[OperatingPoint] = ()
+    if inputs.model and not _made_by_another(inputs):
+        points = inputs.model.operating_points.get(EIGHT_VIEWS if options.tta else ONE_VIEW, ())
     scores = malignancy_scores(probabilities, classes, malignant)
     is_malignant = np.isin(truth.labels, [label for label, name in enumerate(classes) if name in malignant])
     threshold = subgroup_threshold(points, figures) if malignant else None
@@ -190,7 +207,7 @@ def run(options: Options) -> dict[str, Any]:
 def _evaluate(options: Options, places: Places) -> dict[str, Any]:
     """Write all files on this machine. options: as the user gave them, which is how the result names places."""
     inputs = places.inputs
-    _warn_of_other_dataset(options, inputs)
+    _warn(options, inputs)
     network = None
     if inputs.model:
         from trainer.exported import LoadedModel
@@ -208,6 +225,7 @@ def _evaluate(options: Options, places: Places) -> dict[str, Any]:
             "path": str(options.model),
             "fingerprint": model.fingerprint,
             "dataset_fingerprint": model.dataset_fingerprint,
+            "fold": model.fold,
         }
         if model
         else None,
@@ -261,7 +279,10 @@ def _write(output: Path, result: Mapping[str, Any], predictions: Predictions, pi
         title = f"{where}, {title}"
     draw_confusion_matrix(figures["confusion_matrix"], classes, title, partial[PICTURE])
     decisions = decision_values(predictions.probabilities, predictions.prior)
-    write_predictions(predictions, metrics.predict(decisions), classes, partial[PREDICTIONS])
+    made_by = result["predictions"]["models"] if result["predictions"] else [result["model"]["fingerprint"]]
+    write_predictions(
+        predictions, metrics.predict(decisions), classes, made_by[0] if made_by else "", partial[PREDICTIONS]
+    )
     for name, data in files.items():
         partial[name].write_bytes(data)
     for name in OURS:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipelines.html import counted, grouped
-from trainer.evaluation_output import FEW
+from trainer.metrics import FEW
 
 TITLE = "Evaluation"
 
@@ -98,6 +98,29 @@ def part(result: Result) -> str:
     if result["fold"] is not None:
         return f"fold {result['fold']}"
     return f"{result['split']} split" if result["split"] else ""
+
+
+def caution(result: Result) -> tuple[str, str] | None:
+    """(heading, sentence) on why the figures are better than they should be; None where nothing is known of it."""
+    if result["predictions"] or not result["model"]:
+        return None
+    if not result["trained_on_this_dataset"]:
+        return (
+            "The model was trained on another dataset",
+            "These images may have been among its training images; then these figures are too good.",
+        )
+    if result["fold"] is not None and result["model"]["fold"] not in (None, result["fold"]):
+        return (
+            "The model was trained on this fold",
+            "These images were among its training images: these figures are too good.",
+        )
+    if result["fold"] is not None or result["split"] == "validation":
+        return (
+            "The model was adjusted to these images",
+            "Its temperature and its thresholds were chosen on them, and with --keep best the epoch: calibration and "
+            "operating points are better here than on other images.",
+        )
+    return None
 
 
 def origin(result: Result) -> list[tuple[str, str]]:

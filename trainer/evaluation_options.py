@@ -144,8 +144,8 @@ def parse_options(argv: Sequence[str] | None = None) -> Options:
         prog="python -m trainer.evaluate",
         description="Evaluate an exported model on a split of a prepared dataset, or probabilities that were made\n"
         "before on images whose labels are known: balanced accuracy, sensitivity, specificity, AUC and average\n"
-        "precision per class, melanoma sensitivity at 90 % specificity, calibration, subgroups, each with its\n"
-        "number of images and a 95 % interval (bootstrap over lesions), and the worst mistakes.",
+        "precision per class, melanoma sensitivity at 90 % specificity, subgroups, each with its number of\n"
+        "images and a 95 % interval (bootstrap over lesions); calibration and the worst mistakes.",
         epilog="Writes report.html, report.md, evaluation.json, predictions.parquet, confusion_matrix.png. Any DIR,\n"
         "PATH or CSV may be on gs://. Examples:\n"
         "python -m trainer.evaluate --dataset runs/dataset --model runs/train/model --output runs/evaluation\n"
@@ -166,7 +166,8 @@ def parse_options(argv: Sequence[str] | None = None) -> Options:
         "--predictions",
         metavar="PATH",
         help="instead of running a model: Parquet of pipelines.score, or predictions.parquet of an evaluation; a file "
-        "or a folder of them. With --dataset or --labels; a --model beside it draws the maps of the worst mistakes",
+        "or a folder of them. With --dataset or --labels, which those of an evaluation do not need; a --model beside "
+        "--dataset draws the maps of the worst mistakes, and its thresholds are tried",
     )
     parser.add_argument(
         "--labels",

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from trainer.metrics import FEW
+
 _COLUMNS = {
     "sensitivity": "sensitivity",
     "specificity": "specificity",
@@ -18,8 +20,6 @@ _COLUMNS = {
     "average_precision": "avg. precision",
 }
 _CELL = 18
-# Resampling so few lesions again and again shows too little of how lesions differ.
-FEW = 10
 
 
 def format_estimate(estimate: Mapping[str, Any]) -> str:

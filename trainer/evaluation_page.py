@@ -9,6 +9,7 @@ from pipelines.html import Section, render
 from trainer.evaluation_figures import (
     TITLE,
     Result,
+    caution,
     few_classes,
     headlines,
     interval_note,
@@ -85,6 +86,7 @@ def evaluation_page(result: Result, curves: Sequence[Curves], pictures: Mapping[
         sections=sections,
         result=result,
         figures=result["figures"],
+        caution=caution(result),
         headlines=headlines(result),
         interval_note=interval_note(result),
         threshold_note=threshold_note(result),

@@ -10,6 +10,7 @@ from pipelines.markdown import plain, table
 from trainer.evaluation_figures import (
     TITLE,
     Result,
+    caution,
     few_classes,
     headlines,
     interval_note,
@@ -17,7 +18,8 @@ from trainer.evaluation_figures import (
     subgroup_columns,
     threshold_note,
 )
-from trainer.evaluation_output import FEW, format_estimate
+from trainer.evaluation_output import format_estimate
+from trainer.metrics import FEW
 from trainer.mistakes import KINDS
 
 
@@ -149,11 +151,13 @@ def _mistakes(result: Result) -> Iterator[str]:
 def evaluation_text(result: Result) -> bytes:
     """The Markdown for what evaluation.json says."""
     figures = result["figures"]
+    warning = caution(result)
     lines = [
         f"# {TITLE}",
         "",
         f"{counted(figures['n'], 'image')} of {counted(figures['groups'], 'lesion')}. For research; no diagnosis.",
         "",
+        *([f"**{warning[0]}.** {warning[1]}", ""] if warning else []),
         *table(
             ("Figure", "Value", "Rests on"),
             [[one.name, format_estimate(one.estimate), one.n] for one in headlines(result)],

@@ -58,6 +58,8 @@ def describe_model(
         "aspect": info.aspect,
         "encoding": info.encoding,
         "dataset_fingerprint": info.fingerprint,
+        # Which part of the train split had no say in the weights; -1: none.
+        "fold": info.fold,
         "model_fingerprint": model_fingerprint(weights, network, info.fingerprint),
         "train_class_distribution": info.train_distribution(),
         "metrics": dict(metrics),

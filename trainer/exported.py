@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.cli import UsageError, start_tensorflow
+from pipelines.cli import UsageError, first_line, start_tensorflow
 from pipelines.decisions import prior_of_model
 from pipelines.operating_point import OperatingPoint, read_points
 from pipelines.symmetries import symmetric_views
@@ -23,7 +23,8 @@ class ModelInfo:
     """What a model directory says about itself. `classes[i]` is the name of probability i.
 
     operating_points: see `operating_point.read_points`. prior: the class frequencies that probabilities stand for;
-    equal ones where the model does not say.
+    equal ones where the model does not say. fold: of the dataset, the one that was left out of training; -1: none;
+    None: the model does not say.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class ModelInfo:
     classes: tuple[str, ...]
     malignant_classes: tuple[str, ...]
     prior: tuple[float, ...] = ()
+    fold: int | None = None
     operating_points: dict[str, tuple[OperatingPoint, ...]] = field(compare=False, default_factory=dict)
 
 
@@ -54,6 +56,7 @@ def read_model_info(directory: Path) -> ModelInfo:
             classes=classes,
             malignant_classes=tuple(map(str, values["malignant_classes"])),
             prior=prior_of_model(values.get("calibration", {}), classes),
+            fold=None if values.get("fold") is None else int(values["fold"]),
             operating_points=read_points(values.get("operating_points", {})),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -124,11 +127,6 @@ class LoadedModel:
             lambda views: activate(image=self._tf.constant(views))["activation"].numpy(),
             self.pixels([encoded])[0].numpy(),
         )
-
-
-def first_line(error: BaseException) -> str:
-    """What went wrong, in one line."""
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
 
 
 def require_same_classes(model: ModelInfo, classes: Sequence[str], other: str) -> None:

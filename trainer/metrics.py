@@ -21,6 +21,8 @@ from pipelines.decisions import decision_values
 from pipelines.taxonomy import melanoma_class
 
 UNDECIDED = -1
+# Resampling fewer lesions than this again and again shows too little of how lesions differ.
+FEW = 10
 CONFIDENCE = 0.95
 # Resamples are worked on in blocks of at most this many numbers, so that memory does not grow with the split.
 _BLOCK = 4_000_000

@@ -89,7 +89,8 @@ class Options:
     label_smoothing: float = option(
         0.05,
         parse=number(float, 0, 1, below=True),
-        help="share of the target probability spread evenly over the classes",
+        help="share of the target probability spread over the classes: evenly, with --loss balanced_softmax in "
+        "proportion to their frequencies",
     )
     loss: str = option(
         "cross_entropy",

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.class_columns import class_names
-from pipelines.cli import UsageError, start_tensorflow
+from pipelines.cli import UsageError, first_line, start_tensorflow
 from pipelines.decisions import prior_metadata
 from trainer.dataset_info import DatasetInfo
-from trainer.exported import LoadedModel, ModelInfo, first_line
+from trainer.exported import LoadedModel, ModelInfo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,11 +142,14 @@ def read_images(info: DatasetInfo, split: str, wanted: set[str], batch_size: int
     return found
 
 
-def write_predictions(predictions: Predictions, predicted: np.ndarray, classes: Sequence[str], path: Path) -> None:
-    """Parquet, one row per image, in their order.
+def write_predictions(
+    predictions: Predictions, predicted: np.ndarray, classes: Sequence[str], model: str, path: Path
+) -> None:
+    """Parquet, one row per image, in their order. model: the fingerprint of what made the probabilities, "" if unknown.
 
     Columns: source_id, sha256, lesion_id, group_id, label (int64), class, top_class (null where two classes tie for
-    the first place), and one `probability_<class>` (float32) per class in label order: the names of pipelines.score.
+    the first place), one `probability_<class>` (float32) per class in label order, and model_fingerprint: the names of
+    pipelines.score.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -163,4 +166,5 @@ def write_predictions(predictions: Predictions, predicted: np.ndarray, classes: 
     }
     for index, name in enumerate(class_names(classes)):
         columns[f"probability_{name}"] = pa.array(predictions.probabilities[:, index], pa.float32())
+    columns["model_fingerprint"] = pa.array([model] * len(truth.labels), pa.string())
     pq.write_table(pa.table(columns).replace_schema_metadata(prior_metadata(predictions.prior)), path)

@@ -17,8 +17,7 @@ from trainer.losses import class_weights, example_counts
 
 def photographed_prior(info: DatasetInfo) -> np.ndarray:
     """float64 [C]: the share of each class among the originals of the train split; 0 for a class without any."""
-    counts = np.array([info.split("train").per_class[name].originals for name in info.classes], np.float64)
-    return counts / counts.sum()
+    return np.array(list(info.train_distribution().values()), np.float64)
 
 
 def trained_prior(info: DatasetInfo, loss: str, weights: str) -> np.ndarray:

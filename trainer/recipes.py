@@ -28,7 +28,7 @@ def check_recipe(values: Any, where: str) -> None:
     for name, value in values.items():
         if name not in known:
             raise UsageError(f"{where}: '{name}' is not an option of a recipe; these are: {', '.join(known)}")
-        # `as_arguments` could not say them: false would leave the default, which is not off.
+        # A command line would say it in words of its own: there is no --no-epochs.
         switch = isinstance(known[name], bool)
         if switch != isinstance(value, bool) or not isinstance(value, str | int | float):
             kind = "true or false" if switch else "a number" if isinstance(known[name], int | float) else "text"
@@ -52,8 +52,8 @@ def as_arguments(values: Mapping[str, Any]) -> list[str]:
     """Options as a command line gives them."""
     arguments = []
     for name, value in values.items():
-        if value is True or (value is False and getattr(Options, name) is True):
+        if isinstance(value, bool):
             arguments.append(f"--{name}" if value else f"--no-{name}")
-        elif value is not False:
+        else:
             arguments.append(f"--{name}={value}")
     return arguments

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.class_columns import class_names
-from pipelines.cli import UsageError
+from pipelines.cli import UsageError, first_line
 from pipelines.csv_tables import in_line
 from pipelines.decisions import prior_of
 
@@ -88,7 +88,8 @@ def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Score
         try:
             table = pq.read_table(file, partitioning=None)
         except (OSError, pa.ArrowException) as error:
-            raise UsageError(f"{where}: {file.name} is no Parquet file that can be read ({_first(error)})") from None
+            reason = first_line(error)
+            raise UsageError(f"{where}: {file.name} is no Parquet file that can be read ({reason})") from None
         found = [name for name in table.column_names if name.startswith(PREFIX) and not _OF_ONE_MODEL.search(name)]
         identity = next((name for name in _IDS if name in table.column_names), None)
         if identity is None or len(found) < 2:
@@ -142,10 +143,6 @@ def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Score
         models,
         priors[0],
     )
-
-
-def _first(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
 
 
 def _class_list(columns: list[str], known: Sequence[str] | None, named: set[str], where: str) -> tuple[str, ...]:

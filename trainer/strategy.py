@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from pipelines.cli import UsageError
+from pipelines.cli import UsageError, first_line
 from trainer.cluster import ALONE, Cluster
 from trainer.dataset import Batching
 from trainer.options import Options
@@ -87,7 +87,7 @@ def _tpu(name: str) -> tf.distribute.Strategy:
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
     except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        reason = first_line(error)
         raise UsageError(
             f"--tpu {name}: cannot be used ({reason}); give its name or address, or local on a TPU VM"
         ) from None

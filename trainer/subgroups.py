@@ -11,13 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer.metrics import class_rates, ranking_figures, resampled
+from trainer.metrics import FEW, class_rates, ranking_figures, resampled
 from trainer.thresholds import threshold_figures
 from trainer.user_tables import ImageFacts
 
 UNKNOWN = "unknown"
-# Fewer lesions say too little: resampling them shows too little of how lesions differ.
-FEW = 10
 # Upper ends, in years; the archive gives ages in steps of five.
 _AGE_BANDS = ((30, "under 30"), (45, "30 to 44"), (60, "45 to 59"), (75, "60 to 74"), (float("inf"), "75 and over"))
 

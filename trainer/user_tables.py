@@ -175,8 +175,16 @@ def read_labels(path: Path, classes: Sequence[str], facts: Mapping[str, ImageFac
 
 
 def own_labels(scores: Scores) -> Truth:
-    """The labels that a table of predictions has itself. UsageError for a class that it has no probability of."""
+    """The labels that a table of predictions has itself.
+
+    UsageError for a class that it has no probability of, and for an image that is there twice.
+    """
     assert scores.labels is not None
+    images = Counter(zip(scores.image_id, scores.sha256, strict=True))
+    if twice := [name for (name, _), count in images.items() if count > 1]:
+        raise UsageError(
+            f"--predictions {scores.path}: has {twice[0]} twice ({len(twice)} such images); name one evaluation"
+        )
     if strangers := sorted({name for name in scores.labels if name not in scores.classes}):
         raise UsageError(f"--predictions {scores.path}: has the class {strangers[0]!r}, but no probability of it")
     return Truth(

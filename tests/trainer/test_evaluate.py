@@ -192,7 +192,9 @@ def test_predictions_have_a_row_per_image_in_file_order(dataset, model, tmp_path
     assert list(table) == [
         *("source_id", "sha256", "lesion_id", "group_id", "label", "class", "top_class"),
         *(f"probability_{name.replace(' ', '_')}" for name in CLASSES),
+        "model_fingerprint",
     ]
+    assert set(table["model_fingerprint"]) == {"e" * 64}
     order = [*range(0, 8, 2), *range(1, 8, 2)]
     assert table["source_id"] == [f"ISIC_{k:07d}" for k in order]
     assert table["sha256"] == [f"{k:064x}" for k in order]

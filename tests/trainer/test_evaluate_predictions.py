@@ -164,6 +164,7 @@ def test_figures_of_an_evaluation_are_those_of_its_predictions(tmp_path, capsys)
     )
     assert again["figures"] == first["figures"]
     assert again["mistakes"] == first["mistakes"]
+    assert again["predictions"]["models"] == ["f" * 64]
 
 
 def test_an_output_of_several_runs_is_one_archive(tmp_path, capsys):
@@ -240,6 +241,11 @@ def wrong(kind: str, tmp_path: Path) -> tuple[dict, str]:
         names = ["e" * 64, *["f" * 64] * (len(SCORED) - 1)]
         scores = write_scores(tmp_path / "two.parquet", model_fingerprint=names)
         return {**options, "predictions": scores}, "scores of 2 models; name the folder of one run"
+    if kind == "one evaluation twice":
+        labelled = {"class": [CLASSES[row[1] or 0] for row in SCORED]}
+        for name in ("evaluation", "one_view"):
+            write_scores(tmp_path / "fold" / name / "predictions.parquet", **labelled)
+        return {"predictions": tmp_path / "fold"}, "has ISIC_0000001 twice .7 such images.; name one evaluation"
     if kind == "a score missing":
         scores = write_scores(tmp_path / "nan.parquet", probability_nevus=pa.array([np.nan] * len(SCORED)))
         return {**options, "predictions": scores}, "missing or not finite"
@@ -268,7 +274,7 @@ def wrong(kind: str, tmp_path: Path) -> tuple[dict, str]:
     [
         *("no labels at all", "nothing there", "empty folder", "no Parquet", "other Parquet", "two models"),
         *("a score missing", "no image in common", "labels of other classes", "labels without ids", "labels missing"),
-        *("model alone", "views", "fold of nothing"),
+        *("model alone", "views", "fold of nothing", "one evaluation twice"),
     ],
 )
 def test_wrong_use_is_one_line_and_writes_nothing(kind, tmp_path):

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sklearn.metrics
 import tensorflow as tf
@@ -184,6 +186,30 @@ def test_a_fold_is_evaluated_on_its_originals(dataset, trained, tmp_path, capsys
     assert (result["split"], result["fold"], result["images"]) == ("train", 1, expected)
 
 
+@pytest.mark.parametrize(
+    ("trained_with", "heading", "on_stderr"),
+    [
+        (-1, "The model was trained on this fold", "trained without --fold"),
+        (0, "The model was trained on this fold", "trained with --fold 0"),
+        (1, "The model was adjusted to these images", ""),
+        (None, "The model was adjusted to these images", ""),
+    ],
+)
+def test_a_fold_that_the_model_knows_is_said(dataset, trained, tmp_path, capsys, trained_with, heading, on_stderr):
+    folded, model = (shutil.copytree(place, tmp_path / place.name) for place in (dataset, trained / "model"))
+    deal_into_folds(folded, 3)
+    description = json.loads((model / "assets" / "model.json").read_text())
+    (model / "assets" / "model.json").write_text(json.dumps({**description, "fold": trained_with}))
+    evaluate.run(options(dataset=folded, model=model, output=tmp_path / "out", fold=1, bootstrap=0))
+    assert (f"--fold 1: the model was {on_stderr}" in capsys.readouterr().err) == bool(on_stderr)
+    assert all(heading in (tmp_path / "out" / name).read_text() for name in ("report.md", "report.html"))
+
+
+def test_images_that_had_no_say_need_no_caution(evaluated):
+    assert 'bad-box" role' not in (evaluated / "report.html").read_text()
+    assert (evaluated / "report.md").read_text().splitlines()[4].startswith("| Figure |")
+
+
 def test_predictions_are_matched_with_a_dataset_and_the_model_only_draws(mislabelled, trained, tmp_path, capsys):
     first = evaluate.run(options(dataset=mislabelled, model=trained / "model", output=tmp_path / "first", bootstrap=0))
     again = evaluate.run(
@@ -208,6 +234,30 @@ def test_predictions_are_matched_with_a_dataset_and_the_model_only_draws(mislabe
         for name in ("first", "again")
     ]
     assert pictures[0] == pictures[1] != []
+
+
+def test_another_model_s_predictions_are_not_judged_by_its_thresholds(mislabelled, trained, tmp_path, capsys):
+    evaluate.run(options(dataset=mislabelled, model=trained / "model", output=tmp_path / "first", bootstrap=0))
+    table = pq.read_table(tmp_path / "first" / "predictions.parquet")
+    column = table.column_names.index("model_fingerprint")
+    pq.write_table(table, tmp_path / "own.parquet")
+    other = table.set_column(column, "model_fingerprint", pa.array(["0" * 64] * table.num_rows))
+    pq.write_table(other, tmp_path / "other.parquet")
+    capsys.readouterr()
+    points = {}
+    for name in ("own", "other"):
+        result = evaluate.run(
+            options(
+                dataset=mislabelled,
+                predictions=tmp_path / f"{name}.parquet",
+                model=trained / "model",
+                output=tmp_path / name,
+                bootstrap=0,
+            )
+        )
+        points[name] = len(result["operating_points"])
+    assert points == {"own": 4, "other": 0}
+    assert capsys.readouterr().err.count("its thresholds are left out") == 1
 
 
 def scores(ids, contents):

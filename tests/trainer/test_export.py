@@ -178,7 +178,7 @@ def test_model_json(trained, dataset):
     assert document["classes"] == list(CLASSES)
     assert document["malignant_classes"] == ["melanoma"]
     assert (document["image_size"], document["aspect"]) == (SIZE, "stretch")
-    assert document["dataset_fingerprint"] == info.fingerprint
+    assert (document["dataset_fingerprint"], document["fold"]) == (info.fingerprint, -1)
     assert len(document["model_fingerprint"]) == 64
     assert document["train_class_distribution"] == info.train_distribution()
     assert document["network"]["width"] == 0.25

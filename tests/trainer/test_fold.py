@@ -14,6 +14,7 @@ from tiny_dataset import CLASSES, command, deal_into_folds
 from pipelines.cli import UsageError
 from trainer.dataset import Batching, evaluation_stream, train_stream
 from trainer.dataset_info import fold_split, read_dataset_info
+from trainer.exported import read_model_info
 from trainer.records import Records
 from trainer.transform import Preprocessing
 
@@ -99,4 +100,5 @@ def test_a_run_on_a_fold_validates_on_it_and_exports_the_last_epoch(folded, tmp_
     assert report["validation"]["n"] == turn.split("validation").originals
     assert report["calibration"]["n"] == turn.split("validation").originals
     assert report["epoch"] == 2
+    assert read_model_info(tmp_path / "run/model").fold == 1
     assert report["validation"]["balanced_accuracy"] == history[-1]["val_balanced_accuracy"]

@@ -19,7 +19,9 @@ ORIGINALS, EXAMPLES = (10, 30, 60, 0), (60, 60, 60, 0)
 def info(dataset):
     info = read_dataset_info(dataset)
     counts = (ClassCount(*pair) for pair in zip(ORIGINALS, EXAMPLES, strict=True))
-    train = dataclasses.replace(info.split("train"), per_class=dict(zip(info.classes, counts, strict=True)))
+    train = dataclasses.replace(
+        info.split("train"), originals=sum(ORIGINALS), per_class=dict(zip(info.classes, counts, strict=True))
+    )
     return dataclasses.replace(info, splits={**info.splits, "train": train})
 
 

@@ -124,6 +124,9 @@ def test_the_command_line_comes_before_the_recipe(tmp_path):
     options = parse_options(["--width=2", f"--config={path}", "--dataset=d", "--output=o"])
     assert (options.epochs, options.width, options.mixed_precision, options.batch_norm) == (3, 2.0, True, False)
     assert not options.jit
+    given = ["--no-mixed_precision", "--batch_norm", "--jit", f"--config={path}", "--dataset=d", "--output=o"]
+    options = parse_options(given)
+    assert (options.mixed_precision, options.batch_norm, options.jit) == (False, True, True)
 
 
 def test_options_survive_being_written_as_arguments():
