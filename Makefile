@@ -75,7 +75,7 @@ endif
 	$(PY) -m pipelines.prepare $(FOLDS_ARGS) --balance none --output "$(EXPERIMENT)"/folds
 	$(if $(CHANGES),$(PY) -m pipelines.prepare $(FOLDS_ARGS) --output "$(EXPERIMENT)"/balanced)
 	$(PY) -m trainer.experiment --dataset "$(EXPERIMENT)"/folds --config "$(CONFIG)" --output "$(EXPERIMENT)"/cross-validation \
-	  --card "$(CARD)" $(if $(CHANGES),--changes "$(CHANGES)" --change_folds "$(CHANGE_FOLDS)" --balanced "$(EXPERIMENT)"/balanced)
+	  --card "$(CARD)" $(if $(TABLE),--metadata "$(TABLE)") $(if $(CHANGES),--changes "$(CHANGES)" --change_folds "$(CHANGE_FOLDS)" --balanced "$(EXPERIMENT)"/balanced)
 
 .PHONY: train-2workers
 train-2workers: $(STAMP)  ## Train on the sample with two local worker processes

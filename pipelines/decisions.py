@@ -48,8 +48,9 @@ def prior_of_model(calibration: Mapping[str, Any], classes: Sequence[str]) -> tu
 def decision_values(probabilities: np.ndarray, prior: np.ndarray) -> np.ndarray:
     """float64 [n, C], rows that add up to 1: the probabilities if all classes were equally frequent.
 
-    probabilities [n, C] for class frequencies `prior` [C]. The class with the largest is the choice that is best for
-    balanced accuracy (Menon et al. 2021, section 3). A class of frequency 0 is never chosen: its value is 0.
+    probabilities [n, C] for class frequencies `prior` [C], or [n, C] of each image. The class with the largest is the
+    choice that is best for balanced accuracy (Menon et al. 2021, section 3). A class of frequency 0 is never chosen:
+    its value is 0.
     """
     probabilities = np.asarray(probabilities, np.float64)
     values = np.divide(probabilities, prior, out=np.zeros(probabilities.shape), where=np.asarray(prior) > 0)

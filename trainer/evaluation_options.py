@@ -86,7 +86,7 @@ def read_inputs(options: Options, copied: DatasetInfo | None = None) -> Inputs:
                 f"--predictions {options.predictions}: says of no image what it is; add --dataset DIR or --labels CSV"
             )
     metadata = options.metadata
-    if options.labels and says_of_people(Path(options.labels)):
+    if options.labels and says_of_people(Path(options.labels), "--labels"):
         metadata = (*metadata, options.labels)
     facts = read_image_facts(list(map(Path, metadata)))
     _require_output(options)

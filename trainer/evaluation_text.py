@@ -99,10 +99,15 @@ def _subgroups(result: Result) -> Iterator[str]:
         yield "No metadata says of whom the images were taken (`--metadata`)."
         yield ""
         return
-    columns = subgroup_columns(result)
     if note := threshold_note(result):
         yield plain(note)
         yield ""
+    yield from subgroup_tables(result)
+
+
+def subgroup_tables(result: Result) -> Iterator[str]:
+    """Lines of Markdown: a table for each of `subgroups`."""
+    columns = subgroup_columns(result)
     for division in result["subgroups"]:
         yield f"### By {division['by']}"
         yield ""

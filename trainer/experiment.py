@@ -17,15 +17,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.cli import EXIT_SIGNAL, ArgumentParser, UsageError, run_command, start_tensorflow
+from pipelines.cli import ArgumentParser, UsageError, run_command, start_tensorflow
 from trainer.changes import UNCHANGED, Ablation, Change, read_changes
 from trainer.command_line import parse_options
 from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
@@ -33,6 +30,8 @@ from trainer.options import first_difference
 from trainer.outputs import write_json
 from trainer.phases import check_sizes
 from trainer.recipes import as_arguments, read_config
+from trainer.turns import Turn, look_once, take
+from trainer.user_tables import read_image_facts, says_of_people
 
 SCHEMA_VERSION = 1
 SETTINGS, FIGURES, CARD = "settings.json", "experiment.json", "model_card.md"
@@ -48,29 +47,8 @@ class Options:
     changes: Path | None
     balanced: Path | None
     change_folds: tuple[int, ...]
+    metadata: tuple[Path, ...]
     card: Path | None
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One training run and its evaluation."""
-
-    folder: Path
-    dataset: Path
-    fold: int
-    options: Mapping[str, Any]
-
-    @property
-    def train(self) -> Path:
-        return self.folder / "train"
-
-    @property
-    def evaluation(self) -> Path:
-        return self.folder / "evaluation"
-
-    @property
-    def one_view(self) -> Path:
-        return self.folder / "one_view"
 
 
 def _check_recipe(where: str, recipe: Mapping[str, Any], image_size: int) -> None:
@@ -114,6 +92,8 @@ def check(options: Options) -> tuple[DatasetInfo, dict[str, Any], Ablation]:
         _check_balanced(options.balanced, info)
     if options.output.exists() and not options.output.is_dir():
         raise UsageError(f"--output {options.output}: is a file; give a directory")
+    for table in options.metadata:
+        says_of_people(table, "--metadata")
     if options.card and options.card.is_dir():
         raise UsageError(f"--card {options.card}: is a directory; name a file")
     return info, recipe, ablation
@@ -176,55 +156,6 @@ def claim_output(output: Path, settings: Mapping[str, Any]) -> None:
         raise UsageError(f"--output {output}: cannot be written ({error.strerror}); give another directory") from None
 
 
-def _call(module: str, *arguments: str) -> None:
-    """Run a command of ours; ends this one with the same exit code if it fails, its own message having been shown."""
-    child = subprocess.Popen([sys.executable, "-m", module, *arguments])
-    try:
-        code = child.wait()
-    except KeyboardInterrupt:
-        # Whoever ends this process alone does not mean the other to go on; on SIGTERM the trainer saves first.
-        child.terminate()
-        child.wait()
-        raise
-    if code < 0:
-        print(f"{module}: ended by signal {-code}; the same command continues", file=sys.stderr)
-        code = EXIT_SIGNAL - code
-    if code:
-        raise SystemExit(code)
-
-
-def take(turn: Turn) -> dict[str, Any]:
-    """Train and evaluate, as far as an earlier run has not; gives what evaluation.json says, and train.json as `train`.
-
-    A turn without fold validates and tests on the dataset's own splits.
-    """
-    fold = [f"--fold={turn.fold}"] if turn.fold >= 0 else []
-    if not (turn.train / "model").is_dir():
-        print(f"== {turn.folder}", flush=True)
-        where = [f"--dataset={turn.dataset}", f"--output={turn.train}"]
-        _call("trainer.task", *where, *as_arguments({**turn.options, "keep": "last"}), *fold)
-    evaluation = _evaluate(turn, turn.evaluation, "--tta", *fold)
-    return {**evaluation, "train": json.loads((turn.train / "train.json").read_text(encoding="utf-8"))}
-
-
-def look_once(turn: Turn) -> dict[str, Any]:
-    """What evaluation.json says of one view of each image, after `take`."""
-    return _evaluate(turn, turn.one_view, f"--fold={turn.fold}")
-
-
-def _evaluate(turn: Turn, output: Path, *how: str) -> dict[str, Any]:
-    if not (output / "evaluation.json").is_file():
-        shutil.rmtree(output, ignore_errors=True)
-        _call(
-            "trainer.evaluate",
-            f"--dataset={turn.dataset}",
-            f"--model={turn.train / 'model'}",
-            f"--output={output}",
-            *how,
-        )
-    return json.loads((output / "evaluation.json").read_text(encoding="utf-8"))
-
-
 def _leaky(options: Options, fold: int) -> Path:
     """The leaky dataset that belongs to a fold, made when it is first needed."""
     folder = options.output / "leaky" / f"fold-{fold}"
@@ -256,10 +187,11 @@ def run(options: Options) -> dict[str, Any]:
     for change, fold in itertools.product([UNCHANGED, *ablation.changes], options.change_folds):
         check_same(options, base, change, fold)
     from trainer.experiment_figures import change_line, summarise
-    from trainer.model_card import format_changes, format_summary, model_card
+    from trainer.model_card import format_changes, format_classes, format_summary, model_card
 
+    people = tuple(table for table in options.metadata if says_of_people(table, "--metadata"))
     folds = range(len(info.splits["train"].folds))
-    turns = [Turn(options.output / "recipe" / f"fold-{fold}", options.dataset, fold, recipe) for fold in folds]
+    turns = [Turn(options.output / "recipe" / f"fold-{fold}", options.dataset, fold, recipe, people) for fold in folds]
     evaluations = [take(turn) for turn in turns]
     once = [look_once(turn) for turn in turns]
     if ablation.base:
@@ -279,7 +211,7 @@ def run(options: Options) -> dict[str, Any]:
             "aspect": info.aspect,
         },
         "recipe": recipe,
-        **summarise(info, turns, evaluations, once),
+        **summarise(info, turns, evaluations, once, read_image_facts(people)),
         "changes": {"folds": list(options.change_folds), "base": dict(ablation.base), "lines": lines},
     }
     write_json(options.output / FIGURES, figures)
@@ -287,7 +219,7 @@ def run(options: Options) -> dict[str, Any]:
     for path in filter(None, (options.output / CARD, options.card)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(card, encoding="utf-8")
-    print(format_summary(figures))
+    print(f"{format_summary(figures)}\n\n{format_classes(figures)}")
     if lines:
         print(f"\n{format_changes(figures)}")
     print(f"\nfigures: {options.output / FIGURES}\ncard: {options.card or options.output / CARD}")
@@ -326,10 +258,19 @@ def parse_experiment(argv: Sequence[str] | None = None) -> Options:
         "--balanced", type=_local, metavar="DIR", help="the same images prepared with --balance oversample, for changes"
     )
     parser.add_argument(
-        "--change_folds", type=_folds, default=(0,), metavar="N,...", help="folds on which changes are compared"
+        "--change_folds", type=_folds, default="0", metavar="N,...", help="folds on which changes are compared"
+    )
+    parser.add_argument(
+        "--metadata",
+        type=_local,
+        action="append",
+        default=[],
+        metavar="CSV",
+        help="table of age, sex and body site, for figures by subgroup; may be repeated; one without such is left out",
     )
     parser.add_argument("--card", type=_local, metavar="FILE", help="where to write the model card too")
-    return Options(**vars(parser.parse_args(argv)))
+    values = vars(parser.parse_args(argv))
+    return Options(**{**values, "metadata": tuple(values["metadata"])})
 
 
 def main(argv: Sequence[str] | None = None) -> None:

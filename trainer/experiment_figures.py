@@ -4,54 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
-from scipy.special import softmax
 
-from pipelines.class_columns import class_names
-from pipelines.decisions import prior_of_model
+from pipelines.decisions import decision_values
+from pipelines.operating_point import malignancy_scores
 from pipelines.taxonomy import melanoma_class
 from trainer import metrics
-from trainer.calibration import expected_calibration_error, fit_temperature, reliability
+from trainer.changes import Change
 from trainer.dataset_info import DatasetInfo
+from trainer.fold_predictions import FoldPredictions, calibration_figures, flagged_at, join, read_predictions
+from trainer.operating_points import TARGETS
+from trainer.subgroups import Question, subgroups
+from trainer.thresholds import SUBGROUP_TARGET, threshold_figures
+from trainer.turns import Turn
+from trainer.user_tables import ImageFacts
 
-if TYPE_CHECKING:
-    from trainer.changes import Change
-    from trainer.experiment import Turn
-
+BOOTSTRAP = 1000
 # Figures of one fold whose mean and spread over the folds are reported.
 SPREAD = ("balanced_accuracy", "mean_auc", "melanoma_auc", "melanoma_sensitivity", "malignant_auc", "accuracy")
-
-
-class FoldPredictions(NamedTuple):
-    """What the network of one fold says of it. n images, C classes.
-
-    labels int64 [n]; groups str [n]; probabilities float64 [n, C]; temperature: with which they were made; prior [C]:
-    the class frequencies they stand for.
-    """
-
-    labels: np.ndarray
-    groups: np.ndarray
-    probabilities: np.ndarray
-    temperature: float
-    prior: np.ndarray
-
-
-def read_predictions(turn: Turn, classes: Sequence[str]) -> FoldPredictions:
-    """The predictions.parquet of a turn's evaluation, and what its model says of them."""
-    table = pq.read_table(turn.evaluation / "predictions.parquet")
-    model = json.loads((turn.train / "model/assets/model.json").read_text(encoding="utf-8"))
-    columns = [table[f"probability_{name}"].to_numpy().astype(np.float64) for name in class_names(classes)]
-    return FoldPredictions(
-        labels=table["label"].to_numpy(),
-        groups=np.array(table["group_id"].to_pylist()),
-        probabilities=np.stack(columns, axis=1),
-        temperature=float(model["calibration"]["temperature"]),
-        prior=np.array(prior_of_model(model["calibration"], classes)),
-    )
 
 
 def fold_figures(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
@@ -78,35 +50,36 @@ def spread(values: Sequence[float | None]) -> dict[str, Any]:
     return {"mean": float(np.mean(known)), "sd": deviation, "folds": len(values)}
 
 
-def uncalibrated(fold: FoldPredictions) -> np.ndarray:
-    """float64 [n, C]: logits, up to a constant per image, before the temperature."""
-    return np.log(np.maximum(fold.probabilities, 1e-12)) * fold.temperature
+def malignancy_figures(
+    info: DatasetInfo, folds: Sequence[FoldPredictions], facts: Mapping[str, ImageFacts]
+) -> dict[str, Any]:
+    """`operating_points`: what thresholds of the malignancy score give on each fold that were chosen on the others.
+    `subgroups`: figures of the images by age, sex and body site, at such a threshold for 90 % sensitivity.
 
-
-def calibration_figures(folds: Sequence[FoldPredictions]) -> dict[str, Any]:
-    """Expected calibration error before and after temperature scaling, and the reliability table after.
-
-    Each fold gets the temperature that fits the other folds, so no image had a say in its own calibration.
+    facts: of whom the images were taken, by image id.
     """
-    logits = [uncalibrated(fold) for fold in folds]
-    temperatures = []
-    for index in range(len(folds)):
-        others = [other for other in range(len(folds)) if other != index]
-        labels = np.concatenate([folds[other].labels for other in others])
-        joined = np.concatenate([logits[other] for other in others])
-        temperatures.append(fit_temperature(joined, labels, np.ones(len(labels))))
-    labels = np.concatenate([fold.labels for fold in folds])
-    before = softmax(np.concatenate(logits), axis=1)
-    after = softmax(
-        np.concatenate([one / temperature for one, temperature in zip(logits, temperatures, strict=True)]), axis=1
+    scores = [malignancy_scores(fold.probabilities, info.classes, info.malignant_classes) for fold in folds]
+    of_malignant = [label for label, name in enumerate(info.classes) if name in info.malignant_classes]
+    malignant = [np.isin(fold.labels, of_malignant) for fold in folds]
+    flagged = {target: flagged_at(target, scores, malignant) for target in TARGETS}
+    pooled, is_malignant = join(folds), np.concatenate(malignant)
+    drawing: dict[str, int] = {"bootstrap": BOOTSTRAP, "seed": 0}
+    points = []
+    for target, images in flagged.items():
+        if images is not None:
+            # A threshold of its own for each fold, so what is compared with one is whether an image is flagged.
+            rates = threshold_figures(is_malignant, images, 0.5, pooled.labels, pooled.groups, **drawing)
+            points.append({"target": target, **rates})
+    melanoma, at = melanoma_class(info.classes), flagged[SUBGROUP_TARGET]
+    question = Question(
+        info.classes.index(melanoma) if melanoma else None,
+        *(() if at is None else (is_malignant, at, 0.5)),
     )
-    return {
-        "n": len(labels),
-        "temperatures": temperatures,
-        "ece_before": expected_calibration_error(before, labels),
-        "ece_after": expected_calibration_error(after, labels),
-        "reliability": [asdict(row) for row in reliability(after, labels)],
-    }
+    predicted = metrics.predict(decision_values(pooled.probabilities, pooled.prior))
+    groups = subgroups(
+        pooled.source_id, facts, pooled.labels, pooled.probabilities, predicted, pooled.groups, question, **drawing
+    )
+    return {"operating_points": points, "subgroups": groups}
 
 
 def summarise(
@@ -114,19 +87,23 @@ def summarise(
     turns: Sequence[Turn],
     evaluations: Sequence[Mapping[str, Any]],
     once: Sequence[Mapping[str, Any]],
+    facts: Mapping[str, ImageFacts],
 ) -> dict[str, Any]:
     """Figures of all folds: each one's, their spread, and those of all images, each predicted by the network that never
-    saw it. Intervals of the latter: bootstrap over lesions. once: evaluations with one view, of which only the spread
-    is told."""
-    predictions = [read_predictions(turn, info.classes) for turn in turns]
+    saw it. Intervals of the latter: bootstrap over lesions. once: evaluations with one view, of which the spread and
+    calibration are told. facts: of whom the images were taken, by image id."""
+    folds = [read_predictions(turn.evaluation, turn.train / "model", info.classes) for turn in turns]
+    single = [read_predictions(turn.one_view, turn.train / "model", info.classes) for turn in turns]
     each = [fold_figures(evaluation) for evaluation in evaluations]
+    together = join(folds)
     pooled = metrics.evaluate(
-        np.concatenate([fold.labels for fold in predictions]),
-        np.concatenate([fold.probabilities for fold in predictions]),
-        np.concatenate([fold.groups for fold in predictions]),
+        together.labels,
+        together.probabilities,
+        together.groups,
         info.classes,
         info.malignant_classes,
-        prior=np.mean([fold.prior for fold in predictions], axis=0),
+        prior=together.prior,
+        bootstrap=BOOTSTRAP,
     )
     model = json.loads((turns[0].train / "model/assets/model.json").read_text(encoding="utf-8"))
     train = info.splits["train"]
@@ -154,7 +131,8 @@ def summarise(
         "spread": {name: spread([figures[name] for figures in each]) for name in SPREAD},
         "one_view": {name: spread([fold_figures(evaluation)[name] for evaluation in once]) for name in SPREAD},
         "pooled": pooled,
-        "calibration": calibration_figures(predictions),
+        "calibration": calibration_figures(single),
+        **malignancy_figures(info, folds, facts),
     }
 
 

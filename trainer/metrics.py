@@ -194,8 +194,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """All figures of one split, ready for JSON: plain ints, floats, None, and Estimates as dicts.
 
-    prior [C]: the class frequencies that the probabilities stand for, equal ones if None. Which class is predicted
-    follows from both (`decision_values`); rankings are by the probabilities themselves.
+    prior [C], or [n, C] of each image: the class frequencies that the probabilities stand for, equal ones if None.
+    Which class is predicted follows from both (`decision_values`); rankings are by the probabilities themselves.
     The malignant score of an image is the sum of its probabilities of the `malignant` classes. An interval is None if
     `bootstrap` is 0 or if the figure rests on fewer than two groups, which cannot say how lesions differ. The
     percentile interval of a figure at its limit (every melanoma found) has no width and says little: look at n.

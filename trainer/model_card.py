@@ -8,6 +8,8 @@ from typing import Any
 
 from pipelines.markdown import table
 from trainer.evaluation_output import format_estimate
+from trainer.evaluation_text import subgroup_tables
+from trainer.thresholds import SUBGROUP_TARGET
 
 _TITLES = {
     "balanced_accuracy": "balanced accuracy",
@@ -88,7 +90,8 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _classes_table(figures: Mapping[str, Any]) -> str:
+def format_classes(figures: Mapping[str, Any]) -> str:
+    """A Markdown table of the figures of each class, from all folds together."""
     rows = [
         [
             name + (" (malignant)" if name in figures["malignant_classes"] else ""),
@@ -100,6 +103,14 @@ def _classes_table(figures: Mapping[str, Any]) -> str:
     ]
     head = ["class", "images", "lesions", "sensitivity", "specificity", "AUC", "average precision"]
     return _table(head, rows)
+
+
+def _points_table(figures: Mapping[str, Any]) -> str:
+    rows = [
+        [f"{point['target']:.0%}", *(format_estimate(point[name]) for name in ("sensitivity", "specificity"))]
+        for point in figures["operating_points"]
+    ]
+    return _table(["wanted", "sensitivity", "specificity"], rows)
 
 
 def _shortened(base: Mapping[str, Any]) -> str:
@@ -166,12 +177,28 @@ def model_card(figures: Mapping[str, Any]) -> str:
         f"All {pooled['n']} images of {pooled['groups']} lesions, each by the network that never saw it; brackets: "
         f"{pooled['bootstrap']['confidence']:.0%} interval, bootstrap over lesions:",
         f"- balanced accuracy: {format_estimate(pooled['balanced_accuracy'])}\n" + "\n".join(operating),
-        _classes_table(figures),
-        f"Calibration: expected calibration error of the top class (15 bins) {calibration['ece_before']:.3f}, "
+        format_classes(figures),
+        f"Calibration, of one view: expected calibration error of the top class (15 bins) "
+        f"{calibration['ece_before']:.3f}, "
         f"{calibration['ece_after']:.3f} after temperature scaling (each fold with the temperature of the others: "
         + ", ".join(f"{value:.2f}" for value in calibration["temperatures"])
-        + f"), n = {calibration['n']}. Probabilities are for classes as frequent as in training.",
+        + f"), n = {calibration['n']}. Probabilities are for classes as frequent as in training. The temperature of a "
+        "fold's own network, one number, was fitted to that fold, for these and for the other figures; it changes no "
+        "image's order of classes.",
     ]
+    if figures["operating_points"]:
+        parts += [
+            "Flagging the malignant by a threshold of the malignancy score. Each fold's threshold is that with the "
+            "wanted sensitivity on the other folds:",
+            _points_table(figures),
+        ]
+    if figures["subgroups"]:
+        parts += [
+            "## Subgroups",
+            "All images, each by the network that never saw it; malignant sensitivity and specificity at the threshold "
+            f"for {SUBGROUP_TARGET:.0%}. Balanced accuracy is over the classes that occur in the group.",
+            "\n".join(subgroup_tables(figures)).strip(),
+        ]
     if changes["lines"]:
         parts += [
             "## What each part is worth",

@@ -91,9 +91,9 @@ def _age(text: str) -> float | None:
     return age if age >= 0 and math.isfinite(age) else None
 
 
-def says_of_people(path: Path) -> bool:
-    """Whether a table has a column of age, sex or place on the body. UsageError for what cannot be read as --labels."""
-    return not {*AGE_COLUMNS, *SEX_COLUMNS, *SITE_COLUMNS}.isdisjoint(_open("--labels", path).names)
+def says_of_people(path: Path, option: str) -> bool:
+    """Whether a table has a column of age, sex or place on the body. UsageError for a file that is no table."""
+    return not {*AGE_COLUMNS, *SEX_COLUMNS, *SITE_COLUMNS}.isdisjoint(_open(option, path).names)
 
 
 def read_image_facts(paths: Sequence[Path], option: str = "--metadata") -> dict[str, ImageFacts]:

@@ -11,14 +11,17 @@ from dataclasses import replace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scipy.special import softmax
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from tiny_dataset import CLASSES, ROOT, deal_into_folds
 
 from pipelines.cli import UsageError
 from pipelines.decisions import decision_values
+from trainer.calibration import expected_calibration_error
 from trainer.changes import read_changes
 from trainer.experiment import check, check_same, parse_experiment
 from trainer.experiment_figures import spread
+from trainer.fold_predictions import FoldPredictions, calibration_figures, flagged_at
 from trainer.model_card import model_card
 
 RECIPE = {"epochs": 2, "batch_size": 16, "width": 0.25, "depth": 1, "learning_rate": 0.01, "loss": "balanced_softmax"}
@@ -44,6 +47,11 @@ def places(dataset, tmp_path_factory):
         (folder / name / "dataset.json").write_text(json.dumps(changed))
     (folder / "recipe.json").write_text(json.dumps(RECIPE))
     (folder / "changes.json").write_text(json.dumps(CHANGES))
+    # Of every image's person, by the names that the images have; and a table that says nothing of people.
+    names = [f"train-{label}-{index}" for label in range(len(CLASSES)) for index in range(40)]
+    rows = [f"{name},{20 + 60 * (index % 2)}" for index, name in enumerate(names)]
+    (folder / "people.csv").write_text("\n".join(["image_id,age", *rows]) + "\n")
+    (folder / "labels.csv").write_text("image_id,dx\ntrain-1-1,mel\n")
     return folder
 
 
@@ -67,7 +75,8 @@ def run(*options):
 @pytest.fixture(scope="module")
 def done(places):
     """A finished experiment: what it printed, and its figures."""
-    process = run(*arguments(places, card=places / "card.md"))
+    tables = [f"--metadata={places / name}" for name in ("people.csv", "labels.csv")]
+    process = run(*arguments(places, card=places / "card.md"), *tables)
     assert process.returncode == 0, process.stderr
     return process.stdout, json.loads((places / "out/experiment.json").read_text())
 
@@ -111,6 +120,53 @@ def test_figures_are_those_of_the_predictions(places, done):
     assert figures["spread"]["mean_auc"]["mean"] == pytest.approx(views["evaluation"])
     assert figures["one_view"]["mean_auc"]["mean"] == pytest.approx(views["one_view"])
     assert 0 <= figures["calibration"]["ece_after"] <= 1
+    # Of all images together, each decided by its own network's class frequencies.
+    assert figures["pooled"]["accuracy"]["value"] == pytest.approx(
+        np.average([fold["accuracy"] for fold in figures["folds"]], weights=[fold["n"] for fold in figures["folds"]])
+    )
+
+
+def test_subgroups_are_those_of_the_tables(places, done):
+    (division,) = done[1]["subgroups"]
+    assert division["by"] == "age"
+    assert [group["group"] for group in division["groups"]] == ["under 30", "75 and over"]
+    assert sum(group["n"] for group in division["groups"]) == 70
+    report = (places / "out/recipe/fold-0/evaluation/report.md").read_text()
+    assert "### By age" in report
+
+
+def test_a_threshold_is_chosen_on_the_other_folds():
+    scores = [np.array([0.9, 0.1]), np.array([0.6, 0.2, 0.05])]
+    malignant = [np.array([True, False]), np.array([True, True, False])]
+    # All malignant of the second fold have 0.2 or more, which flags one of the first; of the first, 0.9 or more.
+    assert flagged_at(1.0, scores, malignant).tolist() == [1, 0, 0, 0, 0]
+    assert flagged_at(0.5, scores, malignant).tolist() == [1, 0, 0, 0, 0]
+    assert flagged_at(1.0, scores, [np.array([False, False]), malignant[1]]) is None
+
+
+def test_calibration_before_is_that_of_the_networks_own_logits():
+    random = np.random.default_rng(0)
+    folds, before, labels = [], [], []
+    for temperature in (0.6, 1.7):
+        logits, truth = random.normal(0, 2, (300, 3)), random.integers(0, 3, 300)
+        logits[np.arange(300), truth] += 1
+        folds.append(
+            FoldPredictions(
+                source_id=[str(index) for index in range(300)],
+                groups=[str(index) for index in range(300)],
+                labels=truth,
+                probabilities=softmax(logits / temperature, axis=1),
+                temperature=np.full(300, temperature),
+                prior=np.full((300, 3), 1 / 3),
+            )
+        )
+        before.append(softmax(logits, axis=1))
+        labels.append(truth)
+    figures = calibration_figures(folds)
+    expected = expected_calibration_error(np.concatenate(before), np.concatenate(labels))
+    assert figures["ece_before"] == pytest.approx(expected)
+    # Both networks are alike, so the temperature of one suits the other.
+    assert figures["ece_after"] < figures["ece_before"]
 
 
 def test_changes_are_compared_with_their_base_on_the_same_fold_and_the_leak_shows(places, done):
@@ -134,11 +190,14 @@ def test_the_card_and_the_terminal_say_the_same(places, done):
     said = f"{mean['mean']:.3f} ± {mean['sd']:.3f}"
     assert said in card
     assert said in printed
-    for heading in ("## What it is", "## Data", "## Figures", "## What each part is worth", "## Limits", "## Recipe"):
-        assert heading in card
+    headings = ("What it is", "Data", "Figures", "Subgroups", "What each part is worth", "Limits", "Recipe")
+    assert [line[3:] for line in card.splitlines() if line.startswith("## ")] == list(headings)
+    assert "### By age" in card
     assert "The recipe (here with batch_size 8) with one change at a time, on fold 0" in card
     for row in (line for line in card.splitlines() if line.startswith("|")):
         assert row.endswith("|")
+    for row in (line for line in printed.splitlines() if line.startswith(("| melanoma", "| nevus"))):
+        assert row in card
     assert all(name in card for name in CLASSES)
     assert "Left out by preparation: 3 duplicate, 2 label_conflict." in card
     assert "A convolutional network, trained from scratch, that tells 4 kinds" in card
@@ -233,6 +292,7 @@ def test_the_signal_to_end_reaches_the_training(places, tmp_path):
         ({"config": "nowhere.json"}, "--config nowhere.json: cannot be read"),
         ({"dataset": "gs://bucket/data"}, "--dataset: 'gs://bucket/data': only local directories"),
         ({"card": ROOT}, "--card .* is a directory; name a file"),
+        ({"metadata": "nowhere.csv"}, "--metadata nowhere.csv: cannot be read"),
     ],
 )
 def test_wrong_use(places, changed, says):

@@ -1,0 +1,117 @@
+"""What the networks of a cross-validation say of the folds they were not trained on, and how well calibrated that is.
+
+Nothing is fitted here to the images that it is judged by: temperatures and thresholds are those of the other folds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+from scipy.special import softmax
+
+from pipelines.class_columns import class_names
+from pipelines.decisions import prior_of_model
+from pipelines.operating_point import flags
+from trainer.calibration import expected_calibration_error, fit_temperature, reliability
+from trainer.operating_points import operating_points
+
+
+class FoldPredictions(NamedTuple):
+    """What a network says of the images of its fold, or several of theirs. n images, C classes.
+
+    source_id, groups: n ids, of images and of what belongs together; labels int64 [n]; probabilities float64 [n, C];
+    temperature float64 [n]: with which they were made; prior float64 [n, C]: the class frequencies they stand for.
+    """
+
+    source_id: list[str]
+    groups: list[str]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    temperature: np.ndarray
+    prior: np.ndarray
+
+
+def read_predictions(evaluation: Path, model: Path, classes: Sequence[str]) -> FoldPredictions:
+    """The predictions.parquet in an evaluation's folder, and what the model that made them says of itself."""
+    table = pq.read_table(evaluation / "predictions.parquet")
+    calibration = json.loads((model / "assets/model.json").read_text(encoding="utf-8"))["calibration"]
+    columns = [table[f"probability_{name}"].to_numpy().astype(np.float64) for name in class_names(classes)]
+    n = len(table)
+    return FoldPredictions(
+        source_id=table["source_id"].to_pylist(),
+        groups=table["group_id"].to_pylist(),
+        labels=table["label"].to_numpy(),
+        probabilities=np.stack(columns, axis=1),
+        temperature=np.full(n, float(calibration["temperature"])),
+        prior=np.tile(prior_of_model(calibration, classes), (n, 1)),
+    )
+
+
+def join(folds: Sequence[FoldPredictions]) -> FoldPredictions:
+    """The images of all, fold after fold."""
+    return FoldPredictions(
+        source_id=[name for fold in folds for name in fold.source_id],
+        groups=[name for fold in folds for name in fold.groups],
+        labels=np.concatenate([fold.labels for fold in folds]),
+        probabilities=np.concatenate([fold.probabilities for fold in folds]),
+        temperature=np.concatenate([fold.temperature for fold in folds]),
+        prior=np.concatenate([fold.prior for fold in folds]),
+    )
+
+
+def uncalibrated(fold: FoldPredictions) -> np.ndarray:
+    """float64 [n, C]: logits, up to a constant per image, before the temperature. fold: of one view of each image."""
+    return np.log(np.maximum(fold.probabilities, 1e-12)) * fold.temperature[:, np.newaxis]
+
+
+def calibration_figures(folds: Sequence[FoldPredictions]) -> dict[str, Any]:
+    """Expected calibration error before and after temperature scaling, and the reliability table after.
+
+    folds: of one view of each image, of which the temperature makes probabilities; a mean over views is no longer a
+    softmax of logits. Each fold gets the temperature that fits the other folds, so no image had a say in its own
+    calibration.
+    """
+    logits = [uncalibrated(fold) for fold in folds]
+    temperatures = []
+    for index in range(len(folds)):
+        others = [other for other in range(len(folds)) if other != index]
+        labels = np.concatenate([folds[other].labels for other in others])
+        joined = np.concatenate([logits[other] for other in others])
+        temperatures.append(fit_temperature(joined, labels, np.ones(len(labels))))
+    labels = np.concatenate([fold.labels for fold in folds])
+    before = softmax(np.concatenate(logits), axis=1)
+    after = softmax(
+        np.concatenate([one / temperature for one, temperature in zip(logits, temperatures, strict=True)]), axis=1
+    )
+    return {
+        "n": len(labels),
+        "temperatures": temperatures,
+        "ece_before": expected_calibration_error(before, labels),
+        "ece_after": expected_calibration_error(after, labels),
+        "reliability": [asdict(row) for row in reliability(after, labels)],
+    }
+
+
+def flagged_at(target: float, scores: Sequence[np.ndarray], malignant: Sequence[np.ndarray]) -> np.ndarray | None:
+    """float64 [n], fold after fold: 1 for images flagged at the threshold that has this sensitivity on the other folds.
+
+    scores, malignant: [n] of each fold, by its own network. None where some fold's others have no malignant image.
+    """
+    flagged = []
+    for index, score in enumerate(scores):
+        others = [other for other in range(len(scores)) if other != index]
+        points = operating_points(
+            np.concatenate([scores[other] for other in others]),
+            np.concatenate([malignant[other] for other in others]),
+            [target],
+        )
+        if not points:
+            return None
+        flagged.append(flags(score, points[0].threshold).astype(np.float64))
+    return np.concatenate(flagged)
