@@ -43,9 +43,10 @@ class Preprocessing(tf.Module):
     def pixel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel that `normalise` works with, in levels of 0 to 255.
 
-        Read off what it makes of a black and a white image.
+        Read off what it makes of a black and a white image, standardised first: only that knows how a dataset encodes.
         """
         levels = [tf.fill([self._size, self._size, 3], tf.constant(level, tf.uint8)) for level in (0, 255)]
-        black, white = self.normalise(tf.stack([tf.io.encode_jpeg(pixels) for pixels in levels])).numpy()[:, 0, 0]
+        stored = tf.stack([self.standardize(tf.io.encode_jpeg(pixels)) for pixels in levels])
+        black, white = self.normalise(stored).numpy()[:, 0, 0]
         std = 255.0 / (white.astype(float) - black)
         return tuple(map(float, -black * std)), tuple(map(float, std))

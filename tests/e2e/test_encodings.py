@@ -173,6 +173,23 @@ def test_the_trainer_reads_it_and_its_model_gives_files_and_records_the_same_ans
     assert compared == info.split("test").originals > 10
 
 
+@pytest.mark.parametrize("encoding", ASKED)
+def test_pixels_can_be_taken_back_to_levels(datasets, encoding):
+    """What a backbone and colour constancy do inside the network."""
+    from trainer.dataset import evaluation_batches
+    from trainer.dataset_info import read_dataset_info
+    from trainer.transform import Preprocessing
+
+    info = read_dataset_info(datasets[encoding])
+    preprocessing = Preprocessing(info)
+    mean, std = preprocessing.pixel_statistics()
+    batch = next(iter(evaluation_batches(info, "test", 8)))
+    levels = preprocessing.normalise(batch["image/encoded"]).numpy() * std + mean
+    np.testing.assert_allclose(levels, np.rint(levels), atol=1e-2)
+    assert np.rint(levels).min() >= 0
+    assert 128 < np.rint(levels).max() <= 255
+
+
 def readme_block(word: str, dataset: Path) -> dict:
     """Runs the Python example of the README that has this word in it, on a dataset; gives its names."""
     text = (ROOT / "README.md").read_text()
