@@ -57,13 +57,13 @@ def _check_recipe(where: str, recipe: Mapping[str, Any], image_size: int) -> Non
         if name in recipe:
             raise UsageError(f"{where}: leave out '{name}', which cross-validation sets")
     try:
-        parse_options(["--dataset=d", "--output=o", *as_arguments(recipe)])
-        check_sizes(recipe.get("progressive", ""), image_size)
-        if recipe.get("backbone"):
+        options = parse_options(["--dataset=d", "--output=o", *as_arguments(recipe)])
+        check_sizes(options.progressive, image_size)
+        if options.backbone:
             start_tensorflow()
             from trainer.backbones import check_backbone
 
-            check_backbone(recipe["backbone"])
+            check_backbone(options.backbone)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
 

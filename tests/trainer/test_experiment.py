@@ -246,10 +246,12 @@ def test_a_change_is_not_taken_for_another_of_its_name(places, done):
         check_same(options, base, replace(change, dataset="balanced"), 0)
 
 
-def test_a_backbone_is_looked_for_before_the_work(places, tmp_path):
+@pytest.mark.parametrize("name", ["ResNet5", 5])
+def test_a_backbone_is_looked_for_before_the_work(places, tmp_path, name):
     changes = tmp_path / "changes.json"
-    changes.write_text('{"changes": [{"name": "other", "says": "", "options": {"backbone": "ResNet5"}}]}')
-    with pytest.raises(UsageError, match=r"other: --backbone ResNet5: no network of keras\.applications"):
+    line = {"name": "other", "says": "", "options": {"backbone": name}}
+    changes.write_text(json.dumps({"changes": [line]}))
+    with pytest.raises(UsageError, match=rf"other: --backbone {name}: no network of keras\.applications"):
         check(parse_experiment(arguments(places, changes=changes)))
 
 
