@@ -117,10 +117,11 @@ def check_same(options: Options, recipe: Mapping[str, Any], change: Change, fold
         what = f"another dataset, not {wanted}"
     else:
         return
-    raise UsageError(
-        f"--changes {options.changes}, {change.name}: {folder} was trained with {what}; give the change another name, "
-        "or delete that folder"
-    )
+    # The base has no name to change, and all changes are of it.
+    way_out = "give the change another name, or delete that folder"
+    if change == UNCHANGED:
+        way_out = f"give another --output, or delete {folder.parent}"
+    raise UsageError(f"--changes {options.changes}, {change.name}: {folder} was trained with {what}; {way_out}")
 
 
 def _check_balanced(path: Path, info: DatasetInfo) -> None:
@@ -184,7 +185,9 @@ def run(options: Options) -> dict[str, Any]:
     info, recipe, ablation = check(options)
     claim_output(options.output, {"recipe": recipe, "dataset_fingerprint": info.fingerprint})
     base = {**recipe, **ablation.base}
-    for change, fold in itertools.product([UNCHANGED, *ablation.changes], options.change_folds):
+    # Without a base, what earlier runs were compared with is not asked for.
+    asked = [UNCHANGED, *ablation.changes] if ablation.base else ablation.changes
+    for change, fold in itertools.product(asked, options.change_folds):
         check_same(options, base, change, fold)
     from trainer.experiment_figures import change_line, summarise
     from trainer.model_card import format_changes, format_classes, format_summary, model_card

@@ -17,8 +17,9 @@ from tiny_dataset import CLASSES, ROOT, deal_into_folds
 
 from pipelines.cli import UsageError
 from pipelines.decisions import decision_values
+from trainer import experiment
 from trainer.calibration import expected_calibration_error
-from trainer.changes import read_changes
+from trainer.changes import UNCHANGED, read_changes
 from trainer.experiment import check, check_same, parse_experiment
 from trainer.experiment_figures import spread
 from trainer.fold_predictions import FoldPredictions, calibration_figures, flagged_at
@@ -244,6 +245,16 @@ def test_a_change_is_not_taken_for_another_of_its_name(places, done):
         check_same(options, base, other, 0)
     with pytest.raises(UsageError, match=r"no_dropout was trained with another dataset, not .*balanced"):
         check_same(options, base, replace(change, dataset="balanced"), 0)
+    with pytest.raises(UsageError, match=r"base was trained with batch_size 8, not 16; give another --output, or del"):
+        check_same(options, RECIPE, UNCHANGED, 0)
+
+
+def test_changes_may_be_left_out_again(places, done, tmp_path, capsys):
+    shutil.copytree(places / "out", tmp_path / "out")
+    again = experiment.run(parse_experiment(arguments(places, changes=None, output=tmp_path / "out")))
+    assert again["changes"]["lines"] == []
+    assert again["pooled"] == done[1]["pooled"]
+    assert "What each part is worth" not in (tmp_path / "out/model_card.md").read_text()
 
 
 @pytest.mark.parametrize("name", ["ResNet5", 5])
