@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,9 +95,21 @@ def check(options: Options) -> tuple[DatasetInfo, dict[str, Any], Ablation]:
         raise UsageError(f"--output {options.output}: is a file; give a directory")
     for table in options.metadata:
         says_of_people(table, "--metadata")
-    if options.card and options.card.is_dir():
-        raise UsageError(f"--card {options.card}: is a directory; name a file")
+    if options.card:
+        _check_card(options.card)
     return info, recipe, ablation
+
+
+def _check_card(card: Path) -> None:
+    """UsageError for a place where no file can be written; found before the hours of training."""
+    if card.is_dir():
+        raise UsageError(f"--card {card}: is a directory; name a file")
+    home = next(path for path in card.absolute().parents if os.path.exists(path))
+    if not home.is_dir():
+        raise UsageError(f"--card {card}: {home} is no directory; name another file")
+    place = card if card.exists() else home
+    if not os.access(place, os.W_OK):
+        raise UsageError(f"--card {card}: cannot be written (no permission for {place}); name another file")
 
 
 def check_same(options: Options, recipe: Mapping[str, Any], change: Change, fold: int) -> None:

@@ -306,6 +306,7 @@ def test_the_signal_to_end_reaches_the_training(places, tmp_path):
         ({"dataset": "gs://bucket/data"}, "--dataset: 'gs://bucket/data': only local directories"),
         ({"card": ROOT}, "--card .* is a directory; name a file"),
         ({"metadata": "nowhere.csv"}, "--metadata nowhere.csv: cannot be read"),
+        ({"card": ROOT / "setup.py" / "card.md"}, r"--card .*: .*setup\.py is no directory; name another file"),
     ],
 )
 def test_wrong_use(places, changed, says):
