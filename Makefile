@@ -65,7 +65,7 @@ CHANGES    ?=
 CHANGE_FOLDS ?= 0
 CARD       ?= $(if $(DATA),docs,$(EXPERIMENT))/model_card.md
 TABLE       = $(if $(DATA),$(METADATA),$(EXPERIMENT)/sample/metadata.csv)
-FOLDS_ARGS  = --input "$(if $(DATA),$(DATA),$(EXPERIMENT)/sample/images)" --classes $(CLASSES) $(PIXELS) \
+FOLDS_ARGS  = --input "$(if $(DATA),$(DATA),$(EXPERIMENT)/sample/images)" --classes "$(CLASSES)" $(PIXELS) \
   --folds 5 --split_fractions 1,0,0 $(if $(TABLE),--metadata "$(TABLE)") $(PREPARE_ARGS) --overwrite
 .PHONY: experiment
 experiment: $(STAMP)  ## Cross-validate the recipe: a sample, or DATA=folder METADATA=lesions.csv [CLASSES=ham7] [CHANGES=file]
