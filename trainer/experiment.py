@@ -31,7 +31,7 @@ from trainer.options import first_difference
 from trainer.outputs import write_json
 from trainer.phases import check_sizes
 from trainer.recipes import as_arguments, read_config
-from trainer.turns import Turn, look_once, take
+from trainer.turns import FIXED, Turn, look_once, take
 from trainer.user_tables import read_image_facts, says_of_people
 
 SCHEMA_VERSION = 1
@@ -59,6 +59,11 @@ def _check_recipe(where: str, recipe: Mapping[str, Any], image_size: int) -> Non
             raise UsageError(f"{where}: leave out '{name}', which cross-validation sets")
     try:
         options = parse_options(["--dataset=d", "--output=o", *as_arguments(recipe)])
+        if "patience" in recipe and options.patience:
+            raise UsageError(
+                f"'patience' is {options.patience}: the fold that is left out would say when to stop; give 0, or leave "
+                "it out"
+            )
         check_sizes(options.progressive, image_size)
         if options.backbone:
             start_tensorflow()
@@ -118,7 +123,7 @@ def check_same(options: Options, recipe: Mapping[str, Any], change: Change, fold
     run = folder / f"fold-{fold}" / "train" / "run.json"
     if not run.is_file():
         return
-    merged = {**recipe, **change.options, "keep": "last", "fold": -1 if change.dataset == "leaky" else fold}
+    merged = {**recipe, **change.options, **FIXED, "fold": -1 if change.dataset == "leaky" else fold}
     now = parse_options(["--dataset=d", "--output=o", *as_arguments(merged)])
     earlier = json.loads(run.read_text(encoding="utf-8"))
     wanted = {"plain": options.dataset, "balanced": options.balanced}.get(change.dataset)

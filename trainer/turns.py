@@ -14,6 +14,9 @@ from typing import Any
 from pipelines.cli import EXIT_SIGNAL
 from trainer.recipes import as_arguments
 
+# What every training run is told: all epochs, and the weights of the last.
+FIXED = {"keep": "last", "patience": 0}
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -67,7 +70,7 @@ def take(turn: Turn) -> dict[str, Any]:
     if not (turn.train / "model").is_dir():
         print(f"== {turn.folder}", flush=True)
         where = [f"--dataset={turn.dataset}", f"--output={turn.train}"]
-        _call("trainer.task", *where, *as_arguments({**turn.options, "keep": "last"}), *_fold(turn))
+        _call("trainer.task", *where, *as_arguments({**turn.options, **FIXED}), *_fold(turn))
     evaluation = _evaluate(turn, turn.evaluation, "--tta")
     return {**evaluation, "train": json.loads((turn.train / "train.json").read_text(encoding="utf-8"))}
 

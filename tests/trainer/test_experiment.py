@@ -97,7 +97,7 @@ def test_every_original_is_predicted_once_by_a_network_that_never_saw_it(places,
     for fold, table in enumerate(tables):
         assert {int(name.rpartition("-")[2]) % FOLDS for name in table["source_id"]} == {fold}
         options = json.loads((places / f"out/recipe/fold-{fold}/train/run.json").read_text())["options"]
-        assert (options["fold"], options["keep"], options["epochs"]) == (fold, "last", 2)
+        assert (options["fold"], options["keep"], options["epochs"], options["patience"]) == (fold, "last", 2, 0)
 
 
 def test_figures_are_those_of_the_predictions(places, done):
@@ -264,6 +264,15 @@ def test_a_backbone_is_looked_for_before_the_work(places, tmp_path, name):
     changes.write_text(json.dumps({"changes": [line]}))
     with pytest.raises(UsageError, match=rf"other: --backbone {name}: no network of keras\.applications"):
         check(parse_experiment(arguments(places, changes=changes)))
+
+
+def test_the_fold_that_is_left_out_does_not_say_when_to_stop(places, tmp_path):
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({**RECIPE, "patience": 5}))
+    with pytest.raises(UsageError, match=r"recipe\.json: 'patience' is 5: .*when to stop; give 0, or leave it out"):
+        check(parse_experiment(arguments(places, config=recipe)))
+    recipe.write_text(json.dumps({**RECIPE, "patience": 0}))
+    check(parse_experiment(arguments(places, config=recipe)))
 
 
 def test_the_base_of_changes_is_checked_before_the_work(places, tmp_path):
