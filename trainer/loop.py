@@ -25,7 +25,7 @@ from trainer.dataset import evaluation_stream, steps_per_epoch, train_stream
 from trainer.dataset_info import DatasetInfo
 from trainer.losses import class_log_priors, class_weights, make_loss, smoothing_of
 from trainer.mixing import make_mixer
-from trainer.model import ModelConfig, build_model, precision
+from trainer.model import ModelConfig, branch_logits, build_model, precision
 from trainer.optimizer import learning_rate_schedule, make_optimizer
 from trainer.options import Options
 from trainer.peers import Peers
@@ -53,6 +53,8 @@ def model_config(options: Options, preprocessing: Preprocessing) -> ModelConfig:
         width=options.width,
         depth=options.depth,
         normalisation=options.batch_norm,
+        squeeze_excite=options.squeeze_excite,
+        branches=options.branches,
     )
 
 
@@ -127,6 +129,7 @@ def fit(
     train_step = make_train_step(
         strategy,
         model,
+        branch_logits(model, config.branches),
         optimizer,
         make_loss(options.loss, log_priors),
         class_weights(info, options.class_weights),
