@@ -9,7 +9,9 @@ shares p' the probabilities are p(y|x) p'(y) / p(y), divided by their sum over y
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -47,19 +49,39 @@ def example_weights(labels: np.ndarray, prior: np.ndarray) -> np.ndarray:
     return weights * (len(labels) / total) if total else weights
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
-    """The T above 0 for which softmax(logits / T) gives the labels the highest weighted likelihood (Guo et al. 2017).
+def log_frequencies(prior: Sequence[float] | np.ndarray) -> np.ndarray:
+    """float64 [C]: logarithms of class frequencies; 0 for a class of frequency 0, whose logit stands for nothing."""
+    prior = np.asarray(prior, np.float64)
+    return np.log(np.where(prior > 0, prior, 1.0))
 
-    Temperature scaling keeps the order of the classes of every image, so accuracy stays, and the likelihood on these
-    images never falls. The negative log-likelihood is convex in 1/T, so a search over log T finds its one minimum.
-    T is 1 where the images cannot tell: there are none, none has a weight, all logits of each are equal, or each label
-    has the largest logit (the likelihood would rise for ever as T falls). It is kept between 0.05 and 20; 20 is also
-    what logits get that say less than nothing. Raises ValueError for logits that are not finite.
+
+def tempered(logits: Any, temperature: Any, offset: Any) -> Any:
+    """Logits [..., C] at a temperature; arrays or tensors.
+
+    offset [C]: `log_frequencies` of the classes that the logits stand for. What is divided by the temperature is what
+    the logits say where all classes are equally frequent. So the temperature changes for no image which class is chosen
+    there (`decision_values`), and at a temperature without end the probabilities are the frequencies.
     """
-    logits, weights = np.asarray(logits, np.float64), np.asarray(weights, np.float64)
+    return (logits - offset) * (1.0 / temperature) + offset
+
+
+def fit_temperature(
+    logits: np.ndarray, labels: np.ndarray, weights: np.ndarray, offset: np.ndarray | float = 0.0
+) -> float:
+    """The T above 0 for which softmax(tempered(logits, T, offset)) makes the labels likeliest (Guo et al. 2017, whose
+    logits are divided as they are: offset 0).
+
+    offset: [C] or [n, C]. The weighted likelihood on these images never falls. Its negative logarithm is convex in 1/T,
+    so a search over log T finds its one minimum. T is 1 where the images cannot tell: there are none, none has a
+    weight, all logits of each are equal, or each label has the largest logit less offset (the likelihood would rise for
+    ever as T falls). It is kept between 0.05 and 20; 20 is also what logits get that say less than nothing. Raises
+    ValueError for logits that are not finite.
+    """
+    logits, weights = np.asarray(logits, np.float64) - offset, np.asarray(weights, np.float64)
     if not np.isfinite(logits).all():
         raise ValueError("logits must be finite")
     counted = weights > 0
+    offset = np.broadcast_to(offset, logits.shape)[counted]
     logits, labels, weights = logits[counted], np.asarray(labels, np.int64)[counted], weights[counted]
     rows = np.arange(len(labels))
     # By how much each logit exceeds the label's.
@@ -68,7 +90,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray)
         return 1.0
 
     def loss(log_temperature: float) -> float:
-        log_p = log_softmax(logits * np.exp(-log_temperature), axis=1)[rows, labels]
+        log_p = log_softmax(logits * np.exp(-log_temperature) + offset, axis=1)[rows, labels]
         return float(-np.average(log_p, weights=weights))
 
     bounds = (float(np.log(_LEAST)), float(np.log(_MOST)))

@@ -8,7 +8,7 @@ Signatures (C classes in the order of model.json, S the image size):
   class_activation image float32 [N, S, S, 3]               -> activation float32 [N, h, w, C]
 A bad file fails the call; send files to `standardize` one by one to find out which it is.
 
-Probabilities are softmax(logits / temperature), with the temperature of model.json's `calibration`.
+Probabilities are softmax of the logits at the temperature of model.json's `calibration` (see `calibration.tempered`).
 
 `class_activation` gives class activation maps (Zhou et al. 2016): from the last h x w feature map, where the evidence
 for each class lies. The mean of a map over its positions, plus the class's bias, is the class's logit (before the
@@ -30,6 +30,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.model_fingerprint import model_fingerprint
+from trainer.calibration import log_frequencies, tempered
 from trainer.dataset_info import DatasetInfo
 from trainer.model import ModelConfig, build_model
 from trainer.transform import Preprocessing
@@ -96,7 +97,9 @@ def pooled_features(model: keras.Model) -> tuple[keras.KerasTensor, keras.layers
 class ExportedModel(tf.Module):
     """What is saved: the two preprocessing graphs, the network's variables and the metadata file."""
 
-    def __init__(self, model: keras.Model, temperature: float, preprocessing: Preprocessing, metadata_file: Path):
+    def __init__(
+        self, model: keras.Model, calibration: Mapping[str, Any], preprocessing: Preprocessing, metadata_file: Path
+    ):
         super().__init__(name="lesion_classifier")
         self.preprocessing = preprocessing
         self.metadata = tf.saved_model.Asset(str(metadata_file))
@@ -106,8 +109,11 @@ class ExportedModel(tf.Module):
         features, head = pooled_features(model)
         feature_map = keras.Model(model.input, features)
 
+        temperature = float(calibration["temperature"])
+        offset = tf.constant(log_frequencies(list(calibration["prior"].values())), tf.float32)
+
         def probabilities(images):
-            return {"probabilities": tf.nn.softmax(model(images, training=False) / temperature)}
+            return {"probabilities": tf.nn.softmax(tempered(model(images, training=False), temperature, offset))}
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
         def serving_default(image_bytes):
@@ -165,7 +171,7 @@ def export_model(
     temporary.mkdir(parents=True)
     metadata_file = temporary / METADATA_FILE
     metadata_file.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-    exported = ExportedModel(model, calibration["temperature"], preprocessing, metadata_file)
+    exported = ExportedModel(model, calibration, preprocessing, metadata_file)
     saved = temporary / "saved"
     tf.saved_model.save(exported, str(saved), signatures=exported.entry_points)
     os.rename(saved, directory)

@@ -22,7 +22,9 @@ from trainer.calibration import (
     example_weights,
     expected_calibration_error,
     fit_temperature,
+    log_frequencies,
     reliability,
+    tempered,
 )
 from trainer.dataset_info import DatasetInfo
 from trainer.model import ModelConfig, build_model
@@ -90,9 +92,10 @@ def fit_outputs(
     """
     weights = example_weights(labels, prior)
     # Rounded, so that it does not depend on the last bits of the logits: it is part of the model's fingerprint.
-    temperature = float(f"{fit_temperature(logits[:, 0], labels, weights):.4g}")
+    offset = log_frequencies(prior)
+    temperature = float(f"{fit_temperature(logits[:, 0], labels, weights, offset):.4g}")
     before = softmax(logits[:, 0].astype(np.float64), axis=1)
-    after = softmax(logits.astype(np.float64) / temperature, axis=2)
+    after = softmax(tempered(logits.astype(np.float64), temperature, offset), axis=2)
     calibration = {
         "temperature": temperature,
         "prior": dict(zip(classes, map(float, prior), strict=True)),

@@ -18,7 +18,13 @@ from scipy.special import softmax
 from pipelines.class_columns import class_names
 from pipelines.decisions import prior_of_model
 from pipelines.operating_point import flags
-from trainer.calibration import expected_calibration_error, fit_temperature, reliability
+from trainer.calibration import (
+    expected_calibration_error,
+    fit_temperature,
+    log_frequencies,
+    reliability,
+    tempered,
+)
 from trainer.operating_points import operating_points
 
 
@@ -67,7 +73,8 @@ def join(folds: Sequence[FoldPredictions]) -> FoldPredictions:
 
 def uncalibrated(fold: FoldPredictions) -> np.ndarray:
     """float64 [n, C]: logits, up to a constant per image, before the temperature. fold: of one view of each image."""
-    return np.log(np.maximum(fold.probabilities, 1e-12)) * fold.temperature[:, np.newaxis]
+    logits = np.log(np.maximum(fold.probabilities, 1e-12))
+    return tempered(logits, 1.0 / fold.temperature[:, np.newaxis], log_frequencies(fold.prior))
 
 
 def calibration_figures(folds: Sequence[FoldPredictions]) -> dict[str, Any]:
@@ -77,18 +84,15 @@ def calibration_figures(folds: Sequence[FoldPredictions]) -> dict[str, Any]:
     softmax of logits. Each fold gets the temperature that fits the other folds, so no image had a say in its own
     calibration.
     """
-    logits = [uncalibrated(fold) for fold in folds]
+    pooled = join(folds)
+    logits, labels, offset = uncalibrated(pooled), pooled.labels, log_frequencies(pooled.prior)
+    of_fold = np.repeat(np.arange(len(folds)), [len(fold.labels) for fold in folds])
     temperatures = []
     for index in range(len(folds)):
-        others = [other for other in range(len(folds)) if other != index]
-        labels = np.concatenate([folds[other].labels for other in others])
-        joined = np.concatenate([logits[other] for other in others])
-        temperatures.append(fit_temperature(joined, labels, np.ones(len(labels))))
-    labels = np.concatenate([fold.labels for fold in folds])
-    before = softmax(np.concatenate(logits), axis=1)
-    after = softmax(
-        np.concatenate([one / temperature for one, temperature in zip(logits, temperatures, strict=True)]), axis=1
-    )
+        others = of_fold != index
+        temperatures.append(fit_temperature(logits[others], labels[others], np.ones(others.sum()), offset[others]))
+    before = softmax(logits, axis=1)
+    after = softmax(tempered(logits, np.array(temperatures)[of_fold, np.newaxis], offset), axis=1)
     return {
         "n": len(labels),
         "temperatures": temperatures,

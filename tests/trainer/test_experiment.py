@@ -18,7 +18,7 @@ from tiny_dataset import CLASSES, ROOT, deal_into_folds
 from pipelines.cli import UsageError
 from pipelines.decisions import decision_values
 from trainer import experiment
-from trainer.calibration import expected_calibration_error
+from trainer.calibration import expected_calibration_error, fit_temperature, tempered
 from trainer.changes import UNCHANGED, read_changes
 from trainer.experiment import check, check_same, parse_experiment
 from trainer.experiment_figures import spread
@@ -147,7 +147,7 @@ def test_a_threshold_is_chosen_on_the_other_folds():
 
 def test_calibration_before_is_that_of_the_networks_own_logits():
     random = np.random.default_rng(0)
-    folds, before, labels = [], [], []
+    folds, before, labels, prior = [], [], [], np.array([0.6, 0.3, 0.1])
     for temperature in (0.6, 1.7):
         logits, truth = random.normal(0, 2, (300, 3)), random.integers(0, 3, 300)
         logits[np.arange(300), truth] += 1
@@ -156,9 +156,9 @@ def test_calibration_before_is_that_of_the_networks_own_logits():
                 source_id=[str(index) for index in range(300)],
                 groups=[str(index) for index in range(300)],
                 labels=truth,
-                probabilities=softmax(logits / temperature, axis=1),
+                probabilities=softmax(tempered(logits, temperature, np.log(prior)), axis=1),
                 temperature=np.full(300, temperature),
-                prior=np.full((300, 3), 1 / 3),
+                prior=np.tile(prior, (300, 1)),
             )
         )
         before.append(softmax(logits, axis=1))
@@ -166,8 +166,12 @@ def test_calibration_before_is_that_of_the_networks_own_logits():
     figures = calibration_figures(folds)
     expected = expected_calibration_error(np.concatenate(before), np.concatenate(labels))
     assert figures["ece_before"] == pytest.approx(expected)
-    # Both networks are alike, so the temperature of one suits the other.
-    assert figures["ece_after"] < figures["ece_before"]
+    # The temperature of the other network.
+    first, second = (
+        fit_temperature(np.log(p), truth, np.ones(300), np.log(prior)) for p, truth in zip(before, labels, strict=True)
+    )
+    assert figures["temperatures"] == pytest.approx([second, first], rel=1e-4)
+    assert first != pytest.approx(second, rel=0.01)
 
 
 def test_changes_are_compared_with_their_base_on_the_same_fold_and_the_leak_shows(places, done):

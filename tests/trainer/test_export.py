@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 from tiny_dataset import CLASSES, HELD_OUT_COUNT, SIZE, draw, jpeg
 
-from trainer.calibration import example_weights, expected_calibration_error, fit_temperature
+from pipelines.decisions import decision_values
+from trainer.calibration import example_weights, expected_calibration_error, fit_temperature, tempered
 from trainer.dataset import evaluation_batches
 from trainer.dataset_info import read_dataset_info
 from trainer.export import model_fingerprint, pooled_features, read_model_description
@@ -93,9 +94,13 @@ def test_class_activation_maps_are_what_the_probabilities_are_made_of(model, tra
     bias = model.weights[-1].numpy()
     assert bias.shape == (len(CLASSES),)
     probabilities = model.signatures["classify"](image=pixels)["probabilities"]
-    temperature = read_model_description(trained / "model")["calibration"]["temperature"]
-    logits = maps.mean(axis=(1, 2)) + bias
-    np.testing.assert_allclose(tf.nn.softmax(logits / temperature), probabilities, atol=TOLERANCE)
+    calibration = read_model_description(trained / "model")["calibration"]
+    prior = np.array([calibration["prior"][name] for name in CLASSES])
+    logits = tempered(maps.mean(axis=(1, 2)) + bias, calibration["temperature"], np.log(prior))
+    np.testing.assert_allclose(tf.nn.softmax(logits), probabilities, atol=TOLERANCE)
+    # What is said where all classes are equally frequent has the order of the network's own logits.
+    order = (maps.mean(axis=(1, 2)) + bias - np.log(prior)).argmax(axis=1)
+    assert decision_values(probabilities.numpy(), prior).argmax(axis=1).tolist() == order.tolist()
 
 
 @pytest.mark.parametrize(("squeeze_excite", "branches"), [(0, 1), (8, 1), (8, 2)])
@@ -155,8 +160,8 @@ def test_calibration_and_operating_points_are_those_of_the_validation_images(mod
     temperature, prior = said["calibration"]["temperature"], list(said["calibration"]["prior"].values())
     weights = example_weights(labels, prior)
     # Logits but for a constant of each image.
-    logits = temperature * np.log(each[0].astype(np.float64))
-    assert temperature == pytest.approx(fit_temperature(logits, labels, weights), rel=2e-3)
+    logits = tempered(np.log(each[0].astype(np.float64)), 1 / temperature, np.log(prior))
+    assert temperature == pytest.approx(fit_temperature(logits, labels, weights, np.log(prior)), rel=2e-3)
     for name, chosen in (("as_prior", weights), ("as_photographed", None)):
         errors = said["calibration"]["expected_calibration_error"][name]
         assert errors["after"] == pytest.approx(expected_calibration_error(each[0], labels, chosen), abs=1e-4)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy.special import softmax
 
-from trainer.calibration import expected_calibration_error
+from trainer.calibration import expected_calibration_error, tempered
 from trainer.fitting import fit_outputs
 from trainer.reliability_diagram import draw_reliability
 
@@ -36,7 +36,7 @@ def test_temperature_and_points(drawn):
     # The prior is that of the photographs.
     assert errors["as_prior"] == pytest.approx(errors["as_photographed"])
     assert errors["as_prior"]["after"] < 0.03 < 0.1 < errors["as_prior"]["before"]
-    after = softmax(logits / fitted.temperature, axis=2)
+    after = softmax(tempered(logits, fitted.temperature, np.log(prior)), axis=2)
     assert errors["as_prior"]["after"] == pytest.approx(expected_calibration_error(after[:, 0], labels))
     is_malignant = labels < 2
     for name, probabilities in (("one_view", after[:, 0]), ("eight_views", after.mean(axis=1))):
@@ -50,12 +50,16 @@ def test_temperature_and_points(drawn):
 
 
 def test_images_weigh_as_the_prior_says(drawn):
-    """In a world of nevi, in which the network is as sure as here and always right, it is not sure enough."""
+    """In a world of nevi, on which the network is always right where classes are alike, it is not sure enough."""
     logits, labels = drawn
     nevi = np.flatnonzero((labels == 2) & (logits[:, 0].argmax(axis=1) == 2))
     kept = np.concatenate([nevi, np.flatnonzero(labels != 2)])
-    plain = fit_outputs(logits[kept], labels[kept], np.full(4, 0.25), CLASSES, MALIGNANT)
-    of_nevi = fit_outputs(logits[kept], labels[kept], np.array([0.001, 0.001, 0.997, 0.001]), CLASSES, MALIGNANT)
+    logits, labels = logits[kept], labels[kept]
+    world = np.array([0.001, 0.001, 0.997, 0.001])
+    # The same network for both: its logits are those of the world that it is asked about.
+    plain = fit_outputs(logits, labels, np.full(4, 0.25), CLASSES, MALIGNANT)
+    shifted = logits + np.log(world).astype(np.float32)
+    of_nevi = fit_outputs(shifted, labels, world, CLASSES, MALIGNANT)
     assert of_nevi.temperature < 0.5 * plain.temperature
     # Thresholds are for the images as they are.
     flagged = [one.operating_points["one_view"][0]["sensitivity"] for one in (plain, of_nevi)]
