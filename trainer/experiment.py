@@ -146,8 +146,8 @@ def _check_balanced(path: Path, info: DatasetInfo) -> None:
     """UsageError unless the dataset at `path` is `info`'s with copies."""
     balanced = read_dataset_info(path, "--balanced")
     train, own = balanced.splits["train"], info.splits["train"]
-    same = (balanced.classes, balanced.image_size) == (info.classes, info.image_size)
-    if not same or [fold.originals for fold in train.folds] != [fold.originals for fold in own.folds]:
+    different = any(getattr(balanced, name) != getattr(info, name) for name in ("classes", "image_size", "aspect"))
+    if different or [fold.originals for fold in train.folds] != [fold.originals for fold in own.folds]:
         raise UsageError(
             f"--balanced {path}: is not the dataset of --dataset {info.path} with copies; prepare both with the same "
             "options but --balance"

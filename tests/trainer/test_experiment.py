@@ -327,9 +327,14 @@ def test_wrong_use(places, changed, says):
         check(parse_experiment(arguments(places, **changed)))
 
 
-def test_datasets_that_do_not_belong_together(places, dataset):
+def test_datasets_that_do_not_belong_together(places, dataset, tmp_path):
     with pytest.raises(UsageError, match="prepared without folds"):
         check(parse_experiment(arguments(places, dataset=dataset)))
+    other = shutil.copytree(places / "balanced", tmp_path / "other")
+    document = json.loads((other / "dataset.json").read_text())
+    (other / "dataset.json").write_text(json.dumps({**document, "aspect": "crop"}))
+    with pytest.raises(UsageError, match=r"is not the dataset of --dataset .* prepare both with the same options"):
+        check(parse_experiment(arguments(places, balanced=other)))
     with pytest.raises(UsageError, match="has no augmented copies; prepare it with --balance oversample"):
         check(parse_experiment(arguments(places, balanced=places / "plain")))
 
