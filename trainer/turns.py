@@ -85,7 +85,10 @@ def _fold(turn: Turn) -> list[str]:
 
 
 def _evaluate(turn: Turn, output: Path, *how: str) -> dict[str, Any]:
-    if not (output / "evaluation.json").is_file():
+    known, model = output / "evaluation.json", turn.train / "model/assets/model.json"
+    fingerprint = json.loads(model.read_text(encoding="utf-8"))["model_fingerprint"]
+    # A turn whose train/ was deleted has been trained again.
+    if not known.is_file() or json.loads(known.read_text(encoding="utf-8"))["model"]["fingerprint"] != fingerprint:
         shutil.rmtree(output, ignore_errors=True)
         _call(
             "trainer.evaluate",
@@ -96,4 +99,4 @@ def _evaluate(turn: Turn, output: Path, *how: str) -> dict[str, Any]:
             *_fold(turn),
             *how,
         )
-    return json.loads((output / "evaluation.json").read_text(encoding="utf-8"))
+    return json.loads(known.read_text(encoding="utf-8"))

@@ -253,6 +253,15 @@ def test_a_change_is_not_taken_for_another_of_its_name(places, done):
         check_same(options, RECIPE, UNCHANGED, 0)
 
 
+def test_a_network_that_was_trained_again_is_evaluated_again(places, done, tmp_path):
+    shutil.copytree(places / "out/recipe/fold-0", tmp_path / "fold-0")
+    shutil.rmtree(tmp_path / "fold-0/train")
+    shutil.copytree(places / "out/changes/base/fold-0/train", tmp_path / "fold-0/train")
+    result = experiment.take(experiment.Turn(tmp_path / "fold-0", places / "plain", 0, RECIPE))
+    model = json.loads((tmp_path / "fold-0/train/model/assets/model.json").read_text())
+    assert result["model"]["fingerprint"] == model["model_fingerprint"]
+
+
 def test_changes_may_be_left_out_again(places, done, tmp_path, capsys):
     shutil.copytree(places / "out", tmp_path / "out")
     again = experiment.run(parse_experiment(arguments(places, changes=None, output=tmp_path / "out")))
