@@ -117,7 +117,7 @@ def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Score
 
     def texts(column: str) -> list[str]:
         return [
-            value or ""
+            "" if value is None else str(value)
             for table in tables
             for value in (table[column].to_pylist() if column in table.column_names else [""] * table.num_rows)
         ]
@@ -125,9 +125,15 @@ def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Score
     models = tuple(sorted({name for name in set(texts("model_fingerprint")) if name}))
     if len(models) > 1:
         raise UsageError(f"{where}: holds scores of {len(models)} models; name the folder of one run")
-    probabilities = np.concatenate(
-        [np.stack([table[name].to_numpy(zero_copy_only=False) for name in columns], axis=1) for table in tables]
-    ).astype(np.float32)
+    try:
+        each = [
+            np.stack([table[name].cast(pa.float32()).to_numpy(zero_copy_only=False) for name in columns], axis=1)
+            for table in tables
+        ]
+    except pa.ArrowException as error:
+        reason = first_line(error)
+        raise UsageError(f"{where}: a probability is no number ({reason}); score these images again") from None
+    probabilities = np.concatenate(each).astype(np.float32)
     if not np.isfinite(probabilities).all():
         raise UsageError(f"{where}: a probability is missing or not finite; score these images again")
     labels = texts("class") if all("class" in table.column_names for table in tables) else None

@@ -249,6 +249,12 @@ def wrong(kind: str, tmp_path: Path) -> tuple[dict, str]:
     if kind == "a score missing":
         scores = write_scores(tmp_path / "nan.parquet", probability_nevus=pa.array([np.nan] * len(SCORED)))
         return {**options, "predictions": scores}, "missing or not finite"
+    if kind == "a score in words":
+        scores = write_scores(tmp_path / "words.parquet", probability_nevus=["high"] * len(SCORED))
+        return {**options, "predictions": scores}, "a probability is no number .*high"
+    if kind == "other numbers":
+        scores = write_scores(tmp_path / "numbers.parquet", image_id=list(range(len(SCORED))))
+        return {**options, "predictions": scores}, "none of its 7 images is among .*scored are 0, 1, "
     if kind == "no image in common":
         (tmp_path / "labels.csv").write_text("id,class\nISIC_1111111,nevus\n")
         return options, "none of its 7 images is among the 1 labelled ones .*ISIC_0000001.*ISIC_1111111"
@@ -275,6 +281,7 @@ def wrong(kind: str, tmp_path: Path) -> tuple[dict, str]:
         *("no labels at all", "nothing there", "empty folder", "no Parquet", "other Parquet", "two models"),
         *("a score missing", "no image in common", "labels of other classes", "labels without ids", "labels missing"),
         *("model alone", "views", "fold of nothing", "one evaluation twice"),
+        *("a score in words", "other numbers"),
     ],
 )
 def test_wrong_use_is_one_line_and_writes_nothing(kind, tmp_path):
