@@ -54,7 +54,7 @@ def measure_here(kind: str, dataset: str, batch_size: int, steps: int) -> dict[s
     from trainer.dataset_info import read_dataset_info
     from trainer.loop import Reporter, model_config, train_epoch
     from trainer.losses import class_log_priors, class_weights, cross_entropy, smoothing_of, targets
-    from trainer.model import branch_logits, build_model
+    from trainer.model import build_model
     from trainer.optimizer import make_optimizer
     from trainer.preemption import Preemption
     from trainer.records import Records
@@ -81,9 +81,8 @@ def measure_here(kind: str, dataset: str, batch_size: int, steps: int) -> dict[s
         with strategy.scope():
             model, optimizer = network()
         weights = class_weights(info, "none")
-        forward = branch_logits(model, options.branches)
         step = make_train_step(
-            strategy, model, forward, optimizer, cross_entropy, weights, smoothing, batch_size, options.clip_norm
+            strategy, model, optimizer, cross_entropy, weights, smoothing, batch_size, options.clip_norm
         )
 
         def rate(count: int = steps) -> float:

@@ -25,7 +25,7 @@ from trainer.dataset import evaluation_stream, steps_per_epoch, train_stream
 from trainer.dataset_info import DatasetInfo
 from trainer.losses import class_log_priors, class_weights, make_loss, smoothing_of
 from trainer.mixing import make_mixer
-from trainer.model import ModelConfig, branch_logits, build_model, precision
+from trainer.model import ModelConfig, build_model, precision
 from trainer.optimizer import learning_rate_schedule, make_optimizer
 from trainer.options import Options
 from trainer.peers import Peers
@@ -54,7 +54,6 @@ def model_config(options: Options, preprocessing: Preprocessing) -> ModelConfig:
         depth=options.depth,
         normalisation=options.batch_norm,
         squeeze_excite=options.squeeze_excite,
-        branches=options.branches,
     )
 
 
@@ -129,7 +128,6 @@ def fit(
     train_step = make_train_step(
         strategy,
         model,
-        branch_logits(model, config.branches),
         optimizer,
         make_loss(options.loss, log_priors),
         class_weights(info, options.class_weights),

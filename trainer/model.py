@@ -3,19 +3,15 @@
 A 3x3 stem with stride 2 and then stages of residual blocks; every stage halves the resolution and widens the
 channels. One block is two convolutions with batch normalisation around an identity or 1x1 shortcut (He et al. 2016;
 where the resolution changes the shortcut is pooled first, He et al. 2019), then squeeze-and-excitation (Hu et al.
-2018) on the residual path. The convolutions are 3x3, or separable (3x3 depthwise, 1x1 pointwise; Chollet 2017): a
+2018) on the residual branch. The convolutions are 3x3, or separable (3x3 depthwise, 1x1 pointwise; Chollet 2017): a
 seventh of the multiply-adds, of which a processor does fewer in a second. Head: global average pooling, dropout,
 linear layer.
-
-With several branches it is an ensemble on a shared trunk (Lee et al. 2015, "Why M heads are better than one"): each
-branch is trained by a loss of its own, and the logits are the mean of theirs. As that is linear, it is still one
-network with one linear layer, over the feature maps of all branches.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -47,7 +43,6 @@ class ModelConfig:
     normalisation: of batches; False leaves it out, for comparisons, and convolutions have biases instead.
     stem, channels: channels (at width 1) of the stem and of each stage.
     squeeze_excite: reduction ratio of the channel gates; 0 leaves them out.
-    branches: how many copies there are of the stages after the first, side by side, with initial weights of their own.
     """
 
     backbone: str = ""
@@ -62,7 +57,6 @@ class ModelConfig:
     stem: int = 32
     channels: tuple[int, ...] = (48, 96, 192, 288)
     squeeze_excite: int = 8
-    branches: int = 1
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` reads it back."""
@@ -101,21 +95,6 @@ class Dropout(layers.Dropout):
         return inputs * tf.cast(kept, inputs.dtype) * (1.0 / (1.0 - self.rate))
 
 
-class Fork(layers.Layer):
-    """A tensor under another name, so that the gradients of what is made of it are added up on their own."""
-
-    def call(self, inputs):
-        return tf.identity(inputs)
-
-
-def _forks(x: keras.KerasTensor, count: int) -> Iterator[keras.KerasTensor]:
-    """The tensor `count` times. A sum of two gradients at each fork: of more, the order would be left to chance."""
-    for _ in range(count - 1):
-        yield Fork()(x)
-        x = Fork()(x)
-    yield x
-
-
 @contextlib.contextmanager
 def precision(mixed: bool) -> Iterator[None]:
     """Layers made inside compute in bfloat16 if `mixed`, which needs no scaling of the loss; weights stay float32."""
@@ -152,29 +131,8 @@ def build_model(
     return keras.Model(inputs, logits, name="lesion_net")
 
 
-def branch_logits(model: keras.Model, branches: int) -> Callable[[tf.Tensor], list[tf.Tensor]]:
-    """What a network of `build_model` says while it is trained: images -> float32 [N, C] logits of each branch.
-
-    The network's own logits are their mean.
-    """
-    if branches == 1:
-        return lambda images: [model(images, training=True)]
-    head = model.layers[-1]
-    pooled = keras.Model(model.input, head.input)
-
-    def logits(images: tf.Tensor) -> list[tf.Tensor]:
-        features = tf.split(tf.cast(pooled(images, training=True), tf.float32), branches, axis=1)
-        kernels = tf.split(tf.convert_to_tensor(head.kernel), branches, axis=0)
-        # The mean over branches is in the weights: a sum over all features, with a factor of 1 / branches. Stacked, so
-        # that the bias is added once: see `_forks`.
-        parts = tf.stack([x @ w for x, w in zip(features, kernels, strict=True)])
-        return tf.unstack(parts * branches + head.bias)
-
-    return logits
-
-
 def lesion_features(config: ModelConfig, inputs: keras.KerasTensor, synchronized: bool) -> keras.KerasTensor:
-    """The last feature map of our own network; of several branches, their maps one after another along the channels."""
+    """The last feature map of our own network."""
     biased = not config.normalisation
 
     def normalise(x):
@@ -207,13 +165,7 @@ def lesion_features(config: ModelConfig, inputs: keras.KerasTensor, synchronized
 
     x = layers.Conv2D(scaled(config.stem, config.width), 3, 2, padding="same", use_bias=biased)(inputs)
     x = layers.ReLU()(normalise(x))
-
-    def stages(x, channels: Sequence[int]):
-        for width in channels:
-            for index in range(config.depth):
-                x = block(x, scaled(width, config.width), strides=2 if index == 0 else 1)
-        return x
-
-    trunk = stages(x, config.channels[:1])
-    maps = [stages(branch, config.channels[1:]) for branch in _forks(trunk, config.branches)]
-    return maps[0] if len(maps) == 1 else layers.Concatenate()(maps)
+    for channels in config.channels:
+        for index in range(config.depth):
+            x = block(x, scaled(channels, config.width), strides=2 if index == 0 else 1)
+    return x

@@ -145,11 +145,6 @@ class Options:
     squeeze_excite: int = option(
         8, parse=number(int, 0, 64), help="reduction ratio of the blocks' channel gates; 0: without them"
     )
-    branches: int = option(
-        1,
-        parse=number(int, 1, 8),
-        help="copies of all stages but the first, side by side: an ensemble on a shared trunk, of mean logits",
-    )
     depth: int = option(2, parse=number(int, 1, 8), help="residual blocks in each of the network's stages")
     dropout: float = option(0.2, parse=number(float, 0, 1, below=True), help="rate of dropout before the last layer")
     batch_norm: bool = option(True, help="batch normalisation; without it, for comparisons")

@@ -6,8 +6,7 @@ serves every strategy. Batches are dicts as `trainer.dataset` yields them.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -22,7 +21,6 @@ TrainStep = Callable[[Any, tf.Tensor], tf.Tensor]
 def make_train_step(
     strategy: tf.distribute.Strategy,
     model: keras.Model,
-    forward: Callable[[tf.Tensor], Sequence[tf.Tensor]],
     optimizer: keras.optimizers.Optimizer,
     loss: Loss,
     class_weights: np.ndarray,
@@ -38,7 +36,6 @@ def make_train_step(
     Returns float32 [3], summed over all replicas: weighted losses, weights, flags. So the workers agree at every step
     on whether one of them has been told to end, at no extra message.
 
-    forward: images -> logits of each of the model's branches, as `branch_logits` makes it; their losses are averaged.
     Batches: as `trainer.dataset.train_stream` yields them. class_weights, smoothing: float32 [C].
     The loss whose gradient is followed is sum(weight * loss) / batch_size with the *global* batch size, so the result
     does not depend on the number of replicas, and each example of an epoch counts the same. With `accumulate`, each
@@ -55,8 +52,7 @@ def make_train_step(
         weights = batch["weight"] * (share * of_class[0] + (1.0 - share) * of_class[1])
         target = targets(batch["label"], batch["partner"], share, smoothing)
         with tf.GradientTape() as tape:
-            each = [loss(target, logits) for logits in forward(batch["image"])]
-            losses = weights * (functools.reduce(tf.add, each) * (1.0 / len(each)))
+            losses = weights * loss(target, model(batch["image"], training=True))
             total_loss = tf.reduce_sum(losses) * (1.0 / batch_size)
         return tape.gradient(total_loss, variables), tf.reduce_sum(losses), tf.reduce_sum(weights)
 

@@ -17,7 +17,6 @@ from trainer.model import (
     BatchNormalization,
     Dropout,
     ModelConfig,
-    branch_logits,
     build_model,
     precision,
     scaled,
@@ -48,30 +47,6 @@ def test_plain_blocks_and_no_normalisation_give_the_same_kind_of_network():
         assert np.isfinite(logits).all()
 
 
-def test_a_network_of_branches_says_the_mean_of_what_they_say_and_each_learns_from_its_own_loss():
-    keras.utils.set_random_seed(0)
-    # Without what differs between training and use.
-    config = ModelConfig(width=0.25, depth=1, branches=3, normalisation=False, dropout=0.0)
-    model = build_model(config, 32, 4)
-    images = tf.random.stateless_normal([5, 32, 32, 3], [0, 1])
-    with tf.GradientTape() as tape:
-        each = branch_logits(model, 3)(images)
-        loss = tf.reduce_sum(each[1] ** 2)
-    assert np.abs(each[0] - each[1]).max() > 1e-4
-    np.testing.assert_allclose(np.mean(each, axis=0), model(images, training=False), atol=1e-5)
-
-    gradients = tape.gradient(loss, model.trainable_weights, unconnected_gradients="zero")
-    learned = [bool(np.abs(gradient).max() > 0) for gradient in gradients]
-    one = build_model(dataclasses.replace(config, branches=1), 32, 4)
-    others = len(model.trainable_weights) - len(one.trainable_weights)
-    assert learned.count(False) == others > 10
-    # Of the last layer's weights, the rows of its own features.
-    rows = np.abs(gradients[-2]).max(axis=1) > 0
-    assert rows[72:144].any()
-    assert not rows[:72].any()
-    assert not rows[144:].any()
-
-
 def test_config_changes_the_network_and_survives_json():
     small = ModelConfig(width=0.25, depth=1, squeeze_excite=0, channels=(16, 32))
     assert build_model(small, 33, 2).count_params() < 5000
@@ -79,16 +54,15 @@ def test_config_changes_the_network_and_survives_json():
     assert [scaled(32, width) for width in (0.1, 0.5, 1.0, 1.1)] == [8, 16, 32, 32]
 
 
-@pytest.mark.parametrize(("synchronized", "branches"), [(False, 1), (True, 1), (False, 3)])
-def test_no_gradient_is_a_sum_whose_order_is_left_to_chance(synchronized, branches):
+@pytest.mark.parametrize("synchronized", [False, True])
+def test_no_gradient_is_a_sum_whose_order_is_left_to_chance(synchronized):
     # AddN of three or more adds in an order that depends on timing; of two it cannot matter.
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     with strategy.scope():
-        model = build_model(ModelConfig(branches=branches), 32, 3, synchronized)
+        model = build_model(ModelConfig(), 32, 3, synchronized)
         optimizer = make_optimizer(Options(dataset="d", output="o"), 10, model)
     ones, smoothing = np.ones(3, np.float32), np.full(3, 0.1 / 3, np.float32)
-    forward = branch_logits(model, branches)
-    step = make_train_step(strategy, model, forward, optimizer, cross_entropy, ones, smoothing, 4, clip_norm=1.0)
+    step = make_train_step(strategy, model, optimizer, cross_entropy, ones, smoothing, 4, clip_norm=1.0)
     batch = {
         "image": tf.TensorSpec([4, 32, 32, 3], tf.float32),
         "label": tf.TensorSpec([4], tf.int64),
@@ -156,9 +130,8 @@ def small_step(accumulate=1, jit=False, mixed=False):
         model = keras.Model(inputs, keras.layers.Dense(3, dtype="float32")(x))
         optimizer = make_optimizer(Options(dataset="d", output="o", warmup=0.0, learning_rate=0.01), 10, model)
     weights, smoothing = np.array([1, 2, 0.5], np.float32), np.full(3, 0.1 / 3, np.float32)
-    forward = branch_logits(model, 1)
     step = make_train_step(
-        strategy, model, forward, optimizer, cross_entropy, weights, smoothing, 12, 0.1, accumulate=accumulate, jit=jit
+        strategy, model, optimizer, cross_entropy, weights, smoothing, 12, 0.1, accumulate=accumulate, jit=jit
     )
     random = np.random.default_rng(0)
     batch = {
