@@ -183,8 +183,8 @@ def model_card(figures: Mapping[str, Any]) -> str:
         f"{calibration['ece_after']:.3f} after temperature scaling (each fold with the temperature of the others: "
         + ", ".join(f"{value:.2f}" for value in calibration["temperatures"])
         + f"), n = {calibration['n']}. Probabilities are for classes as frequent as in training. The temperature of a "
-        "fold's own network, one number, was fitted to that fold, for these and for the other figures; it changes no "
-        "image's order of classes.",
+        "fold's own network, one number, was fitted to that fold for the other figures; of one view it decides no "
+        "class.",
     ]
     if figures["operating_points"]:
         parts += [
