@@ -20,8 +20,8 @@ from pipelines.decisions import decision_values
 from trainer import experiment
 from trainer.calibration import expected_calibration_error, fit_temperature, tempered
 from trainer.changes import UNCHANGED, read_changes
-from trainer.experiment import check, check_same, parse_experiment
 from trainer.experiment_figures import spread
+from trainer.experiment_options import check, check_same, parse_experiment
 from trainer.fold_predictions import FoldPredictions, calibration_figures, flagged_at
 from trainer.model_card import model_card
 

@@ -1,0 +1,186 @@
+"""What `trainer.experiment` is told, and all that can be known to be wrong with it before hours of training."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.cli import ArgumentParser, UsageError, start_tensorflow
+from trainer.changes import UNCHANGED, Ablation, Change, read_changes
+from trainer.command_line import parse_options
+from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
+from trainer.options import first_difference
+from trainer.phases import check_sizes
+from trainer.recipes import as_arguments, read_config
+from trainer.turns import FIXED
+from trainer.user_tables import says_of_people
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What one experiment is told; the command line's help says what each means."""
+
+    dataset: Path
+    output: Path
+    config: Path
+    changes: Path | None
+    balanced: Path | None
+    change_folds: tuple[int, ...]
+    metadata: tuple[Path, ...]
+    card: Path | None
+
+
+def _check_recipe(where: str, recipe: Mapping[str, Any], image_size: int) -> None:
+    """UsageError unless `trainer.task` takes these options for such images, and they leave the folds to us."""
+    for name in ("fold", "keep"):
+        if name in recipe:
+            raise UsageError(f"{where}: leave out '{name}', which cross-validation sets")
+    try:
+        options = parse_options(["--dataset=d", "--output=o", *as_arguments(recipe)])
+        if "patience" in recipe and options.patience:
+            raise UsageError(
+                f"'patience' is {options.patience}: the fold that is left out would say when to stop; give 0, or leave "
+                "it out"
+            )
+        check_sizes(options.progressive, image_size)
+        if options.backbone:
+            start_tensorflow()
+            from trainer.backbones import check_backbone
+
+            check_backbone(options.backbone)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+
+
+def check(options: Options) -> tuple[DatasetInfo, dict[str, Any], Ablation]:
+    """The dataset, the recipe and its changes. UsageError before anything is written or any network trained."""
+    info = read_dataset_info(options.dataset)
+    fold_split(info, 0)
+    folds = len(info.splits["train"].folds)
+    recipe = read_config(str(options.config))
+    _check_recipe(f"--config {options.config}", recipe, info.image_size)
+    ablation = read_changes(options.changes) if options.changes else Ablation()
+    for change in (UNCHANGED, *ablation.changes):
+        merged = {**recipe, **ablation.base, **change.options}
+        _check_recipe(f"--changes {options.changes}, {change.name}", merged, info.image_size)
+    for fold in options.change_folds:
+        if not 0 <= fold < folds:
+            raise UsageError(f"--change_folds {fold}: {info.path} has folds 0 to {folds - 1}")
+    copied = [change.name for change in ablation.changes if change.dataset != "plain"]
+    if copied:
+        if options.balanced is None:
+            raise UsageError(
+                f"--changes {options.changes}: {copied[0]} needs stored augmented copies; give --balanced DIR, the "
+                "same images prepared with --balance oversample"
+            )
+        _check_balanced(options.balanced, info)
+    if options.output.exists() and not options.output.is_dir():
+        raise UsageError(f"--output {options.output}: is a file; give a directory")
+    for table in options.metadata:
+        says_of_people(table, "--metadata")
+    if options.card:
+        _check_card(options.card)
+    return info, recipe, ablation
+
+
+def _check_card(card: Path) -> None:
+    """UsageError for a place where no file can be written; found before the hours of training."""
+    if card.is_dir():
+        raise UsageError(f"--card {card}: is a directory; name a file")
+    home = next(path for path in card.absolute().parents if os.path.exists(path))
+    if not home.is_dir():
+        raise UsageError(f"--card {card}: {home} is no directory; name another file")
+    place = card if card.exists() else home
+    if not os.access(place, os.W_OK):
+        raise UsageError(f"--card {card}: cannot be written (no permission for {place}); name another file")
+
+
+def check_same(options: Options, recipe: Mapping[str, Any], change: Change, fold: int) -> None:
+    """UsageError if an earlier run trained something else under the name of a change. recipe: the ablation's base."""
+    folder = options.output / "changes" / change.name
+    run = folder / f"fold-{fold}" / "train" / "run.json"
+    if not run.is_file():
+        return
+    merged = {**recipe, **change.options, **FIXED, "fold": -1 if change.dataset == "leaky" else fold}
+    now = parse_options(["--dataset=d", "--output=o", *as_arguments(merged)])
+    earlier = json.loads(run.read_text(encoding="utf-8"))
+    wanted = {"plain": options.dataset, "balanced": options.balanced}.get(change.dataset)
+    difference = first_difference(now, earlier["options"])
+    if difference:
+        name, before, after = difference
+        what = f"{name} {before!r}, not {after!r}"
+    elif wanted and earlier["dataset_fingerprint"] != read_dataset_info(wanted).fingerprint:
+        what = f"another dataset, not {wanted}"
+    else:
+        return
+    # The base has no name to change, and all changes are of it.
+    way_out = "give the change another name, or delete that folder"
+    if change == UNCHANGED:
+        way_out = f"give another --output, or delete {folder.parent}"
+    raise UsageError(f"--changes {options.changes}, {change.name}: {folder} was trained with {what}; {way_out}")
+
+
+def _check_balanced(path: Path, info: DatasetInfo) -> None:
+    """UsageError unless the dataset at `path` is `info`'s with copies."""
+    balanced = read_dataset_info(path, "--balanced")
+    train, own = balanced.splits["train"], info.splits["train"]
+    different = any(getattr(balanced, name) != getattr(info, name) for name in ("classes", "image_size", "aspect"))
+    if different or [fold.originals for fold in train.folds] != [fold.originals for fold in own.folds]:
+        raise UsageError(
+            f"--balanced {path}: is not the dataset of --dataset {info.path} with copies; prepare both with the same "
+            "options but --balance"
+        )
+    if train.examples == train.originals:
+        raise UsageError(f"--balanced {path}: has no augmented copies; prepare it with --balance oversample")
+
+
+def _folds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of folds; give numbers as in 0,1,2") from None
+
+
+def _local(text: str) -> Path:
+    if not text or "://" in text:
+        raise argparse.ArgumentTypeError(f"'{text}': only local directories and files work here")
+    return Path(text)
+
+
+def parse_experiment(argv: Sequence[str] | None = None) -> Options:
+    """Options from the command line (`sys.argv` if None). UsageError for a value that cannot be."""
+    parser = ArgumentParser(
+        prog="python -m trainer.experiment",
+        description="Cross-validate a recipe on a dataset prepared with folds: balanced accuracy with its spread over\n"
+        "the folds, sensitivity and AUC per class, melanoma sensitivity at 90 % specificity, calibration.",
+        epilog="The same command continues an interrupted experiment. Example:\n"
+        "python -m trainer.experiment --dataset runs/folds --config trainer/configs/bespoke.json --output runs/cv",
+    )
+    parser.add_argument("--dataset", type=_local, required=True, metavar="DIR", help="prepared with --folds")
+    parser.add_argument("--output", type=_local, required=True, metavar="DIR", help="directory to write or to go on in")
+    parser.add_argument(
+        "--config", type=_local, required=True, metavar="FILE", help="the recipe: options of trainer.task"
+    )
+    parser.add_argument("--changes", type=_local, metavar="FILE", help="changes of the recipe to compare with it")
+    parser.add_argument(
+        "--balanced", type=_local, metavar="DIR", help="the same images prepared with --balance oversample, for changes"
+    )
+    parser.add_argument(
+        "--change_folds", type=_folds, default="0", metavar="N,...", help="folds on which changes are compared"
+    )
+    parser.add_argument(
+        "--metadata",
+        type=_local,
+        action="append",
+        default=[],
+        metavar="CSV",
+        help="table of age, sex and body site, for figures by subgroup; may be repeated; one without such is left out",
+    )
+    parser.add_argument("--card", type=_local, metavar="FILE", help="where to write the model card too")
+    values = vars(parser.parse_args(argv))
+    return Options(**{**values, "metadata": tuple(values["metadata"])})
