@@ -59,7 +59,7 @@ dataflow-score: dataflow-options $(STAMP)  ## Score on Dataflow: PROJECT= REGION
 # experiment.
 EXPERIMENT ?= runs/experiment-$(if $(DATA),data,sample)
 CLASSES    ?= isic9
-PIXELS     ?= --image_size 192 --aspect stretch
+PIXELS     ?= --image_size 256 --aspect stretch
 CONFIG     ?= trainer/configs/bespoke.json
 CHANGES    ?=
 CHANGE_FOLDS ?= 0
