@@ -112,7 +112,7 @@ class Options:
         "",
         metavar="SIZE:SHARE,...",
         help="train on smaller images first; 64:0.6,96:0.85: on 64 px for the first 60 %% of the epochs, on 96 px up "
-        "to 85 %%, then on the dataset's size, in whose epochs the best one is looked for",
+        "to 85 %%, then on the dataset's size, in whose epochs the best one is looked for; 1/2:0.6: half its size",
     )
     mix: str = option(
         "none",

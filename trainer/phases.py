@@ -6,44 +6,68 @@ TensorFlow.
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from pipelines.cli import UsageError
 
 SMALLEST = 16
+# Sides that a fraction may give: what vector units like.
+_MULTIPLE = 8
 
 
-def parse_progressive(text: str) -> tuple[tuple[int, float], ...]:
+def parse_progressive(text: str) -> tuple[tuple[int | Fraction, float], ...]:
     """`64:0.6,96:0.85` -> ((64, 0.6), (96, 0.85)): sizes and the shares of the epochs up to which they last.
 
-    Raises ValueError, with what is wrong, unless both grow and shares are between 0 and 1.
+    Sizes are pixels, or all of them fractions of the dataset's size: `1/4:0.6,3/8:0.85`. Raises ValueError, with what
+    is wrong, unless both grow and shares are between 0 and 1.
     """
-    phases: list[tuple[int, float]] = []
+    phases: list[tuple[int | Fraction, float]] = []
     for part in filter(None, text.split(",")):
-        size, colon, until = part.partition(":")
-        if not (colon and size.strip().isdigit()):
-            raise ValueError(f"'{part}' is not SIZE:SHARE, as in 64:0.6")
+        side, colon, until = part.partition(":")
+        if not (colon and all(number.strip().isdigit() for number in side.split("/", 1))):
+            raise ValueError(f"'{part}' is not SIZE:SHARE, as in 64:0.6 or 1/4:0.6")
         try:
-            phases.append((int(size), float(until)))
+            phases.append((Fraction(side.replace(" ", "")) if "/" in side else int(side), float(until)))
+        except ZeroDivisionError:
+            raise ValueError(f"'{side}' is not a fraction") from None
         except ValueError:
             raise ValueError(f"'{until}' is not a number") from None
-    for index, (pixels, share) in enumerate(phases):
-        smaller, sooner = phases[index - 1] if index else (SMALLEST - 1, 0.0)
-        if not (smaller < pixels and sooner < share < 1):
+    if len({type(size) for size, _ in phases}) > 1:
+        raise ValueError("give all sizes in pixels, or all as fractions")
+    for index, (size, share) in enumerate(phases):
+        smaller, sooner = phases[index - 1] if index else (0, 0.0)
+        within = 0 < size < 1 if isinstance(size, Fraction) else size >= SMALLEST
+        if not (within and smaller < size and sooner < share < 1):
             raise ValueError(
-                f"sizes from {SMALLEST} on, and shares between 0 and 1, must grow; {pixels}:{share:g} does not"
+                f"sizes (from {SMALLEST} on, fractions below 1) and shares (between 0 and 1) must grow; "
+                f"{size}:{share:g} does not"
             )
     return tuple(phases)
 
 
+def _phases(text: str, image_size: int) -> list[tuple[int, float]]:
+    """Sizes in pixels, of a dataset's, and shares. Of a fraction it is the nearest multiple of 8, and 16 at least."""
+    return [
+        (min(max(SMALLEST, round(size * image_size / _MULTIPLE) * _MULTIPLE), image_size), share)
+        if isinstance(size, Fraction)
+        else (size, share)
+        for size, share in parse_progressive(text)
+    ]
+
+
 def check_sizes(text: str, image_size: int) -> None:
-    """Raise UsageError for a size that is not below the dataset's."""
+    """Raise UsageError for a size in pixels that is not below the dataset's."""
     for size, _ in parse_progressive(text):
         if size >= image_size:
-            raise UsageError(f"--progressive {text}: the dataset's images have {image_size} px; give smaller sizes")
+            raise UsageError(
+                f"--progressive {text}: the dataset's images have {image_size} px; give smaller sizes, or fractions "
+                "of theirs"
+            )
 
 
 def smallest_size(text: str, image_size: int) -> int:
     """The side, in pixels, of the smallest images that are trained on."""
-    return min([image_size, *(size for size, _ in parse_progressive(text))])
+    return min([image_size, *(size for size, _ in _phases(text, image_size))])
 
 
 def size_of_epoch(text: str, epoch: int, epochs: int, image_size: int) -> int:
@@ -51,5 +75,5 @@ def size_of_epoch(text: str, epoch: int, epochs: int, image_size: int) -> int:
 
     The last epoch has images of full size, whatever the shares are rounded to.
     """
-    ends = ((size, min(round(share * epochs), epochs - 1)) for size, share in parse_progressive(text))
+    ends = ((size, min(round(share * epochs), epochs - 1)) for size, share in _phases(text, image_size))
     return next((size for size, end in ends if epoch < end), image_size)

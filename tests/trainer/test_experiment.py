@@ -385,12 +385,12 @@ def test_changes_that_are_none(tmp_path, content, says):
 
 def test_what_we_give_is_right(places, tmp_path):
     recipe, changes = (ROOT / "trainer/configs" / name for name in ("bespoke.json", "changes.json"))
-    with pytest.raises(UsageError, match=r"bespoke\.json: --progressive .* the dataset's images have 32 px"):
-        check(parse_experiment(arguments(places, config=recipe, changes=changes)))
-    smaller = tmp_path / "recipe.json"
-    smaller.write_text(json.dumps({**json.loads(recipe.read_text()), "progressive": "16:0.5"}))
-    found = check(parse_experiment(arguments(places, config=smaller, changes=changes)))[2]
+    found = check(parse_experiment(arguments(places, config=recipe, changes=changes)))[2]
     assert {change.dataset for change in found.changes} == {"plain", "balanced", "leaky"}
+    larger = tmp_path / "recipe.json"
+    larger.write_text(json.dumps({**json.loads(recipe.read_text()), "progressive": "64:0.5"}))
+    with pytest.raises(UsageError, match=r"recipe\.json: --progressive 64:0.5: the dataset's images have 32 px"):
+        check(parse_experiment(arguments(places, config=larger, changes=changes)))
 
 
 def test_a_spread_needs_every_fold():

@@ -14,6 +14,14 @@ def test_sizes_last_as_long_as_their_shares_say():
     assert [size_of_epoch("", epoch, 3, 64) for epoch in range(3)] == [64] * 3
 
 
+def test_fractions_are_of_the_datasets_size():
+    text = "1/4:0.3,3/8:0.45,1/2:0.6,3/4:0.8"
+    for image_size, expected in {256: [64, 96, 128, 192], 180: [48, 64, 88, 136], 32: [16, 16, 16, 24]}.items():
+        check_sizes(text, image_size)
+        sizes = [size_of_epoch(text, epoch, 20, image_size) for epoch in (5, 8, 11, 15, 19)]
+        assert sizes == [*expected, image_size]
+
+
 def test_the_last_epoch_has_the_full_size():
     assert [size_of_epoch("32:0.9", epoch, 4, 64) for epoch in range(4)] == [32] * 3 + [64]
     assert size_of_epoch("32:0.9", 0, 1, 64) == 64
@@ -29,6 +37,11 @@ def test_the_last_epoch_has_the_full_size():
         ("64:nan", "64:nan does not"),
         ("64:0.5,48:0.6", "48:0.6 does not"),
         ("64:0.5,96:0.4", "96:0.4 does not"),
+        ("1/2:0.5,3/8:0.6", "3/8:0.6 does not"),
+        ("5/4:0.5", "5/4:0.5 does not"),
+        ("1/0:0.5", "'1/0' is not a fraction"),
+        ("1/2/3:0.5", "'1/2/3:0.5' is not SIZE:SHARE"),
+        ("64:0.5,3/4:0.6", "all sizes in pixels, or all as fractions"),
         ("8:0.5", "8:0.5 does not"),
     ],
 )
