@@ -29,6 +29,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipelines.decisions import prior_of_model
 from pipelines.model_fingerprint import model_fingerprint
 from trainer.calibration import log_frequencies, tempered
 from trainer.dataset_info import DatasetInfo
@@ -98,7 +99,12 @@ class ExportedModel(tf.Module):
     """What is saved: the two preprocessing graphs, the network's variables and the metadata file."""
 
     def __init__(
-        self, model: keras.Model, calibration: Mapping[str, Any], preprocessing: Preprocessing, metadata_file: Path
+        self,
+        model: keras.Model,
+        temperature: float,
+        prior: Sequence[float],
+        preprocessing: Preprocessing,
+        metadata_file: Path,
     ):
         super().__init__(name="lesion_classifier")
         self.preprocessing = preprocessing
@@ -109,8 +115,7 @@ class ExportedModel(tf.Module):
         features, head = pooled_features(model)
         feature_map = keras.Model(model.input, features)
 
-        temperature = float(calibration["temperature"])
-        offset = tf.constant(log_frequencies(list(calibration["prior"].values())), tf.float32)
+        offset = tf.constant(log_frequencies(prior), tf.float32)
 
         def probabilities(images):
             return {"probabilities": tf.nn.softmax(tempered(model(images, training=False), temperature, offset))}
@@ -171,7 +176,8 @@ def export_model(
     temporary.mkdir(parents=True)
     metadata_file = temporary / METADATA_FILE
     metadata_file.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-    exported = ExportedModel(model, calibration, preprocessing, metadata_file)
+    prior = prior_of_model(calibration, info.classes)
+    exported = ExportedModel(model, calibration["temperature"], prior, preprocessing, metadata_file)
     saved = temporary / "saved"
     tf.saved_model.save(exported, str(saved), signatures=exported.entry_points)
     os.rename(saved, directory)
