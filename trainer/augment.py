@@ -2,8 +2,8 @@
 
 Every draw is a function of hash(seed, epoch, image, copy, name of the draw): it depends neither on the order of the
 examples nor on batches, threads or workers. Geometry is one projective resampling per image. Lesions have no up or
-left, so all eight flips and quarter turns are equally likely. What is read from outside of an image
-is its mirror image.
+left, so all eight flips and quarter turns are equally likely. What is read from outside of an image is its mirror
+image.
 """
 
 from __future__ import annotations

@@ -51,18 +51,18 @@ def spread(values: Sequence[float | None]) -> dict[str, Any]:
 
 
 def malignancy_figures(
-    info: DatasetInfo, folds: Sequence[FoldPredictions], facts: Mapping[str, ImageFacts]
+    info: DatasetInfo, folds: Sequence[FoldPredictions], pooled: FoldPredictions, facts: Mapping[str, ImageFacts]
 ) -> dict[str, Any]:
     """`operating_points`: what thresholds of the malignancy score give on each fold that were chosen on the others.
     `subgroups`: figures of the images by age, sex and body site, at such a threshold for 90 % sensitivity.
 
-    facts: of whom the images were taken, by image id.
+    pooled: the folds' predictions joined. facts: of whom the images were taken, by image id.
     """
     scores = [malignancy_scores(fold.probabilities, info.classes, info.malignant_classes) for fold in folds]
     of_malignant = [label for label, name in enumerate(info.classes) if name in info.malignant_classes]
     malignant = [np.isin(fold.labels, of_malignant) for fold in folds]
     flagged = {target: flagged_at(target, scores, malignant) for target in TARGETS}
-    pooled, is_malignant = join(folds), np.concatenate(malignant)
+    is_malignant = np.concatenate(malignant)
     drawing: dict[str, int] = {"bootstrap": BOOTSTRAP, "seed": 0}
     points = []
     for target, images in flagged.items():
@@ -132,7 +132,7 @@ def summarise(
         "one_view": {name: spread([fold_figures(evaluation)[name] for evaluation in once]) for name in SPREAD},
         "pooled": pooled,
         "calibration": calibration_figures(single),
-        **malignancy_figures(info, folds, facts),
+        **malignancy_figures(info, folds, together, facts),
     }
 
 
