@@ -55,14 +55,15 @@ dataflow-score: dataflow-options $(STAMP)  ## Score on Dataflow: PROJECT= REGION
 	$(PY) -m pipelines.score $(DATAFLOW) $(ARGS)
 
 # CLASSES: the taxonomy's class set. PIXELS: how photographs become squares. CONFIG: the recipe. CHANGES: a file of changes
-# to compare with it on CHANGE_FOLDS, such as trainer/configs/changes.json. The same command continues an interrupted
-# experiment.
+# to compare with it on CHANGE_FOLDS, such as trainer/configs/changes.json. JOBS: folds trained at once. The same command
+# continues an interrupted experiment.
 EXPERIMENT ?= runs/experiment-$(if $(DATA),data,sample)
 CLASSES    ?= isic9
-PIXELS     ?= --image_size 256 --aspect stretch
+PIXELS     ?= --image_size 192 --aspect stretch
 CONFIG     ?= trainer/configs/bespoke.json
 CHANGES    ?=
 CHANGE_FOLDS ?= 0
+JOBS       ?= 1
 CARD       ?= $(if $(DATA),docs,$(EXPERIMENT))/model_card.md
 TABLE       = $(if $(DATA),$(METADATA),$(EXPERIMENT)/sample/metadata.csv)
 FOLDS_ARGS  = --input "$(if $(DATA),$(DATA),$(EXPERIMENT)/sample/images)" --classes "$(CLASSES)" $(PIXELS) \
@@ -75,7 +76,7 @@ endif
 	$(PY) -m pipelines.prepare $(FOLDS_ARGS) --balance none --output "$(EXPERIMENT)"/folds
 	$(if $(CHANGES),$(PY) -m pipelines.prepare $(FOLDS_ARGS) --output "$(EXPERIMENT)"/balanced)
 	$(PY) -m trainer.experiment --dataset "$(EXPERIMENT)"/folds --config "$(CONFIG)" --output "$(EXPERIMENT)"/cross-validation \
-	  --card "$(CARD)" $(if $(TABLE),--metadata "$(TABLE)") $(if $(CHANGES),--changes "$(CHANGES)" --change_folds "$(CHANGE_FOLDS)" --balanced "$(EXPERIMENT)"/balanced)
+	  --jobs "$(JOBS)" --card "$(CARD)" $(if $(TABLE),--metadata "$(TABLE)") $(if $(CHANGES),--changes "$(CHANGES)" --change_folds "$(CHANGE_FOLDS)" --balanced "$(EXPERIMENT)"/balanced)
 
 .PHONY: train-2workers
 train-2workers: $(STAMP)  ## Train on the sample with two local worker processes

@@ -25,7 +25,7 @@ from trainer.changes import UNCHANGED, Change
 from trainer.dataset_info import read_dataset_info
 from trainer.experiment_options import Options, check, check_same, parse_experiment
 from trainer.outputs import write_json
-from trainer.turns import Turn, look_once, take
+from trainer.turns import Turn, take_all
 from trainer.user_tables import read_image_facts, says_of_people
 
 SCHEMA_VERSION = 1
@@ -88,17 +88,19 @@ def run(options: Options) -> dict[str, Any]:
 
     people = tuple(table for table in options.metadata if says_of_people(table, "--metadata"))
     folds = range(len(info.splits["train"].folds))
-    turns = [Turn(options.output / "recipe" / f"fold-{fold}", options.dataset, fold, recipe, people) for fold in folds]
-    evaluations = [take(turn) for turn in turns]
-    once = [look_once(turn) for turn in turns]
+    turns = [
+        Turn(options.output / "recipe" / f"fold-{fold}", options.dataset, fold, recipe, people, once=True)
+        for fold in folds
+    ]
     if ablation.base:
-        compared = [take(_turn_of(options, base, UNCHANGED, fold)) for fold in options.change_folds]
+        compared = [_turn_of(options, base, UNCHANGED, fold) for fold in options.change_folds]
     else:
-        compared = [evaluations[fold] for fold in options.change_folds]
-    lines = []
-    for change in ablation.changes:
-        changed = [take(_turn_of(options, base, change, fold)) for fold in options.change_folds]
-        lines.append(change_line(change, changed, compared))
+        compared = [turns[fold] for fold in options.change_folds]
+    changed = [[_turn_of(options, base, change, fold) for fold in options.change_folds] for change in ablation.changes]
+    # Without a base, what changes are compared with is among the recipe's turns.
+    every = {turn.folder: turn for turn in itertools.chain(turns, compared, *changed)}
+    take_all(list(every.values()), options.jobs)
+    lines = [change_line(info, *line, compared) for line in zip(ablation.changes, changed, strict=True)]
     figures = {
         "schema_version": SCHEMA_VERSION,
         "dataset": {
@@ -108,7 +110,7 @@ def run(options: Options) -> dict[str, Any]:
             "aspect": info.aspect,
         },
         "recipe": recipe,
-        **summarise(info, turns, evaluations, once, read_image_facts(people)),
+        **summarise(info, turns, read_image_facts(people)),
         "changes": {"folds": list(options.change_folds), "base": dict(ablation.base), "lines": lines},
     }
     write_json(options.output / FIGURES, figures)

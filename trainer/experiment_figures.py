@@ -16,6 +16,7 @@ from trainer.changes import Change
 from trainer.dataset_info import DatasetInfo
 from trainer.fold_predictions import FoldPredictions, calibration_figures, flagged_at, join, read_predictions
 from trainer.operating_points import TARGETS
+from trainer.paired import differences
 from trainer.subgroups import Question, subgroups
 from trainer.thresholds import SUBGROUP_TARGET, threshold_figures
 from trainer.turns import Turn
@@ -85,13 +86,13 @@ def malignancy_figures(
 def summarise(
     info: DatasetInfo,
     turns: Sequence[Turn],
-    evaluations: Sequence[Mapping[str, Any]],
-    once: Sequence[Mapping[str, Any]],
     facts: Mapping[str, ImageFacts],
 ) -> dict[str, Any]:
     """Figures of all folds: each one's, their spread, and those of all images, each predicted by the network that never
-    saw it. Intervals of the latter: bootstrap over lesions. once: evaluations with one view, of which the spread and
-    calibration are told. facts: of whom the images were taken, by image id."""
+    saw it. Intervals of the latter: bootstrap over lesions. turns: taken, with one view of each image too, of which the
+    spread and calibration are told. facts: of whom the images were taken, by image id."""
+    evaluations = [turn.figures() for turn in turns]
+    once = [turn.figures_of_one_view() for turn in turns]
     folds = [read_predictions(turn.evaluation, turn.train / "model", info.classes) for turn in turns]
     single = [read_predictions(turn.one_view, turn.train / "model", info.classes) for turn in turns]
     each = [fold_figures(evaluation) for evaluation in evaluations]
@@ -136,14 +137,20 @@ def summarise(
     }
 
 
-def change_line(
-    change: Change, changed: Sequence[Mapping[str, Any]], recipe: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def change_line(info: DatasetInfo, change: Change, changed: Sequence[Turn], recipe: Sequence[Turn]) -> dict[str, Any]:
     """One line of the ablation table: the changed recipe on some folds, beside the recipe itself on the same ones.
 
-    validation: the balanced accuracy that training itself reported. For the leak it is what a notebook would print.
+    changed, recipe: taken. difference: of both, paired (`trainer.paired`). validation: the balanced accuracy that
+    training itself reported. For the leak it is what a notebook would print.
     """
-    own, base = ([fold_figures(one) for one in evaluations] for evaluations in (changed, recipe))
+    own, base = ([fold_figures(turn.figures()) for turn in turns] for turns in (changed, recipe))
+    predictions, compared = (
+        [read_predictions(turn.evaluation, turn.train / "model", info.classes) for turn in turns]
+        for turns in (changed, recipe)
+    )
+    training = [turn.figures()["train"] for turn in changed]
+    melanoma = melanoma_class(info.classes)
+    label = info.classes.index(melanoma) if melanoma else None
     return {
         "name": change.name,
         "says": change.says,
@@ -151,6 +158,8 @@ def change_line(
         "dataset": change.dataset,
         **{name: spread([figures[name] for figures in own]) for name in ("balanced_accuracy", "melanoma_auc")},
         "recipe": {name: spread([figures[name] for figures in base]) for name in ("balanced_accuracy", "melanoma_auc")},
-        "validation": spread([one["train"]["validation"]["balanced_accuracy"] for one in changed]),
-        "seconds": float(np.mean([one["train"]["seconds"] for one in changed])),
+        "n": sum(len(one.labels) for one in compared),
+        "difference": differences(predictions, compared, label, bootstrap=BOOTSTRAP),
+        "validation": spread([one["validation"]["balanced_accuracy"] for one in training]),
+        "seconds": float(np.mean([one["seconds"] for one in training])),
     }

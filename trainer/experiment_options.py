@@ -14,8 +14,9 @@ from pipelines.cli import ArgumentParser, UsageError, start_tensorflow
 from trainer.changes import UNCHANGED, Ablation, Change, read_changes
 from trainer.command_line import parse_options
 from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
-from trainer.options import first_difference
+from trainer.options import first_difference, number
 from trainer.phases import check_sizes
+from trainer.processes import available_cores
 from trainer.recipes import as_arguments, read_config
 from trainer.turns import FIXED
 from trainer.user_tables import says_of_people
@@ -33,6 +34,7 @@ class Options:
     change_folds: tuple[int, ...]
     metadata: tuple[Path, ...]
     card: Path | None
+    jobs: int
 
 
 def _check_recipe(where: str, recipe: Mapping[str, Any], image_size: int) -> None:
@@ -79,6 +81,9 @@ def check(options: Options) -> tuple[DatasetInfo, dict[str, Any], Ablation]:
                 "same images prepared with --balance oversample"
             )
         _check_balanced(options.balanced, info)
+    cores = len(available_cores())
+    if cores and options.jobs > cores:
+        raise UsageError(f"--jobs {options.jobs}: this process may use {cores} cores; give as many at most")
     if options.output.exists() and not options.output.is_dir():
         raise UsageError(f"--output {options.output}: is a file; give a directory")
     for table in options.metadata:
@@ -180,6 +185,13 @@ def parse_experiment(argv: Sequence[str] | None = None) -> Options:
         default=[],
         metavar="CSV",
         help="table of age, sex and body site, for figures by subgroup; may be repeated; one without such is left out",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=number(int, 1),
+        default=1,
+        metavar="N",
+        help="folds trained at once, each on its share of the cores: small networks cannot keep many cores busy",
     )
     parser.add_argument("--card", type=_local, metavar="FILE", help="where to write the model card too")
     values = vars(parser.parse_args(argv))

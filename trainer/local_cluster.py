@@ -8,19 +8,17 @@ failed. SIGTERM and Ctrl-C go to all of them.
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from queue import SimpleQueue
-from typing import IO
 
 from pipelines.cli import EXIT_OK, ArgumentParser, UsageError, run_command
 from trainer.cluster import VARIABLE
 from trainer.options import number
+from trainer.processes import Child, available_cores, send_all, shell_code, split_cores
 from trainer.tf_config import tf_config
 
 # Workers see a lost one themselves; this is for those that hang.
@@ -43,77 +41,39 @@ def local_configs(ports: Sequence[int]) -> list[str]:
     return [tf_config(addresses, rank) for rank in range(len(ports))]
 
 
-def split_cores(cores: Sequence[int], workers: int) -> list[list[int]]:
-    """Equally many cores for each, so that all are equally fast; all of them for everyone if there are too few."""
-    share = len(cores) // workers
-    if not share:
-        return [list(cores)] * workers
-    return [list(cores[index * share : (index + 1) * share]) for index in range(workers)]
-
-
 def run_workers(commands: Sequence[Sequence[str]], environments: Sequence[dict[str, str]]) -> int:
     """Run all commands at once, to the end of the last; the exit code of the first to fail, else 0."""
-    cores = split_cores(sorted(os.sched_getaffinity(0)), len(commands)) if hasattr(os, "sched_getaffinity") else None
-    processes: list[subprocess.Popen[str]] = []
+    cores = split_cores(available_cores(), len(commands))
+    children: list[Child] = []
     ended: SimpleQueue[int] = SimpleQueue()
 
     def pass_on(number: int, _frame: object) -> None:
-        _signal_all(processes, signal.Signals(number))
+        send_all(children, signal.Signals(number))
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         for index, (command, environment) in enumerate(zip(commands, environments, strict=True)):
-            process = subprocess.Popen(
-                command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-            if cores:
-                # Python has not yet counted them: it starts no thread before it reads its first module.
-                os.sched_setaffinity(process.pid, cores[index])
-            processes.append(process)
-            threading.Thread(target=_wait, args=(index, process, ended), daemon=True).start()
-        return _first_failure(processes, ended)
+            child = Child(command, mark=f"[{index}] ", cores=cores[index], environment=environment)
+            children.append(child)
+            threading.Thread(target=lambda child=child: ended.put(child.wait()), daemon=True).start()
+        return _first_failure(children, ended)
     finally:
-        _signal_all(processes, signal.SIGKILL)
+        send_all(children, signal.SIGKILL)
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _first_failure(processes: list[subprocess.Popen[str]], ended: SimpleQueue[int]) -> int:
-    code = EXIT_OK
-    for _ in processes:
-        process = processes[ended.get()]
-        if process.returncode and not code:
-            # As a shell says it of a process that a signal ended.
-            code = process.returncode if process.returncode > 0 else 128 - process.returncode
-            _signal_all(processes, signal.SIGTERM)
-            killer = threading.Timer(_GRACE_SECONDS, _signal_all, (processes, signal.SIGKILL))
+def _first_failure(children: list[Child], ended: SimpleQueue[int]) -> int:
+    first = EXIT_OK
+    for _ in children:
+        code = ended.get()
+        if code and not first:
+            first = shell_code(code)
+            send_all(children, signal.SIGTERM)
+            killer = threading.Timer(_GRACE_SECONDS, send_all, (children, signal.SIGKILL))
             killer.daemon = True
             killer.start()
-    return code
-
-
-def _signal_all(processes: Sequence[subprocess.Popen[str]], number: signal.Signals) -> None:
-    for process in processes:
-        if process.poll() is None:
-            process.send_signal(number)
-
-
-def _wait(index: int, process: subprocess.Popen[str], ended: SimpleQueue[int]) -> None:
-    """Copy a worker's lines until it ends, then say that it has."""
-    assert process.stderr is not None
-    other = threading.Thread(target=_copy, args=(index, process.stderr, sys.stderr), daemon=True)
-    other.start()
-    assert process.stdout is not None
-    _copy(index, process.stdout, sys.stdout)
-    other.join()
-    process.wait()
-    ended.put(index)
-
-
-def _copy(index: int, source: IO[str], target: IO[str]) -> None:
-    for line in source:
-        target.write(f"[{index}] {line}")
-        target.flush()
+    return first
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -50,30 +50,37 @@ def format_summary(figures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def format_difference(estimate: Mapping[str, Any]) -> str:
+    """`-0.021 (-0.052 to +0.011)`; a dash for a difference that does not exist, no interval no brackets."""
+    if estimate["value"] is None:
+        return "-"
+    if estimate["low"] is None:
+        return f"{estimate['value']:+.3f}"
+    return f"{estimate['value']:+.3f} ({estimate['low']:+.3f} to {estimate['high']:+.3f})"
+
+
 def format_changes(figures: Mapping[str, Any]) -> str:
     """The ablation table, Markdown: the recipe and each change of it, on the same folds."""
     lines = figures["changes"]["lines"]
-    rows = [
-        [
-            "**the recipe**",
-            format_spread(lines[0]["recipe"]["balanced_accuracy"]),
-            "",
-            format_spread(lines[0]["recipe"]["melanoma_auc"]),
-            "",
-        ]
-    ]
+    names = [name for name in ("balanced_accuracy", "melanoma_auc") if name in lines[0]["difference"]]
+    leaky = _has_leak(lines)
+    head, first = [""], ["**the recipe**"]
+    for name in names:
+        head += [_TITLES[name], "difference"]
+        first += [format_spread(lines[0]["recipe"][name]), ""]
+    rows = [first + [""] * leaky]
     for line in lines:
-        difference = line["balanced_accuracy"]["mean"] - line["recipe"]["balanced_accuracy"]["mean"]
-        rows.append(
-            [
-                line["says"],
-                format_spread(line["balanced_accuracy"]),
-                f"{difference:+.3f}",
-                format_spread(line["melanoma_auc"]),
-                f"{line['validation']['mean']:.3f}" if line["dataset"] == "leaky" else "",
-            ]
-        )
-    return _table(["", "balanced accuracy", "difference", "melanoma AUC", '"validation" with the leak'], rows)
+        row = [line["says"]]
+        for name in names:
+            row += [format_spread(line[name]), format_difference(line["difference"][name])]
+        if leaky:
+            row.append(f"{line['validation']['mean']:.3f}" if line["dataset"] == "leaky" else "")
+        rows.append(row)
+    return _table(head + ['"validation" with the leak'] * leaky, rows)
+
+
+def _has_leak(lines: Sequence[Mapping[str, Any]]) -> bool:
+    return any(line["dataset"] == "leaky" for line in lines)
 
 
 def _folds_table(figures: Mapping[str, Any]) -> str:
@@ -138,21 +145,10 @@ def _images(figures: Mapping[str, Any]) -> str:
     return text + (f". Left out by preparation: {left_out}" if left_out else "")
 
 
-def model_card(figures: Mapping[str, Any]) -> str:
-    """The card, from what experiment.json says."""
-    pooled, network, calibration = figures["pooled"], figures["network"], figures["calibration"]
-    folds, size = len(figures["folds"]), figures["dataset"]["image_size"]
-    at = pooled["sensitivity_at_specificity"]
-    operating = [
-        f"- {name} sensitivity at {at['specificity']:.0%} specificity: {format_estimate(at[name])}, n = {at[name]['n']}"
-        for name in ("melanoma", "malignant")
-        if name in at
-    ]
-    rate = sum(fold["images_per_second"] for fold in figures["folds"]) / folds
-    changes = figures["changes"]
-    parts = [
-        "# Model card",
-        "Written by `python -m trainer.experiment` from the figures in its `experiment.json`; do not edit.",
+def _what_it_is(figures: Mapping[str, Any]) -> list[str]:
+    network, size = figures["network"], figures["dataset"]["image_size"]
+    rate = sum(fold["images_per_second"] for fold in figures["folds"]) / len(figures["folds"])
+    return [
         "## What it is",
         f"{_network(figures)} that tells {sum(map(bool, figures['images'].values()))} kinds of skin lesions apart on "
         f"dermoscopic images of {size} x {size} px: {network['parameters'] / 1e6:.2f} million parameters, "
@@ -160,19 +156,36 @@ def model_card(figures: Mapping[str, Any]) -> str:
         f"Trained at {rate:.0f} images/s with {figures['folds'][0]['threads']} threads.",
         "Meant for: sorting large archives, finding images worth a look, research on such archives. Not a medical "
         "device, not for diagnosis, not for images of other kinds than those it was trained on.",
+    ]
+
+
+def _data(figures: Mapping[str, Any]) -> list[str]:
+    return [
         "## Data",
-        f"{sum(figures['images'].values())} originals in {folds} folds; photographs of one lesion are in one fold "
-        f"(dataset fingerprint `{figures['dataset']['fingerprint'][:16]}`). "
+        f"{sum(figures['images'].values())} originals in {len(figures['folds'])} folds; photographs of one lesion are "
+        f"in one fold (dataset fingerprint `{figures['dataset']['fingerprint'][:16]}`). "
         + _images(figures)
         + f". Photographs are made square by `--aspect {figures['dataset']['aspect']}`; pixels are scaled by mean and "
         "variance of all folds together, three numbers each.",
         "Most images of the ISIC archive are licensed CC-BY-NC or CC-0: a model trained on the former is not for "
         "commercial use. `metadata.csv` and `attribution.txt` of a download say which is which.",
+    ]
+
+
+def _results(figures: Mapping[str, Any]) -> list[str]:
+    pooled, calibration = figures["pooled"], figures["calibration"]
+    at = pooled["sensitivity_at_specificity"]
+    operating = [
+        f"- {name} sensitivity at {at['specificity']:.0%} specificity: {format_estimate(at[name])}, n = {at[name]['n']}"
+        for name in ("melanoma", "malignant")
+        if name in at
+    ]
+    parts = [
         "## Figures",
-        f"{folds}-fold cross-validation. Each network is trained on all folds but one, for a number of epochs fixed "
-        "beforehand, and its last weights are evaluated on the fold left out, as means over the eight flips and "
-        "quarter turns; the last line is of one view, at an eighth of the cost. A prediction is the class whose "
-        "probability is the largest multiple of its frequency in training.",
+        f"{len(figures['folds'])}-fold cross-validation. Each network is trained on all folds but one, for a number of "
+        "epochs fixed beforehand, and its last weights are evaluated on the fold left out, as means over the eight "
+        "flips and quarter turns; the last line is of one view, at an eighth of the cost. A prediction is the class "
+        "whose probability is the largest multiple of its frequency in training.",
         _folds_table(figures),
         f"All {pooled['n']} images of {pooled['groups']} lesions, each by the network that never saw it; brackets: "
         f"{pooled['bootstrap']['confidence']:.0%} interval, bootstrap over lesions:",
@@ -192,29 +205,53 @@ def model_card(figures: Mapping[str, Any]) -> str:
             "wanted sensitivity on the other folds:",
             _points_table(figures),
         ]
-    if figures["subgroups"]:
-        parts += [
-            "## Subgroups",
-            "All images, each by the network that never saw it; malignant sensitivity and specificity at the threshold "
-            f"for {SUBGROUP_TARGET:.0%}. Balanced accuracy is over the classes that occur in the group.",
-            "\n".join(subgroup_tables(figures)).strip(),
-        ]
-    if changes["lines"]:
-        parts += [
-            "## What each part is worth",
-            f"The recipe{_shortened(changes['base'])} with one change at a time, on "
-            + ("fold " if len(changes["folds"]) == 1 else "folds ")
-            + ", ".join(map(str, changes["folds"]))
-            + ". One network each: differences below the spread of the folds above mean little.",
-            format_changes(figures),
-        ]
-        if any(line["dataset"] == "leaky" for line in changes["lines"]):
-            parts.append(
-                "The leak: augmented copies are made first, and the split is drawn over originals and copies alike, as "
-                "in many notebooks. The last column is what such a notebook prints; balanced accuracy is that of the "
-                "same network on the fold it has truly never seen."
-            )
-    parts += [
+    return parts
+
+
+def _subgroups(figures: Mapping[str, Any]) -> list[str]:
+    if not figures["subgroups"]:
+        return []
+    return [
+        "## Subgroups",
+        "All images, each by the network that never saw it; malignant sensitivity and specificity at the threshold "
+        f"for {SUBGROUP_TARGET:.0%}. Balanced accuracy is over the classes that occur in the group.",
+        "\n".join(subgroup_tables(figures)).strip(),
+    ]
+
+
+def _changes(figures: Mapping[str, Any]) -> list[str]:
+    changes = figures["changes"]
+    if not changes["lines"]:
+        return []
+    parts = [
+        "## What each part is worth",
+        f"The recipe{_shortened(changes['base'])} with one change at a time, on "
+        + ("fold " if len(changes["folds"]) == 1 else "folds ")
+        + ", ".join(map(str, changes["folds"]))
+        + f", n = {changes['lines'][0]['n']}. Brackets: {figures['pooled']['bootstrap']['confidence']:.0%} interval of "
+        "the difference on the same images, bootstrap over lesions. It is of one network each, and networks of the "
+        "same recipe differ too when they start from other weights.",
+        format_changes(figures),
+    ]
+    if _has_leak(changes["lines"]):
+        parts.append(
+            "The leak: augmented copies are made first, and the split is drawn over originals and copies alike, as in "
+            "many notebooks. The last column is what such a notebook prints; balanced accuracy is that of the same "
+            "network on the fold it has truly never seen."
+        )
+    return parts
+
+
+def model_card(figures: Mapping[str, Any]) -> str:
+    """The card, from what experiment.json says."""
+    parts = [
+        "# Model card",
+        "Written by `python -m trainer.experiment` from the figures in its `experiment.json`; do not edit.",
+        *_what_it_is(figures),
+        *_data(figures),
+        *_results(figures),
+        *_subgroups(figures),
+        *_changes(figures),
         "## Limits",
         "- The recipe was chosen with a look at some folds, so the figures of these are a little too good.\n"
         "- Rare classes have few lesions: their intervals are wide, and too narrow for fewer than ten lesions.\n"

@@ -1,17 +1,20 @@
-"""One turn of cross-validation: a network trained without a fold and evaluated on it, in processes of their own."""
+"""The turns of a cross-validation: networks trained without a fold and evaluated on it, in processes of their own."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
+import signal
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
-from pipelines.cli import EXIT_SIGNAL
+from trainer.processes import Child, available_cores, send_all, shell_code, split_cores
 from trainer.recipes import as_arguments
 
 # What every training run is told: all epochs, and the weights of the last.
@@ -23,7 +26,7 @@ class Turn:
     """One training run and its evaluations.
 
     fold: -1 for the dataset's own splits, of which it then validates and tests on two. metadata: tables of age, sex and
-    body site, for the evaluations.
+    body site, for the evaluations. once: evaluate with one view of each image too.
     """
 
     folder: Path
@@ -31,6 +34,7 @@ class Turn:
     fold: int
     options: Mapping[str, Any]
     metadata: tuple[Path, ...] = ()
+    once: bool = False
 
     @property
     def train(self) -> Path:
@@ -44,59 +48,98 @@ class Turn:
     def one_view(self) -> Path:
         return self.folder / "one_view"
 
+    def figures(self) -> dict[str, Any]:
+        """What evaluation.json says of eight views, and train.json as `train`; once the turn is taken."""
+        train = json.loads((self.train / "train.json").read_text(encoding="utf-8"))
+        return {**_evaluation(self.evaluation), "train": train}
 
-def _call(module: str, *arguments: str) -> None:
-    """Run a command of ours; ends this one with the same exit code if it fails, its own message having been shown."""
-    child = subprocess.Popen([sys.executable, "-m", module, *arguments])
-    try:
-        code = child.wait()
-    except KeyboardInterrupt:
-        # Whoever ends this process alone does not mean the other to go on; on SIGTERM the trainer saves first.
-        child.terminate()
-        child.wait()
-        raise
-    if code < 0:
-        print(f"{module}: ended by signal {-code}; the same command continues", file=sys.stderr)
-        code = EXIT_SIGNAL - code
-    if code:
-        raise SystemExit(code)
+    def figures_of_one_view(self) -> dict[str, Any]:
+        return _evaluation(self.one_view)
 
 
-def take(turn: Turn) -> dict[str, Any]:
-    """Train and evaluate, as far as an earlier run has not; gives what evaluation.json says, and train.json as `train`.
+def take_all(turns: Sequence[Turn], jobs: int) -> None:
+    """Train and evaluate, as far as an earlier run has not: `jobs` turns at once, each on its share of the cores.
 
-    Ends the process with the exit code of a command that fails.
+    Ends the process with the exit code of the first command that fails, whose own message has been shown. The others
+    are then told to end, as they are when this process is: the trainer saves first, and the turns go on from there.
     """
-    if not (turn.train / "model").is_dir():
-        print(f"== {turn.folder}", flush=True)
-        where = [f"--dataset={turn.dataset}", f"--output={turn.train}"]
-        _call("trainer.task", *where, *as_arguments({**turn.options, **FIXED}), *_fold(turn))
-    evaluation = _evaluate(turn, turn.evaluation, "--tta")
-    return {**evaluation, "train": json.loads((turn.train / "train.json").read_text(encoding="utf-8"))}
+    crew = _Crew(jobs)
+    with ThreadPoolExecutor(jobs) as pool:
+        tasks = [pool.submit(crew.take, turn) for turn in turns]
+        try:
+            for task in as_completed(tasks):
+                task.result()
+        except BaseException:
+            crew.dismiss()
+            raise
 
 
-def look_once(turn: Turn) -> dict[str, Any]:
-    """What evaluation.json says of one view of each image, after `take`."""
-    return _evaluate(turn, turn.one_view)
+class _Crew:
+    """Those who take the turns."""
+
+    def __init__(self, jobs: int):
+        self._marked = jobs > 1
+        self._shares: SimpleQueue[list[int]] = SimpleQueue()
+        for share in split_cores(available_cores(), jobs):
+            self._shares.put(share)
+        self._lock = threading.Lock()
+        self._running: set[Child] = set()
+        self._dismissed = False
+
+    def dismiss(self) -> None:
+        """Tell what runs to end, and start nothing more."""
+        with self._lock:
+            self._dismissed = True
+            send_all(self._running, signal.SIGTERM)
+
+    def take(self, turn: Turn) -> None:
+        cores = self._shares.get()
+        try:
+            self._take(turn, cores)
+        finally:
+            self._shares.put(cores)
+
+    def _take(self, turn: Turn, cores: Sequence[int]) -> None:
+        mark = f"[{turn.folder.parent.name}/{turn.folder.name}] " if self._marked else ""
+        fold = [f"--fold={turn.fold}"] if turn.fold >= 0 else []
+        if not (turn.train / "model").is_dir():
+            if not mark:
+                print(f"== {turn.folder}", flush=True)
+            where = [f"--dataset={turn.dataset}", f"--output={turn.train}"]
+            self._call(mark, cores, "trainer.task", *where, *as_arguments({**turn.options, **FIXED}), *fold)
+        model = json.loads((turn.train / "model/assets/model.json").read_text(encoding="utf-8"))
+        looks = [(turn.evaluation, ["--tta"]), (turn.one_view, [])]
+        for output, how in looks if turn.once else looks[:1]:
+            # A turn whose train/ was deleted has been trained again.
+            if not _is_of(output, model["model_fingerprint"]):
+                shutil.rmtree(output, ignore_errors=True)
+                where = [f"--dataset={turn.dataset}", f"--model={turn.train / 'model'}", f"--output={output}"]
+                tables = [f"--metadata={table}" for table in turn.metadata]
+                self._call(mark, cores, "trainer.evaluate", *where, *tables, *fold, *how)
+
+    def _call(self, mark: str, cores: Sequence[int], module: str, *arguments: str) -> None:
+        """Run a command of ours to its end. SystemExit with its exit code if it fails."""
+        with self._lock:
+            if self._dismissed:
+                raise SystemExit(shell_code(-signal.SIGTERM))
+            child = Child([sys.executable, "-m", module, *arguments], mark=mark, cores=cores)
+            self._running.add(child)
+        try:
+            code = child.wait()
+        finally:
+            with self._lock:
+                self._running.discard(child)
+        if code < 0:
+            print(f"{mark}{module}: ended by signal {-code}; the same command continues", file=sys.stderr)
+        if code:
+            raise SystemExit(shell_code(code))
 
 
-def _fold(turn: Turn) -> list[str]:
-    return [f"--fold={turn.fold}"] if turn.fold >= 0 else []
+def _evaluation(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
 
 
-def _evaluate(turn: Turn, output: Path, *how: str) -> dict[str, Any]:
-    known, model = output / "evaluation.json", turn.train / "model/assets/model.json"
-    fingerprint = json.loads(model.read_text(encoding="utf-8"))["model_fingerprint"]
-    # A turn whose train/ was deleted has been trained again.
-    if not known.is_file() or json.loads(known.read_text(encoding="utf-8"))["model"]["fingerprint"] != fingerprint:
-        shutil.rmtree(output, ignore_errors=True)
-        _call(
-            "trainer.evaluate",
-            f"--dataset={turn.dataset}",
-            f"--model={turn.train / 'model'}",
-            f"--output={output}",
-            *(f"--metadata={table}" for table in turn.metadata),
-            *_fold(turn),
-            *how,
-        )
-    return json.loads(known.read_text(encoding="utf-8"))
+def _is_of(evaluation: Path, model_fingerprint: str) -> bool:
+    """Whether it is finished, and of this model."""
+    known = evaluation / "evaluation.json"
+    return known.is_file() and _evaluation(evaluation)["model"]["fingerprint"] == model_fingerprint

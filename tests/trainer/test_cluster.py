@@ -10,8 +10,9 @@ from tiny_dataset import ROOT
 
 from pipelines.cli import UsageError
 from trainer.cluster import Cluster, read_cluster, split_address
-from trainer.local_cluster import free_ports, local_configs, run_workers, split_cores
+from trainer.local_cluster import free_ports, local_configs, run_workers
 from trainer.preemption import EXIT_RESTART
+from trainer.processes import split_cores
 
 LIMIT_SECONDS = 60
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from trainer.experiment_figures import spread
 from trainer.experiment_options import check, check_same, parse_experiment
 from trainer.fold_predictions import FoldPredictions, calibration_figures, flagged_at
 from trainer.model_card import model_card
+from trainer.turns import Turn, take_all
 
 RECIPE = {"epochs": 2, "batch_size": 16, "width": 0.25, "depth": 1, "learning_rate": 0.01, "loss": "balanced_softmax"}
 CHANGES: dict = {
@@ -180,6 +182,12 @@ def test_changes_are_compared_with_their_base_on_the_same_fold_and_the_leak_show
     first = evaluation["figures"]["balanced_accuracy"]["value"]
     assert no_dropout["recipe"]["balanced_accuracy"]["mean"] == pytest.approx(first)
     assert no_dropout["balanced_accuracy"]["mean"] != pytest.approx(first)
+    for line in (no_dropout, leak):
+        assert line["n"] == evaluation["images"]
+        for name in ("balanced_accuracy", "melanoma_auc"):
+            difference = line["difference"][name]
+            assert difference["value"] == pytest.approx(line[name]["mean"] - line["recipe"][name]["mean"])
+            assert difference["low"] <= difference["value"] <= difference["high"]
     for name, dropout in (("base", 0.2), ("no_dropout", 0.0)):
         options = json.loads((places / f"out/changes/{name}/fold-0/train/run.json").read_text())["options"]
         assert (options["batch_size"], options["dropout"]) == (8, dropout)
@@ -257,9 +265,10 @@ def test_a_network_that_was_trained_again_is_evaluated_again(places, done, tmp_p
     shutil.copytree(places / "out/recipe/fold-0", tmp_path / "fold-0")
     shutil.rmtree(tmp_path / "fold-0/train")
     shutil.copytree(places / "out/changes/base/fold-0/train", tmp_path / "fold-0/train")
-    result = experiment.take(experiment.Turn(tmp_path / "fold-0", places / "plain", 0, RECIPE))
+    turn = Turn(tmp_path / "fold-0", places / "plain", 0, RECIPE)
+    take_all([turn], jobs=1)
     model = json.loads((tmp_path / "fold-0/train/model/assets/model.json").read_text())
-    assert result["model"]["fingerprint"] == model["model_fingerprint"]
+    assert turn.figures()["model"]["fingerprint"] == model["model_fingerprint"]
 
 
 def test_changes_may_be_left_out_again(places, done, tmp_path, capsys):
@@ -295,10 +304,43 @@ def test_the_base_of_changes_is_checked_before_the_work(places, tmp_path):
         check(parse_experiment(arguments(places, changes=changes)))
 
 
-def test_the_signal_to_end_reaches_the_training(places, tmp_path):
+def test_folds_at_once_share_the_cores(places, tmp_path):
+    process = run(*arguments(places, changes=None, output=tmp_path / "out", jobs=2))
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()
+    for fold in range(FOLDS):
+        assert sum(line.startswith(f"[recipe/fold-{fold}] epoch ") for line in lines) == 2
+        train = json.loads((tmp_path / f"out/recipe/fold-{fold}/train/train.json").read_text())
+        assert train["threads"] == len(os.sched_getaffinity(0)) // 2
+    figures = json.loads((tmp_path / "out/experiment.json").read_text())
+    assert [fold["fold"] for fold in figures["folds"]] == [0, 1]
+    assert figures["pooled"]["n"] == 70
+
+
+def test_a_fold_that_fails_ends_the_other(places, tmp_path):
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps({**RECIPE, "epochs": 10_000}))
-    command = [*arguments(places, config=recipe, changes=None, output=tmp_path / "out")]
+    command = arguments(places, config=recipe, changes=None, output=tmp_path / "out", jobs=2)
+    experiment.claim_output(
+        tmp_path / "out",
+        {"recipe": {**RECIPE, "epochs": 10_000}, "dataset_fingerprint": "plain" * 8},
+    )
+    foreign = tmp_path / "out/recipe/fold-1/train/thesis.txt"
+    foreign.parent.mkdir(parents=True)
+    foreign.touch()
+    process = run(*command)
+    assert process.returncode == 2
+    assert "[recipe/fold-1] trainer.task: error: --output" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert not (tmp_path / "out/recipe/fold-0/train/model").exists()
+    assert foreign.exists()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_signal_to_end_reaches_the_training(places, tmp_path, jobs):
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({**RECIPE, "epochs": 10_000}))
+    command = [*arguments(places, config=recipe, changes=None, output=tmp_path / "out", jobs=jobs)]
     with subprocess.Popen(
         [sys.executable, "-m", "trainer.experiment", *command],
         stdout=subprocess.PIPE,
@@ -307,7 +349,7 @@ def test_the_signal_to_end_reaches_the_training(places, tmp_path):
         cwd=ROOT,
     ) as process:
         for line in process.stdout:
-            if line.startswith("epoch"):
+            if "epoch 1/" in line:
                 break
         process.terminate()
         # Returns when nobody holds the pipes any more, so the trainer has gone too.
@@ -326,6 +368,8 @@ def test_the_signal_to_end_reaches_the_training(places, tmp_path):
         ({"dataset": "nowhere"}, "--dataset nowhere: no such directory"),
         ({"config": "nowhere.json"}, "--config nowhere.json: cannot be read"),
         ({"dataset": "gs://bucket/data"}, "--dataset: 'gs://bucket/data': only local directories"),
+        ({"jobs": 0}, "--jobs: 0 is out of range: give 1 or more"),
+        ({"jobs": 1000}, "--jobs 1000: this process may use [0-9]+ cores; give as many at most"),
         ({"card": ROOT}, "--card .* is a directory; name a file"),
         ({"metadata": "nowhere.csv"}, "--metadata nowhere.csv: cannot be read"),
         ({"card": ROOT / "setup.py" / "card.md"}, r"--card .*: .*setup\.py is no directory; name another file"),

@@ -1,0 +1,82 @@
+"""How two recipes differ on the same images.
+
+Networks find the same images hard, so their difference varies less from lesion to lesion than either's own figure: it
+is the difference that is resampled, over lesions. How much networks of one recipe differ among themselves, which
+another seed shows, is not in its interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from pipelines.decisions import decision_values
+from trainer import metrics
+from trainer.fold_predictions import FoldPredictions
+
+
+def differences(
+    changed: Sequence[FoldPredictions], base: Sequence[FoldPredictions], melanoma: int | None, *, bootstrap: int
+) -> dict[str, Any]:
+    """Balanced accuracy and melanoma AUC of `changed` less those of `base`: means over folds, as Estimates in dicts.
+
+    changed, base: predictions of the same folds, each of the same images, in whatever order. melanoma: its label; its
+    AUC is left out if None. Lesions are drawn for each fold and class of their own. Raises ValueError for folds of
+    different images.
+    """
+    pairs = [_aligned(*pair) for pair in zip(changed, base, strict=True)]
+    classes = base[0].probabilities.shape[1]
+    fold = np.concatenate([np.full(len(one.labels), index) for index, (_, one) in enumerate(pairs)])
+    labels = np.concatenate([one.labels for _, one in pairs])
+    groups = np.concatenate([np.asarray(one.groups) for _, one in pairs])
+    everything = np.ones(len(labels), bool)
+
+    def mean_over_folds(figure, rests_on: np.ndarray) -> dict[str, Any]:
+        def difference(weights: np.ndarray) -> np.ndarray:
+            of_folds = [
+                figure(own, weights[:, fold == index]) - figure(other, weights[:, fold == index])
+                for index, (own, other) in enumerate(pairs)
+            ]
+            return np.mean(of_folds, axis=0)
+
+        strata = fold * classes + labels
+        return asdict(metrics.resampled(difference, rests_on, strata, groups, bootstrap=bootstrap, seed=0))
+
+    found = {"balanced_accuracy": mean_over_folds(_balanced_accuracy, everything)}
+    if melanoma is not None:
+        found["melanoma_auc"] = mean_over_folds(lambda one, weights: _auc(one, melanoma, weights), labels == melanoma)
+    return found
+
+
+def _aligned(changed: FoldPredictions, base: FoldPredictions) -> tuple[FoldPredictions, FoldPredictions]:
+    """Both in the order of their images' ids."""
+    pair = []
+    for one in (changed, base):
+        order = np.argsort(one.source_id)
+        pair.append(
+            FoldPredictions(
+                [one.source_id[index] for index in order],
+                [one.groups[index] for index in order],
+                *(values[order] for values in one[2:]),
+            )
+        )
+    if pair[0].source_id != pair[1].source_id:
+        raise ValueError("predictions of different images")
+    return pair[0], pair[1]
+
+
+def _balanced_accuracy(one: FoldPredictions, weights: np.ndarray) -> np.ndarray:
+    """float64 [B], as `metrics.balanced_accuracy` of each resample, weights float32 [B, n]."""
+    count = one.probabilities.shape[1]
+    predicted = metrics.predict(decision_values(one.probabilities, one.prior))
+    present = np.unique(one.labels)
+    truth, called = (values[:, np.newaxis] == np.arange(count) for values in (one.labels, predicted))
+    sensitivity, _ = metrics.class_rates(truth, called, weights)
+    return sensitivity[:, present].mean(axis=1)
+
+
+def _auc(one: FoldPredictions, label: int, weights: np.ndarray) -> np.ndarray:
+    return metrics.ranking_figures(one.labels == label, one.probabilities[:, label], weights, 0.9).auc
