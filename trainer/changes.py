@@ -42,6 +42,16 @@ class Ablation:
 UNCHANGED = Change(name="base", says="", options={})
 
 
+def leaky_fingerprint(fingerprint: str, fold: int, seed: int = 0) -> str:
+    """Of the dataset that `trainer.leak` makes of the balanced one with this fingerprint."""
+    return f"leaky-{seed}-{fold}-{fingerprint}"
+
+
+def is_leaky(fingerprint: str) -> bool:
+    """Whether it is that of a leaky dataset."""
+    return fingerprint.startswith("leaky-")
+
+
 def read_changes(path: Path) -> Ablation:
     """The changes in a JSON file: {"changes": [{"name", "says", "options"[, "dataset"]}, ...][, "base": {...}]}.
 

@@ -20,12 +20,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.cli import UsageError, run_command, start_tensorflow
+from pipelines.cli import UsageError, run_command
 from trainer.changes import UNCHANGED, Change
-from trainer.dataset_info import read_dataset_info
 from trainer.experiment_options import Options, check, check_same, parse_experiment
 from trainer.outputs import write_json
-from trainer.turns import Turn, take_all
+from trainer.turns import Leak, Turn, take_all
 from trainer.user_tables import read_image_facts, says_of_people
 
 SCHEMA_VERSION = 1
@@ -36,7 +35,11 @@ def claim_output(output: Path, settings: Mapping[str, Any]) -> None:
     """Make `output` ours, or see that it is: a later run may add changes, but not another recipe or dataset."""
     known = output / SETTINGS
     if known.is_file():
-        if json.loads(known.read_text(encoding="utf-8")) != settings:
+        try:
+            earlier = json.loads(known.read_text(encoding="utf-8"))
+        except ValueError:
+            raise UsageError(f"--output {output}: {SETTINGS} is damaged; give a new directory") from None
+        if earlier != settings:
             raise UsageError(
                 f"--output {output}: holds an experiment with another recipe or dataset; give a new directory, or "
                 "delete this one"
@@ -51,27 +54,16 @@ def claim_output(output: Path, settings: Mapping[str, Any]) -> None:
         raise UsageError(f"--output {output}: cannot be written ({error.strerror}); give another directory") from None
 
 
-def _leaky(options: Options, fold: int) -> Path:
-    """The leaky dataset that belongs to a fold, made when it is first needed."""
-    folder = options.output / "leaky" / f"fold-{fold}"
-    if not folder.is_dir():
-        assert options.balanced is not None
-        start_tensorflow()
-        from trainer.leak import write_leaky_dataset
-
-        write_leaky_dataset(read_dataset_info(options.balanced, "--balanced"), fold, folder)
-    return folder
-
-
 def _turn_of(options: Options, recipe: Mapping[str, Any], change: Change, fold: int) -> Turn:
     folder = options.output / "changes" / change.name / f"fold-{fold}"
     merged = {**recipe, **change.options}
-    if change.dataset == "leaky":
-        return Turn(folder, _leaky(options, fold), -1, merged)
+    if change.dataset == "plain":
+        return Turn(folder, options.dataset, fold, merged)
+    assert options.balanced is not None
     if change.dataset == "balanced":
-        assert options.balanced is not None
         return Turn(folder, options.balanced, fold, merged)
-    return Turn(folder, options.dataset, fold, merged)
+    leaky = options.output / "leaky" / f"fold-{fold}"
+    return Turn(folder, leaky, -1, merged, leak=Leak(options.balanced, fold))
 
 
 def run(options: Options) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.cli import ArgumentParser, UsageError, start_tensorflow
-from trainer.changes import UNCHANGED, Ablation, Change, read_changes
+from trainer.changes import UNCHANGED, Ablation, Change, leaky_fingerprint, read_changes
 from trainer.command_line import parse_options
-from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
+from trainer.dataset_info import DOCUMENT, DatasetInfo, fold_split, read_dataset_info
 from trainer.options import first_difference, number
 from trainer.phases import check_sizes
 from trainer.processes import available_cores
@@ -83,7 +83,7 @@ def check(options: Options) -> tuple[DatasetInfo, dict[str, Any], Ablation]:
         _check_balanced(options.balanced, info)
     cores = len(available_cores())
     if cores and options.jobs > cores:
-        raise UsageError(f"--jobs {options.jobs}: this process may use {cores} cores; give as many at most")
+        raise UsageError(f"--jobs {options.jobs}: more than the cores this process may use; give {cores} at most")
     if options.output.exists() and not options.output.is_dir():
         raise UsageError(f"--output {options.output}: is a file; give a directory")
     for table in options.metadata:
@@ -114,13 +114,17 @@ def check_same(options: Options, recipe: Mapping[str, Any], change: Change, fold
     merged = {**recipe, **change.options, **FIXED, "fold": -1 if change.dataset == "leaky" else fold}
     now = parse_options(["--dataset=d", "--output=o", *as_arguments(merged)])
     earlier = json.loads(run.read_text(encoding="utf-8"))
-    wanted = {"plain": options.dataset, "balanced": options.balanced}.get(change.dataset)
+    made_of = options.dataset if change.dataset == "plain" else options.balanced
+    assert made_of is not None
+    fingerprint = read_dataset_info(made_of).fingerprint
+    if change.dataset == "leaky":
+        fingerprint = leaky_fingerprint(fingerprint, fold)
     difference = first_difference(now, earlier["options"])
     if difference:
         name, before, after = difference
         what = f"{name} {before!r}, not {after!r}"
-    elif wanted and earlier["dataset_fingerprint"] != read_dataset_info(wanted).fingerprint:
-        what = f"another dataset, not {wanted}"
+    elif earlier["dataset_fingerprint"] != fingerprint:
+        what = f"another dataset, not {made_of}"
     else:
         return
     # The base has no name to change, and all changes are of it.
@@ -130,11 +134,20 @@ def check_same(options: Options, recipe: Mapping[str, Any], change: Change, fold
     raise UsageError(f"--changes {options.changes}, {change.name}: {folder} was trained with {what}; {way_out}")
 
 
+def _folds_follow_from(info: DatasetInfo) -> dict[str, Any]:
+    """What decides, for the same images, which are in a fold: the seed, and all options but those on copies."""
+    document = json.loads((info.path / DOCUMENT).read_text(encoding="utf-8"))
+    of_copies = ("balance", "target_per_class", "shard_mb")
+    options = {name: value for name, value in document.get("options", {}).items() if name not in of_copies}
+    return {"seed": document.get("seed"), **options}
+
+
 def _check_balanced(path: Path, info: DatasetInfo) -> None:
     """UsageError unless the dataset at `path` is `info`'s with copies."""
     balanced = read_dataset_info(path, "--balanced")
     train, own = balanced.splits["train"], info.splits["train"]
     different = any(getattr(balanced, name) != getattr(info, name) for name in ("classes", "image_size", "aspect"))
+    different |= _folds_follow_from(balanced) != _folds_follow_from(info)
     if different or [fold.originals for fold in train.folds] != [fold.originals for fold in own.folds]:
         raise UsageError(
             f"--balanced {path}: is not the dataset of --dataset {info.path} with copies; prepare both with the same "
@@ -191,7 +204,7 @@ def parse_experiment(argv: Sequence[str] | None = None) -> Options:
         type=number(int, 1),
         default=1,
         metavar="N",
-        help="folds trained at once, each on its share of the cores: small networks cannot keep many cores busy",
+        help="folds trained at once, each on its share of the cores: a small network cannot keep many busy; for CPUs",
     )
     parser.add_argument("--card", type=_local, metavar="FILE", help="where to write the model card too")
     values = vars(parser.parse_args(argv))

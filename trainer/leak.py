@@ -1,19 +1,24 @@
 """The mistake that this project exists to prevent, made on purpose: augment first, then split.
 
-For one line of the ablation table: how good a network looks when copies of one photograph are on both sides.
+For one line of the ablation table: how good a network looks when copies of one photograph are on both sides. A command
+of its own, `python -m trainer.leak`, for `trainer.experiment`.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from pipelines.cli import ArgumentParser, UsageError, run_command
+from trainer.changes import is_leaky, leaky_fingerprint
 from trainer.dataset import parse_examples
-from trainer.dataset_info import COMPRESSION_TYPES, DatasetInfo
+from trainer.dataset_info import COMPRESSION_TYPES, DatasetInfo, fold_split, read_dataset_info
+from trainer.options import number
 
 # As in the notebooks: `validation_split=0.2` over whatever files there are.
 VALIDATION_SHARE = 0.2
@@ -36,7 +41,7 @@ def write_leaky_dataset(info: DatasetInfo, fold: int, output: Path, seed: int = 
     for graph in (info.transform_fn, info.standardize_fn):
         shutil.copytree(graph, temporary / graph.name)
     document = json.loads((info.path / "dataset.json").read_text(encoding="utf-8"))
-    document["fingerprint"] = f"leaky-{seed}-{fold}-{info.fingerprint}"
+    document["fingerprint"] = leaky_fingerprint(info.fingerprint, fold, seed)
     document["compression"] = "none"
     document["splits"] = {
         "train": _write(temporary, "train", [pool[index] for index in order[held_out:]], info.classes),
@@ -77,3 +82,32 @@ def _write(folder: Path, split: str, records: list[bytes], classes: tuple[str, .
             for label, cls in enumerate(classes)
         },
     }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the leaky dataset of a fold, unless it is there. UsageError for an --output that holds anything else."""
+    parser = ArgumentParser(prog="python -m trainer.leak", description=__doc__)
+    parser.add_argument("--dataset", required=True, metavar="DIR", help="prepared with --folds and stored copies")
+    parser.add_argument("--fold", type=number(int, 0), required=True, metavar="K", help="the fold that is the truth")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the leaky dataset")
+    options = parser.parse_args(argv)
+    info = read_dataset_info(options.dataset)
+    fold_split(info, options.fold)
+    if options.output.exists():
+        try:
+            there = read_dataset_info(options.output).fingerprint
+        except UsageError:
+            there = ""
+        if there == leaky_fingerprint(info.fingerprint, options.fold):
+            return
+        if not is_leaky(there):
+            raise UsageError(f"--output {options.output}: holds no leaky dataset; give a new directory")
+        # Made of a dataset prepared before. Renamed first, so that it is never there in part.
+        stale = options.output.with_name(f".{options.output.name}.old")
+        shutil.rmtree(stale, ignore_errors=True)
+        shutil.rmtree(options.output.rename(stale))
+    write_leaky_dataset(info, options.fold, options.output)
+
+
+if __name__ == "__main__":
+    run_command("trainer.leak", main)

@@ -2,27 +2,24 @@
 
 ARGUMENTS are those of `python -m trainer.task`. Each worker has a TF_CONFIG with free ports and its share of the cores;
 its lines are marked with its number. When one fails, the others are ended, and the exit code is that of the first that
-failed. SIGTERM and Ctrl-C go to all of them.
+failed. SIGTERM and Ctrl-C end all of them.
 """
 
 from __future__ import annotations
 
 import argparse
-import signal
 import socket
 import sys
-import threading
 from collections.abc import Sequence
-from queue import SimpleQueue
 
-from pipelines.cli import EXIT_OK, ArgumentParser, UsageError, run_command
+from pipelines.cli import ArgumentParser, UsageError, run_command
 from trainer.cluster import VARIABLE
 from trainer.options import number
-from trainer.processes import Child, available_cores, send_all, shell_code, split_cores
+from trainer.processes import Command, run_chains
 from trainer.tf_config import tf_config
 
 # Workers see a lost one themselves; this is for those that hang.
-_GRACE_SECONDS = 20.0
+_GRACE_SECONDS = 60.0
 
 
 def free_ports(count: int) -> list[int]:
@@ -43,37 +40,11 @@ def local_configs(ports: Sequence[int]) -> list[str]:
 
 def run_workers(commands: Sequence[Sequence[str]], environments: Sequence[dict[str, str]]) -> int:
     """Run all commands at once, to the end of the last; the exit code of the first to fail, else 0."""
-    cores = split_cores(available_cores(), len(commands))
-    children: list[Child] = []
-    ended: SimpleQueue[int] = SimpleQueue()
-
-    def pass_on(number: int, _frame: object) -> None:
-        send_all(children, signal.Signals(number))
-
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        for index, (command, environment) in enumerate(zip(commands, environments, strict=True)):
-            child = Child(command, mark=f"[{index}] ", cores=cores[index], environment=environment)
-            children.append(child)
-            threading.Thread(target=lambda child=child: ended.put(child.wait()), daemon=True).start()
-        return _first_failure(children, ended)
-    finally:
-        send_all(children, signal.SIGKILL)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _first_failure(children: list[Child], ended: SimpleQueue[int]) -> int:
-    first = EXIT_OK
-    for _ in children:
-        code = ended.get()
-        if code and not first:
-            first = shell_code(code)
-            send_all(children, signal.SIGTERM)
-            killer = threading.Timer(_GRACE_SECONDS, send_all, (children, signal.SIGKILL))
-            killer.daemon = True
-            killer.start()
-    return first
+    chains = [
+        iter([Command(command, f"[{index}] ", environment)])
+        for index, (command, environment) in enumerate(zip(commands, environments, strict=True))
+    ]
+    return run_chains(chains, len(chains), _GRACE_SECONDS).code
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -144,7 +144,16 @@ def class_rates(truth: np.ndarray, called: np.ndarray, weights: np.ndarray) -> t
     hits = weights @ (truth & called).astype(np.float32)
     rejections = weights @ (~truth & ~called).astype(np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (hits / images).astype(np.float64), (rejections / (total[:, None] - images)).astype(np.float64)
+        return hits.astype(np.float64) / images, rejections.astype(np.float64) / (total[:, None] - images)
+
+
+def mean_sensitivity(truth: np.ndarray, called: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Balanced accuracy of every resample, float64 [B], over the classes of which it has images. As `class_rates`."""
+    return _over_classes(class_rates(truth, called, weights)[0], truth)
+
+
+def _over_classes(sensitivity: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    return np.nanmean(sensitivity[:, truth.any(axis=0)], axis=1)
 
 
 def interval(values: np.ndarray | None) -> tuple[float | None, float | None]:
@@ -306,7 +315,7 @@ def _collect(
         drawn.setdefault((figure, index), []).append(values)
 
     sensitivity, true_negative_rate = class_rates(truth, called, weights)
-    put("balanced_accuracy", 0, np.nanmean(sensitivity[:, truth.any(axis=0)], axis=1))
+    put("balanced_accuracy", 0, _over_classes(sensitivity, truth))
     right = (truth & called).any(axis=1).astype(np.float32)
     put("accuracy", 0, (weights @ right) / weights.sum(axis=1, dtype=np.float64))
     for index, (positive, score) in enumerate(questions):

@@ -55,8 +55,13 @@ def format_difference(estimate: Mapping[str, Any]) -> str:
     if estimate["value"] is None:
         return "-"
     if estimate["low"] is None:
-        return f"{estimate['value']:+.3f}"
-    return f"{estimate['value']:+.3f} ({estimate['low']:+.3f} to {estimate['high']:+.3f})"
+        return _signed(estimate["value"])
+    return f"{_signed(estimate['value'])} ({_signed(estimate['low'])} to {_signed(estimate['high'])})"
+
+
+def _signed(value: float) -> str:
+    """`+0.012`; what rounds to nothing is no `-0.000`."""
+    return f"{round(value, 3) + 0.0:+.3f}"
 
 
 def format_changes(figures: Mapping[str, Any]) -> str:
@@ -134,6 +139,12 @@ def _network(figures: Mapping[str, Any]) -> str:
     return f"{kind}, {start.get(recipe.get('weights', ''), 'started from weights trained before on other data')},"
 
 
+def _threads(figures: Mapping[str, Any]) -> str:
+    """`1 thread`; `1 or 2 threads` where folds had different numbers of them."""
+    numbers = sorted({fold["threads"] for fold in figures["folds"]})
+    return " or ".join(map(str, numbers)) + (" thread" if numbers == [1] else " threads")
+
+
 def _images(figures: Mapping[str, Any]) -> str:
     """How many images there are of each class, and what preparation left out."""
     images = figures["images"]
@@ -153,7 +164,7 @@ def _what_it_is(figures: Mapping[str, Any]) -> list[str]:
         f"{_network(figures)} that tells {sum(map(bool, figures['images'].values()))} kinds of skin lesions apart on "
         f"dermoscopic images of {size} x {size} px: {network['parameters'] / 1e6:.2f} million parameters, "
         f"{network['multiply_adds'] / 1e6:.0f} million multiply-adds for an image. "
-        f"Trained at {rate:.0f} images/s with {figures['folds'][0]['threads']} threads.",
+        f"Trained at {rate:.0f} images/s with {_threads(figures)}.",
         "Meant for: sorting large archives, finding images worth a look, research on such archives. Not a medical "
         "device, not for diagnosis, not for images of other kinds than those it was trained on.",
     ]
@@ -229,8 +240,9 @@ def _changes(figures: Mapping[str, Any]) -> list[str]:
         + ("fold " if len(changes["folds"]) == 1 else "folds ")
         + ", ".join(map(str, changes["folds"]))
         + f", n = {changes['lines'][0]['n']}. Brackets: {figures['pooled']['bootstrap']['confidence']:.0%} interval of "
-        "the difference on the same images, bootstrap over lesions. It is of one network each, and networks of the "
-        "same recipe differ too when they start from other weights.",
+        "the difference on the same images, bootstrap over lesions; too narrow where a class has fewer than ten "
+        "lesions in a fold. It is of one network each, and networks of the same recipe differ too when they start from "
+        "other weights. Of twenty lines without effect, one has an interval that leaves out 0.",
         format_changes(figures),
     ]
     if _has_leak(changes["lines"]):

@@ -72,10 +72,8 @@ def _balanced_accuracy(one: FoldPredictions, weights: np.ndarray) -> np.ndarray:
     """float64 [B], as `metrics.balanced_accuracy` of each resample, weights float32 [B, n]."""
     count = one.probabilities.shape[1]
     predicted = metrics.predict(decision_values(one.probabilities, one.prior))
-    present = np.unique(one.labels)
     truth, called = (values[:, np.newaxis] == np.arange(count) for values in (one.labels, predicted))
-    sensitivity, _ = metrics.class_rates(truth, called, weights)
-    return sensitivity[:, present].mean(axis=1)
+    return metrics.mean_sensitivity(truth, called, weights)
 
 
 def _auc(one: FoldPredictions, label: int, weights: np.ndarray) -> np.ndarray:

@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from typing import IO
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import IO, NamedTuple, TextIO
 
-from pipelines.cli import EXIT_SIGNAL
+from pipelines.cli import EXIT_OK, EXIT_SIGNAL
+
+# How often we look whether a signal came: Python's handlers run in the main thread, which another may have kept asleep.
+_LOOK_SECONDS = 0.2
+
+
+class Command(NamedTuple):
+    """What to run. mark: stands before each of its lines; without one they come as they are.
+
+    environment: variables besides those of this process.
+    """
+
+    arguments: Sequence[str]
+    mark: str = ""
+    environment: Mapping[str, str] = {}
+
+
+class Outcome(NamedTuple):
+    """How commands ended. code: of the first that failed, else 0. signal: the first that told us to end, or None."""
+
+    code: int
+    signal: signal.Signals | None
 
 
 def available_cores() -> list[int]:
@@ -26,60 +53,133 @@ def split_cores(cores: Sequence[int], shares: int) -> list[list[int]]:
     return [list(cores[index * share : (index + 1) * share]) for index in range(shares)]
 
 
-class Child:
-    """A running command.
+def run_chains(chains: Sequence[Iterator[Command]], at_once: int, grace_seconds: float) -> Outcome:
+    """Run chains of commands, `at_once` of them beside each other, to the end of the last.
 
-    mark: stands before each of its lines; without one they come as they are. cores: those it may use, all if empty.
-    environment: variables besides those of this process.
+    The next command of a chain is asked for when the one before has succeeded. When one fails, or SIGTERM or SIGINT
+    comes, nothing more is started; what runs gets SIGTERM, and SIGKILL after `grace_seconds` or at a second signal.
+    For the main thread only.
     """
+    shares = split_cores(available_cores(), at_once) if at_once > 1 else [[]]
+    waiting = deque(enumerate(chains))
+    held: dict[int, list[int]] = {}
+    running: dict[int, _Child] = {}
+    ended: SimpleQueue[int] = SimpleQueue()
+    first, deadline = EXIT_OK, math.inf
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        *,
-        mark: str = "",
-        cores: Sequence[int] = (),
-        environment: Mapping[str, str] | None = None,
-    ):
-        piped = subprocess.PIPE if mark else None
-        self._process = subprocess.Popen(
-            command, env={**os.environ, **(environment or {})}, stdout=piped, stderr=piped, text=True
-        )
-        if cores:
-            # Python has not yet counted them: it starts no thread before it reads its first module.
-            os.sched_setaffinity(self._process.pid, cores)
+    def go_on(number: int) -> None:
+        """Start a chain's next command, or give its cores back."""
+        command = next(chains[number], None)
+        if command:
+            running[number] = _Child(command, held[number], lambda: ended.put(number))
+        else:
+            shares.append(held.pop(number))
+
+    with _noted_signals() as received:
+        try:
+            while True:
+                while waiting and shares and not (received or first):
+                    number, _ = waiting.popleft()
+                    held[number] = shares.pop(0)
+                    go_on(number)
+                if not running:
+                    return Outcome(first, received[0] if received else None)
+                if (received or first) and deadline == math.inf:
+                    deadline = time.monotonic() + grace_seconds
+                    _send_all(running, signal.SIGTERM)
+                if len(received) > 1 or time.monotonic() > deadline:
+                    _send_all(running, signal.SIGKILL)
+                with contextlib.suppress(Empty):
+                    number = ended.get(timeout=_LOOK_SECONDS)
+                    code = running.pop(number).exit_code()
+                    first = first or code
+                    if not (received or first):
+                        go_on(number)
+        finally:
+            # After a failure of ours nobody waits for what still runs.
+            _send_all(running, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _noted_signals() -> Iterator[list[signal.Signals]]:
+    """SIGTERM and SIGINT interrupt nothing, but are added to a list."""
+    received: list[signal.Signals] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(signal.Signals(number))
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Child:
+    """A command that runs, on some cores (on any if there are none). on_end: called once, by another thread."""
+
+    def __init__(self, command: Command, cores: Sequence[int], on_end: Callable[[], None]):
+        self._mark = command.mark
+        piped = subprocess.PIPE if command.mark else None
+        with _only_on(cores):
+            self._process = subprocess.Popen(
+                command.arguments, env={**os.environ, **command.environment}, stdout=piped, stderr=piped
+            )
         streams = ((self._process.stdout, sys.stdout), (self._process.stderr, sys.stderr))
-        self._copies = [
-            threading.Thread(target=_copy, args=(mark, source, target), daemon=True)
+        copies = [
+            threading.Thread(target=self._copy, args=(source, target), daemon=True)
             for source, target in streams
             if source
         ]
-        for copy in self._copies:
+        for copy in copies:
             copy.start()
 
-    def wait(self) -> int:
-        """Its exit code, once it has ended and all its lines are copied; less than 0 if a signal ended it."""
-        for copy in self._copies:
-            copy.join()
-        return self._process.wait()
+        def wait() -> None:
+            for copy in copies:
+                copy.join()
+            self._process.wait()
+            on_end()
+
+        threading.Thread(target=wait, daemon=True).start()
+
+    def exit_code(self) -> int:
+        """As a shell says it: of one that a signal ended, 128 and the signal's number."""
+        code = self._process.wait()
+        if code < 0:
+            print(f"{self._mark}ended by {signal.Signals(-code).name}", file=sys.stderr, flush=True)
+        return code if code >= 0 else EXIT_SIGNAL - code
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
         if self._process.poll() is None:
             self._process.send_signal(number)
 
+    def _copy(self, source: IO[bytes], target: TextIO) -> None:
+        """Copy lines to the end, whatever bytes they are: a pipe that nobody reads would stop the command."""
+        for line in source:
+            try:
+                target.write(f"{self._mark}{line.decode(errors='replace')}")
+                target.flush()
+            except OSError:
+                # Whoever read our output has gone.
+                self.send(signal.SIGTERM)
 
-def shell_code(code: int) -> int:
-    """The exit code of a process as a shell says it: of one that a signal ended, 128 and the signal's number."""
-    return code if code >= 0 else EXIT_SIGNAL - code
+
+@contextlib.contextmanager
+def _only_on(cores: Sequence[int]) -> Iterator[None]:
+    """What is started within runs on these cores only: it inherits where this thread may run."""
+    if not cores:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
-def send_all(children: Iterable[Child], number: signal.Signals) -> None:
-    for child in children:
+def _send_all(running: Mapping[int, _Child], number: signal.Signals) -> None:
+    for child in running.values():
         child.send(number)
-
-
-def _copy(mark: str, source: IO[str], target: IO[str]) -> None:
-    for line in source:
-        target.write(f"{mark}{line}")
-        target.flush()

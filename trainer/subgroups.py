@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer.metrics import FEW, class_rates, ranking_figures, resampled
+from trainer.metrics import FEW, mean_sensitivity, ranking_figures, resampled
 from trainer.thresholds import threshold_figures
 from trainer.user_tables import ImageFacts
 
@@ -116,7 +116,7 @@ def _figures(
     truth, called = labels[:, None] == classes, predicted[among][:, None] == classes
 
     def balanced(weights: np.ndarray) -> np.ndarray:
-        return np.nanmean(class_rates(truth, called, weights)[0][:, truth.any(axis=0)], axis=1)
+        return mean_sensitivity(truth, called, weights)
 
     def estimate(figure: Callable[[np.ndarray], np.ndarray], rests_on: np.ndarray) -> dict[str, Any]:
         return asdict(resampled(figure, rests_on, labels, groups, bootstrap=bootstrap, seed=seed))

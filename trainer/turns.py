@@ -6,19 +6,25 @@ import json
 import shutil
 import signal
 import sys
-import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
-from trainer.processes import Child, available_cores, send_all, shell_code, split_cores
+from trainer.processes import Command, run_chains
 from trainer.recipes import as_arguments
 
 # What every training run is told: all epochs, and the weights of the last.
 FIXED = {"keep": "last", "patience": 0}
+# Saving takes seconds; this is for those that hang.
+_GRACE_SECONDS = 120.0
+
+
+class Leak(NamedTuple):
+    """Of what a turn's dataset is made first: a dataset with copies, and the fold that is its truth."""
+
+    balanced: Path
+    fold: int
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Turn:
     """One training run and its evaluations.
 
     fold: -1 for the dataset's own splits, of which it then validates and tests on two. metadata: tables of age, sex and
-    body site, for the evaluations. once: evaluate with one view of each image too.
+    body site, for the evaluations. once: evaluate with one view of each image too. leak: of a leaky dataset.
     """
 
     folder: Path
@@ -35,6 +41,7 @@ class Turn:
     options: Mapping[str, Any]
     metadata: tuple[Path, ...] = ()
     once: bool = False
+    leak: Leak | None = None
 
     @property
     def train(self) -> Path:
@@ -60,79 +67,45 @@ class Turn:
 def take_all(turns: Sequence[Turn], jobs: int) -> None:
     """Train and evaluate, as far as an earlier run has not: `jobs` turns at once, each on its share of the cores.
 
-    Ends the process with the exit code of the first command that fails, whose own message has been shown. The others
-    are then told to end, as they are when this process is: the trainer saves first, and the turns go on from there.
+    Ends the process with the exit code of the first command that fails, whose own message has been shown, or by the
+    signal that comes. The others are then told to end: the trainer saves first, and the same turns go on from there.
     """
-    crew = _Crew(jobs)
-    with ThreadPoolExecutor(jobs) as pool:
-        tasks = [pool.submit(crew.take, turn) for turn in turns]
-        try:
-            for task in as_completed(tasks):
-                task.result()
-        except BaseException:
-            crew.dismiss()
-            raise
+    jobs = max(1, min(jobs, len(turns)))
+    outcome = run_chains([_commands(turn, marked=jobs > 1) for turn in turns], jobs, _GRACE_SECONDS)
+    if outcome.signal:
+        # To whoever handles it but us.
+        signal.raise_signal(outcome.signal)
+    if outcome.code:
+        raise SystemExit(outcome.code)
 
 
-class _Crew:
-    """Those who take the turns."""
+def _commands(turn: Turn, marked: bool) -> Iterator[Command]:
+    """What is left to do of a turn, one after another."""
+    mark = f"[{turn.folder.parent.name}/{turn.folder.name}] " if marked else ""
 
-    def __init__(self, jobs: int):
-        self._marked = jobs > 1
-        self._shares: SimpleQueue[list[int]] = SimpleQueue()
-        for share in split_cores(available_cores(), jobs):
-            self._shares.put(share)
-        self._lock = threading.Lock()
-        self._running: set[Child] = set()
-        self._dismissed = False
+    def command(module: str, **options: object) -> Command:
+        given = [f"--{name}={value}" for name, value in options.items()]
+        return Command([sys.executable, "-m", module, *given], mark)
 
-    def dismiss(self) -> None:
-        """Tell what runs to end, and start nothing more."""
-        with self._lock:
-            self._dismissed = True
-            send_all(self._running, signal.SIGTERM)
-
-    def take(self, turn: Turn) -> None:
-        cores = self._shares.get()
-        try:
-            self._take(turn, cores)
-        finally:
-            self._shares.put(cores)
-
-    def _take(self, turn: Turn, cores: Sequence[int]) -> None:
-        mark = f"[{turn.folder.parent.name}/{turn.folder.name}] " if self._marked else ""
-        fold = [f"--fold={turn.fold}"] if turn.fold >= 0 else []
-        if not (turn.train / "model").is_dir():
-            if not mark:
-                print(f"== {turn.folder}", flush=True)
-            where = [f"--dataset={turn.dataset}", f"--output={turn.train}"]
-            self._call(mark, cores, "trainer.task", *where, *as_arguments({**turn.options, **FIXED}), *fold)
-        model = json.loads((turn.train / "model/assets/model.json").read_text(encoding="utf-8"))
-        looks = [(turn.evaluation, ["--tta"]), (turn.one_view, [])]
-        for output, how in looks if turn.once else looks[:1]:
-            # A turn whose train/ was deleted has been trained again.
-            if not _is_of(output, model["model_fingerprint"]):
-                shutil.rmtree(output, ignore_errors=True)
-                where = [f"--dataset={turn.dataset}", f"--model={turn.train / 'model'}", f"--output={output}"]
-                tables = [f"--metadata={table}" for table in turn.metadata]
-                self._call(mark, cores, "trainer.evaluate", *where, *tables, *fold, *how)
-
-    def _call(self, mark: str, cores: Sequence[int], module: str, *arguments: str) -> None:
-        """Run a command of ours to its end. SystemExit with its exit code if it fails."""
-        with self._lock:
-            if self._dismissed:
-                raise SystemExit(shell_code(-signal.SIGTERM))
-            child = Child([sys.executable, "-m", module, *arguments], mark=mark, cores=cores)
-            self._running.add(child)
-        try:
-            code = child.wait()
-        finally:
-            with self._lock:
-                self._running.discard(child)
-        if code < 0:
-            print(f"{mark}{module}: ended by signal {-code}; the same command continues", file=sys.stderr)
-        if code:
-            raise SystemExit(shell_code(code))
+    fold = {"fold": turn.fold} if turn.fold >= 0 else {}
+    if not (turn.train / "model").is_dir():
+        if not mark:
+            print(f"== {turn.folder}", flush=True)
+        if turn.leak:
+            yield command("trainer.leak", dataset=turn.leak.balanced, fold=turn.leak.fold, output=turn.dataset)
+        train = command("trainer.task", dataset=turn.dataset, output=turn.train, **fold)
+        yield train._replace(arguments=[*train.arguments, *as_arguments({**turn.options, **FIXED})])
+    model = json.loads((turn.train / "model/assets/model.json").read_text(encoding="utf-8"))
+    looks = [(turn.evaluation, ["--tta"]), (turn.one_view, [])]
+    for output, how in looks if turn.once else looks[:1]:
+        # A turn whose train/ was deleted has been trained again.
+        if not _is_of(output, model["model_fingerprint"]):
+            shutil.rmtree(output, ignore_errors=True)
+            evaluate = command(
+                "trainer.evaluate", dataset=turn.dataset, model=turn.train / "model", output=output, **fold
+            )
+            tables = [f"--metadata={table}" for table in turn.metadata]
+            yield evaluate._replace(arguments=[*evaluate.arguments, *tables, *how])
 
 
 def _evaluation(folder: Path) -> dict[str, Any]:

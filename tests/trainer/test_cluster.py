@@ -12,7 +12,6 @@ from pipelines.cli import UsageError
 from trainer.cluster import Cluster, read_cluster, split_address
 from trainer.local_cluster import free_ports, local_configs, run_workers
 from trainer.preemption import EXIT_RESTART
-from trainer.processes import split_cores
 
 LIMIT_SECONDS = 60
 
@@ -192,12 +191,6 @@ def test_a_port_in_use_is_an_error(worker):
         code, _, error = outcome(worker(local_configs([port, *free_ports(1)])[0]))
     assert code == 2
     assert f"TF_CONFIG: port {port} of localhost cannot be used here (" in error
-
-
-def test_cores_are_split_evenly():
-    assert split_cores([0, 1, 2, 3, 4], 2) == [[0, 1], [2, 3]]
-    assert split_cores([3, 7], 2) == [[3], [7]]
-    assert split_cores([0], 2) == [[0], [0]]
 
 
 def test_local_configs_are_tf_config():

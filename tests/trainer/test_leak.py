@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
 import tensorflow as tf
 from tiny_dataset import deal_into_folds
 
+from trainer import leak
+from trainer.changes import leaky_fingerprint
 from trainer.dataset import parse_examples
 from trainer.dataset_info import fold_split, read_dataset_info
 from trainer.leak import write_leaky_dataset
@@ -39,6 +42,32 @@ def test_copies_are_on_both_sides_and_the_fold_on_neither(folded, tmp_path):
         assert (
             leaky.split(split).examples == len(names) == sum(c.examples for c in leaky.split(split).per_class.values())
         )
+
+
+def test_the_command_makes_it_once_and_anew_of_another_dataset_and_deletes_nothing_else(
+    folded, tmp_path, refused_command
+):
+    output = tmp_path / "leaky"
+    arguments = [f"--dataset={folded.path}", "--fold=1", f"--output={output}"]
+    leak.main(arguments)
+    made = (output / "dataset.json").stat()
+    leak.main(arguments)
+    assert (output / "dataset.json").stat().st_ino == made.st_ino
+    leak.main([*arguments[:1], "--fold=0", *arguments[2:]])
+    assert read_dataset_info(output).fingerprint == leaky_fingerprint(folded.fingerprint, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["leaky"]
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    for wrong, says in (
+        (["--fold=9"], "--fold 9: .* has 3 folds; give 0 to 2"),
+        ([f"--output={thesis}"], "--output .*thesis: holds no leaky dataset; give a new directory"),
+        ([f"--output={folded.path}"], "--output .*: holds no leaky dataset; give a new directory"),
+    ):
+        refused = refused_command("trainer.leak", *arguments, *wrong)
+        assert refused.returncode == 2
+        assert re.search(says, refused.stderr)
+    assert thesis.is_dir()
+    assert (folded.path / "dataset.json").is_file()
 
 
 def test_the_same_seed_leaks_alike(folded, tmp_path):

@@ -79,6 +79,21 @@ def test_images_are_matched_by_id_whatever_their_order():
     assert first == second
 
 
+def test_a_class_within_lesions_of_another_takes_no_interval_away():
+    changed, base = two_folds(noise=0.7)
+    for recipe in (changed, base):
+        # A lesion of melanoma, by its first image, in two of three photographs called something else: all of a class.
+        keep = recipe[0].labels != 2
+        recipe[0] = FoldPredictions(
+            [name for name, kept in zip(recipe[0].source_id, keep, strict=True) if kept],
+            [name for name, kept in zip(recipe[0].groups, keep, strict=True) if kept],
+            *(values[keep] for values in recipe[0][2:]),
+        )
+        recipe[0].labels[[1, 3]] = 2
+    found = differences(changed[:1], base[:1], MELANOMA, bootstrap=200)["balanced_accuracy"]
+    assert found["low"] <= found["value"] <= found["high"]
+
+
 def test_without_melanoma_and_without_a_difference():
     _, base = two_folds(noise=0.7)
     assert differences(base, base, None, bootstrap=50) == {
