@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from trainer.experiment_figures import spread
 from trainer.experiment_options import check, check_same, parse_experiment
 from trainer.fold_predictions import FoldPredictions, calibration_figures, flagged_at
 from trainer.model_card import model_card
+from trainer.processes import available_cores
 from trainer.turns import Turn, take_all
 
 RECIPE = {"epochs": 2, "batch_size": 16, "width": 0.25, "depth": 1, "learning_rate": 0.01, "loss": "balanced_softmax"}
@@ -315,6 +315,10 @@ def test_the_base_of_changes_is_checked_before_the_work(places, tmp_path):
         check(parse_experiment(arguments(places, changes=changes)))
 
 
+several_cores = pytest.mark.skipif(len(available_cores()) < 2, reason="one core only: --jobs 2 is refused")
+
+
+@several_cores
 def test_folds_at_once_share_the_cores(places, tmp_path):
     process = run(*arguments(places, changes=None, output=tmp_path / "out", jobs=2))
     assert process.returncode == 0, process.stderr
@@ -322,12 +326,13 @@ def test_folds_at_once_share_the_cores(places, tmp_path):
     for fold in range(FOLDS):
         assert sum(line.startswith(f"[recipe/fold-{fold}] epoch ") for line in lines) == 2
         train = json.loads((tmp_path / f"out/recipe/fold-{fold}/train/train.json").read_text())
-        assert train["threads"] == len(os.sched_getaffinity(0)) // 2
+        assert train["threads"] == len(available_cores()) // 2
     figures = json.loads((tmp_path / "out/experiment.json").read_text())
     assert [fold["fold"] for fold in figures["folds"]] == [0, 1]
     assert figures["pooled"]["n"] == 70
 
 
+@several_cores
 def test_a_fold_that_fails_ends_the_other(places, tmp_path):
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps({**RECIPE, "epochs": 10_000}))
@@ -347,7 +352,7 @@ def test_a_fold_that_fails_ends_the_other(places, tmp_path):
     assert foreign.exists()
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=several_cores)])
 def test_the_signal_to_end_reaches_the_training(places, tmp_path, jobs):
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps({**RECIPE, "epochs": 10_000}))
