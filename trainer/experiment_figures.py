@@ -143,12 +143,14 @@ def change_line(info: DatasetInfo, change: Change, changed: Sequence[Turn], reci
     changed, recipe: taken. difference: of both, paired (`trainer.paired`). validation: the balanced accuracy that
     training itself reported. For the leak it is what a notebook would print.
     """
-    own, base = ([fold_figures(turn.figures()) for turn in turns] for turns in (changed, recipe))
+    evaluations = [turn.figures() for turn in changed]
+    own = [fold_figures(evaluation) for evaluation in evaluations]
+    base = [fold_figures(turn.figures()) for turn in recipe]
     predictions, compared = (
         [read_predictions(turn.evaluation, turn.train / "model", info.classes) for turn in turns]
         for turns in (changed, recipe)
     )
-    training = [turn.figures()["train"] for turn in changed]
+    training = [evaluation["train"] for evaluation in evaluations]
     melanoma = melanoma_class(info.classes)
     label = info.classes.index(melanoma) if melanoma else None
     return {

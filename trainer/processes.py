@@ -61,7 +61,7 @@ def run_chains(chains: Sequence[Iterator[Command]], at_once: int, grace_seconds:
     For the main thread only.
     """
     shares = split_cores(available_cores(), at_once) if at_once > 1 else [[]]
-    waiting = deque(enumerate(chains))
+    waiting = deque(range(len(chains)))
     held: dict[int, list[int]] = {}
     running: dict[int, _Child] = {}
     ended: SimpleQueue[int] = SimpleQueue()
@@ -79,7 +79,7 @@ def run_chains(chains: Sequence[Iterator[Command]], at_once: int, grace_seconds:
         try:
             while True:
                 while waiting and shares and not (received or first):
-                    number, _ = waiting.popleft()
+                    number = waiting.popleft()
                     held[number] = shares.pop(0)
                     go_on(number)
                 if not running:

@@ -28,6 +28,7 @@ from trainer.outputs import Claim, check_output, open_output, write_json
 from trainer.peers import Peers
 from trainer.phases import check_sizes, smallest_size
 from trainer.preemption import EXIT_RESTART, Preemption, RestartError, leave
+from trainer.processes import available_cores
 from trainer.remote_output import RemoteOutput
 from trainer.staging import RemoteDataset
 
@@ -76,7 +77,7 @@ def _give_up(peers: Peers, message: str, code: int) -> None:
 
 def available_threads() -> int:
     """Cores this process may use, which is also TensorFlow's own default."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(available_cores()) or os.cpu_count() or 1
 
 
 def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:

@@ -83,9 +83,9 @@ def _commands(turn: Turn, marked: bool) -> Iterator[Command]:
     """What is left to do of a turn, one after another."""
     mark = f"[{turn.folder.parent.name}/{turn.folder.name}] " if marked else ""
 
-    def command(module: str, **options: object) -> Command:
+    def command(module: str, *arguments: str, **options: object) -> Command:
         given = [f"--{name}={value}" for name, value in options.items()]
-        return Command([sys.executable, "-m", module, *given], mark)
+        return Command([sys.executable, "-m", module, *given, *arguments], mark)
 
     fold = {"fold": turn.fold} if turn.fold >= 0 else {}
     if not (turn.train / "model").is_dir():
@@ -93,19 +93,17 @@ def _commands(turn: Turn, marked: bool) -> Iterator[Command]:
             print(f"== {turn.folder}", flush=True)
         if turn.leak:
             yield command("trainer.leak", dataset=turn.leak.balanced, fold=turn.leak.fold, output=turn.dataset)
-        train = command("trainer.task", dataset=turn.dataset, output=turn.train, **fold)
-        yield train._replace(arguments=[*train.arguments, *as_arguments({**turn.options, **FIXED})])
-    model = json.loads((turn.train / "model/assets/model.json").read_text(encoding="utf-8"))
+        recipe = as_arguments({**turn.options, **FIXED})
+        yield command("trainer.task", *recipe, dataset=turn.dataset, output=turn.train, **fold)
+    model = turn.train / "model"
+    fingerprint = json.loads((model / "assets/model.json").read_text(encoding="utf-8"))["model_fingerprint"]
+    tables = [f"--metadata={table}" for table in turn.metadata]
     looks = [(turn.evaluation, ["--tta"]), (turn.one_view, [])]
     for output, how in looks if turn.once else looks[:1]:
         # A turn whose train/ was deleted has been trained again.
-        if not _is_of(output, model["model_fingerprint"]):
+        if not _is_of(output, fingerprint):
             shutil.rmtree(output, ignore_errors=True)
-            evaluate = command(
-                "trainer.evaluate", dataset=turn.dataset, model=turn.train / "model", output=output, **fold
-            )
-            tables = [f"--metadata={table}" for table in turn.metadata]
-            yield evaluate._replace(arguments=[*evaluate.arguments, *tables, *how])
+            yield command("trainer.evaluate", *tables, *how, dataset=turn.dataset, model=model, output=output, **fold)
 
 
 def _evaluation(folder: Path) -> dict[str, Any]:
