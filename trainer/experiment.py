@@ -70,9 +70,10 @@ def run(options: Options) -> dict[str, Any]:
     """Cross-validate the recipe and its changes, write the figures and the card, and print the table."""
     info, recipe, ablation = check(options)
     claim_output(options.output, {"recipe": recipe, "dataset_fingerprint": info.fingerprint})
-    base = {**recipe, **ablation.base}
-    # Without a base, what earlier runs were compared with is not asked for.
-    asked = [UNCHANGED, *ablation.changes] if ablation.base else ablation.changes
+    shortened = {name: value for name, value in ablation.base.items() if recipe.get(name) != value}
+    base = {**recipe, **shortened}
+    # What changes are compared with is among the recipe's own turns, if it is the recipe.
+    asked = [UNCHANGED, *ablation.changes] if shortened else ablation.changes
     for change, fold in itertools.product(asked, options.change_folds):
         check_same(options, base, change, fold)
     from trainer.experiment_figures import change_line, summarise
@@ -84,12 +85,11 @@ def run(options: Options) -> dict[str, Any]:
         Turn(options.output / "recipe" / f"fold-{fold}", options.dataset, fold, recipe, people, once=True)
         for fold in folds
     ]
-    if ablation.base:
+    if shortened:
         compared = [_turn_of(options, base, UNCHANGED, fold) for fold in options.change_folds]
     else:
         compared = [turns[fold] for fold in options.change_folds]
     changed = [[_turn_of(options, base, change, fold) for fold in options.change_folds] for change in ablation.changes]
-    # Without a base, what changes are compared with is among the recipe's turns.
     every = {turn.folder: turn for turn in itertools.chain(turns, compared, *changed)}
     take_all(list(every.values()), options.jobs)
     lines = [change_line(info, *line, compared) for line in zip(ablation.changes, changed, strict=True)]
@@ -103,7 +103,7 @@ def run(options: Options) -> dict[str, Any]:
         },
         "recipe": recipe,
         **summarise(info, turns, read_image_facts(people)),
-        "changes": {"folds": list(options.change_folds), "base": dict(ablation.base), "lines": lines},
+        "changes": {"folds": list(options.change_folds), "base": shortened, "lines": lines},
     }
     write_json(options.output / FIGURES, figures)
     card = model_card(figures)
