@@ -195,6 +195,18 @@ def test_changes_are_compared_with_their_base_on_the_same_fold_and_the_leak_show
     assert 0 <= leak["validation"]["mean"] <= 1
 
 
+def test_a_base_that_is_the_recipe_is_not_trained_a_second_time(places, done, tmp_path):
+    for name in ("recipe", "settings.json"):
+        (shutil.copytree if name == "recipe" else shutil.copy)(places / "out" / name, tmp_path / name)
+    changes = tmp_path / "same.json"
+    changes.write_text(json.dumps({"base": {"batch_size": RECIPE["batch_size"]}, "changes": []}))
+    tables = [f"--metadata={places / name}" for name in ("people.csv", "labels.csv")]
+    process = run(*arguments(places, output=tmp_path, changes=changes), *tables)
+    assert process.returncode == 0, process.stderr
+    assert not (tmp_path / "changes").exists()
+    assert json.loads((tmp_path / "experiment.json").read_text())["changes"]["base"] == {}
+
+
 def test_the_card_and_the_terminal_say_the_same(places, done):
     printed, figures = done
     card = (places / "card.md").read_text()
