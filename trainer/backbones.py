@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
+import zipfile
 from collections.abc import Callable, Sequence
 
 import keras
@@ -20,6 +22,13 @@ from trainer.batch_norm import BatchNormalization
 # What `--weights` says to have Keras download its own.
 DOWNLOAD = "imagenet"
 
+# Of the first EfficientNets, B0 to B7, Keras divides the normalised pixels once more when it loads its own weights, and
+# only then (keras/src/applications/efficientnet.py): the stem was trained on (pixel - mean) / deviation ** 1.5.
+_DIVIDED_TWICE = re.compile(r"EfficientNetB\d")
+_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+# Their graph is cut to the size of the images, which changes while the network is trained.
+_OF_ONE_SIZE = ("NASNetLarge", "NASNetMobile")
+
 
 def _families() -> dict[str, tuple[Callable[..., keras.Model], Callable]]:
     """Name of each network in keras.applications -> what builds it, and what prepares its pixels (0 to 255)."""
@@ -28,7 +37,7 @@ def _families() -> dict[str, tuple[Callable[..., keras.Model], Callable]]:
         # Each stands in a module of its family, which has the preparation.
         family = getattr(keras.applications, getattr(build, "__module__", "").rpartition(".")[2], None)
         prepare = getattr(family, "preprocess_input", None)
-        if inspect.isfunction(build) and prepare:
+        if inspect.isfunction(build) and prepare and name not in _OF_ONE_SIZE:
             found[name] = (build, prepare)
     return found
 
@@ -38,7 +47,10 @@ def check_backbone(name: str) -> None:
     known = _families()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)
-        raise UsageError(f"--backbone {name}: no network of keras.applications; give for example {', '.join(near)}")
+        lacks = (
+            "can be trained on one size of images only" if name in _OF_ONE_SIZE else "no network of keras.applications"
+        )
+        raise UsageError(f"--backbone {name}: {lacks}; give for example {', '.join(near)}")
 
 
 def check_fits(name: str, image_size: int, weights: str) -> None:
@@ -62,7 +74,7 @@ def build_backbone(
     build, prepare = _families()[name]
     try:
         network = build(include_top=False, weights=weights or None, input_shape=(image_size, image_size, 3))
-    except (ValueError, OSError, KeyError, EOFError) as error:
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
         reason = first_line(error)
         if not weights:
             raise UsageError(
@@ -75,15 +87,33 @@ def build_backbone(
         if weights != DOWNLOAD:
             raise
         raise UsageError(f"--weights {DOWNLOAD}: cannot be downloaded ({error}); give a file") from None
-    cloned = keras.models.clone_model(network, clone_function=lambda layer: _own(layer, synchronized))
-    cloned.set_weights(network.get_weights())
+    learnt = network.get_weights()
+    if weights == DOWNLOAD:
+        # Without the layer that Keras adds for its own weights.
+        network = build(include_top=False, weights=None, input_shape=(image_size, image_size, 3))
+    divided = _DIVIDED_TWICE.fullmatch(name) is not None
+    cloned = keras.models.clone_model(network, clone_function=lambda layer: _own(layer, synchronized, divided))
+    cloned.set_weights(learnt)
     denormalise = layers.Normalization(mean=np.asarray(mean), variance=np.square(std), invert=True)
     return lambda pixels: cloned(prepare(denormalise(pixels)))
 
 
-def _own(layer: layers.Layer, synchronized: bool) -> layers.Layer:
-    """The layer again, batch normalisation as ours: fast, repeatable, and over all replicas where there are several."""
+class _DividedTwice(layers.Normalization):
+    """Normalised pixels, divided by the square root of ImageNet's deviations."""
+
+    def call(self, inputs):
+        pixels = super().call(inputs)
+        return pixels / keras.ops.convert_to_tensor(np.sqrt(_IMAGENET_DEVIATION), pixels.dtype)
+
+
+def _own(layer: layers.Layer, synchronized: bool, divided: bool) -> layers.Layer:
+    """The layer again, batch normalisation as ours: fast, repeatable, and over all replicas where there are several.
+
+    divided: of one of the first EfficientNets.
+    """
     config = layer.get_config()
+    if divided and type(layer) is layers.Normalization:
+        return _DividedTwice.from_config(config)
     if type(layer) is layers.BatchNormalization and layer.scale and layer.center:
         return BatchNormalization.from_config({**config, "synchronized": synchronized})
     return layer.__class__.from_config(config)

@@ -78,6 +78,22 @@ def read_cluster(environ: Mapping[str, str] = os.environ) -> Cluster | None:
     return Cluster(_addresses(cluster, text), _rank(cluster, task, text))
 
 
+def check_cluster(strategy: str, cluster: Cluster | None) -> Cluster:
+    """The workers of this run. UsageError if --strategy and TF_CONFIG do not go together."""
+    if strategy == "multi_worker" and cluster is None:
+        raise UsageError(
+            "--strategy multi_worker needs TF_CONFIG, which says who the workers are: see docs/training.md, or use "
+            "python -m trainer.local_cluster for several processes on this machine"
+        )
+    cluster = cluster or ALONE
+    if cluster.size > 1 and strategy not in ("auto", "multi_worker"):
+        raise UsageError(
+            f"--strategy {strategy}, but TF_CONFIG names {cluster.size} workers: give multi_worker or auto, or "
+            "unset TF_CONFIG"
+        )
+    return cluster
+
+
 def _addresses(cluster: Mapping[str, list[str]], text: str) -> tuple[str, ...]:
     if len(cluster.get("chief", ())) > 1:
         raise _wrong(f"has {len(cluster['chief'])} chiefs; give one", text)

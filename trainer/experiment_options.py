@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,11 @@ from typing import Any
 
 from pipelines.cli import ArgumentParser, UsageError, start_tensorflow
 from trainer.changes import UNCHANGED, Ablation, Change, leaky_fingerprint, read_changes
+from trainer.cluster import check_cluster, read_cluster
 from trainer.command_line import parse_options
 from trainer.dataset_info import DOCUMENT, DatasetInfo, fold_split, read_dataset_info
 from trainer.options import first_difference, number
-from trainer.phases import check_sizes
+from trainer.phases import check_sizes, smallest_size
 from trainer.processes import available_cores
 from trainer.recipes import as_arguments, read_config
 from trainer.turns import FIXED
@@ -50,13 +52,21 @@ def _check_recipe(where: str, recipe: Mapping[str, Any], image_size: int) -> Non
                 "it out"
             )
         check_sizes(options.progressive, image_size)
+        check_cluster(options.strategy, read_cluster())
         if options.backbone:
-            start_tensorflow()
-            from trainer.backbones import check_backbone
-
-            check_backbone(options.backbone)
+            _check_backbone(options.backbone, smallest_size(options.progressive, image_size), options.weights)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
+
+
+@functools.cache
+def _check_backbone(name: str, image_size: int, weights: str) -> None:
+    """UsageError unless the network can be built; once for all changes that leave it as it is."""
+    start_tensorflow()
+    from trainer.backbones import check_backbone, check_fits
+
+    check_backbone(name)
+    check_fits(name, image_size, weights)
 
 
 def check(options: Options) -> tuple[DatasetInfo, dict[str, Any], Ablation]:
@@ -113,7 +123,10 @@ def check_same(options: Options, recipe: Mapping[str, Any], change: Change, fold
         return
     merged = {**recipe, **change.options, **FIXED, "fold": -1 if change.dataset == "leaky" else fold}
     now = parse_options(["--dataset=d", "--output=o", *as_arguments(merged)])
-    earlier = json.loads(run.read_text(encoding="utf-8"))
+    try:
+        earlier = json.loads(run.read_text(encoding="utf-8"))
+    except ValueError:
+        raise UsageError(f"--output {options.output}: {run} is damaged; delete {run.parents[1]}") from None
     made_of = options.dataset if change.dataset == "plain" else options.balanced
     assert made_of is not None
     fingerprint = read_dataset_info(made_of).fingerprint

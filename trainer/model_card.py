@@ -30,7 +30,8 @@ def format_spread(values: Mapping[str, Any]) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; all columns but the first to the right."""
-    return "\n".join(table(head, rows, right=[False, *[True] * (len(head) - 1)]))
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join(table(head, escaped, right=[False, *[True] * (len(head) - 1)]))
 
 
 def format_summary(figures: Mapping[str, Any]) -> str:

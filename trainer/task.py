@@ -20,7 +20,7 @@ from typing import Any
 
 from pipelines.cli import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, UsageError, run_command, start_tensorflow
 from pipelines.gcs_transfer import UnreachableError, is_gs
-from trainer.cluster import ALONE, Cluster, read_cluster
+from trainer.cluster import ALONE, check_cluster, read_cluster
 from trainer.command_line import parse_options
 from trainer.dataset_info import DatasetInfo, fold_split, read_dataset_info
 from trainer.options import Options, same_everywhere
@@ -36,7 +36,7 @@ from trainer.staging import RemoteDataset
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, check everything that can be checked before the work, run, and tell the other workers how it ended."""
     options = parse_options(argv)
-    peers = Peers(check_cluster(options, read_cluster()))
+    peers = Peers(check_cluster(options.strategy, read_cluster()))
     try:
         run(options, peers)
     except RestartError as error:
@@ -51,22 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             _give_up(peers, f"failed ({type(error).__name__})", EXIT_FAILURE)
         raise
     return EXIT_OK
-
-
-def check_cluster(options: Options, cluster: Cluster | None) -> Cluster:
-    """The workers of this run. UsageError if --strategy and TF_CONFIG do not go together."""
-    if options.strategy == "multi_worker" and cluster is None:
-        raise UsageError(
-            "--strategy multi_worker needs TF_CONFIG, which says who the workers are: see docs/training.md, or use "
-            "python -m trainer.local_cluster for several processes on this machine"
-        )
-    cluster = cluster or ALONE
-    if cluster.size > 1 and options.strategy not in ("auto", "multi_worker"):
-        raise UsageError(
-            f"--strategy {options.strategy}, but TF_CONFIG names {cluster.size} workers: give multi_worker or auto, or "
-            "unset TF_CONFIG"
-        )
-    return cluster
 
 
 def _give_up(peers: Peers, message: str, code: int) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipelines.cli import UsageError
 from trainer.processes import Command, run_chains
 from trainer.recipes import as_arguments
 
@@ -18,6 +19,8 @@ from trainer.recipes import as_arguments
 FIXED = {"keep": "last", "patience": 0}
 # Saving takes seconds; this is for those that hang.
 _GRACE_SECONDS = 120.0
+# What a finished training run says of itself and of its model.
+_TRAIN, _MODEL = "train.json", "model/assets/model.json"
 
 
 class Leak(NamedTuple):
@@ -57,8 +60,7 @@ class Turn:
 
     def figures(self) -> dict[str, Any]:
         """What evaluation.json says of eight views, and train.json as `train`; once the turn is taken."""
-        train = json.loads((self.train / "train.json").read_text(encoding="utf-8"))
-        return {**_evaluation(self.evaluation), "train": train}
+        return {**_evaluation(self.evaluation), "train": _trained(self.folder, _TRAIN)}
 
     def figures_of_one_view(self) -> dict[str, Any]:
         return _evaluation(self.one_view)
@@ -69,7 +71,12 @@ def take_all(turns: Sequence[Turn], jobs: int) -> None:
 
     Ends the process with the exit code of the first command that fails, whose own message has been shown, or by the
     signal that comes. The others are then told to end: the trainer saves first, and the same turns go on from there.
+    UsageError, before any work, for a finished turn that is no longer whole; evaluations are made again.
     """
+    for turn in turns:
+        if (turn.train / "model").is_dir():
+            for name in (_MODEL, _TRAIN):
+                _trained(turn.folder, name)
     jobs = max(1, min(jobs, len(turns)))
     outcome = run_chains([_commands(turn, marked=jobs > 1) for turn in turns], jobs, _GRACE_SECONDS)
     if outcome.signal:
@@ -96,7 +103,7 @@ def _commands(turn: Turn, marked: bool) -> Iterator[Command]:
         recipe = as_arguments({**turn.options, **FIXED})
         yield command("trainer.task", *recipe, dataset=turn.dataset, output=turn.train, **fold)
     model = turn.train / "model"
-    fingerprint = json.loads((model / "assets/model.json").read_text(encoding="utf-8"))["model_fingerprint"]
+    fingerprint = _trained(turn.folder, _MODEL)["model_fingerprint"]
     tables = [f"--metadata={table}" for table in turn.metadata]
     looks = [(turn.evaluation, ["--tta"]), (turn.one_view, [])]
     for output, how in looks if turn.once else looks[:1]:
@@ -106,11 +113,25 @@ def _commands(turn: Turn, marked: bool) -> Iterator[Command]:
             yield command("trainer.evaluate", *tables, *how, dataset=turn.dataset, model=model, output=output, **fold)
 
 
+def _trained(folder: Path, name: str) -> dict[str, Any]:
+    """What a file of a finished training run says. UsageError if it is lost."""
+    try:
+        return json.loads((folder / "train" / name).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        raise UsageError(
+            f"--output: {folder / 'train' / name} is missing or damaged; delete {folder}, and this fold is trained again"
+        ) from None
+
+
 def _evaluation(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
 
 
 def _is_of(evaluation: Path, model_fingerprint: str) -> bool:
-    """Whether it is finished, and of this model."""
-    known = evaluation / "evaluation.json"
-    return known.is_file() and _evaluation(evaluation)["model"]["fingerprint"] == model_fingerprint
+    """Whether it is finished, whole, and of this model."""
+    if not (evaluation / "predictions.parquet").is_file():
+        return False
+    try:
+        return _evaluation(evaluation)["model"]["fingerprint"] == model_fingerprint
+    except (FileNotFoundError, ValueError):
+        return False

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras.src.applications import efficientnet
 from tiny_dataset import CLASSES, HELD_OUT_COUNT, ROOT, SIZE, TRAIN_COUNTS, command, draw, jpeg
 
 from pipelines.cli import UsageError
@@ -43,6 +44,29 @@ def test_a_backbone_sees_the_pixels_and_has_the_weights_that_it_was_trained_with
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
+def test_the_first_efficientnets_are_the_ones_that_keras_downloads(tmp_path, monkeypatch):
+    keras.utils.set_random_seed(0)
+    file = str(tmp_path / "b0.weights.h5")
+    keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(64, 64, 3)).save_weights(file)
+    # What Keras downloads is this file.
+    monkeypatch.setattr(efficientnet.file_utils, "get_file", lambda *arguments, **options: file)
+    kerass = keras.applications.EfficientNetB0(include_top=False, weights="imagenet", input_shape=(64, 64, 3))
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    expected = kerass(pixels, training=False).numpy()
+    inputs = keras.Input((64, 64, 3))
+    untouched = (0.0,) * 3, (1.0,) * 3, False
+    built = [
+        keras.Model(inputs, build_backbone("EfficientNetB0", 64, weights, *untouched)(inputs))
+        for weights in (file, "imagenet", "")
+    ]
+    # As the export does it: built without a file, then given the trained weights.
+    built[2].set_weights(built[0].get_weights())
+    for ours in built:
+        np.testing.assert_allclose(
+            ours(pixels, training=False), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max()
+        )
+
+
 def test_pixel_statistics_are_those_of_the_dataset(dataset):
     images = np.stack([draw(label, index) for label, count in enumerate(TRAIN_COUNTS) for index in range(count)])
     mean, std = Preprocessing(read_dataset_info(dataset)).pixel_statistics()
@@ -56,13 +80,17 @@ def test_names_that_are_none():
         UsageError, match=r"--backbone efficientnetv2: no network of keras.applications; .*EfficientNetV2"
     ):
         check_backbone("efficientnetv2")
+    with pytest.raises(UsageError, match=r"--backbone NASNetMobile: can be trained on one size of images only; .*for"):
+        check_backbone("NASNetMobile")
 
 
-@pytest.mark.parametrize("content", [b"no weights", b""])
-def test_weights_that_are_none(tmp_path, content):
-    path = tmp_path / "x.weights.h5"
+@pytest.mark.parametrize(
+    ("name", "content"), [("x.weights.h5", b"no weights"), ("x.weights.h5", b""), ("x.keras", b"no weights")]
+)
+def test_weights_that_are_none(tmp_path, name, content):
+    path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(UsageError, match=f"--weights .*x.weights.h5: cannot be used for --backbone {NAME}"):
+    with pytest.raises(UsageError, match=f"--weights .*{name}: cannot be used for --backbone {NAME}"):
         build_backbone(NAME, 64, str(path), (0.0,) * 3, (1.0,) * 3, False)
 
 

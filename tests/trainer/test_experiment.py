@@ -239,6 +239,9 @@ def test_the_card_says_what_a_network_started_from_and_which_class_had_no_images
         recipe = {**figures["recipe"], "backbone": "MobileNetV2", "weights": weights}
         card = model_card({**figures, "recipe": recipe})
         assert f"MobileNetV2 of keras.applications, {says}, that tells" in card
+    lines = [{**line, "says": "this | that"} for line in figures["changes"]["lines"]]
+    card = model_card({**figures, "changes": {**figures["changes"], "lines": lines}})
+    assert "| this \\| that | " in card
     empty = {**figures["images"], CLASSES[0]: 0}
     card = model_card({**figures, "images": empty})
     assert "that tells 3 kinds" in card
@@ -294,12 +297,57 @@ def test_a_network_that_was_trained_again_is_evaluated_again(places, done, tmp_p
     assert turn.figures()["model"]["fingerprint"] == model["model_fingerprint"]
 
 
+@pytest.mark.parametrize("lost", ["one_view/evaluation.json", "evaluation/predictions.parquet"])
+def test_an_evaluation_that_is_not_whole_is_made_again(places, done, tmp_path, lost):
+    shutil.copytree(places / "out/recipe/fold-0", tmp_path / "fold-0")
+    file = tmp_path / "fold-0" / lost
+    whole = file.stat().st_size
+    if file.suffix == ".json":
+        file.write_text("")
+    else:
+        file.unlink()
+    take_all([Turn(tmp_path / "fold-0", places / "plain", 0, RECIPE, once=True)], jobs=1)
+    assert file.stat().st_size == pytest.approx(whole, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["train.json", "model/assets/model.json"])
+def test_a_training_run_that_is_not_whole_is_said_before_any_work(places, done, tmp_path, name):
+    shutil.copytree(places / "out/recipe/fold-0/train", tmp_path / "fold-0/train")
+    (tmp_path / "fold-0/train" / name).write_text("{")
+    with pytest.raises(UsageError, match=rf"fold-0/train/{name} is missing or damaged; delete .*fold-0, and this fold"):
+        take_all([Turn(tmp_path / "fold-0", places / "plain", 0, RECIPE)], jobs=1)
+    assert not (tmp_path / "fold-0/evaluation").exists()
+
+
+def test_a_change_whose_options_are_lost(places, done, tmp_path):
+    shutil.copytree(places / "out/changes/no_dropout/fold-0/train", tmp_path / "changes/no_dropout/fold-0/train")
+    (tmp_path / "changes/no_dropout/fold-0/train/run.json").write_text("")
+    options = parse_experiment(arguments(places, output=tmp_path))
+    with pytest.raises(UsageError, match=r"run\.json is damaged; delete .*no_dropout/fold-0$"):
+        check_same(options, RECIPE, read_changes(options.changes).changes[0], 0)
+
+
 def test_changes_may_be_left_out_again(places, done, tmp_path, capsys):
     shutil.copytree(places / "out", tmp_path / "out")
     again = experiment.run(parse_experiment(arguments(places, changes=None, output=tmp_path / "out")))
     assert again["changes"]["lines"] == []
     assert again["pooled"] == done[1]["pooled"]
     assert "What each part is worth" not in (tmp_path / "out/model_card.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"backbone": "InceptionV3"}, "other: --backbone InceptionV3: cannot be built for images of 32 px"),
+        ({"backbone": "MobileNetV2", "weights": "LICENSE"}, "other: --weights LICENSE: cannot be used for --backbone"),
+        ({"strategy": "multi_worker"}, "other: --strategy multi_worker needs TF_CONFIG"),
+    ],
+)
+def test_what_training_would_refuse_is_refused_before_it(places, tmp_path, options, says):
+    changes = tmp_path / "changes.json"
+    changes.write_text(json.dumps({"changes": [{"name": "other", "says": "", "options": options}]}))
+    with pytest.raises(UsageError, match=says):
+        check(parse_experiment(arguments(places, changes=changes)))
 
 
 @pytest.mark.parametrize("name", ["ResNet5", 5])
