@@ -7,33 +7,10 @@ alike instead, as balanced accuracy does.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
-# In the metadata of Parquet files with probabilities: the class frequencies they stand for, in the order of columns.
-_KEY = b"class_prior"
-
-
-def prior_metadata(prior: Sequence[float] | np.ndarray) -> dict[bytes, bytes]:
-    """What a Parquet file of probabilities says of the class frequencies that they stand for."""
-    return {_KEY: json.dumps(list(map(float, prior))).encode()}
-
-
-def prior_of(metadata: Mapping[bytes, bytes] | None, classes: int) -> np.ndarray:
-    """float64 [classes]: what a Parquet file says by `prior_metadata`; equal frequencies where it says nothing.
-
-    ValueError for anything else.
-    """
-    known = json.loads((metadata or {}).get(_KEY, b"null"))
-    values = np.array(known if isinstance(known, list) else np.nan, np.float64)
-    if known is None:
-        values = np.full(classes, 1.0 / classes)
-    if values.shape != (classes,) or not np.isfinite(values).all() or (values < 0).any() or not values.any():
-        raise ValueError(f"{_KEY.decode()} is not {classes} frequencies")
-    return values
 
 
 def prior_of_model(calibration: Mapping[str, Any], classes: Sequence[str]) -> tuple[float, ...]:

@@ -60,7 +60,7 @@ def read_model_info(option: str, folder: str) -> ModelInfo:
         raise UsageError(f"{option} {folder}: is a SavedModel, but not from trainer.task (no {MODEL_JSON})")
     try:
         content = json.loads(text)
-        return ModelInfo(
+        model = ModelInfo(
             path=folder,
             classes=tuple(content["classes"]),
             malignant_classes=tuple(content["malignant_classes"]),
@@ -76,8 +76,11 @@ def read_model_info(option: str, folder: str) -> ModelInfo:
             calibration=dict(content.get("calibration", {})),
             operating_points=read_points(content.get("operating_points", {})),
         )
+        # Frequencies that lack a class are found here, not by a worker.
+        _ = model.prior
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{option} {folder}: {MODEL_JSON} is damaged ({error!r})") from error
+    return model
 
 
 def read_ensemble(option: str, folders: Sequence[str]) -> tuple[ModelInfo, ...]:

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.class_columns import class_names
-from pipelines.decisions import prior_metadata
-from pipelines.operating_point import flags, malignancy_scores
+from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW, flags, malignancy_scores
+from pipelines.probability_metadata import as_metadata
 from pipelines.score_rows import ScoreRow, ScoringRun, entropies, top_classes
 from pipelines.sources import printable
 from pipelines.tables import LIST_SEPARATOR
@@ -153,13 +153,13 @@ def columns(rows: Sequence[ScoreRow], run: ScoringRun) -> list[Column]:
 def scores_schema(run: ScoringRun) -> pa.Schema:
     """Names, types and descriptions (metadata `description`) of the columns; few may be null, and say so.
 
-    The schema's own metadata has the class frequencies that the probabilities stand for (`prior_metadata`).
+    The schema's own metadata has the class frequencies and the views that the probabilities stand for (`as_metadata`).
     """
     fields = (
         pa.field(column.name, column.kind, nullable=column.nullable, metadata={"description": column.description})
         for column in columns((), run)
     )
-    return pa.schema(fields, metadata=prior_metadata(run.prior))
+    return pa.schema(fields, metadata=as_metadata(run.prior, EIGHT_VIEWS if run.tta else ONE_VIEW))
 
 
 def _plain_values(column: Column) -> Iterable[Any]:

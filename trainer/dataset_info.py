@@ -82,9 +82,9 @@ class DatasetInfo:
         if not self.splits[name].examples:
             way_out = "prepare it with another --split_fractions"
             folds = len(self.splits["train"].folds)
-            if name == "validation" and folds:
+            if folds:
                 # What --folds gives unless told otherwise.
-                way_out = f"validate on one of its {folds} folds with --fold 0 to --fold {folds - 1}"
+                way_out = f"use one of its {folds} folds with --fold 0 to --fold {folds - 1}"
             raise UsageError(f"the {name} split of {self.place} is empty: {way_out}")
         return self.splits[name]
 

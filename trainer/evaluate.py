@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cli import run_command
-from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW, OperatingPoint
+from pipelines.operating_point import OperatingPoint
 from pipelines.taxonomy import malignant_classes, melanoma_class
 from trainer.evaluation_options import (
     OURS,
@@ -47,18 +47,30 @@ SCHEMA_VERSION = 1
 def _warn(options: Options, inputs: Inputs) -> None:
     """Say on stderr what makes figures too good, or maps and thresholds those of another model."""
     model, dataset = inputs.model, inputs.dataset
-    if model and dataset and not inputs.scores and model.dataset_fingerprint != dataset.fingerprint:
+    makes_them = model and (not inputs.scores or inputs.scores.models == (model.fingerprint,))
+    if model and makes_them and dataset and model.dataset_fingerprint != dataset.fingerprint:
         print(
             f"warning: the model was trained on another dataset ({model.dataset_fingerprint[:12]}, not "
             f"{dataset.fingerprint[:12]}): these images may have been among its training images, and then these "
             "figures are too good",
             file=sys.stderr,
         )
-    elif model and options.fold is not None and not inputs.scores and model.fold not in (None, options.fold):
+    elif model and makes_them and options.fold is not None and model.fold not in (None, options.fold):
         trained = f"with --fold {model.fold}" if model.fold >= 0 else "without --fold"
         print(
             f"warning: --fold {options.fold}: the model was trained {trained}: these images were among its training "
             "images, and these figures are too good",
+            file=sys.stderr,
+        )
+    elif makes_them and options.fold is None and options.split == "train":
+        print(
+            "warning: --split train: the model was trained on these images: the figures say how well it remembers them",
+            file=sys.stderr,
+        )
+    if model and inputs.scores and inputs.scores.views is None:
+        print(
+            f"warning: --predictions {options.predictions} does not say whether it is of one view or of eight (--tta): "
+            "the model's thresholds are left out; score again for them",
             file=sys.stderr,
         )
     if model and inputs.scores and _made_by_another(inputs):
@@ -102,7 +114,8 @@ def _predict(
         predictions, matching = match(inputs.scores, table.truth)
         left_out = {"path": options.labels, "unmapped": table.unmapped, "conflicts": table.conflicts}
         return predictions, asdict(matching), left_out
-    return Predictions(own_labels(inputs.scores), inputs.scores.probabilities, None, inputs.scores.prior), None, None
+    scores = inputs.scores
+    return Predictions(own_labels(scores), scores.probabilities, None, scores.prior, scores.views), None, None
 
 
 def describe(options: Options, inputs: Inputs, predictions: Predictions) -> dict[str, Any]:
@@ -126,8 +139,8 @@ def describe(options: Options, inputs: Inputs, predictions: Predictions) -> dict
     )
 
     points: Sequence[OperatingPoint] = ()
-    if inputs.model and not _made_by_another(inputs):
-        points = inputs.model.operating_points.get(EIGHT_VIEWS if options.tta else ONE_VIEW, ())
+    if inputs.model and predictions.views and not _made_by_another(inputs):
+        points = inputs.model.operating_points.get(predictions.views, ())
     scores = malignancy_scores(probabilities, classes, malignant)
     is_malignant = np.isin(truth.labels, [label for label, name in enumerate(classes) if name in malignant])
     threshold = subgroup_threshold(points, figures) if malignant else None
@@ -235,7 +248,7 @@ def _evaluate(options: Options, places: Places) -> dict[str, Any]:
         "labels": left_out,
         "matching": matching,
         "trained_on_this_dataset": model.dataset_fingerprint == dataset.fingerprint if model and dataset else None,
-        "tta": options.tta,
+        "views": predictions.views,
         "seconds": None if seconds is None else round(seconds, 3),
         "images_per_second": None if seconds is None else round(len(predictions.truth.labels) / max(seconds, 1e-9), 1),
         **describe(options, inputs, predictions),

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipelines.html import counted, grouped
+from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW
 from trainer.metrics import FEW
 
 TITLE = "Evaluation"
+_VIEWS = {ONE_VIEW: "each image as it is", EIGHT_VIEWS: "mean over eight flips and quarter turns"}
 
 Result = Mapping[str, Any]
 
@@ -102,17 +104,24 @@ def part(result: Result) -> str:
 
 def caution(result: Result) -> tuple[str, str] | None:
     """(heading, sentence) on why the figures are better than they should be; None where nothing is known of it."""
-    if result["predictions"] or not result["model"]:
+    model, made_before = result["model"], result["predictions"]
+    if not model or (made_before and made_before["models"] != [model["fingerprint"]]):
         return None
     if not result["trained_on_this_dataset"]:
         return (
             "The model was trained on another dataset",
             "These images may have been among its training images; then these figures are too good.",
         )
-    if result["fold"] is not None and result["model"]["fold"] not in (None, result["fold"]):
+    if result["fold"] is not None and model["fold"] not in (None, result["fold"]):
         return (
             "The model was trained on this fold",
             "These images were among its training images: these figures are too good.",
+        )
+    if result["fold"] is None and result["split"] == "train":
+        but = f", all but those of fold {model['fold']}" if model["fold"] is not None and model["fold"] >= 0 else ""
+        return (
+            f"The model was trained on these images{but}",
+            "These figures say how well it remembers them, not how good it is on others.",
         )
     if result["fold"] is not None or result["split"] == "validation":
         return (
@@ -128,10 +137,11 @@ def origin(result: Result) -> list[tuple[str, str]]:
     facts = []
     if result["model"]:
         facts += [("model", result["model"]["path"]), ("model fingerprint", result["model"]["fingerprint"])]
-        facts.append(("views", "mean over eight flips and quarter turns" if result["tta"] else "each image as it is"))
     if result["predictions"]:
         facts.append(("predictions", result["predictions"]["path"]))
         facts += [("made by model", name) for name in result["predictions"]["models"]]
+    if result["views"]:
+        facts.append(("views", _VIEWS[result["views"]]))
     if result["dataset"]:
         facts += [("dataset", result["dataset"]["path"]), ("dataset fingerprint", result["dataset"]["fingerprint"])]
         facts.append(("images", part(result)))

@@ -35,7 +35,9 @@ def format_table(figures: Mapping[str, Any]) -> str:
     """The figures as lines of text: balanced accuracy first, then operating points, then one line per class."""
     at = figures["sensitivity_at_specificity"]
     percent = round(100 * figures["bootstrap"]["confidence"])
-    size = f"n = {figures['n']} images of {figures['groups']} lesions; brackets: {percent} % interval"
+    size = f"n = {figures['n']} images of {figures['groups']} lesions"
+    if figures["bootstrap"]["resamples"]:
+        size += f"; brackets: {percent} % interval"
     lines = [f"balanced accuracy  {format_estimate(figures['balanced_accuracy'])}   {size}"]
     for name in ("melanoma", "malignant"):
         if name in at:

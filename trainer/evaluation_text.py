@@ -52,7 +52,7 @@ def _classes(result: Result) -> Iterator[str]:
         for name, row in figures["per_class"].items()
     ]
     yield from table(("Class", "Images", "Lesions", "Sensitivity", "Specificity", "AUC", "Average precision"), rows)
-    if few := few_classes(result):
+    if figures["bootstrap"]["resamples"] and (few := few_classes(result)):
         yield ""
         yield f"Fewer than {FEW} lesions of {', '.join(map(plain, few))}: intervals too narrow to rely on."
     yield ""

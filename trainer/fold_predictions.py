@@ -31,11 +31,13 @@ from trainer.operating_points import operating_points
 class FoldPredictions(NamedTuple):
     """What a network says of the images of its fold, or several of theirs. n images, C classes.
 
-    source_id, groups: n ids, of images and of what belongs together; labels int64 [n]; probabilities float64 [n, C];
+    source_id, sha256, groups: n ids, of images by their file's name (two may share one) and by its content, and of what
+    belongs together; labels int64 [n]; probabilities float64 [n, C];
     temperature float64 [n]: with which they were made; prior float64 [n, C]: the class frequencies they stand for.
     """
 
     source_id: list[str]
+    sha256: list[str]
     groups: list[str]
     labels: np.ndarray
     probabilities: np.ndarray
@@ -51,6 +53,7 @@ def read_predictions(evaluation: Path, model: Path, classes: Sequence[str]) -> F
     n = len(table)
     return FoldPredictions(
         source_id=table["source_id"].to_pylist(),
+        sha256=table["sha256"].to_pylist(),
         groups=table["group_id"].to_pylist(),
         labels=table["label"].to_numpy(),
         probabilities=np.stack(columns, axis=1),
@@ -63,6 +66,7 @@ def join(folds: Sequence[FoldPredictions]) -> FoldPredictions:
     """The images of all, fold after fold."""
     return FoldPredictions(
         source_id=[name for fold in folds for name in fold.source_id],
+        sha256=[digest for fold in folds for digest in fold.sha256],
         groups=[name for fold in folds for name in fold.groups],
         labels=np.concatenate([fold.labels for fold in folds]),
         probabilities=np.concatenate([fold.probabilities for fold in folds]),

@@ -75,7 +75,7 @@ def match(scores: Scores, truth: Truth) -> tuple[Predictions, Matching]:
         repeated=repeated,
         other_bytes=sum(one != other for one, other in known) if known else None,
     )
-    return Predictions(chosen, scores.probabilities[np.array(rows)], None, scores.prior), matching
+    return Predictions(chosen, scores.probabilities[np.array(rows)], None, scores.prior, scores.views), matching
 
 
 def _some(names: list[str]) -> str:

@@ -164,7 +164,7 @@ def _what_it_is(figures: Mapping[str, Any]) -> list[str]:
         "## What it is",
         f"{_network(figures)} that tells {sum(map(bool, figures['images'].values()))} kinds of skin lesions apart on "
         f"dermoscopic images of {size} x {size} px: {network['parameters'] / 1e6:.2f} million parameters, "
-        f"{network['multiply_adds'] / 1e6:.0f} million multiply-adds for an image. "
+        f"{network['multiply_adds'] / 1e6:.3g} million multiply-adds for an image. "
         f"Trained at {rate:.0f} images/s with {_threads(figures)}.",
         "Meant for: sorting large archives, finding images worth a look, research on such archives. Not a medical "
         "device, not for diagnosis, not for images of other kinds than those it was trained on.",
@@ -225,8 +225,13 @@ def _subgroups(figures: Mapping[str, Any]) -> list[str]:
         return []
     return [
         "## Subgroups",
-        "All images, each by the network that never saw it; malignant sensitivity and specificity at the threshold "
-        f"for {SUBGROUP_TARGET:.0%}. Balanced accuracy is over the classes that occur in the group.",
+        "All images, each by the network that never saw it"
+        + (
+            f"; malignant sensitivity and specificity at the threshold for {SUBGROUP_TARGET:.0%}"
+            if figures["malignant_classes"]
+            else ""
+        )
+        + ". Balanced accuracy is over the classes that occur in the group.",
         "\n".join(subgroup_tables(figures)).strip(),
     ]
 

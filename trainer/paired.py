@@ -52,18 +52,19 @@ def differences(
 
 
 def _aligned(changed: FoldPredictions, base: FoldPredictions) -> tuple[FoldPredictions, FoldPredictions]:
-    """Both in the order of their images' ids."""
+    """Both in the order of their images' contents."""
     pair = []
     for one in (changed, base):
-        order = np.argsort(one.source_id)
+        order = np.argsort(one.sha256)
         pair.append(
             FoldPredictions(
                 [one.source_id[index] for index in order],
+                [one.sha256[index] for index in order],
                 [one.groups[index] for index in order],
-                *(values[order] for values in one[2:]),
+                *(values[order] for values in one[3:]),
             )
         )
-    if pair[0].source_id != pair[1].source_id:
+    if pair[0].sha256 != pair[1].sha256:
         raise ValueError("predictions of different images")
     return pair[0], pair[1]
 

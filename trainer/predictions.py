@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.class_columns import class_names
 from pipelines.cli import UsageError, first_line, start_tensorflow
-from pipelines.decisions import prior_metadata
+from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW
+from pipelines.probability_metadata import as_metadata
 from trainer.dataset_info import DatasetInfo
 from trainer.exported import LoadedModel, ModelInfo
 
@@ -36,13 +37,15 @@ class Truth:
 class Predictions:
     """What a model says of n images. `probabilities` float32 [n, C]; seconds: of inference, None if it was not here.
 
-    prior: float64 [C], the class frequencies that the probabilities stand for.
+    prior: float64 [C], the class frequencies that the probabilities stand for; views: ONE_VIEW, or EIGHT_VIEWS of which
+    they are means, None where that is not known.
     """
 
     truth: Truth
     probabilities: np.ndarray
     seconds: float | None
     prior: np.ndarray
+    views: str | None
 
 
 _TEXT = ("image/source_id", "image/key/sha256", "image/lesion_id", "image/group_id")
@@ -129,7 +132,7 @@ def infer(
         raise UsageError(
             f"--model {model.path}: does not give {len(model.classes)} finite probabilities per image; train it again"
         )
-    return Predictions(truth, scores, seconds, np.array(model.prior))
+    return Predictions(truth, scores, seconds, np.array(model.prior), EIGHT_VIEWS if tta else ONE_VIEW)
 
 
 def read_images(info: DatasetInfo, split: str, wanted: set[str], batch_size: int) -> dict[str, bytes]:
@@ -167,4 +170,4 @@ def write_predictions(
     for index, name in enumerate(class_names(classes)):
         columns[f"probability_{name}"] = pa.array(predictions.probabilities[:, index], pa.float32())
     columns["model_fingerprint"] = pa.array([model] * len(truth.labels), pa.string())
-    pq.write_table(pa.table(columns).replace_schema_metadata(prior_metadata(predictions.prior)), path)
+    pq.write_table(pa.table(columns).replace_schema_metadata(as_metadata(predictions.prior, predictions.views)), path)

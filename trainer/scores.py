@@ -12,7 +12,7 @@ import numpy as np
 from pipelines.class_columns import class_names
 from pipelines.cli import UsageError, first_line
 from pipelines.csv_tables import in_line
-from pipelines.decisions import prior_of
+from pipelines.probability_metadata import Meaning, read_metadata
 
 PREFIX = "probability_"
 # Of several models, each one's own probabilities end so: `probability_nevus__2`.
@@ -22,6 +22,8 @@ _FILES = ("scores-*.parquet", _OWN)
 # Of the score job's partitions; written last.
 _MARKER = "summary.json"
 _IDS = ("source_id", "image_id")
+# How far probabilities may be from adding up to 1: more than tables with a few decimals are.
+_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Scores:
     frequencies `prior`, float64 [C].
 
     labels: class names that the table itself gives (an evaluation's does), else None; lesion_id, group_id: "" where not
-    known. models: fingerprints of what made the probabilities, as far as the table says.
+    known. models: fingerprints of what made the probabilities; views: as for `Predictions`. As far as the tables say.
     """
 
     path: Path
@@ -43,6 +45,7 @@ class Scores:
     labels: list[str] | None
     models: tuple[str, ...]
     prior: np.ndarray
+    views: str | None
 
 
 def score_files(path: Path) -> list[Path]:
@@ -75,7 +78,7 @@ def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Score
     """All rows of the files. known_classes: what the classes are called, from a dataset or a model.
 
     Without them they are called as the tables' own values say, and else as their columns, underscores as spaces. Raises
-    UsageError for files that are no such tables, or differ in their classes or models.
+    UsageError for files that are no such tables, or differ in their classes, models or views.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -83,7 +86,7 @@ def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Score
     where = f"--predictions {path}"
     tables: list[pa.Table] = []
     columns: list[str] = []
-    priors: list[np.ndarray] = []
+    meanings: list[Meaning] = []
     for file in score_files(path):
         try:
             table = pq.read_table(file, partitioning=None)
@@ -100,10 +103,11 @@ def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Score
         if tables and found != columns:
             raise UsageError(f"{where}: {file.name} has other classes than the files before it; name one of them")
         try:
-            priors.append(prior_of(table.schema.metadata, len(found)))
+            meanings.append(read_metadata(table.schema.metadata, len(found)))
         except ValueError as error:
             raise UsageError(f"{where}: {file.name} is damaged ({error}); score these images again") from None
         columns = found
+        table = table.drop_columns([name for name in _IDS if name != identity and name in table.column_names])
         tables.append(table.rename_columns([_IDS[1] if name == identity else name for name in table.column_names]))
     named = {
         name
@@ -125,6 +129,8 @@ def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Score
     models = tuple(sorted({name for name in set(texts("model_fingerprint")) if name}))
     if len(models) > 1:
         raise UsageError(f"{where}: holds scores of {len(models)} models; name the folder of one run")
+    if len({meaning.views for meaning in meanings}) > 1:
+        raise UsageError(f"{where}: its scores are partly of one view, partly of eight; name the folder of one run")
     try:
         each = [
             np.stack([table[name].cast(pa.float32()).to_numpy(zero_copy_only=False) for name in columns], axis=1)
@@ -136,6 +142,14 @@ def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Score
     probabilities = np.concatenate(each).astype(np.float32)
     if not np.isfinite(probabilities).all():
         raise UsageError(f"{where}: a probability is missing or not finite; score these images again")
+    if not len(probabilities):
+        raise UsageError(f"{where}: holds no image; name the folder of a run that scored some")
+    wrong = (probabilities < -_TOLERANCE).any(axis=1) | (abs(probabilities.sum(axis=1) - 1) > _TOLERANCE)
+    if wrong.any():
+        raise UsageError(
+            f"{where}: the numbers of {int(wrong.sum())} images are no probabilities (each from 0 to 1, together 1); "
+            "give softmax outputs, not logits or percentages"
+        )
     labels = texts("class") if all("class" in table.column_names for table in tables) else None
     return Scores(
         path,
@@ -147,7 +161,8 @@ def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Score
         probabilities,
         labels,
         models,
-        priors[0],
+        meanings[0].prior,
+        meanings[0].views,
     )
 
 

@@ -108,7 +108,7 @@ def _commands(turn: Turn, marked: bool) -> Iterator[Command]:
     looks = [(turn.evaluation, ["--tta"]), (turn.one_view, [])]
     for output, how in looks if turn.once else looks[:1]:
         # A turn whose train/ was deleted has been trained again.
-        if not _is_of(output, fingerprint):
+        if not _is_of(output, fingerprint, turn.metadata):
             shutil.rmtree(output, ignore_errors=True)
             yield command("trainer.evaluate", *tables, *how, dataset=turn.dataset, model=model, output=output, **fold)
 
@@ -119,7 +119,7 @@ def _trained(folder: Path, name: str) -> dict[str, Any]:
         return json.loads((folder / "train" / name).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         raise UsageError(
-            f"--output: {folder / 'train' / name} is missing or damaged; delete {folder}, and this fold is trained again"
+            f"--output: {folder / 'train' / name} is missing or damaged; delete {folder}, to train this fold again"
         ) from None
 
 
@@ -127,11 +127,13 @@ def _evaluation(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
 
 
-def _is_of(evaluation: Path, model_fingerprint: str) -> bool:
-    """Whether it is finished, whole, and of this model."""
+def _is_of(evaluation: Path, model_fingerprint: str, metadata: Sequence[Path]) -> bool:
+    """Whether it is finished, whole, of this model, and made with these tables."""
     if not (evaluation / "predictions.parquet").is_file():
         return False
     try:
-        return _evaluation(evaluation)["model"]["fingerprint"] == model_fingerprint
+        found = _evaluation(evaluation)
     except (FileNotFoundError, ValueError):
         return False
+    tables = list(map(str, metadata))
+    return found["model"]["fingerprint"] == model_fingerprint and found["metadata"]["paths"] == tables

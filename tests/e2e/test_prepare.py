@@ -231,7 +231,7 @@ def test_a_dataset_without_validation_images_cannot_be_trained_on_and_says_so(co
     done = command("trainer.task", "--dataset", folded, "--output", tmp_path / "out")
     assert done.returncode == 2
     assert done.stderr == (
-        f"trainer.task: error: the validation split of {folded} is empty: validate on one of its 3 folds with --fold 0 "
+        f"trainer.task: error: the validation split of {folded} is empty: use one of its 3 folds with --fold 0 "
         "to --fold 2\n"
     )
     assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from score_row_maker import score_row, scoring_run
 
-from pipelines.decisions import decision_values, prior_metadata, prior_of
+from pipelines.decisions import decision_values
 from pipelines.score_rows import top_class
 from pipelines.score_summary import tally_rows
 from pipelines.score_tables import columns
@@ -62,11 +62,3 @@ def test_a_submission_is_scored_by_the_same_class(row):
     (line,) = csv.DictReader(io.StringIO(content.decode()))
     assert max((name for name in line if name != "image"), key=lambda name: float(line[name])) == "DF"
     assert sum(float(value) for name, value in line.items() if name != "image") == pytest.approx(1, abs=1e-6)
-
-
-@pytest.mark.parametrize("known", [b'{"a": 1}', b"[]", b"0", b"[0, 0]", b"[0.5, null]", b"[0.5]"])
-def test_frequencies_of_a_file_that_are_none(known):
-    assert prior_of({}, 2).tolist() == [0.5, 0.5]
-    assert prior_of(prior_metadata([0.25, 0.75]), 2).tolist() == [0.25, 0.75]
-    with pytest.raises(ValueError, match="class_prior"):
-        prior_of({b"class_prior": known}, 2)

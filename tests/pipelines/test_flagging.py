@@ -115,3 +115,8 @@ def test_what_a_model_says_of_its_points(tmp_path):
 def test_damaged_points(tmp_path, points):
     with pytest.raises(UsageError, match=r"model\.json is damaged"):
         described(tmp_path / "model", operating_points={ONE_VIEW: points})
+
+
+def test_frequencies_that_lack_a_class(tmp_path):
+    with pytest.raises(UsageError, match=r"model\.json is damaged"):
+        described(tmp_path / "model", calibration={"temperature": 1.0, "prior": {"nevus": 1.0}})

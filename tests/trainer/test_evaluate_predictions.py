@@ -189,6 +189,12 @@ def test_of_an_image_scored_twice_the_last_score_counts(tmp_path, capsys):
     assert result["figures"]["confusion_matrix"] == [[1, 0, 0], [0, 1, 1], [0, 1, 2]]
 
 
+def test_a_table_may_have_both_names_of_the_id(tmp_path, capsys):
+    (tmp_path / "labels.csv").write_text(TABLE)
+    scores = write_scores(tmp_path / "scores.parquet", source_id=[row[0] for row in SCORED])
+    assert run(tmp_path, predictions=scores, labels=tmp_path / "labels.csv")["matching"]["matched"] == 6
+
+
 def test_subgroups_have_figures_of_their_own(tmp_path, capsys):
     """Of twenty women's lesions all are called rightly, of twenty men's half; the others are too few."""
     as_nevus, as_melanoma, almost = (0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (0.0, 0.6, 0.4)
@@ -246,6 +252,18 @@ def wrong(kind: str, tmp_path: Path) -> tuple[dict, str]:
         for name in ("evaluation", "one_view"):
             write_scores(tmp_path / "fold" / name / "predictions.parquet", **labelled)
         return {"predictions": tmp_path / "fold"}, "has ISIC_0000001 twice .7 such images.; name one evaluation"
+    if kind == "one view and eight":
+        for views in ("one_view", "eight_views"):
+            file = write_scores(tmp_path / "views" / f"scores-{views}.parquet")
+            pq.write_table(pq.read_table(file).replace_schema_metadata({"views": views}), file)
+        return {**options, "predictions": tmp_path / "views"}, "partly of one view, partly of eight; name the folder"
+    if kind == "percentages":
+        scores = write_scores(tmp_path / "percent.parquet", [(*row[:2], np.multiply(row[2], 100)) for row in SCORED])
+        return {**options, "predictions": scores}, "numbers of 7 images are no probabilities"
+    if kind == "no image":
+        empty = pq.read_table(write_scores(tmp_path / "none.parquet")).slice(0, 0)
+        pq.write_table(empty, tmp_path / "none.parquet")
+        return {**options, "predictions": tmp_path / "none.parquet"}, "none.parquet: holds no image"
     if kind == "a score missing":
         scores = write_scores(tmp_path / "nan.parquet", probability_nevus=pa.array([np.nan] * len(SCORED)))
         return {**options, "predictions": scores}, "missing or not finite"

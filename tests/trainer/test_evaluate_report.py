@@ -236,6 +236,35 @@ def test_predictions_are_matched_with_a_dataset_and_the_model_only_draws(mislabe
     assert pictures[0] == pictures[1] != []
 
 
+def test_thresholds_are_those_of_the_views_that_were_scored(mislabelled, trained, tmp_path, capsys):
+    places = {"dataset": mislabelled, "model": trained / "model", "bootstrap": 0}
+    first = evaluate.run(options(**places, tta=True, output=tmp_path / "first"))
+    one_view = evaluate.run(options(**places, output=tmp_path / "one_view"))
+    assert (first["views"], one_view["views"]) == ("eight_views", "one_view")
+    scores = tmp_path / "first" / "predictions.parquet"
+    again = evaluate.run(options(**places, predictions=scores, output=tmp_path / "again"))
+    assert again["operating_points"] == first["operating_points"]
+    assert again["operating_points"] != one_view["operating_points"]
+    assert "| views | mean over eight flips and quarter turns |" in (tmp_path / "again" / "report.md").read_text()
+    table = pq.read_table(scores)
+    capsys.readouterr()
+    # As it was written before the views were said.
+    pq.write_table(table.replace_schema_metadata({"class_prior": table.schema.metadata[b"class_prior"]}), scores)
+    unknown = evaluate.run(options(**places, predictions=scores, output=tmp_path / "unknown"))
+    assert (unknown["views"], unknown["operating_points"]) == (None, [])
+    assert "does not say whether it is of one view or of eight (--tta)" in capsys.readouterr().err
+
+
+def test_images_of_the_training_are_said(dataset, trained, tmp_path, capsys):
+    evaluate.run(options(dataset=dataset, model=trained / "model", split="train", output=tmp_path / "a", bootstrap=0))
+    scores = tmp_path / "a" / "predictions.parquet"
+    made_before = {"predictions": scores, "output": tmp_path / "b", "bootstrap": 0}
+    evaluate.run(options(dataset=dataset, model=trained / "model", split="train", **made_before))
+    assert capsys.readouterr().err.count("warning: --split train: the model was trained on these images") == 2
+    for name in ("a", "b"):
+        assert "The model was trained on these images" in (tmp_path / name / "report.md").read_text()
+
+
 def test_another_model_s_predictions_are_not_judged_by_its_thresholds(mislabelled, trained, tmp_path, capsys):
     evaluate.run(options(dataset=mislabelled, model=trained / "model", output=tmp_path / "first", bootstrap=0))
     table = pq.read_table(tmp_path / "first" / "predictions.parquet")
@@ -265,7 +294,17 @@ def scores(ids, contents):
     probabilities = np.eye(2, dtype=np.float32)[np.arange(count) % 2]
     empty = [""] * count
     return Scores(
-        Path("scores"), ids, contents, empty, empty, ("melanoma", "nevus"), probabilities, None, (), np.full(2, 0.5)
+        Path("scores"),
+        ids,
+        contents,
+        empty,
+        empty,
+        ("melanoma", "nevus"),
+        probabilities,
+        None,
+        (),
+        np.full(2, 0.5),
+        None,
     )
 
 

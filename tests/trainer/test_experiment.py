@@ -70,6 +70,10 @@ def arguments(places, **other):
     return [f"--{name}={value}" for name, value in values.items() if value is not None]
 
 
+def tables(places):
+    return [f"--metadata={places / name}" for name in ("people.csv", "labels.csv")]
+
+
 def run(*options):
     command = [sys.executable, "-m", "trainer.experiment", *options]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
@@ -78,8 +82,7 @@ def run(*options):
 @pytest.fixture(scope="module")
 def done(places):
     """A finished experiment: what it printed, and its figures."""
-    tables = [f"--metadata={places / name}" for name in ("people.csv", "labels.csv")]
-    process = run(*arguments(places, card=places / "card.md"), *tables)
+    process = run(*arguments(places, card=places / "card.md"), *tables(places))
     assert process.returncode == 0, process.stderr
     return process.stdout, json.loads((places / "out/experiment.json").read_text())
 
@@ -118,7 +121,7 @@ def test_figures_are_those_of_the_predictions(places, done):
     views = {}
     for name in ("evaluation", "one_view"):
         found = [json.loads((places / f"out/recipe/fold-{fold}/{name}/evaluation.json").read_text()) for fold in (0, 1)]
-        assert [one["tta"] for one in found] == [name == "evaluation"] * 2
+        assert [one["views"] for one in found] == ["eight_views" if name == "evaluation" else "one_view"] * 2
         views[name] = np.mean([one["figures"]["mean_auc"]["value"] for one in found])
     assert figures["spread"]["mean_auc"]["mean"] == pytest.approx(views["evaluation"])
     assert figures["one_view"]["mean_auc"]["mean"] == pytest.approx(views["one_view"])
@@ -156,6 +159,7 @@ def test_calibration_before_is_that_of_the_networks_own_logits():
         folds.append(
             FoldPredictions(
                 source_id=[str(index) for index in range(300)],
+                sha256=[f"{temperature}/{index}" for index in range(300)],
                 groups=[str(index) for index in range(300)],
                 labels=truth,
                 probabilities=softmax(tempered(logits, temperature, np.log(prior)), axis=1),
@@ -200,8 +204,7 @@ def test_a_base_that_is_the_recipe_is_not_trained_a_second_time(places, done, tm
         (shutil.copytree if name == "recipe" else shutil.copy)(places / "out" / name, tmp_path / name)
     changes = tmp_path / "same.json"
     changes.write_text(json.dumps({"base": {"batch_size": RECIPE["batch_size"]}, "changes": []}))
-    tables = [f"--metadata={places / name}" for name in ("people.csv", "labels.csv")]
-    process = run(*arguments(places, output=tmp_path, changes=changes), *tables)
+    process = run(*arguments(places, output=tmp_path, changes=changes), *tables(places))
     assert process.returncode == 0, process.stderr
     assert not (tmp_path / "changes").exists()
     assert json.loads((tmp_path / "experiment.json").read_text())["changes"]["base"] == {}
@@ -250,9 +253,11 @@ def test_the_card_says_what_a_network_started_from_and_which_class_had_no_images
 
 def test_again_trains_nothing_and_another_recipe_is_refused(places, done, tmp_path):
     stamps = {path: path.stat().st_mtime_ns for path in (places / "out").rglob("saved_model.pb")}
-    again = run(*arguments(places))
+    evaluations = {path: path.stat().st_mtime_ns for path in (places / "out").rglob("evaluation.json")}
+    again = run(*arguments(places), *tables(places))
     assert again.returncode == 0, again.stderr
     assert "epoch" not in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in (places / "out").rglob("evaluation.json")} == evaluations
     assert {path: path.stat().st_mtime_ns for path in (places / "out").rglob("saved_model.pb")} == stamps
     other = tmp_path / "other.json"
     other.write_text(json.dumps({**RECIPE, "epochs": 3}))
@@ -297,24 +302,29 @@ def test_a_network_that_was_trained_again_is_evaluated_again(places, done, tmp_p
     assert turn.figures()["model"]["fingerprint"] == model["model_fingerprint"]
 
 
-@pytest.mark.parametrize("lost", ["one_view/evaluation.json", "evaluation/predictions.parquet"])
-def test_an_evaluation_that_is_not_whole_is_made_again(places, done, tmp_path, lost):
+def test_evaluations_that_are_not_whole_or_lack_a_table_are_made_again(places, done, tmp_path):
     shutil.copytree(places / "out/recipe/fold-0", tmp_path / "fold-0")
-    file = tmp_path / "fold-0" / lost
-    whole = file.stat().st_size
-    if file.suffix == ".json":
-        file.write_text("")
-    else:
-        file.unlink()
-    take_all([Turn(tmp_path / "fold-0", places / "plain", 0, RECIPE, once=True)], jobs=1)
-    assert file.stat().st_size == pytest.approx(whole, rel=0.1)
+    damaged, lost = (
+        tmp_path / "fold-0" / name for name in ("one_view/evaluation.json", "evaluation/predictions.parquet")
+    )
+    damaged.write_text("")
+    lost.unlink()
+    turn = Turn(tmp_path / "fold-0", places / "plain", 0, RECIPE, (places / "people.csv",), once=True)
+    take_all([turn], jobs=1)
+    assert turn.figures_of_one_view()["metadata"]["matched"] > 0
+    assert pq.read_table(lost).num_rows == turn.figures()["images"]
+    # Of the folds that were evaluated with two tables.
+    shutil.rmtree(tmp_path / "fold-0/evaluation")
+    shutil.copytree(places / "out/recipe/fold-0/evaluation", tmp_path / "fold-0/evaluation")
+    take_all([turn], jobs=1)
+    assert turn.figures()["metadata"]["paths"] == [str(places / "people.csv")]
 
 
 @pytest.mark.parametrize("name", ["train.json", "model/assets/model.json"])
 def test_a_training_run_that_is_not_whole_is_said_before_any_work(places, done, tmp_path, name):
     shutil.copytree(places / "out/recipe/fold-0/train", tmp_path / "fold-0/train")
     (tmp_path / "fold-0/train" / name).write_text("{")
-    with pytest.raises(UsageError, match=rf"fold-0/train/{name} is missing or damaged; delete .*fold-0, and this fold"):
+    with pytest.raises(UsageError, match=rf"fold-0/train/{name} is missing or damaged; delete .*fold-0, to train"):
         take_all([Turn(tmp_path / "fold-0", places / "plain", 0, RECIPE)], jobs=1)
     assert not (tmp_path / "fold-0/evaluation").exists()
 
@@ -329,7 +339,8 @@ def test_a_change_whose_options_are_lost(places, done, tmp_path):
 
 def test_changes_may_be_left_out_again(places, done, tmp_path, capsys):
     shutil.copytree(places / "out", tmp_path / "out")
-    again = experiment.run(parse_experiment(arguments(places, changes=None, output=tmp_path / "out")))
+    options = [*arguments(places, changes=None, output=tmp_path / "out"), *tables(places)]
+    again = experiment.run(parse_experiment(options))
     assert again["changes"]["lines"] == []
     assert again["pooled"] == done[1]["pooled"]
     assert "What each part is worth" not in (tmp_path / "out/model_card.md").read_text()

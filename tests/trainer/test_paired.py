@@ -18,7 +18,9 @@ def fold(logits, labels, name):
     """Predictions of images of which pairs show one lesion."""
     n = len(labels)
     return FoldPredictions(
-        source_id=[f"{name}{index:03}" for index in range(n)],
+        # As of archives that count the files of each folder from 1.
+        source_id=[f"{index // 3}" for index in range(n)],
+        sha256=[f"{name}{index:03}" for index in range(n)],
         groups=[f"{name}{index // 2}" for index in range(n)],
         labels=labels,
         probabilities=softmax(logits + np.log(PRIOR), axis=1),
@@ -67,13 +69,12 @@ def test_images_that_both_get_wrong_do_not_widen_the_interval():
     assert 0 < difference["high"] - difference["low"] < 0.5 * (own["high"] - own["low"])
 
 
-def test_images_are_matched_by_id_whatever_their_order():
+def test_images_are_matched_by_content_whatever_their_order():
     changed, base = two_folds(noise=0.7)
     order = np.random.default_rng(0).permutation(len(changed[0].labels))
     shuffled = FoldPredictions(
-        [changed[0].source_id[index] for index in order],
-        [changed[0].groups[index] for index in order],
-        *(values[order] for values in changed[0][2:]),
+        *([ids[index] for index in order] for ids in changed[0][:3]),
+        *(values[order] for values in changed[0][3:]),
     )
     first, second = (differences([one, changed[1]], base, MELANOMA, bootstrap=50) for one in (changed[0], shuffled))
     assert first == second
@@ -85,9 +86,8 @@ def test_a_class_within_lesions_of_another_takes_no_interval_away():
         # A lesion of melanoma, by its first image, in two of three photographs called something else: all of a class.
         keep = recipe[0].labels != 2
         recipe[0] = FoldPredictions(
-            [name for name, kept in zip(recipe[0].source_id, keep, strict=True) if kept],
-            [name for name, kept in zip(recipe[0].groups, keep, strict=True) if kept],
-            *(values[keep] for values in recipe[0][2:]),
+            *([name for name, kept in zip(ids, keep, strict=True) if kept] for ids in recipe[0][:3]),
+            *(values[keep] for values in recipe[0][3:]),
         )
         recipe[0].labels[[1, 3]] = 2
     found = differences(changed[:1], base[:1], MELANOMA, bootstrap=200)["balanced_accuracy"]

@@ -1,0 +1,47 @@
+"""What a Parquet file of probabilities says of them in its metadata: for which class frequencies, of which views.
+
+The score job and evaluations write it, evaluations read it. Imports neither Beam nor TensorFlow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW
+
+_PRIOR, _VIEWS = b"class_prior", b"views"
+
+
+class Meaning(NamedTuple):
+    """prior: float64 [C], the class frequencies that the probabilities stand for, in the order of columns.
+
+    views: ONE_VIEW, or EIGHT_VIEWS of which they are means (--tta); None for a file from before it was said.
+    """
+
+    prior: np.ndarray
+    views: str | None
+
+
+def as_metadata(prior: Sequence[float] | np.ndarray, views: str | None) -> dict[bytes, bytes]:
+    """A file's metadata; without `views` where they are not known."""
+    said = {_PRIOR: json.dumps(list(map(float, prior))).encode()}
+    return said | ({_VIEWS: views.encode()} if views else {})
+
+
+def read_metadata(metadata: Mapping[bytes, bytes] | None, classes: int) -> Meaning:
+    """What `as_metadata` wrote; equal frequencies where a file says nothing. ValueError for anything else."""
+    metadata = metadata or {}
+    known = json.loads(metadata.get(_PRIOR, b"null"))
+    prior = np.array(known if isinstance(known, list) else np.nan, np.float64)
+    if known is None:
+        prior = np.full(classes, 1.0 / classes)
+    if prior.shape != (classes,) or not np.isfinite(prior).all() or (prior < 0).any() or not prior.any():
+        raise ValueError(f"{_PRIOR.decode()} is not {classes} frequencies")
+    views = metadata[_VIEWS].decode() if _VIEWS in metadata else None
+    if views not in (ONE_VIEW, EIGHT_VIEWS, None):
+        raise ValueError(f"{_VIEWS.decode()} is neither {ONE_VIEW} nor {EIGHT_VIEWS}")
+    return Meaning(prior, views)
