@@ -87,9 +87,13 @@ train-2workers: $(STAMP)  ## Train on the sample with two local worker processes
 	$(PY) -m trainer.local_cluster --workers 2 -- --dataset runs/sample/dataset --output runs/train-2workers --epochs $(EPOCHS) --overwrite
 
 .PHONY: test
-test: $(STAMP)  ## Run all tests, the nightly DAG's in an Airflow of their own
-	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: $(STAMP)  ## Run the tests, the nightly DAG's in an Airflow of their own; the longest are `make proofs`
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not proof"
 	$(MAKE) --no-print-directory test-airflow
+
+.PHONY: proofs
+proofs: $(STAMP)  ## Run the tests that take minutes: faults of stores and machines, other runners
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m proof
 
 # Airflow pins much that this project pins otherwise: an environment of its own, made when it is first asked for.
 AIRFLOW := .venv-airflow

@@ -129,6 +129,7 @@ def test_dataset_json_says_how_it_is_stored(datasets):
         assert found & TFDS_FILES == (set() if encoding == "png" else TFDS_FILES)
 
 
+@pytest.mark.proof
 def test_compressed_shards_have_the_same_bytes_with_other_processes(prepare, datasets):
     again = prepare(*ASKED["png"], "--direct_running_mode", "multi_processing", "--direct_num_workers", 2)
     shards = [path.name for path in datasets["png"].glob("*.tfrecord.gz")]

@@ -18,6 +18,8 @@ BUCKET = "lesions"
 ROOT = f"gs://{BUCKET}"
 SIZE = 32
 
+pytestmark = pytest.mark.proof
+
 
 @pytest.fixture(scope="module")
 def bucket(sample, tmp_path_factory):

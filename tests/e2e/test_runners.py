@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from portable import job_server
 from scoring import export_untrained, only_partition, probabilities, rejects, scores, write_images
 from tiny_dataset import CLASSES, write_dataset
@@ -24,6 +25,7 @@ def prepare(command, sample, output, *more):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for name in names for path in output.glob(name)}
 
 
+@pytest.mark.proof
 def test_promise_3_a_job_server_with_workers_of_its_own_gives_the_same_bytes(command, sample, tmp_path):
     in_memory = prepare(command, sample, tmp_path / "memory")
     assert len(in_memory) > 8
@@ -32,6 +34,7 @@ def test_promise_3_a_job_server_with_workers_of_its_own_gives_the_same_bytes(com
     assert "worker" in (tmp_path / "workers.log").read_text()
 
 
+@pytest.mark.proof
 def test_a_job_server_with_workers_of_its_own_gives_the_same_scores(command, tmp_path):
     model = export_untrained(write_dataset(tmp_path), tmp_path / "model", 1)
     archive = tmp_path / "archive"

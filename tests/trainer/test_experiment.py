@@ -390,6 +390,7 @@ several_cores = pytest.mark.skipif(len(available_cores()) < 2, reason="one core 
 
 
 @several_cores
+@pytest.mark.proof
 def test_folds_at_once_share_the_cores(places, tmp_path):
     process = run(*arguments(places, changes=None, output=tmp_path / "out", jobs=2))
     assert process.returncode == 0, process.stderr

@@ -96,6 +96,7 @@ def kill_after(store, arguments, machine, fragment, count):
     assert process.returncode == -signal.SIGKILL, error
 
 
+@pytest.mark.proof
 def test_a_run_that_lost_two_machines_ends_with_the_weights_of_an_unbroken_one(store, trained, dataset, tmp_path):
     arguments = command(DATASET, RUN, "--checkpoint_steps=4")
     # The bucket is busy: every read and write is refused once.

@@ -57,6 +57,7 @@ def test_only_the_chief_writes(unbroken, trained):
         assert list((folder / f"workers/tmp{rank}").iterdir()) == []
 
 
+@pytest.mark.proof
 def test_a_lost_worker_a_preemption_and_a_power_cut_change_nothing(unbroken, dataset, tmp_path):
     def kill(*ranks):
         return lambda processes: [processes[rank].kill() for rank in ranks]

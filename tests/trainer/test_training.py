@@ -128,6 +128,7 @@ for name in ("mirrored", "one_device"):
 """
 
 
+@pytest.mark.proof
 def test_two_replicas_train_like_one(dataset, tmp_path):
     # 140 examples in batches of 32: most of the last global batch is padding. In two parts each, so that gradient
     # accumulation is in it; two workers are compared with one without.
