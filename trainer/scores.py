@@ -12,6 +12,7 @@ import numpy as np
 from pipelines.class_columns import class_names
 from pipelines.cli import UsageError, first_line
 from pipelines.csv_tables import in_line
+from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW
 from pipelines.probability_metadata import Meaning, read_metadata
 
 PREFIX = "probability_"
@@ -129,7 +130,8 @@ def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Score
     models = tuple(sorted({name for name in set(texts("model_fingerprint")) if name}))
     if len(models) > 1:
         raise UsageError(f"{where}: holds scores of {len(models)} models; name the folder of one run")
-    if len({meaning.views for meaning in meanings}) > 1:
+    views = {meaning.views for meaning in meanings}
+    if views >= {ONE_VIEW, EIGHT_VIEWS}:
         raise UsageError(f"{where}: its scores are partly of one view, partly of eight; name the folder of one run")
     try:
         each = [
@@ -162,7 +164,7 @@ def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Score
         labels,
         models,
         meanings[0].prior,
-        meanings[0].views,
+        views.pop() if len(views) == 1 else None,
     )
 
 

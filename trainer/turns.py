@@ -119,7 +119,7 @@ def _trained(folder: Path, name: str) -> dict[str, Any]:
         return json.loads((folder / "train" / name).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         raise UsageError(
-            f"--output: {folder / 'train' / name} is missing or damaged; delete {folder}, to train this fold again"
+            f"--output {folder}: train/{name} is missing or damaged; delete this folder to have the fold trained again"
         ) from None
 
 

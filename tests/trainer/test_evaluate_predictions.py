@@ -181,6 +181,16 @@ def test_an_output_of_several_runs_is_one_archive(tmp_path, capsys):
     assert (result["matching"]["matched"], result["matching"]["repeated"]) == (6, 0)
 
 
+def test_nights_from_before_the_views_were_said_are_still_read(tmp_path, capsys):
+    root = tmp_path / "scores"
+    write_scores(root / "run=1" / "scores-00000-of-00001.parquet", SCORED[:3])
+    later = write_scores(root / "run=2" / "scores-00000-of-00001.parquet", SCORED[3:])
+    pq.write_table(pq.read_table(later).replace_schema_metadata({"views": "one_view"}), later)
+    (tmp_path / "labels.csv").write_text(TABLE)
+    result = run(tmp_path, predictions=root, labels=tmp_path / "labels.csv")
+    assert (result["matching"]["matched"], result["views"]) == (6, None)
+
+
 def test_of_an_image_scored_twice_the_last_score_counts(tmp_path, capsys):
     scores = write_scores(tmp_path / "scores.parquet", [("ISIC_0000001", 1, (0.0, 0.0, 1.0)), *SCORED])
     (tmp_path / "labels.csv").write_text(TABLE)

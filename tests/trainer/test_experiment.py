@@ -324,7 +324,7 @@ def test_evaluations_that_are_not_whole_or_lack_a_table_are_made_again(places, d
 def test_a_training_run_that_is_not_whole_is_said_before_any_work(places, done, tmp_path, name):
     shutil.copytree(places / "out/recipe/fold-0/train", tmp_path / "fold-0/train")
     (tmp_path / "fold-0/train" / name).write_text("{")
-    with pytest.raises(UsageError, match=rf"fold-0/train/{name} is missing or damaged; delete .*fold-0, to train"):
+    with pytest.raises(UsageError, match=rf"--output .*fold-0: train/{name} is missing or damaged; delete"):
         take_all([Turn(tmp_path / "fold-0", places / "plain", 0, RECIPE)], jobs=1)
     assert not (tmp_path / "fold-0/evaluation").exists()
 
