@@ -88,10 +88,10 @@ def build_backbone(
             raise
         raise UsageError(f"--weights {DOWNLOAD}: cannot be downloaded ({error}); give a file") from None
     learnt = network.get_weights()
-    if weights == DOWNLOAD:
+    divided = _DIVIDED_TWICE.fullmatch(name) is not None
+    if divided and weights == DOWNLOAD:
         # Without the layer that Keras adds for its own weights.
         network = build(include_top=False, weights=None, input_shape=(image_size, image_size, 3))
-    divided = _DIVIDED_TWICE.fullmatch(name) is not None
     cloned = keras.models.clone_model(network, clone_function=lambda layer: _own(layer, synchronized, divided))
     cloned.set_weights(learnt)
     denormalise = layers.Normalization(mean=np.asarray(mean), variance=np.square(std), invert=True)

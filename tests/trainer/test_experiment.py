@@ -521,6 +521,9 @@ def test_what_we_give_is_right(places, tmp_path):
     recipe, changes = (ROOT / "trainer/configs" / name for name in ("bespoke.json", "changes.json"))
     found = check(parse_experiment(arguments(places, config=recipe, changes=changes)))[2]
     assert {change.dataset for change in found.changes} == {"plain", "balanced", "leaky"}
+    # The quick recipe is what changes of the other one are compared with.
+    quick = json.loads((ROOT / "trainer/configs/quick.json").read_text())
+    assert quick == {**json.loads(recipe.read_text()), **found.base}
     larger = tmp_path / "recipe.json"
     larger.write_text(json.dumps({**json.loads(recipe.read_text()), "progressive": "64:0.5"}))
     with pytest.raises(UsageError, match=r"recipe\.json: --progressive 64:0.5: the dataset's images have 32 px"):
