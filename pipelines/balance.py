@@ -16,7 +16,7 @@ METHODS = ("oversample", "undersample", "none")
 
 
 def target_count(method: str, target: str | int, counts: Iterable[int]) -> int:
-    """Examples per class to aim at: a number, or the largest (`max`) or smallest (`min`) of the counts.
+    """Examples per class to aim at: a number, or the largest (`max`), the mean or the smallest (`min`) of the counts.
 
     counts: images of each class in the train split, or of each class in each fold. A number is for all folds together.
     """
@@ -25,6 +25,8 @@ def target_count(method: str, target: str | int, counts: Iterable[int]) -> int:
         return 0
     if isinstance(target, int):
         return target
+    if target == "mean":
+        return round(sum(counts) / len(counts))
     return max(counts) if target == "max" else min(counts)
 
 

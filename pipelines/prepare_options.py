@@ -93,9 +93,10 @@ def build_parser() -> ArgumentParser:
     what.add_argument(
         "--target_per_class",
         metavar="N",
-        help="training examples per class: a number, or max or min for the largest or smallest class "
-        "(default: max to oversample, min to undersample). With --folds every fold is balanced: the number is shared "
-        "evenly by the folds; max and min are the largest and smallest number of images of any class in any fold",
+        help="training examples per class: a number, or max, mean or min for the largest class, the mean or the smallest "
+        "(default: max to oversample, min to undersample). Oversampling leaves larger classes as they are, so that mean "
+        "copies the rare ones alone. With --folds every fold is balanced: the number is shared evenly by the folds; max, "
+        "mean and min are of the numbers of images of any class in any fold",
     )
     what.add_argument(
         "--update",
@@ -131,10 +132,10 @@ def _target(method: str, text: str | None, folds: int) -> str | int:
         return "min" if method == "undersample" else "max"
     if method == "none":
         raise UsageError(f"--target_per_class {text}: has no meaning with --balance none; leave it out")
-    if text in ("max", "min"):
+    if text in ("max", "mean", "min"):
         return text
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise UsageError(f"--target_per_class {text!r}: a number from 1, max or min is needed")
+        raise UsageError(f"--target_per_class {text!r}: a number from 1, max, mean or min is needed")
     if int(text) < folds:
         raise UsageError(f"--target_per_class {text}: --folds {folds} need at least {folds}, one for each fold")
     return int(text)
