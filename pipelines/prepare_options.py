@@ -93,10 +93,10 @@ def build_parser() -> ArgumentParser:
     what.add_argument(
         "--target_per_class",
         metavar="N",
-        help="training examples per class: a number, or max, mean or min for the largest class, the mean or the smallest "
-        "(default: max to oversample, min to undersample). Oversampling leaves larger classes as they are, so that mean "
-        "copies the rare ones alone. With --folds every fold is balanced: the number is shared evenly by the folds; max, "
-        "mean and min are of the numbers of images of any class in any fold",
+        help="training examples per class: a number, or max, mean or min for the largest class, their mean or the "
+        "smallest (default: max to oversample, min to undersample). Oversampling leaves larger classes alone: with "
+        "mean only rare ones are copied. With --folds every fold is balanced: the number is shared by the folds; "
+        "max, mean and min are of the numbers of images of any class in any fold",
     )
     what.add_argument(
         "--update",
