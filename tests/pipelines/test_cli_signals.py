@@ -13,6 +13,9 @@ STOPPED = """
 import os, signal, sys
 from pipelines.cli import run_command
 
+# A shell's background jobs start with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def main(argv):
     try:
         os.kill(os.getpid(), int(sys.argv[1]))
