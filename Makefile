@@ -54,9 +54,9 @@ dataflow-prepare: dataflow-options $(STAMP)  ## Prepare on Dataflow: PROJECT= RE
 dataflow-score: dataflow-options $(STAMP)  ## Score on Dataflow: PROJECT= REGION= BUCKET= ARGS="--input ... --model ... --output ..."
 	$(PY) -m pipelines.score $(DATAFLOW) $(ARGS)
 
-# CLASSES: the taxonomy's class set. PIXELS: how photographs become squares. BALANCE: which classes are copied. CONFIG: the
-# recipe. CHANGES: a file of changes to compare with it on CHANGE_FOLDS, such as trainer/configs/changes.json. JOBS: folds
-# trained at once. The same command continues an interrupted experiment.
+# CLASSES: the taxonomy's class set. PIXELS: how photographs become squares. CONFIG: the recipe. CHANGES: a file of changes
+# to compare with it on CHANGE_FOLDS, such as trainer/configs/changes.json. JOBS: folds trained at once. The same command
+# continues an interrupted experiment.
 EXPERIMENT ?= runs/experiment-$(if $(DATA),data,sample)
 CLASSES    ?= isic9
 PIXELS     ?= --image_size 192 --aspect stretch
@@ -64,7 +64,6 @@ CONFIG     ?= trainer/configs/bespoke.json
 CHANGES    ?=
 CHANGE_FOLDS ?= 0
 JOBS       ?= 1
-BALANCE    ?= --target_per_class mean
 CARD       ?= $(if $(DATA),docs,$(EXPERIMENT))/model_card.md
 TABLE       = $(if $(DATA),$(METADATA),$(EXPERIMENT)/sample/metadata.csv)
 FOLDS_ARGS  = --input "$(if $(DATA),$(DATA),$(EXPERIMENT)/sample/images)" --classes "$(CLASSES)" $(PIXELS) \
@@ -74,7 +73,7 @@ experiment: $(STAMP)  ## Cross-validate the recipe: a sample, or DATA=folder MET
 ifeq ($(DATA),)
 	$(PY) -m pipelines.sample --output "$(EXPERIMENT)"/sample --overwrite
 endif
-	$(PY) -m pipelines.prepare $(FOLDS_ARGS) $(BALANCE) --output "$(EXPERIMENT)"/folds
+	$(PY) -m pipelines.prepare $(FOLDS_ARGS) --balance none --output "$(EXPERIMENT)"/folds
 	$(if $(CHANGES),$(PY) -m pipelines.prepare $(FOLDS_ARGS) --output "$(EXPERIMENT)"/balanced)
 	$(PY) -m trainer.experiment --dataset "$(EXPERIMENT)"/folds --config "$(CONFIG)" --output "$(EXPERIMENT)"/cross-validation \
 	  --jobs "$(JOBS)" --card "$(CARD)" $(if $(TABLE),--metadata "$(TABLE)") $(if $(CHANGES),--changes "$(CHANGES)" --change_folds "$(CHANGE_FOLDS)" --balanced "$(EXPERIMENT)"/balanced)
