@@ -92,7 +92,7 @@ test: $(STAMP)  ## Run the tests, the nightly DAG's in an Airflow of their own; 
 	$(MAKE) --no-print-directory test-airflow
 
 .PHONY: proofs
-proofs: $(STAMP)  ## Run the tests that take minutes: faults of stores and machines, other runners
+proofs: $(STAMP)  ## Run the tests that take long: faults of stores and machines, other runners, several workers
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m proof
 
 # Airflow pins much that this project pins otherwise: an environment of its own, made when it is first asked for.

@@ -220,6 +220,7 @@ def test_prepare(command, sample, cloud, dataflow, tmp_path):
     assert checked.returncode == 0, checked.stderr
 
 
+@pytest.mark.proof
 def test_score(command, cloud, dataflow, tmp_path):
     model = export_untrained(write_dataset(tmp_path), tmp_path / "model", 1)
     archive = tmp_path / "archive"

@@ -132,7 +132,12 @@ KILLS = {
 }
 
 
-@pytest.mark.parametrize("moment", ["while it begins", "while it writes shards", "while it publishes"])
+def moments(first: str, *others: str) -> list:
+    """One moment each time; the others are proofs."""
+    return [first, *(pytest.param(other, marks=pytest.mark.proof) for other in others)]
+
+
+@pytest.mark.parametrize("moment", moments("while it publishes", "while it begins", "while it writes shards"))
 def test_a_killed_run_looks_unfinished_and_the_same_command_ends_it(
     command, sample, archives, datasets, tmp_path, moment
 ):
@@ -143,7 +148,7 @@ def test_a_killed_run_looks_unfinished_and_the_same_command_ends_it(
     assert content(output) == content(datasets / "part")
 
 
-@pytest.mark.parametrize("moment", ["while it publishes", "before the marker"])
+@pytest.mark.parametrize("moment", moments("before the marker", "while it publishes"))
 def test_a_killed_update_moves_nothing_either(command, sample, archives, datasets, tmp_path, moment):
     output = tmp_path / "out"
     shutil.copytree(datasets / "part", output)

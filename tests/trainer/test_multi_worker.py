@@ -34,6 +34,7 @@ def unbroken(dataset, tmp_path_factory):
     return folder, ended
 
 
+@pytest.mark.proof
 def test_workers_have_the_same_weights_and_one_workers_losses(unbroken, trained):
     folder, ended = unbroken
     first, second = digests(ended)
@@ -50,6 +51,7 @@ def test_workers_have_the_same_weights_and_one_workers_losses(unbroken, trained)
         assert two["learning_rate"] == one["learning_rate"]
 
 
+@pytest.mark.proof
 def test_only_the_chief_writes(unbroken, trained):
     folder, _ = unbroken
     assert {path.name for path in (folder / "run").iterdir()} == {path.name for path in trained.iterdir()}
