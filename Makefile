@@ -54,9 +54,9 @@ dataflow-prepare: dataflow-options $(STAMP)  ## Prepare on Dataflow: PROJECT= RE
 dataflow-score: dataflow-options $(STAMP)  ## Score on Dataflow: PROJECT= REGION= BUCKET= ARGS="--input ... --model ... --output ..."
 	$(PY) -m pipelines.score $(DATAFLOW) $(ARGS)
 
-# CLASSES: the taxonomy's class set. PIXELS: how photographs become squares. CONFIG: the recipe. CHANGES: a file of changes
-# to compare with it on CHANGE_FOLDS, such as trainer/configs/changes.json. JOBS: folds trained at once. The same command
-# continues an interrupted experiment.
+# CLASSES: the taxonomy's class set. PIXELS: how photographs become squares. PREPARE_ARGS: more for prepare; its --balance
+# counts (none without it). CONFIG: the recipe. CHANGES: a file of changes to compare with it on CHANGE_FOLDS, such as
+# trainer/configs/changes.json. JOBS: folds trained at once. The same command continues an interrupted experiment.
 EXPERIMENT ?= runs/experiment-$(if $(DATA),data,sample)
 CLASSES    ?= isic9
 PIXELS     ?= --image_size 192 --aspect stretch
@@ -73,7 +73,7 @@ experiment: $(STAMP)  ## Cross-validate the recipe: a sample, or DATA=folder MET
 ifeq ($(DATA),)
 	$(PY) -m pipelines.sample --output "$(EXPERIMENT)"/sample --overwrite
 endif
-	$(PY) -m pipelines.prepare $(FOLDS_ARGS) --balance none --output "$(EXPERIMENT)"/folds
+	$(PY) -m pipelines.prepare --balance none $(FOLDS_ARGS) --output "$(EXPERIMENT)"/folds
 	$(if $(CHANGES),$(PY) -m pipelines.prepare $(FOLDS_ARGS) --output "$(EXPERIMENT)"/balanced)
 	$(PY) -m trainer.experiment --dataset "$(EXPERIMENT)"/folds --config "$(CONFIG)" --output "$(EXPERIMENT)"/cross-validation \
 	  --jobs "$(JOBS)" --card "$(CARD)" $(if $(TABLE),--metadata "$(TABLE)") $(if $(CHANGES),--changes "$(CHANGES)" --change_folds "$(CHANGE_FOLDS)" --balanced "$(EXPERIMENT)"/balanced)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ classes. Files that become no record are listed, with the reason, in OUTPUT/reje
 OUTPUT/manifest-*.parquet.
 """
 
+# Far beyond any archive: a slip of zeros would fill the machine's memory with copies before anything is said.
+_MOST_PER_CLASS = 1_000_000
 EPILOG = """\
 example:
   python -m pipelines.prepare --input data/Train --metadata HAM10000_metadata.csv --output out/dataset
@@ -134,8 +137,9 @@ def _target(method: str, text: str | None, folds: int) -> str | int:
         raise UsageError(f"--target_per_class {text}: has no meaning with --balance none; leave it out")
     if text in ("max", "mean", "min"):
         return text
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise UsageError(f"--target_per_class {text!r}: a number from 1, max, mean or min is needed")
+    if not re.fullmatch(r"[0-9]{1,7}", text) or not 1 <= int(text) <= _MOST_PER_CLASS:
+        numbers = f"a number from 1 to {_MOST_PER_CLASS}"
+        raise UsageError(f"--target_per_class {text!r}: {numbers}, max, mean or min is needed")
     if int(text) < folds:
         raise UsageError(f"--target_per_class {text}: --folds {folds} need at least {folds}, one for each fold")
     return int(text)

@@ -201,7 +201,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     counts = summary["counts"]
     if not counts["scored"] + counts["rejected"]:
-        print(f"nothing new: all {counts['listed']} images have been scored before")
+        print(f"nothing new: all {counts['listed']} images were scored or rejected before")
         return
     print(*report_lines(summary, job.partition), sep="\n")
     # Of what is new: a bad night must not hide behind many good ones, nor one bad file make every night a bad one.

@@ -208,8 +208,12 @@ def run(options: Options) -> dict[str, Any]:
         result = _evaluate(options, places)
         places.send()
 
+    from trainer.evaluation_figures import without_class
     from trainer.evaluation_output import format_table
 
+    if result["labels"] and result["labels"]["unmapped"]:
+        says = without_class(result["labels"]["unmapped"])
+        print(f"warning: --labels {options.labels}: labels that stand for no class: {says}; left out", file=sys.stderr)
     print(format_table(result["figures"]))
     speed = f", {result['images_per_second']} images/s" if result["images_per_second"] else ""
     summary = os.path.join(options.output, SUMMARY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,6 +11,8 @@ from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW
 from trainer.metrics import FEW
 
 TITLE = "Evaluation"
+# Labels without a class that are named one by one.
+_NAMED = 5
 _VIEWS = {ONE_VIEW: "each image as it is", EIGHT_VIEWS: "mean over eight flips and quarter turns"}
 
 Result = Mapping[str, Any]
@@ -47,6 +50,14 @@ def headlines(result: Result) -> list[Headline]:
     found.append(Headline("Mean AUC of the classes", figures["mean_auc"], images))
     found.append(Headline("Accuracy", figures["accuracy"], images))
     return [one for one in found if one.estimate["value"] is not None]
+
+
+def without_class(unmapped: Mapping[str, int]) -> str:
+    """How many images have labels that stand for no class, and the first of these. unmapped: label -> images."""
+    first = itertools.islice(unmapped.items(), _NAMED)
+    named = [f"{repr(label) if label else 'empty'} {grouped(count)}" for label, count in first]
+    more = [f"{grouped(len(unmapped) - _NAMED)} more"] if len(unmapped) > _NAMED else []
+    return f"{counted(sum(unmapped.values()), 'image')} ({', '.join([*named, *more])})"
 
 
 def few_classes(result: Result) -> list[str]:
@@ -147,8 +158,8 @@ def origin(result: Result) -> list[tuple[str, str]]:
         facts.append(("images", part(result)))
     if result["labels"]:
         facts.append(("labels", result["labels"]["path"]))
-        if unmapped := sum(result["labels"]["unmapped"].values()):
-            facts.append(("labels without a class", counted(unmapped, "image")))
+        if result["labels"]["unmapped"]:
+            facts.append(("labels without a class", without_class(result["labels"]["unmapped"])))
         if conflicts := result["labels"]["conflicts"]:
             facts.append(("conflicting labels", counted(conflicts, "image")))
     if matching := result["matching"]:

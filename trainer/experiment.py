@@ -100,6 +100,7 @@ def run(options: Options) -> dict[str, Any]:
             "fingerprint": info.fingerprint,
             "image_size": info.image_size,
             "aspect": info.aspect,
+            "examples": info.splits["train"].examples,
         },
         "recipe": recipe,
         **summarise(info, turns, read_image_facts(people)),

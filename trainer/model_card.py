@@ -157,6 +157,15 @@ def _images(figures: Mapping[str, Any]) -> str:
     return text + (f". Left out by preparation: {left_out}" if left_out else "")
 
 
+def _copies(figures: Mapping[str, Any]) -> str:
+    """A sentence on the copies that preparation stored; empty if there are none."""
+    originals, examples = sum(figures["images"].values()), figures["dataset"]["examples"]
+    if examples == originals:
+        return ""
+    copies = examples - originals
+    return f" Networks are trained on {examples} examples: {copies} augmented copies are stored with them."
+
+
 def _what_it_is(figures: Mapping[str, Any]) -> list[str]:
     network, size = figures["network"], figures["dataset"]["image_size"]
     rate = sum(fold["images_per_second"] for fold in figures["folds"]) / len(figures["folds"])
@@ -177,8 +186,8 @@ def _data(figures: Mapping[str, Any]) -> list[str]:
         f"{sum(figures['images'].values())} originals in {len(figures['folds'])} folds; photographs of one lesion are "
         f"in one fold (dataset fingerprint `{figures['dataset']['fingerprint'][:16]}`). "
         + _images(figures)
-        + f". Photographs are made square by `--aspect {figures['dataset']['aspect']}`; pixels are scaled by mean and "
-        "variance of all folds together, three numbers each.",
+        + f".{_copies(figures)} Photographs are made square by `--aspect {figures['dataset']['aspect']}`; pixels are "
+        "scaled by mean and variance of all folds together, three numbers each.",
         "Most images of the ISIC archive are licensed CC-BY-NC or CC-0: a model trained on the former is not for "
         "commercial use. `metadata.csv` and `attribution.txt` of a download say which is which.",
     ]

@@ -556,6 +556,7 @@ BAD = {
     "compressed tar": (["--input", "{tmp}/x.tar.gz"], "--input {tmp}/x.tar.gz"),
     "splits file": (["--splits_file", "{tmp}/bad.csv"], "--splits_file {tmp}/bad.csv"),
     "target": (["--target_per_class", "many"], "--target_per_class 'many'"),
+    "target beyond reason": (["--target_per_class", "1000001"], "a number from 1 to 1000000, max, mean or min"),
     "target without balance": (["--balance", "none", "--target_per_class", "5"], "--balance none"),
     "size": (["--image_size", "0"], "--image_size 0"),
     "unknown encoding": (["--encoding", "webp"], "--encoding"),

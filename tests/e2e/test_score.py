@@ -211,8 +211,8 @@ def test_a_killed_night_looks_unfinished_and_is_made_up_for(nights):
 
 def test_a_night_without_news_says_so_and_writes_nothing(nights):
     _, output, _, said = nights
-    assert "nothing new: all 46 images have been scored before" in said[3]
-    assert said[4] == "nothing new: all 46 images have been scored before\n"
+    assert "nothing new: all 46 images were scored or rejected before" in said[3]
+    assert said[4] == "nothing new: all 46 images were scored or rejected before\n"
     assert sorted(path.name for path in output.iterdir()) == ["run=2026-01-01", "run=2026-01-02"]
 
 
@@ -228,7 +228,7 @@ def test_another_threshold_is_no_reason_to_score_again(command, nights, models, 
     images, output, _, _ = nights
     given = ("--previous", output, "--flag_threshold", 0.7)
     done = score(command, images, models[0], tmp_path / "other", *given)
-    assert done.stdout == "nothing new: all 46 images have been scored before\n"
+    assert done.stdout == "nothing new: all 46 images were scored or rejected before\n"
 
 
 def test_another_model_scores_everything_again(command, nights, models, tmp_path):

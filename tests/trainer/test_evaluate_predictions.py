@@ -79,7 +79,10 @@ def test_command_evaluates_an_archive_with_labels_without_the_model(tmp_path):
     )
     arguments = ["--predictions", scores, "--labels", tmp_path / "labels.csv", "--output", tmp_path / "out"]
     result = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert result.returncode == 0
+    left_out = "labels that stand for no class: 1 image ('Wart' 1); left out"
+    assert result.stderr == f"warning: --labels {tmp_path / 'labels.csv'}: {left_out}\n"
+    assert r"| labels without a class | 1 image \('Wart' 1\) |" in (tmp_path / "out/report.md").read_text()
     assert result.stdout.startswith("balanced accuracy  0.722 (")
 
     summary = json.loads((tmp_path / "out" / "evaluation.json").read_text())

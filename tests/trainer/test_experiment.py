@@ -242,6 +242,9 @@ def test_the_card_says_what_a_network_started_from_and_which_class_had_no_images
         recipe = {**figures["recipe"], "backbone": "MobileNetV2", "weights": weights}
         card = model_card({**figures, "recipe": recipe})
         assert f"MobileNetV2 of keras.applications, {says}, that tells" in card
+    assert "are stored with them" not in card
+    card = model_card({**figures, "dataset": {**figures["dataset"], "examples": figures["dataset"]["examples"] + 30}})
+    assert ". Networks are trained on 100 examples: 30 augmented copies are stored with them. Photographs" in card
     lines = [{**line, "says": "this | that"} for line in figures["changes"]["lines"]]
     card = model_card({**figures, "changes": {**figures["changes"], "lines": lines}})
     assert "| this \\| that | " in card
