@@ -1,4 +1,4 @@
-"""Every listed file is accounted for, or the run fails. The sums, the fingerprint and `dataset.json`."""
+"""Account for every listed file, or fail the run; make the totals, the fingerprint and `dataset.json`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from pipelines.taxonomy import malignant_classes
 from pipelines.write import Shard
 
 SCHEMA_VERSION = 1
-# Keys of dataset.json that follow from images and classes. All others are settings, which the fingerprint covers.
+# Keys of dataset.json that follow from images and classes. All others are settings and go into the fingerprint.
 DERIVED = frozenset(
     {
         "schema_version",
@@ -47,31 +47,38 @@ _SUM_MODULUS = 1 << 128
 
 
 class AccountingError(Exception):
-    """Files were lost or counted twice: a fault of the pipeline or its runner, never of the input."""
+    """Error for files that were lost or counted twice: a fault of the pipeline or its runner, never of the input."""
 
 
 class Tally(beam.CombineFn):
-    """Counters -> their sum. Counts, and sums of hashes that stand for sets, add up in any order."""
+    """CombineFn that adds up Counters.
+
+    Counts, and sums of hashes that stand for sets, can be added in any order.
+    """
 
     def create_accumulator(self) -> Counter:
+        """Return an empty Counter."""
         return Counter()
 
     def add_input(self, totals: Counter, counts: Mapping) -> Counter:
+        """Add one element's counts to the accumulator in place."""
         totals.update(counts)
         return totals
 
     def merge_accumulators(self, accumulators: Iterable[Counter]) -> Counter:
+        """Return the sum of the accumulators."""
         merged: Counter = Counter()
         for totals in accumulators:
             merged.update(totals)
         return merged
 
     def extract_output(self, totals: Counter) -> Counter:
+        """Return the totals."""
         return totals
 
 
 def path_hash(path: str) -> int:
-    """What a path adds to a sum that stands for a set of files."""
+    """Return what a path adds to a sum of hashes that stands for a set of files."""
     return stable_hash("path", path)
 
 
@@ -82,14 +89,15 @@ def _tally_chunk(chunk: Sequence[ListedFile]) -> Counter:
 
 
 class TallyListed(beam.PTransform):
-    """Chunks of listed files -> one Counter: how many images, the sum of their paths' hashes, how many other files."""
+    """PTransform that counts the listed files."""
 
     def expand(self, chunks: beam.PCollection) -> beam.PCollection[Counter]:
+        """Turn chunks of listed files into one Counter: images, the sum of their path hashes, and other files."""
         return chunks | "Count files" >> beam.Map(_tally_chunk) | "Sum files" >> beam.CombineGlobally(Tally())
 
 
 def tally_outcome(row: ImageRow) -> Counter:
-    """What a finished row of any job adds to the totals: its outcome, where it was found, its path."""
+    """Return what a finished row of any job adds to the totals: its outcome, its source and its path."""
     return Counter(
         {
             ("outcome", row.outcome): 1,
@@ -100,17 +108,20 @@ def tally_outcome(row: ImageRow) -> Counter:
 
 
 def tally_row(row: ImageRow) -> Counter:
-    """What one finished row adds to the totals. All but the path's hash follow from what the manifest holds of it."""
+    """Return what a finished row of prepare adds to the totals.
+
+    Everything but the path hash can be computed from the manifest.
+    """
     counts = tally_outcome(row)
     if row.outcome == WRITTEN:
         if row.split == "train":
-            # Few: balancing gives the images of a class, or of its part in a fold, as many copies or one more.
+            # Few distinct keys: within a class, or a class and fold, numbers of copies differ by at most one.
             counts["copies", row.label, row.copies] = 1
         for part in parts_of(row):
             counts["originals", part, row.label] = 1
             counts["examples", part, row.label] = row.copies
         counts["with lesion id",] = 1 if row.lesion_ids else 0
-        # All that a record holds of its row: no two datasets with one fingerprint differ in their records.
+        # Everything that a record holds of its row, so that datasets with one fingerprint have the same records.
         names = (row.sha256, row.image_id, row.label, row.group_id, LIST_SEPARATOR.join(row.lesion_ids))
         content = "\x1f".join(map(str, (*names, row.split, row.fold, row.copies)))
         counts["content",] = int.from_bytes(hashlib.sha256(content.encode()).digest()[:16], "big")
@@ -122,7 +133,16 @@ def tally_row(row: ImageRow) -> Counter:
 
 
 def check_sums(listed: Mapping, finished: Mapping, outcomes: Sequence[str] = OUTCOMES) -> None:
-    """Raise AccountingError unless what was listed is what was finished, file by file."""
+    """Raise AccountingError unless the files that were listed are the files that were finished.
+
+    Args:
+        listed: The result of TallyListed.
+        finished: The sum of `tally_outcome` or `tally_row` over all rows.
+        outcomes: The outcomes that a row of this job can have.
+
+    Raises:
+        AccountingError: If the numbers or the sums of path hashes differ.
+    """
     expected = listed.get(("listed",), 0)
     counts = {outcome: finished.get(("outcome", outcome), 0) for outcome in outcomes}
     found = sum(counts.values())
@@ -135,12 +155,21 @@ def check_sums(listed: Mapping, finished: Mapping, outcomes: Sequence[str] = OUT
 
 
 def reasons(totals: Mapping) -> dict[str, int]:
-    """How many files were dropped for each reason."""
+    """Count the files that were dropped for each reason."""
     return {key[1]: totals[key] for key in sorted(totals) if key[0] == "reason"}
 
 
 def check_reject_fraction(counts: Mapping[str, int], limit: float, folder: str) -> None:
-    """Raise LimitExceeded when more of the listed files were rejected than `limit` allows."""
+    """Raise LimitExceeded if too many files were rejected.
+
+    Args:
+        counts: The counts of dataset.json, of which `rejected` and `listed` are used.
+        limit: The largest fraction of the listed files that may be rejected, from 0 to 1.
+        folder: The output folder, for the message.
+
+    Raises:
+        LimitExceeded: If more are rejected.
+    """
     if counts["rejected"] > limit * counts["listed"]:
         raise LimitExceeded(
             f"{counts['rejected']} of {counts['listed']} files rejected, more than --max_reject_fraction {limit:g}; "
@@ -149,7 +178,10 @@ def check_reject_fraction(counts: Mapping[str, int], limit: float, folder: str) 
 
 
 def fingerprint(totals: Mapping, settings: Mapping[str, Any]) -> str:
-    """SHA-256 over the settings that decide records and the set of written images with all that their records hold."""
+    """Return a SHA-256, in hexadecimal, of the settings and of the set of written images.
+
+    It covers the settings that determine records, and everything that the records hold of each image.
+    """
     content = totals.get(("content",), 0) % _SUM_MODULUS
     text = json.dumps({"settings": settings, "content": f"{content:032x}"}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -178,7 +210,10 @@ def _describe_fold(totals: Mapping, fold: int, shards: Sequence[Shard], classes:
 
 
 def describe_split(totals: Mapping, shards: Iterable[Shard], split: str, classes: Sequence[str]) -> dict[str, Any]:
-    """The entry of one split in `dataset.json`. That of train has a list of its folds, empty where there are none."""
+    """Return the entry of one split in `dataset.json`.
+
+    The train split also has a list of its folds, empty if there are none.
+    """
     own = sorted(shard for shard in shards if shard.split == split)
     files = [
         {"name": shard.name, "examples": shard.examples, "bytes": shard.bytes, "sha256": shard.sha256} for shard in own
@@ -193,7 +228,7 @@ def describe_split(totals: Mapping, shards: Iterable[Shard], split: str, classes
 
 
 def settings_in(description: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a dataset.json was made with: what `describe_dataset` was given."""
+    """Return the settings in a dataset.json, as they were passed to `describe_dataset`."""
     return {key: value for key, value in description.items() if key not in DERIVED}
 
 
@@ -205,9 +240,18 @@ def describe_dataset(
     classes: Sequence[str],
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """`dataset.json`. Raises AccountingError when the sums do not agree.
+    """Return the content of `dataset.json`.
 
-    settings: what decides the records besides the images (options, seed, versions); copied into the description.
+    Args:
+        listed: The result of TallyListed.
+        totals: The sum of `tally_row` over all rows.
+        near_duplicates: The numbers of pairs found and of comparisons skipped, as `pairs` and `skipped`.
+        shards: All written shards.
+        classes: Class names in label order.
+        settings: What determines the records besides the images (options, seed, versions); copied into the result.
+
+    Raises:
+        AccountingError: If the totals do not agree.
     """
     check_sums(listed, totals)
     splits = {split: describe_split(totals, shards, split, classes) for split in SPLITS}

@@ -1,7 +1,7 @@
-"""Members of `.zip` and uncompressed `.tar` archives, read in place: local, `gs://` and any other Beam filesystem.
+"""Read members of `.zip` and uncompressed `.tar` archives in place: local, `gs://` and any other Beam filesystem.
 
-Nothing is unpacked to disk. `list_members` reads an archive's index once; a Member then says all that reading it
-takes, so any worker reads any member without the index. Members in offset order are read fastest.
+Nothing is unpacked to disk. `list_members` reads an archive's index once. A Member then holds everything needed to read
+it, so any worker can read any member without the index. Reading is fastest in offset order.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from pipelines.storage import is_folder, is_local
 
 STORED = zipfile.ZIP_STORED
 DEFLATE = zipfile.ZIP_DEFLATED
-# What Windows Explorer writes when the archive grows beyond 2 GiB.
+# Windows Explorer writes this when an archive grows beyond 2 GiB.
 DEFLATE64 = 9
-# Encrypted with AES; the true method is elsewhere.
+# Encrypted with AES; the actual method is stored elsewhere.
 _AES = 99
-# A tar member with holes; its bytes are not in one piece. Not a zip method.
+# A tar member with holes, whose bytes are not contiguous. Not a zip method.
 _SPARSE = -1
 
-# No photograph is larger; a declared size beyond it is a bomb or damage.
+# No photograph is larger; a larger declared size means a zip bomb or damage.
 MAX_MEMBER_BYTES = 1 << 30
-# Neighbours are read together: one request instead of one for each image, and still flat memory.
+# Neighbours are read together: one request instead of one per image, with memory still bounded.
 SPAN_BYTES = 8 << 20
 # Skipping less than this costs more than reading it.
 _GAP_BYTES = 64 << 10
-# A zip member's data follows a header whose length only the header knows: 30 bytes, the name, extra fields.
+# A zip member's data follows a header whose length is stored only in the header: 30 bytes, name, extra fields.
 _HEADER_GUESS = 512
 
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _ENCRYPTED_FLAG = 0x1
 _UTF8_FLAG = 0x800
-# Unix, macOS: the upper half of external_attr is the file's mode.
+# Unix and macOS: the upper half of external_attr is the file mode.
 _UNIX_SYSTEMS = (3, 19)
 
 _MEMBER_PATH = re.compile(r"^(.*?\.(?:zip|tar))!/(.*)$", re.IGNORECASE | re.DOTALL)
@@ -52,32 +52,35 @@ _OTHER_ARCHIVE = re.compile(r"\.(7z|rar|zipx|cab|gz|bz2|xz|zst)$", re.IGNORECASE
 
 
 class ArchiveError(OSError):
-    """An archive or a member that cannot be read; the message is one short line that does not repeat the path."""
+    """An archive or member that cannot be read; the message is one short line without the path."""
 
 
 class Member(NamedTuple):
-    """A file in an archive.
+    """A file in an archive."""
 
-    name: as in the archive, with forward slashes; it may be absolute or hold `..`, for nothing is unpacked by it.
-    offset: of a zip member's local header, of a tar member's data. compressed, size: bytes in the archive and out of
-    it. method: zip's number for the compression. crc: CRC-32 of the content, -1 where there is none (tar).
-    """
-
+    # As in the archive, with forward slashes. It may be absolute or contain `..`, as nothing is unpacked.
     name: str
-    offset: int
-    compressed: int
-    size: int
-    method: int
-    crc: int
+    offset: int  # of a zip member's local header, or of a tar member's data
+    compressed: int  # bytes in the archive
+    size: int  # bytes of the content
+    method: int  # compression method, by its number in zip
+    crc: int  # CRC-32 of the content; -1 in a tar, which has none
 
 
 def is_archive(path: str) -> bool:
-    """Whether a file's name says that its members can be read in place; a folder is none, whatever its name."""
+    """Return whether a path names an archive whose members can be read in place.
+
+    Only the name counts, except that a folder is never an archive.
+    """
     return path.lower().endswith((".zip", ".tar")) and not is_folder(path)
 
 
 def unsupported_archive(path: str) -> str | None:
-    """Why an archive of this name cannot be read in place, with the way out; None for every other path."""
+    """Explain why an archive cannot be read in place, judging by its name, and what to do instead.
+
+    Returns:
+        The explanation, without the path; None for any other path.
+    """
     if is_folder(path):
         return None
     if _COMPRESSED_TAR.search(path):
@@ -88,22 +91,30 @@ def unsupported_archive(path: str) -> str | None:
 
 
 def member_path(archive: str, name: str) -> str:
-    """One text for a member, for display and manifests: `archive.zip!/inner/name.jpg`."""
+    """Return the path of a member for display and manifests: `archive.zip!/inner/name.jpg`."""
     return f"{archive}!/{name}"
 
 
 def split_member_path(path: str) -> tuple[str, str] | None:
-    """Archive and member name of what `member_path` gave; None for any other path."""
+    """Split a path made by `member_path`.
+
+    Returns:
+        The archive and the member name; None for any other path.
+    """
     found = _MEMBER_PATH.match(path)
     return (found.group(1), found.group(2)) if found else None
 
 
 def list_members(path: str) -> Iterator[Member]:
-    """The files in an archive in offset order; without folders, links, devices, hidden files and `__MACOSX`.
+    """Yield the files in an archive in offset order.
 
-    Of one name that comes twice, the later member, which is what unpacking would leave. The list is complete:
-    ArchiveError is raised before the first member when the archive is damaged, cut short or cannot be opened.
-    A zip's index is at its end; a tar has none and is passed through whole (on a remote filesystem: downloaded).
+    Folders, links, devices, hidden files and `__MACOSX` are left out. If a name occurs twice, the later member counts,
+    as it would when unpacking. A zip's index is at its end. A tar has none and is scanned whole (on a remote
+    filesystem: downloaded).
+
+    Raises:
+        ArchiveError: If the archive is damaged, truncated or cannot be opened. It is raised before the first member, so
+            the list is always complete.
     """
     with _one_kind_of_error(), _open_for_listing(path) as file:
         found = _tar_members(file) if _is_tar(path) else _zip_members(file)
@@ -112,7 +123,11 @@ def list_members(path: str) -> Iterator[Member]:
 
 
 def read_member(path: str, member: Member) -> bytes:
-    """A member's content, its size and CRC checked; reads the member's bytes only. Raises ArchiveError."""
+    """Return the content of a member after checking its size and CRC; only the member's bytes are read.
+
+    Raises:
+        ArchiveError: If the member cannot be read.
+    """
     _, content = next(read_members(path, [member]))
     if isinstance(content, ArchiveError):
         raise content
@@ -120,10 +135,19 @@ def read_member(path: str, member: Member) -> bytes:
 
 
 def read_members(path: str, members: Iterable[Member]) -> Iterator[tuple[Member, bytes | ArchiveError]]:
-    """Each member with its content, or with why it cannot be read; in the order given, never fewer.
+    """Yield each member with its content, or with the error that prevented reading it.
 
-    The archive is opened once, and neighbours in offset order are read together, at most SPAN_BYTES at a time.
-    Raises ServiceUnavailable (see `gcs_client`).
+    The archive is opened once. Neighbours in offset order are read together, up to SPAN_BYTES at a time.
+
+    Args:
+        path: The archive.
+        members: Members to read, best in offset order.
+
+    Yields:
+        Every member, in the order given, with its content or an ArchiveError.
+
+    Raises:
+        ServiceUnavailable: If the store does not respond (see `gcs_client`).
     """
     with contextlib.ExitStack() as stack:
         file: BinaryIO | ArchiveError
@@ -149,7 +173,7 @@ def _is_tar(path: str) -> bool:
 
 @contextlib.contextmanager
 def _one_kind_of_error() -> Iterator[None]:
-    """Every filesystem and format library raises its own kinds; here they become ArchiveError, one line each."""
+    """Turn every error into a one-line ArchiveError: filesystems and format libraries raise their own kinds."""
     try:
         yield
     except ArchiveError:
@@ -167,7 +191,7 @@ def _open_for_listing(path: str) -> BinaryIO:
 
 def _open_for_reading(path: str) -> BinaryIO:
     if path.startswith("gs://"):
-        # FileSystems.open fetches 16 MiB around whatever is asked for; we ask for what we need.
+        # FileSystems.open fetches 16 MiB around each read; we read exactly what we need.
         storage = FileSystems.get_filesystem(path)._gcsIO()  # type: ignore[attr-defined]
         return storage.open(path, "rb", read_buffer_size=1)
     return _open_for_listing(path)
@@ -183,11 +207,11 @@ def _is_hidden(name: str) -> bool:
 def _zip_name(info: zipfile.ZipInfo) -> str:
     name = info.filename
     if not info.flag_bits & _UTF8_FLAG:
-        # zipfile took it for cp437, as the standard has it. Info-ZIP and macOS write UTF-8 and do not say so;
-        # text in cp437 that happens to be valid UTF-8 is rare.
+        # zipfile decoded it as cp437, as the standard says. Info-ZIP and macOS write UTF-8 without setting the flag;
+        # cp437 text that happens to be valid UTF-8 is rare.
         with contextlib.suppress(UnicodeDecodeError):
             name = name.encode("cp437").decode("utf-8")
-    # Old .NET writes backslashes, against the standard.
+    # Old .NET writes backslashes, in violation of the standard.
     return name.replace("\\", "/")
 
 
@@ -211,7 +235,7 @@ def _zip_members(file: BinaryIO) -> Iterator[Member]:
 
 
 def _tar_name(name: str) -> str:
-    # tarfile keeps bytes that are not UTF-8 as surrogates, which no UTF-8 file can hold.
+    # tarfile keeps bytes that are not UTF-8 as surrogates, which cannot be written to a UTF-8 file.
     raw = name.encode("utf-8", "surrogateescape")
     try:
         return raw.decode("utf-8")
@@ -226,14 +250,17 @@ def _tar_members(file: BinaryIO) -> Iterator[Member]:
                 if info.isreg():
                     method = _SPARSE if info.issparse() else STORED
                     yield Member(_tar_name(info.name), info.offset_data, info.size, info.size, method, -1)
-                archive.members = []  # type: ignore[attr-defined]  # it would keep them all
+                archive.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
             _check_tar_end(file, archive.offset)
     except tarfile.TarError as error:
         raise ArchiveError(f"not a whole uncompressed tar archive ({error})") from error
 
 
 def _check_tar_end(file: BinaryIO, offset: int) -> None:
-    """tarfile takes anything that is not a header for the end; what follows would be lost without a word."""
+    """Raise ArchiveError unless the archive ends at `offset`.
+
+    tarfile takes anything that is not a header for the end, so whatever follows would be lost silently.
+    """
     file.seek(offset)
     mark = file.read(tarfile.BLOCKSIZE)
     if len(mark) < tarfile.BLOCKSIZE or any(mark):
@@ -246,7 +273,7 @@ def _check_tar_end(file: BinaryIO, offset: int) -> None:
 
 
 def _refusal(member: Member) -> str | None:
-    """Why a member is not worth reading."""
+    """Return why a member is not worth reading, or None if it is."""
     if (size := max(member.size, member.compressed)) > MAX_MEMBER_BYTES:
         return f"too large: {size} bytes, at most {MAX_MEMBER_BYTES} are read"
     if member.offset < 0:
@@ -266,7 +293,7 @@ def _end(member: Member) -> int:
 
 
 def _spans(members: Iterable[Member]) -> Iterator[list[Member]]:
-    """Runs of neighbours that are read together."""
+    """Yield runs of neighbours to be read together."""
     span: list[Member] = []
     end = 0
     for member in members:
@@ -281,7 +308,7 @@ def _spans(members: Iterable[Member]) -> Iterator[list[Member]]:
 
 
 def _read_at(file: BinaryIO, offset: int, length: int) -> bytes:
-    """`length` bytes from `offset`, fewer only at the end of the file."""
+    """Return `length` bytes from `offset`; fewer only at the end of the file."""
     file.seek(offset)
     data = file.read(length)
     while len(data) < length and (more := file.read(length - len(data))):
@@ -298,7 +325,7 @@ def _read_span(path: str, file: BinaryIO, span: list[Member]) -> Iterator[tuple[
         require_service(path, error.__cause__)
         if len(span) == 1:
             yield span[0], error
-        else:  # one bad spot on a disk costs the members on it, not their neighbours
+        else:  # a bad spot on a disk must not cost the neighbours of the members on it
             for member in span:
                 yield from _read_span(path, file, [member])
         return
@@ -313,7 +340,7 @@ def _read_span(path: str, file: BinaryIO, span: list[Member]) -> Iterator[tuple[
 
 
 def _content(file: BinaryIO, data: memoryview, member: Member, is_tar: bool) -> bytes:
-    """data: what was read from the member's offset on."""
+    """Return the checked content of a member, given the data that was read from its offset on."""
     if reason := _refusal(member):
         raise ArchiveError(reason)
     packed = data[: member.compressed] if is_tar else _zip_data(file, data, member)
@@ -328,10 +355,10 @@ def _content(file: BinaryIO, data: memoryview, member: Member, is_tar: bool) -> 
 
 
 def _zip_data(file: BinaryIO, data: memoryview, member: Member) -> memoryview:
-    """A zip member's packed bytes, which follow its local header."""
+    """Return a zip member's compressed bytes, which follow its local header."""
     if len(data) < _LOCAL_HEADER.size:
         raise ArchiveError("truncated: the archive ends before the member")
-    # The sizes in this header may be zero (they follow the data then), the index has the true ones.
+    # The sizes in this header may be zero, when they follow the data; the index has the actual ones.
     signature, _, flags, *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(data)
     if signature != b"PK\x03\x04":
         raise ArchiveError("damaged: no member where the index says")
@@ -339,13 +366,16 @@ def _zip_data(file: BinaryIO, data: memoryview, member: Member) -> memoryview:
         raise ArchiveError("encrypted")
     start = _LOCAL_HEADER.size + name_length + extra_length
     packed = data[start : start + member.compressed]
-    if len(packed) < member.compressed:  # a header longer than was guessed
+    if len(packed) < member.compressed:  # the header is longer than guessed
         packed = memoryview(_read_at(file, member.offset + start, member.compressed))
     return packed
 
 
 def _unpack(packed: memoryview, member: Member) -> bytes:
-    """At most one byte more than the declared size, however much is packed."""
+    """Return the decompressed content.
+
+    However much is packed, it is at most one byte longer than the declared size, except for some 30 MB with Deflate64.
+    """
     if member.method == STORED:
         return bytes(packed)
     if member.method == DEFLATE64:
@@ -364,7 +394,7 @@ def _inflate64(packed: memoryview, size: int) -> bytes:
         raise ArchiveError("deflate64 needs the package zipfile-deflate64; or repack as deflate or stored") from error
     inflater = deflate64.Deflate64()
     content = bytearray()
-    # It knows no limit; 1 KiB inflates to some 30 MB at most.
+    # It has no output limit, so feed it 1 KiB at a time, which inflates to some 30 MB at most.
     for start in range(0, len(packed), 1 << 10):
         if len(content) > size:
             break

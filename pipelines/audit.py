@@ -1,6 +1,6 @@
-"""python -m pipelines.audit: what is wrong with an archive, by the same judgement as prepare, without its records.
+"""Audit an archive of lesion images (`python -m pipelines.audit`): judge it as prepare does, but write only a report.
 
-list -> check -> deduplicate -> group -> split -> gather -> report
+Stages: list -> check -> deduplicate -> group -> split -> gather -> report
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PAGE = "report.html"
 OWN_FILES = re.compile(
     r"(manifest|rejects|conflicts|leakage|near_duplicates)-\d{5}-of-\d{5}\.(parquet|jsonl)$|report\.html$|audit\.json$"
 )
-# Side of the pictures in the page, in pixels.
+# Longer side of the pictures on the page, in pixels.
 PREVIEW = 120
 
 DESCRIPTION = """\
@@ -56,9 +56,19 @@ Any Beam option may follow. Exit codes: 0 done, 1 done but more files rejected t
 
 
 def parse_options(argv: Sequence[str] | None) -> tuple[DecisionOptions, list[str]]:
-    """The job's options and what is left for Beam. Raises UsageError for a value that cannot be right."""
+    """Parse and validate the command line.
+
+    Args:
+        argv: The arguments without the program's name; None takes those of the process.
+
+    Returns:
+        The job's options, and the remaining arguments, which are for Beam.
+
+    Raises:
+        UsageError: An option is malformed or has an impossible value.
+    """
     parser = ArgumentParser("python -m pipelines.audit", description=DESCRIPTION, epilog=EPILOG)
-    # What prepare would refuse, an audit reports.
+    # Allow any number of rejects: what prepare would refuse, an audit reports.
     default = DecisionOptions(sources=(), output="", max_reject_fraction=1.0)
     add_decision_options(parser, default, "folder for the report, new or empty; local or gs://")
     arguments, rest = parser.parse_known_args(argv)
@@ -66,7 +76,7 @@ def parse_options(argv: Sequence[str] | None) -> tuple[DecisionOptions, list[str
 
 
 def _preview(place: Place) -> bytes | None:
-    """A small picture, or None for a file that cannot be shown."""
+    """Return a small picture of a file; None if the file cannot be shown."""
     try:
         return preview_jpeg(sources.read_file(place.path, place.member), PREVIEW)
     except (BadImage, OSError):
@@ -74,9 +84,9 @@ def _preview(place: Place) -> bytes | None:
 
 
 class _Report(ThreadedDoFn):
-    """Evidence -> the content of audit.json, once report.html is written.
+    """DoFn that writes report.html and yields the content of audit.json.
 
-    Its side inputs make it wait for every file.
+    Its side inputs make it wait for all other files.
     """
 
     def __init__(self, options: DecisionOptions, folder: str, threads: int):
@@ -95,7 +105,12 @@ class _Report(ThreadedDoFn):
 
 
 def json_lines(elements: Iterable, as_json: Callable[[Any], dict]) -> bytes:
-    """One line for each element."""
+    """Encode elements as JSON lines.
+
+    Args:
+        elements: The elements, in order.
+        as_json: Returns the JSON object of an element.
+    """
     lines = (json.dumps(as_json(element), ensure_ascii=False) + "\n" for element in elements)
     return "".join(lines).encode("utf-8", "backslashreplace")
 
@@ -132,7 +147,7 @@ def build(pipeline: beam.Pipeline, options: DecisionOptions, threads: int) -> No
 
 
 def run(options: DecisionOptions, beam_arguments: PipelineOptions) -> dict[str, Any]:
-    """Build and run the job; gives audit.json."""
+    """Build and run the job, and return the content of audit.json."""
     threads = options.threads or default_worker_threads(beam_arguments)
     quiet_beam()
     existing = output.begin(options.output)
@@ -146,7 +161,12 @@ def run(options: DecisionOptions, beam_arguments: PipelineOptions) -> dict[str, 
 
 
 def summary_lines(report: dict[str, Any], folder: str) -> list[str]:
-    """What the command prints when it is done."""
+    """Return the lines that the command prints when it is done.
+
+    Args:
+        report: The content of audit.json.
+        folder: The output folder.
+    """
     counts, conflicts, leakage = report["counts"], report["conflicts"], report["leakage"]
     near, lesions = report["near_duplicates"], report["lesions"]
     lines = [
@@ -174,7 +194,12 @@ def summary_lines(report: dict[str, Any], folder: str) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, validate, run, report. Raises UsageError or LimitExceeded."""
+    """Parse the options, run the job and print its summary.
+
+    Raises:
+        UsageError: The command line or the input is wrong.
+        LimitExceeded: More of the files were rejected than --max_reject_fraction allows.
+    """
     options, rest = parse_options(argv)
     beam_arguments = beam_options(rest, "audit")
     require_reachable(beam_arguments, options.input_places(), options.other_places())
@@ -187,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    # Workers find nothing in __main__: run the importable module instead of this copy of it.
+    # Workers cannot unpickle names from __main__, so run the importable module instead of this copy.
     from pipelines import audit
 
     run_command("pipelines.audit", audit.main)

@@ -1,4 +1,4 @@
-"""The HTML page of an audit: what is wrong with an archive, with figures, examples and pictures."""
+"""Render the HTML page of an audit: what is wrong with an archive, with figures, examples and pictures."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any, NamedTuple
 
 from pipelines.html import Section, counted, plural, render
 
-# What the list of licences calls an image of which no table names one.
+# The entry in the list of licences for images whose licence no table gives.
 UNKNOWN_LICENSE = "unknown"
 
-# Colours that the style has for the parts of a bar; with more sources than these, bars have no parts.
+# Number of colours that the style sheet has for bar segments. With more sources than that, bars are not segmented.
 SERIES = 6
 
 Report = Mapping[str, Any]
 
 
 class Finding(NamedTuple):
-    """One line of the summary: a number, what it counts, which ones; section: where the page says more."""
+    """One line of the summary."""
 
     number: int
-    text: str
-    section: str
-    names: tuple[str, ...] = ()
+    text: str  # what `number` counts
+    section: str  # key of the section with the details
+    names: tuple[str, ...] = ()  # the things that were counted
 
 
 def _has_splits(report: Report) -> bool:
-    """Whether the archive's own folders name two splits or more: else nothing can leak across them."""
+    """Return whether the archive itself assigns files to two or more splits; otherwise nothing can leak."""
     return sum(map(bool, report["leakage"]["given"].values())) > 1
 
 
@@ -54,7 +54,7 @@ def _sides_share_images(report: Report) -> Iterator[Finding]:
 
 
 def _classes_too_small(report: Report) -> Iterator[Finding]:
-    """Classes without an image, or without one in a split that other classes have."""
+    """Yield findings for classes without usable images, and for classes missing from a non-empty split."""
     rows = report["per_class"]
     if absent := tuple(row["class"] for row in rows if not row["usable"]):
         text = plural(len(absent), "class has", "classes have")
@@ -99,7 +99,14 @@ def _licenses_are_missing(report: Report) -> Iterator[Finding]:
 
 
 def findings(report: Report) -> list[Finding]:
-    """What is wrong with the archive, the worst first; empty when nothing is."""
+    """Return what is wrong with the archive.
+
+    Args:
+        report: The content of audit.json.
+
+    Returns:
+        The findings, worst first; empty if there are none.
+    """
     checks = (
         _sources_disagree,
         _sides_share_images,
@@ -114,7 +121,7 @@ def findings(report: Report) -> list[Finding]:
 
 
 def _sections(report: Report) -> dict[str, Section]:
-    """Headings in the page's order, by the name that links use."""
+    """Return the sections in page order, keyed by the name that links use."""
     return {
         "sources": Section("Sources", len(report["sources"])),
         "counts": Section("Files", report["counts"]["listed"]),
@@ -136,7 +143,7 @@ def _stacked(report: Report) -> bool:
 
 
 def _class_bars(report: Report) -> list[tuple[str, list[int]]]:
-    """Each class with the numbers that its bar is made of: usable files by source, or all in one."""
+    """Return each class with the lengths of its bar segments: usable files per source, or one total."""
     if not _stacked(report):
         return [(row["class"], [row["usable"]]) for row in report["per_class"]]
     names = [source["name"] for source in report["sources"]]
@@ -144,7 +151,14 @@ def _class_bars(report: Report) -> list[tuple[str, list[int]]]:
 
 
 def pictured_paths(report: Report) -> list[str]:
-    """The paths of which the page shows a picture if it is given one, in its order, each once."""
+    """Return the paths that have a slot for a picture on the page.
+
+    Args:
+        report: The content of audit.json.
+
+    Returns:
+        Paths in page order, without repeats.
+    """
     paths: dict[str, None] = {}
     for conflict in report["conflicts"]["examples"]:
         paths.update(dict.fromkeys(conflict["paths"][:1]))
@@ -158,10 +172,18 @@ def pictured_paths(report: Report) -> list[str]:
 
 
 def audit_page(report: Report, pictures: Mapping[str, bytes]) -> bytes:
-    """The page for the content of audit.json.
+    """Render the page.
 
-    pictures: small JPEGs by path (see `pictured_paths`); a path without one shows a placeholder. A report that lacks
-    something is a KeyError or jinja2's UndefinedError.
+    Args:
+        report: The content of audit.json.
+        pictures: Path (see `pictured_paths`) -> small JPEG. A path without a picture gets a placeholder.
+
+    Returns:
+        The HTML file.
+
+    Raises:
+        KeyError: The report lacks a key.
+        jinja2.UndefinedError: The report lacks a value that the template needs.
     """
     return render(
         "audit.html.j2",

@@ -1,4 +1,4 @@
-"""The content of audit.json, put together from totals and bounded lists."""
+"""Build the content of audit.json from totals and bounded lists of examples."""
 
 from __future__ import annotations
 
@@ -18,25 +18,20 @@ SCHEMA_VERSION = 1
 
 
 class Evidence(NamedTuple):
-    """What the job has gathered: totals, each of few keys, and examples, each a bounded, sorted list.
+    """Everything an audit has gathered: totals with few keys each, and bounded, sorted lists of examples."""
 
-    totals: see `findings.tally_finding`; identities: `tally_identity` and `tally_known`; values: (kind, [(value,
-    files)]), most frequent first; sizes: smallest and largest (pixels, width, height); groups: groups per split;
-    conflict_pairs: (classes, images, files); leaks: how many groups, and ("files", split); other_label: near-duplicates
-    under different labels.
-    """
-
-    listed: Mapping[Any, int]
-    totals: Mapping[Any, int]
-    identities: Mapping[Any, int]
-    values: Mapping[str, Sequence[tuple[str, int]]]
+    listed: Mapping[Any, int]  # see `account.TallyListed`
+    totals: Mapping[Any, int]  # see `findings.tally_finding`
+    identities: Mapping[Any, int]  # see `findings.tally_identity` and `findings.tally_known`
+    values: Mapping[str, Sequence[tuple[str, int]]]  # kind -> (value, files), most frequent first
+    # The smallest and the largest image as (pixels, width, height), each in a list of at most one.
     sizes: Sequence[Sequence[tuple[int, int, int]]]
-    groups: Mapping[str, int]
-    conflict_pairs: Mapping[tuple[str, ...], tuple[int, int]]
-    leaks: Mapping[Any, int]
-    near: Mapping[str, int]
-    other_label: int
-    problem: str
+    groups: Mapping[str, int]  # split -> number of groups
+    conflict_pairs: Mapping[tuple[str, ...], tuple[int, int]]  # conflicting classes -> (images, files)
+    leaks: Mapping[Any, int]  # "groups" -> leaked groups; ("files", split) -> files of these groups in the split
+    near: Mapping[str, int]  # see `groups.FindNear`
+    other_label: int  # near-duplicate pairs under different labels
+    problem: str  # see `plan.FindProblem`; empty for none
     rejects: Sequence[ImageRow]
     duplicates: Sequence[ImageRow]
     numbered: Sequence[str]
@@ -45,11 +40,15 @@ class Evidence(NamedTuple):
     near_examples: Sequence[NearPictures]
 
     def places(self) -> dict[str, Place]:
-        """Every file that an example names, by the path that the report shows."""
+        """Return the files that show the images of the examples.
+
+        Returns:
+            The place of each file, keyed by its path as the report prints it.
+        """
         found = [place for conflict in self.conflict_examples for place in conflict.places]
         found += [place for leak in self.leak_examples for _, place in leak.files]
         found += [side.place for pair in self.near_examples for side in (pair.first, pair.second)]
-        # Of a duplicate its own file is opened: it shows the image that is kept.
+        # Open the duplicate itself instead of the kept file: both show the same image.
         shown = {printable(row.image_of): place_of(row) for row in self.duplicates}
         return shown | {printable(place.path): place for place in found}
 
@@ -132,7 +131,11 @@ def _sizes(evidence: Evidence) -> dict[str, Any]:
 
 
 def describe_audit(evidence: Evidence, options: DecisionOptions) -> dict[str, Any]:
-    """audit.json. Raises AccountingError when not every listed file is accounted for."""
+    """Return the content of audit.json.
+
+    Raises:
+        AccountingError: A listed file is unaccounted for or counted twice.
+    """
     check_sums(evidence.listed, evidence.totals, findings.OUTCOMES_OF_AUDIT)
     totals, identities = evidence.totals, evidence.identities
     per_class = _per_class(totals, options.classes)

@@ -1,4 +1,4 @@
-"""Augmented copies of standardised images for balancing. Every draw is a function of (seed, image id, copy)."""
+"""Make augmented copies of standardised images for balancing; each draw is a function of (seed, image id, copy)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from PIL import Image
 
 from pipelines.seeding import uniforms
 
-# Ranges: mild enough that the lesion keeps its diagnosis, which rests on its colours and border.
+# Largest changes in either direction. They are mild so that the lesion keeps its diagnosis, which depends on colours
+# and border.
 ZOOM = 0.15
 SHIFT = 0.05
 BRIGHTNESS = 0.12
@@ -18,9 +19,21 @@ CHANNEL_GAIN = 0.04
 
 
 def augment(pixels: np.ndarray, seed: int, image_id: str, copy: int) -> np.ndarray:
-    """One augmented copy of uint8 [size, size, 3]: flip, any rotation, zoom, shift; brightness, contrast, colour cast.
+    """Return a copy with random flip, rotation, zoom, shift, brightness, contrast and colour cast.
 
-    Depends on (pixels, seed, image_id, copy) alone. `copy` counts from 1; 0 is the original and is never augmented.
+    The result depends on the arguments alone.
+
+    Args:
+        pixels: uint8 [size, size, 3].
+        seed: Seed of the run.
+        image_id: Id of the image.
+        copy: Number of the copy, from 1. Copy 0 is the original, which is never augmented.
+
+    Returns:
+        uint8 [size, size, 3].
+
+    Raises:
+        ValueError: `copy` is less than 1.
     """
     if copy < 1:
         raise ValueError(f"copy {copy}: the original is not augmented")
@@ -33,14 +46,15 @@ def _spread(draw: float, half_width: float) -> float:
 
 
 def _move(pixels: np.ndarray, draws: list[float]) -> np.ndarray:
-    """Flip, rotate about the centre, zoom and shift; bilinear, the image mirrored beyond its border."""
+    """Flip, rotate about the centre, zoom and shift, with bilinear sampling and the image mirrored at its border."""
     size = pixels.shape[0]
     if draws[0] < 0.5:
         pixels = pixels[:, ::-1]
     angle = 2.0 * math.pi * draws[1]
     scale = 1.0 + _spread(draws[2], ZOOM)
     shift_x, shift_y = (_spread(draw, SHIFT) * size for draw in draws[3:5])
-    # A corner of the output looks sqrt(2)/2 * scale sizes away from the centre: mirror that much and a little more.
+    # A corner of the output samples sqrt(2)/2 * scale * size away from the centre: mirror that far, plus the shift and
+    # two pixels.
     margin = min(size - 1, math.ceil(size * ((math.sqrt(0.5) * (1.0 + ZOOM)) - 0.5 + SHIFT)) + 2)
     padded = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
     cosine, sine = math.cos(angle) * scale, math.sin(angle) * scale
@@ -57,7 +71,7 @@ def _move(pixels: np.ndarray, draws: list[float]) -> np.ndarray:
 
 
 def _recolour(pixels: np.ndarray, draws: list[float]) -> np.ndarray:
-    """Brightness, contrast about mid-grey and a gain per channel, as one table of 256 values per channel."""
+    """Change brightness, contrast about mid-grey and the gain of each channel with a 256-entry table per channel."""
     brightness = _spread(draws[0], BRIGHTNESS) * 255.0
     contrast = 1.0 + _spread(draws[1], CONTRAST)
     gains = np.array([1.0 + _spread(draw, CHANNEL_GAIN) for draw in draws[2:5]])

@@ -1,6 +1,7 @@
-"""How many copies of each training image are written. Takes the train rows alone: nothing else can be balanced.
+"""Balance the train split by deciding how many copies of each image are written.
 
-Classes are balanced within each fold, so that every union of folds is balanced too.
+Only train rows come in, so nothing else can be balanced. Classes are balanced within each fold, so that every union of
+folds is balanced too.
 """
 
 from __future__ import annotations
@@ -16,9 +17,15 @@ METHODS = ("oversample", "undersample", "none")
 
 
 def target_count(method: str, target: str | int, counts: Iterable[int]) -> int:
-    """Examples per class to aim at: a number, or the largest (`max`), the mean or the smallest (`min`) of the counts.
+    """Return the number of examples per class to aim at.
 
-    counts: images of each class in the train split, or of each class in each fold. A number is for all folds together.
+    Args:
+        method: One of METHODS.
+        target: A number for all folds together, or `max`, `mean` or `min` of the counts.
+        counts: The number of images of each class in the train split or, with folds, of each class in each fold.
+
+    Returns:
+        The target; 0 if there is nothing to balance.
     """
     counts = list(counts)
     if method == "none" or not counts:
@@ -31,15 +38,27 @@ def target_count(method: str, target: str | int, counts: Iterable[int]) -> int:
 
 
 def target_of_fold(target: int, fold: int, folds: int) -> int:
-    """The share of one fold in the `target` examples of a class; the shares of all folds add up to `target`."""
+    """Return the share of one fold in the `target` examples of a class.
+
+    The shares of all folds add up to `target`.
+    """
     return target // folds + (1 if fold < target % folds else 0)
 
 
 def copies_of_rank(method: str, target: int, rank: int, count: int) -> int:
-    """Examples written of the image with this rank among `count` of its class; 0 drops it.
+    """Return the number of examples to write of one image.
 
     Oversampling writes every image at least once and adds copies as evenly as possible until the class has `target`
     examples. Undersampling keeps `target` images of a class.
+
+    Args:
+        method: One of METHODS.
+        target: The number of examples to aim at for the class.
+        rank: The rank of the image within its class, from 0.
+        count: The number of images of the class.
+
+    Returns:
+        The number of examples, the original included; 0 drops the image.
     """
     if method == "oversample":
         return max(1, target // count + (1 if rank < target % count else 0))
@@ -58,17 +77,24 @@ def _plan(element: tuple[str, Ranked], target: int, method: str, shared_by: int)
     where = "" if row.fold < 0 else f" of {fold_name(row.fold)}"
     message = f"{row.label!r}{where} is cut from {ranked.stratum_size} to {goal} images"
     dropped = row.dropped(UNDERSAMPLED, "balance", "undersampled", message)
-    # It stays an image of this split: an update may write it, and must not move it.
+    # The image keeps its split and fold: an update may write it later and must not move it.
     return dropped._replace(split=row.split, fold=row.fold)
 
 
 def write_once(row: ImageRow) -> ImageRow:
-    """A validation or test row: written as it is, once."""
+    """Return a validation or test row, to be written once and unchanged."""
     return row._replace(copies=1)
 
 
 class BalanceTrain(beam.PTransform):
-    """Train rows -> the same rows with `copies`, or the outcome `undersampled`. folds: how many the rows are in."""
+    """PTransform that balances the classes of the train split.
+
+    Args:
+        method: One of METHODS.
+        target: A number of examples per class, or `max`, `mean` or `min`; see `target_count`.
+        seed: Decides which images are copied or dropped.
+        folds: The number of folds that the rows are in; 0 for none.
+    """
 
     def __init__(self, method: str, target: str | int, seed: int, folds: int = 0):
         super().__init__()
@@ -78,6 +104,7 @@ class BalanceTrain(beam.PTransform):
         self._folds = folds
 
     def expand(self, train: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
+        """Turn train rows into the same rows with `copies` set, or with the outcome `undersampled`."""
         ranked = (
             train
             | "By fold and class" >> beam.Map(lambda row: (f"{row.fold} {row.label}", row.sha256, row))

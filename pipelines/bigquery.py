@@ -1,4 +1,4 @@
-"""The scores as rows of a BigQuery table: its schema, made of the scores' columns, and the load through Beam's sink."""
+"""Load scores into a BigQuery table: derive its schema from the score columns and append rows through Beam's sink."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from pipelines.cli import UsageError
 from pipelines.score_rows import ScoreRow, ScoringRun
 from pipelines.score_tables import score_records, scores_schema
 
-# Google's rules: a project may be of a domain; a dataset has letters, digits and underscores; a table dashes, too.
+# Google's naming rules: a project may have a domain prefix; a dataset has letters, digits and underscores; a table
+# may have dashes too.
 _TABLE = re.compile(
     r"(?P<project>(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+:)?[a-z][a-z0-9-]{4,28}[a-z0-9])"
     r"[:.](?P<dataset>\w{1,1024})\.(?P<table>[\w-]{1,1024})",
@@ -30,14 +31,21 @@ _TYPES = {
     pa.bool_(): "BOOLEAN",
     pa.timestamp("us", tz="UTC"): "TIMESTAMP",
 }
-# A run touches one day's partition; who asks for one class reads only its blocks.
+# A run writes to the partition of one day; a query for one class reads only the blocks of that class.
 _LAYOUT = {"timePartitioning": {"type": "DAY", "field": "scored_at"}, "clustering": {"fields": ["top_class"]}}
-# Rows turned into lines at once: column by column is twenty times as fast as one by one.
+# Rows converted at once: converting by column is twenty times as fast as row by row.
 _ROWS_AT_ONCE = 500
 
 
 def parse_table(text: str) -> str:
-    """`PROJECT:DATASET.TABLE` of a table named so or as `PROJECT.DATASET.TABLE`. Raises UsageError for another form."""
+    """Return the name of a table in the form `PROJECT:DATASET.TABLE`.
+
+    Args:
+        text: The name in that form, or as `PROJECT.DATASET.TABLE`.
+
+    Raises:
+        UsageError: The text has another form.
+    """
     found = _TABLE.fullmatch(text)
     if not found:
         raise UsageError(f"--output_table {text!r}: is no table; name it as PROJECT:DATASET.TABLE")
@@ -45,7 +53,7 @@ def parse_table(text: str) -> str:
 
 
 def require_temp_location(temp_location: str | None) -> str:
-    """Where files for BigQuery to load may be written. Raises UsageError unless it is a place on gs://."""
+    """Return the folder for BigQuery's load files; raise UsageError unless it is on gs://."""
     if not (temp_location or "").startswith("gs://"):
         given = f"--temp_location {temp_location}" if temp_location else "--output_table"
         raise UsageError(f"{given}: BigQuery loads files from gs:// only; add --temp_location gs://BUCKET/FOLDER")
@@ -53,7 +61,7 @@ def require_temp_location(temp_location: str | None) -> str:
 
 
 def bigquery_schema(run: ScoringRun) -> dict[str, list[dict[str, str]]]:
-    """The table's fields: those of `scores_schema`, and first `row_id`."""
+    """Return the table's schema: the field `row_id`, then the fields of `scores_schema`."""
     row_id = {
         "name": "row_id",
         "type": "STRING",
@@ -77,31 +85,44 @@ def bigquery_schema(run: ScoringRun) -> dict[str, list[dict[str, str]]]:
 
 
 def row_id(row: ScoreRow, run: ScoringRun) -> str:
-    """32 hex digits that a file with the same path and content has in every run with the same models."""
+    """Return the id of a row, 32 hex digits.
+
+    A file with the same path and content has the same id in every run with the same models.
+    """
     decides = [row.path, row.sha256, run.fingerprint]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:32]
 
 
 def bigquery_rows(rows: Sequence[ScoreRow], run: ScoringRun) -> list[dict[str, Any]]:
-    """Scored rows as BigQuery loads them: JSON's types, times as text."""
+    """Return scored rows as BigQuery loads them: JSON types, times as text."""
     return [{"row_id": row_id(row, run), **record} for row, record in zip(rows, score_records(rows, run), strict=True)]
 
 
 class WriteScoresToBigQuery(beam.PTransform):
-    """Scored rows -> appended to a table, which is made where there is none; gives the ids of the finished jobs.
+    """PTransform that appends scored rows to a BigQuery table and creates the table if needed.
 
-    table: see `parse_table`; temp_location: on gs://; Beam leaves there what it has loaded, so let the bucket delete
-    what is old. All rows appear at once, when the load is done; a rerun after that appends them again, with the same
-    row_id. Raises UsageError.
+    All rows appear at once when the load is done. A rerun after that appends them again, with the same `row_id`. Beam
+    leaves its load files in `temp_location`, so give the bucket a lifecycle rule that deletes old files.
     """
 
     def __init__(self, run: ScoringRun, table: str, temp_location: str | None):
+        """Check the arguments and initialize the transform.
+
+        Args:
+            run: The scoring run.
+            table: Name of the table, see `parse_table`.
+            temp_location: Folder on gs:// for the load files.
+
+        Raises:
+            UsageError: The name is not that of a table, or the folder is not on gs://.
+        """
         super().__init__()
         self._run = run
         self._table = parse_table(table)
         self._temp_location = require_temp_location(temp_location)
 
     def expand(self, rows: beam.PCollection[ScoreRow]) -> beam.PCollection[str]:
+        """Load scored rows and return the ids of the finished load and copy jobs."""
         written = (
             rows
             | "Blocks" >> beam.BatchElements(_ROWS_AT_ONCE, _ROWS_AT_ONCE)

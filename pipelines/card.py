@@ -1,4 +1,4 @@
-"""The dataset card in the job: what it needs is gathered from the finished rows, then it is written."""
+"""Write the dataset card: gather what it needs from the finished rows, then make its page and its Markdown."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from pipelines.seeding import stable_hash
 PAGE = "report.html"
 TEXT = "report.md"
 
-# Training images shown of each class; pictures of each: the original and its first copies; their side in pixels.
+# Training images shown per class; pictures per image (the original and its first copies); side of a picture in pixels.
 _IMAGES = 3
 _PICTURES = 4
 _SIDE = 96
-# Classes of which images are shown: a page of more pictures than this makes is slow to open.
+# Only the first classes show images: a page with more pictures than that is slow to open.
 _CLASSES = 40
 
 
 class Candidate(NamedTuple):
-    """An image that the card may show: those with the smallest order are."""
+    """Image that the card may show; the candidates with the smallest order are shown."""
 
     order: int
     sha256: str
@@ -48,7 +48,7 @@ def _candidates(row: ImageRow, shown: frozenset[str], seed: int) -> Iterator[tup
 
 
 class _WriteCard(ThreadedDoFn):
-    """The content of dataset.json -> the same, once both forms of the card are written."""
+    """DoFn that writes both forms of the card and then yields the content of dataset.json unchanged."""
 
     def __init__(self, options: PrepareOptions, folder: str, threads: int):
         super().__init__(threads)
@@ -64,7 +64,10 @@ class _WriteCard(ThreadedDoFn):
         )
 
     def _pictures(self, row: ImageRow) -> list[bytes]:
-        """Small pictures of an image's first records: made once more, so that no shard is read; none if it has gone."""
+        """Return small JPEGs of an image's first records; empty if its file has gone.
+
+        The records are made again, so that no shard is read.
+        """
         try:
             made = self._make(row._replace(copies=min(row.copies, _PICTURES)))
         except (BadImage, OSError):
@@ -92,10 +95,16 @@ class _WriteCard(ThreadedDoFn):
 
 
 class WriteCard(beam.PTransform):
-    """One content of dataset.json -> the same, once report.html and report.md are in `folder`.
+    """PTransform that writes report.html and report.md.
 
-    finished: all rows; totals: their sums, see `account.tally_row`. The same dataset of the same inputs gives the same
-    bytes: neither times nor the output's place are in them.
+    The same dataset from the same inputs gives the same bytes: the card names neither times nor the output folder.
+
+    Args:
+        finished: All rows, with their outcome.
+        totals: The sum of `account.tally_row` over these rows.
+        options: The validated options.
+        folder: The folder to write to.
+        threads: Images processed at once per worker process.
     """
 
     def __init__(
@@ -113,6 +122,7 @@ class WriteCard(beam.PTransform):
         self._write = _WriteCard(options, folder, threads)
 
     def expand(self, description: beam.PCollection[bytes]) -> beam.PCollection[bytes]:
+        """Turn one content of dataset.json into the same element, once both files are written."""
         shown = frozenset(self._options.classes[:_CLASSES])
         values = (
             self._finished

@@ -1,4 +1,4 @@
-"""The dataset card as a page."""
+"""Make the HTML page of a dataset card."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pipelines.card_report import TITLE, Report
 from pipelines.html import Section, render
 
-# Of each class, images: their id and small JPEGs, the original first.
+# Class -> its images, each as (image id, small JPEGs), the original first.
 Pictures = Mapping[str, Sequence[tuple[str, Sequence[bytes]]]]
 
 
 def _sections(report: Report) -> dict[str, Section]:
-    """Headings in the page's order, by the name that links use."""
+    """Return the headings in the order of the page, by the name that links use."""
     counts = report["counts"]
     return {
         "files": Section("Files", counts["listed"]),
@@ -27,5 +27,10 @@ def _sections(report: Report) -> dict[str, Section]:
 
 
 def card_page(report: Report, pictures: Pictures) -> bytes:
-    """The page for what `card_report.describe_card` gives."""
+    """Return the HTML page of a dataset card.
+
+    Args:
+        report: The result of `card_report.describe_card`.
+        pictures: The pictures to show, by class.
+    """
     return render("dataset.html.j2", title=TITLE, report=report, pictures=pictures, sections=_sections(report))

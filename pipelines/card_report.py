@@ -1,4 +1,7 @@
-"""What a dataset card says, before it is a page or a text: dataset.json, and sums that only the job knows."""
+"""Describe what a dataset card says, before it becomes a page or Markdown.
+
+The facts come from dataset.json and from totals that only the job knows.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pipelines.rows import DUPLICATE, REJECTED, SPLITS, UNDERSAMPLED, WRITTEN
 from pipelines.storage import printable
 
 TITLE = "Dataset card"
-# Outcomes by the names that dataset.json counts them under, in the order of the sum.
+# Key in the counts of dataset.json -> outcome, in the order in which the sum is shown.
 OUTCOMES = {"written": WRITTEN, "duplicates": DUPLICATE, "rejected": REJECTED, "undersampled": UNDERSAMPLED}
 
 Report = Mapping[str, Any]
@@ -25,7 +28,7 @@ def _sources(totals: Mapping, sources: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _classes(description: Report, totals: Mapping) -> list[dict[str, Any]]:
-    """Of each class: its images, and what balancing made of those in train."""
+    """Describe each class: its images, and what balancing made of those in train."""
     described = []
     for name in description["classes"]:
         splits = {split: description["splits"][split]["per_class"][name]["originals"] for split in SPLITS}
@@ -51,7 +54,7 @@ def _classes(description: Report, totals: Mapping) -> list[dict[str, Any]]:
 
 
 def _splits(description: Report) -> list[dict[str, Any]]:
-    """The splits, that of train followed by its folds."""
+    """Describe the splits, the train split followed by its folds."""
     described = []
     for split in SPLITS:
         part = description["splits"][split]
@@ -71,7 +74,7 @@ def _splits(description: Report) -> list[dict[str, Any]]:
 
 
 def _settings(description: Report) -> list[tuple[str, str]]:
-    """What decided the records, as text."""
+    """Return the settings that determine the records, as text."""
     encoding = " ".join(str(value) for value in description["encoding"].values())
     own = {"image_size": description["image_size"], "aspect": description["aspect"], "encoding": encoding}
     settings = {**own, "seed": description["seed"], **description["options"]}
@@ -89,10 +92,15 @@ def describe_card(
     sources: Sequence[str],
     command: str,
 ) -> dict[str, Any]:
-    """What the card says.
+    """Return what the card says, as both of its forms need it.
 
-    description: dataset.json; totals: see `account.tally_row`; licenses: of the images written, the `most_licenses`
-    most frequent; command: what gives this dataset again.
+    Args:
+        description: The content of dataset.json.
+        totals: The sum of `account.tally_row` over all rows.
+        licenses: The most frequent licences of the written images, each with its number of files.
+        most_licenses: The limit on `licenses`: with as many, there may be more.
+        sources: The names of the inputs.
+        command: The command that makes this dataset again.
     """
     classes = _classes(description, totals)
     sums = ("before", "left_out", "images", "added", "examples")

@@ -1,4 +1,4 @@
-"""The dataset card as Markdown: the facts of the page, without its pictures."""
+"""Make the Markdown of a dataset card: the facts of the page, without its pictures."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _origin(report: Report) -> Iterator[str]:
 
 
 def card_text(report: Report) -> bytes:
-    """The Markdown for what `card_report.describe_card` gives."""
+    """Return the Markdown, as UTF-8, of what `card_report.describe_card` returns."""
     examples = sum(split["examples"] for split in report["splits"] if not split["is_fold"])
     classes = counted(len(report["names"]), "class", "classes")
     lines = [

@@ -1,4 +1,4 @@
-"""Read, hash and decode every listed image once: one row each, the bytes stay where they are."""
+"""Read, hash and decode each listed image once, and emit one ImageRow per file without the image bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipelines.parallel import ThreadedDoFn
 from pipelines.rows import ImageRow, is_open, partition
 from pipelines.taxonomy import ClassSet, normalize_term
 
-# Folder names by which data sets mark their own splits.
+# Folder names that data sets use to mark their own splits.
 FOLDER_SPLITS = {
     "train": "train",
     "training": "train",
@@ -31,7 +31,11 @@ FOLDER_SPLITS = {
 
 
 def folder_split(folders: Sequence[str]) -> str:
-    """The split named by the deepest Train/Validation/Test folder, else an empty string."""
+    """Return the split named by the deepest Train/Validation/Test folder, or an empty string.
+
+    Args:
+        folders: Folder names, outermost first.
+    """
     for folder in reversed(folders):
         split = FOLDER_SPLITS.get(normalize_term(folder))
         if split:
@@ -42,9 +46,20 @@ def folder_split(folders: Sequence[str]) -> str:
 def read_row(
     listed: sources.ListedFile, inputs: Mapping[str, Source], class_set: ClassSet, use_folder_splits: bool = False
 ) -> tuple[ImageRow, bytes]:
-    """The row of one file, with what its folders say and its content hash, and its bytes.
+    """Read one file and return its row, with the folder claim and the content hash, and its bytes.
 
-    Rejected (`unreadable`) and without bytes if it cannot be read. inputs: the source of each path that is listed.
+    Args:
+        listed: The input path under which the file was found, and the file.
+        inputs: Maps each listed input path to its Source.
+        class_set: Classes that folder names may stand for.
+        use_folder_splits: Whether the split named by a folder becomes the row's `given_split`.
+
+    Returns:
+        The row and the file's bytes. If the file cannot be read, the row is rejected as `unreadable` and the bytes are
+        empty.
+
+    Raises:
+        ServiceUnavailable: Cloud Storage itself does not answer. The file is not to blame, so it is not rejected.
     """
     root, file = listed
     source = inputs[root]
@@ -66,19 +81,24 @@ def read_row(
         data = sources.read_file(file.path, file.member)
     except ServiceUnavailable:
         raise
-    except Exception as error:  # each filesystem raises its own kinds
+    except Exception as error:  # each filesystem raises its own exception types
         return row.rejected("read", "unreadable", storage.failure(error)), b""
     return row._replace(size=len(data), sha256=hashlib.sha256(data).hexdigest()), data
 
 
 def inspect(row: ImageRow, data: bytes) -> ImageRow:
-    """The row of a file that has been read, with what decoding it shows; rejected with a reason if that fails."""
+    """Return the row with format, size, hash and thumbnail of the decoded image, or reject it if decoding fails.
+
+    Args:
+        row: Row of a file that has been read. A row that already has an outcome is returned unchanged.
+        data: The file's bytes.
+    """
     if row.outcome:
         return row
     try:
         info = images.read_info(data)
         row = row._replace(format=info.format, width=info.width, height=info.height)
-        # Decoding at a fraction of the size reads every byte of the file all the same: truncation shows.
+        # Decoding at a reduced size still reads every byte of the file, so truncation is detected.
         factor = images.reduction(info.width, info.height, perceptual.DECODE_SIDE, "stretch")
         phash, thumbnail = perceptual.signature(images.decode(data, factor))
     except images.BadImage as error:
@@ -87,12 +107,19 @@ def inspect(row: ImageRow, data: bytes) -> ImageRow:
 
 
 def inspect_again(row: ImageRow) -> ImageRow:
-    """`inspect` for a row whose bytes have been let go: the file is read once more."""
+    """Read the file of a row again and `inspect` it, for rows whose bytes are no longer in memory.
+
+    Returns:
+        The inspected row, rejected as `unreadable` if reading fails and as `changed` if the content hash differs.
+
+    Raises:
+        ServiceUnavailable: Cloud Storage itself does not answer.
+    """
     try:
         data = sources.read_file(row.path, row.member)
     except ServiceUnavailable:
         raise
-    except Exception as error:  # each filesystem raises its own kinds
+    except Exception as error:  # each filesystem raises its own exception types
         return row.rejected("read", "unreadable", storage.failure(error))
     if hashlib.sha256(data).hexdigest() != row.sha256:
         return row.rejected("read", "changed", "the file was replaced while the pipeline ran")
@@ -108,7 +135,7 @@ def _read(listed: sources.ListedFile, start: Callable[..., tuple[ImageRow, bytes
 
 
 class _MapChunk(ThreadedDoFn):
-    """Chunks of listed files -> what `function` makes of each image."""
+    """Chunks of listed files -> the result of `function` for each image."""
 
     def __init__(self, function: Callable[[sources.ListedFile], ImageRow], threads: int):
         super().__init__(threads)
@@ -122,16 +149,22 @@ class _MapChunk(ThreadedDoFn):
 
 
 class _InspectRows(ThreadedDoFn):
-    """Lists of rows -> the rows inspected."""
+    """Lists of rows -> the inspected rows."""
 
     def process(self, element: list[ImageRow]) -> Iterator[ImageRow]:
         yield from self.map_threaded(inspect_again, element)
 
 
 class CheckImages(beam.PTransform):
-    """Chunks of listed files -> one ImageRow per file, in no particular order.
+    """PTransform: chunks of listed files -> one ImageRow per file, in no particular order.
 
-    recall: rows that have been read -> `rows` that need not be decoded, and `unknown`; see `known_images.Recall`.
+    Args:
+        inputs: The sources whose files are listed.
+        class_set: Classes that folder names may stand for.
+        use_folder_splits: Whether the split named by a folder becomes the row's `given_split`.
+        threads: Files that each DoFn instance reads and decodes at once.
+        recall: PTransform that splits readable rows into `rows`, which need no decoding, and `unknown`. See
+            `known_images.Recall`. None: decode every image.
     """
 
     def __init__(
@@ -154,6 +187,7 @@ class CheckImages(beam.PTransform):
         self._recall = recall
 
     def expand(self, chunks: beam.PCollection) -> beam.PCollection[ImageRow]:
+        """Turn lists of ListedFile into rows; unreadable and undecodable files come out as rejected rows."""
         if self._recall is None:
             return chunks | beam.ParDo(_MapChunk(functools.partial(_check, start=self._start), self._threads))
         read = chunks | "Read" >> beam.ParDo(_MapChunk(functools.partial(_read, start=self._start), self._threads))

@@ -1,4 +1,4 @@
-"""What classes are called in the columns of tables: `probability_` and the class as a plain name."""
+"""Derive column names from classes, for columns such as `probability_` followed by the class."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-# BigQuery allows 300 characters; the rest is for what stands before and after a class.
+# BigQuery allows 300 characters; the rest is for what comes before and after the class.
 _CLASS_CHARACTERS = 200
 
 
 def class_names(classes: Sequence[str]) -> list[str]:
-    """Names of classes for columns, in label order: letters, digits and single underscores, unique without case."""
+    """Return plain names of the classes for use in column names.
+
+    Args:
+        classes: Classes in label order.
+
+    Returns:
+        Names in the same order, made of ASCII letters, digits and single underscores. No two of them are equal when
+        case is ignored.
+    """
     names: list[str] = []
     for number, name in enumerate(classes, 1):
         plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()

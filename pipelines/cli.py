@@ -1,7 +1,7 @@
-"""What every command line of the project shares. Imports neither Beam nor TensorFlow.
+"""Shared parts of the project's command lines: errors, exit codes, argument parsing. Imports no Beam or TensorFlow.
 
-Exit codes: 0 done or nothing to do, 1 finished but beyond a limit the user set or a check failed, 2 wrong use,
-3 a failure of ours (with its traceback), 130 interrupted, 143 asked to end (SIGTERM).
+Exit codes: 0 done or nothing to do, 1 finished but a limit set by the user is exceeded or a check failed, 2 wrong use,
+3 an internal failure (with its traceback), 130 interrupted, 141 broken pipe, 143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 EXIT_OK = 0
 EXIT_LIMIT = 1
 EXIT_USAGE = 2
 EXIT_FAILURE = 3
-# What a shell reports of a program that a signal ended: this and the signal's number; SIGPIPE has 13.
+# Shells report 128 plus the signal number for a program ended by a signal; SIGPIPE is 13.
 EXIT_SIGNAL = 128
 EXIT_BROKEN_PIPE = 141
 
 
 class UsageError(Exception):
-    """A mistake of the user's: one line that names the option, its value and the way out."""
+    """A mistake by the user; the message is one line that names the option, its value and the fix."""
 
 
 class LimitExceeded(Exception):
-    """The work is done and written, but a limit that the user set is exceeded."""
+    """A limit set by the user that is exceeded, although the work is done and written."""
 
 
 class CheckFailed(Exception):
-    """What was to be checked is not as it should be: one line that names the first difference."""
+    """A failed check; the message is one line that names the first difference."""
 
 
 def first_line(error: BaseException) -> str:
-    """What went wrong, for the middle of a UsageError: the error's first line, or what kind it is."""
+    """Return an error's first line, or its type if it has no message, for use inside a UsageError."""
     return (str(error) or type(error).__name__).splitlines()[0][:200]
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows defaults, except where there is none to show, and keeps the lines of descriptions."""
+    """A help formatter that shows non-empty defaults and keeps the line breaks of descriptions."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default is None or action.default is False or action.default in ("", []):
@@ -55,19 +55,29 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse with our error format: one line on stderr, exit code 2, no usage dump."""
+    """An argparse parser that raises UsageError instead of printing its usage and exiting."""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         kwargs.setdefault("formatter_class", HelpFormatter)
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
+        """Report a mistake on the command line.
+
+        Raises:
+            UsageError: Always.
+        """
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
 def require_job_limits(max_reject_fraction: float, threads: int) -> None:
-    """Raise UsageError unless the two options that every Beam job has are possible."""
+    """Raise UsageError unless the two options that all Beam jobs share have possible values.
+
+    Args:
+        max_reject_fraction: Value of --max_reject_fraction, from 0 to 1.
+        threads: Value of --threads, 0 or more.
+    """
     if not 0.0 <= max_reject_fraction <= 1.0:
         raise UsageError(f"--max_reject_fraction {max_reject_fraction:g}: a number from 0 to 1 is needed")
     if threads < 0:
@@ -76,7 +86,7 @@ def require_job_limits(max_reject_fraction: float, threads: int) -> None:
 
 @contextlib.contextmanager
 def _captured_stderr() -> Iterator[None]:
-    """Hold back what native code writes to file descriptor 2; show it after all if an exception passes."""
+    """Hold back what native code writes to file descriptor 2, and show it only if an exception passes."""
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as held:
@@ -94,25 +104,27 @@ def _captured_stderr() -> Iterator[None]:
 
 
 def start_tensorflow() -> None:
-    """Import TensorFlow without its start-up chatter, which no setting silences and which hides our own lines.
+    """Import TensorFlow without its start-up messages, which no setting silences and which hide our own output.
 
-    Call it once the command line is known to be right: the import takes seconds.
+    Call this once the command line is validated: the import takes seconds.
     """
-    # 3: what goes wrong reaches us as an exception; libjpeg's remark about each bad image does not say which.
+    # 3 (fatal errors only): errors reach us as exceptions, and libjpeg's warnings do not say which image is bad.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _captured_stderr():
         import tensorflow as tf
 
-        # Looking for a GPU complains on a machine that has none.
+        # The search for a GPU logs errors on a machine without one; trigger it while stderr is held back.
         tf.config.list_physical_devices()
     logging.getLogger("absl").setLevel(logging.ERROR)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _stop_on_signals() -> list[int]:
-    """Let SIGTERM, as a scheduler sends it, end the work as SIGINT does: workers stop, temporary files go.
+    """Make SIGTERM, which schedulers send, end the work as SIGINT does: stop workers, delete temporary files.
 
-    Gives a list to which those are added that come: of the exception, libraries may make another one.
+    Returns:
+        A list to which received signal numbers are appended. It is needed because libraries may replace the
+        KeyboardInterrupt by an exception of their own.
     """
     received: list[int] = []
 
@@ -129,7 +141,15 @@ def _stop_on_signals() -> list[int]:
 def run_command(
     prog: str, main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None
 ) -> NoReturn:
-    """Run `main`, turn its outcome into an exit code and a single line on stderr, and exit."""
+    """Run a command and exit with the code for its outcome; report errors as a single line on stderr.
+
+    An unexpected exception prints its traceback instead.
+
+    Args:
+        prog: Name of the command, for messages.
+        main: The command; None as its result means success.
+        argv: The arguments for `main`; None takes those of the process.
+    """
     received = _stop_on_signals()
     try:
         code = main(argv) or EXIT_OK
@@ -140,7 +160,7 @@ def run_command(
         print(f"{prog}: {error}", file=sys.stderr)
         code = EXIT_LIMIT
     except BrokenPipeError:
-        # Whoever read our output has gone; what Python still holds for it must not raise again at exit.
+        # The reader of our output is gone. What Python still buffers must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = EXIT_BROKEN_PIPE
     except (KeyboardInterrupt, Exception) as error:
@@ -152,7 +172,7 @@ def run_command(
             code = EXIT_FAILURE
     finally:
         # A program that ran a tf.Transform analysis segfaults at interpreter exit: a protobuf (upb) object
-        # is freed after its module. Objects moved to the permanent generation are not freed at exit.
+        # is freed after its module. Objects in the permanent generation are not freed at exit.
         gc.freeze()
     sys.stdout.flush()
     sys.exit(code)

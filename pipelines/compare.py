@@ -1,4 +1,4 @@
-"""How one dataset differs from another, by what they say of themselves: dataset.json and the manifest."""
+"""Compare two finished datasets by their dataset.json files and manifests, without reading records."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from pipelines.dataset_files import Dataset, manifest_rows
 from pipelines.rows import DUPLICATE, REJECTED, UNDERSAMPLED, WRITTEN
 from pipelines.tables import LIST_SEPARATOR
 
+# Entries printed for each kind of difference.
 SHOWN = 20
 NONE = "none"
-# Of several files with the same bytes, the one that says most of what became of the image.
+# Outcomes from most to least informative: of several files with the same bytes, the first one represents the image.
 _TELLING = (WRITTEN, UNDERSAMPLED, REJECTED, DUPLICATE)
 
 
 class Image(NamedTuple):
-    """What became of an image; empty strings, -1 and 0 stand for nothing."""
+    """The outcome of an image; empty strings, -1 and 0 stand for "none"."""
 
     id: str
     outcome: str
@@ -32,7 +33,7 @@ class Image(NamedTuple):
     lesion: str
 
 
-# What may change of an image, with the heading it is shown under, and the fields that tell.
+# Kind of change -> (heading in the output, fields of Image to compare).
 CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "outcome": ("another outcome", ("outcome", "reason")),
     "label": ("relabelled", ("label",)),
@@ -42,12 +43,22 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "id": ("under another id", ("id",)),
     "group": ("in another group, or of another lesion", ("group", "lesion")),
 }
-# Where an image was written in one dataset only, all of these differ, and say nothing new.
+# Kinds to skip for an image that only one dataset has written: they all differ then, and add nothing to the outcome.
 _OF_RECORDS = ("split", "fold", "copies", "group")
 
 
 def images_by_hash(dataset: Dataset) -> dict[bytes, Image]:
-    """SHA-256 -> what became of the image, of every file that could be read. Raises CheckFailed."""
+    """Return the outcome of every image in the manifest.
+
+    Args:
+        dataset: The dataset whose manifest is read.
+
+    Returns:
+        SHA-256 of the file -> its outcome. Files that could not be read have no hash and are left out.
+
+    Raises:
+        CheckFailed: The manifest is incomplete or damaged.
+    """
     images: dict[bytes, Image] = {}
     for _, row in manifest_rows(dataset):
         if not row.sha256:
@@ -62,7 +73,7 @@ def images_by_hash(dataset: Dataset) -> dict[bytes, Image]:
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Keys with a dot for each level, and their values."""
+    """Yield (dotted key, value) of every leaf of nested mappings."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{above}{key}.")
@@ -79,24 +90,43 @@ def _shards(description: Mapping[str, Any]) -> dict[str, str]:
 
 
 def changes_of(before: Image, after: Image) -> dict[str, tuple[dict, dict]]:
-    """Kind of change (see CHANGES) -> the fields that tell of it, before and after."""
+    """Return how the outcome of an image changed.
+
+    Args:
+        before: The image in the earlier dataset.
+        after: The same image in the later dataset.
+
+    Returns:
+        Kind of change, a key of CHANGES -> (fields before, fields after). Kinds without a change are left out.
+    """
     passing = () if before.outcome == after.outcome == WRITTEN else _OF_RECORDS
     found = {}
     for kind, (_, fields) in CHANGES.items():
         one, other = ({name: getattr(image, name) for name in fields} for image in (before, after))
         if one != other and kind not in passing:
             found[kind] = (one, other)
-    # A file that was refused before its class was looked up has none, which is part of its outcome.
+    # A file that was rejected before its class was determined has no label. Its outcome says so already.
     if "label" in found and not (before.label and after.label):
         del found["label"]
-    # Folds are parts of the training split alone.
+    # Only the training split has folds, so a new split implies a new fold.
     if "split" in found:
         found.pop("fold", None)
     return found
 
 
 def compare(dataset: Dataset, other: Dataset) -> dict[str, Any]:
-    """What is different in `dataset`, seen from `other`, as JSON. Raises CheckFailed when a manifest is damaged."""
+    """Compare a dataset with another one.
+
+    Args:
+        dataset: The dataset to describe ("to").
+        other: The dataset to compare it with ("from").
+
+    Returns:
+        The differences, ready for JSON: settings, shards and images.
+
+    Raises:
+        CheckFailed: A manifest is incomplete or damaged.
+    """
     old, new = images_by_hash(other), images_by_hash(dataset)
     changed: dict[str, list] = {"added": [], "removed": [], **{kind: [] for kind in CHANGES}}
     unchanged = 0
@@ -134,7 +164,7 @@ def compare(dataset: Dataset, other: Dataset) -> dict[str, Any]:
 
 
 def comparison_bytes(comparison: Mapping[str, Any]) -> bytes:
-    """The comparison as a file; the same bytes for the same datasets."""
+    """Return a comparison as a JSON file; the same bytes for the same datasets."""
     return (json.dumps(comparison, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
@@ -163,7 +193,14 @@ def _verdict(comparison: Mapping[str, Any], differ: bool) -> str:
 
 
 def summary_lines(comparison: Mapping[str, Any]) -> list[str]:
-    """What the command prints: counts, the first SHOWN of each kind of difference, and whether records are the same."""
+    """Return the lines to print for a comparison.
+
+    Args:
+        comparison: The result of `compare`.
+
+    Returns:
+        Changed settings, counts, the first SHOWN entries of each kind of change, and whether the records are the same.
+    """
     images = comparison["images"]
     lines = [f"{comparison['dataset']}, against {comparison['against']} (before → after)"]
     lines += [

@@ -1,8 +1,8 @@
-"""Connected components: which items share a key, directly or through others.
+"""Find connected components: items that share a key, directly or through other items.
 
-Beam does what grows with the archive: it finds the items of each key. A key with one item links nothing, and most
-keys are such. What is left, the links between items that do share a key, goes to one worker as pairs of 64-bit hashes
-(16 bytes a link, in numpy arrays), which scipy joins. Ten million links take 160 MB there.
+Beam does the part that grows with the archive: it finds the items of each key. Most keys have a single item and link
+nothing. The remaining links, between items that share a key, go to one worker as pairs of 64-bit hashes (16 bytes per
+link, in numpy arrays), where scipy joins them. Ten million links take 160 MB there.
 """
 
 from __future__ import annotations
@@ -22,13 +22,21 @@ def _as_bytes(number: int) -> bytes:
 
 
 def _links(element: tuple[bytes, Iterable[bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    """A star from the smallest item of a key to its others."""
+    """Yield a star of links from the smallest item of a key to its other items."""
     items = sorted(set(element[1]))
     return ((items[0], other) for other in items[1:])
 
 
 def join_links(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """uint64 [n] ends of links -> uint64 [m] items and, for each, the smallest item of its component."""
+    """Find the component of each item that has a link.
+
+    Args:
+        first: One end of each link, uint64 [n].
+        second: The other end of each link, uint64 [n].
+
+    Returns:
+        The distinct items in ascending order, uint64 [m], and the smallest item of the component of each, uint64 [m].
+    """
     items, places = np.unique(np.concatenate([first, second]), return_inverse=True)
     count = len(items)
     links = coo_array((np.ones(len(first), np.uint8), (places[: len(first)], places[len(first) :])), (count, count))
@@ -39,7 +47,7 @@ def join_links(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 class _CollectLinks(beam.CombineFn):
-    """Links -> their two columns, each the bytes of big-endian uint64s."""
+    """Links -> one byte string with the two ends of each link, as big-endian uint64s."""
 
     def create_accumulator(self) -> bytearray:
         return bytearray()
@@ -57,7 +65,7 @@ class _CollectLinks(beam.CombineFn):
 
 
 def _join(links: bytes) -> list[tuple[bytes, bytes]]:
-    """All links -> (item, component) of every item that has one."""
+    """Return (item, component) for each item that has a link."""
     if not links:
         return []
     ends = np.frombuffer(links, ">u8").astype(np.uint64).reshape(-1, 2)
@@ -72,13 +80,15 @@ def _label(element: tuple[bytes, dict[str, Iterable]]) -> Iterator[tuple[str, st
 
 
 class ConnectedComponents(beam.PTransform):
-    """(item, keys) -> (item, component), both str; items with a common key are in one component, transitively.
+    """PTransform: (item, keys) -> (item, component); items with a common key are in one component, transitively.
 
-    A component's name is a hash of one of its items: 16 hex digits that depend on items and keys alone. Two of
-    n items fall together by chance with probability n^2 / 2^65; that only joins what could have been apart.
+    A component is named by 16 hex digits, the hash of one of its items. The name depends on items and keys alone. The
+    probability that any two of n items have equal hashes by chance is n^2 / 2^65. Such a collision only joins
+    components that could have been separate.
     """
 
     def expand(self, items: beam.PCollection[tuple[str, Iterable[str]]]) -> beam.PCollection[tuple[str, str]]:
+        """Turn (item, keys) into (item, component name), one for each input element."""
         hashed = items | "Hash" >> beam.MapTuple(
             lambda item, keys: (
                 (_as_bytes(stable_hash("item", item)), item),

@@ -1,6 +1,6 @@
-"""A contact sheet as one picture: images pixel for pixel, each beside its copies, with text below.
+"""Draw a contact sheet: the stored pixels of images, each beside its copies, with text below.
 
-First `arrange` finds the place of everything from sizes alone, then `draw` puts it there.
+`arrange` computes the layout from sizes alone; `draw` then draws it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-# What the images stand side by side on, unless one of them is wider.
+# All lengths are in pixels.
+# Width of the area for images; a single picture may be wider.
 _WIDTH = 1600
 _MARGIN = 28
-# Between pictures of one image; between images; between lines of them.
+# Gaps between pictures of one image, between images, and between rows of images.
 _GAP = 6
 _BLOCK_GAP = 28
 _ROW_GAP = 22
@@ -23,7 +24,7 @@ _CAPTION = 17
 _LINE = 18
 _HEADING = 40
 _TITLE = 46
-# Room for an id below a small picture.
+# Least width of an image's block, so that an id fits below a small picture.
 _TEXT_WIDTH = 240
 _FACT_NAME = 110
 _FRAME = 3
@@ -33,46 +34,43 @@ _INK = (29, 38, 48)
 _MUTED = (90, 102, 115)
 _ACCENT = (47, 127, 158)
 
-# Beyond these, a picture takes long to make and viewers refuse it.
+# Larger pictures take long to draw, and viewers refuse them.
 MAX_PIXELS = 64_000_000
 MAX_SIDE = 30_000
 
 
 class Shown(NamedTuple):
-    """One image of a sheet. heading: what it stands under, together with those beside it that have the same.
+    """The texts of one image of a sheet, and which of its copies are shown."""
 
-    lines: text below it; copies: number of each picture, 0 for the original; facts: (name, value) below all that.
-    """
-
-    heading: str
-    lines: tuple[str, ...]
-    copies: tuple[int, ...]
-    facts: tuple[tuple[str, str], ...] = ()
+    heading: str  # neighbouring images with the same heading share it
+    lines: tuple[str, ...]  # text below the pictures
+    copies: tuple[int, ...]  # copy number of each picture; 0 for the original
+    facts: tuple[tuple[str, str], ...] = ()  # (name, value), below the lines
 
 
 class Block(NamedTuple):
-    """The place of one image: top left corners of its pictures, and of its text."""
+    """The position of one image on the sheet, in pixels."""
 
-    pictures: tuple[tuple[int, int], ...]
-    text: tuple[int, int]
+    pictures: tuple[tuple[int, int], ...]  # top left corner (x, y) of each picture
+    text: tuple[int, int]  # top left corner (x, y) of the text
     width: int
 
 
 class Layout(NamedTuple):
-    """A sheet's size in pixels, a block for each image shown, the headings with their places."""
+    """The layout of a sheet, in pixels."""
 
     width: int
     height: int
-    blocks: tuple[Block, ...]
-    headings: tuple[tuple[int, int, str], ...]
+    blocks: tuple[Block, ...]  # one for each image
+    headings: tuple[tuple[int, int, str], ...]  # (x, y, text)
 
     def fits(self) -> bool:
-        """Whether a picture can have this size."""
+        """Return whether the sheet is within MAX_PIXELS and MAX_SIDE."""
         return self.width * self.height <= MAX_PIXELS and max(self.width, self.height) <= MAX_SIDE
 
 
 def drawable(text: str) -> str:
-    """Text as the font can show it: what is not ASCII stands as a backslash and its number."""
+    """Return text that the font can draw: characters other than printable ASCII become backslash escapes."""
     return "".join(
         character if " " <= character <= "~" else character.encode("unicode_escape", "surrogatepass").decode()
         for character in text
@@ -80,7 +78,12 @@ def drawable(text: str) -> str:
 
 
 def arrange(images: Sequence[Shown], size: int) -> Layout:
-    """Where everything goes; pictures are squares of `size` pixels."""
+    """Lay out a sheet.
+
+    Args:
+        images: The images, in order.
+        size: Side of every picture, in pixels.
+    """
     inner = max(_WIDTH, size)
     step = size + _GAP
     per_row = max(1, (inner + _GAP) // step)
@@ -116,7 +119,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _fitted(text: str, size: int, width: int) -> str:
-    """The text, its middle left out where it is too wide: ids differ at their ends."""
+    """Return the text, shortened in the middle if it is too wide, because ids differ at their ends."""
     text, font = drawable(text), _font(size)
     kept = len(text)
     shown = text
@@ -134,7 +137,18 @@ def _caption(copy: int, width: int) -> str:
 def draw(
     title: str, images: Sequence[Shown], pictures: Sequence[Sequence[np.ndarray]], size: int, layout: Layout
 ) -> Image.Image:
-    """The sheet. pictures: of each image, uint8 [size, size, 3] for each of its `copies`."""
+    """Draw a sheet.
+
+    Args:
+        title: The text at the top.
+        images: The images, in order.
+        pictures: For each image, one uint8 array [size, size, 3] for each of its `copies`.
+        size: Side of every picture, in pixels.
+        layout: The result of `arrange` for these images and this size.
+
+    Returns:
+        An RGB image of the size of the layout.
+    """
     sheet = Image.new("RGB", (layout.width, layout.height), _PAGE)
     pen = ImageDraw.Draw(sheet)
 

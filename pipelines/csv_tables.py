@@ -1,4 +1,4 @@
-"""A CSV table out of its bytes. Imports no Beam."""
+"""Parse a CSV table from its bytes. Imports no Beam."""
 
 from __future__ import annotations
 
@@ -10,24 +10,34 @@ from pipelines.text import printable
 
 
 def rows_of(data: bytes) -> Iterator[dict[str, str]]:
-    """Rows of a UTF-8 CSV, by column; a byte order mark, which spreadsheets write, is passed over."""
+    """Return an iterator over the rows of a UTF-8 CSV, each a dictionary by column name.
+
+    A byte order mark, which spreadsheets write, is skipped.
+    """
     return csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))  # type: ignore[return-value]
 
 
 def in_line(names: Iterable[str], longest: int = 1 << 20) -> str:
-    """Column names for a message, in one line: a quoted name may hold line breaks. What is beyond `longest` is cut."""
+    """Format column names on one line, for a message.
+
+    A quoted name may contain line breaks; they become spaces.
+
+    Args:
+        names: The column names.
+        longest: Maximum length in characters; the rest is replaced by "...".
+    """
     text = " ".join(printable(", ".join(names)).split())
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 class TableError(ValueError):
-    """Why a file cannot be used as a table, in a few words that do not repeat its path."""
+    """A file that cannot be used as a table; the message is a short reason without the path."""
 
 
 def _require_whole(text: str) -> None:
-    """Raise csv.Error when a quote is not closed, so that a value swallows the lines after it.
+    """Raise csv.Error if a quote is not closed and so swallows the lines after it.
 
-    A quoted value may hold line breaks. What is quoted loosely is taken as long as it stays in its line.
+    A quoted value may contain line breaks. Loose quoting is accepted as long as the value stays on its line.
     """
     record: list[str] = []
 
@@ -52,7 +62,16 @@ def _require_whole(text: str) -> None:
 
 
 def header_of(data: bytes) -> list[str]:
-    """The columns of a table that can be read to its end. Raises TableError when it cannot, or has no rows."""
+    """Return the column names of a table, after reading it to its end.
+
+    Unnamed columns are left out.
+
+    Args:
+        data: Content of the table.
+
+    Raises:
+        TableError: If the table is not UTF-8 or not CSV, has no rows, or has two columns with the same name.
+    """
     try:
         text = data.decode("utf-8-sig")
         _require_whole(text)

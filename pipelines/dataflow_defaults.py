@@ -1,6 +1,6 @@
-"""What a job on Dataflow gets where the user names nothing: workers, labels, name, and this package for the workers.
+"""Set the defaults of a Dataflow job: workers, labels, name, and how the workers get this package.
 
-The one place for these values; each gives way to Beam's own option of the same name.
+All of these values are defined here. Beam's own option of the same name overrides each of them.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ from apache_beam.options.pipeline_options import (
 import pipelines
 from pipelines.cli import UsageError
 
-# 4 GB a core: a process with TensorFlow takes 0.6 GB, and a shard (--shard_mb) and the images of its threads are held.
+# 4 GB per core: a process with TensorFlow takes 0.6 GB, and it also holds a shard (--shard_mb) and the images of its
+# threads.
 MACHINE_TYPE = "n2-standard-4"
-# The container with TensorFlow unpacks to some 5 GB; what is shuffled is kept by the service, not on this disk.
+# The container with TensorFlow unpacks to about 5 GB. Shuffled data is kept by the service, not on this disk.
 DISK_SIZE_GB = 50
-# Bundles at once in each process, and there is a process for each core. Bundles have threads of their own (--threads):
-# more of them would hold more shards in memory and be no faster.
+# Bundles that each process works on at once; there is one process per core. Bundles have threads of their own
+# (--threads), so more bundles would hold more shards in memory without being faster.
 HARNESS_THREADS = 2
-# A limit to what a mistake can cost; Dataflow chooses the number up to it.
+# Limits what a mistake can cost. Dataflow chooses the number of workers up to this.
 MAX_WORKERS = 20
 AUTOSCALING = "THROUGHPUT_BASED"
-# All processes of a machine in one container, where they find one another's shared model (see `inference`).
+# Run all processes of a machine in one container, where they can share a model (see `inference`).
 EXPERIMENTS = ("use_sibling_sdk_workers",)
 APPLICATION = "isic-lesion-pipelines"
 
 
 def own_setup_file() -> str | None:
-    """The setup.py of the checkout that this package runs from; None when it is an installed package."""
+    """Return the path of setup.py in the checkout that this package runs from, or None if the package is installed."""
     path = Path(pipelines.__file__).resolve().parents[1] / "setup.py"
     return str(path) if path.is_file() and APPLICATION in path.read_text() else None
 
@@ -53,12 +54,12 @@ def _set_workers(options: PipelineOptions) -> None:
 
 
 def _set_code(options: PipelineOptions) -> None:
-    """How the workers get this package: from the container that was named, else as a package made of the checkout."""
+    """Choose how the workers get this package: from the named container, or else built from the checkout."""
     setup = options.view_as(SetupOptions)
     if setup.setup_file:
         if not os.path.isfile(setup.setup_file):
             raise UsageError(f"--setup_file {setup.setup_file}: no such file")
-        # Beam enters its folder, which a bare file name does not have.
+        # Beam changes into the file's folder, and a bare file name has none.
         setup.setup_file = os.path.abspath(setup.setup_file)
         return
     if options.view_as(WorkerOptions).sdk_container_image:
@@ -72,14 +73,19 @@ def _set_code(options: PipelineOptions) -> None:
 
 
 def set_dataflow_defaults(options: PipelineOptions, command: str) -> None:
-    """Fill in what the user left open. command: for the job's name and labels, such as prepare.
+    """Set the options that the user did not set.
 
-    Raises UsageError when the workers could not get this package.
+    Args:
+        options: Options of a Dataflow job; modified in place.
+        command: The command, such as prepare, for the job's name and labels.
+
+    Raises:
+        UsageError: The workers would have no way to get this package.
     """
     cloud = options.view_as(GoogleCloudOptions)
     now = datetime.datetime.now(datetime.UTC)
     cloud.job_name = cloud.job_name or f"isic-{command}-{now:%Y%m%d-%H%M%S}"
-    # Of two labels with one key the last counts: the user's own.
+    # If two labels have the same key, the last one wins: the user's own.
     cloud.labels = [f"application={APPLICATION}", f"command={command}", *(cloud.labels or [])]
     _set_workers(options)
     _set_code(options)

@@ -1,4 +1,4 @@
-"""A finished dataset as files: what lies in its folder, and its dataset.json, manifest and rejects read back."""
+"""Read the files of a finished dataset, strictly: the folder's listing, dataset.json, the manifest and the rejects."""
 
 from __future__ import annotations
 
@@ -24,14 +24,21 @@ _NUMBERED = re.compile(r"(manifest|rejects)-(\d{5})-of-(\d{5})\.(?:parquet|jsonl
 
 
 class Dataset(NamedTuple):
-    """A finished dataset. names: every file in its folder, as a path relative to it."""
+    """A finished dataset."""
 
     folder: str
-    description: Mapping[str, Any]
-    names: frozenset[str]
+    description: Mapping[str, Any]  # content of dataset.json
+    names: frozenset[str]  # every file in the folder, as a path relative to it
 
     def read(self, name: str) -> bytes:
-        """A whole file of the dataset. Raises CheckFailed when there is none or it cannot be read."""
+        """Read a whole file of the dataset.
+
+        Args:
+            name: The path of the file, relative to the folder.
+
+        Raises:
+            CheckFailed: The file is missing or cannot be read.
+        """
         if name not in self.names:
             raise CheckFailed(f"{name} is missing")
         try:
@@ -41,9 +48,15 @@ class Dataset(NamedTuple):
 
 
 def open_dataset(folder: str, option: str) -> Dataset:
-    """The dataset in a folder, its dataset.json valid by the schema.
+    """Open a finished dataset and validate its dataset.json against the schema.
 
-    Raises UsageError when there is no finished dataset, CheckFailed when its dataset.json cannot be right.
+    Args:
+        folder: The folder of the dataset; local or gs://.
+        option: The command-line option that names the folder, for error messages.
+
+    Raises:
+        UsageError: The folder has no finished dataset, or cannot be listed.
+        CheckFailed: dataset.json cannot be read, is not JSON, or violates the schema.
     """
     where = f"{option} {folder}"
     try:
@@ -67,7 +80,15 @@ def open_dataset(folder: str, option: str) -> Dataset:
 
 
 def numbered_files(dataset: Dataset, kind: str) -> list[str]:
-    """Names of the manifest's or the rejects' files, all there. Raises CheckFailed."""
+    """Return the names of the numbered files of one kind, in order.
+
+    Args:
+        dataset: The dataset.
+        kind: "manifest" or "rejects".
+
+    Raises:
+        CheckFailed: A file is missing, or does not belong to the set.
+    """
     found = {name: match for name in dataset.names if (match := _NUMBERED.fullmatch(name)) and match[1] == kind}
     extension = "parquet" if kind == "manifest" else "jsonl"
     count = max((int(match[3]) for match in found.values()), default=1)
@@ -78,7 +99,7 @@ def numbered_files(dataset: Dataset, kind: str) -> list[str]:
 
 
 def _row_of(values: Mapping[str, Any]) -> ImageRow:
-    """What a row of the manifest says of a file (see `tables.manifest_row`)."""
+    """Convert a row of the manifest to an ImageRow (the inverse of `tables.manifest_row`)."""
 
     def names(key: str) -> tuple[str, ...]:
         return tuple(values[key].split(LIST_SEPARATOR)) if values[key] else ()
@@ -100,7 +121,17 @@ def _row_of(values: Mapping[str, Any]) -> ImageRow:
 
 
 def manifest_rows(dataset: Dataset) -> Iterator[tuple[str, ImageRow]]:
-    """(How the row is called, the row) of every listed file, in the order of the manifest. Raises CheckFailed."""
+    """Read the rows of the manifest.
+
+    Args:
+        dataset: The dataset.
+
+    Yields:
+        (how messages refer to the row, the row) for every listed file, in the order of the manifest.
+
+    Raises:
+        CheckFailed: A file of the manifest is missing or damaged, or has other columns.
+    """
     for name in numbered_files(dataset, "manifest"):
         try:
             file = pq.ParquetFile(io.BytesIO(dataset.read(name)))
@@ -116,7 +147,17 @@ def manifest_rows(dataset: Dataset) -> Iterator[tuple[str, ImageRow]]:
 
 
 def reject_lines(dataset: Dataset) -> Iterator[tuple[str, str, str]]:
-    """(How the line is called, path, reason) of every file that became no record. Raises CheckFailed."""
+    """Read the lines of the rejects files.
+
+    Args:
+        dataset: The dataset.
+
+    Yields:
+        (how messages refer to the line, path, reason) for every file without a record.
+
+    Raises:
+        CheckFailed: A rejects file is missing, or a line is not JSON with a path and a reason.
+    """
     for name in numbered_files(dataset, "rejects"):
         for index, line in enumerate(dataset.read(name).splitlines()):
             where = f"{name}: line {index + 1}"

@@ -1,4 +1,4 @@
-"""What a dataset.json must look like: schemas/dataset.schema.json, applied."""
+"""Validate a dataset.json against schemas/dataset.schema.json."""
 
 from __future__ import annotations
 
@@ -9,20 +9,25 @@ from typing import Any
 
 import jsonschema
 
-# Of what the validator quotes, which may be all of the document.
+# Most characters to keep of a validator message, which may quote the whole document.
 _LONGEST = 160
 
 
 @functools.cache
 def dataset_schema() -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) of dataset.json."""
+    """Return the JSON schema (draft 2020-12) of dataset.json."""
     return json.loads((resources.files("pipelines") / "schemas" / "dataset.schema.json").read_text("utf-8"))
 
 
 def schema_problem(description: Any) -> str:
-    """What is wrong with a dataset.json, in one line that names the key; empty when it follows the schema.
+    """Return how a dataset.json violates the schema.
 
-    The same problem first, whatever the order of the keys.
+    Args:
+        description: The parsed content of dataset.json.
+
+    Returns:
+        One line that names the key; empty if the document is valid. Of several problems, the choice does not depend on
+        the order of the keys.
     """
     validator = jsonschema.Draft202012Validator(dataset_schema())
     problems = [

@@ -1,6 +1,6 @@
-"""From inputs to a decision about every file: what it is, with which others it belongs, in which split it goes.
+"""Decide about every input file: what it shows, which files belong with it, and which split it goes to.
 
-The part of the job that prepare and audit share; nothing in it writes.
+prepare and audit share this part of the job. Nothing in it writes.
 """
 
 from __future__ import annotations
@@ -25,28 +25,25 @@ from pipelines.splits_file import GiveSplits
 
 
 class Decided(NamedTuple):
-    """What is known once every file is judged.
+    """Collections that are known once every file is judged."""
 
-    listed: one Counter, see `account.TallyListed`. checked: the row of every file, before any comparison; readable:
-    those that could be decoded.
-    dropped: rows with an outcome; images: the other rows, with label, group, split and fold: one per
-    distinct image.
-    near: see `groups.FindNear`. problem: one line, see `plan.FindProblem`.
-    """
-
-    listed: beam.PCollection
-    checked: beam.PCollection
-    readable: beam.PCollection
-    dropped: beam.PCollection
-    images: beam.PCollection
-    near: Near
-    problem: beam.PCollection
+    listed: beam.PCollection  # one Counter, see `account.TallyListed`
+    checked: beam.PCollection  # the row of every file, before any comparison
+    readable: beam.PCollection  # the rows of files that could be decoded
+    dropped: beam.PCollection  # rows with an outcome
+    images: beam.PCollection  # the other rows, one per distinct image, with label, group, split and fold
+    near: Near  # see `groups.FindNear`
+    problem: beam.PCollection  # one line, see `feasibility.FindProblem`
 
 
 def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: int, known: str = "") -> Decided:
     """Add list -> check -> join tables -> identify, label -> group -> split, fold to a pipeline.
 
-    known: a dataset whose knowledge of images may be used instead of decoding them, see `known_images`.
+    Args:
+        pipeline: The pipeline to extend.
+        options: The validated options.
+        threads: Images processed at once per worker process.
+        known: A dataset whose decoding results replace decoding its images again, see `known_images`; empty for none.
     """
     sides = rows.SIDES[options.on_leakage]
     chunks = pipeline | "List images" >> sources.ListImages([source.path for source in options.sources])
@@ -69,7 +66,7 @@ def decide_images(pipeline: beam.Pipeline, options: DecisionOptions, threads: in
     unreadable, readable = checked | "Readable" >> rows.partition(rows.is_open)
     resolved = readable | "Images" >> ResolveImages(options.trust, sides)
     if options.licenses:
-        # Only now is known what all files of an image say of its licence.
+        # Only after resolving does a row have the licences of all files of its image.
         resolved |= "Licences" >> beam.Map(reject_license, options.licenses)
     near = resolved | "Near-duplicates" >> FindNear()
     distinct = near.rows | "Distinct" >> beam.Filter(rows.is_open)

@@ -1,4 +1,4 @@
-"""Options that say what is read and how images are judged, grouped and split: those that prepare and audit share."""
+"""Command-line options that prepare and audit share: what is read, and how images are judged, grouped and split."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipelines.table_columns import Columns
 from pipelines.taxonomy import CLASS_SETS, ClassSet, known_set, resolve_classes
 
 DEFAULT_FRACTIONS = Fractions(0.8, 0.1, 0.1)
-# With folds, which are the validation.
+# Default with folds: no validation split, because the folds serve as validation.
 FOLDED_FRACTIONS = Fractions(0.9, 0.0, 0.1)
 DEFAULT_CLASS_SET = known_set("isic9")
 NO_COLUMNS = Columns()
@@ -32,21 +32,18 @@ Options = TypeVar("Options", bound="DecisionOptions")
 
 @dataclass(frozen=True)
 class DecisionOptions:
-    """What the user asked for, validated.
-
-    metadata: the tables that speak of all images. folds: 0 for none. threads: 0 stands for one per core.
-    """
+    """Validated options about reading, judging, grouping and splitting images."""
 
     sources: tuple[Source, ...]
     output: str
-    metadata: tuple[Table, ...] = ()
+    metadata: tuple[Table, ...] = ()  # tables that apply to all images
     columns: Columns = NO_COLUMNS
     class_set: ClassSet = DEFAULT_CLASS_SET
-    trust: str = ""
-    licenses: tuple[str, ...] = ()
+    trust: str = ""  # source that decides label conflicts; empty: such images are rejected
+    licenses: tuple[str, ...] = ()  # empty: all are allowed
     group_by_patient: bool = False
     split_fractions: Fractions = DEFAULT_FRACTIONS
-    folds: int = 0
+    folds: int = 0  # 0: no folds
     split_from_folders: bool = False
     splits_file: str = ""
     splits_from: str = ""
@@ -54,7 +51,7 @@ class DecisionOptions:
     small_classes: str = "error"
     seed: int = 0
     max_reject_fraction: float = 0.25
-    threads: int = 0
+    threads: int = 0  # images at once per worker process; 0: one per core, or 16 where workers are other machines
     overwrite: bool = False
 
     @property
@@ -63,7 +60,7 @@ class DecisionOptions:
         return self.class_set.classes
 
     def places(self) -> dict[str, Any]:
-        """Where everything is read from, for a report."""
+        """Return where everything is read from, for a report."""
         return {
             "sources": [source.as_json() for source in self.sources],
             "metadata": [table.path for table in self.metadata],
@@ -72,22 +69,25 @@ class DecisionOptions:
         }
 
     def paths(self) -> list[str]:
-        """Every image folder, archive and table that is read: none of them may be the output."""
+        """Return every image folder, archive and table that is read; none of them may be the output."""
         tables = [*self.metadata, *(table for source in self.sources for table in source.tables)]
         return [*(source.path for source in self.sources), *(table.path for table in tables)]
 
     def input_places(self) -> list[tuple[str, str]]:
-        """Where images lie, each as (option, path)."""
+        """Return where the images are, each as (option, path)."""
         return [(source.option, source.path) for source in self.sources]
 
     def other_places(self) -> list[tuple[str, str]]:
-        """What else workers read or write, each as (option, path). A file of sources or classes is not."""
+        """Return what else workers read or write, each as (option, path).
+
+        Files of sources or classes are not included: workers do not read them.
+        """
         tables = [*(table for source in self.sources for table in source.tables), *self.metadata]
         given = [("--splits_file", self.splits_file), ("--splits_from", self.splits_from), ("--output", self.output)]
         return [*((table.option, table.path) for table in tables), *((option, path) for option, path in given if path)]
 
     def read_as(self) -> list[str]:
-        """A line for each source that says what it was taken for, and one for the tables that speak of all."""
+        """Return one line per source saying what it was read as, and one for the tables that apply to all images."""
         lines = [f"read {source.path} as {source.read_as()}" for source in self.sources]
         if self.metadata:
             tables = (f"{LAYOUTS[table.layout].title} {table.path}" for table in self.metadata)
@@ -95,7 +95,7 @@ class DecisionOptions:
         return lines
 
     def decision_settings(self) -> dict[str, Any]:
-        """The options that decide what becomes of an image."""
+        """Return the options that decide what becomes of an image."""
         return {
             "split_fractions": list(self.split_fractions),
             "folds": self.folds,
@@ -109,7 +109,13 @@ class DecisionOptions:
 
 
 def add_decision_options(parser: argparse.ArgumentParser, default: DecisionOptions, output_help: str) -> None:
-    """Declare the shared options; their defaults are those of `default`."""
+    """Declare the shared options.
+
+    Args:
+        parser: The parser to extend.
+        default: The options whose values become the defaults.
+        output_help: The help text of --output, which differs between jobs.
+    """
     where = parser.add_argument_group("where")
     where.add_argument(
         "--input",
@@ -275,7 +281,11 @@ def _trust(text: str) -> str:
 
 
 def decision_values(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The fields of DecisionOptions from a parsed command line. Raises UsageError for a value that cannot be right."""
+    """Return the fields of DecisionOptions from a parsed command line.
+
+    Raises:
+        UsageError: If a value is invalid.
+    """
     require_job_limits(arguments.max_reject_fraction, arguments.threads)
     given = [
         f"--{name} {value}".removesuffix(" True")
@@ -319,9 +329,12 @@ def _trusted_name(trust: str, inputs: Inputs) -> str:
 
 
 def with_found_tables(options: Options) -> Options:
-    """The options with the tables that lie beside the images. Raises UsageError unless everything named can be read.
+    """Return the options completed with the tables that lie beside the images.
 
-    Says on stderr which tables beside the images are not read.
+    Tables beside the images that are not read are reported on stderr.
+
+    Raises:
+        UsageError: If any input named in the options cannot be read.
     """
     for source in options.sources:
         sources.require_images(source.option, source.path)

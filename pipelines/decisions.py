@@ -1,8 +1,8 @@
-"""Which class an image is said to be of, given its probabilities. Imports neither Beam nor TensorFlow.
+"""Decide the class of an image from its probabilities. Imports neither Beam nor TensorFlow.
 
-Probabilities are for classes as frequent as the photographs that a model was trained on. The largest of them is the
-best guess for one more such photograph, and in an archive of nevi nearly always nevus. Here the classes are treated
-alike instead, as balanced accuracy does.
+A model's probabilities assume that classes are as frequent as in its training images. The largest of them is the best
+guess for one more image of that kind; in an archive of nevi, that is nearly always nevus. This module treats all
+classes alike instead, as balanced accuracy does.
 """
 
 from __future__ import annotations
@@ -14,23 +14,35 @@ import numpy as np
 
 
 def prior_of_model(calibration: Mapping[str, Any], classes: Sequence[str]) -> tuple[float, ...]:
-    """The class frequencies that a model's probabilities stand for, in label order: what its `calibration` says.
+    """Return the class frequencies that a model's probabilities assume, in label order.
 
-    Equal ones where it says nothing, as models do that were exported before it was asked for.
+    Args:
+        calibration: `calibration` of model.json. Without a `prior`, as in models exported before that field existed,
+            the frequencies are equal.
+        classes: Classes in label order.
+
+    Raises:
+        KeyError: The prior lacks a class.
     """
     known = calibration.get("prior") or dict.fromkeys(classes, 1.0 / len(classes))
     return tuple(float(known[name]) for name in classes)
 
 
 def decision_values(probabilities: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """float64 [n, C], rows that add up to 1: the probabilities if all classes were equally frequent.
+    """Return what the probabilities would be if all classes were equally frequent.
 
-    probabilities [n, C] for class frequencies `prior` [C], or [n, C] of each image. The class with the largest is the
-    choice that is best for balanced accuracy (Menon et al. 2021, section 3). A class of frequency 0 is never chosen:
-    its value is 0.
+    Choosing the class with the largest value is optimal for balanced accuracy (Menon et al. 2021, section 3).
+
+    Args:
+        probabilities: [n, C].
+        prior: Class frequencies that the probabilities assume, [C], or [n, C] with one row per image. A class of
+            frequency 0 gets the value 0, so it is never chosen.
+
+    Returns:
+        float64 [n, C]; each row sums to 1.
     """
     probabilities = np.asarray(probabilities, np.float64)
     values = np.divide(probabilities, prior, out=np.zeros(probabilities.shape), where=np.asarray(prior) > 0)
     total = values.sum(axis=1, keepdims=True)
-    # All that is probable has never been seen in training.
+    # A row sums to 0 if all probable classes were absent from training; then all classes get the same value.
     return np.divide(values, total, out=np.full(values.shape, 1.0 / values.shape[1]), where=total > 0)

@@ -1,7 +1,7 @@
-"""tf.train.Example without TensorFlow, whose import takes four seconds and 700 MB in every process.
+"""Parse tf.train.Example without TensorFlow, whose import takes four seconds and 700 MB in every process.
 
-The messages are declared as in tensorflow/core/example/{example,feature}.proto, in a pool of their own, so that they
-are no rivals of TensorFlow's where both are loaded.
+The messages are declared as in tensorflow/core/example/{example,feature}.proto. They are in a separate descriptor pool,
+so that they do not conflict with TensorFlow's own if both are loaded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ def _example_file() -> descriptor_pb2.FileDescriptorProto:
     def message(name: str) -> descriptor_pb2.DescriptorProto:
         return file.message_type.add(name=name)
 
-    def field(to: descriptor_pb2.DescriptorProto, name: str, number: int, of: str | int, repeated: bool = False):
+    def field(
+        to: descriptor_pb2.DescriptorProto, name: str, number: int, of: str | int, repeated: bool = False
+    ) -> descriptor_pb2.FieldDescriptorProto:
         label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
         added = to.field.add(name=name, number=number, label=label)
         if isinstance(of, str):
@@ -54,7 +56,17 @@ Example = message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{_PACKAG
 
 
 def parse_example(data: bytes) -> dict[str, Message]:
-    """Key -> its Feature, of a serialised tf.train.Example. Raises ValueError when it is none."""
+    """Parse a serialised tf.train.Example.
+
+    Args:
+        data: The serialised message.
+
+    Returns:
+        Key -> its Feature.
+
+    Raises:
+        ValueError: The data are not a tf.train.Example.
+    """
     example = Example()
     try:
         example.ParseFromString(data)

@@ -1,4 +1,4 @@
-"""Can these images be split as asked? Found from counts, before anything is written."""
+"""Find out from counts whether the images can be split as asked, before anything is written."""
 
 from __future__ import annotations
 
@@ -20,10 +20,15 @@ def problem_with(
     small_allowed: bool,
     folds: int = 0,
 ) -> str | None:
-    """One line that says why the split cannot be done, or None.
+    """Return one line that says why the split cannot be done, or None.
 
-    images: how many per (part, class), see `rows.parts_of`; small_allowed: classes that cannot be split have been taken
-    out on purpose.
+    Args:
+        images: The number of images per (part, class), see `rows.parts_of`.
+        classes: Class names in label order.
+        fractions: The fractions of the splits.
+        from_folders: Whether folders name the splits.
+        small_allowed: Whether classes that cannot be split have been taken out on purpose.
+        folds: The number of folds; 0 for none.
     """
     present = [name for name in classes if any(images.get((split, name)) for split in SPLITS)]
     if small_allowed:
@@ -54,7 +59,7 @@ def problem_with(
 
 
 def wanted_parts(fractions: Fractions, folds: int) -> list[str]:
-    """The parts that every class must have images in: splits with a fraction above 0, and all folds."""
+    """Return the parts in which every class must have images: splits with a fraction above 0, and all folds."""
     splits = [split for split, fraction in zip(SPLITS, fractions, strict=True) if fraction]
     return [*splits, *map(fold_name, range(folds))]
 
@@ -68,7 +73,16 @@ def _total(images: Mapping[tuple[str, str], int], name: str) -> int:
 
 
 def small_classes(images: Mapping[tuple[str, str], int], fractions: Fractions, folds: int = 0) -> dict[str, int]:
-    """Classes that have images, but not in every split with a fraction above 0 and every fold -> their images."""
+    """Count the images of each class that has none in some split with a fraction above 0 or in some fold.
+
+    Args:
+        images: The number of images per (part, class), see `rows.parts_of`.
+        fractions: The fractions of the splits.
+        folds: The number of folds; 0 for none.
+
+    Returns:
+        The number of usable images of each such class. Classes without any image are not included.
+    """
     wanted = wanted_parts(fractions, folds)
     names = sorted({name for _, name in images})
     return {name: _total(images, name) for name in names if not all(images.get((part, name)) for part in wanted)}
@@ -82,7 +96,7 @@ def _reject_small(row: ImageRow, small: Mapping[str, int], everywhere: str) -> I
 
 
 class _CountImages(beam.PTransform):
-    """Rows -> ((part, class), images) of those that have no outcome yet."""
+    """PTransform from rows to ((part, class), number of images), over the rows without an outcome."""
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[tuple[str, str], int]]:
         return (
@@ -94,7 +108,12 @@ class _CountImages(beam.PTransform):
 
 
 class RejectSmallClasses(beam.PTransform):
-    """Split rows -> the same rows; those of a class that a split or fold lacks are rejected (`class_too_small`)."""
+    """PTransform that rejects the images of classes that some split or fold lacks (`class_too_small`).
+
+    Args:
+        fractions: The fractions of the splits.
+        folds: The number of folds; 0 for none.
+    """
 
     def __init__(self, fractions: Fractions, folds: int = 0):
         super().__init__()
@@ -102,7 +121,8 @@ class RejectSmallClasses(beam.PTransform):
         self._folds = folds
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
-        # Found once, not once per row: with many folds there are many counts.
+        """Turn rows with a split into the same rows, those of small classes rejected."""
+        # Computed once, not once per row: with many folds there are many counts.
         small = (
             rows.pipeline
             | "Once" >> beam.Create([None])
@@ -118,9 +138,14 @@ class RejectSmallClasses(beam.PTransform):
 
 
 def unused_table(options: DecisionOptions, known: Mapping[str, int]) -> str | None:
-    """One line about a table that knows none of the images, or None. known: images per table's name.
+    """Return one line about a table that knows none of the images, or None.
 
-    Of tables that were found beside images one must know some; those of other images may lie there too.
+    Of the tables that were found beside a source's images at least one must know some; tables of other images may lie
+    there too.
+
+    Args:
+        options: The validated options.
+        known: The number of images that each table knows, by the table's name.
     """
     why = "knows none of the images; do its ids match the file names?"
     for table in (*options.metadata, *(table for source in options.sources for table in source.tables)):
@@ -135,9 +160,13 @@ def unused_table(options: DecisionOptions, known: Mapping[str, int]) -> str | No
 
 
 def nothing_left(options: DecisionOptions, reasons: Mapping[str, int]) -> str:
-    """One line for a run that no image is left for: what most files fell to decides which option it names.
+    """Return one line for a run that has no image left.
 
-    reasons: files rejected for each.
+    The reason that most files were rejected for decides which option the line names.
+
+    Args:
+        options: The validated options.
+        reasons: The number of files rejected for each reason.
     """
     counted = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     blamed = {
@@ -159,10 +188,14 @@ def find_problem(
     problems: Sequence[str],
     known: Mapping[str, int],
 ) -> str | None:
-    """One line that says why these images cannot be prepared as asked, or None.
+    """Return one line that says why these images cannot be prepared as asked, or None.
 
-    images: how many per (part, class); reasons: files rejected for each; problems: with the splits file; known: images
-    per table's name.
+    Args:
+        options: The validated options.
+        images: The number of images per (part, class), see `rows.parts_of`.
+        reasons: The number of files rejected for each reason.
+        problems: Problems with the splits file.
+        known: The number of images that each table knows, by the table's name.
     """
     return (
         (f"--splits_file {options.splits_file}: {problems[0]}" if problems else None)
@@ -180,14 +213,19 @@ def find_problem(
 
 
 class FindProblem(beam.PTransform):
-    """Rows with a split, rows with an outcome, problems with the splits file, a table's name for each image that it
-    knows -> one line that says why the images cannot be prepared as asked, or one empty line."""
+    """PTransform that finds why the images cannot be prepared as asked."""
 
     def __init__(self, options: DecisionOptions):
         super().__init__()
         self._options = options
 
     def expand(self, inputs: tuple[beam.PCollection, ...]) -> beam.PCollection[str]:
+        """Turn what is known of the images into one line that describes a problem, or one empty line.
+
+        Args:
+            inputs: Rows with a split; rows with an outcome; problems with the splits file; and, for each image that a
+                table knows, the name of the table.
+        """
         rows, dropped, problems, tables = inputs
         options = self._options
         known = tables | "Count known" >> beam.combiners.Count.PerElement()

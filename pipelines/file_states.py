@@ -1,7 +1,7 @@
-"""What a store says of a file's content without reading it: size and version, by which a change is seen.
+"""Look up the size and version of files, which reveal a change of content without reading it.
 
-A version is text; of two listings of one path, the same size and version mean the same content, and others a change.
-Empty: the store says nothing beyond the size.
+A version is text. For two listings of one path, equal size and version mean the same content; a difference means a
+change. An empty version means that the store reports nothing but the size.
 """
 
 from __future__ import annotations
@@ -20,24 +20,27 @@ from pipelines.storage import is_local
 if TYPE_CHECKING:
     from google.cloud.storage import Blob  # type: ignore[attr-defined]  # a namespace package
 
-# What `blob_state` looks at, of a listing in Google's JSON.
+# The fields that `blob_state` needs from a listing in Google's JSON API.
 BLOB_FIELDS = "name,size,generation,crc32c"
 
 
 class FileState(NamedTuple):
-    """Size in bytes and version; of a file that is not there 0 and empty."""
+    """The size and version of a file; both stay empty for a missing file."""
 
-    size: int = 0
+    size: int = 0  # in bytes
     version: str = ""
 
 
 def is_object(path: str) -> bool:
-    """Whether a path names an object in a bucket of Google's."""
+    """Return whether a path names an object in a Google Cloud Storage bucket."""
     return path.startswith("gs://") and bool(path.removeprefix("gs://").partition("/")[2])
 
 
 def local_state(path: str) -> FileState:
-    """`mtime:` and the time of the last change in nanoseconds; one request to the system."""
+    """Return the state of a local file with one system call.
+
+    The version is `mtime:` and the modification time in nanoseconds.
+    """
     try:
         found = os.stat(path)
     except (OSError, ValueError):  # ValueError: a NUL in the name
@@ -46,19 +49,30 @@ def local_state(path: str) -> FileState:
 
 
 def blob_state(blob: Blob) -> FileState:
-    """`generation:` and the number that the bucket gave this content, and `/crc32c:` with its checksum in base64."""
+    """Return the state of an object from its metadata.
+
+    The version is `generation:` with the number of this content in the bucket, and `/crc32c:` with its checksum in
+    base64.
+    """
     parts = (("generation", blob.generation), ("crc32c", blob.crc32c))
     return FileState(int(blob.size or 0), "/".join(f"{name}:{value}" for name, value in parts if value))
 
 
 def metadata_state(found: FileMetadata) -> FileState:
-    """`updated:` and seconds since 1970; of any filesystem of Beam."""
+    """Return the state of a file on any Beam filesystem from its metadata.
+
+    The version is `updated:` and seconds since 1970.
+    """
     updated = found.last_updated_in_seconds
     return FileState(int(found.size_in_bytes or 0), f"updated:{updated:.3f}" if updated else "")
 
 
 def _blob_states(paths: Sequence[str]) -> Iterator[FileState]:
-    """Raises GoogleAPICallError where the store cannot say; an object that is missing or forbidden has no state."""
+    """Yield the state of each object; an empty one if it is missing or forbidden.
+
+    Raises:
+        GoogleAPICallError: If the store gives no answer about an object.
+    """
     from google.api_core.exceptions import from_http_response
 
     client = gcs_client()
@@ -67,7 +81,7 @@ def _blob_states(paths: Sequence[str]) -> Iterator[FileState]:
         blobs: dict[int, Blob] = {}
 
         def look_up(index: int, names: list = names, blobs: dict = blobs) -> None:
-            # One that was in a batch that failed cannot be asked for again.
+            # A blob that was in a failed batch cannot be reloaded again, so create a new one.
             bucket, name = names[index]
             blobs[index] = client.bucket(bucket).blob(name)
             blobs[index].reload()
@@ -88,10 +102,10 @@ def _other_state(path: str) -> FileState:
 
 
 def states_of(paths: Sequence[str]) -> list[FileState]:
-    """The state of each file, in order; of one that is missing or forbidden 0 and empty.
+    """Return the state of each file, in order; an empty one if it is missing or forbidden.
 
-    A local file costs one request to the system, objects of `gs://` one request for BATCH of them, files of another
-    filesystem one request each.
+    A local file costs one system call, objects on `gs://` one request per BATCH of them, files on other filesystems one
+    request each.
     """
     of_blobs = _blob_states([path for path in paths if is_object(path)])
     return [

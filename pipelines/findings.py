@@ -22,11 +22,11 @@ UNMAPPED_LABEL = "unmapped_label"
 
 
 class Conflict(NamedTuple):
-    """An image on whose class its sources do not agree. places: its files; claims: all that is said of it."""
+    """An image on whose class its sources disagree."""
 
     image_id: str
-    places: tuple[Place, ...]
-    claims: tuple[Claim, ...]
+    places: tuple[Place, ...]  # its files
+    claims: tuple[Claim, ...]  # all claims about its class
 
 
 class Picture(NamedTuple):
@@ -39,7 +39,7 @@ class Picture(NamedTuple):
 
 
 class NearPictures(NamedTuple):
-    """A pair of near-duplicates, with what is known of both."""
+    """A pair of near-duplicates with what is known of both images."""
 
     first: Picture
     second: Picture
@@ -48,7 +48,7 @@ class NearPictures(NamedTuple):
 
 
 def tally_finding(row: ImageRow) -> Counter:
-    """What one finished row adds to the totals: figures of which there are few, however large the archive."""
+    """Return what a finished row adds to the totals; the number of keys does not grow with the archive."""
     counts = tally_outcome(row)
     if row.outcome == USABLE:
         counts["class", row.label, row.source] = 1
@@ -65,7 +65,7 @@ def tally_finding(row: ImageRow) -> Counter:
 
 
 def values_of(row: ImageRow) -> Iterator[tuple[str, str]]:
-    """(kind, value) of what may have many different values: sizes, licences, labels without a class."""
+    """Yield (kind, value) for what may take many values: sizes, licences, labels without a class."""
     if row.width:
         yield "size", f"{row.width} {row.height}"
     for name in {normalize_license(name) for name in row.licenses} or {NO_LICENSE}:
@@ -78,18 +78,22 @@ def values_of(row: ImageRow) -> Iterator[tuple[str, str]]:
 
 
 def sizes_of(row: ImageRow) -> Iterator[tuple[int, int, int]]:
-    """(pixels, width, height) of a readable image: their order is that of sizes."""
+    """Yield (pixels, width, height) of a readable image; these tuples sort by size."""
     if row.width:
         yield row.width * row.height, row.width, row.height
 
 
 def image_name(row: ImageRow) -> str:
-    """The image's id; one that is no ISIC id, a file's name, says nothing beyond its source."""
+    """Return the identity of a row's image.
+
+    It is the ISIC id if the file name has one. Any other id is a plain file name and identifies an image only within
+    its source.
+    """
     return isic_id_of(row.relative) or f"{row.source}\x1f{row.image_id}"
 
 
 def identities_of(row: ImageRow) -> Iterator[tuple[tuple[str, str], str]]:
-    """((kind, identity), image): the image itself, its lesions, its patients."""
+    """Yield ((kind, identity), image name) for the image itself, its lesions and its patients."""
     name = image_name(row)
     yield ("image", name), name
     for lesion in row.lesion_ids:
@@ -99,20 +103,31 @@ def identities_of(row: ImageRow) -> Iterator[tuple[tuple[str, str], str]]:
 
 
 def tally_identity(element: tuple[tuple[str, str], Iterable[str]]) -> Counter:
-    """One identity and its images -> how many, and whether it has several."""
+    """Return the counts for one identity: that it exists, and whether it has several images.
+
+    Args:
+        element: (kind, identity) and the names of its images.
+    """
     (kind, _), images = element
     several = len(set(images)) > 1
     return Counter({("ids", kind): 1, ("several", kind): int(several)})
 
 
 def tally_known(element: tuple[str, Iterable[tuple[bool, bool]]]) -> Counter:
-    """One image id and (has a lesion id, has a patient id) of each file -> images of which either is known."""
+    """Return the counts for one image: whether its lesion and its patient are known.
+
+    Args:
+        element: Image name, and (has a lesion id, has a patient id) of each of its files.
+    """
     lesions, patients = zip(*element[1], strict=True)
     return Counter({("with", "lesion"): int(any(lesions)), ("with", "patient"): int(any(patients))})
 
 
 def claimed_classes(claims: Iterable[Claim]) -> tuple[str, ...]:
-    """The classes between which a conflict is, sorted. A vague claim is left out where a precise one lies within it."""
+    """Return the classes that the claims of a conflict disagree on, sorted.
+
+    A vague claim is omitted if it covers a class that another claim names precisely.
+    """
     said = {claim.classes for claim in claims if claim.classes}
     precise = {classes[0] for classes in said if len(classes) == 1}
     vague = {" or ".join(classes) for classes in said if len(classes) > 1 and not precise.intersection(classes)}
@@ -120,14 +135,14 @@ def claimed_classes(claims: Iterable[Claim]) -> tuple[str, ...]:
 
 
 def make_conflict(rows: Iterable[ImageRow]) -> Conflict:
-    """The files of one image that was rejected as a conflict."""
+    """Return the conflict of one image, made from all of its rejected files."""
     ordered = sorted(rows, key=lambda row: (row.relative, row.path))
     claims = sorted({claim for row in ordered for claim in row.claims})
     return Conflict(ordered[0].image_id, tuple(map(place_of, ordered)), tuple(claims))
 
 
 def conflict_json(conflict: Conflict) -> dict:
-    """A conflict as the report and the list of conflicts show it."""
+    """Return a conflict as audit.json and the list of conflicts show it."""
     return {
         "id": conflict.image_id,
         "paths": [printable(place.path) for place in conflict.places],
@@ -136,17 +151,22 @@ def conflict_json(conflict: Conflict) -> dict:
 
 
 def differs(pair: NearPictures) -> bool:
-    """Whether the two have different labels; one that was rejected may have none."""
+    """Return whether both images have a label and the labels differ; a rejected image may have no label."""
     return bool(pair.first.label and pair.second.label) and pair.first.label != pair.second.label
 
 
 def picture_of(row: ImageRow) -> Picture:
-    """One side of a pair."""
+    """Return a row as one side of a pair."""
     return Picture(row.image_id, place_of(row), row.label, row.lesion_ids)
 
 
 def pair_pictures(pair: NearPair, pictures: dict[str, Picture]) -> NearPictures:
-    """A pair of content hashes with what is known of its pictures."""
+    """Return a pair of near-duplicates with its pictures.
+
+    Args:
+        pair: A pair of content hashes.
+        pictures: Content hash -> picture.
+    """
     return NearPictures(pictures[pair.first], pictures[pair.second], pair.hash_distance, pair.pixel_distance)
 
 
@@ -160,7 +180,7 @@ def _picture_json(picture: Picture) -> dict:
 
 
 def near_json(pair: NearPictures) -> dict:
-    """A pair of near-duplicates as the report and their list show it."""
+    """Return a pair of near-duplicates as audit.json and the list of pairs show it."""
     return {
         "first": _picture_json(pair.first),
         "second": _picture_json(pair.second),

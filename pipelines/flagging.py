@@ -1,6 +1,6 @@
-"""Which scored images are flagged: those whose malignancy score reaches a threshold, the models' own or the user's.
+"""Decide which scored images to flag: those whose malignancy score reaches the models' or the user's threshold.
 
-The threshold decides no score. It is no part of the run fingerprint: another one is no reason to score again.
+The threshold changes no score. It is not part of the run fingerprint: changing it is no reason to score again.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from pipelines.cli import UsageError
 from pipelines.model_info import ModelInfo
 from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW, OperatingPoint, point_for
 
-# What --flag_sensitivity is where it is not given.
+# Default of --flag_sensitivity.
 SENSITIVITY = 0.95
 
 
 class Flagging(NamedTuple):
-    """threshold: images with this malignancy score or more are flagged; of several models the mean of theirs.
+    """A threshold on the malignancy score, and where it comes from."""
 
-    target: the sensitivity for which it was chosen, None where the user gave the threshold. points: the models' own
-    operating points that it comes from, in their order.
-    """
-
-    threshold: float
-    target: float | None = None
-    points: tuple[OperatingPoint, ...] = ()
+    threshold: float  # images with this malignancy score or more are flagged; for several models, the mean of theirs
+    target: float | None = None  # sensitivity that the threshold was chosen for; None: the user gave the threshold
+    points: tuple[OperatingPoint, ...] = ()  # operating points behind the threshold, in the order of the models
 
     def describe(self, flagged: int) -> dict[str, Any]:
-        """What summary.json says of it. flagged: how many images are."""
+        """Return the `flag` entry of summary.json.
+
+        Args:
+            flagged: Number of flagged images in the run.
+        """
         return {
             "flagged": flagged,
             "threshold": self.threshold,
@@ -41,10 +41,20 @@ class Flagging(NamedTuple):
 def choose_flagging(
     models: Sequence[ModelInfo], tta: bool, sensitivity: float | None, threshold: float | None
 ) -> Flagging | None:
-    """What the options `--flag_sensitivity` and `--flag_threshold` (None: not given) mean for these models.
+    """Choose the flagging threshold for these models.
 
-    Without either, and where a model has no operating point for SENSITIVITY: None, nothing is judged. Raises UsageError
-    for a sensitivity that was asked for and that a model has no operating point for.
+    Args:
+        models: The models of the run.
+        tta: Whether scores are means over the eight flips and quarter turns; selects the operating points.
+        sensitivity: Value of `--flag_sensitivity`; None if not given.
+        threshold: Value of `--flag_threshold`; None if not given.
+
+    Returns:
+        The threshold; for several models, the mean of theirs. None if neither option is given and a model has no
+        operating point for SENSITIVITY: then no image is judged.
+
+    Raises:
+        UsageError: A model has no operating point for the sensitivity that the user asked for.
     """
     if threshold is not None:
         return Flagging(threshold)

@@ -18,12 +18,13 @@ from pipelines.cli import ArgumentParser, UsageError, run_command
 SEPARATOR = ";"
 JOBS = {"prepare": prepare_options.build_parser, "score": score_options.build_parser}
 TITLES = {"prepare": "ISIC images to TFRecords", "score": "Score an ISIC archive"}
-# Options that name files or folders, by what --help calls their value.
+# Ends of the metavars of options that name files or folders.
 _PLACES = ("PATH", "DIR", "CSV", "DATASET")
 _PLACE = r"(gs|s3)://[^;]+"
 _LAYOUT = r"([a-z0-9_]+=)?"
 _NUMBERS = {int: r"-?[0-9]+", float: r"[0-9]*\.?[0-9]+"}
-# Of Beam's options the one without which workers have none of our code. The others are fields of a launch request.
+# The only Beam option in the template: without it, workers lack this project's code. The other Beam options are fields
+# of a launch request.
 _IMAGE = {
     "name": "sdk_container_image",
     "label": "Workers' image",
@@ -35,7 +36,7 @@ _IMAGE = {
 
 
 def _options(job: str) -> dict[str, argparse.Action]:
-    """The command's options by name, in the order of --help."""
+    """Return the command's options by name, in the order of --help."""
     actions = JOBS[job]()._actions
     return {action.dest: action for action in actions if not isinstance(action, argparse._HelpAction)}
 
@@ -49,7 +50,7 @@ def _is_list(action: argparse.Action) -> bool:
 
 
 def _pattern(action: argparse.Action) -> str:
-    """What a value must match; empty where the command alone can tell."""
+    """Return the regular expression that a value must match; empty where only the command can tell."""
     if _is_flag(action):
         return "true|false"
     if action.choices:
@@ -90,7 +91,7 @@ def _parameter(action: argparse.Action) -> dict[str, Any]:
 
 
 def metadata(job: str) -> dict[str, Any]:
-    """The metadata of a job's template, as `gcloud dataflow flex-template build --metadata-file` takes it."""
+    """Return the metadata of a job's template, as `gcloud dataflow flex-template build --metadata-file` expects it."""
     return {
         "name": TITLES[job],
         "description": " ".join((JOBS[job]().description or "").split()),
@@ -100,9 +101,16 @@ def metadata(job: str) -> dict[str, Any]:
 
 
 def command_arguments(job: str, parameters: Sequence[str]) -> list[str]:
-    """The command's arguments from a launcher's, each of the form --name=value. Raises UsageError.
+    """Return the command's arguments for the parameters that a launcher passes.
 
-    Empty values, as a form sends them for fields left empty, are left out; Beam's options pass as they are.
+    Empty values, which a form sends for fields left empty, are left out. Beam's options pass unchanged.
+
+    Args:
+        job: One of JOBS.
+        parameters: Arguments of the form --name=value.
+
+    Raises:
+        UsageError: If a flag is neither true nor false.
     """
     options = _options(job)
     arguments = []
@@ -122,7 +130,10 @@ def command_arguments(job: str, parameters: Sequence[str]) -> list[str]:
 
 
 def launch(job: str, parameters: Sequence[str]) -> NoReturn:
-    """Run the command as a template's launcher does: it must not wait for the job. Exits as the command does."""
+    """Run the command as a template's launcher does: it must not wait for the job.
+
+    The process exits as the command does.
+    """
     command = importlib.import_module(f"pipelines.{job}")
 
     def main(argv: Sequence[str] | None) -> int | None:
@@ -132,7 +143,7 @@ def launch(job: str, parameters: Sequence[str]) -> NoReturn:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print a job's metadata."""
+    """Print the metadata of a job's template."""
     parser = ArgumentParser("python -m pipelines.flex_template", description=__doc__)
     parser.add_argument("job", choices=sorted(JOBS))
     arguments = parser.parse_args(argv)

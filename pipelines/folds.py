@@ -1,6 +1,6 @@
-"""Folds of the training split for cross-validation: whole groups, stratified by class, chosen by hash.
+"""Assign training images to cross-validation folds by whole groups, stratified by class and chosen by hash.
 
-Every union of all folds but one trains, and the fold left out validates.
+For each fold, a model trains on all other folds and is validated on this one.
 """
 
 from __future__ import annotations
@@ -21,10 +21,15 @@ def _trains(row: ImageRow) -> bool:
 
 
 def fold_of_rank(rank: int, settled: Mapping[int, int], folds: int) -> int:
-    """The fold of the group with this rank among those of its class that have none.
+    """Return the fold of a group that has none yet.
 
-    settled: how many groups of the class each fold has already. Groups are dealt out one by one, each to the fold that
-    has the fewest, the first of several; this says where the one with `rank` comes to be.
+    The groups of a class are dealt out in the order of their ranks, each to the fold with the fewest groups, the first
+    of several. The result is the fold of the group with this rank.
+
+    Args:
+        rank: Rank of the group, from 0, among the groups of its class that have no fold yet.
+        settled: Fold -> number of groups of the class that it already has.
+        folds: Number of folds.
     """
     level = min(settled.get(fold, 0) for fold in range(folds))
     while True:
@@ -44,12 +49,15 @@ def _deal(element: tuple[str, Ranked], settled: Mapping[str, Mapping[int, int]],
 
 
 class _KeepFold(beam.DoFn):
-    """(group, rows) -> rows of a group whose fold is recorded; outputs `open`, the other groups, as they came, and
-    `counts`, class and fold of each group that has one."""
+    """(group, rows) -> the rows of groups with a recorded fold.
+
+    Further outputs: `open` has the other groups, as (group, rows); `counts` has (class, fold) of each group with a
+    recorded fold.
+    """
 
     def process(self, element: tuple[str, list[ImageRow]]) -> Iterator[ImageRow | beam.pvalue.TaggedOutput]:
         _, rows = element
-        # New photographs can join two groups; all of it then takes the first of their folds.
+        # New images can join two groups; the joined group then gets the lower of their folds.
         recorded = [row.given_fold for row in rows if row.given_fold >= 0]
         if not recorded:
             yield beam.pvalue.TaggedOutput("open", element)
@@ -59,10 +67,14 @@ class _KeepFold(beam.DoFn):
 
 
 class AssignFolds(beam.PTransform):
-    """Split rows -> the same rows, the train rows with a fold from 0 to `folds` - 1; a group is never in two.
+    """PTransform: rows with a split -> the same rows, the train rows with a fold; each group is in one fold.
 
-    Recorded folds are kept. The other groups of each class are dealt out in an order of their own, so that the number
-    of groups differs by at most one from fold to fold.
+    Recorded folds are kept. The other groups of each class are dealt out in hash order, so that the folds have equally
+    many groups of a class, give or take one, unless the recorded folds are too uneven.
+
+    Args:
+        folds: Number of folds. They are numbered from 0.
+        seed: Seed of the run.
     """
 
     def __init__(self, folds: int, seed: int):
@@ -71,6 +83,7 @@ class AssignFolds(beam.PTransform):
         self._seed = seed
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
+        """Set the fold of the open train rows; all other rows pass unchanged."""
         others, train = rows | "Trains" >> partition(_trains)
         kept = by_group(train) | "Keep fold" >> beam.ParDo(_KeepFold()).with_outputs("open", "counts", main="settled")
         settled = beam.pvalue.AsDict(kept.counts | "Settled per class" >> CountPerClass())

@@ -1,4 +1,4 @@
-"""From judged rows to the evidence of an audit: totals, and examples that stay few however large the archive."""
+"""Gather the evidence of an audit from judged rows: totals, and a bounded number of examples."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from pipelines.seeding import stable_hash
 from pipelines.storage import printable
 from pipelines.tables import by_path
 
-# Examples shown of each kind; of rejects, for each reason.
+# Number of examples of each kind, and of rejects of each reason.
 EXAMPLES = 60
 REJECT_EXAMPLES = 5
-# The most frequent sizes, licences and labels without a class.
+# Number of sizes, licences and labels without a class: the most frequent of each.
 VALUES = 40
 
 
 class Found(NamedTuple):
-    """finished: every file with its outcome; conflicts, leaks, pairs: all of them; evidence: one Evidence."""
+    """What an audit found."""
 
-    finished: beam.PCollection[ImageRow]
-    conflicts: beam.PCollection[Conflict]
-    leaks: beam.PCollection[LeakedGroup]
-    pairs: beam.PCollection[NearPictures]
-    evidence: beam.PCollection[Evidence]
+    finished: beam.PCollection[ImageRow]  # every listed file with its outcome
+    conflicts: beam.PCollection[Conflict]  # all of them
+    leaks: beam.PCollection[LeakedGroup]  # all of them
+    pairs: beam.PCollection[NearPictures]  # all of them
+    evidence: beam.PCollection[Evidence]  # one element
 
 
 def conflict_order(conflict: Conflict) -> tuple[str, str]:
-    """The order of conflicts; no two have the same."""
+    """Return the sort key of a conflict; it is unique."""
     return conflict.places[0].relative, conflict.places[0].path
 
 
 def leak_order(leak: LeakedGroup) -> tuple[str, str]:
-    """The order of leaks; no two have the same."""
+    """Return the sort key of a leak; it is unique."""
     return leak.files[0][1].relative, leak.files[0][1].path
 
 
 def near_order(pair: NearPictures) -> tuple[str, ...]:
-    """The order of pairs; no two have the same."""
+    """Return the sort key of a pair of near-duplicates; it is unique."""
     first, second = pair.first.place, pair.second.place
     return first.relative, second.relative, first.path, second.path
 
 
 class _FirstOf(beam.PTransform):
-    """Elements -> one list: the first `count` by `order`."""
+    """PTransform that returns one list: the first `count` elements by `order`."""
 
     def __init__(self, order: Callable[[Any], tuple], count: int = EXAMPLES):
         super().__init__()
@@ -66,7 +66,7 @@ class _FirstOf(beam.PTransform):
 
 
 class _Sum(beam.PTransform):
-    """Counters -> their sum."""
+    """PTransform that sums Counters."""
 
     def expand(self, counters: beam.PCollection) -> beam.PCollection:
         return counters | "Sum" >> beam.CombineGlobally(Tally())
@@ -89,9 +89,17 @@ def _both(_: tuple[str, str], sides: Iterable[tuple[NearPair, str, Picture]]) ->
 
 
 class DescribePairs(beam.PTransform):
-    """NearPairs, and the rows of distinct images -> NearPictures."""
+    """PTransform that joins pairs of near-duplicates with what is known of their images."""
 
     def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[NearPictures]:
+        """Describe pairs of near-duplicates.
+
+        Args:
+            inputs: NearPairs; rows of distinct images, which include both sides of every pair.
+
+        Returns:
+            NearPictures.
+        """
         pairs, rows = inputs
         return (
             {
@@ -106,9 +114,10 @@ class DescribePairs(beam.PTransform):
 
 
 class CountIdentities(beam.PTransform):
-    """Rows -> one Counter: how many images, lesions and patients there are, see `findings`."""
+    """PTransform that counts the images, lesions and patients among rows; see `findings`."""
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection:
+        """Return one Counter, the sum of `tally_identity` and `tally_known` over the rows."""
         identities = (
             rows
             | "Identities" >> beam.FlatMap(findings.identities_of)
@@ -125,12 +134,14 @@ class CountIdentities(beam.PTransform):
 
 
 class FrequentValues(beam.PTransform):
-    """Rows -> (kind, [(value, files)]), the most frequent first, then by name; see `findings.values_of`.
-
-    kinds: those wanted; all by default.
-    """
+    """PTransform that finds the most frequent values of each kind; see `findings.values_of`."""
 
     def __init__(self, kinds: Collection[str] = ()):
+        """Initialize the transform.
+
+        Args:
+            kinds: The kinds to count; empty for all.
+        """
         super().__init__()
         self._kinds = kinds
 
@@ -138,6 +149,7 @@ class FrequentValues(beam.PTransform):
         return (found for found in findings.values_of(row) if not self._kinds or found[0] in self._kinds)
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[str, list[tuple[str, int]]]]:
+        """Return (kind, [(value, files)]) with the VALUES most frequent values first, ties ordered by name."""
         return (
             rows
             | "Values" >> beam.FlatMap(self._values)
@@ -165,7 +177,7 @@ def _tally_leak(leak: LeakedGroup) -> Mapping[Any, int]:
 
 
 class _Examples(beam.PTransform):
-    """Finished rows -> one list: the first few rejected rows of each reason."""
+    """PTransform that returns one list: the first few rejected rows of each reason."""
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[list[ImageRow]]:
         return (
@@ -179,7 +191,13 @@ class _Examples(beam.PTransform):
 
 
 def gather(pipeline: beam.Pipeline, decided: Decided, group_by_patient: bool) -> Found:
-    """Add to a pipeline what an audit wants to know of the judged rows."""
+    """Add the gathering of an audit's findings to a pipeline.
+
+    Args:
+        pipeline: The pipeline.
+        decided: The judged rows.
+        group_by_patient: Whether images of one patient belong to one group.
+    """
     usable = decided.images | "Usable rows" >> beam.Map(lambda row: row._replace(outcome=USABLE))
     finished = (decided.dropped, usable) | "All rows" >> beam.Flatten()
     conflicts = (

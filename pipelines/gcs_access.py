@@ -1,8 +1,8 @@
-"""Whether the credentials at hand may do in a bucket what a command is going to do: found out before any work.
+"""Check, before any work, that the credentials allow what a command is going to do in a bucket.
 
-Asked is what will be asked later, at the place itself, so that grants with conditions, for folders and by access lists
-count too: a listing and a look at one object; for outputs, an object that is written and deleted. Permissions on the
-bucket itself (storage.buckets.get) are not needed.
+The checks make the same requests at the same place as the command will, so that conditional grants, folder grants and
+access control lists count too: a listing and a lookup of one object; for outputs, an object that is written and
+deleted. Permissions on the bucket itself (storage.buckets.get) are not needed.
 """
 
 from __future__ import annotations
@@ -21,21 +21,24 @@ if TYPE_CHECKING:
 
 _SCHEME = "gs://"
 READER, WRITER = "roles/storage.objectViewer", "roles/storage.objectUser"
-# Below an output, as everything that a run writes until it is finished.
+# Below the output folder, where a run writes everything until it is finished.
 _PROBE = ".unfinished/probe"
-# Seconds of retries for a first question: enough for a busy service, and not so long that a wrong network looks busy.
+# Seconds of retries for a check: enough for a busy service, but short enough to expose a network problem soon.
 _PATIENCE = 20.0
-# Names asked for at once: some may stand for folders.
+# Names to list: more than one, as some may be folder placeholders.
 _FEW = 100
 _RENEW = "gcloud auth application-default login"
 
 
 class _Refused(Exception):  # noqa: N818  the name says what it is
-    """What is wrong with a bucket, and the way out."""
+    """A problem with a bucket; the message says what to do about it."""
 
 
 def _reason(error: Exception, bucket: str, what: str, role: str) -> str:
-    """One line for an error of google-auth or google-cloud-storage; what: that was not allowed."""
+    """Return one line that explains an error of google-auth or google-cloud-storage.
+
+    `what` is the action that was not allowed, and `role` the one that allows it.
+    """
     from google.auth import exceptions as auth
 
     code, said = getattr(error, "code", None), google_message(error)
@@ -63,7 +66,10 @@ def _reason(error: Exception, bucket: str, what: str, role: str) -> str:
 
 
 def _ask(bucket: str, what: str, role: str, question: Callable[[], object]) -> None:
-    """Raise _Refused unless a question is answered. what: that a 403 says may not be done."""
+    """Raise _Refused if a request fails.
+
+    `what` is the action that a 403 response forbids, and `role` the one that allows it.
+    """
     try:
         question()
     except Exception as error:  # google-auth, google-cloud-storage and the libraries below have kinds of their own
@@ -71,7 +77,7 @@ def _ask(bucket: str, what: str, role: str, question: Callable[[], object]) -> N
 
 
 def _prefix(name: str) -> str:
-    """What all objects begin with that a folder, a pattern, an archive, its member or an object stands for."""
+    """Return the common prefix of the objects that a folder, pattern, archive, archive member or object refers to."""
     inside = split_member_path(name)
     return re.split(r"[*?\[]", inside[0] if inside else name, maxsplit=1)[0].rstrip("/")
 
@@ -87,11 +93,11 @@ def _reading_problem(bucket: str, prefix: str) -> str:
         found.extend(blob for blob in listing if not blob.name.endswith("/"))
 
     def look_at_one() -> None:
-        with contextlib.suppress(NotFound):  # deleted since
+        with contextlib.suppress(NotFound):  # deleted since the listing
             found[0].reload(retry=retry)
 
     try:
-        # Before Beam, which looks for credentials for half a minute where there are none, and then asks without.
+        # Check before Beam does: without credentials it searches for half a minute, then sends anonymous requests.
         _ask(bucket, "list objects", READER, look)
         if found:
             _ask(bucket, "read objects", READER, look_at_one)
@@ -111,11 +117,11 @@ def _writing_problem(bucket: str, folder: str) -> str:
             gcs_client().bucket(bucket).blob(name).delete(retry=retry)
 
     def create() -> None:
-        # Written twice it does no harm: the object is ours alone.
+        # Retrying is harmless: nobody else writes this object.
         gcs_client().bucket(bucket).blob(name).upload_from_string(b"probe", retry=retry)
 
     try:
-        # What may not be deleted is not written in the first place.
+        # Try deletion first, so as not to write what cannot be deleted.
         _ask(bucket, "delete objects", WRITER, delete)
         _ask(bucket, "create objects", WRITER, create)
         _ask(bucket, "delete objects", WRITER, delete)
@@ -132,9 +138,13 @@ def _bucket_of(option: str, path: str) -> tuple[str, str]:
 
 
 def require_readable(option: str, path: str) -> None:
-    """Raise UsageError when objects of a `gs://` path cannot be listed or read; other paths pass.
+    """Raise UsageError if objects of a `gs://` path cannot be listed or read; other paths pass.
 
-    That there is none is left to others to say.
+    A path without any object passes too; other checks report that.
+
+    Args:
+        option: Command-line option that names the path; it starts the error message.
+        path: A folder, pattern, archive, archive member or object.
     """
     if path.startswith(_SCHEME):
         bucket, name = _bucket_of(option, path)
@@ -143,9 +153,13 @@ def require_readable(option: str, path: str) -> None:
 
 
 def require_writable(option: str, path: str) -> None:
-    """Raise UsageError when objects below a `gs://` path cannot be listed, read, written and deleted; others pass.
+    """Raise UsageError if objects below a `gs://` path cannot be listed, read, written and deleted; other paths pass.
 
-    Leaves nothing behind.
+    The check leaves nothing behind.
+
+    Args:
+        option: Command-line option that names the path; it starts the error message.
+        path: Folder to write to.
     """
     if path.startswith(_SCHEME):
         require_readable(option, path)
@@ -155,7 +169,13 @@ def require_writable(option: str, path: str) -> None:
 
 
 def require_readable_entries(option: str, path: str, entries: Iterable[str]) -> None:
-    """`require_readable` for the first entry of each bucket that a list of paths names."""
+    """Run `require_readable` on the first entry of each bucket that a list of paths names.
+
+    Args:
+        option: Command-line option that names the list; it starts the error message.
+        path: The list; for the message only.
+        entries: The listed paths.
+    """
     first: dict[str, str] = {}
     for entry in entries:
         if entry.startswith(_SCHEME):

@@ -1,6 +1,6 @@
-"""The client of Google Cloud Storage, one for each thread, and what it does with whole objects.
+"""Provide the Google Cloud Storage client, one per thread, and operations on whole objects.
 
-Answers of 408, 429 and 5xx and connections that break are tried again, after waits that grow, as Google's documentation
+Responses 408, 429 and 5xx and broken connections are retried with exponential backoff, as Google's documentation
 recommends (https://cloud.google.com/storage/docs/retry-strategy).
 """
 
@@ -16,48 +16,55 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from google.api_core.retry import Retry
+    from google.cloud.storage import Client  # type: ignore[attr-defined]  # a namespace package
     from requests import Response
 
-# Google advises no more requests in one.
+# Requests per batch; Google recommends no more.
 BATCH = 100
-# Of an object whose bytes are not those of its checksum, or whose upload the store no longer knows.
+# Attempts for an object whose bytes do not match its checksum, or whose upload session the store has lost.
 _TIMES = 3
 
 
 class ServiceUnavailable(Exception):  # noqa: N818  the name says what it is
-    """Google Cloud Storage itself does not answer, after every retry: no fault of one object."""
+    """Google Cloud Storage itself not responding after every retry, as opposed to a fault of one object."""
 
 
 @functools.lru_cache(maxsize=64)
-def _client(thread: int, emulator: str | None):
+def _client(thread: int, emulator: str | None) -> Client:
     # Imported here: it takes a second, and most inputs are local.
     from google.cloud import storage  # type: ignore[attr-defined]  # a namespace package
 
-    # Only who makes buckets needs a project.
+    # A project is needed only to create buckets.
     return storage.Client(project=None)
 
 
-def gcs_client():
-    """A google.cloud.storage.Client with the application's own credentials."""
+def gcs_client() -> Client:
+    """Return this thread's google.cloud.storage.Client, with application default credentials.
+
+    STORAGE_EMULATOR_HOST is honoured.
+    """
     # A session is not safe to share between threads.
     return _client(threading.get_ident(), os.environ.get("STORAGE_EMULATOR_HOST"))
 
 
 def split_path(path: str) -> tuple[str, str]:
-    """Bucket and name of `gs://bucket/name`; the name may be empty."""
+    """Split `gs://bucket/name` into bucket and name; the name may be empty."""
     bucket, _, name = path.removeprefix("gs://").partition("/")
     return bucket, name
 
 
 def default_retry() -> Retry:
-    """For requests that change nothing, or may be made twice: two minutes of retries."""
+    """Return the policy for requests that change nothing or may be repeated: retries for two minutes."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     return DEFAULT_RETRY
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether a request may fail so at one time and be answered at another; also of one that was retried in vain."""
+    """Return whether a request with this error may succeed later.
+
+    This includes errors of requests that were already retried in vain.
+    """
     from google.api_core.exceptions import RetryError
 
     if isinstance(error, RetryError):
@@ -66,21 +73,28 @@ def is_transient(error: Exception) -> bool:
 
 
 def google_message(error: Exception) -> str:
-    """What Google says in one of its libraries' errors, in one line, without the address that was asked."""
+    """Return Google's message in an error of its libraries, on one line and without the request URL."""
     try:
         text = error.response.json()["error"]["message"]  # type: ignore[attr-defined]
-    except Exception:  # no answer of Google's, or one that is not as documented
+    except Exception:  # not a response from Google, or not in the documented form
         text = getattr(error, "message", "") or (error.args[0] if error.args else "") or error.__class__.__name__
     return re.sub(r"^(GET|POST|PUT|DELETE) \S+: ", "", str(text)).strip().partition("\n")[0].rstrip(".")
 
 
 def read_object(path: str, retry: Retry | None = None) -> bytes:
-    """The whole of an object as it is stored, by one request on a connection that is kept.
+    """Return the whole content of an object as it is stored, with one request on a persistent connection.
 
-    A connection that breaks is taken up where it broke, in the same generation, and the bytes are compared with the
-    store's CRC-32C. retry: `default_retry()`, unless another is given.
-    Raises OSError when this object cannot be read, FileNotFoundError when there is none; ServiceUnavailable when its
-    bucket cannot be asked for others either.
+    A broken connection is resumed where it broke, in the same generation. The bytes are compared with the store's
+    CRC-32C.
+
+    Args:
+        path: `gs://bucket/name`.
+        retry: Retry policy; `default_retry()` if None.
+
+    Raises:
+        FileNotFoundError: If the object does not exist.
+        OSError: If this object cannot be read.
+        ServiceUnavailable: If its bucket does not respond at all.
     """
     import google_crc32c
 
@@ -93,7 +107,7 @@ def read_object(path: str, retry: Retry | None = None) -> bytes:
         except Exception as error:  # the library's own kinds and those of the libraries below it
             require_service(path, error, retry)
             raise _as_os_error(path, error) from error
-        # A request that was taken up again is not compared by the library.
+        # The library does not verify the checksum of a resumed download.
         found = base64.b64encode(google_crc32c.Checksum(content).digest()).decode()
         if blob.crc32c in (None, found):
             return content
@@ -101,10 +115,17 @@ def read_object(path: str, retry: Retry | None = None) -> bytes:
 
 
 def write_object(path: str, data: bytes, retry: Retry | None = None) -> None:
-    """Put an object in its place whole, with a checksum that the store compares.
+    """Write an object as a whole, with a checksum that the store verifies.
 
-    The same bytes sent twice are the same object, so that an upload is tried again without a condition. Raises what
-    google-cloud-storage raises.
+    The upload is retried without a precondition, since sending the same bytes twice gives the same object.
+
+    Args:
+        path: `gs://bucket/name`.
+        data: Content of the object.
+        retry: Retry policy; `default_retry()` if None.
+
+    Raises:
+        GoogleAPIError: If the upload fails; google-cloud-storage may raise other errors too.
     """
     from google.api_core.exceptions import NotFound
 
@@ -114,15 +135,23 @@ def write_object(path: str, data: bytes, retry: Retry | None = None) -> None:
             blob = gcs_client().bucket(bucket).blob(name)
             blob.upload_from_string(data, checksum="crc32c", retry=retry or default_retry())
             return
-        except NotFound:  # of a long upload, which then is to be begun again
+        except NotFound:  # the session of a long upload was lost; start again
             if not left:
                 raise
 
 
 def batched(requests: Sequence[Callable[[], object]], retry: Retry | None = None) -> list[Response]:
-    """Send up to BATCH requests of `gcs_client()` as one, and those that fail for a while again; the response to each.
+    """Send requests of `gcs_client()` as one batch, and resend those that fail temporarily.
 
-    Raises what google-cloud-storage raises, when some still fail so after every retry.
+    Args:
+        requests: Up to BATCH functions that each make one request.
+        retry: Retry policy; `default_retry()` if None.
+
+    Returns:
+        The response to each request, in order. It may be an error that is not temporary, such as 404.
+
+    Raises:
+        GoogleAPIError: If some requests still fail temporarily after every retry.
     """
     from google.api_core.exceptions import from_http_response
 
@@ -134,7 +163,7 @@ def batched(requests: Sequence[Callable[[], object]], retry: Retry | None = None
         with batch:
             for index in waiting:
                 requests[index]()
-        # What Google's own example reads; there is no public name for it.
+        # Google's own example reads this attribute; there is no public one.
         found = list(zip(waiting, batch._responses, strict=True))
         failed = [error for _, response in found if is_transient(error := from_http_response(response))]
         answers.update((index, response) for index, response in found if not is_transient(from_http_response(response)))
@@ -146,9 +175,10 @@ def batched(requests: Sequence[Callable[[], object]], retry: Retry | None = None
 
 
 def delete_objects(paths: Sequence[str]) -> None:
-    """Delete objects, many in one request; one that is not there is none to be deleted.
+    """Delete objects, many per request; missing ones are ignored.
 
-    Raises OSError for the first that cannot be.
+    Raises:
+        OSError: For the first object that cannot be deleted.
     """
     from google.api_core.exceptions import from_http_response
 
@@ -168,9 +198,14 @@ def _as_os_error(path: str, error: Exception) -> OSError:
 
 
 def require_service(path: str, error: BaseException | None, retry: Retry | None = None) -> None:
-    """Raise ServiceUnavailable when `path` could not be read for a reason that passes, and its bucket does not answer.
+    """Raise ServiceUnavailable if reading failed for a temporary reason and the bucket does not respond either.
 
-    What was to be read is then not at fault. error: after every retry. Other filesystems are not judged.
+    The file that was to be read is then not at fault. Paths on other filesystems pass.
+
+    Args:
+        path: The file that could not be read.
+        error: Its error after every retry, or None.
+        retry: Retry policy for asking the bucket; `default_retry()` if None.
     """
     if not path.startswith("gs://") or not isinstance(error, Exception) or not is_transient(error):
         return

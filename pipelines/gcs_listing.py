@@ -1,6 +1,6 @@
-"""Listing a bucket of Google's in parts: ranges of names that together are every name, listed by different workers.
+"""List a Google Cloud Storage bucket in parts: disjoint ranges that cover every name, for different workers.
 
-One page of a listing names a thousand objects with their sizes and versions; nothing is asked of a single object.
+One page of a listing returns a thousand objects with their sizes and versions; no object is queried on its own.
 """
 
 from __future__ import annotations
@@ -15,27 +15,33 @@ from apache_beam.io.filesystem import FileSystem
 from pipelines.file_states import BLOB_FIELDS, FileState, blob_state
 from pipelines.gcs_client import gcs_client
 
-# ISIC archives are flat folders of ISIC_0000000.jpg and the like: one letter would hold them all.
+# ISIC archives are flat folders of names like ISIC_0000000.jpg: a split by first letter would keep them together.
 _ISIC = [f"ISIC_{digit}" for digit in string.digits]
 _SPLITS = sorted([*string.digits, *string.ascii_letters, *_ISIC])
 
 
 class NameRange(NamedTuple):
-    """Objects whose names begin with `prefix` and are at least `start` and less than `end` (None: no limit).
+    """Objects in a range of names.
 
     Names are compared by their UTF-8 bytes, as the store does.
     """
 
     bucket: str
-    prefix: str
-    start: str | None = None
-    end: str | None = None
+    prefix: str  # common to all names in the range
+    start: str | None = None  # inclusive; None: no limit
+    end: str | None = None  # exclusive; None: no limit
 
 
 def ranges(bucket: str, prefix: str, split: bool) -> list[NameRange]:
-    """Ranges that together hold every name with this prefix once, whatever its alphabet; none if there is no object.
+    """Return ranges that together contain every name with a prefix exactly once, whatever characters follow it.
 
-    One range if they are not to be split, or where a listing has a single page.
+    Args:
+        bucket: Name of the bucket.
+        prefix: Start of the names.
+        split: Whether to split the names into several ranges.
+
+    Returns:
+        No range if there is no object; a single one without `split`, or if the listing has only one page.
     """
     listing = gcs_client().list_blobs(bucket, prefix=prefix, fields="items(name),nextPageToken")
     first = next(listing.pages, None)
@@ -46,7 +52,7 @@ def ranges(bucket: str, prefix: str, split: bool) -> list[NameRange]:
 
 
 def list_range(names: NameRange) -> Iterator[tuple[str, FileState]]:
-    """Name and state of every object in a range, page by page; without those that stand for a folder."""
+    """Yield the name and state of every object in a range, page by page; folder placeholders are left out."""
     for blob in gcs_client().list_blobs(
         names.bucket,
         prefix=names.prefix,
@@ -59,5 +65,5 @@ def list_range(names: NameRange) -> Iterator[tuple[str, FileState]]:
 
 
 def matcher(pattern: str) -> re.Pattern[str]:
-    """What a whole path must match to be one of a glob's."""
+    """Return the regular expression that matches the whole path of files that a glob names."""
     return re.compile(FileSystem.translate_pattern(pattern))

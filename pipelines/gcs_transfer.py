@@ -1,10 +1,10 @@
-"""Files between this machine and a folder of a Google bucket, each whole or not at all.
+"""Transfer files between this machine and a folder of a Google Cloud Storage bucket, each one atomically.
 
-Every copy is compared with its CRC32C, both ways. Each request is tried again as google-cloud-storage advises: what is
-written names the generation that it replaces (0: none), so that an attempt whose answer was lost is not taken for
-somebody else's. A file read appears under its name when all of it is there; so does an object that is written. Objects
-that have the right content already are not sent, files that have it are not fetched: a copy that was cut off is taken
-up by the same call. Imports neither Beam nor TensorFlow.
+Every copy is verified with its CRC32C, in both directions. Each request is retried as google-cloud-storage recommends.
+A write names the generation that it replaces (0: none), so that an attempt whose response was lost is not mistaken for
+someone else's write. A downloaded file appears under its name only when complete, and so does an uploaded object.
+Objects and files that already have the right content are skipped: repeating the call resumes an interrupted transfer.
+Imports neither Beam nor TensorFlow.
 """
 
 from __future__ import annotations
@@ -21,36 +21,39 @@ from pipelines.cli import UsageError
 from pipelines.gcs_client import gcs_client
 
 _THREADS = 8
-# Seconds that a request and its repetitions may take; what is asked before any work should not take as long.
+# Seconds for a request and its retries; requests made before any work get less time.
 _PATIENCE, _FIRST_PATIENCE = 300.0, 30.0
-# Seconds to wait for one answer.
+# Seconds to wait for one response.
 _TIMEOUT = 60.0
-# A larger file is sent in parts of this many bytes, of which a lost one is sent again; a multiple of 256 KiB.
+# Larger files are sent in parts of this many bytes, and a lost part is sent again; must be a multiple of 256 KiB.
 _PART = 32 << 20
 _BLOCK = 1 << 20
-# Of an object whose bytes arrive with another checksum than the bucket has.
+# Attempts to read an object whose bytes do not match the checksum in the bucket.
 _READS = 3
 
 
 class ObjectState(NamedTuple):
-    """Size in bytes, the number of this version of an object, and its CRC32C in base64."""
+    """The state of an object."""
 
-    size: int
-    generation: int
-    crc32c: str
+    size: int  # in bytes
+    generation: int  # number of this version of the object
+    crc32c: str  # in base64
 
 
 class UnreachableError(Exception):
-    """The store does not answer, or not as it should, after all repetitions: one line. The same call may do later."""
+    """The store not responding, or not properly, after all retries.
+
+    The message is one line. The same call may succeed later.
+    """
 
 
 def is_gs(path: str | Path) -> bool:
-    """Whether a path is one of Google Cloud Storage."""
+    """Return whether a path is on Google Cloud Storage."""
     return str(path).startswith("gs://")
 
 
 def crc32c(source: Path | bytes) -> str:
-    """The checksum of a file, or of bytes, in base64: what a listing says of an object."""
+    """Return the CRC32C of a file or of bytes in base64, the form in which a listing reports it."""
     import google_crc32c
 
     checksum = google_crc32c.Checksum()
@@ -64,27 +67,35 @@ def crc32c(source: Path | bytes) -> str:
 
 
 class GcsFolder:
-    """A folder of a bucket, named `gs://BUCKET/FOLDER` by an option of the user's.
+    """A folder of a bucket, named as `gs://BUCKET/FOLDER` by a command-line option.
 
-    All methods raise UsageError, one line with option and place, for what the user must mend (no such bucket, no
-    permission, no credentials, someone else writing to the same object), and UnreachableError where the store fails.
     Names are relative to the folder, with slashes.
+
+    All methods raise UsageError, with one line that names option and place, for what the user must fix: no such bucket,
+    no permission, no credentials, or another program writing to the same object. They raise UnreachableError if the
+    store fails.
     """
 
     def __init__(self, place: str, option: str):
+        """Initialize the folder without contacting the store.
+
+        Args:
+            place: `gs://BUCKET/FOLDER`; FOLDER may be empty.
+            option: Command-line option that names the place; it starts error messages.
+        """
         self.place = place.rstrip("/")
         self._option = option
         self._bucket, _, folder = place.removeprefix("gs://").partition("/")
         self._prefix = folder.strip("/") + "/" if folder.strip("/") else ""
-        # As last seen in the bucket.
+        # Objects as last seen in the bucket.
         self._objects: dict[str, ObjectState] = {}
-        # Kept as long as the folder: each thread has a client, with a connection and a token.
+        # Lives as long as the folder: each thread keeps a client, with a connection and a token.
         self._pool = ThreadPoolExecutor(_THREADS)
         if not self._bucket:
             raise UsageError(f"{option} {place}: names no bucket; give gs://BUCKET/FOLDER")
 
     def list(self) -> set[str]:
-        """Names of everything in the folder now."""
+        """List the folder and return the names of all its objects."""
         with self._explained("list"):
             blobs = gcs_client().list_blobs(
                 self._bucket,
@@ -98,14 +109,17 @@ class GcsFolder:
         return self.names()
 
     def require_writable(self) -> None:
-        """Find out whether objects may be made here, without making one: an upload is begun and never sent."""
+        """Raise UsageError unless objects can be created here.
+
+        Nothing is created: an upload is started but no data is sent.
+        """
         with self._explained("make objects in"):
             self._blob(".probe").create_resumable_upload_session(
                 if_generation_match=0, retry=_retry(_FIRST_PATIENCE), timeout=_TIMEOUT
             )
 
     def read(self, name: str) -> bytes:
-        """An object's content; the folder must have been listed with it. Meant for small ones."""
+        """Return the content of a small object, which the last listing of the folder must contain."""
         state = self._objects[name]
         for _ in range(_READS):
             with self._explained(f"read {name} from"):
@@ -115,20 +129,30 @@ class GcsFolder:
         raise self._damaged(name)
 
     def names(self) -> set[str]:
-        """What is in the folder, as far as this object has listed, written and deleted it."""
+        """Return the names in the folder, as far as this instance has listed, written and deleted them."""
         return set(self._objects)
 
     def download(self, names: Iterable[str], target: Path) -> int:
-        """Copy objects to files of the same names below `target`; the folder must have been listed with them.
+        """Copy objects to files of the same names below a local folder.
 
-        Gives how many had to be fetched. OSError if a file cannot be written.
+        Args:
+            names: Names that the last listing of the folder contains.
+            target: The local folder.
+
+        Returns:
+            The number of objects that had to be fetched.
+
+        Raises:
+            OSError: If a file cannot be written.
         """
         return self._for_all(lambda name: self._download(name, target), names)
 
     def upload(self, files: Mapping[str, Path | bytes], last: Iterable[str] = ()) -> None:
-        """Make objects of files (or of bytes), by name.
+        """Write objects from files or from bytes.
 
-        last: names that are sent once all others are there, one after another: those that say that a set is complete.
+        Args:
+            files: Files or contents by object name.
+            last: Names to send one by one after all others: those that mark a set as complete.
         """
         last = list(last)
         self._for_all(lambda name: self._upload(name, files[name]), [name for name in files if name not in last])
@@ -136,7 +160,7 @@ class GcsFolder:
             self._upload(name, files[name])
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete objects; those that are gone already do not matter."""
+        """Delete objects, which must be known from a listing or an upload; those already gone are ignored."""
         self._for_all(self._delete, names)
 
     def _download(self, name: str, target: Path) -> bool:
@@ -147,7 +171,7 @@ class GcsFolder:
         if path.is_file() and path.stat().st_size == state.size and crc32c(path) == state.crc32c:
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Several processes may fetch the same file at once.
+        # Several processes may fetch the same file at the same time.
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             for _ in range(_READS):
@@ -182,7 +206,7 @@ class GcsFolder:
                     blob.chunk_size = _PART
                     blob.upload_from_filename(str(source), **how)
             except PreconditionFailed:
-                # Of two attempts the first may have arrived and only its answer been lost.
+                # The first of two attempts may have succeeded, with only its response lost.
                 blob.reload(retry=_retry(), timeout=_TIMEOUT)
                 if blob.crc32c != checksum:
                     raise
@@ -203,12 +227,12 @@ class GcsFolder:
             "try again later"
         )
 
-    def _blob(self, name: str):
+    def _blob(self, name: str) -> Any:
         return gcs_client().bucket(self._bucket).blob(self._prefix + name)
 
     @contextlib.contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
-        """Make one line of what the store or its client says."""
+        """Turn errors of the store or its client into one-line errors."""
         try:
             yield
         except Exception as error:
@@ -218,7 +242,10 @@ class GcsFolder:
             raise explained from error
 
     def _for_all(self, function: Callable[[str], bool | None], names: Iterable[str]) -> int:
-        """Call it for all names by several threads; gives for how many it was true. The first error ends it."""
+        """Call a function on all names with several threads.
+
+        Return how many calls returned true. The first error cancels the remaining calls.
+        """
         futures = [self._pool.submit(function, name) for name in names]
         try:
             return sum(bool(future.result()) for future in futures)
@@ -229,9 +256,16 @@ class GcsFolder:
 
 
 def explain(error: Exception, where: str, bucket: str, doing: str) -> Exception | None:
-    """What to tell the user of an error of google-cloud-storage: UsageError or UnreachableError; None if not one.
+    """Translate an error of google-cloud-storage for the user.
 
-    where: option and value; doing: what was tried, before the words "the bucket".
+    Args:
+        error: The error.
+        where: Option and value that start the message.
+        bucket: Name of the bucket.
+        doing: The attempted action, worded to precede "the bucket".
+
+    Returns:
+        A UsageError or UnreachableError to raise; None for an error of another origin.
     """
     import requests
     from google.api_core import exceptions as api
@@ -240,7 +274,7 @@ def explain(error: Exception, where: str, bucket: str, doing: str) -> Exception 
 
     said = (getattr(error, "message", None) or str(error) or type(error).__name__).splitlines()[0][:200].rstrip(".")
     login = "run gcloud auth application-default login, or let GOOGLE_APPLICATION_CREDENTIALS name a key file"
-    # InvalidOperation: what was refused cannot be renewed.
+    # InvalidOperation: the refused credentials cannot be refreshed.
     refused = (api.Unauthorized, auth.InvalidOperation)
     if isinstance(error, refused) or (isinstance(error, auth.RefreshError) and not error.retryable):
         return UsageError(f"{where}: Google does not accept the credentials ({said}); {login}")
@@ -265,15 +299,18 @@ def explain(error: Exception, where: str, bucket: str, doing: str) -> Exception 
     return None
 
 
-def _retry(patience: float = _PATIENCE):
-    """What google-cloud-storage advises for requests that may be repeated, for so many seconds."""
+def _retry(patience: float = _PATIENCE) -> Any:
+    """Return the policy that google-cloud-storage recommends for repeatable requests, for this many seconds."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     return DEFAULT_RETRY.with_timeout(patience)
 
 
 def _as_stored(state: ObjectState) -> dict[str, Any]:
-    """How to read exactly this version. The caller compares checksums: the library does not once it has to go on."""
+    """Return the arguments for reading exactly this version.
+
+    The caller compares checksums, as the library does not verify a resumed download.
+    """
     return {
         "if_generation_match": state.generation,
         "raw_download": True,
@@ -283,11 +320,11 @@ def _as_stored(state: ObjectState) -> dict[str, Any]:
     }
 
 
-def _state(blob) -> ObjectState:
+def _state(blob: Any) -> ObjectState:
     return ObjectState(int(blob.size or 0), int(blob.generation or 0), blob.crc32c or "")
 
 
 def _is_below(name: str) -> bool:
-    """Whether a file of this name is below the folder that it is put into."""
+    """Return whether a file of this name stays below the folder into which it is downloaded."""
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts

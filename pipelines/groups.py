@@ -1,4 +1,4 @@
-"""Groups that no split may cut: photographs of one lesion, on request of one patient, and near-duplicates."""
+"""Group images that must stay in one split: images of one lesion, optionally of one patient, and near-duplicates."""
 
 from __future__ import annotations
 
@@ -14,28 +14,33 @@ from pipelines.rows import ImageRow
 
 
 def group_keys(row: ImageRow, by_patient: bool) -> list[str]:
-    """What puts an image in one group with others."""
+    """Return the keys that an image shares with the other images of its group.
+
+    Args:
+        row: Row of the image.
+        by_patient: Whether images of one patient belong together.
+    """
     keys = [f"image:{key}" for key in image_keys(row)] + [f"lesion:{lesion}" for lesion in row.lesion_ids]
     return keys + [f"patient:{patient}" for patient in row.patient_ids if by_patient]
 
 
 class Near(NamedTuple):
-    """rows: one of each image, without what the search needed; pairs: NearPair of their content hashes; counts: one
-    {pairs, skipped}."""
+    """The PCollections that FindNear returns."""
 
-    rows: beam.PCollection
-    pairs: beam.PCollection
-    counts: beam.PCollection
+    rows: beam.PCollection  # one row per image, without the thumbnail, which only the search needs
+    pairs: beam.PCollection  # NearPair of content hashes
+    counts: beam.PCollection  # one dict: "pairs" found, and "skipped" comparisons that the search's limits left out
 
 
 class FindNear(beam.PTransform):
-    """Rows that have been resolved -> Near: which images show one photograph under several ids (see `near_duplicates`).
+    """PTransform: resolved rows -> Near, with the images that show one picture under several ids.
 
-    Images that were rejected, for their labels or licences, count: what they link belongs together all the same.
-    skipped: comparisons that the limits of the search left out.
+    See `near_duplicates`. Images that were rejected for their labels or licences take part: the images that they link
+    still belong together.
     """
 
     def expand(self, resolved: beam.PCollection[ImageRow]) -> Near:
+        """Keep one row per image and find the near-duplicate pairs among them."""
         rows = resolved | "One of each image" >> beam.Filter(lambda row: row.path == row.image_of)
         pictures = rows | "Pictures" >> beam.Map(lambda row: (row.sha256, row.phash, row.thumbnail))
         pairs, skipped = pictures | "Find" >> FindNearDuplicates()
@@ -61,18 +66,20 @@ class FindNear(beam.PTransform):
 
 
 def near_keys(pair: NearPair) -> list[tuple[str, list[str]]]:
-    """(content hash, what puts it in one group with the other) of either picture."""
+    """Return (content hash, group keys) for both images of a pair; they share one key."""
     key = f"near:{pair.first}:{pair.second}"
     return [(pair.first, [key]), (pair.second, [key])]
 
 
 class AssignGroups(beam.PTransform):
-    """Rows of distinct images, NearPairs of content hashes, all rows that have been resolved -> the first, with
-    `group_id`.
+    """PTransform: (rows of distinct images, NearPairs, all resolved rows) -> the first rows with their `group_id`.
 
-    A group is a connected component over content, ISIC ids, lesion ids, patient ids (`by_patient`) and pairs. An image
-    without any is a group of its own. Rows that were rejected link the others: that a lesion has two ids, or that two
-    photographs show one lesion, stays true.
+    A group is a connected component over content hashes, ISIC ids, lesion ids, patient ids (with `by_patient`) and
+    near-duplicate pairs. An image without any link is a group of its own. Rejected rows link other rows too: it remains
+    true that a lesion has two ids, or that two images show one lesion.
+
+    Args:
+        by_patient: Whether images of one patient belong together.
     """
 
     def __init__(self, by_patient: bool = False):
@@ -80,6 +87,7 @@ class AssignGroups(beam.PTransform):
         self._by_patient = by_patient
 
     def expand(self, inputs: tuple[beam.PCollection, ...]) -> beam.PCollection[ImageRow]:
+        """Take (rows, pairs of content hashes, resolved rows) and return the rows with `group_id` set."""
         rows, pairs, resolved = inputs
         keys = resolved | "Group keys" >> beam.Map(
             lambda row, patient: (row.sha256, group_keys(row, patient)), self._by_patient

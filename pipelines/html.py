@@ -1,6 +1,6 @@
-"""Static HTML reports: the templates of `pipelines/templates`, filled so that no text can become markup.
+"""Render static HTML reports from `pipelines/templates`, with escaping so that no text can become markup.
 
-A page is one file: style and pictures are in it, it runs nothing and loads nothing.
+A page is a single file: style and pictures are embedded. It runs no script and loads nothing.
 """
 
 from __future__ import annotations
@@ -14,47 +14,54 @@ from markupsafe import Markup, escape
 
 
 class Section(NamedTuple):
-    """A heading of a page; number: what stands beside it, None for nothing."""
+    """A section heading of a page."""
 
     title: str
-    number: int | None = None
+    number: int | None = None  # count shown beside the title; None: no count
 
 
 def grouped(number: int) -> str:
-    """12345 -> 12,345."""
+    """Return a number with grouped digits: 12345 -> 12,345."""
     return f"{number:,}"
 
 
 def plural(number: int, one: str, many: str = "") -> str:
-    """The form of a noun or phrase that goes with a number; `many` is by default `one` with an s."""
+    """Return the singular or plural form for a number.
+
+    Args:
+        number: The number.
+        one: The singular noun or phrase.
+        many: The plural; empty stands for `one` with an s.
+    """
     return one if number == 1 else many or one + "s"
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """A number with its noun: 1 file, 1,200 files."""
+    """Return a number with its noun: 1 file, 1,200 files."""
     return f"{grouped(number)} {plural(number, one, many)}"
 
 
 def percent(part: float, whole: float) -> str:
-    """Share of a whole as `12.3 %`; of nothing, 0."""
+    """Return a share as `12.3 %`; 0 if the whole is 0."""
     return f"{100 * part / whole if whole else 0:.1f} %"
 
 
 def data_uri(picture: bytes) -> str:
-    """A JPEG or PNG as an address that holds the picture itself."""
+    """Return a JPEG or PNG as a data URI."""
     kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
 
 
-# Controls, and what moves, hides or reorders the text around it; joiners are left out, as scripts need them.
+# Control characters, and those that move, hide or reorder the text around them. Joiners are not included, because
+# some writing systems need them.
 _UNSEEN = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 
 def name(text: str) -> Markup:
-    """A file name, label or id, of any characters, in an element of its own that says exactly this text.
+    """Return a file name, label or id of any characters as an element that shows exactly this text.
 
-    The style shows characters that cannot be seen by their number, each in a box that it has no effect beyond. Long
-    paths break after a slash first.
+    The style shows each invisible character as its code point, in a box that isolates its effect. Long paths break
+    after a slash first.
     """
     shown = str(escape(text)).replace("/", "/<wbr>")
     shown = _UNSEEN.sub(
@@ -64,7 +71,7 @@ def name(text: str) -> Markup:
 
 
 class _Missing(StrictUndefined):
-    """What a template needs and was not given: an UndefinedError in f-strings too."""
+    """An undefined template variable that raises UndefinedError in format strings too."""
 
     def __format__(self, _: str) -> str:
         return str(self)
@@ -88,7 +95,15 @@ _ENVIRONMENT = _environment()
 
 
 def render(template_name: str, **context: object) -> bytes:
-    """The page that a template makes of `context`, as UTF-8. What the template needs and lacks is an UndefinedError."""
+    """Render a template as UTF-8.
+
+    Args:
+        template_name: File name of the template.
+        **context: Variables of the template.
+
+    Raises:
+        UndefinedError: The template uses a variable that `context` lacks.
+    """
     page = _ENVIRONMENT.get_template(template_name).render(**context)
-    # Parsers take a bare carriage return for a line feed and drop NUL; what UTF-8 cannot hold is shown by its number.
+    # HTML parsers turn a bare carriage return into a line feed and drop NUL. What UTF-8 cannot encode is escaped.
     return page.replace("\r", "&#13;").replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""One image, several files: the same bytes, or the same ISIC id in two downloads. One file is kept, and one label."""
+"""Merge the files of one image, which share their bytes or their ISIC id: keep one file and one label."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pipelines.image_names import isic_id_of
 from pipelines.labels import decide
 from pipelines.rows import DUPLICATE, SPLITS, ImageRow
 
-# What a file's tables say holds for every file of the same image.
+# Fields whose values, once known for one file, hold for all files of the same image.
 _KNOWN_OF_IMAGE = ("claims", "lesion_ids", "patient_ids", "licenses", "attributions")
 
 
 def _preference(row: ImageRow, sides: Sequence[str]) -> tuple:
-    # One side keeps an image that several have: a test image must be new to the model. Then the larger picture, then
-    # the shorter name: "ISIC_0025509.jpg" is the original of "ISIC_0025509(1).jpg".
+    # If an image is in several splits, only one keeps it, because a test image must be new to the model. After that the
+    # larger image wins, then the shorter name: "ISIC_0025509.jpg" is the original of "ISIC_0025509(1).jpg".
     side = [*sides, ""].index(row.given_split)
     return (side, -row.width * row.height, len(row.relative), row.relative, row.path)
 
@@ -28,13 +28,20 @@ def _union(rows: Iterable[ImageRow], name: str) -> tuple:
 
 
 def resolve_image(rows: Iterable[ImageRow], trust: str = "", sides: Sequence[str] = SPLITS) -> list[ImageRow]:
-    """Decide about the files of one image; the result does not depend on their order.
+    """Choose one file and one label for an image; the result does not depend on the order of the rows.
 
-    sides: splits, those first that keep the image where it lies in several.
+    If the sources do not agree on a label, all rows are rejected (`label_conflict` or `unmapped_label`, see
+    `labels.decide`). Otherwise the first row by preference is kept, with what any source knows about the image. The
+    other rows become duplicates: `duplicate` if the bytes are the same, `same_image` if the file is another encoding of
+    the same ISIC image.
 
-    Without a label on which all sources agree, all are rejected (`label_conflict`, `unmapped_label`; see
-    `labels.decide`). Else the first by preference is kept, with what any source knows of the image, and the others are
-    duplicates: of the same bytes (`duplicate`), or of another encoding of the same ISIC image (`same_image`).
+    Args:
+        rows: The rows of all files of one image.
+        trust: The source of labels that outranks the others, see `labels.trusted`; empty for none.
+        sides: The splits in order of preference: if the image has several given splits, the first of them keeps it.
+
+    Returns:
+        All rows, in order of preference.
     """
     ordered = sorted(rows, key=lambda row: _preference(row, sides))
     ordered = [row._replace(image_of=ordered[0].path) for row in ordered]
@@ -56,7 +63,7 @@ def resolve_image(rows: Iterable[ImageRow], trust: str = "", sides: Sequence[str
 
 
 def image_keys(row: ImageRow) -> list[str]:
-    """What makes files with other bytes the same image."""
+    """Return the keys that identify the image of a file beyond its bytes: its ISIC id, if any."""
     isic_id = isic_id_of(row.relative)
     return [isic_id] if isic_id else []
 
@@ -67,9 +74,10 @@ def _of_component(element: tuple[str, dict[str, Iterable]]) -> Iterator[tuple[st
 
 
 class ByComponent(beam.PTransform):
-    """Rows by content hash, and (content hash, component) -> (component, row)."""
+    """PTransform: (rows, (content hash, component) pairs) -> (component, row)."""
 
     def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[tuple[str, ImageRow]]:
+        """Join rows and components on the content hash; each content hash must have a component."""
         rows, components = inputs
         keyed = rows | "By content" >> beam.Map(lambda row: (row.sha256, row))
         return (
@@ -80,7 +88,12 @@ class ByComponent(beam.PTransform):
 
 
 class ResolveImages(beam.PTransform):
-    """Readable rows -> the same rows; of each image at most one is left without an outcome, and it has a label."""
+    """PTransform: readable rows -> the same rows, with at most one row per image left open, and that one labelled.
+
+    Args:
+        trust: The source of labels that outranks the others, see `labels.trusted`; empty for none.
+        sides: The splits in order of preference, see `resolve_image`.
+    """
 
     def __init__(self, trust: str = "", sides: Sequence[str] = SPLITS):
         super().__init__()
@@ -88,6 +101,7 @@ class ResolveImages(beam.PTransform):
         self._sides = sides
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
+        """Turn readable rows into rows that are labelled, dropped as duplicates or rejected."""
         components = (
             rows
             | "Image keys" >> beam.Map(lambda row: (row.sha256, image_keys(row)))

@@ -1,8 +1,8 @@
-"""One image file in, standardised pixels out: pure functions of bytes, with Pillow and numpy.
+"""Turn the bytes of an image file into standardised pixels: pure functions built on Pillow and numpy.
 
-The same arithmetic exists as a TensorFlow graph in `standardize_graph`, which travels with the dataset and inside
-the exported model. Both give the same pixels to the last bit, because nothing in them rounds by accident: JPEG is
-decoded by libjpeg-turbo's exact integer transform, and the resize is integer arithmetic (see `resize_weights`).
+`standardize_graph` implements the same arithmetic as a TensorFlow graph, which is stored with the dataset and inside
+the exported model. Both produce bit-identical pixels because every rounding step is defined: libjpeg-turbo decodes JPEG
+with its exact integer transform, and the resize uses integer arithmetic (see `resize_weights`).
 """
 
 from __future__ import annotations
@@ -20,29 +20,35 @@ from pipelines.png import require_whole_png
 
 ASPECTS = ("crop", "pad", "stretch")
 JPEG_QUALITY = 95
-# Weights of one output pixel sum to this. 255 * 2**15 < 2**24: every partial sum is exact in float32.
+# The weights of one output pixel sum to this. 255 * 2**15 < 2**24, so every partial sum is exact in float32.
 WEIGHT_SCALE = 1 << 15
 # EXIF tag 0x0112, a SHORT (EXIF 2.32, tables 4 and 8).
 ORIENTATION_TAG = 0x0112
 ORIENTATION_TYPE = 3
 EXIF_MARKER = b"Exif\x00\x00"
-# Segments are looked at this far into a file: beyond it lies nothing but pixels, or a colour profile of unusual size.
+# Only this many bytes at the start of a file are searched for segments. Nothing but pixels, or an unusually large
+# colour profile, lies beyond them.
 HEADER_REACH = 1 << 20
-# Three times the largest camera pictures of the archive; four bytes a pixel must fit in memory several times over.
+# Three times the largest camera image in the archive. At four bytes a pixel, several copies must fit in memory.
 MAX_PIXELS = 64_000_000
-# MPO is a JPEG with further pictures behind the first, as some cameras write.
+# MPO, written by some cameras, is a JPEG followed by further images.
 _FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}
-# Colour modes that TensorFlow's decoders turn into the same RGB as Pillow does.
+# Colour modes that TensorFlow's decoders convert to the same RGB values as Pillow.
 _MODES = frozenset({"L", "LA", "RGB", "RGBA", "P", "1", "I;16", "I;16B", "I"})
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
-# Pillow warns of what MAX_PIXELS refuses, and of malformed EXIF without saying of which file.
+# MAX_PIXELS already rejects what the first warning is about; the warnings about malformed EXIF do not name the file.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
 
 
 class BadImage(Exception):  # noqa: N818  the name says what it is
-    """An image that cannot be used. `reason` is a code for the rejects file, the message says more."""
+    """Error for an image that cannot be used.
+
+    Attributes:
+        reason: A short code, as written to the rejects file.
+        message: The details for a human reader.
+    """
 
     def __init__(self, reason: str, message: str):
         super().__init__(reason, message)
@@ -55,12 +61,12 @@ class BadImage(Exception):  # noqa: N818  the name says what it is
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What the header says; width and height in pixels, after the EXIF orientation is applied."""
+    """Facts from an image file's header."""
 
-    format: str
-    width: int
-    height: int
-    orientation: int
+    format: str  # "jpeg" or "png"
+    width: int  # pixels, after the EXIF orientation is applied
+    height: int  # pixels, after the EXIF orientation is applied
+    orientation: int  # EXIF orientation, 1 to 8
 
 
 def _open(data: bytes) -> Image.Image:
@@ -70,7 +76,7 @@ def _open(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         raise BadImage("too_large", str(error)) from error
-    except Exception as error:  # Pillow's parsers raise many kinds on malformed files
+    except Exception as error:  # Pillow's parsers raise many exception types on malformed files
         raise BadImage("not_an_image", f"no image format recognised ({error.__class__.__name__})") from error
     if image.format not in _FORMATS:
         raise BadImage("unsupported_format", f"{image.format} is not JPEG or PNG")
@@ -82,7 +88,7 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _exif(data: bytes) -> bytes:
-    """The TIFF structure in the first EXIF segment (APP1) of a JPEG's header; empty when there is none."""
+    """Return the TIFF structure in the first EXIF segment (APP1) of a JPEG's header; empty if there is none."""
     head = data[:HEADER_REACH]
     position = 2
     while position + 4 <= len(head) and head[position] == 0xFF and head[position + 1] not in (0xD9, 0xDA):
@@ -94,9 +100,9 @@ def _exif(data: bytes) -> bytes:
 
 
 def orientation_of(data: bytes) -> int:
-    """EXIF orientation, 1 to 8, of a JPEG; 1 when absent or malformed, and for anything that is no JPEG.
+    """Return the EXIF orientation, 1 to 8, of a JPEG; 1 if it is absent or malformed, or if the file is not a JPEG.
 
-    XMP is not looked at. `standardize_graph` does the same in TensorFlow.
+    XMP is ignored. `standardize_graph` does the same in TensorFlow.
     """
     tiff = _exif(data) if data[:2] == b"\xff\xd8" else b""
     order: Literal["little", "big"] = "little" if tiff[:1] == b"I" else "big"
@@ -115,7 +121,11 @@ def orientation_of(data: bytes) -> int:
 
 
 def read_info(data: bytes) -> ImageInfo:
-    """Header facts without decoding pixels. Raises BadImage."""
+    """Read the header facts of an image file without decoding its pixels.
+
+    Raises:
+        BadImage: The file is empty, too large, or not a supported JPEG or PNG.
+    """
     image = _open(data)
     orientation = orientation_of(data)
     width, height = image.size
@@ -125,19 +135,37 @@ def read_info(data: bytes) -> ImageInfo:
 
 
 def reduction(width: int, height: int, size: int, aspect: str) -> int:
-    """By how much (1, 2, 4 or 8) the JPEG decoder may shrink an image and still leave `size` pixels to resize from."""
+    """Return the largest factor by which the JPEG decoder may shrink an image that is to be resized to `size`.
+
+    Args:
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+        size: Side of the target square in pixels. At least that many are left to resize from.
+        aspect: One of ASPECTS. For "pad" the longer side must keep `size` pixels, otherwise the shorter.
+
+    Returns:
+        1, 2, 4 or 8.
+    """
     side = max(width, height) if aspect == "pad" else min(width, height)
     for factor in (8, 4, 2):
-        # Shrinking a side to less than a pixel is where decoders differ.
+        # Decoders disagree when a side shrinks to less than a pixel.
         if side >= factor * size and min(width, height) >= factor:
             return factor
     return 1
 
 
 def decode(data: bytes, factor: int = 1) -> np.ndarray:
-    """Pixels, uint8 [height, width, 3], orientation applied; JPEG shrunk by `factor` while decoding.
+    """Decode an image file to RGB pixels and apply its EXIF orientation.
 
-    The whole file is read, so that a truncated one raises whatever the factor. Raises BadImage.
+    Args:
+        data: A JPEG or PNG file. All of it is read, so a truncated file raises whatever the factor.
+        factor: Shrink a JPEG by this factor while decoding: 1, 2, 4 or 8. PNG ignores it.
+
+    Returns:
+        Pixels, uint8 [height, width, 3].
+
+    Raises:
+        BadImage: The file is not a usable image, or it is damaged.
     """
     image = _open(data)
     try:
@@ -146,14 +174,14 @@ def decode(data: bytes, factor: int = 1) -> np.ndarray:
         if factor > 1 and image.format != "PNG":
             image.draft(None, (max(1, image.width // factor), max(1, image.height // factor)))
         if image.mode.startswith("I"):
-            # 16-bit grey: keep the high byte, as libpng does when it strips to 8 bits.
+            # 16-bit grey: keep the high byte, as libpng does when it reduces to 8 bits.
             high = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
             pixels = np.repeat(high[:, :, None], 3, axis=2)
         else:
             pixels = np.asarray(image.convert("RGB"))
     except Image.DecompressionBombError as error:
         raise BadImage("too_large", str(error)) from error
-    except Exception as error:  # Pillow's decoders raise many kinds on malformed files
+    except Exception as error:  # Pillow's decoders raise many exception types on malformed files
         raise BadImage("undecodable", str(error) or error.__class__.__name__) from error
     return _orient(pixels, orientation_of(data))
 
@@ -169,13 +197,16 @@ def _orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels
 
 
-# A few sizes make up most archives; a matrix takes 4 * size * length bytes.
+# Most archives contain only a few image sizes; a matrix takes 4 * size * length bytes.
 @functools.lru_cache(maxsize=16)
 def resize_weights(length: int, size: int) -> np.ndarray:
-    """Antialiased triangle-filter weights, float32 [size, length], each a whole number; rows sum to WEIGHT_SCALE.
+    """Return the weights of an antialiased triangle filter that resizes `length` pixels to `size`.
 
-    The triangle is as wide as one output pixel (at least one input pixel) on either side: the bilinear filter of
-    Pillow and of `tf.image.resize(antialias=True)`. Weights are computed in integers, so any machine gets the same.
+    The triangle extends one output pixel (at least one input pixel) to either side: the bilinear filter of Pillow and
+    of `tf.image.resize(antialias=True)`. Weights are computed in integers, so they are the same on every machine.
+
+    Returns:
+        float32 [size, length]. Each weight is a whole number; each row sums to WEIGHT_SCALE.
     """
     output = np.arange(size, dtype=np.int64)[:, None]
     source = np.arange(length, dtype=np.int64)[None, :]
@@ -183,14 +214,14 @@ def resize_weights(length: int, size: int) -> np.ndarray:
     distance = np.abs(2 * size * source - ((2 * output + 1) * length - size))
     triangle = np.maximum(2 * max(length, size) - distance, 0)
     weights = triangle * WEIGHT_SCALE // triangle.sum(axis=1, keepdims=True)
-    # What rounding down left over goes to the heaviest weight, the first where several are equal.
+    # The remainder from rounding down goes to the heaviest weight, to the first of several equal ones.
     heaviest = weights.argmax(axis=1)
     weights[np.arange(size), heaviest] += WEIGHT_SCALE - weights.sum(axis=1)
     return weights.astype(np.float32)
 
 
 def _shrink_rows(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Resize axis 0 of uint8 [length, m] to [size, m]. Exact: see WEIGHT_SCALE."""
+    """Resize axis 0 of uint8 [length, m] to [size, m]; exact, see WEIGHT_SCALE."""
     if pixels.shape[0] == size:
         return pixels
     sums = resize_weights(pixels.shape[0], size) @ pixels.astype(np.float32)
@@ -198,7 +229,16 @@ def _shrink_rows(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Antialiased resize of uint8 [h, w, 3], rows first, rounded to uint8 after each pass."""
+    """Resize an image with antialiasing, rows first, and round to uint8 after each pass.
+
+    Args:
+        pixels: uint8 [h, w, 3].
+        height: Height of the result in pixels.
+        width: Width of the result in pixels.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
     columns = pixels.shape[1]
     rows = _shrink_rows(np.ascontiguousarray(pixels).reshape(pixels.shape[0], columns * 3), height)
     turned = np.ascontiguousarray(rows.reshape(height, columns, 3).transpose(1, 0, 2)).reshape(columns, height * 3)
@@ -206,11 +246,18 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def fit(pixels: np.ndarray, size: int, aspect: str) -> np.ndarray:
-    """Square of `size` from uint8 [h, w, 3].
+    """Make an image square.
 
-    crop: the centre square, resized (edges of the long side are lost).
-    pad: the whole image, resized, centred on black.
-    stretch: the whole image, resized in both directions (proportions are lost).
+    Args:
+        pixels: uint8 [h, w, 3].
+        size: Side of the square in pixels.
+        aspect: One of ASPECTS.
+            crop: the centre square, resized (the ends of the long side are lost).
+            pad: the whole image, resized, centred on black.
+            stretch: the whole image, resized to fill the square (proportions are lost).
+
+    Returns:
+        uint8 [size, size, 3].
     """
     height, width = pixels.shape[:2]
     if aspect == "crop":
@@ -229,20 +276,41 @@ def fit(pixels: np.ndarray, size: int, aspect: str) -> np.ndarray:
 
 
 def standardize(data: bytes, size: int, aspect: str) -> np.ndarray:
-    """The one preprocessing of a raw file: orientation applied, RGB, uint8 [size, size, 3]. Raises BadImage."""
+    """Preprocess an image file: decode it to RGB, apply its orientation and make it square.
+
+    This is the only preprocessing of raw files.
+
+    Args:
+        data: A JPEG or PNG file.
+        size: Side of the square in pixels.
+        aspect: One of ASPECTS, see `fit`.
+
+    Returns:
+        uint8 [size, size, 3].
+
+    Raises:
+        BadImage: The file is not a usable image, or it is damaged.
+    """
     info = read_info(data)
     return fit(decode(data, reduction(info.width, info.height, size, aspect)), size, aspect)
 
 
 def encode_jpeg(pixels: np.ndarray) -> bytes:
-    """JPEG of uint8 [h, w, 3] at JPEG_QUALITY without chroma subsampling; the same bytes for the same pixels."""
+    """Encode uint8 [h, w, 3] as JPEG at JPEG_QUALITY without chroma subsampling; equal pixels give equal bytes."""
     buffer = io.BytesIO()
-    # 300 dpi is what TensorFlow's encoder writes in the header; with it, the graph gives the same bytes.
+    # TensorFlow's encoder writes 300 dpi into the header. Doing the same makes the graph's bytes identical.
     Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0, dpi=(300, 300))
     return buffer.getvalue()
 
 
 def channel_sums(pixels: np.ndarray) -> tuple[list[int], list[int]]:
-    """Sums over the image of each channel and of its square: integers, so adding them up is exact in any order."""
+    """Sum each channel and its square over an image, in integers so that totals are exact in any order of addition.
+
+    Args:
+        pixels: uint8 [h, w, 3].
+
+    Returns:
+        The three sums of values and the three sums of squares.
+    """
     flat = pixels.reshape(-1, 3).astype(np.int64)
     return flat.sum(axis=0).tolist(), (flat * flat).sum(axis=0).tolist()

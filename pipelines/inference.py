@@ -1,4 +1,4 @@
-"""Exported models behind a Beam ModelHandler: encoded images in, probabilities or the reason of a failure out."""
+"""Run exported models through a Beam ModelHandler: encoded images in, probabilities or failure reasons out."""
 
 from __future__ import annotations
 
@@ -22,30 +22,31 @@ from pipelines.symmetries import symmetric_views
 from pipelines.triage_pictures import symmetric_activation
 
 _BLANK = encode_jpeg(np.zeros((1, 1, 3), np.uint8))
-# TensorFlow takes the images of one loop in turn, on one core; the exported `serving_default` is such a loop.
+# TensorFlow runs one `map_fn` loop sequentially on one core, as the exported `serving_default` does; several loops run
+# in parallel.
 _LOOPS = min(8, os.cpu_count() or 1)
 
 
 class EncodedImage(NamedTuple):
-    """What goes to the model: a raw image file, or (stored) the `image/encoded` of a TFRecord."""
+    """An encoded image, the input of a model."""
 
     data: bytes
-    stored: bool = False
+    stored: bool = False  # False: a raw image file; True: the `image/encoded` of a TFRecord
 
 
 class Prediction(NamedTuple):
-    """by_model: probabilities float32 [models, classes]; seconds: this image's share of its batch's time."""
+    """The probabilities that the models give one image."""
 
-    by_model: np.ndarray
-    seconds: float
+    by_model: np.ndarray  # probabilities, float32 [models, classes]
+    seconds: float  # this image's share of its batch's time
 
 
 class ModelError(Exception):
-    """A model that cannot be loaded, or is not what its description says. The message is one line."""
+    """A model that cannot be loaded or does not match its description; the message is one line."""
 
 
 def decoder_message(text: str) -> str:
-    """What the decoder said, out of TensorFlow's account of where in the graph it said it."""
+    """Return the decoder's own message from TensorFlow's error text, without the graph locations."""
     lines = [line.strip() for line in text.splitlines()]
     told = [
         line for line in lines if line and not line.startswith(("Graph execution error", "Detected at", "<stack", "[["))
@@ -55,9 +56,10 @@ def decoder_message(text: str) -> str:
 
 @contextlib.contextmanager
 def _on_this_machine(folder: str) -> Iterator[str]:
-    """A local folder with the model's files: itself, or a copy for as long as the model is being loaded.
+    """Yield a local folder with the model's files: `folder` itself, or a temporary copy that is deleted on exit.
 
-    TensorFlow has filesystems of its own, with credentials and settings of their own; ours has read model.json.
+    TensorFlow reads remote paths through its own filesystems, with separate credentials and settings. The copy is made
+    through ours, which has already read model.json.
     """
     if storage.is_local(folder):
         yield folder
@@ -83,9 +85,9 @@ class _Network:
             self.from_records = signatures["records"]
             self.standardize = signatures["standardize"]
             self.classify = signatures["classify"]
-            # Models exported before there were such maps have none.
+            # Older exports have no such signature.
             self.class_activation = signatures.get("class_activation")
-        except Exception as error:  # TensorFlow raises many kinds on a damaged SavedModel
+        except Exception as error:  # TensorFlow raises many error types for a damaged SavedModel
             raise ModelError(f"cannot be loaded: {(str(error) or error.__class__.__name__).splitlines()[0]}") from error
         found = model_fingerprint(weights, info.network, info.dataset_fingerprint)
         if found != info.fingerprint:
@@ -101,7 +103,14 @@ class _Network:
         )
 
     def _standardize_batch(self, batch: Any) -> Any:
-        """Raw files, string [N] -> float32 [N, S, S, 3], by loops that run side by side."""
+        """Standardize raw files in several loops that run in parallel.
+
+        Args:
+            batch: Raw image files, string [N].
+
+        Returns:
+            Pixels, float32 [N, S, S, 3].
+        """
         tf = self._tf
         size = self.info.image_size
 
@@ -117,18 +126,34 @@ class _Network:
         return tf.concat([loop(batch[start:end]) for start, end in itertools.pairwise(bounds)], axis=0)
 
     def classify_views(self, pixels: Any) -> np.ndarray:
-        """Mean probabilities over the eight symmetries of float32 [N, S, S, 3], summed in one fixed order."""
+        """Return the mean probabilities over the eight symmetries, summed in a fixed order.
+
+        Args:
+            pixels: Standardized images, float32 [N, S, S, 3].
+
+        Returns:
+            float32 [N, classes].
+        """
         each = [self.classify(image=view)["probabilities"].numpy() for view in symmetric_views(pixels)]
         return np.asarray(np.mean(each, axis=0, dtype=np.float32))
 
 
 class LoadedModels:
-    """One exported model or several, ready to score. A class with methods, so that Beam can share it between processes.
+    """One or more exported models, loaded and ready to score.
 
-    Raises ModelError.
+    Beam needs a class with methods to share it between processes.
     """
 
     def __init__(self, models: Sequence[ModelInfo], tta: bool):
+        """Load the models, and run a blank image through them to build their graphs.
+
+        Args:
+            models: The models to load, in order.
+            tta: Whether to average over the eight flips and quarter turns of each image.
+
+        Raises:
+            ModelError: A model cannot be loaded or does not match its description.
+        """
         import tensorflow as tf
 
         self._tf = tf
@@ -139,14 +164,23 @@ class LoadedModels:
                 self._networks.append(_Network(info))
             except ModelError as error:
                 raise ModelError(f"{info.path}: {error}") from error
-        # The first batch would otherwise pay for building the computation.
+        # Otherwise the first batch would pay for building the graphs.
         self._from_files([_BLANK])
 
     def predict(self, batch: Sequence[EncodedImage]) -> list[Prediction | BadImage]:
-        """Per image its probabilities or why it has none; in the order given.
+        """Score a batch and return one result per image, in order.
 
-        A batch that fails is taken apart: each image is standardised alone, and those that can be are scored again
-        together, so that one bad image costs the others a second decoding and nothing else.
+        If a batch fails, each image is standardized alone, and those that pass are scored again together. One bad image
+        thus costs the others a second decoding and nothing else.
+
+        Args:
+            batch: Raw files and records, in any mixture.
+
+        Returns:
+            For each image a Prediction, or a BadImage with the reason why there is none.
+
+        Raises:
+            RuntimeError: The batch fails although each of its images passes alone.
         """
         results: list[Any] = [None] * len(batch)
         for stored, run in ((False, self._from_files), (True, self._from_records)):
@@ -171,7 +205,7 @@ class LoadedModels:
         return [next(rows) if failure is None else failure for failure in failures]
 
     def _failure(self, run: Any, data: bytes) -> BadImage | None:
-        """Why a model cannot take an image by itself."""
+        """Return the reason why the models reject an image on its own; None if they accept it."""
         try:
             if run == self._from_records:
                 run([data])
@@ -183,12 +217,19 @@ class LoadedModels:
         return None
 
     def _from_files(self, batch: list[bytes]) -> np.ndarray:
-        """Raw files -> float32 [N, models, classes]. InvalidArgumentError when one cannot be decoded."""
+        """Score raw image files.
+
+        Returns:
+            float32 [N, models, classes].
+
+        Raises:
+            InvalidArgumentError: A file cannot be decoded.
+        """
         encoded = self._tf.constant(batch)
         pixels: dict[str, Any] = {}
         by_model = []
         for network in self._networks:
-            # Models trained on one dataset see the same pixels: decoded once.
+            # Models trained on the same dataset see the same pixels, so decode once for all of them.
             source = network.info.dataset_fingerprint
             if source not in pixels:
                 pixels[source] = network.standardize_all(encoded)
@@ -199,15 +240,23 @@ class LoadedModels:
         return np.stack(by_model, axis=1)
 
     def _from_records(self, batch: list[bytes]) -> np.ndarray:
-        """`image/encoded` of records -> float32 [N, models, classes]."""
+        """Score the `image/encoded` of records; return float32 [N, models, classes]."""
         encoded = self._tf.constant(batch)
         by_model = [network.from_records(image_encoded=encoded)["probabilities"].numpy() for network in self._networks]
         return np.stack(by_model, axis=1)
 
     def activation(self, data: bytes) -> np.ndarray | None:
-        """Class activation maps of a raw file, float32 [h, w, classes], by the first model; None if it makes none.
+        """Return the first model's class activation maps of an image.
 
-        Means over the eight symmetries (see `triage_pictures.symmetric_activation`). Raises BadImage.
+        Args:
+            data: A raw image file.
+
+        Returns:
+            float32 [h, w, classes], the mean over the eight symmetries (see `triage_pictures.symmetric_activation`);
+            None if the model has no activation maps.
+
+        Raises:
+            BadImage: The file cannot be decoded.
         """
         network = self._networks[0]
         if network.class_activation is None:
@@ -223,35 +272,59 @@ class LoadedModels:
 
 @functools.lru_cache(maxsize=1)
 def load_models(models: tuple[ModelInfo, ...], tta: bool) -> LoadedModels:
-    """The models, loaded once in a process: a job that runs in the process that checked them does not load them twice.
+    """Load the models once per process and cache them.
 
-    Raises ModelError.
+    A job that runs in the process that checked the models does not load them twice.
+
+    Raises:
+        ModelError: A model cannot be loaded or does not match its description.
     """
     return LoadedModels(models, tta)
 
 
 class LesionModelHandler(ModelHandler[EncodedImage, Any, LoadedModels]):
-    """Loads the models and sends them batches. shared: one copy for all worker processes of a machine."""
+    """ModelHandler that loads the models and sends them batches."""
 
     def __init__(self, models: tuple[ModelInfo, ...], tta: bool, shared: bool):
+        """Initialize the handler.
+
+        Args:
+            models: The models to load, in order.
+            tta: Whether to average over the eight flips and quarter turns of each image.
+            shared: Whether all worker processes of a machine share one copy of the models.
+        """
         super().__init__()
         self._models = models
         self._tta = tta
         self._shared = shared
 
     def load_model(self) -> LoadedModels:
+        """Load the models, or return those that this process already holds."""
         return load_models(self._models, self._tta)
 
     def share_model_across_processes(self) -> bool:
+        """Return whether the worker processes of a machine share one copy of the models."""
         return self._shared
 
     def run_inference(
         self, batch: Sequence[EncodedImage], model: LoadedModels, inference_args: Mapping[str, Any] | None = None
     ) -> Iterable[Prediction | BadImage]:
+        """Score a batch with the loaded models.
+
+        Args:
+            batch: Encoded images.
+            model: What `load_model` returned.
+            inference_args: Ignored.
+
+        Returns:
+            For each image, in order, a Prediction or a BadImage.
+        """
         return model.predict(batch)
 
     def get_num_bytes(self, batch: Sequence[EncodedImage]) -> int:
+        """Return the total size of the encoded images in bytes."""
         return sum(len(image.data) for image in batch)
 
     def get_metrics_namespace(self) -> str:
+        """Return the namespace of RunInference's metrics."""
         return "score"

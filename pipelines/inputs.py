@@ -1,4 +1,4 @@
-"""What `--input` and `--metadata` name, as sources with their tables: parsed, completed, checked, each with a name."""
+"""Resolve `--input` and `--metadata` into sources with their tables: parse, complete, check and name them."""
 
 from __future__ import annotations
 
@@ -28,21 +28,28 @@ from pipelines.storage import printable
 from pipelines.table_columns import Columns, has_facts
 from pipelines.table_search import find_layout_tables, find_metadata, places_of
 
-# Of column names in a note: what is no table may have thousands.
+# Characters of column names in a note: a file that is not a table may have thousands of columns.
 _LONGEST_LIST = 200
 _NAME_IT = "name it with --metadata, or as metadata in a file of sources"
 
 
 class Inputs(NamedTuple):
-    """metadata: the tables that speak of all images. notes: a line on each table that was found but is not read."""
+    """The sources and tables of a job."""
 
     sources: tuple[Source, ...]
-    metadata: tuple[Table, ...] = ()
-    notes: tuple[str, ...] = ()
+    metadata: tuple[Table, ...] = ()  # shared tables, which describe the images of all sources
+    notes: tuple[str, ...] = ()  # one line for each table that was found but is ignored
 
 
 def parse_input(text: str) -> Source:
-    """`PATH`, or `LAYOUT=PATH` where LAYOUT is known: a path may hold `=`."""
+    """Parse an `--input` value: `PATH`, or `LAYOUT=PATH`.
+
+    The prefix is a layout only if it is a known one, as a path may contain `=`.
+
+    Raises:
+        UsageError: If a layout comes without a path or with a sources file, which names its layouts itself; or if an
+            unknown layout is given and the whole text is no existing path either.
+    """
     prefix, equals, path = text.partition("=")
     if equals and prefix in LAYOUTS:
         if not path:
@@ -58,12 +65,16 @@ def parse_input(text: str) -> Source:
 
 
 def _alike(first: Source, again: Source) -> bool:
-    """Whether the second says nothing that the first does not."""
+    """Return whether the second source adds nothing to the first."""
     return (first.layout, first.tables) == (again.layout, again.tables) and again.name in (first.name, again.path)
 
 
 def _distinct(sources: Iterable[Source]) -> Iterator[Source]:
-    """The sources without exact repeats. Raises UsageError where two have one name, or one place in two ways."""
+    """Yield the sources without exact repeats.
+
+    Raises:
+        UsageError: If two sources share a name, or name one place in different ways.
+    """
     kept: list[Source] = []
     for source in sources:
         same = next((other for other in kept if storage.same_place(other.path, source.path)), None)
@@ -78,7 +89,15 @@ def _distinct(sources: Iterable[Source]) -> Iterator[Source]:
 
 
 def read_inputs(texts: Iterable[str], metadata: Iterable[str]) -> Inputs:
-    """The sources and tables that options and files of sources name. Raises UsageError."""
+    """Return the sources and shared tables that options and sources files name.
+
+    Args:
+        texts: Values of `--input`.
+        metadata: Values of `--metadata`.
+
+    Raises:
+        UsageError: If a value or a sources file is invalid, or two sources conflict.
+    """
     sources: list[Source] = []
     shared = [Table(path) for path in metadata]
     for text in texts:
@@ -101,7 +120,7 @@ def _read(table: Table, read: Callable[[str], list[str]] | None = None) -> Table
 
 
 def _readable(table: Table, notes: list[str]) -> Iterator[Table]:
-    """A `metadata.csv` that lies beside images, read; none, with a note, when it is damaged."""
+    """Yield a `metadata.csv` found beside images with its header, or note why it is damaged."""
     try:
         yield _read(table, read_header)
     except TableError as error:
@@ -109,7 +128,10 @@ def _readable(table: Table, notes: list[str]) -> Iterator[Table]:
 
 
 def _speaking(table: Table, columns: Columns, notes: list[str]) -> Iterator[Table]:
-    """The same table as it will be read; none, with a note, when it is something else, which may have any name."""
+    """Yield a found table as it will be read, or note why it is ignored.
+
+    Any file may be named `metadata.csv`, so it may be something else entirely.
+    """
     columns = columns.among(table.header)
     has_id = columns.id_column(table.header)
     if has_id and has_facts(table.header, columns):
@@ -122,9 +144,9 @@ def _speaking(table: Table, columns: Columns, notes: list[str]) -> Iterator[Tabl
 
 
 def _with_tables(source: Source, notes: list[str]) -> Source:
-    """The source with the tables that it names, else with those that lie beside its images; nothing is checked yet.
+    """Return the source with its own tables: those that it names, or else those that lie beside its images.
 
-    notes: gets a line for each found table that cannot be read.
+    Their content is not checked yet. A line is added to `notes` for each found table that cannot be read.
     """
     if source.tables:
         return source._replace(tables=tuple(map(_read, source.tables)))
@@ -136,7 +158,10 @@ def _with_tables(source: Source, notes: list[str]) -> Source:
 
 
 def _require_columns(headers: Iterable[Iterable[str]], wanted: Columns, option: Callable[[str], str]) -> None:
-    """Raise UsageError when a column that was named is in no table. option: from what it was named for."""
+    """Raise UsageError if a named column is in no table.
+
+    `option` maps a field of Columns to the option that names it.
+    """
     names = list(dict.fromkeys(name for header in headers for name in header))
     for what in Columns.names():
         column = getattr(wanted, what)
@@ -145,10 +170,13 @@ def _require_columns(headers: Iterable[Iterable[str]], wanted: Columns, option: 
 
 
 def _with_columns(table: Table, wanted: Columns) -> Table:
-    """A table as it will be read. Where it lacks columns that were named, it may have the known ones."""
+    """Return the table as it will be read.
+
+    Where the table lacks a named column, the known column names apply instead.
+    """
     columns = wanted.among(table.header)
     if columns.id_column(table.header) is None:
-        columns = wanted  # the message names the column that was asked for
+        columns = wanted  # so that the message names the column the user asked for
     require_columns(table.option, table.path, table.header, columns)
     return table._replace(columns=columns)
 
@@ -159,7 +187,7 @@ def _has_main(layout: str, tables: Iterable[Table]) -> bool:
 
 
 def _require_layout(source: Source, shared: Sequence[Table]) -> None:
-    """Raise UsageError unless a source of a layout that has tables of its own has these, and no others."""
+    """Raise UsageError unless a source has the tables that its layout needs, and no others."""
     title, needed = LAYOUTS[source.layout].title, describe_forms(source.layout)
     for table in source.tables:
         if form_of(source.layout, table.header) is None:
@@ -180,7 +208,10 @@ def _require_layout(source: Source, shared: Sequence[Table]) -> None:
 
 
 def _checked(source: Source, shared: Sequence[Table], columns: Columns, notes: list[str]) -> Source:
-    """The source with its tables as they will be read. notes: gets a line for each found table that will not be."""
+    """Return the source with its tables as they will be read.
+
+    A line is added to `notes` for each found table that is ignored.
+    """
     if source.layout and LAYOUTS[source.layout].forms:
         _require_layout(source, shared)
         return source._replace(
@@ -201,15 +232,17 @@ def _checked(source: Source, shared: Sequence[Table], columns: Columns, notes: l
 
 
 def _as_named(table: Table, shared: Iterable[Table]) -> Table:
-    """A found table that is also named is read once, as the named one."""
+    """Return the shared table if a found one was also named, so that it is read only once."""
     if not table.found:
         return table
     return next((other for other in shared if storage.same_place(other.path, table.path)), table)
 
 
 def _names(sources: Sequence[Source], shared: Sequence[Table]) -> dict[str, str]:
-    """How each table, by its path, is called: by its file name; where others are called so too, by its source's and
-    its own (`kaggle/metadata.csv`), else by its path."""
+    """Return a name for each table, by path.
+
+    The name is the first unique one of: file name, source and file name (`kaggle/metadata.csv`), path.
+    """
     owners: dict[str, set[str]] = {table.path: set() for table in shared}
     for source in sources:
         for table in source.tables:
@@ -226,11 +259,18 @@ def _names(sources: Sequence[Source], shared: Sequence[Table]) -> dict[str, str]
 
 
 def complete_inputs(inputs: Inputs, columns: Columns, other_columns: Iterable[str] = ()) -> Inputs:
-    """The sources with the tables beside their images, each table with its columns, layout and name.
+    """Return the sources with the tables beside their images, each table with its columns, layout and name.
 
-    columns: those that options name; other_columns: of another table that may have them. Raises UsageError unless
-    every table that was named, or that a named layout needs, can be read and has what it should; a `metadata.csv` that
-    was merely found and is no such table is left out, with a note.
+    A `metadata.csv` that was merely found and is not a usable table is left out, with a note.
+
+    Args:
+        inputs: The sources and tables from `read_inputs`.
+        columns: Columns that options name; they apply to shared and found tables.
+        other_columns: Columns of another table, which may also contain the named ones.
+
+    Raises:
+        UsageError: If a table that was named, or that a named layout needs, is missing, cannot be read or lacks
+            columns; or if a named column is in no table.
     """
     notes = list(inputs.notes)
     sources = [_with_tables(source, notes) for source in inputs.sources]
@@ -251,7 +291,15 @@ def complete_inputs(inputs: Inputs, columns: Columns, other_columns: Iterable[st
 
 
 def trusted_name(text: str, inputs: Inputs) -> str | None:
-    """What `trust=text` means among the sources, as claims call it; None when there is no such source."""
+    """Return the name under which claims know the source that `trust=text` means.
+
+    Args:
+        text: A table's path or file name, `SOURCE/FILE`, the name of a source, or FOLDER.
+        inputs: The completed inputs.
+
+    Returns:
+        The name. None if there is no such source, or if the source in `SOURCE/FILE` has two tables of that name.
+    """
     by_path, by_owner = set(), set()
     for table, owner in (
         *((table, "") for table in inputs.metadata),
@@ -263,7 +311,7 @@ def trusted_name(text: str, inputs: Inputs) -> str | None:
             by_owner.add(table.name)
     meant = by_path or by_owner
     if meant:
-        # Two tables of one name in one source: which of them is meant cannot be told.
+        # If one source has two tables with the same file name, the text is ambiguous.
         return meant.pop() if len(meant) == 1 else None
     known = {FOLDER, *(source.name for source in inputs.sources)}
     known.update(file_name(path) for path in _tables(inputs))
@@ -271,11 +319,11 @@ def trusted_name(text: str, inputs: Inputs) -> str | None:
 
 
 def _tables(inputs: Inputs) -> dict[str, str]:
-    """The name of each table, by path."""
+    """Return the name of each table, by path."""
     tables = [*inputs.metadata, *(table for source in inputs.sources for table in source.tables)]
     return {table.path: table.name for table in tables}
 
 
 def known_sources(inputs: Inputs) -> list[str]:
-    """What may stand after `trust=`, for a message."""
+    """Return the values allowed after `trust=`, for a message."""
     return list(dict.fromkeys([FOLDER, *_tables(inputs).values(), *(source.name for source in inputs.sources)]))

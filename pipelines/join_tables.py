@@ -1,4 +1,7 @@
-"""Each image with what the tables say of it. ISIC ids are the same everywhere, other ids hold within their source."""
+"""Join images with the facts that tables hold about them.
+
+ISIC ids identify an image across all sources. Other ids are valid only within their source.
+"""
 
 from __future__ import annotations
 
@@ -15,27 +18,39 @@ from pipelines.rows import ImageRow
 from pipelines.table_columns import Columns, Facts
 from pipelines.taxonomy import ClassSet
 
-# (source's name, image id); the name is empty for an ISIC id.
+# (source name, image id); the name is empty for an ISIC id.
 ImageKey = tuple[str, str]
 
 
 def image_key(source: str, image_id: str) -> ImageKey:
-    """What an image and the lines about it have in common: `1.jpg` of two sources are two images."""
+    """Return the key that joins an image with its table rows.
+
+    For an id that is not ISIC's, the key includes the source: `1.jpg` of two sources are two images.
+
+    Args:
+        source: Name of the image's source.
+        image_id: Id of the image.
+    """
     return ("" if isic_id_of(image_id) else source, image_id)
 
 
 class Speaker(NamedTuple):
-    """A table to read once. sources: of whose images it speaks; owners: those of them to which it belongs."""
+    """A table to read once, with the sources that it describes."""
 
     path: str
     columns: Columns
     name: str
-    sources: tuple[str, ...]
-    owners: tuple[str, ...] = ()
+    sources: tuple[str, ...]  # names of the sources whose images the table describes
+    owners: tuple[str, ...] = ()  # names of those sources to which the table belongs; none if it is only shared
 
 
 def tables_to_read(sources: Sequence[Source], shared: Sequence[Table]) -> list[Speaker]:
-    """Every table once, though several sources name it; a shared one speaks of the images of all."""
+    """Return every table once, even if several sources name it.
+
+    Args:
+        sources: Sources with their own tables.
+        shared: Tables that describe the images of all sources.
+    """
     everywhere = tuple(source.name for source in sources)
     shared_keys = [(table.path, table.columns, table.name) for table in shared]
     owners: dict[tuple[str, Columns, str], list[str]] = {key: [] for key in shared_keys}
@@ -54,7 +69,13 @@ def _speak(table: Speaker) -> Iterator[tuple[ImageKey, Facts]]:
 
 
 def with_facts(row: ImageRow, facts: Iterable[Facts], class_set: ClassSet) -> ImageRow:
-    """The row with what tables say of it; the order of the facts does not matter."""
+    """Return the row with the facts from tables added.
+
+    Args:
+        row: The image.
+        facts: Facts about this image, in any order.
+        class_set: Maps labels to classes.
+    """
     facts = list(facts)
 
     def values(name: str) -> tuple[str, ...]:
@@ -79,17 +100,25 @@ def _join(element: tuple[ImageKey, dict[str, Iterable]], class_set: ClassSet) ->
 
 
 class JoinTables(beam.PTransform):
-    """Rows -> the same rows with what the tables say of them.
+    """PTransform that adds the facts from tables to image rows.
 
-    The tables of a source speak of its images and of every image with an ISIC id, the shared ones of all.
+    The tables of a source describe its own images and every image with an ISIC id. Shared tables describe all images.
     """
 
     def __init__(self, sources: Sequence[Source], shared: Sequence[Table], class_set: ClassSet):
+        """Initialize the transform.
+
+        Args:
+            sources: Sources with their own tables.
+            shared: Tables that describe the images of all sources.
+            class_set: Maps labels to classes.
+        """
         super().__init__()
         self._tables = tables_to_read(sources, shared)
         self._class_set = class_set
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
+        """Return the same rows with the facts added."""
         if not self._tables:
             return rows
         facts = (

@@ -1,4 +1,4 @@
-"""What a dataset remembers of each image, so that an update need not look at it again: `known-*.parquet`."""
+"""Keep what a dataset knows of each image in `known-*.parquet`, so that an update need not decode it again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SCHEMA = pa.schema(
 
 
 class KnownImage(NamedTuple):
-    """What decoding found out about one content, and where its records are if it has any. Fields as in ImageRow."""
+    """What decoding found out about one content, and where its records are, if any; fields as in ImageRow."""
 
     sha256: str
     format: str
@@ -44,12 +44,12 @@ class KnownImage(NamedTuple):
 
 
 def known_order(known: KnownImage) -> tuple[str]:
-    """The order of known images; no two have the same."""
+    """Return the sort key of a known image; no two share one."""
     return (known.sha256,)
 
 
 def known_bytes(images: Iterable[KnownImage]) -> bytes:
-    """A Parquet file of known images."""
+    """Return a Parquet file of known images."""
     nothing = Stored("", (), ())
 
     def columns(image: KnownImage) -> dict:
@@ -61,7 +61,11 @@ def known_bytes(images: Iterable[KnownImage]) -> bytes:
 
 
 def read_known(path: str) -> Iterator[tuple[str, KnownImage]]:
-    """(content hash, KnownImage) of every row of a file that `known_bytes` made."""
+    """Read a file that `known_bytes` made.
+
+    Yields:
+        The content hash and the KnownImage of every row.
+    """
     for batch in pq.ParquetFile(io.BytesIO(read_bytes(path))).iter_batches(batch_size=1024):
         for row in batch.to_pylist():
             shard, offsets, sums = row.pop("shard"), tuple(row.pop("offsets")), tuple(row.pop("sums"))
@@ -69,18 +73,21 @@ def read_known(path: str) -> Iterator[tuple[str, KnownImage]]:
 
 
 def is_remembered(folder: str) -> bool:
-    """Whether every file of known images in a dataset can be read; else an update looks at all images again."""
+    """Return whether every file of known images in a dataset can be read.
+
+    If not, an update decodes all images again.
+    """
     try:
         for path in storage.match(storage.join(folder, "known-*.parquet")):
             for _ in read_known(path):
                 pass
-    except Exception:  # Parquet raises many kinds on damaged files
+    except Exception:  # Parquet raises many kinds of errors on damaged files
         return False
     return True
 
 
 def with_known(row: ImageRow, known: KnownImage) -> ImageRow:
-    """A row that has been read, with what is known of its content: as if it had been decoded."""
+    """Return a row that has been read, completed from what is known of its content as if it had been decoded."""
     return row._replace(**known._asdict())
 
 
@@ -94,9 +101,10 @@ def _remember(element: tuple[str, dict[str, Iterable]]) -> Iterator[KnownImage]:
 
 
 class Remember(beam.PTransform):
-    """Rows as checked, and finished rows -> KnownImage of every content that can be decoded."""
+    """PTransform that collects what to keep of every content that can be decoded."""
 
     def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[KnownImage]:
+        """Turn (rows as checked, finished rows) into one KnownImage per content that can be decoded."""
         checked, finished = inputs
         return (
             {
@@ -120,13 +128,18 @@ def _recall(element: tuple[str, dict[str, Iterable]]) -> Iterator[ImageRow | bea
 
 
 class Recall(beam.PTransform):
-    """Rows that have been read and hashed -> `rows`, with what the dataset in `folder` knows; `unknown`: the others."""
+    """PTransform that completes rows from what an earlier dataset knows of their content.
+
+    Args:
+        folder: The earlier dataset.
+    """
 
     def __init__(self, folder: str):
         super().__init__()
         self._folder = folder
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.pvalue.DoOutputsTuple:
+        """Turn rows that have been read and hashed into outputs `rows`, those completed, and `unknown`, the others."""
         known = rows.pipeline | "Read known" >> ReadTable(storage.join(self._folder, "known-*.parquet"), read_known)
         return (
             {"rows": rows | "Rows by content" >> beam.Map(lambda row: (row.sha256, row)), "known": known}

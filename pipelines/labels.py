@@ -1,4 +1,4 @@
-"""Which class an image has, from everything that its folders and tables say."""
+"""Decide the class of an image from the claims of its folders and tables."""
 
 from __future__ import annotations
 
@@ -7,25 +7,21 @@ from typing import NamedTuple
 
 from pipelines.taxonomy import ClassSet
 
-# The source name of what folders say.
+# The source name of claims made by folders.
 FOLDER = "folder"
 
 
 class Claim(NamedTuple):
-    """What folders or a table say of one image.
+    """What the folders or one table say about the class of one image."""
 
-    source: FOLDER, or the table's name; labels: as written, most precise first; classes: what they may stand for.
-    owners: the names of the inputs to which the folders or the table belong; none for a table that speaks of all.
-    """
-
-    source: str
-    labels: tuple[str, ...]
-    classes: tuple[str, ...]
-    owners: tuple[str, ...] = ()
+    source: str  # FOLDER, or the table's name
+    labels: tuple[str, ...]  # as written, most precise first
+    classes: tuple[str, ...]  # that the labels may stand for, likeliest first
+    owners: tuple[str, ...] = ()  # names of the inputs that the source belongs to; empty for a table of all inputs
 
 
 class Decision(NamedTuple):
-    """A label, or the reason and message of a rejection."""
+    """The label of an image, or the reason and message of its rejection."""
 
     label: str = ""
     reason: str = ""
@@ -33,12 +29,29 @@ class Decision(NamedTuple):
 
 
 def make_claim(source: str, labels: Sequence[str], class_set: ClassSet, owners: tuple[str, ...] = ()) -> Claim:
-    """A source's labels as a claim; it has no classes when none of the labels stands for one."""
+    """Make a claim from the labels of a source.
+
+    Args:
+        source: FOLDER, or the table's name.
+        labels: Labels as written, most precise first.
+        class_set: Classes that the labels may stand for.
+        owners: Names of the inputs that the source belongs to.
+
+    Returns:
+        The claim. It has no classes if none of the labels stands for one.
+    """
     return Claim(source, tuple(labels), class_set.classes_of(labels), owners)
 
 
 def folder_claim(folders: Sequence[str], class_set: ClassSet, owners: tuple[str, ...] = ()) -> Claim:
-    """What the folders of a file say, the innermost first: the first that stands for a class, or all of them."""
+    """Make a claim from the names of the folders that hold a file.
+
+    Args:
+        folders: Folder names, innermost first. If one stands for a class, the claim has the first such folder as its
+            only label; otherwise it has all of them.
+        class_set: Classes that folder names may stand for.
+        owners: Names of the inputs that the folders belong to.
+    """
     telling = next(([name] for name in folders if class_set.classes_of([name])), folders)
     return make_claim(FOLDER, telling, class_set, owners)
 
@@ -48,9 +61,12 @@ def _said(claims: Iterable[Claim]) -> str:
 
 
 def trusted(claims: Iterable[Claim], trust: str) -> list[Claim]:
-    """The claims that `trust` names: FOLDER, a table's name or its end (`metadata.csv` of `kaggle/metadata.csv`).
+    """Return the claims of a trusted source.
 
-    Where no claim is called so: those of an input of this name, its folders' and its tables'.
+    Args:
+        claims: Claims about one image.
+        trust: FOLDER, or a table's name or the end of its path (`metadata.csv` for `kaggle/metadata.csv`). If no claim
+            has such a source, the name of an input, which selects the claims of its folders and tables.
     """
     claims = list(claims)
     called = [claim for claim in claims if claim.source == trust or claim.source.endswith(f"/{trust}")]
@@ -58,11 +74,18 @@ def trusted(claims: Iterable[Claim], trust: str) -> list[Claim]:
 
 
 def decide(claims: Iterable[Claim], trust: str = "") -> Decision:
-    """The class on which all claims that stand for one agree; the order of the claims does not matter.
+    """Return the class on which all claims with a class agree, regardless of their order.
 
-    A vague claim (HAM10000's akiec is one of two classes) agrees with a precise one within it; alone it counts as its
-    likeliest class. `trust` (see `trusted`) outranks the others where it says something. Reasons: `unmapped_label`
-    when no claim stands for a class, `label_conflict` when claims have no class in common.
+    A vague claim (HAM10000's akiec is one of two classes) agrees with a precise one within it. Alone it counts as its
+    likeliest class.
+
+    Args:
+        claims: Claims about one image.
+        trust: The source that outranks the others if it has a claim with a class, see `trusted`; empty for none.
+
+    Returns:
+        The label; or the rejection, with the reason `unmapped_label` if no claim has a class, or `label_conflict` if
+        the claims have no class in common.
     """
     claims = sorted(set(claims))
     telling = [claim for claim in claims if claim.classes]

@@ -1,4 +1,4 @@
-"""Groups of images on two sides of a split that the archive came with: what one knows of the other is leaked."""
+"""Find leakage across the split that an archive came with: groups of related images on more than one side."""
 
 from __future__ import annotations
 
@@ -14,29 +14,34 @@ from pipelines.identity import ByComponent
 from pipelines.rows import SPLITS, ImageRow, Place, place_of
 from pipelines.storage import printable
 
-# What joins two sides when nothing does so directly.
+# Reason for a group whose sides share no key directly.
 _CHAIN = "a chain of such links"
 
 
 class Linked(NamedTuple):
-    """A file that can be read. split: the one that its folder or the splits file names, or empty; keys: see `links`."""
+    """A readable file and the keys that link it to others."""
 
     sha256: str
     place: Place
-    split: str
-    keys: tuple[str, ...]
+    split: str  # given by the splits file or the folder; empty if neither names one
+    keys: tuple[str, ...]  # see `links`
 
 
 class LeakedGroup(NamedTuple):
-    """A group on two sides. because: what joins the sides; files: split and place of each, sorted."""
+    """A group of files on more than one side of a split."""
 
     group: str
-    because: tuple[str, ...]
-    files: tuple[tuple[str, Place], ...]
+    because: tuple[str, ...]  # what links the sides
+    files: tuple[tuple[str, Place], ...]  # split and place of each file that names a split, sorted
 
 
 def links(row: ImageRow, by_patient: bool) -> Linked:
-    """What ties a file to others: its bytes, its ISIC id, its lesions, on request its patients."""
+    """Return a readable file with its link keys: bytes, ISIC id and lesions.
+
+    Args:
+        row: Row of a readable file.
+        by_patient: Whether to add keys for its patients.
+    """
     keys = [f"image:{row.sha256}", *group_keys(row, by_patient)]
     return Linked(row.sha256, place_of(row), row.given_split or row.folder_split, tuple(keys))
 
@@ -49,7 +54,12 @@ def _reason(key: str) -> str:
 
 
 def leak_of(group: str, files: Iterable[Linked]) -> LeakedGroup | None:
-    """The group as a leak, or None when its files name fewer than two splits; their order does not matter."""
+    """Return the group as a leak; None if its files name fewer than two splits.
+
+    Args:
+        group: Name of the group.
+        files: Its files, in any order.
+    """
     files = list(files)
     if len({file.split for file in files} - {""}) < 2:
         return None
@@ -64,7 +74,7 @@ def leak_of(group: str, files: Iterable[Linked]) -> LeakedGroup | None:
 
 
 def leak_json(leak: LeakedGroup) -> dict:
-    """A leak as the report and the list of leaks show it."""
+    """Return a leak as audit.json and the list of leaks show it."""
     files: dict[str, list[str]] = {}
     for split, place in leak.files:
         files.setdefault(split, []).append(printable(place.path))
@@ -78,16 +88,30 @@ def _with_near_keys(element: tuple[str, dict[str, Iterable]]) -> Iterator[Linked
 
 
 class FindLeakage(beam.PTransform):
-    """Rows of readable files, and NearPairs -> LeakedGroup of every group whose files name more than one split.
+    """PTransform that finds all groups whose files name more than one split.
 
-    Unlike the groups of a split, these hold every file: duplicates, and images rejected for their labels.
+    Unlike the groups of a new split, these include every readable file: duplicates too, and images rejected for their
+    labels.
     """
 
     def __init__(self, by_patient: bool = False):
+        """Initialize the transform.
+
+        Args:
+            by_patient: Whether images of one patient belong to one group.
+        """
         super().__init__()
         self._by_patient = by_patient
 
     def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[LeakedGroup]:
+        """Find the leaked groups.
+
+        Args:
+            inputs: Rows of readable files; NearPairs of their content hashes.
+
+        Returns:
+            LeakedGroups.
+        """
         rows, pairs = inputs
         files = rows | "Links" >> beam.Map(links, self._by_patient)
         near = pairs | "Near keys" >> beam.FlatMap(near_keys)

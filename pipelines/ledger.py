@@ -1,7 +1,7 @@
-"""What the records of all shards say together, held against the manifest: leaks, and every copy of every image once.
+"""Check the records of all shards against the manifest: no leaks, and every copy of every image exactly once.
 
-Kept are the names of each written image and where its group and lesion were first seen, about 0.8 KB; of a record, a
-byte.
+Memory: about 0.8 KB for each written image (its names, and where its group and lesion were first seen) and one byte for
+each record.
 """
 
 from __future__ import annotations
@@ -22,16 +22,28 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def part_name(split: str, fold: int) -> str:
-    """The part of the dataset that nothing outside may share an image with: a split, or a fold of it."""
+    """Return the name of a part of the dataset; no two parts may share an image.
+
+    Args:
+        split: The name of the split.
+        fold: A fold of the split; negative for the split as a whole.
+    """
     return split if fold < 0 else f"{split}, {fold_name(fold)}"
 
 
 def row_problem(row: ImageRow) -> str:
-    """What cannot be right in a row of the manifest by itself; empty when nothing is wrong."""
+    """Return what is inconsistent within a row of the manifest.
+
+    Args:
+        row: The row.
+
+    Returns:
+        The first problem; empty if there is none.
+    """
     if row.outcome not in OUTCOMES:
         return f"its outcome is {row.outcome!r}"
     if row.outcome != WRITTEN:
-        # What is undersampled stays an image of its split, should an update write it.
+        # An undersampled image keeps its split, because a later update may write it.
         placed = (row.split or row.fold >= 0) and row.outcome != UNDERSAMPLED
         if placed or row.copies:
             return f"outcome {row.outcome}, but in split {row.split or 'none'} with {row.copies} copies"
@@ -48,38 +60,48 @@ def row_problem(row: ImageRow) -> str:
 
 
 class _Image(NamedTuple):
-    """A written row of the manifest, as far as records repeat it. lesions: all ids, joined as in the manifest."""
+    """The fields of a written row of the manifest that records repeat."""
 
     image_id: str
     label: str
     group_id: str
-    lesions: str
+    lesions: str  # all lesion ids, joined as in the manifest
     split: str
     fold: int
 
 
 class Ledger:
-    """First every row of the manifest, then the facts of every shard in order, then `close`.
+    """A check of all records against the manifest.
 
-    A leak is raised where it is seen; what else differs from the manifest waits for `close`, because of a record that
-    was moved to another split the leak is what matters.
+    Call `add_row` for every row of the manifest, then `add_shard` for every shard in order, then `close`.
+
+    A leak raises immediately. Other differences from the manifest wait for `close`: if a record was moved to another
+    split, the leak is the message that matters.
     """
 
     def __init__(self) -> None:
         self._row_of: dict[bytes, int] = {}
         self._images: list[_Image] = []
         self._copies = array("q")
-        # Of every copy of every image, whether a record holds it; copy 0 of row r is at starts[r].
+        # One byte for each copy of each image: 1 once a record holds it. Copy 0 of row r is at starts[r].
         self._starts = array("q")
         self._seen = bytearray()
         self._shards: list[ShardEntry] = []
-        # Where a value was first seen, as shard << 32 | record; of images by row, -1 for nowhere.
+        # Where a value was first seen, as shard << 32 | record. Images are indexed by row; -1 means not seen yet.
         self._images_at = array("q")
         self._names_at: dict[str, dict[str, int]] = {"group": {}, "lesion": {}}
         self._difference = ""
 
     def add_row(self, where: str, row: ImageRow) -> None:
-        """Take in a row of the manifest. Raises CheckFailed when it cannot be right by itself."""
+        """Add a row of the manifest.
+
+        Args:
+            where: How messages refer to the row.
+            row: The row.
+
+        Raises:
+            CheckFailed: The row is inconsistent, or its image was added before.
+        """
         if problem := row_problem(row):
             raise CheckFailed(f"{where}: {problem}")
         if row.outcome != WRITTEN:
@@ -89,7 +111,7 @@ class Ledger:
         number = self._row_of.setdefault(bytes.fromhex(row.sha256), len(self._images))
         if number != len(self._images):
             raise CheckFailed(f"{where}: its image is written already, as {self._images[number].image_id}")
-        # Of the strings here, many rows share those of classes and splits.
+        # Intern these two strings: few distinct values are shared by many rows.
         label, split = sys.intern(row.label), sys.intern(row.split)
         lesions = LIST_SEPARATOR.join(row.lesion_ids)
         self._images.append(_Image(row.image_id, label, row.group_id, lesions, split, row.fold))
@@ -99,7 +121,15 @@ class Ledger:
         self._images_at.append(-1)
 
     def add_shard(self, shard: ShardEntry, facts: Sequence[RecordFacts]) -> None:
-        """Take in the records of a shard. Raises CheckFailed for a leak."""
+        """Add the records of a shard.
+
+        Args:
+            shard: The shard as dataset.json lists it.
+            facts: One entry per record, in the order of the shard.
+
+        Raises:
+            CheckFailed: An image, group or lesion is also in another split or fold.
+        """
         shard_number = len(self._shards)
         self._shards.append(shard)
         for index, fact in enumerate(facts):
@@ -112,7 +142,12 @@ class Ledger:
                 self._difference = f"{at(shard.name, index, fact.offset)}: {problem} ({fact.image_id})"
 
     def close(self) -> None:
-        """Raise CheckFailed for the first record that is not as its row says, or a copy that no record holds."""
+        """Finish the check.
+
+        Raises:
+            CheckFailed: A record differs from its row of the manifest, or no record holds a copy. The first such
+                difference is named.
+        """
         if self._difference:
             raise CheckFailed(self._difference)
         missing = self._seen.find(0)
@@ -125,7 +160,7 @@ class Ledger:
             )
 
     def _leak(self, place: int, fact: RecordFacts, row: int | None) -> str:
-        """Which of the record's names is in another part of the dataset too; empty for none."""
+        """Return which image, group or lesion of the record is also in another part of the dataset; empty if none."""
         lesions = [fact.lesion_id]
         if row is not None:
             first = self._images_at[row]
@@ -134,7 +169,7 @@ class Ledger:
             elif problem := self._across(place, first, "its image"):
                 return problem
             if self._images[row].lesions.startswith(fact.lesion_id + LIST_SEPARATOR):
-                # A record names one of several lesions; the others must not be elsewhere either.
+                # A record names only the first of several lesions. The others must not be in another part either.
                 lesions = self._images[row].lesions.split(LIST_SEPARATOR)
         for kind, names in (("group", [fact.group_id]), ("lesion", lesions)):
             for name in filter(None, names):
@@ -151,7 +186,7 @@ class Ledger:
         return f"{what} is in {parts} ({other.name}: record {first & 0xFFFFFFFF})"
 
     def _compare(self, shard: ShardEntry, fact: RecordFacts, row: int | None) -> str:
-        """What in a record is not as the manifest says; empty for nothing. Marks its copy as seen."""
+        """Mark the record's copy as seen and return how the record differs from the manifest; empty if it does not."""
         if row is None:
             return f"no written row of the manifest has its image, {fact.sha256.hex()}"
         image = self._images[row]

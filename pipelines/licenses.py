@@ -1,4 +1,4 @@
-"""Licences: which images a run may take."""
+"""Decide by licence which images a run may take."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from pipelines.rows import ImageRow
 
 
 def normalize_license(text: str) -> str:
-    """Capitals, with dashes: `cc by-nc` is `CC-BY-NC`."""
+    """Return a licence name in capitals with dashes: `cc by-nc` becomes `CC-BY-NC`."""
     return "-".join(text.upper().replace("-", " ").split())
 
 
 def reject_license(row: ImageRow, allowed: Sequence[str]) -> ImageRow:
-    """The row; rejected (`license`) unless every licence that tables give it is allowed, and there is one."""
+    """Return the row, rejected (`license`) unless it has a licence and every licence that tables give it is allowed.
+
+    Rows that already have an outcome are returned unchanged.
+    """
     names = {normalize_license(name) for name in row.licenses}
     if row.outcome or (names and names <= set(map(normalize_license, allowed))):
         return row

@@ -1,7 +1,7 @@
-"""What files an input holds: a folder, a glob, a list of paths, an archive or one file; local, `gs://`, others.
+"""List the files of an input: a folder, a glob, a list of paths, an archive or a single file; local, `gs://` or other.
 
-An input is listed in units, which any worker can list alone. A file comes with its size and version, as the listing
-itself gives them.
+An input is listed in units, each of which any worker can list on its own. Each file comes with the size and version
+that the listing itself reports.
 """
 
 from __future__ import annotations
@@ -24,41 +24,40 @@ from pipelines.path_lists import is_path_list, list_paths
 from pipelines.storage import is_local, printable
 from pipelines.tfrecord import RecordPlace
 
-# Of a list of paths, what one unit looks up: a request to a bucket.
+# Entries of a path list that one unit looks up; those in a bucket take one request.
 _ENTRIES = 64
 
 
 class SourceFile(NamedTuple):
-    """A listed file. relative: path below the input it was found under, with forward slashes; size in bytes.
+    """A listed file."""
 
-    member: where in an archive it lies; `path` is then `archive.zip!/name`. version: what the listing says of its
-    content beyond the size (see `file_states`), for a member of a zip `crc32:` and eight digits; it may be empty.
-    record: where in a shard it lies; `path` is then `SHARD!/IMAGE_ID` (see `record_source`).
-    """
-
+    # `archive.zip!/name` for an archive member, `SHARD!/IMAGE_ID` for a record (see `record_source`).
     path: str
-    relative: str
-    size: int
-    member: Member | None = None
+    relative: str  # path below the input under which the file was found, with forward slashes
+    size: int  # in bytes
+    member: Member | None = None  # location in an archive
+    # What the listing says about the content beyond the size (see `file_states`), or empty. For a zip member, `crc32:`
+    # and eight hexadecimal digits.
     version: str = ""
-    record: RecordPlace | None = None
+    record: RecordPlace | None = None  # location in a shard
 
     @property
     def is_image(self) -> bool:
-        """Whether this should be an image: by its name, or as a record of a prepared dataset."""
+        """Return whether this should be an image: by its name, or as a record of a prepared dataset."""
         return self.is_record or is_image_name(self.path)
 
     @property
     def is_record(self) -> bool:
-        """Whether its bytes are an image as prepare stored it, and not a photograph's file."""
+        """Return whether the bytes are an image as prepare stored it, not an original image file."""
         return self.record is not None
 
 
+# Lists the files of one part of an input; picklable.
 Unit = Callable[[], Iterator[SourceFile]]
 
 
 def container_of(file: SourceFile) -> str:
-    """The archive or shard in which a file lies; empty for other files."""
+    """Return the archive or shard that contains a file, or an empty string for other files."""
     if file.record:
         return file.record.shard
     inside = split_member_path(file.path) if file.member else None
@@ -66,18 +65,18 @@ def container_of(file: SourceFile) -> str:
 
 
 def offset_of(file: SourceFile) -> int:
-    """Where in its archive or shard a file lies, in bytes; 0 for other files."""
+    """Return a file's offset in its archive or shard, in bytes, or 0 for other files."""
     place = file.record or file.member
     return place.offset if place else 0
 
 
 def has_wildcard(path: str) -> bool:
-    """Whether a path is a pattern that may match several."""
+    """Return whether a path contains a wildcard and so may match several files."""
     return any(character in path for character in "*?[")
 
 
 def fixed_part(pattern: str) -> str:
-    """What stands before the first wildcard of a pattern, up to and with its last slash."""
+    """Return the part of a pattern before its first wildcard, cut after its last slash."""
     fixed = _before_wildcard(pattern)
     return fixed[: fixed.rfind("/") + 1]
 
@@ -99,19 +98,22 @@ def _list_local(folder: str) -> Iterator[SourceFile]:
     visited: set[str] = set()
 
     def walked(path: str) -> bool:
-        """Whether a folder is to be walked: not hidden, not a link to what is walked at its own place or has been."""
+        """Return whether to descend into a folder.
+
+        Skip hidden folders, folders visited before, and links to a folder that is walked anyway at its own place.
+        """
         real = os.path.realpath(path)
         inner_link = os.path.islink(path) and f"{real}{os.sep}".startswith(f"{top}{os.sep}")
         return not os.path.basename(path).startswith(".") and not inner_link and real not in visited
 
-    # By default os.walk passes over folders that it may not read; their images would be lost without a word.
+    # By default os.walk skips folders that it may not read, and their images would be lost silently.
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=_fail):
         visited.add(os.path.realpath(parent))
         folders[:] = sorted(name for name in folders if walked(os.path.join(parent, name)))
         for name in sorted(names):
             path = os.path.join(parent, name)
             if not name.startswith("."):
-                # A link to nowhere is listed too: it is rejected as unreadable, not passed over.
+                # A broken link is listed too, so that it is rejected as unreadable rather than skipped.
                 yield _file(path, printable(os.path.relpath(path, folder).replace(os.sep, "/")), local_state(path))
 
 
@@ -132,9 +134,12 @@ def _list_matching(names: gcs_listing.NameRange, pattern: str) -> Iterator[Sourc
 
 
 def _list_matches(pattern: str) -> Iterator[SourceFile]:
-    """Files that a Beam filesystem matches; relative to the part of the pattern before its first wildcard."""
+    """Yield the files that match a pattern on any Beam filesystem.
+
+    Their relative paths start after the part of the pattern before its first wildcard.
+    """
     if is_local(pattern) and not fixed_part(pattern):
-        pattern = f"./{pattern}"  # Beam looks nowhere for a pattern whose first folder is a wildcard
+        pattern = f"./{pattern}"  # Beam finds nothing for a pattern whose first folder is a wildcard
     start = len(fixed_part(pattern))
     for found in FileSystems.match([pattern])[0].metadata_list:
         state = local_state(found.path) if is_local(found.path) else metadata_state(found)
@@ -152,22 +157,25 @@ def _list_below(folder: str) -> Iterator[SourceFile]:
     for file in _list_matches(folder.rstrip("/") + "/**"):
         found = True
         yield file
-    if not found:  # not a folder: perhaps one file
+    if not found:  # not a folder; it may be a single file
         yield from _list_one(folder)
 
 
 def _list_members(archive: str) -> Iterator[SourceFile]:
     whole = "" if archive.lower().endswith(".zip") else states_of([archive])[0].version
     for member in list_members(archive):
-        # A tar has no checksums: a change anywhere in it may be one of any member.
+        # A tar has no checksums: any change to the archive may be a change to this member.
         version = f"crc32:{member.crc:08x}" if member.crc >= 0 else whole and f"{whole}/offset:{member.offset}"
-        # Nothing is unpacked, so a name is only a name; but it should not begin like a path of this machine.
+        # Nothing is unpacked, so any name is harmless, but it should not look like an absolute local path.
         relative = posixpath.normpath("/" + member.name).lstrip("/")
         yield SourceFile(member_path(archive, member.name), relative, member.size, member, version)
 
 
 def _list_entries(paths: Sequence[str]) -> Iterator[SourceFile]:
-    """What lines of a path list name. A missing image is listed all the same, to be rejected as unreadable."""
+    """Yield the files that entries of a path list name.
+
+    A missing image is listed too, so that it is rejected as unreadable.
+    """
     images = [path for path in paths if is_image_name(path) and not has_wildcard(path)]
     for path, state in zip(images, states_of(images), strict=True):
         yield _file(path, path.rpartition("://")[2].lstrip("/"), state)
@@ -190,14 +198,19 @@ def _bucket_units(root: str, split: bool) -> Iterator[Unit]:
     ranges = gcs_listing.ranges(bucket, name.rstrip("/") + "/" if name.strip("/") else "", split)
     for names in ranges:
         yield functools.partial(_list_range, names)
-    if not ranges:  # not a folder: perhaps one object
+    if not ranges:  # not a folder; it may be a single object
         yield functools.partial(_list_one, root)
 
 
 def list_units(root: str, split: bool = True) -> Iterator[Unit]:
-    """An input in parts: functions without arguments, picklable, that list the files of one part each.
+    """Yield the parts of an input, each as a function that lists its files.
 
-    split: whether to part a large folder of a bucket, which pays for several workers only.
+    Args:
+        root: A folder, a glob, an archive, a list of paths or a single file.
+        split: Whether to split a large folder of a bucket, which pays off only with several workers.
+
+    Yields:
+        Picklable functions without arguments.
     """
     if is_archive(root):
         yield functools.partial(_list_members, root)
@@ -216,8 +229,11 @@ def list_units(root: str, split: bool = True) -> Iterator[Unit]:
 
 
 def list_files(root: str) -> Iterator[SourceFile]:
-    """Every file of an input: a folder (any depth), a glob, an archive, a list of paths or one file.
+    """Return an iterator over all files of an input.
 
-    Hidden files are passed over. The order is not part of the contract; nothing downstream depends on it.
+    Hidden files are skipped. The order is unspecified; nothing downstream depends on it.
+
+    Args:
+        root: A folder (listed at any depth), a glob, an archive, a list of paths or a single file.
     """
     return itertools.chain.from_iterable(unit() for unit in list_units(root, split=False))

@@ -1,4 +1,4 @@
-"""Markdown: text that says just itself, tables, blocks of code."""
+"""Write Markdown: literal text, tables and code blocks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pipelines.html import grouped
 
-# What Markdown or the HTML within it would take for more than text.
+# Characters with a meaning in Markdown or in HTML inside it.
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>&~$^=:@-])")
 
 
 def plain(text: str) -> str:
-    """Text that says just itself in a line of Markdown; what cannot be seen stands as a backslash and its number."""
+    """Escape text so that Markdown shows it literally in a line.
+
+    Invisible characters become a backslash and their number.
+    """
     shown = "".join(
         character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
         for character in text
@@ -21,7 +24,7 @@ def plain(text: str) -> str:
 
 
 def fenced(text: str) -> list[str]:
-    """Text as a block of code."""
+    """Return text as the lines of a shell code block."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return [f"{fence}sh", text, fence]
@@ -30,7 +33,14 @@ def fenced(text: str) -> list[str]:
 def table(
     names: Sequence[str], rows: Iterable[Sequence[str | int]], right: Sequence[bool] | None = None
 ) -> Iterator[str]:
-    """Texts to the left, numbers to the right, unless `right` says it of each column. Texts are taken as they are."""
+    """Yield the lines of a table.
+
+    Args:
+        names: Column headings.
+        rows: Cells; strings must already be Markdown, integers are written with grouped digits.
+        right: For each column, whether to align it right; None aligns those right that have an integer in the
+            first row.
+    """
     body = list(rows)
     if right is None:
         right = [bool(body) and isinstance(body[0][column], int) for column in range(len(names))]

@@ -1,4 +1,4 @@
-"""Metadata tables as files: their rows, and whether they can be read. What columns mean is in `table_columns`."""
+"""Read metadata tables from files and check that they are usable; `table_columns` knows what their columns mean."""
 
 from __future__ import annotations
 
@@ -15,12 +15,19 @@ from pipelines.table_columns import ID_COLUMNS, Columns, Facts, facts_of, has_fa
 
 
 def file_name(path: str) -> str:
-    """The last part of a table's path."""
+    """Return the last part of a table's path."""
     return posixpath.basename(path.replace("\\", "/"))
 
 
 def table_bytes(path: str) -> bytes:
-    """A whole table: a file, or a member of an archive where `archive.zip!/name` names one."""
+    """Return the content of a table.
+
+    Args:
+        path: A file, or an archive member as `archive.zip!/name`.
+
+    Raises:
+        OSError: If the table or its archive cannot be read. Remote filesystems may raise their own errors instead.
+    """
     inside = split_member_path(path)
     if inside is None:
         return read_bytes(path)
@@ -32,12 +39,21 @@ def table_bytes(path: str) -> bytes:
 
 
 def table_rows(path: str) -> Iterator[dict[str, str]]:
-    """Rows of a UTF-8 CSV, by column; a byte order mark, which spreadsheets write, is passed over."""
+    """Return an iterator over the rows of a UTF-8 CSV, each a dictionary by column name.
+
+    A byte order mark, which spreadsheets write, is skipped.
+    """
     return rows_of(table_bytes(path))
 
 
 def read_facts(path: str, columns: Columns, name: str = "") -> Iterator[tuple[str, Facts]]:
-    """(image id, Facts) of every row that names an image. name: of the table, by default its file name."""
+    """Yield the image id and Facts of every row that names an image.
+
+    Args:
+        path: The table, as for `table_bytes`.
+        columns: Column names; empty ones stand for the known columns.
+        name: Name of the table in the Facts; its file name if empty.
+    """
     name = name or file_name(path)
     for row in table_rows(path):
         image = (row.get(columns.id_column(row) or "") or "").strip()
@@ -46,7 +62,11 @@ def read_facts(path: str, columns: Columns, name: str = "") -> Iterator[tuple[st
 
 
 def read_header(path: str) -> list[str]:
-    """The columns of a table that can be read to its end. Raises TableError when it cannot, or has no rows."""
+    """Return the column names of a table, after reading it to its end.
+
+    Raises:
+        TableError: If the table is an archive, cannot be read, is malformed or has no rows.
+    """
     if is_archive(path):
         raise TableError(f"is an archive; name the table in it, such as {member_path(path, 'metadata.csv')}")
     try:
@@ -57,7 +77,15 @@ def read_header(path: str) -> list[str]:
 
 
 def require_table(option: str, path: str) -> list[str]:
-    """`read_header`, with UsageError for what is wrong."""
+    """Return the column names of a table like `read_header`, but raise UsageError.
+
+    Args:
+        option: Command-line option that names the table; it starts the error message.
+        path: The table, as for `table_bytes`.
+
+    Raises:
+        UsageError: If `read_header` raises TableError.
+    """
     try:
         return read_header(path)
     except TableError as error:
@@ -65,7 +93,14 @@ def require_table(option: str, path: str) -> list[str]:
 
 
 def require_columns(option: str, path: str, names: Sequence[str], columns: Columns) -> None:
-    """Raise UsageError unless a table with these columns has image ids and something to say about images."""
+    """Raise UsageError unless a table has a column of image ids and one with facts about images.
+
+    Args:
+        option: Command-line option that names the table; it starts the error message.
+        path: The table; for the message only.
+        names: The table's column names.
+        columns: Column names that the user gave; empty ones stand for the known columns.
+    """
     has = f"it has {in_line(names)}"
     if columns.id_column(names) is None:
         wanted = columns.id or " or ".join(ID_COLUMNS)

@@ -1,4 +1,4 @@
-"""The fingerprint of a model: written by the trainer when it exports, computed again wherever the model is loaded."""
+"""Compute a model's fingerprint: the trainer writes it on export, and it is recomputed wherever the model is loaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import numpy as np
 
 
 def model_fingerprint(weights: Iterable[np.ndarray], network: Mapping[str, Any], dataset_fingerprint: str) -> str:
-    """64 hex digits: sha256 over the network's configuration, the dataset's fingerprint and every weight in order."""
+    """Return the SHA-256 of the network's configuration, the dataset's fingerprint and all weights, as 64 hex digits.
+
+    Args:
+        weights: The weights in the order of the network.
+        network: The network's configuration.
+        dataset_fingerprint: Fingerprint of the training dataset.
+    """
     digest = hashlib.sha256()
     digest.update(json.dumps(network, sort_keys=True).encode())
     digest.update(dataset_fingerprint.encode())

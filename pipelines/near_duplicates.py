@@ -1,7 +1,7 @@
-"""Pairs of near-duplicate pictures among any number: candidates by banding, confirmed by comparing pixels.
+"""Find pairs of near-duplicate pictures in a collection of any size: banding finds candidates, pixels confirm them.
 
-A hash is cut into bands; only pictures that agree in a whole band are compared. What crosses the shuffles of the
-search is a hash and a 48-byte sketch; thumbnails follow only for pictures that have a candidate.
+A hash is cut into bands, and only pictures that agree in a whole band are compared. The search shuffles hashes and
+48-byte sketches; thumbnails are shuffled only for pictures that have a candidate.
 """
 
 from __future__ import annotations
@@ -16,50 +16,57 @@ from apache_beam.metrics import Metrics
 from pipelines import perceptual
 from pipelines.seeding import stable_hash
 
-# Every re-encoded, resized, squashed or mildly brightened copy measured lies within 8 bits (docs/near_duplicates.md).
+# All measured copies that were re-encoded, resized, squashed or mildly brightened lie within 8 bits
+# (docs/near_duplicates.md).
 MAX_HASH_DISTANCE = 8
-# Five bands of 12 or 13 bits: pairs within 4 bits always share one; at 6 bits 86 %, at 8 bits 64 % do if bits flip at
-# random, and real copies more often. Each band takes every fifth bit, because low frequencies vary less on skin.
+# Five bands of 12 or 13 bits. Pairs within 4 bits always share a band; if bits flip at random, 86 % of pairs at 6 bits
+# and 64 % at 8 bits do, and real copies do more often. Each band takes every fifth bit because low frequencies vary
+# less on skin.
 BANDS = 5
 BAND_MASKS = tuple(sum(1 << bit for bit in range(band, 64, BANDS)) for band in range(BANDS))
-# Up to this many pictures in a bucket are compared each with each. In a larger one they are ordered, and each is
-# compared with the next WINDOW: work per picture is bounded, whatever the data.
+# In a bucket of up to this many pictures, all pairs are compared. In a larger one the pictures are ordered and each is
+# compared with the next WINDOW, so that the work per picture is bounded whatever the data.
 BUCKET_LIMIT = 4096
 WINDOW = BUCKET_LIMIT // 2
-# Candidates that one picture may have among those after it in the bucket's order: the nearest by sketch. A thousand
-# copies of one picture then give a net, which is all that grouping needs, and not half a million pairs.
+# Maximum number of candidates that a picture may have among the later ones in the bucket's order: the nearest by
+# sketch. A thousand copies of one picture then form a connected net, which is all that grouping needs, instead of half
+# a million pairs.
 PARTNERS = 16
 _BLOCK = 64
-# Marks of pictures that have a candidate; two that share a mark cost a thumbnail shuffled in vain, nothing else.
+# Bits of the marks of pictures that have a candidate. If two pictures share a mark, a thumbnail may be shuffled in
+# vain; nothing else happens.
 _MARK_BITS = 23
 
 _HASH_BYTES = 8
 _ENTRY_BYTES = _HASH_BYTES + perceptual.SKETCH_BYTES
 
+# Identity, perceptual hash, thumbnail.
 Picture = tuple[str, int, bytes]
 
 
 class NearPair(NamedTuple):
-    """Two different identities that show one picture; first < second."""
+    """Two different identities that show one picture."""
 
-    first: str
+    first: str  # less than `second`
     second: str
-    hash_distance: int
-    pixel_distance: float
+    hash_distance: int  # bits
+    pixel_distance: float  # see `perceptual.pixel_distance`
 
 
 class SkippedBucket(NamedTuple):
-    """A bucket in which not every pair was compared. `band` and `value` name it; the hash bits of the band are in
-    `value`, hexadecimal. `skipped` counts comparisons not made and candidates not followed."""
+    """A bucket in which not all pairs were compared, named by `band` and `value`."""
 
     band: int
-    value: str
+    value: str  # the band's bits of the hash, hexadecimal
     members: int
-    skipped: int
+    skipped: int  # comparisons not made plus candidates not followed
 
 
 def _band_entries(picture: Picture) -> Iterator[tuple[bytes, bytes]]:
-    """(band and its bits, entry): an entry is hash, sketch and identity in one piece, which shuffles cheaply."""
+    """Yield (band and its bits, entry) for each band.
+
+    An entry is hash, sketch and identity joined into one byte string, which is cheap to shuffle.
+    """
     identity, phash, thumbnail = picture
     entry = phash.to_bytes(_HASH_BYTES, "big") + perceptual.sketch(thumbnail) + identity.encode()
     for band, mask in enumerate(BAND_MASKS):
@@ -67,7 +74,10 @@ def _band_entries(picture: Picture) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _ordered(entries: Iterable[bytes], band: int) -> list[bytes]:
-    """Entries by their hash turned by the band's share of bits, so that every band puts other neighbours together."""
+    """Sort entries by their hash, rotated by an amount that depends on the band.
+
+    Each band thus puts other entries next to each other.
+    """
     turn = band * 64 // BANDS
 
     def order(entry: bytes) -> tuple[int, bytes]:
@@ -78,10 +88,10 @@ def _ordered(entries: Iterable[bytes], band: int) -> list[bytes]:
 
 
 def _nearest(distances: np.ndarray, likely: np.ndarray) -> np.ndarray:
-    """`likely` less, in each row, all but the PARTNERS with the smallest distance; the earlier of equal ones."""
+    """Keep in each row of `likely` only the PARTNERS with the smallest distance, the earlier of equal ones."""
     if likely.sum(axis=1).max(initial=0) <= PARTNERS:
         return likely
-    # Distances up to SKETCH_LIMIT and positions within a block each take less than 16 bits.
+    # Distances up to SKETCH_LIMIT and positions within a block each fit into 16 bits.
     order = distances.astype(np.int64) << 16 | np.arange(distances.shape[1])
     order[~likely] = 1 << 48
     last = np.partition(order, PARTNERS - 1, axis=1)[:, PARTNERS - 1 : PARTNERS]
@@ -91,9 +101,9 @@ def _nearest(distances: np.ndarray, likely: np.ndarray) -> np.ndarray:
 def _likely_pairs(
     hashes: np.ndarray, sketches: np.ndarray, window: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """(earlier positions, later positions, how many more pairs were likely but are not followed).
+    """Yield (earlier positions, later positions, number of likely pairs that are not followed) block by block.
 
-    Pairs are likely whose hashes are close, whose sketches may match and that are at most `window` apart.
+    A pair is likely if its hashes are close, its sketches may match and its positions are at most `window` apart.
     """
     for start in range(0, len(hashes), _BLOCK):
         rows, columns = slice(start, start + _BLOCK), slice(start, start + _BLOCK + window)
@@ -110,7 +120,7 @@ def _likely_pairs(
 
 
 class _FindCandidates(beam.DoFn):
-    """One bucket -> (identity, identity) of its candidates; SkippedBucket to the output "skipped"."""
+    """One bucket -> (identity, identity) of each candidate pair; SkippedBucket on the output "skipped"."""
 
     def __init__(self) -> None:
         self._candidates = Metrics.counter("near_duplicates", "candidates")
@@ -145,7 +155,7 @@ def _mark(identity: bytes) -> int:
 
 
 class _Marks(beam.CombineFn):
-    """Marks -> one bit each, in 1 MiB however many there are."""
+    """Marks -> a bitmap with one bit per possible mark; always 1 MiB."""
 
     def create_accumulator(self) -> np.ndarray:
         return np.zeros(1 << (_MARK_BITS - 3), np.uint8)
@@ -165,7 +175,7 @@ class _Marks(beam.CombineFn):
 
 
 def _wanted(picture: Picture, marks: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(identity, hash and thumbnail) of a picture that is marked."""
+    """Yield (identity, hash and thumbnail) of the picture if it is marked."""
     identity, phash, thumbnail = picture[0].encode(), picture[1], picture[2]
     mark = _mark(identity)
     if marks[mark >> 3] >> (mark & 7) & 1:
@@ -177,16 +187,16 @@ def _both_ways(pair: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
 
 
 def _to_pairs(element: tuple[bytes, dict[str, Iterable]]) -> Iterator[tuple[tuple[bytes, bytes], bytes]]:
-    """One picture and its partners -> the picture once under each pair it belongs to."""
+    """Yield the picture once under each pair it belongs to."""
     identity, joined = element
-    # An identity given twice is compared once, as the smaller of the two.
+    # If an identity occurs twice, only the smaller of its two pictures is compared.
     picture = min(joined["pictures"], default=b"")
     for partner in sorted(set(joined["partners"])):
         yield (min(identity, partner), max(identity, partner)), picture
 
 
 class _Confirm(beam.DoFn):
-    """The two pictures of a pair -> NearPair if they are the same picture."""
+    """The two entries of a pair -> NearPair if they show the same picture."""
 
     def __init__(self) -> None:
         self._compared = Metrics.counter("near_duplicates", "compared")
@@ -204,7 +214,7 @@ class _Confirm(beam.DoFn):
 
 
 class _Confirmed(beam.PTransform):
-    """({"candidates": pairs of identities, "pictures": all}) -> NearPair, each once."""
+    """{"candidates": pairs of identities, "pictures": all pictures} -> distinct NearPairs."""
 
     def expand(self, inputs: dict[str, beam.PCollection]) -> beam.PCollection[NearPair]:
         candidates, pictures = inputs["candidates"], inputs["pictures"]
@@ -227,18 +237,21 @@ class _Confirmed(beam.PTransform):
 
 
 class FindNearDuplicates(beam.PTransform):
-    """(identity, perceptual hash, thumbnail) -> (NearPair, SkippedBucket): two PCollections.
+    """PTransform: (identity, perceptual hash, thumbnail) -> two PCollections, of NearPair and of SkippedBucket.
 
-    Identities are distinct and can be encoded as UTF-8, as Beam's coders demand. Each confirmed pair comes once. Both
-    outputs depend on the set of pictures alone, whatever their order or the runner. No two pictures are compared that
-    share no band; work per picture is bounded by BANDS * BUCKET_LIMIT comparisons and BANDS * PARTNERS candidates,
-    and whatever those limits leave out is a SkippedBucket.
+    Identities must be distinct and encodable as UTF-8, as Beam's coders require. Each confirmed pair is emitted once.
+    Both outputs depend on the set of pictures alone, not on their order or the runner.
+
+    Pictures that share no band are not compared. The work per picture is bounded by BANDS * BUCKET_LIMIT comparisons
+    and BANDS * PARTNERS candidates; whatever these limits leave out is reported as a SkippedBucket.
+
     Counters (namespace near_duplicates): candidates, compared, confirmed, skipped_comparisons.
     """
 
     def expand(
         self, pictures: beam.PCollection[Picture]
     ) -> tuple[beam.PCollection[NearPair], beam.PCollection[SkippedBucket]]:
+        """Turn all pictures into the confirmed pairs and the buckets in which comparisons were skipped."""
         found = (
             pictures
             | "Cut into bands" >> beam.FlatMap(_band_entries).with_output_types(tuple[bytes, bytes])

@@ -1,6 +1,6 @@
-"""An operating point of a model: from which malignancy score on an image is flagged, and how good that was.
+"""Operating points of a model: the malignancy score from which images are flagged, and how well that worked.
 
-The trainer chooses and stores them, the score job reads them. Imports neither Beam nor TensorFlow.
+The trainer chooses and stores them; the score job reads them. Imports neither Beam nor TensorFlow.
 """
 
 from __future__ import annotations
@@ -11,30 +11,34 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Which images a point was chosen for, as model.json names them: as they are, or as means over flips and turns (--tta).
+# The probabilities that a point was chosen for, as named in model.json: of the image as it is, or the mean over its
+# eight flips and turns (--tta).
 ONE_VIEW, EIGHT_VIEWS = "one_view", "eight_views"
 
 
 class OperatingPoint(NamedTuple):
-    """A threshold chosen on validation images.
+    """A threshold chosen on validation images, and how it performs on them."""
 
-    target: the sensitivity it was chosen for. An image is flagged when its malignancy score is at least `threshold`.
-    sensitivity: the share of the `malignant` images that are; specificity: of the `benign` images the share that are
-    not, None where there are none. All of that on the images it was chosen on.
-    """
-
-    target: float
-    threshold: float
-    sensitivity: float
-    specificity: float | None
-    malignant: int
-    benign: int
+    target: float  # the sensitivity it was chosen for
+    threshold: float  # an image is flagged if its malignancy score is at least this
+    # On the images that the threshold was chosen on:
+    sensitivity: float  # share of malignant images that are flagged
+    specificity: float | None  # share of benign images that are not flagged; None if there are no benign images
+    malignant: int  # number of malignant images
+    benign: int  # number of benign images
 
 
 def read_points(values: Mapping[str, Any]) -> dict[str, tuple[OperatingPoint, ...]]:
-    """`operating_points` of model.json: ONE_VIEW, EIGHT_VIEWS -> points. Models from before there were any have none.
+    """Read the operating points of a model.
 
-    Raises KeyError, TypeError, ValueError or AttributeError for what is none.
+    Args:
+        values: `operating_points` of model.json; empty for models exported before that field existed.
+
+    Returns:
+        The points for ONE_VIEW and for EIGHT_VIEWS.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: `values` has another form, or a threshold is not finite.
     """
     found = {}
     for views in (ONE_VIEW, EIGHT_VIEWS):
@@ -46,15 +50,34 @@ def read_points(values: Mapping[str, Any]) -> dict[str, tuple[OperatingPoint, ..
 
 
 def point_for(points: Sequence[OperatingPoint], target: float) -> OperatingPoint | None:
-    """The point that was chosen for a sensitivity; None if there is none."""
+    """Return the point that was chosen for the target sensitivity, or None."""
     return next((point for point in points if math.isclose(point.target, target, abs_tol=1e-9)), None)
 
 
 def malignancy_scores(probabilities: np.ndarray, classes: Sequence[str], malignant: Sequence[str]) -> np.ndarray:
-    """Of each row of probabilities [n, C] the sum over the malignant classes, 0 to 1: float64 [n]."""
+    """Return the malignancy score of each image: the sum of the probabilities of its malignant classes.
+
+    Args:
+        probabilities: [n, C].
+        classes: Classes in label order.
+        malignant: The malignant ones among them.
+
+    Returns:
+        float64 [n], from 0 to 1.
+    """
     return np.asarray(probabilities, np.float64)[:, [name in malignant for name in classes]].sum(axis=1)
 
 
 def flags(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """bool [n]: which malignancy scores are at least the threshold, both as the 32-bit numbers that tables hold."""
+    """Return which malignancy scores are at least the threshold.
+
+    Both are compared as float32, because that is what tables store.
+
+    Args:
+        scores: [n].
+        threshold: The lowest score that is flagged.
+
+    Returns:
+        bool [n].
+    """
     return np.asarray(scores, np.float32) >= np.float32(threshold)

@@ -1,4 +1,4 @@
-"""The output folder of a job: what may be written over, what is ours, and how a finished output appears."""
+"""Manage the output folder of a job: what may be overwritten, what belongs to the job, and how files are published."""
 
 from __future__ import annotations
 
@@ -13,40 +13,57 @@ from pipelines import storage
 from pipelines.cli import UsageError
 from pipelines.gcs_access import require_writable
 
-# Everything is written below it and renamed at the end; while it is there, the output is not finished.
+# All files are written below this folder and moved at the end. While it exists, the output is not finished.
 TEMPORARY = ".unfinished"
-# In it, a file that says whose it is: a folder of this name alone proves nothing.
+# File in TEMPORARY that marks the folder as a job's own; the folder's name alone proves nothing.
 CLAIM = "claim.json"
-# In it, once every file is complete: what is to be put in place. A run that ends after it can be finished.
+# File in TEMPORARY, written once all files are complete, that lists what to move into place. A run that ends after this
+# point can be finished.
 _READY = "ready.json"
-# In it, the marker before it is put in place.
+# Folder in TEMPORARY that holds the marker file before it is moved into place.
 _LAST = "last"
 _CLAIM_TEXT = b'{"written by": "pipelines", "until": "the output is finished"}\n'
 
 
 def temporary_folder(output: str) -> str:
-    """Where a run keeps its intermediate files."""
+    """Return the folder where a run keeps its intermediate files."""
     return storage.join(output, TEMPORARY)
 
 
 def publish_folder(output: str) -> str:
-    """Where a run puts finished files until all of them are there."""
+    """Return the folder where a run collects finished files until all of them are there."""
     return storage.join(output, TEMPORARY, "publish")
 
 
 def own_files(output: str, pattern: re.Pattern[str]) -> list[str]:
-    """Files in the output that this job writes, relative to it; files of others are never touched."""
+    """Return the files in the output that belong to this job; other files are never touched.
+
+    Args:
+        output: The output folder.
+        pattern: Matches the relative paths of the files that this job writes.
+
+    Returns:
+        Sorted paths relative to the output.
+    """
     return sorted(name for name in storage.list_tree(output) if pattern.match(name))
 
 
 def _ready(output: str) -> dict | None:
-    """What was to be published when a run was interrupted while it did so, or None."""
+    """Return the content of the ready file of a run that was interrupted while publishing, or None."""
     content = storage.read_if_exists(storage.join(temporary_folder(output), _READY))
     return json.loads(content) if content is not None else None
 
 
 def finish_interrupted(output: str, pattern: re.Pattern[str]) -> bool:
-    """Publish what an interrupted run had complete; gives whether there was any such thing."""
+    """Publish the files of an interrupted run if all of them are complete.
+
+    Args:
+        output: The output folder.
+        pattern: Matches the relative paths of the files that this job writes.
+
+    Returns:
+        Whether there was such a run.
+    """
     ready = _ready(output) if _is_claimed(output) else None
     if ready is None:
         return False
@@ -65,7 +82,7 @@ def _put_in_place(output: str, ready: dict) -> None:
 
 
 def _clear_temporary(output: str) -> None:
-    """Delete the temporary folder; the file that says whose it is goes last."""
+    """Delete the temporary folder, its claim file last."""
     folder = temporary_folder(output)
     storage.delete_files(folder, [name for name in storage.list_tree(folder) if name != CLAIM])
     storage.delete_tree(folder)
@@ -78,7 +95,7 @@ def _is_claimed(output: str) -> bool:
 def _probe(output: str) -> None:
     """Raise an OSError, or the filesystem's own error, if nothing can be written below `output`.
 
-    Of gs:// that is known by now.
+    gs:// paths are skipped because `require_writable` has already checked them.
     """
     if storage.is_local(output):
         existing = storage.nearest_folder(output)
@@ -92,9 +109,16 @@ def _probe(output: str) -> None:
 
 
 def require_output(output: str, marker: str, overwrite: bool, beside: list[str]) -> None:
-    """Raise UsageError unless a run may write into `output`. Leaves nothing behind.
+    """Raise UsageError unless a run may write into `output`; leave nothing behind.
 
-    marker: the file that makes an output finished. beside: inputs, none of which the output may be.
+    Args:
+        output: The output folder.
+        marker: Name of the file that marks an output as finished.
+        overwrite: Whether a finished output may be replaced.
+        beside: Inputs; the output must not be one of them.
+
+    Raises:
+        UsageError: The path is unsuitable, holds a finished output or other files, or cannot be written.
     """
     if not output.strip("/"):
         raise UsageError(f"--output {output!r}: name a folder of its own")
@@ -109,7 +133,7 @@ def require_output(output: str, marker: str, overwrite: bool, beside: list[str])
         if marker in names and not overwrite:
             raise UsageError(f"--output {output}: holds a finished output; add --overwrite to replace it")
         inside = [name for name in names if name.startswith(f"{TEMPORARY}/")]
-        # The second: a run that was killed while it wrote its claim.
+        # The second condition covers a run that was killed while it wrote its claim.
         ours = _is_claimed(output) or all(name.startswith(f"{TEMPORARY}/{CLAIM}.") for name in inside)
         if names and marker not in names and not (inside and ours):
             raise UsageError(f"--output {output}: is not empty and holds no earlier output; name another folder")
@@ -118,15 +142,17 @@ def require_output(output: str, marker: str, overwrite: bool, beside: list[str])
         _probe(output)
     except UsageError:
         raise
-    except Exception as error:  # each filesystem raises its own kinds
+    except Exception as error:  # each filesystem raises its own exception types
         detail = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UsageError(f"--output {output}: cannot be written: {detail}") from error
 
 
 def begin(output: str) -> str:
-    """Clear away what an interrupted run left, and mark the output as being written.
+    """Delete what an interrupted run left behind, and mark the output as being written.
 
-    Gives the nearest folder that was there before, for `abandon`.
+    Returns:
+        The nearest folder, the output or one above it, that existed before; empty if the output is not local. Pass it
+        to `abandon`.
     """
     existing = storage.nearest_folder(output) if storage.is_local(output) else ""
     if _is_claimed(output):
@@ -136,22 +162,33 @@ def begin(output: str) -> str:
 
 
 def abandon(output: str, existing: str) -> None:
-    """Leave nothing of a run that was refused. existing: what `begin` gave."""
+    """Delete all traces of a run that was refused.
+
+    Args:
+        output: The output folder.
+        existing: What `begin` returned. This folder and those above it are kept.
+    """
     _clear_temporary(output)
     if storage.is_local(output):
         storage.remove_empty(output, existing)
 
 
 def discard(output: str, pattern: re.Pattern[str], marker: str) -> None:
-    """Leave nothing of an interrupted run, also where it had begun to put its files in place; nothing of others' goes.
+    """Delete all traces of an interrupted run, even if some of its files are already in place.
 
-    Two interruptions can leave that: one while files were renamed, one when the same run had begun afresh.
+    Two interruptions can lead to that: one while files were being moved, and one after the same run had started again.
+    Files that do not belong to the job are kept.
+
+    Args:
+        output: The output folder.
+        pattern: Matches the relative paths of the files that this job writes.
+        marker: Name of the file that marks an output as finished. If it exists, the published files are kept.
     """
     if not _is_claimed(output):
         return
     existing = storage.nearest_folder(os.path.dirname(os.path.abspath(output))) if storage.is_local(output) else ""
     folder = temporary_folder(output)
-    # From here on what is there is not complete.
+    # From here on, the files count as incomplete.
     storage.delete_files(folder, [name for name in storage.list_tree(folder) if name == _READY])
     if not storage.exists(storage.join(output, marker)):
         storage.delete_files(output, own_files(output, pattern))
@@ -159,7 +196,7 @@ def discard(output: str, pattern: re.Pattern[str], marker: str) -> None:
 
 
 class _Announce(beam.DoFn):
-    """The content of the marker -> the same, once it is written down what is to be put in place."""
+    """The content of the marker -> the same, after the ready file has been written."""
 
     def __init__(self, output: str, marker: str):
         self._output = output
@@ -173,7 +210,7 @@ class _Announce(beam.DoFn):
 
 
 class _RemoveOld(beam.DoFn):
-    """Takes away the files of an earlier output, the one that says "finished" first."""
+    """Deletes the files of an earlier output, its marker first."""
 
     def __init__(self, output: str, pattern: re.Pattern[str], marker: str):
         self._output = output
@@ -187,7 +224,7 @@ class _RemoveOld(beam.DoFn):
 
 
 class _PutInPlace(beam.DoFn):
-    """Moves every file to its place and writes the marker last."""
+    """Moves all files into place and writes the marker last."""
 
     def __init__(self, output: str, marker: str):
         self._output = output
@@ -195,15 +232,21 @@ class _PutInPlace(beam.DoFn):
 
     def process(self, content: bytes) -> None:
         ready = _ready(self._output)
-        # A retry of what had come to its end finds nothing left to do.
+        # A retry after a completed attempt has nothing left to do.
         if ready is not None:
             _put_in_place(self._output, ready)
 
 
 class Publish(beam.PTransform):
-    """One element, the content of the marker file, once everything else is written -> the finished output.
+    """PTransform: the content of the marker file, one element, once all other files are written -> finished output.
 
-    An interruption leaves the temporary folder: the same command starts afresh, or `finish_interrupted` ends the work.
+    After an interruption the temporary folder remains. Then the same command starts again, or `finish_interrupted`
+    completes the work.
+
+    Args:
+        output: The output folder.
+        pattern: Matches the relative paths of the files that this job writes.
+        marker: Name of the file that marks an output as finished.
     """
 
     def __init__(self, output: str, pattern: re.Pattern[str], marker: str):
@@ -213,10 +256,11 @@ class Publish(beam.PTransform):
         self._marker = marker
 
     def expand(self, content: beam.PCollection[bytes]) -> beam.PCollection:
+        """Replace the earlier output with the new files; the result is an empty PCollection to wait for."""
         return (
             content
             | "Announce" >> beam.ParDo(_Announce(self._output, self._marker))
-            # A retry of one step must not undo what a later one has done.
+            # A retry of one step must not undo what a later step has done.
             | "Announced" >> beam.Reshuffle()
             | "Remove old" >> beam.ParDo(_RemoveOld(self._output, self._pattern, self._marker))
             | "Removed" >> beam.Reshuffle()

@@ -1,4 +1,4 @@
-"""A DoFn that works on many images at once: decoding and encoding release the GIL, reading waits for a disk."""
+"""Process many images at once in threads: decoding and encoding release the GIL, and reading waits for a disk."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ Result = TypeVar("Result")
 
 
 def default_threads(worker_processes: int) -> int:
-    """Threads per worker process so that processes times threads is the number of cores."""
+    """Return the number of threads per worker process for which processes times threads is the number of cores."""
     return max(1, (os.cpu_count() or 1) // max(1, worker_processes))
 
 
 class LookAhead:
-    """`function` over items by a pool; order kept, errors raised in their place.
+    """Ordered mapping of functions over items in a thread pool, with a limited number of pending results.
 
-    At most `ahead` results, with the one that was given last, are made or in the making: memory does not grow with
-    the number of items, and those are taken as they are needed.
+    Results come in the order of the items. An error is raised in the position of its result. Items are taken only as
+    they are needed, so memory does not grow with their number.
+
+    Args:
+        pool: The threads.
+        ahead: Maximum number of results that are finished or in progress, including the one yielded last.
     """
 
     def __init__(self, pool: ThreadPoolExecutor, ahead: int):
@@ -33,19 +37,27 @@ class LookAhead:
         self._waiting: deque[Future] = deque()
 
     def feed(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Start on the items; gives the results that had to be waited for, the last few come later."""
+        """Submit the items and yield results of earlier ones.
+
+        Args:
+            function: Called with each item in a thread.
+            items: Taken one by one as pending results leave room.
+
+        Yields:
+            The oldest result, each time that room is needed. The last results are left for `drain` or the next `feed`.
+        """
         for item in items:
             if len(self._waiting) == self._ahead:
                 yield self._waiting.popleft().result()
             self._waiting.append(self._pool.submit(function, item))
 
     def drain(self) -> Iterator:
-        """The results that are still to come."""
+        """Yield the results that are still pending."""
         while self._waiting:
             yield self._waiting.popleft().result()
 
     def cancel(self) -> None:
-        """Forget what is still to come."""
+        """Drop the results that are still pending."""
         while self._waiting:
             self._waiting.popleft().cancel()
 
@@ -53,7 +65,17 @@ class LookAhead:
 def map_ahead(
     pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
 ) -> Iterator[Result]:
-    """`function` over `items`, see LookAhead; stops at the first error."""
+    """Map a function over items in a thread pool; stop at the first error.
+
+    Args:
+        pool: The threads.
+        function: Called with each item in a thread.
+        items: Taken one by one as they are needed.
+        ahead: Maximum number of pending results, see LookAhead.
+
+    Yields:
+        The results in the order of the items.
+    """
     waiting = LookAhead(pool, ahead)
     try:
         yield from waiting.feed(function, items)
@@ -63,23 +85,32 @@ def map_ahead(
 
 
 class ThreadedDoFn(beam.DoFn):
-    """Base of DoFns that map a pure function over images with a pool of threads, results in the order given."""
+    """Base class of DoFns that map a pure function over images in a thread pool, keeping their order.
+
+    Args:
+        threads: Number of threads.
+    """
 
     def __init__(self, threads: int):
         self._threads = threads
 
     def setup(self) -> None:
-        # One thread per image is the parallelism here; BLAS threads on top would fight for the same cores.
+        """Start the threads and limit BLAS to one thread in this process."""
+        # There is already one thread per image; BLAS threads on top would compete for the same cores.
         threadpoolctl.threadpool_limits(1, user_api="blas")
         self._pool = ThreadPoolExecutor(self._threads)
 
     def teardown(self) -> None:
+        """Stop the threads."""
         self._pool.shutdown()
 
     def map_threaded(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """`function` over `items`, several at once; order kept, the first error raised, few results waiting."""
+        """Map a function over items, several at once, and return the results in order.
+
+        The first error is raised. Few results are pending at any time, see LookAhead.
+        """
         return map_ahead(self._pool, function, items, 2 * self._threads)
 
     def look_ahead(self) -> LookAhead:
-        """For work that goes on from one element to the next."""
+        """Return a LookAhead on this DoFn's threads, for work that continues from one element to the next."""
         return LookAhead(self._pool, 2 * self._threads)

@@ -1,4 +1,4 @@
-"""Runs of a job as partitions of one output: `OUTPUT/run=NAME/`, each complete once its `summary.json` is there."""
+"""Manage the runs of a job as partitions of one output: `OUTPUT/run=NAME/`, finished once `summary.json` exists."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _PARTITION = re.compile(r"(?:^|/)run=([^/]+)\Z")
 
 
 def partition_folder(folder: str, name: str) -> str:
-    """Where a run writes."""
+    """Return the folder that a run writes to."""
     return storage.join(folder, f"run={name}")
 
 
 def _named(folder: str, *parts: str) -> list[str]:
-    """Names of the runs below a folder that have a certain file, sorted."""
+    """Return the sorted names of the runs below a folder that contain the file given by `parts`."""
     pattern = storage.join(folder, "run=*", *parts)
     depth = len(parts)
     folders = (path.replace("\\", "/").rsplit("/", depth)[0] for path in storage.match(pattern))
@@ -31,25 +31,37 @@ def _named(folder: str, *parts: str) -> list[str]:
 
 
 def finished_runs(folder: str) -> list[str]:
-    """Names of the finished runs of an output, sorted; those of dates are in the order of time."""
+    """Return the sorted names of the finished runs of an output; dates are thus in chronological order."""
     return _named(folder, MARKER)
 
 
 @contextlib.contextmanager
 def readable(option: str, folder: str) -> Iterator[None]:
-    """Looking into an option's folder: what fails is a UsageError."""
+    """Convert any error in the block, which reads an option's folder, to a UsageError.
+
+    Args:
+        option: The option that names the folder, for error messages.
+        folder: The folder.
+    """
     try:
         yield
     except UsageError:
         raise
-    except Exception as error:  # each filesystem raises its own kinds
+    except Exception as error:  # each filesystem raises its own exception types
         raise UsageError(f"{option} {folder}: cannot be read ({error.__class__.__name__})") from error
 
 
 def choose_name(folder: str, wanted: str, today: datetime.date, further: bool) -> str:
-    """The run's name: `wanted`, or by default the date; further: another one when a run of this date is finished.
+    """Return the name of a run.
 
-    Raises UsageError for a name that cannot be part of a path.
+    Args:
+        folder: The output.
+        wanted: The name given by the user, or an empty string for the date.
+        today: The date.
+        further: Whether to append a number to the date, from 02, if a run of that name is already finished.
+
+    Raises:
+        UsageError: The name cannot be part of a path.
     """
     if wanted:
         if not _NAME.match(wanted):
@@ -65,9 +77,16 @@ def choose_name(folder: str, wanted: str, today: datetime.date, further: bool) -
 
 
 def previous_partitions(option: str, folder: str, current: str) -> list[str]:
-    """The partitions of finished runs in an earlier output, or that partition itself; without `current`.
+    """Return the partitions of the finished runs of an earlier output.
 
-    An output that does not exist yet is one only where it is that of this run: on the first night. Raises UsageError.
+    Args:
+        option: The option that names the folder, for error messages.
+        folder: An earlier output, or a single partition. It may hold no finished run only if it is the output of the
+            current run, as on the first night.
+        current: The partition of the current run, which is left out.
+
+    Raises:
+        UsageError: The folder cannot be read, or holds no finished run.
     """
     with readable(option, folder):
         if storage.exists(storage.join(folder, MARKER)):
@@ -82,17 +101,25 @@ def previous_partitions(option: str, folder: str, current: str) -> list[str]:
 
 
 def require_own(folder: str) -> None:
-    """Raise UsageError when an output folder holds other things and no run: it is likely not meant."""
+    """Raise UsageError if an output folder holds other files but no run, because it is probably the wrong folder."""
     names = os.listdir(folder) if storage.is_folder(folder) else []
     if names and not any(_PARTITION.search(name) for name in names):
         raise UsageError(f"--output {folder}: is not empty and holds no earlier run; name another folder")
 
 
 def finish_others(folder: str, current: str, own_files: re.Pattern[str]) -> list[str]:
-    """Bring interrupted runs of earlier nights to an end; gives the names of those that were complete and are now
-    finished. What others had not completed is deleted: this run does it again.
+    """Finish or discard the interrupted earlier runs of an output.
 
-    Two runs must not work in one output at the same time.
+    A run whose files were complete is published. What an incomplete run left is deleted; the current run does that work
+    again. Two runs must not work in one output at the same time.
+
+    Args:
+        folder: The output.
+        current: The partition of the current run, which is left alone.
+        own_files: Matches the relative paths of the files that a run writes.
+
+    Returns:
+        Names of the runs that are now finished.
     """
     finished = []
     for name in _named(folder, output.TEMPORARY, output.CLAIM):

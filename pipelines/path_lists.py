@@ -1,4 +1,4 @@
-"""Lists of paths as inputs: text files with a path a line, CSV and Parquet with a path column; local or remote."""
+"""Read lists of paths: text files with one path per line, CSV and Parquet with a path column; local or remote."""
 
 from __future__ import annotations
 
@@ -17,18 +17,24 @@ from apache_beam.io.filesystems import FileSystems
 from pipelines.cli import UsageError
 from pipelines.storage import is_folder, is_local, open_file
 
-# The first of these that a table has.
+# The first of these that a table has is its path column.
 PATH_COLUMNS = ("path", "file", "filename", "image_path", "file_path")
 _PARQUET = ".parquet"
 _ROWS_AT_ONCE = 10_000
 
 
 class NoPathColumnError(ValueError):
-    """A table without any of PATH_COLUMNS, or with one that is no text; the message names the columns it has."""
+    """A table with none of PATH_COLUMNS, or whose path column is not text.
+
+    The message names the table's columns or the column's type.
+    """
 
 
 def is_path_list(path: str) -> bool:
-    """Whether a file's name says that it may be a list of paths; a folder is none, whatever its name."""
+    """Return whether a path may name a list of paths.
+
+    Only the name counts, except that a folder is never a list.
+    """
     return path.lower().endswith((".txt", ".csv", _PARQUET)) and not is_folder(path)
 
 
@@ -37,7 +43,7 @@ def _is_csv(path: str) -> bool:
 
 
 def _open(path: str, newline: str | None) -> TextIO:
-    # utf-8-sig: spreadsheets and editors on Windows put a byte order mark first.
+    # utf-8-sig: spreadsheets and editors on Windows write a byte order mark.
     if is_local(path):
         return open(path, encoding="utf-8-sig", newline=newline)
     file = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
@@ -57,7 +63,7 @@ def _path_column(columns: list[str]) -> int:
 
 
 def _cells(file: TextIO) -> Iterator[str]:
-    # Not DictReader: a dictionary a row makes long lists slow.
+    # Not DictReader: one dictionary per row is slow for long lists.
     rows = csv.reader(file)
     header = next((row for row in rows if row), None)
     if header is None:
@@ -91,12 +97,19 @@ def _entries(path: str) -> Iterator[str]:
 
 
 def folder_of(path: str) -> str:
-    """The folder in which a file lies; empty for the working folder."""
+    """Return the folder that contains a file; empty for the working directory."""
     return os.path.dirname(path) if is_local(path) else posixpath.dirname(path)
 
 
 def resolve_path(folder: str, path: str) -> str:
-    """A path in a file as seen from that file's folder, without `.` and `..`, so that one file has one name."""
+    """Resolve a path written in a file against that file's folder.
+
+    The result contains no `.` or `..`, so that each file has one name.
+
+    Args:
+        folder: Folder of the file that holds the path; local or with a scheme.
+        path: Relative, absolute or with a scheme; with a scheme it is returned unchanged.
+    """
     if not is_local(path):
         return path
     if is_local(folder) or os.path.isabs(path):
@@ -106,19 +119,30 @@ def resolve_path(folder: str, path: str) -> str:
 
 
 def list_paths(path: str) -> Iterator[str]:
-    """The paths of a list, in its order, with repeats; relative ones are taken from the list's own folder.
+    """Return an iterator over the paths of a list, in its order and with repeats.
 
-    Empty lines and cells and, in text files, lines that start with `#` are passed over. The list is streamed.
-    Reading raises what the filesystem raises, UnicodeDecodeError, csv.Error, pyarrow.ArrowInvalid or NoPathColumnError.
+    Relative paths are resolved against the list's own folder. Empty lines and cells are skipped; in text files, so are
+    lines that start with `#`. The list is streamed, so iterating raises the errors below. Filesystems may raise others.
+
+    Raises:
+        OSError: If the list cannot be read.
+        UnicodeDecodeError: If a text or CSV file is not UTF-8.
+        csv.Error: If a CSV file is malformed.
+        pyarrow.ArrowInvalid: If a Parquet file is malformed.
+        NoPathColumnError: If a table has no path column.
     """
     folder = folder_of(path)
     return (resolve_path(folder, entry) for entry in _entries(path) if entry)
 
 
 def require_path_list(option: str, path: str) -> None:
-    """Raise UsageError unless `path` is a list that can be read to its end and holds a path.
+    """Raise UsageError unless `path` is a list that can be read to its end and holds at least one path.
 
-    Whether the listed files exist is not looked at.
+    Whether the listed files exist is not checked.
+
+    Args:
+        option: Command-line option that names the list; it starts the error message.
+        path: The list.
     """
     try:
         count = sum(1 for _ in list_paths(path))

@@ -1,4 +1,4 @@
-"""How many shards, decided from counts before any is written."""
+"""Plan the number of shards from counts, before any shard is written."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from pipelines.encoding import BYTES_PER_PIXEL
 from pipelines.rows import SPLITS
 from pipelines.write import SplitShards
 
-# MiB. A shard is held in memory while it is sorted, and is the unit of parallel work.
+# MiB. A shard is sorted in memory and is the unit of parallel work.
 SHARD_MB = 16
 
 PROBLEM_FILE = "problem.txt"
 
 
 class InfeasibleError(Exception):
-    """The images cannot be split as asked. Stops the pipeline; the command turns it into a usage error."""
+    """Error that stops the pipeline because the images cannot be split as asked.
+
+    The command turns it into a usage error.
+    """
 
 
 def quiet_infeasible() -> None:
@@ -34,7 +37,14 @@ def quiet_infeasible() -> None:
 
 
 def shard_count(examples: int, image_size: int, encoding: str = "jpeg", shard_mb: int = SHARD_MB) -> int:
-    """Shards for a split or fold: about `shard_mb` MiB each before any compression, at least one."""
+    """Return the number of shards for a split or fold, at least 1.
+
+    Args:
+        examples: The number of examples of the split or fold.
+        image_size: The side of an image in pixels.
+        encoding: One of `encoding.ENCODINGS`.
+        shard_mb: The approximate size of a shard in MiB, before compression.
+    """
     return max(1, -(-int(examples * image_size * image_size * BYTES_PER_PIXEL[encoding]) // (shard_mb << 20)))
 
 
@@ -45,10 +55,18 @@ def plan_shards(
     encoding: str = "jpeg",
     shard_mb: int = SHARD_MB,
 ) -> dict[str, SplitShards]:
-    """The shards of each split that has examples. examples: how many per (split, fold)."""
+    """Return the shards of each split that has examples.
+
+    Args:
+        examples: The number of examples per (split, fold).
+        folds: The number of folds of the train split; 0 for none.
+        image_size: The side of an image in pixels.
+        encoding: One of `encoding.ENCODINGS`.
+        shard_mb: The approximate size of a shard in MiB, before compression.
+    """
     shards = {}
     for split in SPLITS:
-        # Every fold has as many shards as the largest needs, so that a shard's number tells its fold.
+        # Every fold gets as many shards as the largest one needs, so that a shard's index gives its fold.
         largest = max((count for (name, _), count in examples.items() if name == split), default=0)
         if largest:
             each = shard_count(largest, image_size, encoding, shard_mb)
@@ -57,7 +75,10 @@ def plan_shards(
 
 
 class _Decide(beam.DoFn):
-    """Counts -> {split: SplitShards}; raises InfeasibleError, after leaving the reason where the command finds it."""
+    """DoFn from example counts to {split: SplitShards}.
+
+    If there is a problem, it writes the reason where the command finds it and raises InfeasibleError.
+    """
 
     def __init__(self, temporary: str, folds: int, image_size: int, encoding: str, shard_mb: int):
         self._temporary = temporary
@@ -71,13 +92,22 @@ class _Decide(beam.DoFn):
 
 
 class PlanShards(beam.PTransform):
-    """Rows with split, fold and copies, and the one line of FindProblem -> one {split: SplitShards}."""
+    """PTransform that plans the shards of every split, or stops the pipeline if the images cannot be split as asked.
+
+    Args:
+        folds: The number of folds of the train split; 0 for none.
+        image_size: The side of an image in pixels.
+        temporary: The folder for PROBLEM_FILE.
+        encoding: One of `encoding.ENCODINGS`.
+        shard_mb: The approximate size of a shard in MiB, before compression.
+    """
 
     def __init__(self, folds: int, image_size: int, temporary: str, encoding: str = "jpeg", shard_mb: int = SHARD_MB):
         super().__init__()
         self._decide = _Decide(temporary, folds, image_size, encoding, shard_mb)
 
     def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[dict[str, SplitShards]]:
+        """Turn rows with split, fold and copies, and the one line of FindProblem, into one {split: SplitShards}."""
         rows, problem = inputs
         examples = beam.pvalue.AsDict(
             rows

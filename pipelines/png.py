@@ -1,4 +1,7 @@
-"""Is a PNG whole? Pillow fills missing rows with black and goes on; such an image must not become a record."""
+"""Check that a PNG is complete.
+
+Pillow fills missing rows with black and carries on; such an image must not become a record.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,11 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(type, content) of every chunk up to IEND. Raises ValueError at the first that is damaged or missing."""
+    """Yield the type and content of each chunk up to and including IEND.
+
+    Raises:
+        ValueError: A chunk is damaged, or the data end before IEND.
+    """
     position = len(SIGNATURE)
     while True:
         header = data[position : position + 8]
@@ -34,7 +41,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _expected_bytes(header: bytes) -> int:
-    """Bytes of filtered rows that an image with this IHDR holds, before compression."""
+    """Return the size in bytes of all filtered rows, before compression, of an image with this IHDR content."""
     width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
     bits = _SAMPLES[colour] * depth
 
@@ -49,7 +56,14 @@ def _expected_bytes(header: bytes) -> int:
 
 
 def require_whole_png(data: bytes) -> None:
-    """Raise ValueError unless every chunk is intact, the palette is there if needed, and all rows are."""
+    """Raise ValueError unless all chunks are intact, no row is missing, and a palette exists if one is needed.
+
+    Args:
+        data: A PNG file. Its signature is not checked.
+
+    Raises:
+        ValueError: What is wrong, as the end of a sentence about the file.
+    """
     header, palette, found = b"", False, 0
     inflater = zlib.decompressobj()
     for kind, content in _chunks(data):

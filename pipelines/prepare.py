@@ -1,8 +1,8 @@
-"""python -m pipelines.prepare: labelled images -> TFRecord dataset.
+"""Run `python -m pipelines.prepare`: turn labelled images into a TFRecord dataset.
 
     list -> check -> deduplicate -> group -> split -> (train only) balance -> write shards -> tf.Transform -> account
 
-The order is the point: balancing takes the train rows alone, so a copy can never reach another split.
+The order matters: balancing takes only the train rows, so a copy can never reach another split.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ OWN_FILES = re.compile(
 
 
 class _Describe(beam.DoFn):
-    """Checks the sums, writes the run's report, the records' schema and TFDS's metadata; gives dataset.json.
+    """DoFn that checks the totals, writes the run report, record schema and TFDS metadata, and yields dataset.json.
 
-    That one is written last: the side inputs make this wait for every file.
+    dataset.json must come last: the side inputs make this DoFn wait for the other files.
     """
 
     def __init__(self, classes: Sequence[str], settings: Mapping[str, Any], folder: str, report: Mapping[str, Any]):
@@ -75,7 +75,7 @@ class _Describe(beam.DoFn):
 
 
 class _SaveStandardizeFn(beam.DoFn):
-    """Saves the graph from raw file to record, for the exported model."""
+    """DoFn that saves the graph from raw image file to record, for the exported model."""
 
     def __init__(self, folder: str, size: int, aspect: str, encoding: str):
         self._arguments = (folder, size, aspect, encoding)
@@ -88,7 +88,7 @@ class _SaveStandardizeFn(beam.DoFn):
 
 
 def settings_of(options: PrepareOptions) -> dict[str, Any]:
-    """What decides the records besides images and classes."""
+    """Return the settings that, with the images and classes, determine the records."""
     return {
         "image_size": options.image_size,
         "aspect": options.aspect,
@@ -101,17 +101,18 @@ def settings_of(options: PrepareOptions) -> dict[str, Any]:
 
 
 class Earlier(NamedTuple):
-    """What an update may use of the dataset that it builds on: the folder, or nothing, for either.
+    """Dataset folders that an update may reuse; empty where nothing can be reused."""
 
-    known: what decoding the images has shown; records: their records.
-    """
-
-    known: str = ""
-    records: str = ""
+    known: str = ""  # whose decoding results may be used, see `known_images`
+    records: str = ""  # whose records may be used, see `reuse`
 
 
 def earlier_of(options: PrepareOptions) -> Earlier:
-    """What the dataset in the output offers to an update with these options."""
+    """Return what the dataset in the output folder offers to an update with these options.
+
+    Raises:
+        UsageError: If the dataset.json in the output folder cannot be used.
+    """
     if not options.update or not options.splits_from:
         return Earlier()
     description, settings = read_description("--output", options.output), settings_of(options)
@@ -122,8 +123,15 @@ def earlier_of(options: PrepareOptions) -> Earlier:
 
 
 def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlier: Earlier) -> None:
-    """Add the whole job to a pipeline."""
-    # TensorFlow and TFT come with it; a refused command line has been answered before.
+    """Add the whole job to a pipeline.
+
+    Args:
+        pipeline: The pipeline to extend.
+        options: The validated options.
+        threads: Images processed at once per worker process.
+        earlier: What may be reused of the dataset that an update builds on.
+    """
+    # Imported late because it loads TensorFlow and TFT: a bad command line is refused before that.
     from pipelines.transform import AnalyzeTrain
 
     folder = output.publish_folder(options.output)
@@ -195,9 +203,14 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
 
 
 def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[str, Any], int] | None:
-    """Build and run the job; gives dataset.json, and how many examples an update took from the earlier dataset.
+    """Build and run the job.
 
-    None: it is left running. Raises UsageError when the images cannot be split as asked.
+    Returns:
+        The content of dataset.json and the number of examples that an update took from the earlier dataset, or None if
+        the job is left running.
+
+    Raises:
+        UsageError: If the images cannot be split as asked.
     """
     threads = options.threads or default_worker_threads(beam_arguments)
     earlier = earlier_of(options)
@@ -225,12 +238,12 @@ def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[
 
 def _examples_reused(pipeline: beam.Pipeline) -> int:
     found = pipeline.result.metrics().query(MetricsFilter().with_name(EXAMPLES_REUSED))["counters"]
-    # A runner that counts nothing gives None.
+    # The result is None on runners that do not report counters.
     return sum(metric.result or 0 for metric in found)
 
 
 def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
-    """What the command prints when it is done."""
+    """Return the lines that the command prints when it is done."""
     counts = description["counts"]
     lines = [
         f"listed {counts['listed']} = written {counts['written']} + duplicates {counts['duplicates']}"
@@ -256,7 +269,13 @@ def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
 
 
 def building_on_output(options: PrepareOptions) -> PrepareOptions:
-    """The options of an update, with the splits of the dataset in the output if there is one."""
+    """Return the options of an update, with the splits of the dataset in the output folder if there is one.
+
+    An interrupted publication of that dataset is finished first.
+
+    Raises:
+        UsageError: If the dataset's splits or folds cannot be kept.
+    """
     output.finish_interrupted(options.output, OWN_FILES)
     if not storage.exists(storage.join(options.output, MARKER)):
         print(f"no dataset to update in {options.output} yet: a new one is made")
@@ -266,7 +285,15 @@ def building_on_output(options: PrepareOptions) -> PrepareOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, validate, run, report. Raises UsageError or LimitExceeded."""
+    """Run the command: parse, validate, run, report.
+
+    Args:
+        argv: The arguments after the program name; None for those of the process.
+
+    Raises:
+        UsageError: If the options or inputs cannot be used.
+        LimitExceeded: If more files are rejected than --max_reject_fraction allows.
+    """
     options, rest = parse_options(argv)
     beam_arguments = beam_options(rest, "prepare")
     require_reachable(beam_arguments, options.input_places(), options.other_places())
@@ -288,7 +315,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    # Workers find nothing in __main__: run the importable module instead of this copy of it.
+    # Workers cannot import from __main__: run the importable module instead of this copy of it.
     from pipelines import prepare
 
     run_command("pipelines.prepare", prepare.main)

@@ -1,4 +1,7 @@
-"""Options of the prepare job: those of its records, beside those that say what is read and how it is judged."""
+"""Command-line options of the prepare job.
+
+The options about reading and judging images are in `decision_options`; those about the records are here.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ classes. Files that become no record are listed, with the reason, in OUTPUT/reje
 OUTPUT/manifest-*.parquet.
 """
 
-# Far beyond any archive: a slip of zeros would fill the machine's memory with copies before anything is said.
+# Far beyond any archive. A typo with extra zeros would fill the memory with copies before any error appears.
 _MOST_PER_CLASS = 1_000_000
 EPILOG = """\
 example:
@@ -38,20 +41,20 @@ Exit codes: 0 done, 1 done but more images rejected than --max_reject_fraction, 
 
 @dataclass(frozen=True)
 class PrepareOptions(DecisionOptions):
-    """What the user asked for, validated. argv: in the user's words."""
+    """Validated options of the prepare job."""
 
-    image_size: int = 180
+    image_size: int = 180  # side in pixels
     aspect: str = "crop"
     balance: str = "oversample"
-    target_per_class: str | int = "max"
+    target_per_class: str | int = "max"  # a number of examples, or max, mean or min
     encoding: str = "jpeg"
     compression: str = "none"
-    shard_mb: int = plan.SHARD_MB
+    shard_mb: int = plan.SHARD_MB  # MiB before compression
     update: bool = False
-    argv: tuple[str, ...] = ()
+    argv: tuple[str, ...] = ()  # as the user typed them
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, for the run's report."""
+        """Return the inputs and all options that decide the records, for the run report."""
         what = {
             "classes": list(self.classes),
             "image_size": self.image_size,
@@ -63,7 +66,7 @@ class PrepareOptions(DecisionOptions):
         return {**self.places(), **what, **self.record_settings()}
 
     def record_settings(self) -> dict[str, Any]:
-        """The options that decide the records, for `dataset.json` and the fingerprint."""
+        """Return the options that decide the records, for `dataset.json` and the fingerprint."""
         return {
             **self.decision_settings(),
             "balance": self.balance,
@@ -73,7 +76,7 @@ class PrepareOptions(DecisionOptions):
 
 
 def build_parser() -> ArgumentParser:
-    """The command line; its defaults are those of PrepareOptions."""
+    """Return the command-line parser; its defaults are those of PrepareOptions."""
     default = PrepareOptions(sources=(), output="")
     parser = ArgumentParser("python -m pipelines.prepare", description=DESCRIPTION, epilog=EPILOG)
     add_decision_options(parser, default, "folder for the dataset, new or empty; local or gs://")
@@ -146,7 +149,17 @@ def _target(method: str, text: str | None, folds: int) -> str | int:
 
 
 def parse_options(argv: Sequence[str] | None) -> tuple[PrepareOptions, list[str]]:
-    """The job's options and what is left for Beam. Raises UsageError for a value that cannot be right."""
+    """Parse and validate the command line.
+
+    Args:
+        argv: The arguments after the program name; None for those of the process.
+
+    Returns:
+        The job's options and the arguments that are left for Beam.
+
+    Raises:
+        UsageError: If a value is invalid.
+    """
     argv = sys.argv[1:] if argv is None else argv
     arguments, rest = build_parser().parse_known_args(argv)
     if not 8 <= arguments.image_size <= 4096:
@@ -171,17 +184,17 @@ def parse_options(argv: Sequence[str] | None) -> tuple[PrepareOptions, list[str]
 
 
 def command_line(argv: Sequence[str]) -> str:
-    """The command with these arguments, as a shell takes it."""
+    """Return the shell command that runs this job with the given arguments."""
     return shlex.join(("python", "-m", "pipelines.prepare", *argv))
 
 
 def regenerating_command(argv: Sequence[str]) -> str:
-    """The command that gives the same dataset in a folder COPY.
+    """Return the command that makes the same dataset in a folder COPY.
 
-    What changes no byte is left out: the place and the replacing of an output, Beam's options, the number of threads.
-    A dataset that has grown keeps the splits it has: they are taken from it, where DATASET stands.
+    Options that change no byte are left out: the output folder and its replacement, Beam's options, the number of
+    threads. A dataset that has grown keeps its splits: the command takes them from that dataset, written as DATASET.
     """
-    # To the parser, Beam's options are what is left over; they keep their order.
+    # Beam's options are the arguments that the parser leaves over, in their original order.
     arguments, left = build_parser().parse_known_args(argv)
     kept: list[str] = []
     rest = iter(argv)

@@ -1,6 +1,6 @@
-"""What a Parquet file of probabilities says of them in its metadata: for which class frequencies, of which views.
+"""Metadata of Parquet files of probabilities: the class frequencies that they assume, and the views.
 
-The score job and evaluations write it, evaluations read it. Imports neither Beam nor TensorFlow.
+The score job and evaluations write it; evaluations read it. Imports neither Beam nor TensorFlow.
 """
 
 from __future__ import annotations
@@ -17,23 +17,35 @@ _PRIOR, _VIEWS = b"class_prior", b"views"
 
 
 class Meaning(NamedTuple):
-    """prior: float64 [C], the class frequencies that the probabilities stand for, in the order of columns.
+    """How to interpret the probabilities of a file."""
 
-    views: ONE_VIEW, or EIGHT_VIEWS of which they are means (--tta); None for a file from before it was said.
-    """
-
-    prior: np.ndarray
+    prior: np.ndarray  # float64 [C], the class frequencies that the probabilities assume, in column order
+    # ONE_VIEW, or EIGHT_VIEWS if the probabilities are means over eight views (--tta); None for files written before
+    # this was recorded.
     views: str | None
 
 
 def as_metadata(prior: Sequence[float] | np.ndarray, views: str | None) -> dict[bytes, bytes]:
-    """A file's metadata; without `views` where they are not known."""
+    """Return the metadata of a file.
+
+    Args:
+        prior: Class frequencies that the probabilities assume, in column order.
+        views: ONE_VIEW or EIGHT_VIEWS; None, if not known, leaves them out.
+    """
     said = {_PRIOR: json.dumps(list(map(float, prior))).encode()}
     return said | ({_VIEWS: views.encode()} if views else {})
 
 
 def read_metadata(metadata: Mapping[bytes, bytes] | None, classes: int) -> Meaning:
-    """What `as_metadata` wrote; equal frequencies where a file says nothing. ValueError for anything else."""
+    """Read the metadata that `as_metadata` returned.
+
+    Args:
+        metadata: Metadata of a file. If it has no prior, the class frequencies are equal.
+        classes: Number of classes.
+
+    Raises:
+        ValueError: The prior or the views are malformed.
+    """
     metadata = metadata or {}
     known = json.loads(metadata.get(_PRIOR, b"null"))
     prior = np.array(known if isinstance(known, list) else np.nan, np.float64)

@@ -1,6 +1,6 @@
-"""One line of progress for runs on this machine, whichever of its processes do the work.
+"""Show a line of progress for runs on this machine, whichever of its processes do the work.
 
-Workers append a byte for each file to a common file; its size is the count. Appending is atomic, needs no server and
+Workers append one byte per image to a common file, whose size is the count. Appending is atomic, needs no server, and
 works for threads, processes and job servers alike.
 """
 
@@ -15,33 +15,42 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
-# Between two lines where nobody watches; on a terminal one line is rewritten.
+# Time between two lines of a log. On a terminal, a single line is rewritten more often.
 _LOG_SECONDS = 30.0
 _TERMINAL_SECONDS = 0.5
 
 
 class Progress:
-    """Counts of files that are listed and done. Travels to the workers; without a folder it counts nothing."""
+    """Counters that all processes on this machine share; can be pickled and sent to workers.
+
+    Args:
+        folder: A local folder for the counts. Empty: nothing is counted.
+    """
 
     def __init__(self, folder: str = ""):
         self._folder = folder
 
     def add(self, what: str, count: int) -> None:
-        """Add to the count of `what` (a file name)."""
+        """Add to a counter.
+
+        Args:
+            what: Name of the counter, used as a file name.
+            count: How much to add.
+        """
         if self._folder and count:
-            # Gone when a worker outlives the run; it has nobody left to tell.
+            # If a worker outlives the run, the folder is gone and nobody needs the count.
             with contextlib.suppress(OSError), open(os.path.join(self._folder, what), "ab", buffering=0) as file:
                 file.write(b"." * count)
 
     def count(self, what: str) -> int:
-        """The count of `what` so far."""
+        """Return the value of the counter `what` so far."""
         with contextlib.suppress(OSError):
             return os.path.getsize(os.path.join(self._folder, what))
         return 0
 
 
 def duration(seconds: float) -> str:
-    """12 s, 3 min, 2 h 5 min."""
+    """Format a duration like 12 s, 3 min or 2 h 5 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -49,7 +58,13 @@ def duration(seconds: float) -> str:
 
 
 def progress_line(listed: int, done: int, speed: float) -> str:
-    """What is said of the work. listed: as far as the listing has come; speed: images a second, 0 if not yet known."""
+    """Format the line of progress.
+
+    Args:
+        listed: Images listed so far; listing may still be under way.
+        done: Images finished so far.
+        speed: Images per second, 0 if not yet known.
+    """
     if not done:
         return f"{listed:,} images listed"
     line = f"{done:,} of {listed:,} images ({done / max(listed, 1):.0%})"
@@ -72,7 +87,7 @@ class _Printer(threading.Thread):
         while not self._over.wait(_TERMINAL_SECONDS if terminal else _LOG_SECONDS):
             listed, done = self._progress.count("listed"), self._progress.count("done")
             now = time.monotonic()
-            # From the first finished images on: starting workers and loading models is no speed.
+            # Measure from the first finished images, to leave out starting workers and loading models.
             if done and not done_first:
                 first, done_first = now, done
             line = progress_line(listed, done, (done - done_first) / (now - first) if now > first else 0.0)
@@ -93,7 +108,11 @@ class _Printer(threading.Thread):
 
 @contextlib.contextmanager
 def shown_progress(local: bool) -> Iterator[Progress]:
-    """Progress that is printed to stderr while the block runs; of workers elsewhere nothing is known."""
+    """Yield a Progress that is printed to stderr while the block runs.
+
+    Args:
+        local: Whether all workers are on this machine. If not, the Progress counts and prints nothing.
+    """
     if not local:
         yield Progress()
         return

@@ -1,4 +1,4 @@
-"""The rank of an element within its stratum in an order by hash, without sorting a stratum on one worker."""
+"""Rank the elements of each stratum in hash order, without sorting a stratum on one worker."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import apache_beam as beam
 from pipelines.seeding import stable_hash
 
 Payload = TypeVar("Payload")
-# A stratum's elements are sorted bucket by bucket; a million elements make buckets of some 250.
+# A stratum's elements are sorted bucket by bucket; with a million elements, a bucket holds about 250.
 BUCKETS = 4096
 
 
 class Ranked(NamedTuple):
-    """An element, its rank (from 0) in its stratum and the stratum's size."""
+    """An element with its rank in its stratum."""
 
-    rank: int
+    rank: int  # from 0
     stratum_size: int
     payload: object
 
@@ -28,7 +28,7 @@ def _bucket(order: tuple[int, str]) -> int:
 
 
 class _CountBuckets(beam.CombineFn):
-    """Bucket numbers of one stratum -> its size and, per bucket, how many elements lie in the buckets before it."""
+    """Bucket numbers of one stratum -> its size and, for each bucket, the number of elements in the buckets before."""
 
     def create_accumulator(self) -> Counter[int]:
         return Counter()
@@ -63,9 +63,14 @@ def _rank(
 
 
 class RankWithin(beam.PTransform):
-    """(stratum, id, payload) -> (stratum, Ranked).
+    """PTransform: (stratum, id, payload) -> (stratum, Ranked).
 
-    The order is by hash(seed, purpose, id); ids are distinct within a stratum. Ranks depend on the set of ids alone.
+    Elements are ordered by hash(seed, purpose, id). Ids must be distinct within a stratum. Ranks depend on the set of
+    ids alone.
+
+    Args:
+        seed: Seed of the run.
+        purpose: What the order is for. Different purposes give independent orders.
     """
 
     def __init__(self, seed: int, purpose: str):
@@ -74,6 +79,7 @@ class RankWithin(beam.PTransform):
         self._purpose = purpose
 
     def expand(self, elements: beam.PCollection[tuple[str, str, object]]) -> beam.PCollection[tuple[str, Ranked]]:
+        """Turn (stratum, id, payload) into (stratum, payload with its rank)."""
         seed, purpose = self._seed, self._purpose
 
         def place(element: tuple[str, str, object]) -> tuple[tuple[str, int], tuple[tuple[int, str], object]]:

@@ -1,6 +1,6 @@
-"""A prepared dataset as it lies on disk: its description, its manifest and the records of its shards.
+"""Read a prepared dataset: its dataset.json, its manifest and the records of its shards.
 
-Small and tolerant: what it is for is looking inside. Everything is read as a stream, in bounded memory.
+Small and tolerant, because it is meant for inspection, not verification. Everything is streamed, in bounded memory.
 """
 
 from __future__ import annotations
@@ -19,37 +19,57 @@ from pipelines.tfrecord import DamagedRecord, open_shard, read_records
 
 MARKER = "dataset.json"
 _MANIFEST = re.compile(r"manifest-\d{5}-of-\d{5}\.parquet$")
-# Rows of a manifest in memory at once.
+# Rows of a manifest to hold in memory at once.
 _BATCH = 5_000
 
 
 class DamagedShard(Exception):  # noqa: N818  the name says what it is
-    """A shard that is not whole: the message names it and the record."""
+    """A damaged shard, or one with missing records; the message says where."""
 
 
 class StoredImage(NamedTuple):
-    """One record, and where it stands, counted from 0. fold: -1 for none; copy: 0 for the original."""
+    """One record and its position."""
 
     shard: str
-    position: int
-    sha256: str
+    position: int  # of the record in the shard, from 0
+    sha256: str  # of the source file, hexadecimal
     image_id: str
     label: int
     class_name: str
-    fold: int
-    copy: int
-    format: str
+    fold: int  # -1 for none
+    copy: int  # 0 for the original
+    format: str  # encoding of the image: `image/format`
     height: int
     width: int
     encoded: bytes
 
     def pixels(self) -> np.ndarray:
-        """The stored pixels, uint8 [height, width, 3]. Raises BadImage."""
+        """Return the stored pixels.
+
+        Returns:
+            Array of uint8 [height, width, 3].
+
+        Raises:
+            BadImage: The image cannot be decoded.
+        """
         return decode_pixels(self.encoded, self.format, self.height, self.width)
 
 
 def decode_pixels(encoded: bytes, encoding: str, height: int, width: int) -> np.ndarray:
-    """Pixels of `image/encoded`, uint8 [height, width, 3]; encoding: the record's `image/format`. Raises BadImage."""
+    """Decode the image of a record.
+
+    Args:
+        encoded: The record's `image/encoded`.
+        encoding: The record's `image/format`.
+        height: The record's `image/height`; used for raw pixels only.
+        width: The record's `image/width`; used for raw pixels only.
+
+    Returns:
+        Pixels, uint8 [height, width, 3].
+
+    Raises:
+        BadImage: The image cannot be decoded, or raw pixels have another size.
+    """
     if encoding != "raw":
         return images.decode(encoded)
     if len(encoded) != height * width * 3:
@@ -58,13 +78,21 @@ def decode_pixels(encoded: bytes, encoding: str, height: int, width: int) -> np.
 
 
 def read_description(folder: str) -> dict[str, Any] | None:
-    """The content of dataset.json; None when there is none, so that nothing finished is there."""
+    """Return the content of dataset.json; None if it does not exist, i.e. the folder has no finished dataset."""
     content = storage.read_if_exists(storage.join(folder, MARKER))
     return None if content is None else json.loads(content)
 
 
 def read_manifest(folder: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of the manifest, in its order; of all columns or of those named."""
+    """Read the rows of the manifest, in order.
+
+    Args:
+        folder: The folder of the dataset; local or gs://.
+        columns: The columns to read; None for all.
+
+    Yields:
+        Column name -> value.
+    """
     for name in sorted(filter(_MANIFEST.match, storage.list_tree(folder))):
         with storage.open_file(storage.join(folder, name)) as file:
             for batch in pq.ParquetFile(file).iter_batches(_BATCH, columns=columns):
@@ -72,7 +100,13 @@ def read_manifest(folder: str, columns: Sequence[str] | None = None) -> Iterator
 
 
 def shards_of(description: Mapping[str, Any], split: str, fold: int | None = None) -> list[str]:
-    """Names of the shards in which images of this split, and of this fold if there are folds, can be."""
+    """Return the names of the shards that hold a split, or one of its folds.
+
+    Args:
+        description: The content of dataset.json.
+        split: The name of the split.
+        fold: A fold of the split; None, or a fold that the split does not have, for the whole split.
+    """
     part = description["splits"][split]
     for entry in part.get("folds", ()):
         if entry["fold"] == fold:
@@ -81,7 +115,18 @@ def shards_of(description: Mapping[str, Any], split: str, fold: int | None = Non
 
 
 def parse_record(data: bytes, shard: str = "", position: int = 0) -> StoredImage:
-    """What a serialised Example of ours says."""
+    """Parse a record of a dataset.
+
+    Args:
+        data: A serialised tf.train.Example.
+        shard: The name of the shard, for the result.
+        position: The number of the record in the shard, from 0, for the result.
+
+    Raises:
+        ValueError: The data are not a tf.train.Example, or the hash or the format is not UTF-8.
+        KeyError: A key is missing.
+        IndexError: A key has no value of the expected type.
+    """
     features = parse_example(data)
 
     def blob(key: str) -> bytes:
@@ -107,7 +152,17 @@ def parse_record(data: bytes, shard: str = "", position: int = 0) -> StoredImage
 
 
 def read_shard(folder: str, name: str) -> Iterator[StoredImage]:
-    """The records of one shard, in order. Raises DamagedShard, OSError or the filesystem's own errors."""
+    """Read the records of one shard, in order.
+
+    Args:
+        folder: The folder of the dataset; local or gs://.
+        name: The name of the shard; a name that ends in .gz is read as gzip.
+
+    Raises:
+        DamagedShard: The framing, a CRC or the compression of the shard is damaged.
+        OSError: The shard cannot be opened or read.
+        ValueError, KeyError, IndexError: An intact record is not one of a dataset; see `parse_record`.
+    """
     with open_shard(storage.join(folder, name), "gzip" if name.endswith(".gz") else "none") as shard:
         try:
             for position, (_, data) in enumerate(read_records(shard.records)):

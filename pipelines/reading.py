@@ -1,7 +1,7 @@
-"""Reading listed files by threads, in order and in bounded memory: whole files, members of archives, records of shards.
+"""Read listed files (whole files, archive members, records) with threads, in order and in bounded memory.
 
-Neighbours in one archive or shard are a run: it is opened once for them, and by one thread. So are files on this
-machine, of which more can then be read ahead than there are threads.
+Neighbours in one archive or shard form a run: one thread opens the container once for all of them. Local files form
+runs too, which allows reading more files ahead than there are threads.
 """
 
 from __future__ import annotations
@@ -16,22 +16,28 @@ from pipelines.record_source import read_records_at
 from pipelines.sources import read_bytes
 from pipelines.storage import is_local
 
-# Enough to hide the opening, and few enough for every thread to have some of a chunk.
+# Enough to hide the cost of opening, and few enough that every thread gets some files of a chunk.
 _RUN_FILES = 16
 
+# A file's bytes, or the error that prevented reading them.
 Content = bytes | Exception
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Mapper(Protocol):
-    """`map`, or `ThreadedDoFn.map_threaded`."""
+    """A function with the signature of `map`, such as `ThreadedDoFn.map_threaded`."""
 
-    def __call__(self, function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterable[Result]: ...
+    def __call__(self, function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterable[Result]:
+        """Return the results of the function, in the order of the items."""
+        ...
 
 
 def _neighbourhood(file: SourceFile) -> str | None:
-    """What files of one run have in common; None for a file to be asked for alone, as each costs a journey."""
+    """Return what the files of one run have in common.
+
+    None means that the file is requested alone, since each such request costs a round trip.
+    """
     return container_of(file) or ("" if is_local(file.path) else None)
 
 
@@ -69,11 +75,19 @@ def _read_run(run: list[SourceFile]) -> Iterator[Content]:
 def map_files(
     function: Callable[[SourceFile, Content], Result], files: Iterable[SourceFile], run_map: Mapper = map
 ) -> Iterator[Result]:
-    """What `function` makes of each file and its content, or of why it cannot be read; one result a file, in order.
+    """Apply a function to each file and its content.
 
-    The content of a record is its `image/encoded`. function: runs in the thread that has read the file.
-    With `ThreadedDoFn.map_threaded` as run_map no more than twice as many runs as threads are held: of small files
-    SPAN_BYTES a run, of larger ones one file.
+    With `ThreadedDoFn.map_threaded` as run_map, at most twice as many runs as threads are held in memory. A run of
+    small files holds up to SPAN_BYTES; a larger file is a run of its own.
+
+    Args:
+        function: Takes a file and its bytes (for a record, its `image/encoded`) or the exception that prevented reading
+            it. It runs in the thread that read the file.
+        files: Files to read; neighbours in a container are read together.
+        run_map: Applies a function to runs of files, keeping their order.
+
+    Yields:
+        One result per file, in order.
     """
 
     def use(run: list[SourceFile]) -> list[Result]:
@@ -84,5 +98,10 @@ def map_files(
 
 
 def read_files(files: Iterable[SourceFile], run_map: Mapper = map) -> Iterator[tuple[SourceFile, Content]]:
-    """Each file with its content, or with why it cannot be read; otherwise as `map_files`."""
+    """Return an iterator over each file with its content, or with the exception that prevented reading it.
+
+    Args:
+        files: Files to read; neighbours in a container are read together.
+        run_map: See `map_files`.
+    """
     return map_files(lambda file, content: (file, content), files, run_map)

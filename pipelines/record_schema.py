@@ -1,4 +1,4 @@
-"""schema.pbtxt: the TensorFlow Metadata schema of the raw records, with every key, its type and its domain."""
+"""Make and read schema.pbtxt: the TensorFlow Metadata schema of the raw records, with types and domains of all keys."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 RECORD_SCHEMA = "schema.pbtxt"
 
-# The value of a tf.train.Feature that holds each type.
+# Type in the schema -> field of tf.train.Feature that holds its values.
 KINDS = {schema_pb2.BYTES: "bytes_list", schema_pb2.INT: "int64_list", schema_pb2.FLOAT: "float_list"}
 
 
 def record_schema(description: Mapping[str, Any]) -> schema_pb2.Schema:
-    """The schema of the records of the dataset that `description` (its dataset.json) tells of.
+    """Return the schema of the records of a dataset.
 
-    Every key is in every record with exactly one value.
+    Every record has every key, with exactly one value.
+
+    Args:
+        description: The content of dataset.json.
     """
     schema = schema_pb2.Schema()
 
@@ -62,12 +65,23 @@ def record_schema(description: Mapping[str, Any]) -> schema_pb2.Schema:
 
 
 def record_schema_bytes(description: Mapping[str, Any]) -> bytes:
-    """The content of schema.pbtxt: the same bytes for the same description."""
+    """Return the content of schema.pbtxt; the same bytes for the same description.
+
+    Args:
+        description: The content of dataset.json.
+    """
     return text_format.MessageToString(record_schema(description), as_utf8=True).encode()
 
 
 def parse_record_schema(content: bytes) -> schema_pb2.Schema:
-    """What a schema.pbtxt says. Raises ValueError when it is none."""
+    """Parse the content of schema.pbtxt.
+
+    Args:
+        content: The file.
+
+    Raises:
+        ValueError: The content is not a schema in text format.
+    """
     try:
         return text_format.Parse(content.decode(), schema_pb2.Schema())
     except text_format.ParseError as error:
@@ -75,5 +89,5 @@ def parse_record_schema(content: bytes) -> schema_pb2.Schema:
 
 
 def feature_kinds(schema: schema_pb2.Schema) -> dict[str, str]:
-    """Key of a record -> which value of a tf.train.Feature it has."""
+    """Return, for each key of a record, which field of tf.train.Feature holds its value."""
     return {feature.name: KINDS[feature.type] for feature in schema.feature}

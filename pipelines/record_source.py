@@ -1,7 +1,7 @@
-"""The records of a prepared dataset as inputs: every original image in its shards, read again at its own place.
+"""Read the records of a prepared dataset as inputs: every original image in its shards, from its own position.
 
-A shard is passed through once, when it is listed. A record whose data are damaged is listed, to be rejected as
-unreadable; where a record's end cannot be known, what follows would be lost, so that listing the shard fails.
+A shard is scanned once, to list it. A record with damaged data is listed, so that it is rejected as unreadable. Where
+a record's end is unknown, everything after it would be lost, so listing the shard fails.
 """
 
 from __future__ import annotations
@@ -28,16 +28,12 @@ _SHARDS = (_SHARD, f"{_SHARD}.gz")
 
 
 class RecordFormat(NamedTuple):
-    """How a dataset's records were made: what a model that is to take them must have been trained on.
+    """How the records of a dataset were made. A model that takes them must have been trained on the same format."""
 
-    image_size: side in pixels. encoding: `jpeg`, `png` or `raw`. aspect: `crop`, `pad` or `stretch`.
-    fingerprint: the dataset's.
-    """
-
-    image_size: int
-    encoding: str
-    aspect: str
-    fingerprint: str
+    image_size: int  # side in pixels
+    encoding: str  # `jpeg`, `png` or `raw`
+    aspect: str  # `crop`, `pad` or `stretch`
+    fingerprint: str  # of the dataset
 
 
 class _Dataset(NamedTuple):
@@ -46,7 +42,7 @@ class _Dataset(NamedTuple):
 
 
 def is_record_source(root: str) -> bool:
-    """Whether an input is a prepared dataset (a folder with dataset.json), or a shard or a pattern of shards."""
+    """Return whether an input is a prepared dataset (a folder with dataset.json), a shard or a pattern of shards."""
     if root.lower().endswith(_SHARDS) and not storage.is_folder(root):
         return True
     return not has_wildcard(root) and storage.exists(storage.join(root, MARKER))
@@ -57,7 +53,11 @@ def _shards_by_size(description: dict[str, Any]) -> dict[str, int]:
 
 
 def _open(root: str) -> _Dataset:
-    """Raises ValueError, with a line that says what is wrong, when these are no shards of one finished dataset."""
+    """Read the dataset's description and list the shards of an input.
+
+    Raises:
+        ValueError: If these are not shards of one finished dataset; the message is one line.
+    """
     is_shards = root.lower().endswith(_SHARDS) and not storage.is_folder(root)
     shards = sorted(file.path for file in list_files(root)) if is_shards else []
     if is_shards and not shards:
@@ -74,10 +74,16 @@ def _open(root: str) -> _Dataset:
 
 
 def record_format(option: str, root: str) -> RecordFormat:
-    """How the records of an input were made. Raises UsageError, in one line, when they cannot be read at their places.
+    """Return the format of an input's records.
 
-    So with gzip, without a valid dataset.json, with shards of two datasets, or a shard that is missing or has another
-    size than dataset.json says.
+    Args:
+        option: Command-line option that names `root`; it starts the error message.
+        root: A prepared dataset, a shard or a pattern of shards.
+
+    Raises:
+        UsageError: If records cannot be read at their positions: the shards are gzipped, dataset.json is missing or
+            invalid, the shards belong to two datasets, or a shard is missing or differs in size from dataset.json. The
+            message is one line.
     """
     try:
         description, shards = _open(root)
@@ -107,7 +113,7 @@ def record_format(option: str, root: str) -> RecordFormat:
 
 
 def record_units(root: str) -> Iterator[Unit]:
-    """The shards of an input that `record_format` accepts, as units of listing."""
+    """Return the shards of an input, which `record_format` must accept, as units of listing."""
     return (functools.partial(list_records, shard) for shard in _open(root).shards)
 
 
@@ -141,11 +147,17 @@ def _originals(shard: str) -> Iterator[_Found]:
 
 
 def list_records(shard: str) -> Iterator[SourceFile]:
-    """The originals in a shard, in its order: `SHARD!/IMAGE_ID`, or `SHARD!/HASH/IMAGE_ID` where an id comes twice.
+    """Yield the original images in a shard, in shard order, without augmented copies.
 
-    Two sources may both have an image `1`; the hash is that of the photograph's file. size: of `image/encoded`.
-    version: `record:` and the CRC of the whole record in hexadecimal. Augmented copies are left out.
-    Raises OSError when the shard is damaged or is none that prepare wrote.
+    The path is `SHARD!/IMAGE_ID`. Where an id occurs twice, it is `SHARD!/HASH/IMAGE_ID`, with the hash of the original
+    file: two sources may both have an image `1`.
+
+    Yields:
+        Files whose size is that of `image/encoded` and whose version is `record:` with the CRC of the record's data in
+        hexadecimal. A damaged record has size 0.
+
+    Raises:
+        OSError: If the shard is damaged or was not written by prepare.
     """
     found = list(_originals(shard))
     times = Counter(original.image_id for original in found)
@@ -156,7 +168,20 @@ def list_records(shard: str) -> Iterator[SourceFile]:
 
 
 def read_records_at(shard: str, places: Iterable[RecordPlace]) -> Iterator[bytes | Exception]:
-    """`image/encoded` of each record, in the order given, or why it cannot be read; the shard is opened once."""
+    """Yield `image/encoded` of each record, or the error that prevented reading it.
+
+    The shard is opened once.
+
+    Args:
+        shard: Path of the shard.
+        places: Positions of the records in it.
+
+    Yields:
+        One result per place, in the order given.
+
+    Raises:
+        ServiceUnavailable: If the store does not respond (see `gcs_client`).
+    """
     try:
         file = storage.open_file(shard)
     except Exception as error:  # each filesystem raises its own kinds

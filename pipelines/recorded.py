@@ -1,4 +1,4 @@
-"""A finished dataset that another run builds on: its splits are kept, and what it knows of images is used again."""
+"""Read a finished dataset that another run builds on, to keep its splits and reuse what it knows of images."""
 
 from __future__ import annotations
 
@@ -23,18 +23,26 @@ _COLUMNS = ["id", "sha256", "split", "fold"]
 
 
 class Assignment(NamedTuple):
-    """The split of an image, and its fold or -1."""
+    """Split and fold of an image."""
 
     split: str
-    fold: int
+    fold: int  # -1: none
 
 
 def read_description(option: str, folder: str) -> dict[str, Any]:
-    """The dataset.json of a finished dataset. Raises UsageError when there is none of this version."""
+    """Return the dataset.json of a finished dataset.
+
+    Args:
+        option: The option that names the dataset, for messages.
+        folder: The dataset.
+
+    Raises:
+        UsageError: If there is no readable dataset.json of this version.
+    """
     try:
         content = storage.read_if_exists(storage.join(folder, MARKER))
         description = json.loads(content) if content is not None else None
-    except Exception as error:  # each filesystem raises its own kinds
+    except Exception as error:  # each filesystem raises its own errors
         raise UsageError(f"{option} {folder}: {MARKER} cannot be read ({error.__class__.__name__})") from error
     if description is None:
         raise UsageError(f"{option} {folder}: holds no finished dataset (no {MARKER})")
@@ -44,7 +52,7 @@ def read_description(option: str, folder: str) -> dict[str, Any]:
 
 
 def _manifest_rows(folder: str) -> int:
-    """How many rows the manifest's files have. Raises an error of some kind when one is damaged or missing."""
+    """Count the rows in the files of the manifest; raise an error of some kind if one is damaged or missing."""
     paths = storage.match(storage.join(folder, "manifest-*.parquet"))
     if not all(path.endswith(f"-of-{len(paths):05d}.parquet") for path in paths):
         raise ValueError(f"{len(paths)} files")
@@ -52,14 +60,23 @@ def _manifest_rows(folder: str) -> int:
 
 
 def require_recorded(option: str, folder: str, folds: int) -> None:
-    """Raise UsageError unless the dataset says of every file what became of it, and its folds, if any, can be kept."""
+    """Raise UsageError unless the dataset records what became of every file, and its folds, if any, can be kept.
+
+    Args:
+        option: The option that names the dataset, for messages.
+        folder: The dataset.
+        folds: The number of folds that the new run asks for; 0 for none.
+
+    Raises:
+        UsageError: If dataset.json or the manifest is missing, damaged or incomplete, or if the folds differ.
+    """
     description = read_description(option, folder)
     recorded = description.get("options", {}).get("folds", 0)
     if recorded and folds != recorded:
         raise UsageError(f"--folds {folds}: {folder} has {recorded}; name as many, or make a new dataset")
     try:
         rows = _manifest_rows(folder)
-    except Exception as error:  # each filesystem raises its own kinds, and Parquet its own
+    except Exception as error:  # each filesystem raises its own errors, and so does Parquet
         raise UsageError(f"{option} {folder}: its manifest is damaged; its splits are not to be had from it") from error
     listed = description["counts"]["listed"]
     if rows != listed:
@@ -67,23 +84,27 @@ def require_recorded(option: str, folder: str, folds: int) -> None:
 
 
 def same_versions(description: Mapping[str, Any], versions: Mapping[str, str]) -> bool:
-    """Whether the dataset was made with these versions; it may name more."""
+    """Return whether the dataset was made with these versions; it may name more."""
     return versions.items() <= description.get("versions", {}).items()
 
 
 def same_pixels(description: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
-    """Whether records of the dataset hold what a run with these settings would write of the same image and copy."""
+    """Return whether records of the dataset hold what these settings would write for the same image and copy."""
     names = ("image_size", "aspect", "encoding", "seed", "versions")
     return all(description.get(name) == settings.get(name) for name in names)
 
 
 def is_seekable(description: Mapping[str, Any]) -> bool:
-    """Whether single records can be read from the dataset's shards."""
+    """Return whether single records can be read from the dataset's shards."""
     return description.get("compression", "none") == "none"
 
 
 def read_assignments(path: str) -> Iterator[tuple[str, Assignment]]:
-    """(key, Assignment) of every image of a manifest that has a split, under its content hash and under its ISIC id."""
+    """Read the split and fold of every image in a manifest file that has a split.
+
+    Yields:
+        Pairs of key and Assignment: one under the image's content hash and, if it has one, another under its ISIC id.
+    """
     table = pq.ParquetFile(io.BytesIO(read_bytes(path)))
     for batch in table.iter_batches(batch_size=8192, columns=_COLUMNS):
         for row in batch.to_pylist():
@@ -104,13 +125,20 @@ def _give(element: tuple[str, dict[str, Iterable]]) -> Iterator[ImageRow]:
 
 
 class GiveRecorded(beam.PTransform):
-    """Rows -> the same rows, those of the dataset's images with its split and fold: found by content, or by ISIC id."""
+    """PTransform that gives the images of a recorded dataset their split and fold again.
+
+    Images are found by content or by ISIC id.
+
+    Args:
+        folder: The recorded dataset.
+    """
 
     def __init__(self, folder: str):
         super().__init__()
         self._folder = folder
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
+        """Turn rows into the same rows, those of recorded images with `given_split` and `given_fold`."""
         manifest = storage.join(self._folder, "manifest-*.parquet")
         recorded = rows.pipeline | "Read assignments" >> ReadTable(manifest, read_assignments)
         by_content = {
@@ -119,7 +147,7 @@ class GiveRecorded(beam.PTransform):
         }
         found = by_content | "Join content" >> beam.CoGroupByKey() | "Give by content" >> beam.FlatMap(_give)
         by_id = {
-            # Other ids are names of files, which say nothing beyond their source.
+            # Other ids are file names, which mean nothing outside their source.
             "rows": found | "By ISIC id" >> beam.Map(lambda row: (isic_id_of(row.relative) or row.path, row)),
             "recorded": recorded,
         }

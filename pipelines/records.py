@@ -1,4 +1,4 @@
-"""Rows and image files to tf.train.Examples."""
+"""Make tf.train.Examples from rows and image files."""
 
 from __future__ import annotations
 
@@ -16,29 +16,38 @@ from pipelines.seeding import stable_hash
 
 
 class Record(NamedTuple):
-    """One serialised Example. order: where it stands in its shard; whose it is."""
+    """Serialised Example with its sort key and its image."""
 
-    order: int
+    order: int  # sort key within the shard
     example: bytes
-    sha256: str
-    copy: int
+    sha256: str  # content hash of the image file
+    copy: int  # 0: the original
 
 
 class ImageRecords(NamedTuple):
-    """All records of one image and the exact channel sums of its original (see `images.channel_sums`).
-
-    reused: how many of them were taken from an earlier dataset.
-    """
+    """All records of one image, and the channel sums of its original."""
 
     records: list[Record]
+    # Exact sums of the original, one per channel; see `images.channel_sums`.
     sums: list[int]
     sums_of_squares: list[int]
-    reused: int = 0
+    reused: int = 0  # records whose encoded image was taken from an earlier dataset
 
 
 def image_example(row: ImageRow, label: int, encoded: bytes, size: int, copy: int, encoding: str = "jpeg") -> bytes:
-    """A serialised tf.train.Example with TensorFlow's vision keys; the same bytes for the same values."""
-    # Imported here, in the worker: it brings all of TensorFlow, seconds that a refused command line should not cost.
+    """Serialise a tf.train.Example with TensorFlow's vision keys.
+
+    The same values give the same bytes.
+
+    Args:
+        row: The row of the image.
+        label: The index of the row's class.
+        encoded: The value of `image/encoded`.
+        size: The side of the image in pixels.
+        copy: The number of the copy; 0 for the original.
+        encoding: The format of `encoded`, one of `encoding.ENCODINGS`.
+    """
+    # Imported in the worker: loading TensorFlow takes seconds, which a refused command line should not cost.
     from tensorflow.core.example import example_pb2, feature_pb2
 
     def text(value: str | bytes) -> feature_pb2.Feature:
@@ -82,11 +91,21 @@ def make_records(
     encoding: str = "jpeg",
     stored: Sequence[bytes] = (),
 ) -> ImageRecords:
-    """The original record of one image and its augmented copies, from its file.
+    """Make the records of one image from its file: the original and its augmented copies.
 
-    stored: `image/encoded` of the first copies, as an earlier run with the same settings wrote it; with all of them the
-    file is not read. Raises BadImage (`changed`) when the file is no longer the one that was checked, OSError when it
-    cannot be read.
+    Args:
+        row: The row of the image; `copies` says how many records to make.
+        classes: Class names in label order.
+        size: The side of the image in pixels.
+        aspect: How the image becomes a square, one of `images.ASPECTS`.
+        seed: Decides augmentation and the order of records.
+        encoding: One of `encoding.ENCODINGS`.
+        stored: `image/encoded` of the first copies, as an earlier run with the same settings wrote it. If all are
+            given, the file is not read.
+
+    Raises:
+        BadImage: With reason `changed` if the file is no longer the one that was checked.
+        OSError: If the file cannot be read.
     """
     encoded = list(stored[: row.copies])
     reused = len(encoded)

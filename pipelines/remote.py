@@ -1,4 +1,4 @@
-"""Places that workers on other machines can read, and these credentials. Checked before anything is sent to them."""
+"""Check, before a job is submitted, that remote workers can reach its paths and that these credentials have access."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipelines.path_lists import is_path_list, list_paths, require_path_list
 from pipelines.runner import is_dataflow
 from pipelines.storage import is_local, printable
 
-# Option, path.
+# Option that names the path, and the path.
 Place = tuple[str, str]
 
 
@@ -35,11 +35,18 @@ def _require_shared_entries(option: str, path: str) -> None:
 
 
 def require_reachable(options: PipelineOptions, inputs: Iterable[Place], others: Iterable[Place]) -> None:
-    """Raise UsageError for the first place, given as (option, path), that workers of Dataflow cannot reach.
+    """Raise UsageError for the first path that Dataflow workers cannot reach.
 
-    inputs: places of images, which may be lists of paths; others: whatever else workers read or write. Files that only
-    this machine reads, such as a file of sources or of classes, are neither.
-    Other runners are not judged: the machines of a cluster may share a filesystem with this one.
+    Other runners are not checked, because the machines of a cluster may share a filesystem with this one.
+
+    Args:
+        options: Beam's options.
+        inputs: (option, path) of images. A path may be a list of paths, whose entries are then checked too.
+        others: (option, path) of whatever else workers read or write. Leave out files that only this machine reads,
+            such as a file of sources or classes.
+
+    Raises:
+        UsageError: A path, or an entry of a list of paths, is on this machine.
     """
     if not is_dataflow(options):
         return
@@ -52,10 +59,16 @@ def require_reachable(options: PipelineOptions, inputs: Iterable[Place], others:
 
 
 def require_access(options: PipelineOptions, places: Iterable[Place]) -> None:
-    """Raise UsageError for the first place on `gs://`, given as (option, path), where these credentials cannot read.
+    """Raise UsageError for the first `gs://` path that these credentials cannot access.
 
-    Places of Beam's own (--temp_location, --staging_location) must be writable. The output is, when it is looked into
-    (`output.require_output`).
+    Beam's own paths (--temp_location, --staging_location) must be writable. `output.require_output` checks the output.
+
+    Args:
+        options: Beam's options.
+        places: (option, path) that must be readable.
+
+    Raises:
+        UsageError: A path is not readable or not writable.
     """
     for option, path in places:
         require_readable(option, path)

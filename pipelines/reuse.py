@@ -1,4 +1,4 @@
-"""Records of an earlier dataset, read back so that an update need not make them again."""
+"""Read back records of an earlier dataset, so that an update need not make them again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from pipelines.tfrecord import next_record
 
 
 def _encoded(file: BinaryIO, offset: int, row: ImageRow, copy: int) -> bytes | None:
-    """`image/encoded` of the record at `offset`; None if it is another's. Raises ValueError when it is damaged."""
+    """Return `image/encoded` of the record at `offset`, or None if it is another image's or copy's.
+
+    Raises:
+        ValueError: If the record is damaged.
+    """
     file.seek(offset)
     features = parse_example(next_record(file) or b"")
     same = features["image/key/sha256"].bytes_list.value[:] == [row.sha256.encode()]
@@ -21,9 +25,14 @@ def _encoded(file: BinaryIO, offset: int, row: ImageRow, copy: int) -> bytes | N
 
 
 def stored_images(row: ImageRow, folder: str) -> list[bytes]:
-    """`image/encoded` of the first copies of an image, in order, from the dataset in `folder`.
+    """Return `image/encoded` of the first copies of an image, in order, from an earlier dataset.
 
-    As many as `row.copies` asks for and the dataset has undamaged, where `row.stored` says; an empty list if none.
+    Args:
+        row: The row of the image; `stored` says where its records are, `copies` how many are wanted.
+        folder: The folder of the earlier dataset.
+
+    Returns:
+        At most `row.copies` values, up to the first record that is missing or damaged; empty if there is none.
     """
     found: list[bytes] = []
     if row.stored is None:
@@ -35,6 +44,6 @@ def stored_images(row: ImageRow, folder: str) -> list[bytes]:
                 if encoded is None:
                     break
                 found.append(encoded)
-    except Exception:  # each filesystem raises its own kinds; what cannot be read back is made again
+    except Exception:  # each filesystem raises its own errors; what cannot be read back is made again
         return found
     return found

@@ -1,4 +1,7 @@
-"""The row that follows one listed file through prepare. Rows cross shuffles, images do not."""
+"""Define the row that follows one listed file through prepare.
+
+Rows cross shuffles, images do not.
+"""
 
 from __future__ import annotations
 
@@ -12,112 +15,112 @@ from pipelines.labels import Claim
 
 SPLITS = ("train", "validation", "test")
 
-# --on_leakage: an image or a group that given splits put on several sides stays on the first of these that it is on.
-# Losing test images keeps what is learned from; losing training images keeps an official test set comparable.
+# --on_leakage -> splits in order of preference: an image or group that given splits put on several sides stays on the
+# first of these that it is on. Removing from test keeps the training data; removing from train keeps an official test
+# set comparable.
 SIDES = {"remove_from_test": SPLITS, "remove_from_train": SPLITS[::-1]}
 
-# What became of a listed file. The four add up to the number of files listed.
+# Outcomes of a listed file. The counts of these four add up to the number of files listed.
 WRITTEN = "written"
 DUPLICATE = "duplicate"
 REJECTED = "rejected"
 UNDERSAMPLED = "undersampled"
-# In an audit, which writes no records: what prepare would write.
+# Outcome in an audit, which writes no records: prepare would write the file.
 USABLE = "usable"
 OUTCOMES = (WRITTEN, DUPLICATE, REJECTED, UNDERSAMPLED)
 
 
 class Stored(NamedTuple):
-    """Where the records of an image are: its shard, the offset of each copy in it; sums: see `images.channel_sums`."""
+    """Place of the records of one image, and the channel sums of its original."""
 
-    shard: str
-    offsets: tuple[int, ...]
-    sums: tuple[int, ...]
+    shard: str  # file name
+    offsets: tuple[int, ...]  # of each copy, in bytes from the start of the uncompressed shard
+    sums: tuple[int, ...]  # three channel sums, then three sums of squares; see `images.channel_sums`
 
 
 class ImageRow(NamedTuple):
-    """One listed file. Empty strings and zeros stand for what is not known yet.
+    """One listed file; empty strings and zeros stand for what is not known yet."""
 
-    source: the name of the input it was found under. path: as listed; relative: path below its input, used for every
-    order and choice, so that the place of the archive does not matter. member: where in an archive. phash, thumbnail:
-    see `perceptual`. tables: the metadata files that know the image; claims: what folders and tables say of its class;
-    lesion_ids, patient_ids, licenses, attributions: what tables say, sorted. folder_split: the split that a Train/Test
-    folder names; given_split: the one that counts, from such a folder, a splits file or a recorded dataset; given_fold:
-    the fold recorded with it, or -1. stored: records of the image, in the dataset that is updated until new ones are
-    written. image_of: path of the file that
-    stands for the image, itself or another. fold: of a train row, from 0; -1: none. copies: examples written, the
-    original included. stage, reason, message: why no record was written.
-    """
-
-    path: str
+    path: str  # as listed
+    # Path below its input. It decides every order and choice, so that the location of the archive does not matter.
     relative: str
-    member: Member | None = None
-    source: str = ""
+    member: Member | None = None  # position in an archive
+    source: str = ""  # name of the input that the file was found under
     size: int = 0
     image_id: str = ""
-    tables: tuple[str, ...] = ()
-    claims: tuple[Claim, ...] = ()
-    folder_split: str = ""
-    given_split: str = ""
-    given_fold: int = -1
+    tables: tuple[str, ...] = ()  # names of the metadata tables that know the image
+    claims: tuple[Claim, ...] = ()  # classes that folders and tables give the image
+    folder_split: str = ""  # split that a Train, Validation or Test folder names
+    given_split: str = ""  # split to keep, from such a folder, a splits file or a recorded dataset
+    given_fold: int = -1  # fold recorded with given_split; -1: none
     label: str = ""
     sha256: str = ""
     format: str = ""
     width: int = 0
     height: int = 0
-    phash: int = 0
-    thumbnail: bytes = b""
+    phash: int = 0  # see `perceptual`
+    thumbnail: bytes = b""  # see `perceptual`
+    # What tables say, each sorted.
     lesion_ids: tuple[str, ...] = ()
     patient_ids: tuple[str, ...] = ()
     licenses: tuple[str, ...] = ()
     attributions: tuple[str, ...] = ()
-    image_of: str = ""
+    image_of: str = ""  # path of the file that stands for the image: this one or another
     group_id: str = ""
     split: str = ""
-    fold: int = -1
-    copies: int = 0
-    stored: Stored | None = None
+    fold: int = -1  # fold of a train row, from 0; -1: none
+    copies: int = 0  # examples written, the original included
+    stored: Stored | None = None  # records of the image: in the dataset that is updated, until new ones are written
     outcome: str = ""
+    # Why no record was written.
     stage: str = ""
     reason: str = ""
     message: str = ""
 
     def dropped(self, outcome: str, stage: str, reason: str, message: str) -> ImageRow:
-        """This row as one that becomes no record, and why."""
+        """Return this row as one that becomes no record.
+
+        Args:
+            outcome: What became of the file.
+            stage: The stage of the job that dropped it.
+            reason: A short name that files are counted by.
+            message: The explanation for the user.
+        """
         return self._replace(outcome=outcome, stage=stage, reason=reason, message=message, split="", fold=-1, copies=0)
 
     def rejected(self, stage: str, reason: str, message: str) -> ImageRow:
-        """This row as a rejected one."""
+        """Return this row as a rejected one; see `dropped`."""
         return self.dropped(REJECTED, stage, reason, message)
 
 
 class Place(NamedTuple):
-    """Where a file is: what opens it, and the shorter name by which it is sorted."""
+    """Place of a file: what is needed to open it and to sort it."""
 
     path: str
     member: Member | None
-    relative: str
+    relative: str  # the shorter name that files are sorted by
 
 
 def place_of(row: ImageRow) -> Place:
-    """Where the row's file is."""
+    """Return where the file of a row is."""
     return Place(row.path, row.member, row.relative)
 
 
 def fold_name(fold: int) -> str:
-    """What a fold is called where it is counted beside the splits."""
+    """Return the name of a fold where it is counted beside the splits."""
     return f"fold {fold}"
 
 
 def parts_of(row: ImageRow) -> list[str]:
-    """The parts of the dataset that a row counts in: its split, and its fold where it has one."""
+    """Return the parts of the dataset that a row counts in: its split, and its fold if it has one."""
     return [row.split] if row.fold < 0 else [row.split, fold_name(row.fold)]
 
 
 def is_open(row: ImageRow) -> bool:
-    """Whether nothing has been decided about the row yet."""
+    """Return whether nothing has been decided about the row yet."""
     return not row.outcome
 
 
 def partition(predicate: Callable[[Any], bool]) -> beam.PTransform:
-    """Rows -> (rows for which `predicate` is false, rows for which it is true)."""
+    """Return a PTransform from rows to (rows for which `predicate` is false, rows for which it is true)."""
     return beam.Partition(lambda row, _: int(predicate(row)), 2)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""python -m pipelines.run_summary RUN: the figures of one whole run, gathered from what its steps have written."""
+"""Command line that prints the figures of one `make run`, read from its outputs (`python -m pipelines.run_summary`)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 from pipelines.cli import ArgumentParser, UsageError, run_command
 
-# Where `make run` puts the output of each step, and the file in it that tells of it.
+# Summary files of the steps, relative to the folder that `make run` writes to.
 DATASET, PREPARE = "dataset/dataset.json", "dataset/prepare.json"
 TRAIN, EVALUATION = "train/train.json", "evaluation/evaluation.json"
-# Of the last run of the score job.
+# One match for each run of the score job; the last one by name is used.
 SCORES = "scores/run=*/summary.json"
 
 
@@ -36,7 +36,18 @@ def _interval(figure: Mapping[str, Any]) -> str:
 
 
 def summary_rows(run: Path) -> list[tuple[str, str]]:
-    """Label and text of each line. Raises UsageError when a step's output is missing."""
+    """Return the lines of the summary.
+
+    Args:
+        run: The folder that `make run` wrote to.
+
+    Returns:
+        (label, text) of each line; a label with two leading spaces belongs to the step above it.
+
+    Raises:
+        UsageError: The output of a step is missing or damaged.
+        KeyError: The output of a step lacks a value, as that of another version does.
+    """
     dataset, prepare = _read(run, DATASET), _read(run, PREPARE)
     train, evaluation, scores = _read(run, TRAIN), _read(run, EVALUATION), _read(run, SCORES)
     counts, splits = dataset["counts"], dataset["splits"]
@@ -65,7 +76,14 @@ def summary_rows(run: Path) -> list[tuple[str, str]]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the table."""
+    """Print the summary of a run.
+
+    Args:
+        argv: Arguments without the program name; None for `sys.argv`.
+
+    Raises:
+        UsageError: The output of a step is missing, damaged, or from another version.
+    """
     parser = ArgumentParser("python -m pipelines.run_summary", description="Print the figures of one `make run`.")
     parser.add_argument("run", metavar="RUN", help="the folder that `make run` wrote to")
     run = Path(parser.parse_args(argv).run)

@@ -1,4 +1,4 @@
-"""Beam's own options: parsed strictly, with the local runner that loses nothing as the default."""
+"""Parse Beam's own options strictly, with a local runner that loses no data as the default, and run pipelines."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from pipelines.dataflow_defaults import set_dataflow_defaults
 from pipelines.gcs_client import google_message
 from pipelines.parallel import default_threads
 
-# In the process itself. `DirectRunner` would first look for Prism, a binary to be downloaded.
+# Runs in this process. `DirectRunner` would first try Prism, a binary that has to be downloaded.
 DEFAULT_RUNNER = "FnApiRunner"
 _LOCAL_RUNNERS = frozenset({"FnApiRunner", "DirectRunner", "SwitchingDirectRunner", "BundleBasedDirectRunner"})
-# Threads of each worker process on other machines, whose cores are not known here; they wait for files, mostly.
+# Threads of each worker process on other machines. Their number of cores is not known here, but threads mostly wait for
+# files.
 REMOTE_THREADS = 16
 
 
@@ -39,7 +40,7 @@ class _QuietParser(argparse.ArgumentParser):
 def _reject_unknown(arguments: Sequence[str]) -> None:
     parser = _QuietParser(add_help=False, allow_abbrev=False)
     for options_class in PipelineOptions.__subclasses__():
-        # Several classes may declare one option; the first declaration is enough to know its name.
+        # Several classes may declare the same option; only its name matters here.
         parser.conflict_handler = "resolve"
         options_class._add_argparse_args(parser)  # type: ignore[arg-type]
     _, unknown = parser.parse_known_args(list(arguments))
@@ -66,11 +67,17 @@ def _require_cloud(name: str, options: PipelineOptions) -> None:
 
 
 def beam_options(arguments: Sequence[str], command: str = "job") -> PipelineOptions:
-    """Beam's options from what the job's own parser left over; filesystems (S3) follow them from here on.
+    """Parse Beam's options from the arguments that the job's own parser left over.
 
-    command: what the job is called where the runner shows it. For Dataflow, see `dataflow_defaults` too.
-    Raises UsageError for an unknown option and for the two local ways of running that lose records: the Dask runner
-    drops outputs, and `multi_threading` loses elements in a race while reporting success.
+    Filesystems (S3) use these options from here on. For Dataflow, the defaults of `dataflow_defaults` are applied.
+
+    Args:
+        arguments: Command-line arguments.
+        command: Name of the job, shown by the runner.
+
+    Raises:
+        UsageError: An option is unknown or unsuitable. This includes the two local ways of running that lose records:
+            the Dask runner drops outputs, and `multi_threading` loses elements in a race while reporting success.
     """
     _reject_unknown(arguments)
     options = PipelineOptions(list(arguments))
@@ -93,21 +100,22 @@ def beam_options(arguments: Sequence[str], command: str = "job") -> PipelineOpti
     if direct.direct_num_workers < 0:
         raise UsageError(f"--direct_num_workers {direct.direct_num_workers}: 0 (one per core) or more is needed")
     _require_runner(standard.runner, options)
-    # Everything lives in importable modules.
+    # All code lives in importable modules.
     options.view_as(SetupOptions).save_main_session = False
     if is_dataflow(options):
         _require_cloud(standard.runner, options)
         set_dataflow_defaults(options, command)
-    # Inputs are looked at before there is a pipeline, which would do this too.
+    # Creating a pipeline would also do this, but inputs are examined before that.
     FileSystems.set_options(options)
     return options
 
 
 def quiet_beam() -> None:
-    """Drop Beam's warnings that no user can act on."""
-    noise = ("Resource module is not available",)  # an optional import of Beam's failed, not the module named
+    """Suppress warnings of Beam that no user can act on."""
+    # It means that an optional import inside Beam failed, not that the named module is missing.
+    noise = ("Resource module is not available",)
     logging.getLogger().addFilter(lambda record: not record.getMessage().startswith(noise))
-    # Worker processes repeat their start-up remarks through it.
+    # Worker processes repeat their start-up messages through this logger.
     logging.getLogger("apache_beam.runners.portability.local_job_service").setLevel(logging.ERROR)
 
 
@@ -116,34 +124,41 @@ def _runner_name(options: PipelineOptions) -> str:
 
 
 def is_local_runner(options: PipelineOptions) -> bool:
-    """Whether all workers are this process and its children."""
+    """Return whether all workers are this process and its children."""
     return _runner_name(options) in _LOCAL_RUNNERS
 
 
 def is_dataflow(options: PipelineOptions) -> bool:
-    """Whether the workers are machines of Dataflow's, which share nothing with this one."""
+    """Return whether the workers are Dataflow machines, which share nothing with this one."""
     return "dataflow" in _runner_name(options).lower()
 
 
 def is_left_running(options: PipelineOptions) -> bool:
-    """Whether the command ends as soon as another machine has the job: --no_wait_until_finish, and in templates."""
+    """Return whether the command ends before the job does, on a remote runner.
+
+    That is so with --no_wait_until_finish and in templates.
+    """
     standard, cloud = options.view_as(StandardOptions), options.view_as(GoogleCloudOptions)
     return not is_local_runner(options) and bool(standard.no_wait_until_finish or cloud.template_location)
 
 
 def local_worker_processes(options: PipelineOptions) -> int:
-    """Worker processes on this machine; 1 for a remote runner, whose workers have machines of their own."""
+    """Return the number of worker processes on this machine; 1 for a remote runner."""
     return max(1, options.view_as(DirectOptions).direct_num_workers) if is_local_runner(options) else 1
 
 
 def default_worker_threads(options: PipelineOptions) -> int:
-    """Threads of a worker process: on this machine its processes share the cores."""
+    """Return the number of threads per worker process; on this machine the processes share the cores."""
     return default_threads(local_worker_processes(options)) if is_local_runner(options) else REMOTE_THREADS
 
 
 @contextlib.contextmanager
 def running_pipeline(options: PipelineOptions) -> Iterator[beam.Pipeline]:
-    """A pipeline that is run when the block ends. Raises UsageError when Dataflow does not take the job."""
+    """Yield a pipeline and run it when the block ends.
+
+    Raises:
+        UsageError: Dataflow does not accept the job.
+    """
     pipeline = beam.Pipeline(options=options)
     try:
         with pipeline:

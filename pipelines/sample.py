@@ -1,13 +1,13 @@
-"""A small archive of synthetic lesion images, some broken on purpose, to try every job on.
+"""Write a small archive of synthetic lesion images, some broken on purpose, to try the jobs on.
 
     OUT/images/<class>/ISIC_9900001.jpg …   labelled photographs, JPEG and some PNG
     OUT/metadata.csv                        isic_id, lesion_id, age_approx, sex, anatom_site_general
     OUT/archive/…                           unlabelled photographs of other lesions, flat and in nested folders
-    OUT/sample.json                         what is there, and every trouble with the reason to expect; written last
+    OUT/sample.json                         the contents, and each trouble with the expected reason; written last
 
-The bytes are a function of the seed and the scale alone. `images` holds, besides good photographs, a truncated JPEG,
-a text file named .jpg, a byte-for-byte duplicate, one image filed under two classes, a file that is no image and does
-not claim to be, and a photograph that is upright only once its EXIF orientation is applied.
+The bytes depend only on the seed and the scale. Besides good photographs, `images` holds a truncated JPEG, a text file
+named .jpg, a byte-for-byte duplicate, one image filed under two classes, a file that neither is nor claims to be an
+image, and a photograph that is upright only after its EXIF orientation is applied.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SUMMARY = "sample.json"
 CLASSES = CLASS_SETS["isic9"]
 _IN_PROGRESS = ".sample-in-progress"
 
-# Lesions per class at scale 1: as uneven as a clinic's archive.
+# Lesions per class at scale 1, as imbalanced as in a clinic's archive.
 LESIONS = {
     "actinic keratosis": 19,
     "basal cell carcinoma": 29,
@@ -47,7 +47,7 @@ ARCHIVE_IMAGES = 60
 FEWEST_ARCHIVE_IMAGES = 12
 _FIRST_ID = 9_900_000
 _SITES = ("anterior torso", "head/neck", "lower extremity", "posterior torso", "upper extremity")
-# Where the archive's images lie, in turn; names with spaces and other scripts are ordinary there.
+# Paths of the images in archive/, used in turn. Names with spaces and other scripts are common in real archives.
 _ARCHIVE_PLACES = (
     "{id}.jpg",
     "2023/clinic a/{id}.jpg",
@@ -60,21 +60,23 @@ _ARCHIVE_PLACES = (
 
 @dataclass(frozen=True)
 class Options:
-    """`scale` shrinks the counts for quick tests; every class keeps FEWEST_LESIONS lesions and every trouble stays."""
+    """The validated command-line options."""
 
     output: Path
     seed: int = 0
+    # Factor for the counts, to make small samples for quick tests. Each class keeps at least FEWEST_LESIONS lesions;
+    # the troubles stay the same.
     scale: float = 1.0
     overwrite: bool = False
 
 
 def _photographs_of(lesion: int) -> int:
-    """How many photographs of the class's lesion number `lesion` there are: mostly 1, now and then 2 or 3."""
+    """Return the number of photographs of a lesion, given its number in its class: mostly 1, sometimes 2 or 3."""
     return {2: 2, 5: 3}.get(lesion % 8, 1)
 
 
 def _encode(image: Image.Image, suffix: str, orientation: int = 1) -> bytes:
-    """File bytes of an RGB image. With orientation 6 the pixels are stored a quarter turn to the left."""
+    """Encode an RGB image as a file. With EXIF orientation 6, store the pixels turned 90 degrees counterclockwise."""
     buffer = io.BytesIO()
     if suffix == ".png":
         image.save(buffer, "PNG")
@@ -94,7 +96,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _labelled(scale: float) -> Iterator[tuple[int, int, int]]:
-    """(class index, lesion, photograph) of every labelled picture."""
+    """Yield (class index, lesion, photograph) of every labelled picture; lesions are numbered within their class."""
     for label, name in enumerate(CLASSES):
         for lesion in range(max(FEWEST_LESIONS, round(LESIONS[name] * scale))):
             for photo in range(_photographs_of(lesion)):
@@ -102,9 +104,14 @@ def _labelled(scale: float) -> Iterator[tuple[int, int, int]]:
 
 
 def _write_images(root: Path, seed: int, scale: float) -> tuple[dict, list[dict[str, str]], list[dict], list[str]]:
-    """Write images/. Returns counts per class, metadata rows, troubles, and paths with an EXIF orientation."""
+    """Write images/.
+
+    Returns:
+        Counts per class; rows of metadata.csv, sorted by id; troubles; paths of photographs with an EXIF orientation.
+        Paths are relative to `root`.
+    """
     pictures = list(_labelled(scale))
-    # Ids in random order, so that neighbours in the archive are not neighbours in class.
+    # Shuffle the ids, so that consecutive ids do not belong to the same class.
     ids = _FIRST_ID + 1 + np.random.default_rng([seed, 1]).permutation(len(pictures) + 8)
     isic_ids = iter([f"ISIC_{number:07d}" for number in ids])
     per_class = {name: {"lesions": 0, "photographs": 0} for name in CLASSES}
@@ -125,7 +132,7 @@ def _write_images(root: Path, seed: int, scale: float) -> tuple[dict, list[dict[
         if orientation != 1:
             oriented.append(path.relative_to(root).as_posix())
         lesion_id = lesion_ids.setdefault((label, lesion), f"IL_{_FIRST_ID + len(lesion_ids) + 1:07d}")
-        # Real archives have images whose lesion nobody recorded.
+        # Real archives have images without a recorded lesion.
         unknown = _photographs_of(lesion) == 1 and lesion % 8 == 7
         rows.append(_metadata_row(isic_id, "" if unknown else lesion_id, [seed, 3, label, lesion]))
 
@@ -175,7 +182,11 @@ def _metadata_row(isic_id: str, lesion_id: str, patient_seed: list[int]) -> dict
 
 
 def _write_archive(root: Path, seed: int, scale: float) -> tuple[int, list[dict]]:
-    """Write archive/. Returns the number of files and the troubles among them."""
+    """Write archive/.
+
+    Returns:
+        The number of files, and the troubles among them.
+    """
     count = max(FEWEST_ARCHIVE_IMAGES, round(ARCHIVE_IMAGES * scale))
     labels = np.random.default_rng([seed, 5]).integers(0, len(CLASSES), count)
     troubles = []
@@ -191,14 +202,20 @@ def _write_archive(root: Path, seed: int, scale: float) -> tuple[int, list[dict]
 
 
 def write_sample(output: Path, seed: int, scale: float = 1.0) -> dict:
-    """Write the archive into `output` (made if need be; what this program wrote there before is replaced).
+    """Write the sample, replacing an earlier one in the same folder.
 
-    Returns what sample.json says. Its paths are relative to `output`, with forward slashes. `counts.files` is what a
-    job that lists the image files under images/ sees; `counts.good` is how many of them should become records: one of
-    a pair of duplicates counts as good, neither of two that disagree about the label does.
+    Args:
+        output: The folder to write to; created if it does not exist. Files of others in it are left alone.
+        seed: Another seed draws other lesions.
+        scale: Factor for the counts, see `Options`.
+
+    Returns:
+        The content of sample.json. Its paths are relative to `output`, with forward slashes. `counts.files` is the
+        number of image files that a job lists under images/. `counts.good` is how many of them should become records:
+        one of two duplicates is good, and neither of two files that disagree about the label is.
     """
     output.mkdir(parents=True, exist_ok=True)
-    # Marks a directory as ours before the first picture is there, so that an interrupted run can be repeated.
+    # Mark the directory as ours before writing the first picture, so that an interrupted run can be repeated.
     if (output / _IN_PROGRESS).exists():
         _remove_left_over(output)
     (output / _IN_PROGRESS).touch()
@@ -242,7 +259,7 @@ def write_sample(output: Path, seed: int, scale: float = 1.0) -> dict:
 
 
 def _written(output: Path) -> list[str]:
-    """The files of an earlier sample, relative to it, as its sample.json lists them."""
+    """Return the files of an earlier sample, as listed in its sample.json, relative to it; empty if there is none."""
     try:
         return list(json.loads((output / SUMMARY).read_text(encoding="utf-8"))["written"])
     except (OSError, ValueError, KeyError):
@@ -250,7 +267,7 @@ def _written(output: Path) -> list[str]:
 
 
 def _remove_written(output: Path) -> None:
-    """Delete what an earlier run wrote, and folders that this leaves empty; nothing else."""
+    """Delete only the files that an earlier run wrote, and the folders that become empty."""
     for name in [*_written(output), SUMMARY]:
         (output / name).unlink(missing_ok=True)
         for folder in (output / name).relative_to(output).parents:
@@ -259,7 +276,7 @@ def _remove_written(output: Path) -> None:
 
 
 def _remove_left_over(output: Path) -> None:
-    """Delete the pictures of a run that ended before it could list them: those with an id of ours."""
+    """Delete the files of a run that ended before it listed them; its pictures are recognised by their ids."""
     for folder in ("images", "archive"):
         for path in (output / folder).rglob(f"*ISIC_{_FIRST_ID // 100_000}*"):
             path.unlink()
@@ -268,7 +285,7 @@ def _remove_left_over(output: Path) -> None:
 
 
 def _check(options: Options) -> None:
-    """Raises UsageError unless `output` is free, or ours to replace."""
+    """Raise UsageError unless the output folder is missing, empty, or a sample that may be replaced."""
     output = options.output
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output {str(output)!r} is a file; name a directory")
@@ -281,7 +298,17 @@ def _check(options: Options) -> None:
 
 
 def run(options: Options) -> dict:
-    """Check the output, write the sample and say what is there. Returns what sample.json says. Raises UsageError."""
+    """Check the output folder, write the sample, and print a summary.
+
+    Args:
+        options: The validated options.
+
+    Returns:
+        The content of sample.json.
+
+    Raises:
+        UsageError: The output folder has other content, or a sample that may not be replaced.
+    """
     _check(options)
     summary = write_sample(options.output, options.seed, options.scale)
     counts = summary["counts"]
@@ -296,6 +323,14 @@ def run(options: Options) -> dict:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Write the sample that the command line asks for.
+
+    Args:
+        argv: Arguments without the program name; None for `sys.argv`.
+
+    Raises:
+        UsageError: An option is wrong, or the output folder cannot be written.
+    """
     parser = ArgumentParser(
         prog="python -m pipelines.sample",
         description="Write a small archive of synthetic lesion images, some of them broken on purpose, to try\n"

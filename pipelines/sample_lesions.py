@@ -1,8 +1,8 @@
-"""Draws synthetic skin lesions that resemble dermoscopy: nine kinds, each with its own look, none of them medical.
+"""Draw synthetic skin lesions that resemble dermoscopy: nine classes, each with its own look, none medically valid.
 
-A lesion is a function of the plane, drawn from a seed; a photograph of it is that function seen from some angle,
-at some zoom and under some light. So several photographs of one lesion agree as real ones do, and no two are equal.
-Colours are float64 in [0, 1], fields are float64 [height, width].
+A lesion is a random function on the plane, fixed by a seed. A photograph of it shows that function from some angle, at
+some zoom and under some light. So photographs of one lesion agree as real ones do, but no two are equal.
+Colours are RGB, float64 in [0, 1]; a field is a float64 array [height, width].
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 Rgb = tuple[float, float, float]
 
-# What a hard case drifts towards: a plain brown spot, which several classes can look like.
+# The colour that hard cases approach: a plain brown spot, which several classes can look like.
 _NONDESCRIPT: Rgb = (0.60, 0.41, 0.31)
 
 
@@ -23,22 +23,31 @@ _NONDESCRIPT: Rgb = (0.60, 0.41, 0.31)
 class Patch:
     """The part of the lesion's plane that one photograph shows.
 
-    `u` and `v` are coordinates in lesion units (the typical radius is 1). `rng` holds the lesion's seed, so every
-    photograph of the lesion draws the same shape from it. `atypia` in [0, 1) says how far it is from its textbook look.
+    The methods draw from `rng`, so the order of calls determines the lesion.
     """
 
+    # Coordinates of each pixel in lesion units (the typical radius is 1): float64 [height, width].
     u: np.ndarray
     v: np.ndarray
-    rng: np.random.Generator
-    atypia: float
+    rng: np.random.Generator  # seeded by the lesion, so that all its photographs draw the same shape
+    atypia: float  # in [0, 1): distance from the textbook look
 
     @property
     def clarity(self) -> float:
-        """Strength of the class's own texture, 1 for a textbook lesion."""
+        """Strength of the class's own texture, from 0.25 to 1; 1 for a textbook lesion."""
         return 1.0 - 0.75 * self.atypia
 
     def waves(self, low: float, high: float, terms: int = 8) -> np.ndarray:
-        """A smooth random field of about zero mean and unit variance, `low` to `high` radians per lesion unit."""
+        """Return a smooth random field of about zero mean and unit variance.
+
+        Args:
+            low: Lowest spatial frequency, in radians per lesion unit.
+            high: Highest spatial frequency, in radians per lesion unit.
+            terms: Number of plane waves to add up.
+
+        Returns:
+            Field, float64 [height, width].
+        """
         angle = self.rng.uniform(0, 2 * np.pi, terms)
         frequency = self.rng.uniform(low, high, terms)
         phase = self.rng.uniform(0, 2 * np.pi, terms)
@@ -48,7 +57,15 @@ class Patch:
         return field * np.sqrt(2.0 / terms)
 
     def outline(self, irregularity: float, elongation: float = 0.15) -> np.ndarray:
-        """Distance from the centre in units of the border's radius: 0 in the middle, 1 on the border."""
+        """Return the distance from the centre, relative to a random border.
+
+        Args:
+            irregularity: How ragged the border of a textbook lesion is; 0 for an ellipse.
+            elongation: Largest relative stretch of the ellipse; 0 for a circle.
+
+        Returns:
+            Field, float64 [height, width]: 0 in the middle, 1 on the border.
+        """
         orientation = self.rng.uniform(0, np.pi)
         stretch = 1 + self.rng.uniform(0, elongation)
         x = (np.cos(orientation) * self.u + np.sin(orientation) * self.v) / stretch
@@ -62,7 +79,18 @@ class Patch:
         return np.hypot(x, y) / np.maximum(radius, 0.35)
 
     def spots(self, fewest: int, most: int, reach: float, small: float, large: float) -> np.ndarray:
-        """Field that is > 0 inside some round spots (1 at their centres) within `reach` of the middle."""
+        """Return a field of random round spots.
+
+        Args:
+            fewest: Least number of spots.
+            most: Largest number of spots.
+            reach: Largest distance of their centres from the middle, in lesion units.
+            small: Smallest radius, in lesion units.
+            large: Largest radius, in lesion units.
+
+        Returns:
+            Field, float64 [height, width]: 1 at the centres of spots, positive inside, negative outside, at least -1.
+        """
         count = int(self.rng.integers(fewest, most + 1))
         direction = self.rng.uniform(0, 2 * np.pi, count)
         distance = reach * np.sqrt(self.rng.uniform(0, 1, count))
@@ -74,26 +102,36 @@ class Patch:
         return field
 
     def base(self, colour: Rgb, spread: float = 0.035) -> np.ndarray:
-        """`colour` with the lesion's own tint, [height, width, 3]."""
+        """Return a uniform image of a colour with the lesion's own random tint.
+
+        Args:
+            colour: The colour of a textbook lesion.
+            spread: Standard deviation of the tint: of a shift of each channel, and of a shift of all channels.
+
+        Returns:
+            Image, float64 [height, width, 3].
+        """
         plain = np.array(colour) * (1 - 0.55 * self.atypia) + np.array(_NONDESCRIPT) * 0.55 * self.atypia
         tint = plain + self.rng.normal(0, spread, 3) + self.rng.normal(0, spread)
         return np.broadcast_to(tint, (*self.u.shape, 3)).copy()
 
 
 def _step(field: np.ndarray, edge: float, softness: float) -> np.ndarray:
-    """0 below `edge`, 1 above it, smooth over about `softness`."""
+    """Return a field that is 0 where `field` is below `edge` and 1 above, with a transition of about `softness`."""
     return 0.5 + 0.5 * np.tanh((field - edge) / max(softness, 1e-6))
 
 
 def _mix(image: np.ndarray, colour: Rgb, weight: np.ndarray) -> np.ndarray:
+    """Blend a colour into an image [height, width, 3]; `weight` is [height, width], 1 where only the colour remains."""
     return image + weight[..., None] * (np.array(colour) - image)
 
 
+# Returns the lesion's colours, float64 [height, width, 3], and its opacity over the skin, float64 [height, width].
 Painter = Callable[[Patch], tuple[np.ndarray, np.ndarray]]
 
 
 def _actinic_keratosis(p: Patch) -> tuple[np.ndarray, np.ndarray]:
-    """Pink patch without a clear border, strewn with pale scales."""
+    """Paint a pink patch without a clear border, strewn with pale scales."""
     s = p.outline(0.16)
     image = _mix(p.base((0.83, 0.47, 0.43)), (0.72, 0.30, 0.30), 0.55 * _step(p.waves(3, 7), 0.3, 0.6))
     scales = p.spots(38, 54, 1.0, 0.07, 0.14)
@@ -102,7 +140,7 @@ def _actinic_keratosis(p: Patch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _basal_cell_carcinoma(p: Patch) -> tuple[np.ndarray, np.ndarray]:
-    """Pearly nodule with branching red vessels and a few blue-grey nests."""
+    """Paint a pearly nodule with branching red vessels and a few blue-grey nests."""
     s = p.outline(0.08)
     image = _mix(p.base((0.90, 0.70, 0.68)), (0.98, 0.88, 0.86), 0.7 * _step(0.45 - s, 0, 0.3))
     thickness = 0.10 + 0.05 * p.waves(1, 2)
@@ -116,7 +154,7 @@ def _basal_cell_carcinoma(p: Patch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _dermatofibroma(p: Patch) -> tuple[np.ndarray, np.ndarray]:
-    """White scar in the middle of a soft brown ring."""
+    """Paint a white scar in the middle of a soft brown ring."""
     s = p.outline(0.05)
     image = _mix(p.base((0.66, 0.43, 0.33)), (0.52, 0.31, 0.23), 0.4 * _step(p.waves(9, 13), 0.3, 0.5))
     scar = _step(p.rng.uniform(0.42, 0.56) + 0.06 * p.waves(4, 8) - s, 0, 0.09)
@@ -125,7 +163,7 @@ def _dermatofibroma(p: Patch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _melanoma(p: Patch) -> tuple[np.ndarray, np.ndarray]:
-    """Ragged and lopsided, several colours at once: black, brown, blue-grey, red."""
+    """Paint a ragged, lopsided spot of several colours: black, brown, blue-grey, red."""
     s = p.outline(0.26, elongation=0.4) + 0.05 * p.waves(9, 15)
     image = p.base((0.36, 0.21, 0.15))
     direction = p.rng.uniform(0, 2 * np.pi)
@@ -137,7 +175,7 @@ def _melanoma(p: Patch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _nevus(p: Patch) -> tuple[np.ndarray, np.ndarray]:
-    """Even brown oval with a honeycomb of darker lines that fades at the edge."""
+    """Paint an even brown oval with a honeycomb of darker lines that fades at the edge."""
     s = p.outline(0.035, elongation=0.3)
     image = p.base((0.63, 0.42, 0.28), spread=0.05)
     warp_u, warp_v = 0.12 * p.waves(1, 3), 0.12 * p.waves(1, 3)
@@ -151,7 +189,7 @@ def _nevus(p: Patch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _pigmented_benign_keratosis(p: Patch) -> tuple[np.ndarray, np.ndarray]:
-    """Tan plaque of parallel ridges, like a fingerprint, with a moth-eaten border."""
+    """Paint a tan plaque of parallel ridges, like a fingerprint, with a moth-eaten border."""
     s = p.outline(0.07, elongation=0.3)
     bites = np.full_like(s, -1.0)
     for angle in p.rng.uniform(0, 2 * np.pi, 9):
@@ -166,20 +204,20 @@ def _pigmented_benign_keratosis(p: Patch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _seborrheic_keratosis(p: Patch) -> tuple[np.ndarray, np.ndarray]:
-    """Dark, sharply bounded, stuck on: pale cysts and black plugs in a waxy surface."""
+    """Paint a dark, sharply bounded, stuck-on plaque: pale cysts and black plugs in a waxy surface."""
     s = p.outline(0.05)
     image = _mix(p.base((0.42, 0.31, 0.25)), (0.30, 0.21, 0.17), 0.6 * _step(p.waves(5, 9), 0, 0.6))
     plugs = p.spots(7, 11, 0.85, 0.06, 0.11)
     image = _mix(image, (0.10, 0.07, 0.06), 0.9 * p.clarity * _step(plugs, 0.1, 0.3))
     cysts = p.spots(11, 17, 0.8, 0.07, 0.13)
     image = _mix(image, (0.97, 0.93, 0.74), 0.95 * p.clarity * _step(cysts, 0.1, 0.3))
-    # The raised rim throws a shadow.
+    # The raised rim casts a shadow.
     image = _mix(image, (0.20, 0.13, 0.10), 0.6 * _step(s, 0.88, 0.06))
     return image, 0.98 * _step(1 - s, 0, 0.03)
 
 
 def _squamous_cell_carcinoma(p: Patch) -> tuple[np.ndarray, np.ndarray]:
-    """Angry red nodule around a yellow crust with blood in it."""
+    """Paint an angry red nodule around a yellow crust with blood in it."""
     s = p.outline(0.13)
     image = _mix(p.base((0.80, 0.30, 0.25)), (0.93, 0.66, 0.60), 0.6 * _step(p.waves(5, 9), 0.5, 0.4))
     crust = _step(p.rng.uniform(0.5, 0.64) + 0.12 * p.waves(4, 8) - s, 0, 0.06)
@@ -189,7 +227,7 @@ def _squamous_cell_carcinoma(p: Patch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _vascular_lesion(p: Patch) -> tuple[np.ndarray, np.ndarray]:
-    """Cluster of red and purple lakes parted by paler skin."""
+    """Paint a cluster of red and purple lakes separated by paler skin."""
     s = p.outline(0.06)
     lakes = p.spots(11, 15, 0.85, 0.22, 0.36)
     image = p.base((0.72, 0.35, 0.42))
@@ -210,13 +248,20 @@ PAINTERS: dict[str, Painter] = {
     "vascular lesion": _vascular_lesion,
 }
 
+# Aspect ratios (width, height) of photographs, in proportion to how often they are used.
 _SHAPES = ((4, 3), (4, 3), (4, 3), (1, 1), (3, 2), (3, 4))
 
 
 def photograph(class_name: str, lesion_seed: list[int], photo: int) -> Image.Image:
-    """Photograph number `photo` of a lesion: RGB, the longer side 128 to 200 px, the shorter at least 96.
+    """Draw a photograph of a lesion; the same arguments give the same pixels.
 
-    Pure function of its arguments. `lesion_seed` names the lesion; every photograph of it shows the same one.
+    Args:
+        class_name: The class of the lesion, a key of PAINTERS.
+        lesion_seed: Identifies the lesion; every photograph with this seed shows the same one.
+        photo: The number of the photograph, from 0.
+
+    Returns:
+        RGB image; the longer side has 128 to 200 pixels, the shorter at least 96.
     """
     lesion_rng = np.random.default_rng(lesion_seed)
     view_rng = np.random.default_rng([*lesion_seed, photo + 1])
@@ -226,7 +271,7 @@ def photograph(class_name: str, lesion_seed: list[int], photo: int) -> Image.Ima
     width = max(96, longer * across // max(across, down))
     height = max(96, longer * down // max(across, down))
 
-    # The camera: where it stands, how it is turned, how near it is.
+    # Camera: distance, rotation, position.
     radius = view_rng.uniform(0.52, 0.76) * min(width, height) / 2
     turn = view_rng.uniform(0, 2 * np.pi)
     shift = view_rng.normal(0, 0.05, 2) * min(width, height)
@@ -248,7 +293,7 @@ def photograph(class_name: str, lesion_seed: list[int], photo: int) -> Image.Ima
 
 
 def _with_hairs(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A few dark curved hairs across the picture."""
+    """Draw a few dark curved hairs across an image [height, width, 3]."""
     height, width = image.shape[:2]
     layer = Image.new("L", (width * 2, height * 2), 0)
     draw = ImageDraw.Draw(layer)
@@ -262,7 +307,7 @@ def _with_hairs(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _under_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Uneven light, the lens's dark corners, the camera's colour cast and noise."""
+    """Apply uneven light, dark corners (vignetting), colour cast and noise to an image [height, width, 3]."""
     height, width = image.shape[:2]
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     angle = rng.uniform(0, 2 * np.pi)

@@ -1,6 +1,7 @@
-"""python -m pipelines.score: an archive of images -> scores.
+"""Score an archive of lesion images with one or more exported models (`python -m pipelines.score`).
 
-list -> skip what is known -> read and check -> RunInference -> write scores, rejects, keys -> account -> publish
+Stages: list -> skip known files -> read and check -> RunInference -> write scores, rejects and keys -> account ->
+publish
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ OWN_FILES = re.compile(
     r"|submission\.csv|report\.html|summary\.json)$"
 )
 SUBMISSION, REPORT = "submission.csv", "report.html"
-# In the temporary folder: the summary of a run that had nothing to do, which is not published.
+# Holds the summary of a run that found nothing new. It stays in the temporary folder and is not published.
 NOTHING_NEW = "nothing_new.json"
 
 
@@ -52,9 +53,10 @@ def _submission_bytes(rows: Sequence[ScoreRow], run: ScoringRun, challenge: Chal
 
 
 class _Describe(beam.DoFn):
-    """Checks the sums, writes the report and gives the content of summary.json, once everything else is written.
+    """DoFn that checks the totals, writes the report and yields the content of summary.json.
 
-    Where nothing was new, the summary goes to the temporary folder, and nothing is published.
+    It runs after everything else is written. If no file was new, it writes the summary to the temporary folder and
+    yields nothing, so nothing is published.
     """
 
     def __init__(self, job: Job):
@@ -103,9 +105,9 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
         | "Pack" >> beam.ParDo(PackRows(progress))
     )
     unread = read.rejects | "Pack unread" >> beam.ParDo(PackRows(progress))
-    # Packed, because a runner keeps what it flattens; unpacked once for all that follows.
+    # Blocks are packed because a runner materializes what it flattens. They are unpacked once for all consumers.
     blocks = (scored, unread) | "All rows" >> beam.Flatten() | "Unpack" >> beam.Map(unpack)
-    # Decides on the number of files before there is a row.
+    # Fixes the number of output files before the first row exists.
     most = found | "Chunk sizes" >> beam.Map(len) | "New files" >> beam.CombineGlobally(sum)
 
     def path(name: str) -> str:
@@ -164,12 +166,20 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
 
 
 def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any] | None:
-    """Build and run the job; gives the summary, which is published unless nothing was new. None: it is left running."""
+    """Build and run the job, and return its summary.
+
+    Returns:
+        The content of summary.json; None if the pipeline was left running. A run that found nothing new returns its
+        summary too, but publishes nothing.
+
+    Raises:
+        UsageError: A model cannot be loaded, or the pipeline refused the input; nothing of this run remains.
+    """
     start_tensorflow()
     quiet_beam()
     require_models(job.run)
     if job.shared:
-        load_models.cache_clear()  # other processes do the work
+        load_models.cache_clear()  # worker processes load their own; this one no longer needs them
     output.discard(job.partition, OWN_FILES, MARKER)
     existing = output.begin(job.partition)
     try:
@@ -188,7 +198,12 @@ def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any] | None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, validate, run, report. Raises UsageError or LimitExceeded."""
+    """Parse the options, run the job and print its summary.
+
+    Raises:
+        UsageError: The command line or the input is wrong.
+        LimitExceeded: More of the new files were rejected than --max_reject_fraction allows.
+    """
     options, rest = parse_options(argv)
     beam_arguments = beam_options(rest, "score")
     job = plan_run(options, beam_arguments, datetime.datetime.now(datetime.UTC))
@@ -204,7 +219,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"nothing new: all {counts['listed']} images were scored or rejected before")
         return
     print(*report_lines(summary, job.partition), sep="\n")
-    # Of what is new: a bad night must not hide behind many good ones, nor one bad file make every night a bad one.
+    # Check new files only: many unchanged files must not hide a bad night, and one file that fails every night must
+    # not make every night a bad one.
     again = failed_again(job.partition, job.known)
     if again:
         print(f"{again} of the rejected files could not be read in earlier runs either")
@@ -213,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    # Workers find nothing in __main__: run the importable module instead of this copy of it.
+    # Workers cannot unpickle names from __main__, so run the importable module instead of this copy.
     from pipelines import score
 
     run_command("pipelines.score", score.main)

@@ -1,4 +1,4 @@
-"""Between reading and writing: rows get their results, and travel on in packed blocks."""
+"""Steps between reading and writing: join results to rows, and pack rows into blocks."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from pipelines.progress import Progress
 from pipelines.score_packing import pack
 from pipelines.score_rows import SCORED, ScoreRow
 
-# Rows that travel together. More would not be smaller; fewer cost the runner more.
+# Larger blocks do not compress better; smaller ones cost the runner more.
 _ROWS_PER_BLOCK = 256
 
 
 class CountListed(beam.DoFn):
-    """Chunks -> the same, counted for whoever watches."""
+    """DoFn that counts the images of each chunk of listed files and drops all other files."""
 
     def __init__(self, progress: Progress):
         self._progress = progress
         self._listed = Metrics.counter("score", "listed")
 
     def process(self, chunk: list[sources.ListedFile]) -> Iterator[list[sources.ListedFile]]:
+        """Yield the images of a chunk as a chunk; nothing if it has none."""
         found = sources.images_of(chunk)
         self._listed.inc(len(found))
         self._progress.add("listed", len(found))
@@ -37,7 +38,7 @@ class CountListed(beam.DoFn):
 
 
 def with_result(row: ScoreRow, result: Prediction | images.BadImage) -> ScoreRow:
-    """The row with what the models said."""
+    """Return the row with the models' result: scored, or rejected with the reason."""
     if isinstance(result, images.BadImage):
         return row.rejected("score", result.reason, result.message)
     if not np.isfinite(result.by_model).all():
@@ -53,16 +54,18 @@ def with_result(row: ScoreRow, result: Prediction | images.BadImage) -> ScoreRow
 
 
 class PackRows(beam.DoFn):
-    """Finished rows -> packed blocks of them; counts them for whoever watches."""
+    """DoFn that packs finished rows into blocks and counts them."""
 
     def __init__(self, progress: Progress):
         self._progress = progress
         self._counters = {name: Metrics.counter("score", name) for name in ("scored", "rejected")}
 
     def start_bundle(self) -> None:
+        """Start an empty block."""
         self._rows: list[ScoreRow] = []
 
     def process(self, row: ScoreRow) -> Iterator[bytes]:
+        """Add a row to the block; yield the packed block when it is full."""
         self._rows.append(row)
         self._counters[row.outcome].inc()
         if row.outcome != SCORED:
@@ -71,6 +74,7 @@ class PackRows(beam.DoFn):
             yield self._take()
 
     def finish_bundle(self) -> Iterator[Any]:
+        """Yield the last block, which may be incomplete."""
         if self._rows:
             window = GlobalWindow()
             yield WindowedValue(self._take(), window.max_timestamp(), (window,))
@@ -82,10 +86,15 @@ class PackRows(beam.DoFn):
 
 
 def of_outcome(rows: Iterable[ScoreRow], scored: bool) -> list[ScoreRow]:
-    """The rows that were scored, or those that were not."""
+    """Return the scored rows, or the rejected ones if `scored` is False."""
     return [row for row in rows if (row.outcome == SCORED) is scored]
 
 
 def keys_of(rows: Iterable[ScoreRow], failed: bool) -> list[bytes]:
-    """Keys of files that could not be read, or of all others, which a later run need not look at again."""
+    """Return the keys of the files that could not be read, or of all others.
+
+    Args:
+        rows: Finished rows.
+        failed: Whether to return keys of unreadable files. The others are those that a later run can skip.
+    """
     return [row.key for row in rows if (row.stage == "read") is failed]

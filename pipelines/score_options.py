@@ -1,4 +1,4 @@
-"""Options of the score job: declared once, parsed and validated before any work."""
+"""Options of the score job: declare them once, parse and validate them before any work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipelines.flagging import SENSITIVITY
 from pipelines.score_tables import FORMATS
 from pipelines.submission import YEARS
 
-# The year of --submission without one.
+# Value of --submission when it is given without a year.
 AUTO = "auto"
 
 DESCRIPTION = """\
@@ -35,44 +35,39 @@ Any Beam option may follow. Exit codes: 0 done or nothing new, 1 done but more f
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """What the user asked for, validated.
-
-    run: the partition's name, empty for the date; submission: the year, AUTO, or empty for none; report_top: images on
-    the report; drift_threshold: of the stability index; flag_sensitivity, flag_threshold: None where not given;
-    threads: 0 stands for the default.
-    """
+    """Validated options of the score job; one field for each command-line option."""
 
     input: tuple[str, ...]
     model: tuple[str, ...]
     output: str
     previous: tuple[str, ...] = ()
-    run: str = ""
+    run: str = ""  # name of the partition; empty: the date
     overwrite: bool = False
     tta: bool = False
     format: str = "parquet"
-    submission: str = ""
+    submission: str = ""  # a year of YEARS, AUTO, or empty for no submission
     output_table: str = ""
     report: bool = False
-    report_top: int = 100
-    drift_threshold: float = 0.25
-    flag_sensitivity: float | None = None
-    flag_threshold: float | None = None
+    report_top: int = 100  # number of images in the report
+    drift_threshold: float = 0.25  # of the population stability index
+    flag_sensitivity: float | None = None  # None: not given
+    flag_threshold: float | None = None  # None: not given
     batch_size: int = 32
     max_reject_fraction: float = 0.25
-    threads: int = 0
+    threads: int = 0  # per worker process; 0: the default
 
     def input_places(self) -> list[tuple[str, str]]:
-        """Where images lie, each as (option, path)."""
+        """Return the places that images are read from, each as (option, path)."""
         return [("--input", path) for path in self.input]
 
     def other_places(self) -> list[tuple[str, str]]:
-        """What else workers read or write, each as (option, path)."""
+        """Return all other places that workers read or write, each as (option, path)."""
         lists = {"--model": self.model, "--previous": self.previous, "--output": (self.output,)}
         return [(option, path) for option, paths in lists.items() for path in paths]
 
 
 def build_parser() -> ArgumentParser:
-    """The command line; its defaults are those of ScoreOptions."""
+    """Return the command-line parser, with the defaults of ScoreOptions."""
     default = ScoreOptions(input=(), model=(), output="")
     parser = ArgumentParser("python -m pipelines.score", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument(
@@ -163,7 +158,17 @@ def build_parser() -> ArgumentParser:
 
 
 def parse_options(argv: Sequence[str] | None) -> tuple[ScoreOptions, list[str]]:
-    """The job's options and what is left for Beam. Raises UsageError for a value that cannot be right."""
+    """Parse and validate the command line.
+
+    Args:
+        argv: The arguments without the program's name; None takes those of the process.
+
+    Returns:
+        The job's options, and the remaining arguments, which are for Beam.
+
+    Raises:
+        UsageError: An option is malformed or has an impossible value.
+    """
     arguments, rest = build_parser().parse_known_args(argv)
     if arguments.batch_size < 1:
         raise UsageError(f"--batch_size {arguments.batch_size}: 1 or more is needed")

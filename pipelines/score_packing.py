@@ -1,4 +1,4 @@
-"""Blocks of score rows as a few bytes each, for what crosses a shuffle."""
+"""Pack blocks of score rows into few bytes for the shuffle."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 from pipelines.score_rows import ScoreRow
 
 _SECONDS = ("read_seconds", "score_seconds")
-# Another level takes longer and saves nothing: hashes and probabilities do not get smaller.
+# Higher levels take longer and save nothing: hashes and probabilities do not compress further.
 _ZLIB_LEVEL = 1
 
 
 def _pack_floats(values: Iterable[float]) -> tuple[str, bytes]:
-    """Type and bytes; 32-bit where that loses nothing, as models give such numbers."""
+    """Return dtype and bytes of the values: as 32-bit floats if that is lossless (models give such), else as 64-bit."""
     exact = np.fromiter(values, np.float64)
     short = exact.astype(np.float32)
     kept = short if np.array_equal(short, exact, equal_nan=True) else exact
@@ -31,7 +31,7 @@ def _unpack_floats(packed: tuple[str, bytes]) -> list[float]:
 
 
 def _cut(values: Iterable[Any], lengths: Iterable[int]) -> tuple[tuple, ...]:
-    """Consecutive values as tuples of these lengths."""
+    """Split consecutive values into tuples of the given lengths."""
     left = iter(values)
     return tuple(tuple(islice(left, length)) for length in lengths)
 
@@ -46,9 +46,10 @@ def _unpack_tuples(packed: tuple) -> tuple[tuple[float, ...], ...]:
 
 
 def pack(rows: Sequence[ScoreRow]) -> bytes:
-    """Rows as bytes that `unpack` makes exactly them of; best some hundred at once.
+    """Pack rows into bytes; `unpack` restores them exactly.
 
-    Column by column, because values of one column resemble each other.
+    Packing works column by column, because the values of a column resemble each other. Pack a few hundred rows at
+    once for the best ratio.
     """
     if not rows:
         return b""
@@ -62,7 +63,7 @@ def pack(rows: Sequence[ScoreRow]) -> bytes:
 
 
 def unpack(data: bytes) -> list[ScoreRow]:
-    """The rows of a block made by `pack`."""
+    """Return the rows of a block made by `pack`."""
     if not data:
         return []
     columns = dict(zip(ScoreRow._fields, pickle.loads(zlib.decompress(data)), strict=True))

@@ -1,4 +1,4 @@
-"""What a scoring run will do: everything that is found out, and refused, before any work."""
+"""Plan a scoring run: resolve and check everything that can be known before any work starts."""
 
 from __future__ import annotations
 
@@ -25,22 +25,20 @@ from pipelines.submission import Challenge, challenge_for
 
 
 class Job(NamedTuple):
-    """What is known before the pipeline runs. partition: where it writes; known: partitions of earlier runs;
-    threads: that read, in each process; shared: whether worker processes share their models; challenge: of the
-    submission, None for none; temp_location: Beam's."""
+    """The plan of a scoring run, complete before the pipeline runs."""
 
     options: ScoreOptions
     run: ScoringRun
-    partition: str
-    known: tuple[str, ...]
-    threads: int
-    shared: bool
-    challenge: Challenge | None
-    temp_location: str | None
+    partition: str  # folder that this run writes to
+    known: tuple[str, ...]  # partitions of earlier runs
+    threads: int  # reading threads in each worker process
+    shared: bool  # whether the worker processes of a machine share one copy of the models
+    challenge: Challenge | None  # form of the submission; None: no submission
+    temp_location: str | None  # Beam's --temp_location
 
 
 def require_models(run: ScoringRun) -> None:
-    """Raise UsageError unless the models can be loaded and are what their descriptions say."""
+    """Raise UsageError unless the models load and match their descriptions."""
     try:
         load_models(run.models, run.tta)
     except ModelError as error:
@@ -48,13 +46,24 @@ def require_models(run: ScoringRun) -> None:
 
 
 def known_partitions(options: ScoreOptions, partition: str) -> tuple[str, ...]:
-    """Partitions of earlier runs, whose files need not be scored again. Raises UsageError."""
+    """Return the partitions of earlier runs, whose files need not be scored again.
+
+    Args:
+        options: The job's options; `previous` names the outputs to search.
+        partition: The partition of this run, which is left out.
+
+    Returns:
+        Partition folders without repeats, in the order of `options.previous`.
+
+    Raises:
+        UsageError: A folder of --previous cannot be read or holds no finished run.
+    """
     found = (partitions.previous_partitions("--previous", folder, partition) for folder in options.previous)
     return tuple(dict.fromkeys(itertools.chain.from_iterable(found)))
 
 
 def _require_input(path: str, models: tuple[ModelInfo, ...], tta: bool) -> None:
-    """Raise UsageError unless an input can be listed and holds what the models take."""
+    """Raise UsageError unless an input can be listed and holds images that the models accept."""
     sources.require_images("--input", path, records=True)
     if not is_record_source(path):
         return
@@ -71,7 +80,16 @@ def _require_input(path: str, models: tuple[ModelInfo, ...], tta: bool) -> None:
 
 
 def plan_run(options: ScoreOptions, beam_arguments: PipelineOptions, started: datetime.datetime) -> Job:
-    """Everything that can be checked before the work. Raises UsageError; writes nothing."""
+    """Check everything that can be checked before the work, and return the plan. Write nothing.
+
+    Args:
+        options: The job's options.
+        beam_arguments: The options for Beam.
+        started: Start of the run, with time zone; its date is the default name of the run.
+
+    Raises:
+        UsageError: An option, an input, a model or the output cannot be used.
+    """
     require_reachable(beam_arguments, options.input_places(), options.other_places())
     require_access(beam_arguments, [*options.input_places(), *options.other_places()])
     models = read_ensemble("--model", options.model)
@@ -109,7 +127,7 @@ def plan_run(options: ScoreOptions, beam_arguments: PipelineOptions, started: da
         partition,
         known,
         options.threads or (REMOTE_THREADS if remote else default_worker_threads(beam_arguments)),
-        # One process needs no server for its model.
+        # A single process needs no model server.
         not is_local_runner(beam_arguments) or processes > 1,
         challenge,
         temp_location,

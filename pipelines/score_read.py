@@ -1,4 +1,4 @@
-"""Reading what is to be scored: listed files -> batches of encoded images, and rows of what cannot be read."""
+"""Read the files to score: turn listed files into batches of encoded images and rows of rejected files."""
 
 from __future__ import annotations
 
@@ -23,22 +23,28 @@ from pipelines.reading import map_files
 from pipelines.score_rows import ScoreRow, ScoringRun
 from pipelines.seen import seen_key
 
-# What a batch may take while it is decoded: one of the largest images, or a batch of ordinary ones.
+# Memory limit for decoding a batch: enough for one image of the largest size, or for a batch of ordinary ones.
 MAX_BATCH_BYTES = 1 << 30
-# A decoded pixel, three channels: as bytes, and as the float32 that it is resized in.
+# Per decoded pixel of three channels: 3 bytes as uint8 and 12 as float32, in which it is resized.
 _BYTES_PER_PIXEL = 15
 
 
 class ReadImage(NamedTuple):
-    """A file that was read. row.outcome is empty when the image can go to the model. weight: bytes in decoding."""
+    """A file after reading and checking."""
 
-    row: ScoreRow
+    row: ScoreRow  # its outcome is empty if the image can go to the model
     image: EncodedImage
-    weight: int
+    weight: int  # estimated bytes needed to decode the image; 0 for a rejected file
 
 
 def look_at(file: SourceFile, content: bytes | Exception, run: ScoringRun) -> ReadImage:
-    """What is known of an image before the model sees it. content: of the file, or why it cannot be read."""
+    """Check a file and return its row and encoded image, as far as they are known before inference.
+
+    Args:
+        file: The listed file.
+        content: The bytes of the file, or the exception raised by reading it.
+        run: The scoring run.
+    """
     row = ScoreRow(
         file.path,
         file.relative,
@@ -52,7 +58,7 @@ def look_at(file: SourceFile, content: bytes | Exception, run: ScoringRun) -> Re
         return ReadImage(row.rejected("read", "unreadable", storage.failure(content)), EncodedImage(b""), 0)
     size = max(model.image_size for model in run.models)
     row = row._replace(size=len(content), sha256=hashlib.sha256(content).hexdigest())
-    if file.is_record:  # made square by prepare
+    if file.is_record:  # prepare has already made it square
         return ReadImage(row._replace(width=size, height=size), EncodedImage(content, stored=True), len(content))
     try:
         info = images.read_info(content)
@@ -64,7 +70,7 @@ def look_at(file: SourceFile, content: bytes | Exception, run: ScoringRun) -> Re
 
 
 def _windowed(value: Any) -> Any:
-    """An element as it is given at the end of a bundle."""
+    """Wrap an element for output from `finish_bundle`."""
     window = GlobalWindow()
     if isinstance(value, beam.pvalue.TaggedOutput):
         return beam.pvalue.TaggedOutput(value.tag, _windowed(value.value))
@@ -72,10 +78,10 @@ def _windowed(value: Any) -> Any:
 
 
 class ReadBatches(ThreadedDoFn):
-    """Chunks of listed files -> batches for the model, lists of (row, EncodedImage); output `rejects`: rows without.
+    """DoFn that reads chunks of listed files into batches for the model; rejected files go to the output `rejects`.
 
-    A batch has `batch_size` images, fewer at the end of a bundle or where they are so large that more than
-    MAX_BATCH_BYTES would be needed to decode them.
+    A batch has `batch_size` images. It has fewer at the end of a bundle, or if decoding more would take more than
+    MAX_BATCH_BYTES.
     """
 
     def __init__(self, run: ScoringRun, threads: int, batch_size: int):
@@ -85,16 +91,26 @@ class ReadBatches(ThreadedDoFn):
         self._read = Metrics.counter("score", "read_bytes")
 
     def start_bundle(self) -> None:
+        """Start with an empty batch and no pending reads."""
         self._batch: list[tuple[ScoreRow, EncodedImage]] = []
         self._weight = 0
-        # From chunk to chunk: while the model works on one, the next is being read.
+        # Kept across chunks: while the model works on one, the next is read.
         self._reading = self.look_ahead()
 
     def process(self, element: list[sources.ListedFile]) -> Iterator:
+        """Read a chunk of listed files.
+
+        Args:
+            element: A chunk of listed files.
+
+        Yields:
+            Full batches, each a list of (ScoreRow, EncodedImage); rejected rows, tagged `rejects`.
+        """
         look = functools.partial(look_at, run=self._run)
         yield from self._batches(map_files(look, [listed.file for listed in element], self._reading.feed))
 
     def finish_bundle(self) -> Iterator:
+        """Yield the results of pending reads, then the last batch, which may be incomplete."""
         yield from map(_windowed, self._batches(itertools.chain.from_iterable(self._reading.drain())))
         if self._batch:
             yield _windowed(self._take())
@@ -102,7 +118,7 @@ class ReadBatches(ThreadedDoFn):
     def _batches(self, found: Iterable[ReadImage]) -> Iterator:
         waiting = time.perf_counter()
         for row, image, weight in found:
-            # Reading goes on while the model works; what counts is what the model waits for.
+            # Reading continues while the model works, so count only the time that the model waits.
             row = row._replace(read_seconds=time.perf_counter() - waiting)
             self._read.inc(len(image.data))
             if row.outcome:

@@ -1,6 +1,6 @@
-"""The pictures of the triage report, in the job: files read once more, maps from the model, small JPEGs.
+"""Make the pictures of the triage report: read the files once more, compute class activation maps, encode small JPEGs.
 
-Only the images on the page are looked at; there are at most as many as the page shows, however large the archive.
+Only the images shown on the page are processed, so the work does not grow with the archive.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from pipelines.triage_pictures import TriagePictures, malignancy_map, triage_pic
 
 
 class _MakePictures(beam.DoFn):
-    """Scored row -> its path, as bytes, and pictures; nothing for a file that can no longer be read or drawn."""
+    """DoFn that makes the pictures of a scored row, keyed by its path as bytes.
+
+    Yields nothing for a file that can no longer be read or decoded.
+    """
 
     def __init__(self, run: ScoringRun):
         self._run = run
 
     def setup(self) -> None:
-        # The models that score, where this is one of their processes.
+        # Reuses the models if this process also scores.
         self._models = load_models(self._run.models, self._run.tta)
 
     def process(self, row: ScoreRow) -> Iterator[tuple[bytes, TriagePictures]]:
@@ -41,21 +44,33 @@ class _MakePictures(beam.DoFn):
                 probabilities = row.by_model[0] if row.by_model else row.probabilities
                 heat = malignancy_map(activation, probabilities, [c in model.malignant_classes for c in model.classes])
             pictures = triage_pictures(data, heat, model.image_size, model.aspect)
-            # Beam takes no text that is not Unicode, which a path may be.
+            # A path may not be valid Unicode, which Beam's string coder refuses.
             yield row.path.encode("utf-8", "surrogateescape"), pictures
         except BadImage:
             return
 
 
 class ReportParts(beam.PTransform):
-    """Blocks of finished rows -> `triage`, one Triage of all, and `pictures` of its top images (see `by_path`)."""
+    """PTransform that collects the parts of the triage report from blocks of finished rows."""
 
     def __init__(self, run: ScoringRun, top: int):
+        """Initialize the transform.
+
+        Args:
+            run: The scoring run.
+            top: Number of images in the report.
+        """
         super().__init__()
         self._run = run
         self._top = top
 
     def expand(self, blocks: beam.PCollection) -> dict[str, beam.PCollection]:
+        """Collect the report parts from blocks of finished rows.
+
+        Returns:
+            `triage`: one Triage of all rows. `pictures`: (path as bytes, TriagePictures) for each of its top images,
+            see `by_path`.
+        """
         run = self._run
         collect = CollectTriage(run, self._top)
         triage = blocks | "Collect" >> beam.CombineGlobally(collect)
@@ -69,13 +84,13 @@ class ReportParts(beam.PTransform):
 
 
 def file_of(row: ScoreRow) -> SourceFile:
-    """The listed file that a row tells of."""
+    """Return the listed file that a row describes."""
     record, member = (row.place, None) if isinstance(row.place, RecordPlace) else (None, row.place)
     return SourceFile(row.path, row.relative, row.size, member, row.version, record)
 
 
 def by_path(pictures: Mapping[bytes, TriagePictures]) -> dict[str, TriagePictures]:
-    """The output `pictures` of ReportParts, as a dict, with its paths as text again."""
+    """Return the output `pictures` of ReportParts as a dict keyed by path, decoded to text."""
     return {path.decode("utf-8", "surrogateescape"): made for path, made in pictures.items()}
 
 

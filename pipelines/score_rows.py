@@ -1,4 +1,4 @@
-"""The row that follows one listed file through the score job, and what all rows of a run have in common."""
+"""The row that follows one listed file through the score job, and the facts that all rows of a run share."""
 
 from __future__ import annotations
 
@@ -20,58 +20,51 @@ from pipelines.rows import REJECTED
 from pipelines.tfrecord import RecordPlace
 
 SCORED = "scored"
-# Part of the run fingerprint: another number when the same models give other scores for the same file.
+# Part of the run fingerprint. Change it when the same models give different scores for the same file.
 SCORING_VERSION = 1
 
-
-# Probabilities are added up as multiples of this: what is added exactly does not depend on the order.
+# Probabilities are summed as integer multiples of this unit: exact sums do not depend on the order of rows.
 PROBABILITY_UNIT = 2.0**-40
 
 
 class ScoreRow(NamedTuple):
-    """One listed file: with probabilities when `outcome` is `scored`, with stage, reason and message when rejected.
+    """One listed file of a scoring run.
 
-    path: as listed; relative: below its input. size in bytes; version: what else the listing says of the content
-    (checksum, generation or time), empty where it says nothing. sha256: of the file; empty when it could not be read.
-    width, height in pixels, after EXIF orientation. probabilities: the mean over the run's models, in label order;
-    by_model: those of each model, where there are several. read_seconds, score_seconds: this image's share of the time.
-    key: see `seen.seen_key`. place: where in an archive or a shard it lies.
+    It has probabilities if `outcome` is `scored`, and stage, reason and message if it is rejected.
     """
 
-    path: str
-    relative: str
+    path: str  # as listed
+    relative: str  # path below its input
     image_id: str
-    size: int = 0
-    version: str = ""
-    sha256: str = ""
-    width: int = 0
-    height: int = 0
-    probabilities: tuple[float, ...] = ()
-    by_model: tuple[tuple[float, ...], ...] = ()
+    size: int = 0  # bytes
+    version: str = ""  # content marker in the listing (checksum, generation or time); empty if the listing has none
+    sha256: str = ""  # of the file; empty if it could not be read
+    width: int = 0  # pixels, after EXIF orientation
+    height: int = 0  # pixels, after EXIF orientation
+    probabilities: tuple[float, ...] = ()  # mean over the run's models, in label order
+    by_model: tuple[tuple[float, ...], ...] = ()  # probabilities of each model; empty for a single model
     outcome: str = ""
     stage: str = ""
     reason: str = ""
     message: str = ""
-    read_seconds: float = 0.0
-    score_seconds: float = 0.0
-    key: bytes = b""
-    place: Member | RecordPlace | None = None
+    read_seconds: float = 0.0  # this image's share of the reading time
+    score_seconds: float = 0.0  # this image's share of the scoring time
+    key: bytes = b""  # see `seen.seen_key`
+    place: Member | RecordPlace | None = None  # position in an archive or a shard
 
     def rejected(self, stage: str, reason: str, message: str) -> ScoreRow:
-        """This row as one without a score, and why."""
+        """Return a copy of this row that is rejected for the given reason."""
         return self._replace(outcome=REJECTED, stage=stage, reason=reason, message=message)
 
 
 class ScoringRun(NamedTuple):
-    """What all rows of a run share. models: at least one, all with the same classes; tta: whether scores are means over
-    the eight flips and quarter turns; name: of the run's partition; started: UTC, with time zone; flagging: which
-    images are flagged, None where nobody said."""
+    """Everything that all rows of a run share."""
 
-    models: tuple[ModelInfo, ...]
-    tta: bool
-    name: str
-    started: datetime.datetime
-    flagging: Flagging | None = None
+    models: tuple[ModelInfo, ...]  # at least one; all have the same classes
+    tta: bool  # whether scores are means over the eight flips and quarter turns
+    name: str  # of the run's partition
+    started: datetime.datetime  # UTC, with time zone
+    flagging: Flagging | None = None  # which images to flag; None: no threshold is known
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -80,19 +73,20 @@ class ScoringRun(NamedTuple):
 
     @property
     def malignant_classes(self) -> tuple[str, ...]:
-        """Those whose probabilities make up the malignancy score."""
+        """Names of the classes whose probabilities add up to the malignancy score."""
         return self.models[0].malignant_classes
 
     @property
     def prior(self) -> np.ndarray:
-        """float64 [C]: the class frequencies that the probabilities stand for; of several models the mean of theirs."""
+        """Class frequencies that the probabilities assume, float64 [C]; for several models, the mean of theirs."""
         return np.mean([model.prior for model in self.models], axis=0)
 
     @property
     def fingerprint(self) -> str:
-        """64 hex digits: of all that decides a file's scores. Equal fingerprints: no need to score a file again.
+        """64 hex digits over everything that decides a file's scores.
 
-        What is flagged follows from the scores and a threshold, which is no part of it.
+        With an equal fingerprint a file need not be scored again. Flagging follows from the scores and a threshold,
+        which is not part of the fingerprint.
         """
         return _fingerprint(tuple(model.fingerprint for model in self.models), self.tta)
 
@@ -104,28 +98,49 @@ def _fingerprint(models: tuple[str, ...], tta: bool) -> str:
 
 
 def top_classes(probabilities: np.ndarray, run: ScoringRun) -> np.ndarray:
-    """int [n]: of each row of probabilities [n, C] the label that it is said to be of (see `decision_values`); of equal
-    ones the first."""
+    """Return the label of the top class of each row.
+
+    The top class has the largest of the `decision_values`; of equal ones, the first.
+
+    Args:
+        probabilities: float [n, C].
+        run: The run that the rows belong to.
+
+    Returns:
+        int [n].
+    """
     return decision_values(probabilities, run.prior).argmax(axis=1)
 
 
 def top_class(row: ScoreRow, run: ScoringRun) -> str:
-    """The name of the class that a scored row is said to be of."""
+    """Return the name of a scored row's top class; see `top_classes`."""
     return run.classes[int(top_classes(np.array([row.probabilities]), run)[0])]
 
 
 def entropies(probabilities: np.ndarray) -> np.ndarray:
-    """Shannon entropy of each row of probabilities [n, C] in bits, float64 [n]: 0 for a sure model, log2(C) for one
-    that knows nothing (Shannon 1948)."""
+    """Return the Shannon entropy of each row of probabilities, in bits (Shannon 1948).
+
+    Args:
+        probabilities: float [n, C].
+
+    Returns:
+        float64 [n], from 0 for a model that is certain to log2(C) for one that knows nothing.
+    """
     surprise = np.log2(probabilities, out=np.zeros_like(probabilities), where=probabilities > 0)
     return np.maximum(0.0, -(probabilities * surprise).sum(axis=1))
 
 
 def malignancy_score(row: ScoreRow, classes: Sequence[str], malignant: Sequence[str]) -> float:
-    """Sum of the probabilities of the malignant classes, 0 to 1."""
+    """Return the sum of the probabilities of the malignant classes, from 0 to 1.
+
+    Args:
+        row: A scored row.
+        classes: Names of all classes, in label order.
+        malignant: Names of the malignant classes.
+    """
     return float(malignancy_scores(np.array([row.probabilities], np.float64), classes, malignant)[0])
 
 
 def entropy(row: ScoreRow) -> float:
-    """Entropy of the row's probabilities in bits; see `entropies`."""
+    """Return the entropy of a row's probabilities in bits; see `entropies`."""
     return float(entropies(np.array([row.probabilities], np.float64))[0])

@@ -1,4 +1,4 @@
-"""What a scoring run says of itself at its end: the sums, how fast it was, whether what it saw has drifted."""
+"""Summarize a scoring run: check the totals, measure its speed, and detect drift of the scored classes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ _MICROSECONDS = 1_000_000
 
 
 def tally_rows(rows: Sequence[ScoreRow], run: ScoringRun) -> Counter:
-    """What finished rows add to the totals."""
+    """Return what finished rows add to the totals.
+
+    Args:
+        rows: Scored and rejected rows.
+        run: The run that they belong to.
+    """
     counts: Counter = Counter()
     probabilities = probability_matrix([row for row in rows if row.outcome == SCORED], run)
     if run.flagging:
@@ -38,7 +43,7 @@ def tally_rows(rows: Sequence[ScoreRow], run: ScoringRun) -> Counter:
     for row in rows:
         counts["outcome", row.outcome] += 1
         counts["outcome paths",] += account.path_hash(row.path)
-        # Whole numbers add up to the same in any order.
+        # Integer sums do not depend on the order of rows.
         counts["microseconds", "read"] += round(row.read_seconds * _MICROSECONDS)
         counts["microseconds", "score"] += round(row.score_seconds * _MICROSECONDS)
         if row.outcome != SCORED:
@@ -53,9 +58,18 @@ def describe_run(
     stage_seconds: Mapping[str, float],
     drift_threshold: float,
 ) -> dict[str, Any]:
-    """summary.json of a run. Raises AccountingError when the sums do not agree.
+    """Return the content of summary.json.
 
-    stage_seconds: those known besides reading and scoring, which are of all threads together.
+    Args:
+        run: The scoring run.
+        listed: Output of `account.TallyListed`.
+        totals: Sum of `tally_rows` over all rows, and of the counts of unchanged files.
+        stage_seconds: Stage -> seconds, for stages other than reading and scoring. Like those, they are summed over all
+            threads.
+        drift_threshold: See `drift`.
+
+    Raises:
+        AccountingError: The totals do not agree with the listed files.
     """
     account.check_sums(listed, totals, (SCORED, REJECTED, UNCHANGED))
     seconds = time.time() - run.started.timestamp()
@@ -94,9 +108,9 @@ def describe_run(
 
 
 def describe_submission(challenge: Challenge, path: str) -> dict[str, Any]:
-    """What summary.json says of a submission that was written to `path`."""
+    """Return the `submission` entry of summary.json for a submission written to `path`."""
     text = (storage.read_if_exists(path) or b"").decode()
-    # A name may hold line breaks.
+    # Count CSV rows, not lines: a quoted name may contain line breaks.
     lines = sum(1 for _ in csv.reader(io.StringIO(text, newline="")))
     return {"challenge": challenge.name, "images": lines - 1}
 
@@ -113,7 +127,12 @@ def _flag_line(flag: Mapping[str, Any], scored: int) -> str:
 
 
 def report_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
-    """What the command says of a finished run."""
+    """Return the lines that the command prints after a finished run.
+
+    Args:
+        summary: The content of summary.json.
+        folder: The run's partition.
+    """
     counts, found = summary["counts"], summary["drift"]
     unchanged = f" + unchanged {counts[UNCHANGED]}" if counts[UNCHANGED] else ""
     lines = [f"listed {counts['listed']} = scored {counts[SCORED]} + rejected {counts[REJECTED]}{unchanged}"]

@@ -1,6 +1,6 @@
-"""The scores as a table: its columns, in one place, and how they become Parquet, CSV or JSON lines.
+"""Define the columns of the scores table in one place, and encode them as Parquet, CSV or JSON lines.
 
-Numbers mean the same in all three: text has the fewest digits that give the same 32-bit number again.
+Numbers mean the same in all three formats: text has the fewest digits that restore the same 32-bit number.
 """
 
 from __future__ import annotations
@@ -23,29 +23,35 @@ from pipelines.score_rows import ScoreRow, ScoringRun, entropies, top_classes
 from pipelines.sources import printable
 from pipelines.tables import LIST_SEPARATOR
 
-# Each is also the extension of its files.
+# Each name is also the file extension.
 FORMATS = ("parquet", "csv", "jsonl")
 _TEXT, _SCORE, _TIME, _YES = pa.string(), pa.float32(), pa.timestamp("us", tz="UTC"), pa.bool_()
-# Measured on 50,000 rows of nine classes: 0.63 of the bytes of Snappy or LZ4, in no more time.
+# Measured on 50,000 rows of nine classes: 0.63 times the size of Snappy or LZ4, in no more time.
 _COMPRESSION = "zstd"
-# Of a Parquet file: the columns of all its rows at once would take more memory than the rows themselves.
+# Row group size of a Parquet file. The columns of all rows at once would take more memory than the rows themselves.
 _ROWS_PER_GROUP = 1000
 
 
 class Column(NamedTuple):
-    """A column of the scores. kind: int32, int64, float32, bool, string or timestamp; values: one for each row;
-    repeated: whether the same few values come again and again; nullable: whether a run may have None in it."""
+    """One column of the scores table."""
 
     name: str
-    kind: pa.DataType
+    kind: pa.DataType  # int32, int64, float32, bool, string or timestamp
     description: str
-    values: Sequence[Any] | np.ndarray
-    repeated: bool = False
-    nullable: bool = False
+    values: Sequence[Any] | np.ndarray  # one for each row
+    repeated: bool = False  # whether few distinct values repeat, so that a dictionary pays
+    nullable: bool = False  # whether a run may have None in it
 
 
 def _matrix(values: Sequence[tuple[float, ...]], width: int) -> np.ndarray:
-    """float64 [n, width]. Raises ValueError for another number of values or one that is no number."""
+    """Return the values as a matrix.
+
+    Returns:
+        float64 [n, width].
+
+    Raises:
+        ValueError: A row does not have `width` values, or a value is not finite.
+    """
     if any(len(line) != width for line in values):
         raise ValueError(f"a row without its {width} probabilities: such a row must be rejected, not written")
     matrix = np.array(values, np.float64).reshape(len(values), width)
@@ -55,12 +61,19 @@ def _matrix(values: Sequence[tuple[float, ...]], width: int) -> np.ndarray:
 
 
 def probability_matrix(rows: Sequence[ScoreRow], run: ScoringRun) -> np.ndarray:
-    """The rows' probabilities, float64 [n, classes]. Raises ValueError for a row without, or with one that is NaN."""
+    """Return the probabilities of scored rows as a matrix.
+
+    Returns:
+        float64 [n, classes].
+
+    Raises:
+        ValueError: A row has no probabilities, or one that is not finite.
+    """
     return _matrix([row.probabilities for row in rows], len(run.classes))
 
 
 def _model_columns(rows: Sequence[ScoreRow], run: ScoringRun, names: Sequence[str]) -> list[Column]:
-    """Where there are several models: what each of them says."""
+    """Return the probability columns of each model; none for a single model."""
     if len(run.models) == 1:
         return []
     values = _matrix([sum(row.by_model, ()) for row in rows], len(run.models) * len(names))
@@ -77,7 +90,11 @@ def _model_columns(rows: Sequence[ScoreRow], run: ScoringRun, names: Sequence[st
 
 
 def columns(rows: Sequence[ScoreRow], run: ScoringRun) -> list[Column]:
-    """The table of some scored rows, in the order of its columns. Raises ValueError for a row without its scores."""
+    """Return the columns of the table for some scored rows, in order.
+
+    Raises:
+        ValueError: A row has no probabilities, or one that is not finite.
+    """
     probabilities = probability_matrix(rows, run)
     names = class_names(run.classes)
     malignancy = malignancy_scores(probabilities, run.classes, run.malignant_classes)
@@ -144,16 +161,17 @@ def columns(rows: Sequence[ScoreRow], run: ScoringRun) -> list[Column]:
             LIST_SEPARATOR.join(model.fingerprint for model in run.models),
         ),
         always("run_fingerprint", _TEXT, "Of all that decides a file's scores", run.fingerprint),
-        # Not `run`: readers that take columns from folders `run=NAME` would find it twice, with two types.
+        # Not `run`: readers that derive columns from `run=NAME` folders would find it twice, with two types.
         always("run_name", _TEXT, "The run that scored the file", run.name),
         always("scored_at", _TIME, "When the run began, UTC", run.started.astimezone(datetime.UTC)),
     ]
 
 
 def scores_schema(run: ScoringRun) -> pa.Schema:
-    """Names, types and descriptions (metadata `description`) of the columns; few may be null, and say so.
+    """Return the schema of the scores table.
 
-    The schema's own metadata has the class frequencies and the views that the probabilities stand for (`as_metadata`).
+    Each field has a description (metadata `description`). Few fields are nullable, and they say so. The schema's own
+    metadata holds the class frequencies and the views that the probabilities assume (see `as_metadata`).
     """
     fields = (
         pa.field(column.name, column.kind, nullable=column.nullable, metadata={"description": column.description})
@@ -163,7 +181,7 @@ def scores_schema(run: ScoringRun) -> pa.Schema:
 
 
 def _plain_values(column: Column) -> Iterable[Any]:
-    """A column as JSON can hold it: numbers as the shortest decimals, times as ISO 8601 with Z."""
+    """Return a column's values as JSON can hold them: numbers as the shortest decimals, times as ISO 8601 with Z."""
     if column.kind == _SCORE:
         return pa.array(column.values, _SCORE).cast(pa.string()).cast(pa.float64()).to_pylist()
     if column.kind == _TIME:
@@ -172,14 +190,14 @@ def _plain_values(column: Column) -> Iterable[Any]:
 
 
 def score_records(rows: Sequence[ScoreRow], run: ScoringRun) -> list[dict[str, Any]]:
-    """Each scored row as a line of the table: column name -> text or number."""
+    """Return each scored row as a record of the table: column name -> text, number, bool or None."""
     table = columns(rows, run)
     names = [column.name for column in table]
     return [dict(zip(names, line, strict=True)) for line in zip(*map(_plain_values, table), strict=True)]
 
 
 def score_record(row: ScoreRow, run: ScoringRun) -> dict[str, Any]:
-    """One scored row as a line of the table."""
+    """Return one scored row as a record of the table."""
     return score_records([row], run)[0]
 
 
@@ -196,14 +214,14 @@ def _parquet(rows: Sequence[ScoreRow], run: ScoringRun) -> bytes:
 
 
 def _cells(column: Column) -> Iterable[Any]:
-    """A column as text takes it: as in JSON, but for null."""
+    """Return a column's values as CSV cells: as in JSON, but bools as `true` and `false`."""
     if column.kind == _YES:
         return pa.array(column.values, _YES).cast(_TEXT).to_pylist()
     return _plain_values(column)
 
 
 def _csv(rows: Sequence[ScoreRow], run: ScoringRun) -> bytes:
-    """RFC 4180 in UTF-8, with a header. Nothing stands for null."""
+    """Encode rows as RFC 4180 CSV in UTF-8 with a header; null is an empty cell."""
     table = columns(rows, run)
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
@@ -223,5 +241,11 @@ _ENCODERS: dict[str, Callable[[Sequence[ScoreRow], ScoringRun], bytes]] = dict(
 
 
 def encode(rows: Sequence[ScoreRow], run: ScoringRun, table_format: str) -> bytes:
-    """A file of scored rows, in their order, in one of FORMATS."""
+    """Encode scored rows as one file, in the given order.
+
+    Args:
+        rows: Scored rows.
+        run: The run that they belong to.
+        table_format: One of FORMATS.
+    """
     return _ENCODERS[table_format](rows, run)

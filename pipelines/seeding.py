@@ -1,4 +1,4 @@
-"""Random choices as functions of identities: the same key gives the same draw on any runner, in any order."""
+"""Draw random values as functions of a key: equal keys give equal draws on any runner and in any order."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import hashlib
 
 
 def stable_hash(*parts: object) -> int:
-    """64-bit hash of the parts' text (BLAKE2b); differs with the order and the boundaries of the parts."""
+    """Return a 64-bit BLAKE2b hash of the text of the parts, which depends on their order and boundaries."""
     key = "\x1f".join(str(part) for part in parts).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
 
 
 def uniforms(count: int, *parts: object) -> list[float]:
-    """`count` numbers in [0, 1), multiples of 2**-53, drawn from the parts alone."""
+    """Return `count` numbers in [0, 1), multiples of 2**-53, that depend on the parts alone."""
     return [(stable_hash(*parts, index) >> 11) * 2.0**-53 for index in range(count)]

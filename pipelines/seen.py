@@ -1,8 +1,8 @@
-"""What earlier runs have scored: a set of 16-byte keys that a nightly run looks each listed file up in.
+"""Remember what earlier runs have scored: a set of 16-byte keys in which a nightly run looks up each listed file.
 
-A key stands for a file as it was listed (place, size, version) and for the models it was scored with. Every partition
-keeps those of its own files in `seen-*.keys`, one after the other; a worker holds all of them as two sorted columns, 16
-bytes a file.
+A key identifies a file as listed (place, size, version) together with the models that scored it. Each partition keeps
+the keys of its own files, concatenated, in `seen-*.keys`. A worker holds all keys as two sorted columns, 16 bytes per
+file.
 """
 
 from __future__ import annotations
@@ -19,20 +19,30 @@ from pipelines.cli import UsageError
 
 _KEY_BYTES = 16
 SEEN_FILES = "seen-*.keys"
-# Files that could not be read: tried again each night, but no news after the first.
+# Keys of files that could not be read. They are tried again each night, but count as news only the first time.
 FAILED_FILES = "failed-*.keys"
 UNCHANGED = "unchanged"
 _HALVES = np.dtype([("high", ">u8"), ("low", ">u8")])
 
 
 def seen_key(file: sources.SourceFile, run_fingerprint: str) -> bytes:
-    """16 bytes. The same for one file however its path is spelled; another when size, version or models differ."""
+    """Return the 16-byte key of a file.
+
+    The key does not depend on how the path is spelled. It changes with size, version or models.
+
+    Args:
+        file: The listed file.
+        run_fingerprint: `ScoringRun.fingerprint`.
+    """
     text = "\x1f".join((*sources.file_place(file), str(file.size), file.version, run_fingerprint))
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=_KEY_BYTES).digest()
 
 
 class Seen:
-    """A set of keys. Two keys that share their first half count as unequal: then a file is scored once more."""
+    """A set of keys.
+
+    Of keys that share their first half, only one is found; the files of the others are scored once more.
+    """
 
     def __init__(self, keys: bytes):
         halves = np.frombuffer(keys, _HALVES)
@@ -49,7 +59,14 @@ class Seen:
         return iter(unpack_keys(halves.tobytes()))
 
     def known(self, keys: Sequence[bytes]) -> np.ndarray:
-        """bool [n]: which of the keys are in the set."""
+        """Look up keys in the set.
+
+        Args:
+            keys: n keys of 16 bytes.
+
+        Returns:
+            bool [n], whether each key is in the set.
+        """
         if not len(self._high) or not keys:
             return np.zeros(len(keys), bool)
         wanted = np.frombuffer(b"".join(keys), _HALVES)
@@ -59,24 +76,30 @@ class Seen:
 
 
 def by_key(key: bytes) -> tuple[str]:
-    """The order of keys in their files."""
+    """Return the sort key that orders keys in their files."""
     return (key.hex(),)
 
 
 def pack_keys(keys: Iterable[bytes]) -> bytes:
-    """Keys one after the other."""
+    """Concatenate keys."""
     return b"".join(keys)
 
 
 def unpack_keys(data: bytes) -> list[bytes]:
-    """The keys that `pack_keys` put together."""
+    """Split the output of `pack_keys` into keys."""
     return [data[start : start + _KEY_BYTES] for start in range(0, len(data), _KEY_BYTES)]
 
 
 def read_seen(partitions: Iterable[str], files: str = SEEN_FILES) -> Seen:
-    """The keys in such files of finished partitions.
+    """Read all keys of finished partitions.
 
-    Raises OSError or what the filesystem raises; ValueError for a damaged file.
+    Args:
+        partitions: Partition folders.
+        files: Glob pattern of the key files, SEEN_FILES or FAILED_FILES.
+
+    Raises:
+        OSError: A file cannot be read; remote filesystems may raise errors of their own.
+        ValueError: A file is damaged.
     """
     parts = []
     for partition in partitions:
@@ -88,8 +111,10 @@ def read_seen(partitions: Iterable[str], files: str = SEEN_FILES) -> Seen:
 
 
 class SkipSeen(beam.DoFn):
-    """Chunk of listed files -> the files that were not scored before, as a chunk; output `unchanged`: a Counter of the
-    others. Files that are no images pass."""
+    """DoFn that drops files that were scored before.
+
+    The output `unchanged` receives counts of the dropped files. Files that are not images pass through.
+    """
 
     def __init__(self, partitions: Sequence[str], run_fingerprint: str):
         self._partitions = partitions
@@ -97,9 +122,18 @@ class SkipSeen(beam.DoFn):
         self._unchanged = Metrics.counter("score", "unchanged")
 
     def setup(self) -> None:
+        """Read the keys of all earlier partitions."""
         self._seen = read_seen(self._partitions)
 
     def process(self, element: list[sources.ListedFile]) -> Iterator:
+        """Split a chunk into new and known files.
+
+        Args:
+            element: A chunk of listed files.
+
+        Yields:
+            The new files as a chunk; counts of the known ones for `account.Tally`, tagged `unchanged`.
+        """
         files = [listed.file for listed in element]
         known = self._seen.known([seen_key(file, self._fingerprint) for file in files])
         fresh = [listed for listed, is_known in zip(element, known, strict=True) if not is_known]
@@ -113,13 +147,21 @@ class SkipSeen(beam.DoFn):
 
 
 def require_seen(option: str, partitions: Sequence[str]) -> int:
-    """How many files the partitions know, read once before any work: raises UsageError when one is damaged."""
+    """Read the keys of the partitions once before any work, and return their number.
+
+    Args:
+        option: The option that named the partitions, for the error message.
+        partitions: Partition folders.
+
+    Raises:
+        UsageError: A key file is damaged or cannot be read.
+    """
     try:
         return len(read_seen(partitions))
-    except Exception as error:  # each filesystem raises its own kinds
+    except Exception as error:  # each filesystem raises its own error types
         raise UsageError(f"{option}: {storage.failure(error)}") from error
 
 
 def failed_again(partition: str, earlier: Sequence[str]) -> int:
-    """How many files could not be read in a run, and not in earlier ones either."""
+    """Return the number of files that could not be read in a run nor in earlier ones."""
     return int(read_seen(earlier, FAILED_FILES).known(list(read_seen([partition], FAILED_FILES))).sum())

@@ -1,4 +1,7 @@
-"""python -m pipelines.show: look inside a prepared dataset. Writes nothing but the one file asked for."""
+"""Command line that shows images of a prepared dataset (`python -m pipelines.show`).
+
+It writes only the file given with `--output`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from pipelines.show_select import Row, choose, facts_of, find_image, find_record
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".html": "HTML"}
 MOST_IMAGES = 1_000
-# Pictures of one image on a sheet of several: the original and its first copies.
+# Limit for one image on a sheet of several: the original and its first copies.
 MOST_PICTURES = 6
 DEFAULT_IMAGES = 24
 
@@ -41,20 +44,27 @@ Exit codes: 0 done, 2 wrong use, other: failed.
 
 @dataclass(frozen=True)
 class ShowOptions:
-    """What the user asked for, validated. count: None for as many as are shown by default. output: empty for none."""
+    """The validated command-line options; None for an option that was not given."""
 
     dataset: str
-    output: str
+    output: str  # empty for none
     class_name: str | None
     split: str | None
-    count: int | None
-    name: str | None
+    count: int | None  # None for DEFAULT_IMAGES, or as many as fit
+    name: str | None  # an image id, or the beginning of a SHA-256
     seed: int
     overwrite: bool
 
 
 def parse_options(argv: Sequence[str] | None) -> ShowOptions:
-    """The command line. Raises UsageError for a value that cannot be right."""
+    """Parse and validate the command line.
+
+    Args:
+        argv: Arguments without the program name; None for `sys.argv`.
+
+    Raises:
+        UsageError: A value is invalid, or options contradict each other.
+    """
     parser = ArgumentParser("python -m pipelines.show", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("dataset", metavar="DATASET", help="folder that prepare has written; local or gs://")
     parser.add_argument(
@@ -96,7 +106,16 @@ def _is_inside(path: str, folder: str) -> bool:
 
 
 def require_file(output: str, dataset: str, overwrite: bool) -> None:
-    """Raise UsageError unless a sheet can be written there. Leaves nothing behind."""
+    """Check that a sheet can be written, without leaving a file behind.
+
+    Args:
+        output: The path of the file to write.
+        dataset: The folder of the dataset; the file must be outside it.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        UsageError: The file cannot or must not be written.
+    """
     if _extension(output) not in FORMATS:
         raise UsageError(f"--output {output}: the name must end in {', '.join(FORMATS)}")
     if _is_inside(output, dataset):
@@ -127,7 +146,7 @@ def _require_dataset(folder: str) -> dict[str, Any]:
 
 
 def _most(count: int, fits: Callable[[int], bool]) -> int:
-    """The largest number up to `count` that fits; at least 1."""
+    """Return the largest number up to `count` that fits, by bisection; at least 1."""
     return max(1, bisect.bisect_left(range(1, count + 1), True, key=lambda number: not fits(number)))
 
 
@@ -139,7 +158,19 @@ def _shown(row: Row, heading: str) -> Shown:
 
 
 def several_images(options: ShowOptions, description: dict[str, Any]) -> Sheet:
-    """The sheet of some images of a class and split. Raises UsageError when there are none, or too many to fit."""
+    """Return a sheet of some images, optionally of one class or split only.
+
+    Args:
+        options: The validated options.
+        description: The content of dataset.json.
+
+    Returns:
+        The sheet, in order of class and split.
+
+    Raises:
+        UsageError: No image matches, or the number asked for does not fit on a sheet.
+        DamagedShard: A shard is damaged, or lacks records that the manifest lists.
+    """
     classes, size = description["classes"], description["image_size"]
     if options.class_name not in (None, *classes):
         raise UsageError(f"--class {options.class_name}: no such class; there are {', '.join(classes)}")
@@ -171,7 +202,17 @@ def several_images(options: ShowOptions, description: dict[str, Any]) -> Sheet:
 
 
 def one_image(options: ShowOptions, description: dict[str, Any], name: str) -> Sheet:
-    """The sheet of one image, with every file that has its id. Raises UsageError when there is none."""
+    """Return a sheet of one image, with every file that has its id.
+
+    Args:
+        options: The validated options.
+        description: The content of dataset.json.
+        name: An image id, or the beginning of a SHA-256.
+
+    Raises:
+        UsageError: `name` does not identify exactly one image.
+        DamagedShard: A shard is damaged, or lacks records that the manifest lists.
+    """
     classes, size = description["classes"], description["image_size"]
     files = find_image(lambda: read_manifest(options.dataset), name)
     written = [row for row in files if row["outcome"] == WRITTEN]
@@ -191,12 +232,21 @@ def one_image(options: ShowOptions, description: dict[str, Any], name: str) -> S
 
 
 def fact_lines(entry: Entry) -> list[str]:
-    """The facts of an image for a terminal."""
+    """Return the facts of an image as lines for a terminal."""
     return [visible(entry.shown.lines[0]), *(f"  {name:<13} {visible(value)}" for name, value in entry.shown.facts)]
 
 
 def encode_sheet(sheet: Sheet, description: dict[str, Any], format_name: str) -> bytes:
-    """The file that shows a sheet. Raises BadImage."""
+    """Render a sheet as a file.
+
+    Args:
+        sheet: The sheet.
+        description: The content of dataset.json.
+        format_name: One of the values of FORMATS.
+
+    Raises:
+        BadImage: A stored image cannot be decoded.
+    """
     if format_name == "HTML":
         return show_page(sheet, description)
     size = description["image_size"]
@@ -209,7 +259,14 @@ def encode_sheet(sheet: Sheet, description: dict[str, Any], format_name: str) ->
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, choose, read, write. Raises UsageError."""
+    """Show images of a dataset: print a summary, and write a sheet if one is asked for.
+
+    Args:
+        argv: Arguments without the program name; None for `sys.argv`.
+
+    Raises:
+        UsageError: An option is wrong, or the dataset cannot be read or is damaged.
+    """
     options = parse_options(argv)
     require_readable("DATASET", options.dataset)
     if options.output:

@@ -1,4 +1,4 @@
-"""Images of a dataset as a page."""
+"""Render images of a dataset as an HTML page."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from pipelines.read_dataset import StoredImage
 
 
 class Entry(NamedTuple):
-    """One image: its text, and the records that are shown."""
+    """One image of a sheet."""
 
-    shown: Shown
-    records: list[StoredImage]
+    shown: Shown  # its texts
+    records: list[StoredImage]  # the records to show, in order of copy
 
     @property
     def pictures(self) -> list[bytes]:
-        """Files that a browser shows with just the stored pixels: the stored files themselves where they are such."""
+        """Image files that a browser can show: the stored files, or lossless PNGs of raw pixels."""
         return [record.encoded if record.format != "raw" else _png(record) for record in self.records]
 
 
 class Sheet(NamedTuple):
-    """What is shown, and in one line how much of what."""
+    """The content of a contact sheet."""
 
     title: str
-    line: str
+    line: str  # one-line summary for the terminal: how much is shown, and how much was read for it
     entries: list[Entry]
 
 
@@ -41,7 +41,12 @@ def _png(record: StoredImage) -> bytes:
 
 
 def show_page(sheet: Sheet, description: Mapping[str, Any]) -> bytes:
-    """The page of a sheet. description: dataset.json."""
+    """Render a sheet as an HTML page.
+
+    Args:
+        sheet: The sheet.
+        description: The content of dataset.json.
+    """
     groups = itertools.groupby(sheet.entries, key=lambda entry: entry.shown.heading)
     return render(
         "show.html.j2",

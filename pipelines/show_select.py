@@ -1,4 +1,4 @@
-"""Which images of a dataset to show, what the manifest says of them, and where their records are."""
+"""Choose images of a dataset to show, find their records, and list what the manifest says about them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pipelines.read_dataset import DamagedShard, StoredImage, read_shard, shards
 from pipelines.rows import DUPLICATE, WRITTEN, fold_name
 from pipelines.seeding import stable_hash
 
-# Files of one image that are shown.
+# Most files shown for one image.
 _FILES = 1_000
-# Shorter beginnings of a hash name too many images.
+# Fewest hexadecimal digits that select by hash; a shorter prefix matches too many images.
 _HASH_PREFIX = 6
 
 Row = Mapping[str, Any]
@@ -24,14 +24,25 @@ Rows = Callable[[], Iterable[Row]]
 
 
 class Chosen(NamedTuple):
-    """Rows to show, and among how many they were chosen."""
+    """The rows of the manifest to show."""
 
     rows: list[Row]
-    among: int
+    among: int  # number of rows to choose from
 
 
 def choose(rows: Iterable[Row], count: int, seed: int, class_name: str | None, split: str | None) -> Chosen:
-    """`count` of the written images of a class and split, the first by a hash of seed and id, in that order."""
+    """Choose written images at random, but reproducibly: the first ones in the order of a hash of seed and id.
+
+    Args:
+        rows: The rows of the manifest.
+        count: How many images to choose; fewer if there are not as many.
+        seed: Another seed chooses other images.
+        class_name: The class to choose from; None for all.
+        split: The split to choose from; None for all.
+
+    Returns:
+        The chosen rows, in the order of their hashes.
+    """
     among = 0
 
     def wanted() -> Iterator[tuple[int, str, Row]]:
@@ -46,13 +57,13 @@ def choose(rows: Iterable[Row], count: int, seed: int, class_name: str | None, s
 
 
 def _shared(name: str, other: str) -> int:
-    """How many characters two texts share at their beginning."""
+    """Return the length of the common prefix of two texts."""
     pairs = enumerate(zip(name, other, strict=False))
     return next((place for place, (one, two) in pairs if one != two), min(len(name), len(other)))
 
 
 def _likeness(name: str, other: str) -> int:
-    """How many characters two ids share at their beginning and at their end."""
+    """Return the length of the common prefix and suffix of two ids, ignoring case."""
     name, other = name.lower(), other.lower()
     before = _shared(name, other)
     return before + _shared(name[before:][::-1], other[before:][::-1])
@@ -66,9 +77,18 @@ def _unknown(rows: Iterable[Row], name: str) -> UsageError:
 
 
 def find_image(rows: Rows, name: str) -> list[Row]:
-    """The files of an image, the one that was written first. Raises UsageError unless `name` means exactly one.
+    """Return the files of one image.
 
-    name: an id as in the manifest, or the beginning of a SHA-256.
+    Args:
+        rows: Reads the rows of the manifest from the start; may be called more than once.
+        name: An image id as in the manifest, or the beginning of a SHA-256.
+
+    Returns:
+        The rows of its files, the written one first. If all of them are duplicates, the file that was kept is included,
+        though it has another id.
+
+    Raises:
+        UsageError: `name` matches no image, or the hashes of several.
     """
     prefix = name.lower() if len(name) >= _HASH_PREFIX and set(name) <= set(string.hexdigits) else None
     by_id: list[Row] = []
@@ -87,22 +107,31 @@ def find_image(rows: Rows, name: str) -> list[Row]:
         raise _unknown(rows(), name)
     copied = {row["sha256"] for row in files if row["outcome"] == DUPLICATE}
     if copied and not any(row["outcome"] == WRITTEN for row in files):
-        # The file that was kept in the place of these has another id.
+        # The file that was kept instead of these has another id.
         files += [row for row in rows() if row["sha256"] in copied and row["outcome"] == WRITTEN]
     return sorted(files, key=lambda row: (row["outcome"] != WRITTEN, row["outcome"], row["path"]))
 
 
 class Found(NamedTuple):
-    """records: by hash, each image's in order of their copies; scanned: what was read, in words."""
+    """The records of some images, and how much was read to find them."""
 
-    records: dict[str, list[StoredImage]]
-    scanned: str
+    records: dict[str, list[StoredImage]]  # SHA-256 -> records of the image, in order of copy
+    scanned: str  # how many shards were read, in words
 
 
 def find_records(folder: str, description: Mapping[str, Any], rows: Sequence[Row], most: int) -> Found:
-    """The records of written images; of copies beyond the first `most` records, the place alone.
+    """Find all records of written images.
 
-    Reads the shards of their splits, or folds, one after the other until every record is found. Raises DamagedShard.
+    The shards of each split or fold are read one after the other, until every record is found.
+
+    Args:
+        folder: The folder of the dataset; local or gs://.
+        description: The content of dataset.json.
+        rows: The rows of the images in the manifest; all of them written.
+        most: Copies with this number or a higher one are returned without their pixels, to save memory.
+
+    Raises:
+        DamagedShard: A shard is damaged, or the shards lack records that the manifest lists.
     """
     parts: dict[tuple[str, int | None], dict[str, int]] = defaultdict(dict)
     for row in rows:
@@ -133,7 +162,7 @@ def find_records(folder: str, description: Mapping[str, Any], rows: Sequence[Row
 
 
 def visible(text: str) -> str:
-    """Text for a terminal: characters that steer it, or cannot be written, as a backslash and their number."""
+    """Return text that is safe to print on a terminal: unprintable characters become backslash escapes."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
         for character in text
@@ -153,7 +182,16 @@ def _record_facts(records: Iterable[StoredImage]) -> Iterator[tuple[str, str]]:
 
 
 def facts_of(row: Row, classes: Sequence[str], records: Sequence[StoredImage]) -> tuple[tuple[str, str], ...]:
-    """What is known of a file and what became of it: (name, value)."""
+    """Return what is known about a file and its outcome.
+
+    Args:
+        row: The row of the file in the manifest.
+        classes: Class names in label order.
+        records: The records of the image, in order of copy; empty unless it was written.
+
+    Returns:
+        (name, value) of every fact that is known.
+    """
     outcome = row["outcome"] + (f" ({row['reason']})" if row["reason"] else "")
     label = row["label"]
     number = f" (label {classes.index(label)})" if row["outcome"] == WRITTEN else ""

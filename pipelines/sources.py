@@ -1,4 +1,4 @@
-"""Inputs of a job: their files, shared out among workers, the ids in their names, and their bytes."""
+"""Check the inputs of a job, list their image files across workers, and read them."""
 
 from __future__ import annotations
 
@@ -33,15 +33,21 @@ from pipelines.record_source import is_record_source, record_format, record_unit
 from pipelines.seeding import stable_hash
 from pipelines.storage import is_folder, is_local, printable
 
-# A work item for one worker: large enough to hide the overhead, small enough to share out evenly.
+# One work item: large enough to hide the overhead, small enough to distribute evenly.
 FILES_PER_CHUNK = 64
 
 
 def folder_name(root: str) -> str:
-    """The innermost folder in which all files of an input lie; it may name their class or split. Empty: none is named.
+    """Return the name of the innermost folder that contains all files of an input.
 
-    Of a folder its own name, of an archive its name without extension, of a pattern the folder before its first
-    wildcard, of a file that it lies in; what a list of paths is called says nothing about them.
+    The folder may be named after a class or a split.
+
+    Args:
+        root: The input. For a folder, its own name counts; for an archive, its name without the extension; for a
+            pattern, the folder before the first wildcard; for a single file, the folder that contains it.
+
+    Returns:
+        The name, or an empty string if there is none. A path list has none: its file name says nothing about its files.
     """
     path = root.replace("\\", "/")
     if is_local(path):
@@ -71,9 +77,12 @@ def _holds_records(option: str, root: str) -> bool:
 
 
 def require_images(option: str, root: str, records: bool = False) -> None:
-    """Raise UsageError unless `root` exists, can be listed and holds at least one image by name.
+    """Raise UsageError unless `root` exists, can be listed and holds at least one image, judging by file names.
 
-    records: a prepared dataset or shards of one will do too.
+    Args:
+        option: Command-line option that names `root`; it starts the error message.
+        root: A folder, a glob, an archive, a list of paths or a single file.
+        records: Whether a prepared dataset, or shards of one, is accepted too.
     """
     if root != printable(root):
         raise UsageError(f"{option} {printable(root)}: holds bytes that are not UTF-8 text; rename it or link to it")
@@ -98,15 +107,27 @@ def require_images(option: str, root: str, records: bool = False) -> None:
 
 
 def read_file(path: str, member: Member | None = None) -> bytes:
-    """The whole of a listed file. Raises OSError (or the filesystem's own error) when it cannot be read."""
+    """Return the whole content of a listed file.
+
+    Args:
+        path: Path as listed; `archive.zip!/name` for an archive member.
+        member: Location in the archive; None for a file outside archives.
+
+    Raises:
+        OSError: If the file cannot be read. Remote filesystems may raise their own errors instead.
+    """
     archive = split_member_path(path) if member else None
     return read_member(archive[0], member) if archive and member else read_bytes(path)
 
 
 def read_bytes(path: str) -> bytes:
-    """The whole file. Raises OSError (or the filesystem's own error) when it cannot be read."""
+    """Return the whole content of a file.
+
+    Raises:
+        OSError: If the file cannot be read. Remote filesystems may raise their own errors instead.
+    """
     if is_local(path):
-        # Opening a pipe would wait for ever.
+        # Opening a pipe would block forever.
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise OSError("not a regular file")
         with open(path, "rb") as file:
@@ -115,45 +136,57 @@ def read_bytes(path: str) -> bytes:
 
 
 class ListedFile(NamedTuple):
-    """A listed file and the input it was found under."""
+    """A listed file and the input under which it was found."""
 
     root: str
     file: SourceFile
 
 
 def images_of(chunk: Iterable[ListedFile]) -> list[ListedFile]:
-    """Those files that should be images, by name or as records. Licences, tables and the like are counted, not read."""
+    """Return the files that should be images, either by name or as records.
+
+    Other files, such as licences and tables, are counted but not read.
+    """
     return [listed for listed in chunk if listed.file.is_image]
 
 
 def _resolved(path: str) -> str:
-    """One spelling of a path. Links in its folder are followed; the file itself may be a link, and is one of its own:
-    two links to one target are two files, in folders that may say different things."""
+    """Return the canonical spelling of a path.
+
+    Links in the folder are resolved, but a link as the file itself is kept: two links to one target are two files, in
+    folders that may name different classes or splits.
+    """
     if not is_local(path):
         return path
     folder, name = os.path.split(path)
     return os.path.join(_real_folder(folder), name)
 
 
-# Files come folder by folder.
+# Files arrive folder by folder, so a small cache is enough.
 @functools.lru_cache(maxsize=1024)
 def _real_folder(folder: str) -> str:
-    with contextlib.suppress(ValueError):  # no path of this machine holds a NUL
+    with contextlib.suppress(ValueError):  # a local path cannot contain NUL
         return os.path.realpath(folder)
     return folder
 
 
 def file_place(file: SourceFile) -> tuple[str, str]:
-    """Container and name in it, the same for one file however its path is spelled; of a file of its own path and "".
+    """Return the container of a file and its name in it, the same for every spelling of the file's path.
 
-    Names in an archive are only names: `x/../a` is not `a`.
+    Names in an archive are not normalized: `x/../a` is not `a`.
+
+    Returns:
+        The archive or shard and the rest of the listed path. For a file outside containers, its own path and "".
     """
     container = container_of(file)
     return (_resolved(container), file.path[len(container) :]) if container else (_resolved(file.path), "")
 
 
 def _best(listings: Iterable[ListedFile]) -> ListedFile:
-    """Of one path found under several inputs, the listing that keeps most of its folders; any order gives the same."""
+    """Return the listing that keeps the most folders, of one file found under several inputs.
+
+    The result does not depend on the order of the listings.
+    """
 
     def order(listed: ListedFile) -> tuple:
         file = listed.file
@@ -163,9 +196,9 @@ def _best(listings: Iterable[ListedFile]) -> ListedFile:
 
 
 def _once(element: tuple[int, Iterable[ListedFile]]) -> Iterator:
-    """Listings of one path or of one archive's or shard's content -> each file once.
+    """Yield each file once from the listings that share a path or a container.
 
-    What lies together is given as chunks in the order in which it lies, on the output `chunks`: so it is read fastest.
+    Files of an archive or shard go to the output `chunks` as lists in storage order, which makes reading them fastest.
     """
     by_place: dict[tuple[str, str], list[ListedFile]] = {}
     for listed in element[1]:
@@ -195,19 +228,26 @@ def _chunks(part: tuple[str, Unit]) -> Iterator[list[ListedFile]]:
 
 
 class ListImages(beam.PTransform):
-    """Inputs -> chunks (lists of files with the input they were found under), shared out evenly among workers.
+    """PTransform that lists the files of inputs in chunks and distributes the chunks evenly among workers.
 
-    The job graph holds the inputs alone; files are listed inside the pipeline, parts of an input by different workers.
-    Inputs may overlap and a list may repeat a path: a path comes once. records: whether the originals of a prepared
-    dataset, or of shards of one, are images; otherwise these are files like others, to be ignored.
+    The job graph holds only the inputs. Files are listed inside the pipeline, and different workers list different
+    parts of an input. Inputs may overlap and a list may repeat a path: each file is emitted once.
     """
 
     def __init__(self, inputs: Sequence[str], records: bool = False):
+        """Initialize the transform.
+
+        Args:
+            inputs: Paths of the inputs; repeats are dropped.
+            records: Whether the original images of a prepared dataset, or of shards of one, count as images. Otherwise
+                these files are ignored like any other non-image file.
+        """
         super().__init__()
         self._inputs = list(dict.fromkeys(inputs))
         self._records = records
 
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[list[ListedFile]]:
+        """Return chunks: lists of up to FILES_PER_CHUNK listed files, images or not."""
         parts = (
             begin
             | "Inputs" >> beam.Create(self._inputs, reshuffle=False)

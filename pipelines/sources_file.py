@@ -1,4 +1,4 @@
-"""The file of sources: YAML or JSON that says where images are, in which layout, and which tables speak of them."""
+"""Read a sources file: YAML or JSON that lists where images are, in which layout, and which tables describe them."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ _SOURCE_KEYS = ("images", "layout", "name", "metadata", "columns")
 
 
 class SourcesFile(NamedTuple):
-    """sources: with the tables that the file names for them; metadata: tables that speak of all images."""
+    """The content of a sources file."""
 
-    sources: tuple[Source, ...]
-    metadata: tuple[Table, ...]
+    sources: tuple[Source, ...]  # with the tables that the file names for them
+    metadata: tuple[Table, ...]  # shared tables, which describe the images of all sources
 
 
 def is_sources_file(path: str) -> bool:
-    """Whether a path is that of a file of sources: by its name, unless it is a folder."""
+    """Return whether a path names a sources file.
+
+    Only the name counts, except that a folder is never a sources file.
+    """
     return path.lower().endswith((".yaml", ".yml", ".json")) and not storage.is_folder(path)
 
 
 class _OnceLoader(yaml.SafeLoader):
-    """Safe YAML in which a key that stands twice is a mistake, not a silent loss of the first."""
+    """Safe YAML loader that rejects duplicate keys; the default one silently drops the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
@@ -77,7 +80,7 @@ def _parse(path: str, option: str) -> Any:
 
 
 class _Mistakes:
-    """Looks into parsed values; the first that is not as it should be becomes a UsageError that says where."""
+    """Checker of parsed values. It turns the first invalid value into a UsageError that says where it is."""
 
     def __init__(self, where: str):
         self._where = where
@@ -108,7 +111,7 @@ class _Mistakes:
 
 
 def _is_plain(text: str) -> bool:
-    # JSON can spell half of a character, and both what no path can hold.
+    # A path can contain neither NUL nor half of a surrogate pair, which JSON can express.
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
@@ -156,9 +159,12 @@ def _source(entry: Any, option: str, number: int, resolve: Callable[[str], str])
 
 
 def read_sources_file(path: str) -> SourcesFile:
-    """What the file says. Paths in it are taken from its own folder. Raises UsageError, one line, for every mistake.
+    """Read a sources file, resolving its paths against its own folder.
 
-    Whether images and tables are there is not looked at.
+    Whether images and tables exist is not checked.
+
+    Raises:
+        UsageError: If the file cannot be read or is invalid; the message is one line.
     """
     option = f"--input {path}"
     check = _Mistakes(option)

@@ -1,4 +1,4 @@
-"""Train, validation and test: whole groups, stratified by class, chosen by hash."""
+"""Split images into train, validation and test by whole groups, stratified by class and chosen by hash."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTHING: Mapping[Any, Any] = {}
 
 
 class Fractions(NamedTuple):
-    """Shares of the groups of each class; they add up to 1."""
+    """Share of each split in the groups of each class; the shares add up to 1."""
 
     train: float
     validation: float
@@ -23,16 +23,21 @@ class Fractions(NamedTuple):
 
 
 class Quota(NamedTuple):
-    """How many groups of one class go to validation and test; the rest trains."""
+    """Number of groups of one class that go to validation and test; the rest go to train."""
 
     validation: int
     test: int
 
 
 def quota(groups: int, fractions: Fractions) -> Quota:
-    """Rounded shares of `groups`; a split with a fraction above 0 gets at least one, and so does training.
+    """Return the rounded shares of the groups of one class.
 
-    The caller has made sure that there are as many groups as splits with a fraction above 0.
+    Each split with a fraction above 0 gets at least one group.
+
+    Args:
+        groups: Number of groups. The caller makes sure that it is not less than the number of splits with a fraction
+            above 0.
+        fractions: Share of each split.
     """
     test = max(1, int(groups * fractions.test + 0.5)) if fractions.test else 0
     validation = max(1, int(groups * fractions.validation + 0.5)) if fractions.validation else 0
@@ -46,9 +51,14 @@ def quota(groups: int, fractions: Fractions) -> Quota:
 
 
 def split_of_rank(rank: int, count: int, fractions: Fractions, settled: Mapping[str, int] = NOTHING) -> str:
-    """The split of the group with this rank among the `count` groups of its class that have none.
+    """Return the split of a group that has none yet.
 
-    settled: how many groups of the class already have each split; the others fill up what all of them together want.
+    Args:
+        rank: Rank of the group, from 0, among the groups of its class that have no split yet.
+        count: Number of those groups.
+        fractions: Share of each split in all groups of the class.
+        settled: Split -> number of groups of the class that already have it. The remaining groups are distributed so
+            that all groups of the class together have the fractions.
     """
     wanted = quota(count + sum(settled.values()), fractions)
     test = max(0, wanted.test - settled.get("test", 0))
@@ -59,16 +69,21 @@ def split_of_rank(rank: int, count: int, fractions: Fractions, settled: Mapping[
 
 
 def group_label(rows: Iterable[ImageRow]) -> str:
-    """The class under which a group is stratified: its most frequent, the first by name where several are."""
+    """Return the class by which a group is stratified: its most frequent one, the first by name if several are."""
     counts = Counter(row.label for row in rows)
     return min(counts, key=lambda label: (-counts[label], label))
 
 
 def keep_given_split(rows: Sequence[ImageRow], sides: Sequence[str] = SPLITS) -> list[ImageRow]:
-    """Apply given splits to one group, in which some row has one: a group on several sides stays on the first of them.
+    """Put one group, in which at least one row has a given split, into a single split.
 
-    sides: the splits, those first that keep a group. Rows of a side that is left are rejected (`leakage`); rows without
-    a given split follow their group.
+    Args:
+        rows: The rows of the group.
+        sides: The splits in order of preference. A group with several given splits stays in the first of them.
+
+    Returns:
+        The rows in the same order. Rows without a given split follow their group. Rows whose given split is not the
+        group's are rejected (`leakage`).
     """
     given = {row.given_split for row in rows}
     kept = next(split for split in sides if split in given)
@@ -84,7 +99,7 @@ def keep_given_split(rows: Sequence[ImageRow], sides: Sequence[str] = SPLITS) ->
 
 
 def by_group(rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[str, list[ImageRow]]]:
-    """Rows -> (group, its rows in an order of their own)."""
+    """Group rows into (group id, its rows sorted by content hash)."""
     return (
         rows
         | "By group" >> beam.Map(lambda row: (row.group_id, row))
@@ -102,9 +117,10 @@ def _split_ranked(
 
 
 class CountPerClass(beam.PTransform):
-    """(class, part) -> (class, {part: how many})."""
+    """PTransform: (class, part) -> (class, {part: count})."""
 
     def expand(self, parts: beam.PCollection) -> beam.PCollection[tuple[str, dict]]:
+        """Count the elements of each part, such as a split or fold, per class."""
         return (
             parts
             | "Count" >> beam.combiners.Count.PerElement()
@@ -115,10 +131,14 @@ class CountPerClass(beam.PTransform):
 
 
 class _KeepGiven(beam.DoFn):
-    """(group, rows) -> rows that are settled; outputs `open`, groups to be ranked, as they came, and `counts`, class
-    and split of each group that is settled.
+    """(group, rows) -> settled rows.
 
-    settle_train: a group whose given split is train is settled too.
+    Further outputs: `open` has the groups that remain to be ranked, as (group, rows); `counts` has (class, split) of
+    each settled group.
+
+    Args:
+        settle_train: Whether groups whose given split is train are settled too.
+        sides: The splits in order of preference, see `keep_given_split`.
     """
 
     def __init__(self, settle_train: bool, sides: Sequence[str]):
@@ -141,7 +161,12 @@ class _KeepGiven(beam.DoFn):
 
 
 class RankGroups(beam.PTransform):
-    """(group, rows) -> (class, Ranked with the rows). Another purpose gives another order."""
+    """PTransform: (group, rows) -> (class, Ranked with the rows as payload).
+
+    Args:
+        seed: Seed of the run.
+        purpose: What the order is for. Different purposes give independent orders.
+    """
 
     def __init__(self, seed: int, purpose: str):
         super().__init__()
@@ -149,6 +174,7 @@ class RankGroups(beam.PTransform):
         self._purpose = purpose
 
     def expand(self, groups: beam.PCollection) -> beam.PCollection[tuple[str, Ranked]]:
+        """Rank the groups of each class; the class of a group is its `group_label`."""
         return (
             groups
             | "Stratify" >> beam.MapTuple(lambda group, rows: (group_label(rows), group, rows))
@@ -157,10 +183,16 @@ class RankGroups(beam.PTransform):
 
 
 class SplitGroups(beam.PTransform):
-    """Rows with a group -> the same rows with a split; a group is never in two.
+    """PTransform: rows with a group -> the same rows with a split; each group is in one split.
 
-    Given splits are kept; for `sides` see `keep_given_split`. The other groups are split by the fractions, or, to
-    `fill_up`, so that all groups together have them.
+    Given splits are kept. The remaining groups are split by the fractions.
+
+    Args:
+        fractions: Share of each split.
+        seed: Seed of the run.
+        sides: The splits in order of preference, see `keep_given_split`.
+        fill_up: Whether the fractions apply to all groups together, with the given splits counted in. Otherwise they
+            apply to the remaining groups alone.
     """
 
     def __init__(self, fractions: Fractions, seed: int, sides: Sequence[str] = SPLITS, fill_up: bool = False):
@@ -171,6 +203,7 @@ class SplitGroups(beam.PTransform):
         self._fill_up = fill_up
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
+        """Set the split of each row; rows whose given split is not their group's are rejected."""
         keep = _KeepGiven(True, self._sides)
         kept = by_group(rows) | "Keep given" >> beam.ParDo(keep).with_outputs("open", "counts", main="settled")
         counted: Any = NOTHING
@@ -192,10 +225,14 @@ def _set_aside(element: tuple[str, Ranked], validation_exists: bool, fractions: 
 
 
 class SplitFromFolders(beam.PTransform):
-    """Rows with a group -> the same rows with the split of their folder; rows outside of any are rejected.
+    """PTransform: rows with a group -> the same rows with the split of their folder, or rejected if there is none.
 
-    Where no folder names validation images, groups of the training folder are set aside for it, in the proportion
-    of the train and validation fractions. For `sides` see `keep_given_split`.
+    If no folder is for validation, groups of the training folder are set aside for it.
+
+    Args:
+        fractions: Share of each split. Only the ratio of train to validation is used, for the groups set aside.
+        seed: Seed of the run.
+        sides: The splits in order of preference, see `keep_given_split`.
     """
 
     def __init__(self, fractions: Fractions, seed: int, sides: Sequence[str] = SPLITS):
@@ -206,6 +243,7 @@ class SplitFromFolders(beam.PTransform):
         self._sides = sides
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
+        """Set the split of each row to its folder's; rows without such a folder, or on the wrong side, are rejected."""
         outside, inside = rows | "In a folder" >> beam.Map(_require_given) | "Given" >> partition(is_open)
         keep = _KeepGiven(False, self._sides)
         kept = by_group(inside) | "Keep given" >> beam.ParDo(keep).with_outputs("open", "counts", main="settled")

@@ -1,4 +1,4 @@
-"""A table that says to which split images belong."""
+"""Read a table that gives images their split, and apply it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ SPLIT_COLUMN = "split"
 
 
 def read_splits(path: str, columns: Columns) -> Iterator[tuple[str, str]]:
-    """(image id, split) of every row."""
+    """Read the table.
+
+    Yields:
+        The image id and the split of every row that has an id.
+    """
     for row in table_rows(path):
         image = (row.get(columns.among(row).id_column(row) or "") or "").strip()
         if image:
@@ -25,7 +29,15 @@ def read_splits(path: str, columns: Columns) -> Iterator[tuple[str, str]]:
 
 
 def require_splits(path: str, columns: Columns) -> list[str]:
-    """The file's columns. Raises UsageError unless it is a CSV that gives images one split each, by its name."""
+    """Return the columns of the file.
+
+    Args:
+        path: The file that --splits_file names.
+        columns: The column names that options give.
+
+    Raises:
+        UsageError: Unless it is a CSV with image ids and known split names.
+    """
     names = require_table("--splits_file", path)
     if columns.among(names).id_column(names) is None or SPLIT_COLUMN not in names:
         raise UsageError(f"--splits_file {path}: needs an image id column and {SPLIT_COLUMN}; it has {in_line(names)}")
@@ -48,7 +60,12 @@ def _give(element: tuple[str, dict[str, Iterable]]) -> Iterator[ImageRow | beam.
 
 
 class GiveSplits(beam.PTransform):
-    """Rows -> `rows` with the file's splits, and `problems`: one line for each id that cannot be given its split."""
+    """PTransform that gives images the split that a table names.
+
+    Args:
+        path: The table.
+        columns: The column names that options give.
+    """
 
     def __init__(self, path: str, columns: Columns):
         super().__init__()
@@ -56,6 +73,7 @@ class GiveSplits(beam.PTransform):
         self._columns = columns
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.pvalue.DoOutputsTuple:
+        """Turn rows into `rows`, with `given_split`, and `problems`, one line per id that cannot get its split."""
         splits = (
             rows.pipeline
             | "Splits file" >> beam.Create([self._path], reshuffle=False)

@@ -1,8 +1,8 @@
-"""`images.standardize` and `encoding.encode` as one TensorFlow graph, saved with the dataset as `standardize_fn`.
+"""Build `images.standardize` and `encoding.encode` as one TensorFlow graph, saved with the dataset as `standardize_fn`.
 
-It turns the bytes of any image file into what prepare stores in `image/encoded`, so that the exported model sees the
-pixels it was trained on: exactly the same bytes where records hold JPEG or raw pixels; where they hold PNG, a PNG of
-exactly the same pixels. Only integers, and floats that hold integers, are computed.
+The graph turns the bytes of any image file into what prepare stores in `image/encoded`, so that the exported model sees
+the pixels it was trained on. For JPEG and raw records the bytes are identical; for PNG records, the pixels are. All
+arithmetic uses integers, or floats that hold integers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipelines import images, storage
 
 
 def _exif(data: tf.Tensor) -> tf.Tensor:
-    """`images._exif`: the TIFF structure of the first EXIF segment, uint8 [n]; empty when there is none."""
+    """Return the TIFF structure of the first EXIF segment, uint8 [n] or empty; the same as `images._exif`."""
     head = tf.io.decode_raw(tf.strings.substr(data, 0, images.HEADER_REACH), tf.uint8)
     size = tf.size(head)
     marker = tf.constant(list(images.EXIF_MARKER), tf.uint8)
@@ -48,10 +48,10 @@ def _exif(data: tf.Tensor) -> tf.Tensor:
 
 
 def _orientation(data: tf.Tensor) -> tf.Tensor:
-    """`images.orientation_of`: EXIF orientation, int32 1 to 8, of a JPEG's bytes."""
+    """Return the EXIF orientation of a JPEG's bytes, int32 1 to 8; the same as `images.orientation_of`."""
     tiff = _exif(data)
     size = tf.size(tiff)
-    # Zeros behind the end make every look-up below legal.
+    # The zeros at the end keep all look-ups below in range.
     tiff = tf.concat([tf.cast(tiff, tf.int64), tf.zeros([16], tf.int64)], axis=0)
     little = tiff[0] == ord("I")
 
@@ -62,7 +62,7 @@ def _orientation(data: tf.Tensor) -> tf.Tensor:
 
     directory = number(tf.constant(4), 4)
     inside = tf.logical_and(directory >= 8, directory + 2 <= tf.cast(size, tf.int64))
-    # Where there is no directory, zero entries are read at a place that exists.
+    # Without a directory, zero entries are read at a position that exists.
     start = tf.cast(tf.where(inside, directory, 0), tf.int32)
     room = (size - (start + 2)) // 12
     entries = tf.where(inside, tf.minimum(tf.cast(number(start, 2), tf.int32), room), 0)
@@ -88,7 +88,7 @@ def _orient(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
 
 def _decode(data: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
-    """uint8 [height, width, 3] with the orientation applied; JPEG shrunk as `images.reduction` says."""
+    """Return uint8 [height, width, 3] with the orientation applied; JPEG is shrunk by `images.reduction`."""
 
     def jpeg() -> tf.Tensor:
         shape = tf.io.extract_jpeg_shape(data)
@@ -101,7 +101,7 @@ def _decode(data: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
         def reduced(factor: int) -> tf.Tensor:
             return tf.io.decode_jpeg(data, channels=3, ratio=factor, dct_method="INTEGER_ACCURATE")
 
-        # The default argument binds the factor of this round.
+        # The default argument binds the factor of this iteration.
         branches = [lambda factor=factor: reduced(factor) for factor in (1, 2, 4, 8)]
         return _orient(tf.switch_case(branch, branches), _orientation(data))
 
@@ -109,9 +109,9 @@ def _decode(data: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
 
 
 def _resize_weights(length: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """`images.resize_weights`, float32 [size, length], for int32 scalars known only when the graph runs.
+    """Return `images.resize_weights`, float32 [size, length], for int32 scalars known only when the graph runs.
 
-    Computed only where the triangle reaches: most of the matrix is zero, and 64-bit division is slow.
+    Weights are computed only within reach of the triangle: most of the matrix is zero, and 64-bit division is slow.
     """
     length, size = tf.cast(length, tf.int64), tf.cast(size, tf.int64)
     output = tf.range(size)[:, None]
@@ -123,17 +123,17 @@ def _resize_weights(length: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     left_over = images.WEIGHT_SCALE - tf.reduce_sum(weights, axis=1)
     heaviest = tf.one_hot(tf.argmax(weights, axis=1), tf.shape(weights)[1], dtype=tf.int64)
     weights = tf.cast(weights + heaviest * left_over[:, None], tf.float32)
-    # Sources outside weigh nothing; clipped, they add it to a place that exists.
+    # Sources outside the image have weight zero. Clipping makes them add it at a position that exists.
     places = tf.stack([tf.broadcast_to(output, tf.shape(source)), tf.clip_by_value(source, 0, length - 1)], axis=-1)
     return tf.scatter_nd(places, weights, tf.stack([size, length]))
 
 
 def _shrink_rows(pixels: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Resize axis 0 of [length, m] to [size, m]; float32 that holds whole numbers up to 255, as all of it here."""
+    """Resize axis 0 of [length, m] to [size, m]; both are float32 that holds whole numbers up to 255."""
 
     def shrunk() -> tf.Tensor:
         sums = tf.matmul(_resize_weights(tf.shape(pixels)[0], size), pixels)
-        # Exact: whole numbers below 2**24, then a power of two.
+        # Exact: whole numbers below 2**24, divided by a power of two.
         return tf.floor((sums + images.WEIGHT_SCALE // 2) * (1.0 / images.WEIGHT_SCALE))
 
     return tf.cond(tf.shape(pixels)[0] == size, lambda: pixels, shrunk)
@@ -148,7 +148,7 @@ def _resize(pixels: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor
 
 
 def _fit(pixels: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
-    """`images.fit`, uint8 [h, w, 3] -> uint8 [size, size, 3]."""
+    """Make uint8 [h, w, 3] square, uint8 [size, size, 3]; the same as `images.fit`."""
     shape = tf.shape(pixels)
     height, width = shape[0], shape[1]
     if aspect == "crop":
@@ -165,21 +165,25 @@ def _fit(pixels: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
 
 
 def _encode(pixels: tf.Tensor, encoding: str) -> tf.Tensor:
-    """`encoding.encode` of uint8 [size, size, 3]; for PNG other bytes, which mean the same pixels."""
+    """Encode uint8 [size, size, 3] like `encoding.encode`; a PNG has the same pixels but different bytes."""
     if encoding == "jpeg":
         return tf.io.encode_jpeg(pixels, format="rgb", quality=images.JPEG_QUALITY, chroma_downsampling=False)
     if encoding == "png":
-        # Pillow's bytes are out of reach: it has its own filters and zlib. Nobody keeps these: no deflating.
+        # Pillow has its own filters and zlib, so its bytes cannot be reproduced. These bytes are not stored anywhere,
+        # so compressing them would be a waste.
         return tf.io.encode_png(pixels, compression=0)
-    # No operation makes a string of numbers; a serialised tensor ends with its content.
+    # No operation turns numbers into a byte string, but a serialised tensor ends with its content.
     count = pixels.shape.num_elements()
     return tf.strings.substr(tf.io.serialize_tensor(pixels), -count, count)
 
 
 class StandardizeModule(tf.Module):
-    """`standardize`: bytes of an image file (string scalar) -> `image/encoded` (string scalar; see the module).
+    """Module whose `standardize` function the trainer exports inside the model.
 
-    Raises tf.errors.InvalidArgumentError for a file that cannot be decoded.
+    Args:
+        image_size: Side of the square in pixels.
+        aspect: One of `images.ASPECTS`.
+        encoding: One of `encoding.ENCODINGS`.
     """
 
     def __init__(self, image_size: int, aspect: str, encoding: str = "jpeg"):
@@ -188,9 +192,21 @@ class StandardizeModule(tf.Module):
         self._size = image_size
         self._aspect = aspect
 
-    # No Python statement in it waits for a tensor; to look for such would take a second of each prepare.
+    # No Python statement here depends on a tensor's value. Letting autograph look for one would add a second to each
+    # prepare.
     @tf.function(input_signature=[tf.TensorSpec([], tf.string, name="image_bytes")], autograph=False)
     def standardize(self, image_bytes: tf.Tensor) -> tf.Tensor:
+        """Turn the bytes of an image file into the value of `image/encoded`.
+
+        Args:
+            image_bytes: String scalar.
+
+        Returns:
+            String scalar; see the module for how it relates to what prepare stores.
+
+        Raises:
+            tf.errors.InvalidArgumentError: The file cannot be decoded.
+        """
         # On a GPU, TF32 would round the resize weights; on the CPU the product is exact.
         with tf.device("/CPU:0"):
             pixels = _fit(_decode(image_bytes, self._size, self._aspect), self._size, self._aspect)
@@ -199,7 +215,14 @@ class StandardizeModule(tf.Module):
 
 
 def write_standardize_fn(folder: str, image_size: int, aspect: str, encoding: str = "jpeg") -> None:
-    """Write the SavedModel that the trainer exports inside the model, to any filesystem that Beam knows."""
+    """Write the SavedModel that the trainer exports inside the model.
+
+    Args:
+        folder: Destination, on any filesystem that Beam supports.
+        image_size: Side of the square in pixels.
+        aspect: One of `images.ASPECTS`.
+        encoding: One of `encoding.ENCODINGS`.
+    """
     with tempfile.TemporaryDirectory() as local:
         tf.saved_model.save(StandardizeModule(image_size, aspect, encoding), local)
         storage.copy_tree(local, folder)

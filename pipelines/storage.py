@@ -1,4 +1,4 @@
-"""Files on any filesystem that Beam knows: write, rename, list, delete; whole or not at all; what to say of them."""
+"""Read, write, rename, list and delete files, each whole or not at all, on any filesystem that Beam supports."""
 
 from __future__ import annotations
 
@@ -16,27 +16,31 @@ from pipelines.text import printable
 
 
 def is_local(path: str) -> bool:
-    """Whether the path has no scheme."""
+    """Return whether a path has no scheme."""
     return "://" not in path
 
 
 def is_google(path: str) -> bool:
-    """Whether the path is one of Google Cloud Storage."""
+    """Return whether a path is on Google Cloud Storage."""
     return path.startswith("gs://")
 
 
 def join(folder: str, *parts: str) -> str:
-    """Path below a folder, local or with a scheme."""
+    """Join a folder, local or with a scheme, with relative parts."""
     return os.path.join(folder, *parts) if is_local(folder) else posixpath.join(folder, *parts)
 
 
 def failure(error: Exception) -> str:
-    """Why a file could not be read, in one line."""
+    """Return why a file could not be read, on one line."""
     return f"{error.__class__.__name__}: {getattr(error, 'strerror', None) or printable(str(error))}"
 
 
 def write_bytes(path: str, data: bytes) -> None:
-    """Write a file whole: locally under another name first, then renamed; elsewhere objects appear when closed."""
+    """Write a file atomically.
+
+    A local file is written under a temporary name and then renamed, with folders created as needed. On other
+    filesystems, objects appear when closed.
+    """
     if is_google(path):
         write_object(path, data)
         return
@@ -52,29 +56,40 @@ def write_bytes(path: str, data: bytes) -> None:
 
 
 def is_folder(path: str) -> bool:
-    """Whether a path is that of a local folder. Elsewhere there are no folders, only names of files with slashes."""
+    """Return whether a path is a local folder.
+
+    Other filesystems have no folders, only file names with slashes.
+    """
     return is_local(path) and os.path.isdir(path)
 
 
 def open_file(path: str) -> BinaryIO:
-    """The file's own bytes, opened for reading; it can seek. Raises OSError or the filesystem's own error."""
+    """Open a file for reading; the result is seekable and is not decompressed.
+
+    Raises:
+        OSError: If the file cannot be opened. Remote filesystems may raise their own errors instead.
+    """
     if is_local(path):
         return open(path, "rb")
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def exists(path: str) -> bool:
-    """Whether there is a file with this path."""
+    """Return whether a path exists."""
     return FileSystems.exists(path)
 
 
 def match(pattern: str) -> list[str]:
-    """Paths of the files that a pattern names, sorted."""
+    """Return the paths of the files that match a pattern, sorted."""
     return sorted(found.path for found in FileSystems.match([pattern])[0].metadata_list)
 
 
 def read_bytes(path: str) -> bytes:
-    """The whole file. Raises OSError or the filesystem's own error."""
+    """Return the whole content of a file.
+
+    Raises:
+        OSError: If the file cannot be read. Remote filesystems may raise their own errors instead.
+    """
     if is_google(path):
         return read_object(path)
     with open_file(path) as file:
@@ -82,7 +97,7 @@ def read_bytes(path: str) -> bytes:
 
 
 def read_if_exists(path: str) -> bytes | None:
-    """The whole file, or None when there is none."""
+    """Return the whole content of a file, or None if it does not exist."""
     if is_google(path):
         try:
             return read_object(path)
@@ -95,9 +110,9 @@ def read_if_exists(path: str) -> bytes | None:
 
 
 def list_tree(folder: str) -> Iterator[str]:
-    """Every file below a folder, as a path relative to it with forward slashes; nothing when it does not exist.
+    """Yield every file below a folder, as a relative path with forward slashes; nothing if the folder does not exist.
 
-    Objects that stand for a folder, as TensorFlow makes them, are no files: their names end in a slash.
+    Folder placeholder objects, such as TensorFlow creates, are left out: their names end in a slash.
     """
     if is_local(folder):
         for parent, _, names in os.walk(folder):
@@ -111,18 +126,21 @@ def list_tree(folder: str) -> Iterator[str]:
 
 
 def _match_below(folder: str) -> list[str]:
-    """Every object below a folder that is not local."""
+    """Return every object below a folder that is not local."""
     return [found.path for found in FileSystems.match([folder.rstrip("/") + "/**"])[0].metadata_list]
 
 
 def _folders_above(names: list[str]) -> list[str]:
-    """Every folder in which a file of a relative name lies, with the slash that ends the name of what stands for it."""
+    """Return every folder that contains one of the files, given by relative names.
+
+    A folder has a trailing slash, as its placeholder object does.
+    """
     folders = {name[: index + 1] for name in names for index, character in enumerate(name) if character == "/"}
     return sorted(folders)
 
 
 def move_tree(source: str, destination: str) -> None:
-    """Rename every file below `source` to the same relative path below `destination`, replacing what is there."""
+    """Rename every file below `source` to the same relative path below `destination`, replacing existing files."""
     names = sorted(list_tree(source))
     if not is_local(source):
         pairs = [(join(source, name), join(destination, name)) for name in names]
@@ -136,15 +154,19 @@ def move_tree(source: str, destination: str) -> None:
 
 
 def copy_tree(source: str, destination: str) -> None:
-    """Copy a folder's files to another folder, either on any filesystem."""
+    """Copy the files of a folder to another folder; each may be on any filesystem."""
     for name in list_tree(source):
         write_bytes(join(destination, name), read_bytes(join(source, name)))
 
 
 def delete_files(folder: str, names: list[str]) -> None:
-    """Delete the named files below a folder, and local folders that this leaves empty (the folder itself stays).
+    """Delete files below a folder, and any local subfolders that this leaves empty; the folder itself stays.
 
-    On `gs://` objects that stand for a folder go with any file of it.
+    On `gs://`, the placeholder objects of all folders that contain a deleted file are deleted too.
+
+    Args:
+        folder: A folder on any filesystem.
+        names: Paths of the files relative to the folder, with forward slashes.
     """
     if is_google(folder):
         delete_objects([join(folder, name) for name in (*names, *_folders_above(names))])
@@ -161,7 +183,7 @@ def delete_files(folder: str, names: list[str]) -> None:
 
 
 def delete_tree(folder: str) -> None:
-    """Delete a folder and everything below it; nothing when it does not exist."""
+    """Delete a folder and everything below it; do nothing if it does not exist."""
     if is_local(folder):
         shutil.rmtree(folder, ignore_errors=True)
     elif is_google(folder):
@@ -171,7 +193,7 @@ def delete_tree(folder: str) -> None:
 
 
 def nearest_folder(path: str) -> str:
-    """The path itself, or the nearest above it that exists; local."""
+    """Return the absolute form of a local path, or of its nearest ancestor that exists."""
     path = os.path.abspath(path)
     while not os.path.lexists(path):
         path = os.path.dirname(path)
@@ -179,7 +201,12 @@ def nearest_folder(path: str) -> str:
 
 
 def remove_empty(folder: str, existing: str) -> None:
-    """Remove a local folder that holds nothing, and those above it that do not either, but not `existing`."""
+    """Remove a local folder if it is empty, and then each ancestor that this leaves empty.
+
+    Args:
+        folder: The folder; it may be missing.
+        existing: Absolute path of the ancestor that stays.
+    """
     folder = os.path.abspath(folder)
     while folder != existing and os.path.isdir(folder) and not os.listdir(folder):
         os.rmdir(folder)
@@ -187,7 +214,7 @@ def remove_empty(folder: str, existing: str) -> None:
 
 
 def same_place(first: str, second: str) -> bool:
-    """Whether two paths name one file or folder."""
+    """Return whether two paths name the same file or folder."""
     if is_local(first) and is_local(second):
         return os.path.realpath(first) == os.path.realpath(second)
     return first.rstrip("/") == second.rstrip("/")

@@ -1,6 +1,7 @@
-"""Scores as a submission to an ISIC challenge: the CSV that the command `isic-challenge-scoring` takes.
+"""Write scores as a submission to an ISIC challenge: the CSV that the command `isic-challenge-scoring` accepts.
 
-That command wants the columns and images of the truth, each image once, and numbers from 0 to 1 with a decimal point.
+That command expects the columns and images of the ground truth, each image once, and numbers from 0 to 1 with a decimal
+point.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ from pipelines.score_tables import probability_matrix
 from pipelines.sources import printable
 from pipelines.taxonomy import CLASS_SETS, TABLE, known_set, normalize_term
 
-# What no image of the training data shows; a model without such a class never says so.
+# Challenge column for images of none of the training classes. A model without such a class gives 0.
 _UNKNOWN = "UNK"
 
 
 class _Form(NamedTuple):
-    """A challenge's table. class_set: of the taxonomy; columns: name in the CSV -> class of the set."""
+    """The table of a challenge."""
 
     name: str
-    class_set: str
-    columns: Mapping[str, str]
+    class_set: str  # name of the class set in the taxonomy
+    columns: Mapping[str, str]  # column name in the CSV -> class of the set
 
 
-# The first that fits a model is its own: the one that tells more diagnoses apart.
+# In order of preference: the form that separates more diagnoses comes first.
 _FORMS = {
     "2019": _Form(
         "ISIC 2019",
@@ -58,28 +59,28 @@ YEARS = tuple(_FORMS)
 
 
 class Challenge(NamedTuple):
-    """How a model's probabilities become a challenge's columns. labels: for each column the labels to be added up."""
+    """A mapping from a model's labels to the columns of a challenge."""
 
     name: str
     columns: tuple[str, ...]
-    labels: tuple[tuple[int, ...], ...]
+    labels: tuple[tuple[int, ...], ...]  # for each column, the labels to sum
 
 
 def _stands_for(name: str, form: _Form) -> str:
-    """The form's class that a model's class belongs to; empty where there is none, or none that is sure."""
+    """Return the form's class that a model's class belongs to; empty if there is none or it is ambiguous."""
     term = normalize_term(name)
     if term in form.columns.values():
         return term
     found = known_set(form.class_set).terms.get(term, ())
     if not found:
-        # A class that holds several diagnoses, of which the other set has only some: those decide.
+        # The class covers several diagnoses, and the form's set has only some of them: those decide.
         lines = (line for line in TABLE if term in (*line.isic9, *line.isic2019, *line.ham7))
         found = tuple(dict.fromkeys(other for line in lines for other in getattr(line, form.class_set)))
     return found[0] if len(found) == 1 else ""
 
 
 def _fit(classes: Sequence[str], form: _Form) -> Challenge | None:
-    """How the classes fill the form; None when one has no column or a column has none."""
+    """Map the classes to the form; None if a class has no column or a column other than `UNK` has no class."""
     meant = [_stands_for(name, form) for name in classes]
     labels = tuple(
         tuple(label for label, found in enumerate(meant) if found == wanted) for wanted in form.columns.values()
@@ -89,9 +90,14 @@ def _fit(classes: Sequence[str], form: _Form) -> Challenge | None:
 
 
 def challenge_for(classes: Sequence[str], year: str = "") -> Challenge:
-    """The challenge that a model's classes fit: the one of YEARS that the user named, else the first of those.
+    """Return the challenge that a model's classes fit.
 
-    Raises UsageError when they fit none.
+    Args:
+        classes: Names of the model's classes, in label order.
+        year: One of YEARS; empty tries all of them in order and takes the first that fits.
+
+    Raises:
+        UsageError: The classes fit none.
     """
     forms = [_FORMS[year]] if year else list(_FORMS.values())
     for challenge in (_fit(classes, form) for form in forms):
@@ -105,10 +111,17 @@ def challenge_for(classes: Sequence[str], year: str = "") -> Challenge:
 
 
 def submission_bytes(rows: Iterable[ScoreRow], run: ScoringRun, challenge: Challenge) -> tuple[bytes, int]:
-    """The submission of scored rows in any order, and how many rows are not in it.
+    """Return the submission as CSV, and the number of rows left out of it.
 
-    One line for each image id, sorted. Of several files with one id the one with the smallest path counts.
-    Raises ValueError for a row without its probabilities.
+    The CSV has one line per image id, sorted. Of several files with one id, the one with the smallest path counts.
+
+    Args:
+        rows: Scored rows in any order.
+        run: The run that they belong to.
+        challenge: What `challenge_for` returned for the run's classes.
+
+    Raises:
+        ValueError: A row has no probabilities, or one that is not finite.
     """
     chosen: dict[str, ScoreRow] = {}
     left_out = 0
@@ -118,9 +131,9 @@ def submission_bytes(rows: Iterable[ScoreRow], run: ScoringRun, challenge: Chall
             left_out += 1
             chosen[row.image_id] = min(known, row, key=lambda one: one.path)
     kept = [chosen[image_id] for image_id in sorted(chosen)]
-    # The challenges score balanced accuracy, of the class with the largest value.
+    # The challenges score the balanced accuracy of the class with the largest value.
     values = decision_values(probability_matrix(kept, run), run.prior)
-    # Rounding can take a sum past 1, which the scorer refuses. float32 is written with the fewest digits that say it.
+    # Rounding can push a sum above 1, which the scorer refuses. float32 prints with the fewest digits that restore it.
     sums = [values[:, list(labels)].sum(axis=1) for labels in challenge.labels]
     columns = np.minimum(np.stack(sums, axis=1), 1.0).astype(np.float32)
     buffer = io.StringIO(newline="")

@@ -1,8 +1,9 @@
-"""The columns of metadata tables in every form that ISIC users have, and what a row says of its image. Imports no Beam.
+"""Interpret the columns of metadata tables, in every form that ISIC users have. Imports no Beam.
 
-isic-cli downloads (`isic_id`, `diagnosis_1` to `diagnosis_5` or `diagnosis`), HAM10000 (`dx`), the ISIC 2018 and 2019
-ground truth (one column per class, 1.0 in the right one) and its metadata, ISIC 2020 (`benign_malignant`, `target`),
-and tables of the user's own, whose columns options name. Only the image id column is sure; the rest is taken as found.
+Supported are isic-cli downloads (`isic_id`, `diagnosis_1` to `diagnosis_5` or `diagnosis`), HAM10000 (`dx`), the ISIC
+2018 and 2019 ground truth (one column per class, 1.0 in the right one) and its metadata, ISIC 2020 (`benign_malignant`,
+`target`), and the user's own tables, whose columns are named by options. Only the image id column is required; all
+others are optional.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import NamedTuple
 
 from pipelines.image_names import composed
 
-# isic-cli, HAM10000, ISIC 2018 and 2019, ISIC 2020
+# In order: isic-cli, HAM10000, ISIC 2018 and 2019, ISIC 2020.
 ID_COLUMNS = ("isic_id", "image_id", "image", "image_name")
-# The most precise first: the first that stands for a class is taken.
+# Most specific first: the first label that maps to a class is used.
 LABEL_COLUMNS = (
     *(f"diagnosis_{level}" for level in (5, 4, 3, 2, 1)),
     "diagnosis",
@@ -27,16 +28,16 @@ LABEL_COLUMNS = (
 CHALLENGE_2018 = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 CHALLENGE_2019 = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
 CHALLENGE_COLUMNS = tuple(dict.fromkeys((*CHALLENGE_2018, *CHALLENGE_2019, "UNK")))
-# How tables write that there is no id: taken for one, it would join all their images.
+# Placeholders for a missing id. Taken as an id, they would group all images that have them.
 NO_ID = frozenset({"na", "n/a", "nan", "nil", "none", "null", "unknown", "-", "?"})
-# ISIC 2020: 1 is malignant.
+# ISIC 2020: 1 means malignant.
 TARGET_COLUMN = "target"
 TARGETS = {"0": "benign", "1": "malignant"}
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of columns that the user gave for tables of their own; empty: those known from ISIC's tables."""
+    """Column names that the user gave for their own tables; an empty name stands for the columns known from ISIC."""
 
     id: str = ""
     label: str = ""
@@ -44,39 +45,41 @@ class Columns:
     patient: str = ""
 
     def id_column(self, names: Iterable[str]) -> str | None:
-        """The image id column among `names`, or None."""
+        """Return the image id column among `names`, or None."""
         wanted = (self.id,) if self.id else ID_COLUMNS
         return next((name for name in wanted if name in names), None)
 
     @staticmethod
     def names() -> tuple[str, ...]:
-        """What a column can be named for."""
+        """Return the kinds of columns that the user can name: the fields of this class."""
         return tuple(field.name for field in dataclasses.fields(Columns))
 
     def among(self, names: Iterable[str]) -> Columns:
-        """Those of the columns that a table with these `names` has; the known ones stand in for the others."""
+        """Return these columns restricted to the ones that a table has.
+
+        Args:
+            names: The table's column names. A column that is not among them becomes empty, so that the known ones
+                apply.
+        """
         names = set(names)
         kept = (self.id, self.label, self.lesion, self.patient)
         return Columns(*(name if name in names else "" for name in kept))
 
 
 class Facts(NamedTuple):
-    """What one table says of one image.
+    """The facts that one table holds about one image."""
 
-    source: the table's name; labels: as written, the most precise first; owners: the sources to which it belongs.
-    """
-
-    source: str
-    labels: tuple[str, ...] = ()
+    source: str  # name of the table
+    labels: tuple[str, ...] = ()  # as written, most specific first
     lesion_id: str = ""
     patient_id: str = ""
     license: str = ""
     attribution: str = ""
-    owners: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()  # names of the sources to which the table belongs
 
 
 def labels_of(row: Mapping[str, str], columns: Columns) -> tuple[str, ...]:
-    """Every label of a row, the most precise first, without the empty ones."""
+    """Return every non-empty label of a row, most specific first."""
     if columns.label:
         found = [row.get(columns.label) or ""]
     else:
@@ -87,7 +90,13 @@ def labels_of(row: Mapping[str, str], columns: Columns) -> tuple[str, ...]:
 
 
 def facts_of(row: Mapping[str, str], source: str, columns: Columns) -> Facts:
-    """What one row says."""
+    """Return the facts in one row.
+
+    Args:
+        row: Cells by column name.
+        source: Name of the table.
+        columns: Column names that the user gave; empty ones stand for the known columns.
+    """
 
     def value(name: str) -> str:
         return (row.get(name) or "").strip()
@@ -106,7 +115,12 @@ def facts_of(row: Mapping[str, str], source: str, columns: Columns) -> Facts:
 
 
 def has_facts(names: Iterable[str], columns: Columns) -> bool:
-    """Whether a table with columns of these `names` has something to say about images."""
+    """Return whether a table has any column with facts about images, besides their ids.
+
+    Args:
+        names: The table's column names.
+        columns: Column names that the user gave; empty ones stand for the known columns.
+    """
     known = {columns.lesion or "lesion_id", columns.patient or "patient_id", "copyright_license", "attribution"}
     labels = {columns.label} if columns.label else {*LABEL_COLUMNS, *CHALLENGE_COLUMNS, TARGET_COLUMN}
     return not known.union(labels).isdisjoint(names)

@@ -1,4 +1,4 @@
-"""Where tables lie that nobody named: beside images, in the folder above them, inside an archive."""
+"""Find tables that the user did not name: beside the images, in the parent folder, or inside an archive."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from pipelines.metadata import file_name, table_bytes
 from pipelines.path_lists import folder_of, is_path_list
 from pipelines.sources import fixed_part, has_wildcard
 
-# Dataverse gives the table of HAM10000 without an extension.
+# Dataverse serves the HAM10000 table without an extension.
 BARE_TABLE = "HAM10000_metadata"
 ISIC_CLI_TABLE = LAYOUTS["isic_cli"].file
-# A header is shorter; what follows it, in a table that is not wanted, may be large.
+# Every header is shorter; the rest of a table that is not needed may be large.
 _HEADER_BYTES = 64 << 10
 
 
@@ -31,7 +31,10 @@ def _is_table_name(name: str) -> bool:
 
 
 def images_folder(path: str) -> str:
-    """The folder in which an input's images, its archive or its list of paths lie: what `beside the images` means."""
+    """Return the folder that `beside the images` refers to.
+
+    It contains the images of an input, or its archive or list of paths.
+    """
     if storage.is_folder(path):
         return path
     if is_archive(path) or is_path_list(path):
@@ -50,7 +53,7 @@ def _parent(folder: str) -> str | None:
 
 
 def _tables_in(folder: str) -> list[str]:
-    """The tables directly in a folder, sorted; none where there is no such folder."""
+    """Return the tables directly in a folder, sorted; empty if the folder does not exist."""
     if not storage.is_local(folder):
         bare = storage.join(folder, BARE_TABLE)
         found = FileSystems.match([storage.join(folder, "*.[cC][sS][vV]")])[0].metadata_list
@@ -64,7 +67,7 @@ def _tables_in(folder: str) -> list[str]:
 
 
 def _members_by_depth(archive: str) -> list[list[str]]:
-    """The tables in an archive, the shallowest first, in groups of one depth."""
+    """Return the tables in an archive, grouped by depth, shallowest first."""
     names = sorted(
         (member.name for member in list_members(archive) if _is_table_name(posixpath.basename(member.name))),
         key=lambda name: (name.count("/"), name),
@@ -74,7 +77,7 @@ def _members_by_depth(archive: str) -> list[list[str]]:
 
 
 def columns_of(path: str) -> list[str]:
-    """The first line of a table; nothing when it cannot be read as a CSV."""
+    """Return the column names in the first line of a table; empty if it cannot be read as CSV."""
     try:
         if split_member_path(path):
             head = table_bytes(path)
@@ -86,12 +89,12 @@ def columns_of(path: str) -> list[str]:
                 head = file.read(_HEADER_BYTES)
         line = head.decode("utf-8-sig", "replace")
         return next(csv.reader(io.StringIO(line, newline="")), [])
-    except Exception:  # each filesystem raises its own kinds; what cannot be read is not the table that is looked for
+    except Exception:  # each filesystem raises its own kinds; an unreadable file is not the table we want
         return []
 
 
 def places_of(source: Source) -> list[str]:
-    """Where a table of a named layout is looked for, for a message."""
+    """Return where tables of a named layout are searched for, for a message."""
     folder = images_folder(source.path)
     if is_archive(source.path):
         return [source.path, folder or "."]
@@ -99,7 +102,7 @@ def places_of(source: Source) -> list[str]:
 
 
 def _places(source: Source) -> Iterator[list[str]]:
-    """The tables of each place where those of a named layout may be, the nearest first."""
+    """Yield the tables of each place where those of a named layout may be, nearest place first."""
     folder = images_folder(source.path)
     if is_archive(source.path):
         yield from _members_by_depth(source.path)
@@ -112,7 +115,10 @@ def _places(source: Source) -> Iterator[list[str]]:
 
 
 def find_layout_tables(source: Source) -> list[str]:
-    """The tables of a source's named layout, from the nearest place that has one; none when no place has."""
+    """Return the tables of a source's named layout.
+
+    They come from the nearest place that contains a main table of the layout; empty if no place does.
+    """
     if not LAYOUTS[source.layout].forms:
         return []
     for paths in _places(source):
@@ -125,7 +131,7 @@ def find_layout_tables(source: Source) -> list[str]:
 
 
 def _below(folder: str, name: str) -> list[str]:
-    """Files of this name in the direct subfolders of a folder, sorted; hidden folders are passed over."""
+    """Return the files of this name in the direct subfolders of a folder, sorted; hidden folders are skipped."""
     if not storage.is_local(folder):
         paths = storage.match(storage.join(folder, "*", name))
     else:
@@ -135,10 +141,10 @@ def _below(folder: str, name: str) -> list[str]:
 
 
 def find_metadata(source: Source) -> list[str]:
-    """Every `metadata.csv` that isic-cli and the gallery leave beside images or, in an archive, with them.
+    """Return every `metadata.csv` that isic-cli and the gallery leave beside images.
 
-    In the images' folder; where that has none, in the folders directly in it: several downloads side by side. In an
-    archive, all of the least depth that has one.
+    For a folder, it is the one in the folder itself; failing that, those in its direct subfolders, as with several
+    downloads side by side. For an archive, they are those at the smallest depth that has one.
     """
     if is_archive(source.path):
         groups = (
@@ -151,6 +157,6 @@ def find_metadata(source: Source) -> list[str]:
     path = storage.join(folder, ISIC_CLI_TABLE)
     if storage.exists(path):
         return [path]
-    # Below a pattern's folder, and beside a single file, lie others' images too.
+    # The subfolders of a pattern's folder, or of a single file's, contain unrelated images too.
     whole = storage.is_folder(source.path) or not (storage.is_local(source.path) or has_wildcard(source.path))
     return _below(folder, ISIC_CLI_TABLE) if whole else []

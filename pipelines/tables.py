@@ -1,4 +1,4 @@
-"""Tables that grow with the archive (manifest, rejects), written as sorted shards with the same bytes each time."""
+"""Write tables that grow with the archive (manifest, rejects) as sorted shards, with the same bytes each time."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pipelines.rows import ImageRow
 from pipelines.seeding import stable_hash
 from pipelines.storage import printable
 
-# Between several names in one cell of the manifest.
+# Separates several values in one cell of the manifest.
 LIST_SEPARATOR = "; "
 ROWS_PER_SHARD = 50_000
-# Fewer, since one worker has all rows of a file unpacked at once, 2 KB each.
+# Fewer, because one worker holds all rows of a file unpacked at once, 2 KB each.
 ROWS_PER_PACKED_SHARD = 20_000
 MANIFEST_SCHEMA = pa.schema(
     [
@@ -50,7 +50,7 @@ MANIFEST_SCHEMA = pa.schema(
 
 
 def manifest_row(row: ImageRow) -> dict:
-    """A row of the manifest; what is not known is null."""
+    """Return a row of the manifest; unknown values are null."""
     return {
         "id": row.image_id,
         "path": printable(row.path),
@@ -61,7 +61,7 @@ def manifest_row(row: ImageRow) -> dict:
         "width": row.width or None,
         "height": row.height or None,
         "label": row.label or None,
-        # What the folders of two inputs say alike stands once.
+        # A claim that the folders of two inputs share appears once.
         "claims": "; ".join(dict.fromkeys(f"{claim.source}: {' > '.join(claim.labels)}" for claim in row.claims))
         or None,
         "lesion_id": LIST_SEPARATOR.join(row.lesion_ids) or None,
@@ -78,19 +78,19 @@ def manifest_row(row: ImageRow) -> dict:
 
 
 def parquet_bytes(rows: Iterable[dict], schema: pa.Schema) -> bytes:
-    """A Parquet file of rows that have exactly the schema's columns."""
+    """Return a Parquet file of rows that have exactly the columns of the schema."""
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer)
     return buffer.getvalue()
 
 
 def manifest_bytes(rows: Iterable[ImageRow]) -> bytes:
-    """The manifest of these rows, as Parquet."""
+    """Return the manifest of these rows as Parquet."""
     return parquet_bytes(map(manifest_row, rows), MANIFEST_SCHEMA)
 
 
 def reject_line(path: str, stage: str, reason: str, message: str) -> bytes:
-    """One line of a rejects file."""
+    """Return one JSON line of a rejects file."""
     return (
         json.dumps(
             {"path": printable(path), "stage": stage, "reason": reason, "message": message}, ensure_ascii=False
@@ -100,20 +100,20 @@ def reject_line(path: str, stage: str, reason: str, message: str) -> bytes:
 
 
 def rejects_bytes(rows: Iterable[ImageRow]) -> bytes:
-    """JSON lines that say why files became no record."""
+    """Return JSON lines that say why files became no record."""
     return b"".join(reject_line(row.path, row.stage, row.reason, row.message) for row in rows)
 
 
 def by_path(row: ImageRow) -> tuple[str, str]:
-    """The order of rows in their tables; no two rows have the same."""
+    """Return the sort key of a row in its tables; no two rows share one."""
     return row.relative, row.path
 
 
 class Written(NamedTuple):
-    """A file of a table, and how long it took to make."""
+    """Written file of a table."""
 
     path: str
-    seconds: float
+    seconds: float  # time to sort, encode and write it
 
 
 def _itself(row: Any) -> list:
@@ -136,7 +136,7 @@ class _WriteTable(beam.DoFn):
     def process(self, element: tuple[tuple[int, int], Iterable[Any]]) -> Iterator[Written]:
         started = time.perf_counter()
         (index, count), packed = element
-        # What is empty only says that there is such a shard.
+        # Empty elements only mark that the shard exists.
         rows = [row for part in packed if part for row in self._unpack(part)]
         ordered = sorted(rows, key=self._order)
         path = self._pattern.format(index=index, count=count)
@@ -145,10 +145,15 @@ class _WriteTable(beam.DoFn):
 
 
 class WriteTable(beam.PTransform):
-    """Rows -> files `pattern` (with {index} and {count}), about `rows_per_shard` rows each, sorted.
+    """PTransform that writes rows to sorted files.
 
-    encode: rows of one file -> its bytes; order: a row -> a tuple of strings that no other row has.
-    Returns what is written. There is always a first file, though it may hold no rows.
+    There is always at least one file, even without rows.
+
+    Args:
+        pattern: The path of the files, with {index} and {count}.
+        encode: Turns the rows of one file into its bytes.
+        order: Turns a row into a tuple of strings that no other row has; rows are sorted by it.
+        rows_per_shard: The approximate number of rows per file.
     """
 
     def __init__(
@@ -165,6 +170,7 @@ class WriteTable(beam.PTransform):
         self._order = order
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection[Written]:
+        """Turn rows into one Written per file."""
         order, rows_per_shard = self._order, self._rows_per_shard
         count = (
             rows
@@ -186,11 +192,20 @@ class WriteTable(beam.PTransform):
 
 
 class WriteBlocks(beam.PTransform):
-    """Blocks (lists) of rows -> files, as WriteTable does of single rows, for tables that grow with the archive.
+    """PTransform that writes blocks (lists) of rows to sorted files, as WriteTable does with single rows.
 
-    What is shuffled is not rows but what `pack` makes of those of a block that go to one shard: runners keep some
-    kilobytes for each element. rows: a PCollection of one number, how many rows there are at most; it decides on the
-    number of shards before there is a row.
+    The rows of a block that go to one shard are packed into one element before the shuffle, because runners keep some
+    kilobytes for each element.
+
+    Args:
+        pattern: The path of the files, with {index} and {count}.
+        encode: Turns the rows of one file into its bytes.
+        pack: Turns a list of rows into bytes.
+        unpack: Turns these bytes into the rows again.
+        rows: A PCollection of one number: an upper bound on the number of rows. It fixes the number of shards before
+            there is a row.
+        order: Turns a row into a tuple of strings that no other row has; rows are sorted by it.
+        rows_per_shard: The approximate number of rows per file.
     """
 
     def __init__(
@@ -213,6 +228,7 @@ class WriteBlocks(beam.PTransform):
         self._rows_per_shard = rows_per_shard
 
     def expand(self, blocks: beam.PCollection) -> beam.PCollection[Written]:
+        """Turn lists of rows into one Written per file."""
         order, pack, rows_per_shard = self._order, self._pack, self._rows_per_shard
         count = self._rows | "Shard count" >> beam.Map(lambda rows: max(1, -(-rows // rows_per_shard)))
 
@@ -236,7 +252,12 @@ class WriteBlocks(beam.PTransform):
 
 
 class ReadTable(beam.PTransform):
-    """Nothing -> what `read` makes of each file that `pattern` names, the files shared out among workers."""
+    """PTransform that reads the files of a table, shared out among workers.
+
+    Args:
+        pattern: A glob that matches the files.
+        read: Turns the path of a file into its elements.
+    """
 
     def __init__(self, pattern: str, read: Callable[[str], Iterable]):
         super().__init__()
@@ -244,6 +265,7 @@ class ReadTable(beam.PTransform):
         self._read = read
 
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
+        """Turn the start of a pipeline into the elements of all files."""
         return (
             begin
             | "Pattern" >> beam.Create([self._pattern], reshuffle=False)
@@ -254,5 +276,5 @@ class ReadTable(beam.PTransform):
 
 
 def is_dropped(row: ImageRow) -> bool:
-    """Whether a row belongs in the rejects file."""
+    """Return whether a row belongs in the rejects file."""
     return bool(row.reason)

@@ -1,7 +1,7 @@
-"""The one table of diagnoses: what every source calls them, and which class each class set puts them in.
+"""The table of diagnoses: what each source calls them, and which class they have in each class set.
 
 Sources: class folders of the nine-class set; HAM10000 `dx`; ISIC 2018, 2019 and 2020 challenge columns; the ISIC
-archive's `diagnosis_1` to `diagnosis_5` and its older `diagnosis`. `docs/taxonomy.md` is made from this module.
+archive's `diagnosis_1` to `diagnosis_5` and its older `diagnosis`. `docs/taxonomy.md` is generated from this module.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from pipelines.cli import UsageError
 class Diagnosis(NamedTuple):
     """One line of the table.
 
-    terms: names in any source, compared without case, punctuation and plural brackets. isic9, isic2019, ham7,
-    malignant: the class in that set; empty where the set has none. Of several, the first is taken, and any of them
-    agrees with a source that is more precise.
+    The fields `isic9`, `isic2019`, `ham7` and `malignant` hold the class in the set of that name.
     """
 
     name: str
+    # Names in any source, compared after `normalize_term`.
     terms: tuple[str, ...]
+    # The class in this set and the next three; empty if the set has none. If there are several, the first is used, and
+    # each agrees with a more precise source.
     isic9: tuple[str, ...]
     isic2019: tuple[str, ...]
     ham7: tuple[str, ...]
@@ -49,18 +50,18 @@ TABLE: tuple[Diagnosis, ...] = (
           "nevus", "nevus", "nv", "benign"),
     _line("basal cell carcinoma", "bcc",
           "basal cell carcinoma", "basal cell carcinoma", "bcc", "malignant"),
-    # The archive counts it as indeterminate, neither benign nor malignant.
+    # The archive classifies it as indeterminate, neither benign nor malignant.
     _line("actinic keratosis", "ak | Solar or actinic keratosis | solar keratosis",
           "actinic keratosis", "actinic keratosis", "akiec", ""),
-    # HAM10000 and ISIC 2018: actinic keratosis or squamous cell carcinoma in situ, not told apart.
+    # HAM10000 and ISIC 2018 do not distinguish actinic keratosis and squamous cell carcinoma in situ.
     _line("actinic keratosis or intraepithelial carcinoma", "akiec",
           "actinic keratosis | squamous cell carcinoma", "actinic keratosis | squamous cell carcinoma", "akiec", ""),
     _line("squamous cell carcinoma", "scc | Squamous cell carcinoma, NOS | Squamous cell carcinoma, Invasive",
           "squamous cell carcinoma", "squamous cell carcinoma", "", "malignant"),
     _line("squamous cell carcinoma in situ", "Bowen's disease | Bowen disease",
           "squamous cell carcinoma", "squamous cell carcinoma", "akiec", "malignant"),
-    # HAM10000, ISIC 2018 and 2019: seborrheic keratosis, solar lentigo or lichenoid keratosis, not told apart.
-    # The archive calls these images of HAM10000 pigmented benign keratosis.
+    # HAM10000, ISIC 2018 and 2019 do not distinguish seborrheic keratosis, solar lentigo and lichenoid keratosis.
+    # The archive calls these HAM10000 images pigmented benign keratosis.
     _line("benign keratosis", "bkl | benign keratosis-like lesion | Benign epidermal proliferations",
           "pigmented benign keratosis | seborrheic keratosis", "benign keratosis", "bkl", "benign"),
     _line("pigmented benign keratosis", "",
@@ -73,7 +74,7 @@ TABLE: tuple[Diagnosis, ...] = (
           "pigmented benign keratosis", "benign keratosis", "bkl", "benign"),
     _line("dermatofibroma", "df",
           "dermatofibroma", "dermatofibroma", "df", "benign"),
-    # HAM10000's vascular lesions have no third level in the archive: the second is all there is.
+    # In the archive, HAM10000's vascular lesions have no `diagnosis_3`; `diagnosis_2` is the most precise term.
     _line("vascular lesion", "vasc | angioma | hemangioma | angiokeratoma | pyogenic granuloma"
           " | Benign soft tissue proliferations - Vascular",
           "vascular lesion", "vascular lesion", "vasc", "benign"),
@@ -113,35 +114,42 @@ CLASS_SETS: dict[str, tuple[str, ...]] = {
     "malignant": ("benign", "malignant"),
 }
 
-# ISIC archive, diagnosis_1. Classes of a set that hold nothing but malignant diagnoses.
+# Classes, of any set, that hold only malignant diagnoses according to `diagnosis_1` of the ISIC archive.
 _MALIGNANT = frozenset({"melanoma", "basal cell carcinoma", "squamous cell carcinoma", "mel", "bcc", "malignant"})
 
 
 def normalize_term(text: str) -> str:
-    """Lower case, composed, runs of space, dash, underscore and comma as one space: `Nevus, NOS` is `nevus nos`."""
+    """Normalise a term for comparison: `Nevus, NOS` becomes `nevus nos`.
+
+    The result is lower case and in Unicode NFC; runs of white space, dashes, underscores and commas become one space.
+    """
     return re.sub(r"[\s_,-]+", " ", unicodedata.normalize("NFC", text)).strip().lower()
 
 
 def malignant_classes(classes: Sequence[str]) -> list[str]:
-    """Those of `classes` whose probabilities add up to the malignancy score."""
+    """Return the classes whose probabilities add up to the malignancy score."""
     return [name for name in classes if name in _MALIGNANT]
 
 
 def melanoma_class(classes: Sequence[str]) -> str | None:
-    """Which of `classes` is melanoma, under any of its short names; None where there is no such class."""
+    """Return the class that is melanoma, under its full or short name, or None if there is none."""
     return next((name for name in classes if normalize_term(name) in ("melanoma", "mel")), None)
 
 
 class ClassSet(NamedTuple):
-    """classes: names in label order; terms: normalised term -> the classes it may stand for, the likeliest first."""
+    """A set of classes and the terms that stand for them."""
 
-    classes: tuple[str, ...]
-    terms: Mapping[str, tuple[str, ...]]
+    classes: tuple[str, ...]  # names in label order
+    terms: Mapping[str, tuple[str, ...]]  # normalised term -> the classes it may stand for, likeliest first
 
     def classes_of(self, labels: Iterable[str]) -> tuple[str, ...]:
-        """What the first of `labels` that stands for a class stands for; empty when none does.
+        """Return the classes of the first label that stands for any.
 
-        `labels` are what one source says of one image, the most precise first.
+        Args:
+            labels: What one source says about one image, most precise first.
+
+        Returns:
+            The classes, likeliest first; empty if no label stands for a class.
         """
         for label in labels:
             found = self.terms.get(normalize_term(label), ())
@@ -151,20 +159,24 @@ class ClassSet(NamedTuple):
 
 
 def known_set(name: str) -> ClassSet:
-    """One of CLASS_SETS with the table's terms. Raises KeyError."""
+    """Return one of CLASS_SETS with the table's terms.
+
+    Raises:
+        KeyError: There is no class set of this name.
+    """
     classes = CLASS_SETS[name]
     terms: dict[str, tuple[str, ...]] = {}
     for line in TABLE:
         found = getattr(line, name)
         for term in line.terms:
             terms[normalize_term(term)] = found
-    # A class of the set always stands for itself, whatever else the table uses the word for.
+    # A class of the set always stands for itself, even if the table uses the word for something else.
     terms.update({normalize_term(name): (name,) for name in classes})
     return ClassSet(classes, terms)
 
 
 def named_set(names: Sequence[str]) -> ClassSet:
-    """Classes that the user names; a name that the table knows brings its terms with it."""
+    """Make a class set from names given by the user; a name that the table contains also gets the table's terms."""
     wanted = {normalize_term(name): name for name in names}
     terms: dict[str, tuple[str, ...]] = {}
     for line in TABLE:
@@ -177,7 +189,11 @@ def named_set(names: Sequence[str]) -> ClassSet:
 
 
 def mapped_set(mapping: Mapping[str, Iterable[str]]) -> ClassSet:
-    """A mapping of the user's own: class -> the terms that stand for it. Only these terms, and the classes, count."""
+    """Make a class set from a mapping given by the user; the terms of the table are not used.
+
+    Args:
+        mapping: Class -> the terms that stand for it, in addition to its own name.
+    """
     terms: dict[str, tuple[str, ...]] = {}
     for name, stands_for in mapping.items():
         for term in (name, *stands_for):
@@ -186,8 +202,12 @@ def mapped_set(mapping: Mapping[str, Iterable[str]]) -> ClassSet:
 
 
 def _mapping_file(path: str) -> ClassSet:
-    """A JSON or YAML file {class: [terms]}. Raises UsageError."""
-    # Brings Beam; who only needs the table should not wait for it.
+    """Read a class set from a JSON or YAML file {class: [terms]}.
+
+    Raises:
+        UsageError: The file cannot be read or does not hold such a mapping.
+    """
+    # Imports Beam, which code that only needs the table should not wait for.
     from pipelines import storage
 
     try:
@@ -205,9 +225,14 @@ def _mapping_file(path: str) -> ClassSet:
 
 
 def resolve_classes(value: str) -> ClassSet:
-    """The class set for `--classes`: a known set, a mapping file, or names separated by commas.
+    """Return the class set for the value of `--classes`.
 
-    Raises UsageError for an unknown set, a file that is no mapping, a repeated name or fewer than two names.
+    Args:
+        value: The name of a known set, the path of a mapping file (.json, .yaml or .yml), or names separated by commas.
+
+    Raises:
+        UsageError: The set is unknown, the file does not hold a mapping, a name is repeated, or there are fewer than
+            two names.
     """
     if value in CLASS_SETS:
         return known_set(value)
@@ -226,7 +251,7 @@ def resolve_classes(value: str) -> ClassSet:
 
 
 def markdown() -> str:
-    """The table as docs/taxonomy.md shows it."""
+    """Return the content of docs/taxonomy.md."""
     sets = list(CLASS_SETS)
     lines = [
         "# Diagnoses and class sets",

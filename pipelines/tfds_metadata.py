@@ -1,7 +1,7 @@
-"""Metadata that makes a dataset readable by `tfds.builder_from_directory`, written without TensorFlow Datasets.
+"""Make the metadata that `tfds.builder_from_directory` needs to read a dataset, without TensorFlow Datasets (TFDS).
 
-TFDS nests features where record keys have slashes (`image/class/label` is image > class > label). Its JSON files are
-its protocol buffers DatasetInfo and Feature in proto3 JSON, where 64-bit numbers are strings.
+TFDS nests features at the slashes in record keys: `image/class/label` is image > class > label. Its JSON files hold its
+protocol buffers DatasetInfo and Feature as proto3 JSON, where 64-bit numbers are strings.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 LABEL_KEY = "image/class/label"
-# TFDS looks for the names of a class label in a file named after its place.
+# TFDS reads the names of a class label from a file that is named after the path of the feature.
 LABEL_FILE = f"{LABEL_KEY.replace('/', '-')}.labels.txt"
 _FEATURES = "tensorflow_datasets.core.features"
 
@@ -32,7 +32,7 @@ def _image(size: int, encoding: str) -> dict[str, Any]:
 
 
 def _record_features(classes: int, size: int, encoding: str) -> dict[str, dict[str, Any]]:
-    """The TFDS feature of every key of `records.image_example`."""
+    """Return the TFDS feature of every key that `records.image_example` writes."""
     label = {
         "pythonClassName": f"{_FEATURES}.class_label_feature.ClassLabel",
         "classLabel": {"numClasses": str(classes)},
@@ -54,7 +54,7 @@ def _record_features(classes: int, size: int, encoding: str) -> dict[str, dict[s
 
 
 def _nested(features: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Features by key with slashes -> TFDS's FeaturesDict of FeaturesDicts."""
+    """Convert features keyed by paths with slashes to nested FeaturesDicts of TFDS."""
     inner: dict[str, Any] = {}
     below: dict[str, dict[str, dict[str, Any]]] = {}
     for key, feature in features.items():
@@ -77,8 +77,14 @@ def _split(name: str, split: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def metadata_files(description: Mapping[str, Any]) -> dict[str, str]:
-    """dataset.json's content -> name and text of the files TFDS wants beside it. None where shards are compressed:
-    TFDS opens them as plain TFRecords, whatever its metadata say. A split without records is left out.
+    """Return the files that TFDS needs beside dataset.json.
+
+    Args:
+        description: The content of dataset.json.
+
+    Returns:
+        File name -> text. Splits without records are left out. Empty if the shards are compressed, because TFDS opens
+        them as plain TFRecords whatever the metadata say.
     """
     if description["compression"] != "none":
         return {}

@@ -1,6 +1,6 @@
-"""TFRecords: framing, and reading them so that damage is found where it is, every CRC, record by record.
+"""Frame and read TFRecords; reading checks every CRC, so that damage is located to the record.
 
-The format is that of tensorflow/core/lib/io/record_writer.h: length (uint64), its CRC, data, its CRC.
+A record is: length (uint64), CRC of the length, data, CRC of the data (tensorflow/core/lib/io/record_writer.h).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import google_crc32c
 
@@ -22,27 +22,39 @@ from pipelines.storage import failure
 COMPRESSIONS = ("none", "gzip")
 _HEADER = struct.Struct("<Q4s")
 _CRC_BYTES = 4
-# A serialised protocol buffer cannot be longer.
+# A serialised protocol buffer cannot have more bytes.
 _LONGEST = (1 << 31) - 1
+# Bytes to read from a file at once.
 _AT_ONCE = 1 << 20
 
 
 def masked_crc(data: bytes) -> bytes:
-    """CRC-32C, rotated and offset, as TFRecord wants it (tensorflow/core/lib/hash/crc32c.h)."""
+    """Return the masked CRC-32C of the data: rotated and offset, as in tensorflow/core/lib/hash/crc32c.h.
+
+    Returns:
+        4 bytes, little-endian.
+    """
     crc = google_crc32c.value(data)
     return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def frame(example: bytes) -> bytes:
-    """One TFRecord: length (uint64), its CRC, data, its CRC (tensorflow/core/lib/io/record_writer.h)."""
+    """Return a serialised Example as a TFRecord, with length and CRCs (tensorflow/core/lib/io/record_writer.h)."""
     length = struct.pack("<Q", len(example))
     return b"".join((length, masked_crc(length), example, masked_crc(example)))
 
 
 class DamagedRecord(Exception):  # noqa: N818  the name says what it is
-    """The first record that cannot be read: its number and where it starts, both from 0, and what is wrong."""
+    """The first record of a stream that cannot be read."""
 
     def __init__(self, index: int, offset: int, what: str):
+        """Store where the damage is.
+
+        Args:
+            index: The number of the record, from 0.
+            offset: The position of its first byte in the stream, from 0.
+            what: What is wrong with it.
+        """
         super().__init__(index, offset, what)
         self.index = index
         self.offset = offset
@@ -50,16 +62,16 @@ class DamagedRecord(Exception):  # noqa: N818  the name says what it is
 
 
 class RecordPlace(NamedTuple):
-    """Where a record lies: in bytes of its shard, with length and CRCs. crc: its data's CRC as stored there."""
+    """The position of a record in its shard."""
 
     shard: str
-    offset: int
-    size: int
-    crc: bytes
+    offset: int  # of its first byte
+    size: int  # in bytes, with length and CRCs
+    crc: bytes  # masked CRC of its data, as stored in the shard
 
 
 class HashedFile(io.RawIOBase):
-    """What is read of a file, counted and hashed on its way. `finish` reads the rest."""
+    """A readable stream that counts and hashes the bytes that are read through it."""
 
     def __init__(self, file: BinaryIO):
         super().__init__()
@@ -68,9 +80,21 @@ class HashedFile(io.RawIOBase):
         self.size = 0
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
+        """Read bytes into a buffer.
+
+        Args:
+            buffer: A writable object with the buffer protocol, such as a bytearray or a memoryview.
+
+        Returns:
+            The number of bytes read; 0 at the end of the file.
+
+        Raises:
+            OSError: The file cannot be read, whichever error its filesystem raises.
+        """
         try:
             data = self._file.read(len(buffer))
         except Exception as error:  # each filesystem raises its own kinds
@@ -81,7 +105,7 @@ class HashedFile(io.RawIOBase):
         return len(data)
 
     def finish(self) -> str:
-        """SHA-256 of the whole file, in hexadecimal."""
+        """Read the rest of the file, and return the SHA-256 of the whole file in hexadecimal."""
         buffer = bytearray(_AT_ONCE)
         while self.readinto(buffer):
             pass
@@ -89,15 +113,23 @@ class HashedFile(io.RawIOBase):
 
 
 class OpenShard(NamedTuple):
-    """A shard being read: the stream of its records, and the file as it is stored."""
+    """A shard that is open for reading."""
 
-    records: BinaryIO
-    stored: HashedFile
+    records: BinaryIO  # uncompressed stream of its records
+    stored: HashedFile  # the file as it is stored
 
 
 @contextlib.contextmanager
 def open_shard(path: str, compression: str) -> Iterator[OpenShard]:
-    """Open a shard on any filesystem, stored with one of COMPRESSIONS, to be read a MiB at a time. Raises OSError."""
+    """Open a shard for reading, one MiB at a time.
+
+    Args:
+        path: The path of the shard, on any filesystem.
+        compression: One of COMPRESSIONS.
+
+    Raises:
+        OSError: The shard cannot be opened.
+    """
     try:
         opened = storage.open_file(path)
     except Exception as error:  # each filesystem raises its own kinds
@@ -110,9 +142,16 @@ def open_shard(path: str, compression: str) -> Iterator[OpenShard]:
 
 
 def next_frame(stream: BinaryIO) -> tuple[bytes, bytes] | None:
-    """Data and CRC of the record that starts here, not compared; None at the end.
+    """Read the next record without checking the CRC of its data.
 
-    Raises ValueError when where it ends cannot be known.
+    Args:
+        stream: The stream, at the start of a record.
+
+    Returns:
+        (data, masked CRC of the data as stored); None at the end of the stream.
+
+    Raises:
+        ValueError: The end of the record cannot be determined: it is truncated, or its length is damaged.
     """
     header = stream.read(_HEADER.size)
     if not header:
@@ -134,7 +173,17 @@ def next_frame(stream: BinaryIO) -> tuple[bytes, bytes] | None:
 
 
 def next_record(stream: BinaryIO) -> bytes | None:
-    """The data of the record that starts here, None at the end. Raises ValueError when it is damaged."""
+    """Read the data of the next record.
+
+    Args:
+        stream: The stream, at the start of a record.
+
+    Returns:
+        The data; None at the end of the stream.
+
+    Raises:
+        ValueError: The record is truncated, or a CRC differs.
+    """
     found = next_frame(stream)
     if found is None:
         return None
@@ -145,12 +194,22 @@ def next_record(stream: BinaryIO) -> bytes | None:
 
 
 def frame_size(data_size: int) -> int:
-    """Bytes of a record in its shard, with length and CRCs."""
+    """Return the size in bytes of a record in its shard, with length and CRCs, given the size of its data."""
     return _HEADER.size + data_size + _CRC_BYTES
 
 
 def read_records(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """(Where it starts, data) of every record; positions are those in the stream. Raises DamagedRecord."""
+    """Read all records of a stream.
+
+    Args:
+        stream: The uncompressed stream, at the start of the first record.
+
+    Yields:
+        (offset of the record in the stream, its data).
+
+    Raises:
+        DamagedRecord: A record cannot be read.
+    """
     index = offset = 0
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The tf.Transform graph: label vocabulary, class counts and per-channel normalisation from the train originals."""
+"""Build the tf.Transform graph: label vocabulary, class counts and per-channel normalisation from train originals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,19 @@ FEATURE_SPEC = {
 
 
 def decode_images(encoded: tf.Tensor, size: int, encoding: str) -> tf.Tensor:
-    """`image/encoded`, string [N] -> uint8 [N, size, size, 3]. InvalidArgumentError for anything of another size."""
+    """Decode `image/encoded`.
+
+    Args:
+        encoded: string [N].
+        size: The side of the images in pixels.
+        encoding: One of `encoding.ENCODINGS`.
+
+    Returns:
+        uint8 [N, size, size, 3].
+
+    Raises:
+        tf.errors.InvalidArgumentError: If an image has another size.
+    """
     if encoding == "raw":
         flat = tf.ensure_shape(tf.io.decode_raw(encoded, tf.uint8), [None, size * size * 3])
         return tf.reshape(flat, [-1, size, size, 3])
@@ -41,19 +53,28 @@ def decode_images(encoded: tf.Tensor, size: int, encoding: str) -> tf.Tensor:
 
 
 def make_preprocessing_fn(classes: Sequence[str], size: int, encoding: str = "jpeg") -> Callable[[dict], dict]:
-    """The preprocessing_fn: `image/encoded` -> `image` float32 [size, size, 3], `image/class/text` -> `label` int64.
+    """Return the preprocessing_fn for tf.Transform.
 
-    The statistics come from whole-number sums made when the records were written: adding them is exact, so the graph
-    is the same whatever the order, and no image is decoded again for it. A class not in `classes` gets label -1.
+    The statistics come from integer sums made when the records were written. Adding integers is exact, so the graph is
+    the same in any order, and no image is decoded again.
+
+    Args:
+        classes: Class names in label order.
+        size: The side of the images in pixels.
+        encoding: One of `encoding.ENCODINGS`.
+
+    Returns:
+        A function from the features of FEATURE_SPEC to `image`, float32 [N, size, size, 3], normalised per channel, and
+        `label`, int64 [N]. A class that is not in `classes` gets label -1.
     """
 
     def preprocessing_fn(inputs: dict) -> dict:
         pixels = tf.cast(tft.size(inputs[CLASS_TEXT]), tf.float64) * size * size
         mean = tf.cast(tft.sum(inputs[SUM], reduce_instance_dims=False), tf.float64) / pixels
         squares = tf.cast(tft.sum(inputs[SUM_OF_SQUARES], reduce_instance_dims=False), tf.float64) / pixels
-        # A channel without any variance would divide by zero; one grey level is far below any real one.
+        # A channel without variance would cause a division by zero. One grey level is far below any real deviation.
         deviation = tf.maximum(tf.sqrt(tf.maximum(squares - mean * mean, 0.0)), 1.0)
-        # Written as class_counts in the graph's assets: one line per class, its count first.
+        # Stored as class_counts in the graph's assets: one line per class, the count first.
         tft.vocabulary(inputs[CLASS_TEXT], store_frequency=True, vocab_filename="class_counts")
 
         decoded = decode_images(inputs[ENCODED], size, encoding)
@@ -61,7 +82,7 @@ def make_preprocessing_fn(classes: Sequence[str], size: int, encoding: str = "jp
         matches = tf.equal(inputs[CLASS_TEXT][:, tf.newaxis], tf.constant(list(classes)))
         known = tf.reduce_any(matches, axis=1)
         return {
-            # Multiplying by the inverse: graph rewriting would turn a division by a constant into it anyway.
+            # Multiply by the inverse: graph rewriting would turn a division by a constant into that anyway.
             "image": centred * tf.cast(1.0 / deviation, tf.float32),
             "label": tf.where(known, tf.argmax(tf.cast(matches, tf.int32), axis=1), tf.constant(-1, tf.int64)),
         }
@@ -72,7 +93,7 @@ def make_preprocessing_fn(classes: Sequence[str], size: int, encoding: str = "jp
 def _statistics_example(element: tuple[str, list[int], list[int]]) -> bytes:
     label, sums, sums_of_squares = element
     features = {
-        # The statistics need no pixels; analysis never looks at this input.
+        # The statistics need no pixels; the analysis never reads this input.
         ENCODED: tf.train.Feature(bytes_list=tf.train.BytesList(value=[b""])),
         CLASS_TEXT: tf.train.Feature(bytes_list=tf.train.BytesList(value=[label.encode()])),
         SUM: tf.train.Feature(int64_list=tf.train.Int64List(value=sums)),
@@ -82,9 +103,14 @@ def _statistics_example(element: tuple[str, list[int], list[int]]) -> bytes:
 
 
 class AnalyzeTrain(beam.PTransform):
-    """(class, channel sums, sums of squares) of each train original -> transform_fn/ and transformed_metadata/.
+    """PTransform that writes transform_fn/ and transformed_metadata/.
 
-    Returns a PCollection with one element, there once both are written.
+    Args:
+        folder: The folder to write them to.
+        temporary: A folder for tf.Transform's intermediate files.
+        classes: Class names in label order.
+        size: The side of the images in pixels.
+        encoding: One of `encoding.ENCODINGS`.
     """
 
     def __init__(self, folder: str, temporary: str, classes: Sequence[str], size: int, encoding: str = "jpeg"):
@@ -94,6 +120,7 @@ class AnalyzeTrain(beam.PTransform):
         self._preprocessing_fn = make_preprocessing_fn(classes, size, encoding)
 
     def expand(self, sums: beam.PCollection) -> beam.PCollection[None]:
+        """Turn (class, channel sums, sums of squares) of train originals into one element, once both are written."""
         source = tf_example_record.TFExampleBeamRecord(
             physical_format="inmem",
             telemetry_descriptors=["prepare"],

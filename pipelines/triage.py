@@ -1,7 +1,7 @@
-"""What the triage report says of a run's rows, in memory that does not grow with them.
+"""Collect what the triage report needs from a run's rows, in memory that does not grow with their number.
 
-The images with the highest malignancy scores, the first rejects of each reason, and counts. Accumulators give the same
-whatever the order and the grouping of rows: lists are ordered by (score, path), sums are of whole numbers.
+That is the images with the highest malignancy scores, the first rejects of each reason, and counts. The result does
+not depend on the order or grouping of rows: lists are ordered by (score, path), and sums are of integers.
 """
 
 from __future__ import annotations
@@ -16,29 +16,25 @@ import apache_beam as beam
 
 from pipelines.score_rows import PROBABILITY_UNIT, SCORED, ScoreRow, ScoringRun, entropy, malignancy_score, top_class
 
-# Bins of a histogram.
+# Number of bins of a histogram.
 BINS = 20
-# Rejects kept of each reason.
+# Number of rejects kept for each reason.
 REJECTS = 10
 _SCORE_EDGES = [index / BINS for index in range(BINS)]
 
 
 class Triage(NamedTuple):
-    """What the report needs of all rows. C classes, in label order.
+    """What the triage report needs from all rows of a run; classes are in label order."""
 
-    top: scored rows by malignancy score, the highest first, then by path.
-    rejects: reason -> its first rows by path, at most REJECTS. rejected: reason -> number of rows.
-    score_bins: of each class the scored rows of which it is the top class, by malignancy score in BINS equal bins over
-    0 to 1. entropy_bins: all scored rows by entropy, in BINS equal bins over 0 to log2(C) bits. A bin holds its lower
-    edge, the last one both. mean_probability: of each class, over the scored rows; 0 where there are none.
-    """
-
-    top: tuple[ScoreRow, ...]
-    rejects: dict[str, tuple[ScoreRow, ...]]
-    rejected: dict[str, int]
+    top: tuple[ScoreRow, ...]  # scored rows by malignancy score, highest first, then by path
+    rejects: dict[str, tuple[ScoreRow, ...]]  # reason -> its first rows by path, at most REJECTS
+    rejected: dict[str, int]  # reason -> number of rows
+    # For each class, the scored rows with that top class by malignancy score: BINS equal bins from 0 to 1. A bin
+    # includes its lower edge, the last bin both edges.
     score_bins: tuple[tuple[int, ...], ...]
+    # All scored rows by entropy: BINS equal bins from 0 to log2(C) bits for C classes, with edges as above.
     entropy_bins: tuple[int, ...]
-    mean_probability: tuple[float, ...]
+    mean_probability: tuple[float, ...]  # for each class, over the scored rows; 0 if there are none
 
     @property
     def scored(self) -> int:
@@ -46,16 +42,23 @@ class Triage(NamedTuple):
         return sum(self.entropy_bins)
 
     def at_least(self, threshold: float) -> int:
-        """How many scored rows have that malignancy score or more; `threshold` is an edge of the bins."""
+        """Return the number of scored rows with at least the given malignancy score.
+
+        Args:
+            threshold: A lower edge of a bin of `score_bins`.
+
+        Raises:
+            ValueError: The threshold is not an edge.
+        """
         return sum(sum(bins[_SCORE_EDGES.index(threshold) :]) for bins in self.score_bins)
 
 
-# What a list is ordered by, and the row; rows of one path and score are ordered by all that they hold.
+# (score key, path, row). Rows with equal score and path are ordered by their remaining fields.
 _Entry = tuple[float, str, ScoreRow]
 
 
 def _insert(entries: list[_Entry], entry: _Entry, limit: int) -> None:
-    """Keep the `limit` smallest entries, in order."""
+    """Insert an entry into an ordered list that keeps the `limit` smallest ones."""
     if len(entries) == limit:
         if limit == 0 or entry >= entries[-1]:
             return
@@ -65,7 +68,10 @@ def _insert(entries: list[_Entry], entry: _Entry, limit: int) -> None:
 
 @dataclass
 class TriageTally:
-    """The accumulator: rows so far. Its size depends on the limits and the number of classes and reasons only."""
+    """The accumulator of CollectTriage.
+
+    Its size depends only on the limits and the numbers of classes and reasons.
+    """
 
     top: list[_Entry]
     rejects: dict[str, list[_Entry]]
@@ -76,12 +82,15 @@ class TriageTally:
 
 
 class CollectTriage(beam.CombineFn):
-    """Lists of finished rows, scored and rejected ones mixed in any way -> Triage.
-
-    limit: how many images to keep, 0 or more.
-    """
+    """CombineFn that reduces lists of finished rows, scored and rejected in any mixture, to a Triage."""
 
     def __init__(self, run: ScoringRun, limit: int):
+        """Initialize the CombineFn.
+
+        Args:
+            run: The scoring run.
+            limit: Number of images to keep, 0 or more.
+        """
         super().__init__()
         self._run = run
         self._classes = run.classes
@@ -89,10 +98,12 @@ class CollectTriage(beam.CombineFn):
         self._limit = limit
 
     def create_accumulator(self, *_: Any) -> TriageTally:
+        """Return an empty accumulator."""
         count = len(self._classes)
         return TriageTally([], {}, {}, [[0] * BINS for _ in range(count)], probability_sums=[0] * count)
 
     def add_input(self, tally: TriageTally, rows: Iterable[ScoreRow]) -> TriageTally:
+        """Add a list of finished rows to the accumulator."""
         for row in rows:
             if row.outcome == SCORED:
                 self._add_scored(tally, row)
@@ -112,6 +123,7 @@ class CollectTriage(beam.CombineFn):
         _insert(tally.top, (-score, row.path, row), self._limit)
 
     def merge_accumulators(self, tallies: Iterable[TriageTally]) -> TriageTally:
+        """Merge accumulators into a new one."""
         merged = self.create_accumulator()
         for tally in tallies:
             for entry in tally.top:
@@ -127,6 +139,7 @@ class CollectTriage(beam.CombineFn):
         return merged
 
     def extract_output(self, tally: TriageTally) -> Triage:
+        """Return the accumulated rows and counts as a Triage."""
         scored = sum(tally.entropy_bins)
         return Triage(
             top=tuple(row for _, _, row in tally.top),

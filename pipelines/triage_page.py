@@ -1,8 +1,8 @@
-"""The triage report of a run of `pipelines.score`: the images to look at first, charts of all scores, rejects.
+"""Render the triage report of `pipelines.score`: the images to look at first, charts of all scores, rejects.
 
-Bounded for any archive: names and messages are cut to TEXT characters, and an image shows at most BARS classes. With
-pictures of `triage_pictures`, class names of up to 40 characters and up to ten reasons of rejects, a page of N images
-is smaller than N * IMAGE_BYTES + PAGE_BYTES, whatever the images are and however they are called. Ordinary images take
+The size is bounded for any archive: names and messages are cut to TEXT characters, and an image shows at most BARS
+classes. With pictures from `triage_pictures`, class names of up to 40 characters and up to ten reject reasons, a page
+of N images is smaller than N * IMAGE_BYTES + PAGE_BYTES, whatever the images and their names. Ordinary images take
 about 11 kB each.
 """
 
@@ -24,72 +24,80 @@ TEXT = 200
 BARS = 12
 IMAGE_BYTES = 50_000
 PAGE_BYTES = 3_000_000
-# Filters; edges of the histogram's bins, so that it counts all images of the run that pass.
+# Choices of the score filter. They are edges of the histogram's bins, so that the number of images in the run that
+# pass is known.
 THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 0.9)
-# Figures of a model that are shown for each split.
+# Number of a model's metrics shown for each split.
 _METRICS = 12
 
 
 def clipped(text: str) -> str:
-    """The text, or its beginning and an ellipsis: at most TEXT characters."""
+    """Return the text, cut to at most TEXT characters with a final ellipsis."""
     return text if len(text) <= TEXT else text[: TEXT - 1] + "…"
 
 
 def clipped_path(path: str) -> str:
-    """A path for showing, see `sources.printable`; a long one loses its beginning, as its end tells more."""
+    """Return a path for display (see `sources.printable`), cut to at most TEXT characters.
+
+    A long path loses its beginning, because its end says more.
+    """
     shown = printable(path)
     return shown if len(shown) <= TEXT else "…" + shown[1 - TEXT :]
 
 
 class ClassBar(NamedTuple):
-    """A class's probability; low, high: the least and most that any model of an ensemble gives it."""
+    """The probability of one class for an image."""
 
     name: str
     malignant: bool
     probability: float
-    low: float
-    high: float
+    low: float  # lowest probability from any model of an ensemble
+    high: float  # highest probability from any model of an ensemble
 
 
 class Card(NamedTuple):
-    """One image. label: number of its top class; level: how many of THRESHOLDS it reaches; low, high: malignancy scores
-    of the models that differ most; flagged: whether the score reaches the run's threshold; thumbnail, overlay: JPEGs or
-    None."""
+    """What the page shows of one image."""
 
     path: str
     image_id: str
-    label: int
+    label: int  # of its top class
     top_class: str
-    level: int
+    level: int  # how many of THRESHOLDS the score reaches
     score: float
-    low: float
-    high: float
-    flagged: bool
+    low: float  # lowest malignancy score from any model
+    high: float  # highest malignancy score from any model
+    flagged: bool  # whether the score reaches the run's threshold
     entropy: float
     bars: list[ClassBar]
-    thumbnail: bytes | None
-    overlay: bytes | None
+    thumbnail: bytes | None  # JPEG
+    overlay: bytes | None  # JPEG
 
 
 class Choice(NamedTuple):
-    """A filter's choice; shown, scored: how many images pass it, on the page and in the run."""
+    """One choice of a filter."""
 
     id: str
     name: str
-    shown: int
-    scored: int
+    shown: int  # images on the page that pass the filter
+    scored: int  # scored images of the run that pass the filter
 
 
 class Bin(NamedTuple):
-    """A bar of a histogram: its range, and the number of images in each part of it."""
+    """One bar of a histogram."""
 
-    low: float
-    high: float
-    parts: list[int]
+    low: float  # lower edge
+    high: float  # upper edge
+    parts: list[int]  # number of images in each part of the bar
 
 
 def make_card(run: ScoringRun, row: ScoreRow, pictures: tuple[bytes | None, bytes | None]) -> Card:
-    """What the page shows of a scored row."""
+    """Return what the page shows of a scored row.
+
+    Args:
+        run: The scoring run.
+        row: A scored row.
+        pictures: Thumbnail and overlay as JPEGs; None for a missing one.
+    """
     classes, malignant = run.classes, run.malignant_classes
     by_model = row.by_model or (row.probabilities,)
     scores = [malignancy_score(row._replace(probabilities=values), classes, malignant) for values in by_model]
@@ -145,7 +153,7 @@ def _bins(most: float, *parts: Sequence[int]) -> list[Bin]:
 
 
 def _score_bins(run: ScoringRun, triage: Triage) -> list[Bin]:
-    """Images of each bin by whether their top class is malignant: those where it is not come first."""
+    """Return the histogram of scores in two parts: images with a benign top class, then with a malignant one."""
     kinds = [[0] * BINS, [0] * BINS]
     for name, bins in zip(run.classes, triage.score_bins, strict=True):
         kind = kinds[name in run.malignant_classes]
@@ -154,7 +162,7 @@ def _score_bins(run: ScoringRun, triage: Triage) -> list[Bin]:
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, float]]]]:
-    """The plain numbers among a model's metrics, by split."""
+    """Return the plain numbers among a model's metrics, by split."""
     return [
         (split, [(key, value) for key, value in values.items() if isinstance(value, int | float)][:_METRICS])
         for split, values in metrics.items()
@@ -179,7 +187,7 @@ def _class_rows(run: ScoringRun, triage: Triage, drift: Mapping[str, Any]) -> li
 
 
 def _rejects(triage: Triage) -> list[dict[str, Any]]:
-    """Reasons, the most frequent first, with their first rows."""
+    """Return the reject reasons, most frequent first, with their first rows."""
     return [
         {
             "reason": reason,
@@ -199,11 +207,17 @@ def triage_page(
     triage: Triage,
     pictures: Mapping[str, tuple[bytes | None, bytes | None]],
 ) -> bytes:
-    """The page as UTF-8.
+    """Render the page.
 
-    summary: the content of summary.json, of which only `counts` must be there. pictures: by path of the rows in
-    `triage.top`, thumbnail and overlay (see `triage_pictures`), each None where there is none; a path without a picture
-    shows a placeholder.
+    Args:
+        run: The scoring run.
+        summary: Content of summary.json; only `counts` is required.
+        triage: What `CollectTriage` collected from the run's rows.
+        pictures: Path of a row in `triage.top` -> thumbnail and overlay (see `triage_pictures`), None for a missing
+            one. A row without an entry shows a placeholder.
+
+    Returns:
+        HTML as UTF-8.
     """
     cards = [make_card(run, row, pictures.get(row.path, (None, None))) for row in triage.top]
     drift = summary.get("drift") or {}

@@ -1,4 +1,4 @@
-"""Pictures for the triage report: an image, and where in it the model sees what speaks for malignancy."""
+"""Make the pictures of the triage report: an image, and a heat map of where the model sees evidence of malignancy."""
 
 from __future__ import annotations
 
@@ -14,37 +14,50 @@ from pipelines.symmetries import turned_back, views_of
 
 # Longer side of a picture in pixels.
 SIDE = 160
-# How much of the strongest place's colour is heat, the rest is picture.
+# Opacity of the heat where it is strongest.
 _STRONGEST = 0.6
-# Viridis (Smith and van der Walt 2015) in fifths: brighter with every step, for all kinds of colour vision.
+# Five steps of Viridis (Smith and van der Walt 2015): each is brighter than the one before, for all kinds of colour
+# vision.
 HEAT = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 
 
 class TriagePictures(NamedTuple):
-    """JPEGs of at most SIDE pixels. thumbnail: the whole image. overlay: the model's square input with heat over it;
-    None without a map."""
+    """JPEGs whose longer side is at most SIDE pixels."""
 
-    thumbnail: bytes
-    overlay: bytes | None
+    thumbnail: bytes  # the whole image
+    overlay: bytes | None  # the model's square input under the heat map; None if there is no map
 
 
 def symmetric_activation(activate: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
-    """Class activation maps of an image, float32 [h, w, C]: the mean over its eight flips and turns, turned back.
+    """Return class activation maps of an image, averaged over its eight flips and turns.
 
-    A convolution that halves an even side looks half a pixel to one side. Over several of them a map shifts by a good
-    part of a position against the image; over the eight views the shifts cancel.
-    activate: the model's `class_activation`, float32 [8, S, S, 3] -> [8, h, w, C]. image: float32 [S, S, 3].
+    A convolution that halves an even side is off centre by half a pixel. After several of them, a map is shifted
+    against the image by a good part of a position. Over the eight views these shifts cancel.
+
+    Args:
+        activate: The model's `class_activation`, float32 [8, S, S, 3] -> [8, h, w, C].
+        image: float32 [S, S, 3].
+
+    Returns:
+        float32 [h, w, C], in the orientation of `image`.
     """
     return turned_back(activate(views_of(image))).mean(axis=0)
 
 
 def malignancy_map(activation: np.ndarray, probabilities: Sequence[float], malignant: Sequence[bool]) -> np.ndarray:
-    """Where the evidence for malignancy lies: float32 [h, w] from class activation maps float32 [h, w, C].
+    """Return a map of the evidence for malignancy in an image.
 
-    Grad-CAM (Selvaraju et al. 2017), up to scale and before its ReLU, of the log-odds ln(M / (1 - M)) of the malignancy
-    score M. With maps A_c and probabilities p_c that is the mean of the malignant classes' maps, weighted by p_c / M,
-    less that of the others, weighted by p_c / (1 - M). Zero when the classes are all malignant or none is.
-    probabilities: the model's own, of the same image; malignant: for each class, whether it is.
+    This is Grad-CAM (Selvaraju et al. 2017), up to scale and before its ReLU, of the log-odds ln(M / (1 - M)) of the
+    malignancy score M. With maps A_c and probabilities p_c, it is the mean of the malignant classes' maps, weighted by
+    p_c / M, minus the mean of the other maps, weighted by p_c / (1 - M).
+
+    Args:
+        activation: Class activation maps, float32 [h, w, C].
+        probabilities: The model's own probabilities [C] for the same image.
+        malignant: Whether each class is malignant, [C].
+
+    Returns:
+        float32 [h, w]; zero if all classes are malignant or none is.
     """
     shares = np.asarray(probabilities, np.float64)
     chosen = np.asarray(malignant, bool)
@@ -58,9 +71,16 @@ def malignancy_map(activation: np.ndarray, probabilities: Sequence[float], malig
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """uint8 [S, S, 3] with the positive part of a map float32 [h, w] over it, scaled to the map's own maximum.
+    """Draw the positive part of a map over an image, scaled to the map's own maximum.
 
-    The stronger, the brighter and the more opaque; what is zero or negative leaves the picture as it is.
+    Stronger heat is brighter and more opaque. Where the map is zero or negative, the image stays as it is.
+
+    Args:
+        pixels: uint8 [S, S, 3].
+        heat: float32 [h, w]; resized to the image.
+
+    Returns:
+        uint8 [S, S, 3].
     """
     positive = np.maximum(heat, 0.0).astype(np.float32)
     if positive.max() > 0:
@@ -74,10 +94,17 @@ def overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def triage_pictures(data: bytes, heat: np.ndarray | None, size: int, aspect: str) -> TriagePictures:
-    """The pictures of an image file.
+    """Make the pictures of an image file.
 
-    heat: float32 [h, w], as `malignancy_map` gives. size, aspect: how the model makes the image square, from its
-    model.json; used for the overlay only, which shows what the model was shown. Raises BadImage.
+    Args:
+        data: A JPEG or PNG file.
+        heat: float32 [h, w] from `malignancy_map`, or None for no overlay.
+        size: Side of the model's square input in pixels. Like `aspect`, it comes from model.json and is used for the
+            overlay only, which shows what the model saw.
+        aspect: How the model makes an image square, one of `images.ASPECTS`.
+
+    Raises:
+        BadImage: The file is not a usable image, or it is damaged.
     """
     thumbnail = preview_jpeg(data, SIDE)
     if heat is None:

@@ -1,6 +1,7 @@
-"""python -m pipelines.verify DATASET: read a finished dataset again and name the first thing that is not right.
+"""Command line that verifies a finished dataset, or compares it with another one (`python -m pipelines.verify`).
 
-With --against OTHER: how it differs from another one, by what the two say of themselves.
+Verification reads everything again and reports the first error. Comparison (`--against OTHER`) reads only the manifests
+and dataset.json files of the two datasets.
 """
 
 from __future__ import annotations
@@ -40,7 +41,13 @@ Exit codes: 0 all is well, or compared, whatever the differences; 1 a check fail
 
 
 def summary_lines(description: Mapping[str, Any], verified: Verified, seconds: float) -> list[str]:
-    """What the command prints when all is well."""
+    """Return the lines to print when verification succeeds.
+
+    Args:
+        description: The content of dataset.json.
+        verified: How much was read.
+        seconds: Wall time of the verification.
+    """
     counts, splits = description["counts"], description["splits"]
     size, form = description["image_size"], description["encoding"]["format"]
     folds = len(splits["train"]["folds"])
@@ -58,7 +65,7 @@ def summary_lines(description: Mapping[str, Any], verified: Verified, seconds: f
 
 
 def build_parser() -> ArgumentParser:
-    """The command line."""
+    """Return the command-line parser."""
     parser = ArgumentParser("python -m pipelines.verify", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("dataset", metavar="DATASET", help="a folder that prepare wrote; local or gs://")
     parser.add_argument("--against", metavar="OTHER", help="compare with this dataset instead of reading the records")
@@ -89,7 +96,15 @@ def _require_output(path: str | None, overwrite: bool, against: str | None) -> N
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Verify, or compare, and report. Raises UsageError or CheckFailed."""
+    """Verify a dataset, or compare two, and print the result.
+
+    Args:
+        argv: Arguments without the program name; None for `sys.argv`.
+
+    Raises:
+        UsageError: An option is wrong, or there is no finished dataset.
+        CheckFailed: The dataset is not what its dataset.json says.
+    """
     options = build_parser().parse_args(argv)
     if options.workers < 0:
         raise UsageError(f"--workers {options.workers}: 0 or more is needed")
@@ -112,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    # Workers find nothing in __main__: run the importable module instead of this copy of it.
+    # Worker processes cannot import from __main__, so run the importable module instead of this copy of it.
     from pipelines import verify
 
     run_command("pipelines.verify", verify.main)

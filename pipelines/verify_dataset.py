@@ -1,8 +1,9 @@
-"""Is a finished dataset what its dataset.json says, down to every record?
+"""Verify that a finished dataset is what its dataset.json says, down to every record.
 
     dataset.json, files -> every shard, in processes -> leaks, manifest -> rejects -> sums, fingerprint
 
-Everything is read once; of a shard, a MiB and a record at a time. What is kept grows with images, not with bytes.
+Everything is read once; a shard is read one MiB and one record at a time. Memory grows with the number of images, not
+with their size in bytes.
 """
 
 from __future__ import annotations
@@ -33,23 +34,23 @@ NEEDED = (
     "transform_fn/saved_model.pb",
     "transformed_metadata/schema.pbtxt",
 )
-# Results that wait for their turn, for each worker: enough that none is idle, little enough to keep in memory.
+# Shards in flight per worker: enough to keep every worker busy, few enough that their results fit in memory.
 _WAITING = 2
-# A process takes two seconds to start, and reads twice as much in that time.
+# Bytes that justify one more process. A process takes two seconds to start, and could read twice this in that time.
 _WORTH_A_PROCESS = 32 << 20
 
 
 class Verified(NamedTuple):
-    """What was read of a dataset in which everything is as it should be."""
+    """How much was read of a dataset that passed every check."""
 
     shards: int
-    bytes: int
+    bytes: int  # of all shards, as stored
     records: int
-    rows: int
+    rows: int  # of the manifest: one for each listed file
 
 
 def shard_entries(description: Mapping[str, Any]) -> list[ShardEntry]:
-    """Every shard that a dataset.json names, by name."""
+    """Return every shard that dataset.json lists, sorted by name."""
     folds = {name: fold["fold"] for fold in description["splits"]["train"]["folds"] for name in fold["shards"]}
     return sorted(
         ShardEntry(split=split, fold=folds.get(shard["name"], -1), **shard)
@@ -59,7 +60,11 @@ def shard_entries(description: Mapping[str, Any]) -> list[ShardEntry]:
 
 
 def check_files(dataset: Dataset, shards: Iterable[ShardEntry]) -> None:
-    """Raise CheckFailed when a file is missing, or lies there as if it were a shard."""
+    """Check that the dataset is finished, has every file it needs, and has no shard that dataset.json does not list.
+
+    Raises:
+        CheckFailed: A file is missing or left over.
+    """
     unfinished = [name for name in dataset.names if name.startswith(f"{output.TEMPORARY}/")]
     if unfinished:
         raise CheckFailed(f"unfinished: {output.TEMPORARY} is there; the prepare command, given again, finishes it")
@@ -72,7 +77,11 @@ def check_files(dataset: Dataset, shards: Iterable[ShardEntry]) -> None:
 
 
 def expected_records(dataset: Dataset) -> Expected:
-    """What every record has to be. Raises CheckFailed unless schema.pbtxt says the same as dataset.json."""
+    """Return what every record must look like.
+
+    Raises:
+        CheckFailed: schema.pbtxt is missing, damaged, or disagrees with dataset.json.
+    """
     description = dataset.description
     try:
         schema = parse_record_schema(dataset.read(RECORD_SCHEMA))
@@ -90,12 +99,20 @@ def expected_records(dataset: Dataset) -> Expected:
 
 
 def _ignore_interrupts() -> None:
-    """An interrupt reaches every process of the terminal; the first of them ends the others."""
+    """Ignore SIGINT: the terminal sends it to every process, and the parent process ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def worker_count(workers: int, shards: Sequence[ShardEntry]) -> int:
-    """How many processes read these shards. workers: what was asked for; 0: as many as are of use."""
+    """Return how many processes read the shards.
+
+    Args:
+        workers: The number asked for; 0 for as many as pay off, at most one per core.
+        shards: The shards to read.
+
+    Returns:
+        A number from 1 to the number of shards.
+    """
     if not workers:
         worth = sum(shard.bytes for shard in shards) // _WORTH_A_PROCESS
         workers = min(len(os.sched_getaffinity(0)), worth)
@@ -105,15 +122,28 @@ def worker_count(workers: int, shards: Sequence[ShardEntry]) -> int:
 def read_shards(
     folder: str, shards: Sequence[ShardEntry], expected: Expected, workers: int
 ) -> Iterator[tuple[ShardEntry, list[RecordFacts]]]:
-    """Verify shards, several at once, each in a process; results in the order given, the first failure raised.
+    """Verify shards in parallel, each in its own process.
 
-    Processes: what is not decoding holds the interpreter's lock, so that threads would not fill a large machine.
+    Processes rather than threads: everything except image decoding holds the GIL, so threads could not use all cores of
+    a large machine.
+
+    Args:
+        folder: The folder of the dataset; local or gs://.
+        shards: The shards to verify.
+        expected: What every record must look like.
+        workers: Number of processes; 1 reads in this process.
+
+    Yields:
+        (shard, facts of its records in order), in the order of `shards`.
+
+    Raises:
+        CheckFailed: A shard is wrong; the first one in the order of `shards`.
     """
     check = functools.partial(verify_shard, folder, expected=expected)
     if workers == 1:
         yield from ((shard, check(shard)) for shard in shards)
         return
-    # Its one server imports what the workers need; they are forked from it, with no thread of ours in them.
+    # The fork server imports what the workers need once. Workers forked from it inherit no threads of this process.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "pipelines.compare"])
     with ProcessPoolExecutor(workers, context, _ignore_interrupts) as pool:
@@ -131,7 +161,15 @@ def read_shards(
 
 
 def check_rejects(dataset: Dataset, dropped: Counter[tuple[str, str]]) -> None:
-    """Raise CheckFailed unless the rejects files tell of the files that the manifest dropped, and why."""
+    """Check that the rejects files list exactly the files that the manifest drops, with the same reasons.
+
+    Args:
+        dataset: The dataset whose rejects files are read.
+        dropped: (path, reason) -> number of rows in the manifest.
+
+    Raises:
+        CheckFailed: A line has no row in the manifest, or a dropped row has no line.
+    """
     told: Counter[tuple[str, str]] = Counter()
     for where, path, reason in reject_lines(dataset):
         told[path, reason] += 1
@@ -142,7 +180,17 @@ def check_rejects(dataset: Dataset, dropped: Counter[tuple[str, str]]) -> None:
 
 
 def first_difference(found: Any, expected: Any, where: str = "") -> str:
-    """Where two JSON documents differ first, by the names of their keys, and how; empty when they do not."""
+    """Return the first difference between two JSON documents.
+
+    Args:
+        found: The document as read.
+        expected: The document recomputed from manifest and shards.
+        where: Dotted path of both documents in the enclosing one; empty at the top.
+
+    Returns:
+        One line with the dotted path of the key and the two values; empty if the documents are equal. Keys are compared
+        in alphabetical order.
+    """
     if isinstance(found, Mapping) and isinstance(expected, Mapping):
         nothing = object()
         for key in sorted(found.keys() | expected.keys()):
@@ -162,12 +210,22 @@ def first_difference(found: Any, expected: Any, where: str = "") -> str:
 
 
 def check_description(description: Mapping[str, Any], totals: Counter, shards: Iterable[ShardEntry]) -> None:
-    """Raise CheckFailed unless dataset.json is what the totals of the manifest's rows and the shards make of it."""
+    """Check that dataset.json matches the description recomputed from the manifest and the shards.
+
+    Args:
+        description: The content of dataset.json.
+        totals: Sum of `account.tally_row` over the rows of the manifest.
+        shards: Every shard, as dataset.json lists it.
+
+    Raises:
+        CheckFailed: A value differs, or the sums do not agree.
+    """
     foreign = [name for name in description["malignant_classes"] if name not in description["classes"]]
     if foreign:
         raise CheckFailed(f"{MARKER}: malignant_classes has {foreign[0]!r}, which is no class")
     rows = sum(count for key, count in totals.items() if key[0] == "outcome")
-    # The manifest has one row for each file listed, and nothing on files ignored or comparisons made.
+    # The manifest has one row for each listed file. It records neither ignored files nor near-duplicate comparisons, so
+    # those counts are taken from dataset.json.
     listed = {
         ("listed",): rows,
         ("listed paths",): totals["outcome paths",],
@@ -181,9 +239,9 @@ def check_description(description: Mapping[str, Any], totals: Counter, shards: I
         )
     except account.AccountingError as error:
         raise CheckFailed(f"{MARKER}: {error}") from error
-    # Of the taxonomy of the day; no record depends on it.
+    # This depends on the taxonomy at the time of writing; no record depends on it.
     given["malignant_classes"] = description["malignant_classes"]
-    # The fingerprint covers the rest: what it is made of is named first.
+    # Compare the fingerprint last: a difference in what it covers is the more useful message.
     for part in (lambda key: key != "fingerprint", lambda key: key == "fingerprint"):
         one, other = ({key: value for key, value in each.items() if part(key)} for each in (description, given))
         if difference := first_difference(one, other):
@@ -191,7 +249,18 @@ def check_description(description: Mapping[str, Any], totals: Counter, shards: I
 
 
 def verify_dataset(dataset: Dataset, workers: int) -> Verified:
-    """Check everything. Raises CheckFailed for the first difference."""
+    """Check a dataset completely.
+
+    Args:
+        dataset: The dataset to check.
+        workers: Number of processes; 0 for as many as pay off.
+
+    Returns:
+        How much was read.
+
+    Raises:
+        CheckFailed: Something is wrong; the message names the first error.
+    """
     shards = shard_entries(dataset.description)
     check_files(dataset, shards)
     expected = expected_records(dataset)

@@ -1,4 +1,4 @@
-"""One shard of a finished dataset, read again and checked by itself; runs in a worker process, without TensorFlow."""
+"""Verify one shard of a finished dataset on its own; runs in a worker process, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,46 +16,56 @@ KIND_NAMES = {"bytes_list": "bytes", "int64_list": "int64", "float_list": "float
 
 
 class ShardEntry(NamedTuple):
-    """What dataset.json says of a shard. fold: of all its records, or -1."""
+    """A shard as dataset.json lists it."""
 
     name: str
     split: str
-    fold: int
+    fold: int  # fold of all its records; -1 for none
     examples: int
-    bytes: int
-    sha256: str
+    bytes: int  # size of the stored file
+    sha256: str  # of the stored file, hexadecimal
 
 
 class Expected(NamedTuple):
-    """What every record of a dataset has to be. kinds: key -> value of its Feature (see `record_schema`)."""
+    """What every record of a dataset must look like."""
 
-    classes: tuple[str, ...]
-    image_size: int
-    format: str
-    compression: str
-    kinds: Mapping[str, str]
+    classes: tuple[str, ...]  # in label order
+    image_size: int  # pixels per side
+    format: str  # value of `image/format`
+    compression: str  # of the shards, one of `tfrecord.COMPRESSIONS`
+    kinds: Mapping[str, str]  # key -> field of its Feature (see `record_schema.feature_kinds`)
 
 
 class RecordFacts(NamedTuple):
-    """What remains of a record once its image is checked. offset: where it starts in the shard's stream."""
+    """The facts of a record that are still needed once its image is checked."""
 
-    offset: int
-    sha256: bytes
+    offset: int  # of its first byte in the uncompressed stream of the shard
+    sha256: bytes  # of the source file
     image_id: str
-    label: str
-    fold: int
-    copy: int
+    label: str  # class name
+    fold: int  # -1 for none
+    copy: int  # 0 for the original
     group_id: str
     lesion_id: str
 
 
 def at(shard: str, index: int, offset: int) -> str:
-    """How a record is called: by its number and its first byte, both from 0."""
+    """Return how messages refer to a record.
+
+    Args:
+        shard: The name of its shard.
+        index: The number of the record in the shard, from 0.
+        offset: The position of its first byte, from 0.
+    """
     return f"{shard}: record {index} (byte {offset:,})"
 
 
 def _values(features: Mapping[str, Message], kinds: Mapping[str, str]) -> dict[str, Any]:
-    """Key -> its one value. Raises ValueError for a key missing, unknown, or of another type."""
+    """Return the one value of each key.
+
+    Raises:
+        ValueError: A key is missing or unknown, or has another type or another number of values.
+    """
     for key in sorted(kinds.keys() | features.keys()):
         if key not in features:
             raise ValueError(f"has no {key}")
@@ -71,7 +81,7 @@ def _values(features: Mapping[str, Message], kinds: Mapping[str, str]) -> dict[s
 
 
 def _require_image(values: Mapping[str, Any], expected: Expected) -> None:
-    """Raise ValueError unless the image decodes to the square that dataset.json promises, in its encoding."""
+    """Raise ValueError unless the image has the encoding that dataset.json gives and decodes to its size."""
     size, encoded, form = expected.image_size, values["image/encoded"], values["image/format"].decode()
     if form != expected.format:
         raise ValueError(f"image/format is {form!r}, dataset.json says {expected.format!r}")
@@ -101,7 +111,11 @@ def _digest(text: str) -> bytes:
 
 
 def _facts(offset: int, data: bytes, shard: ShardEntry, expected: Expected) -> RecordFacts:
-    """Check one record. Raises ValueError."""
+    """Check one record and return its facts.
+
+    Raises:
+        ValueError: The record is wrong.
+    """
     values = _values(parse_example(data), expected.kinds)
     text = {key: value.decode() for key, value in values.items() if isinstance(value, bytes) and key != "image/encoded"}
     label, name, fold = values["image/class/label"], text["image/class/text"], values["image/fold"]
@@ -132,10 +146,22 @@ def _check_stored(found: ShardEntry, size: int, sha256: str) -> Iterator[str]:
 
 
 def verify_shard(folder: str, shard: ShardEntry, expected: Expected) -> list[RecordFacts]:
-    """What is in a shard, in order. Raises CheckFailed for the first thing that is not as it should be.
+    """Check a shard and return the facts of its records.
 
-    A record that cannot be read comes first, because it says where the damage is; then the file as a whole, since what
-    is not the file that was written tells little by what is in it; then what the records hold.
+    Errors are reported in this order. An unreadable record comes first, because it locates the damage. The size and
+    hash of the file come next: if it is not the file that was written, its contents tell little. The number of records
+    and their contents come last.
+
+    Args:
+        folder: The folder of the dataset; local or gs://.
+        shard: The shard as dataset.json lists it.
+        expected: What every record must look like.
+
+    Returns:
+        One entry per record, in the order of the shard.
+
+    Raises:
+        CheckFailed: The shard is wrong; the message names the first error in the order above.
     """
     facts: list[RecordFacts] = []
     problem, count = "", 0

@@ -1,4 +1,4 @@
-"""Versions that decide pixels and records."""
+"""Name the versions of everything that determines pixels and records."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from PIL import features
 
 from pipelines.encoding import coder_versions
 
-# Raised when a change of ours alters records for the same images and options.
+# Increase it when a change to this project alters the records for the same images and options.
 RECORD_FORMAT = 1
 
 
 def pixel_versions(encoding: str = "jpeg", compression: str = "none") -> dict[str, str]:
-    """Names and versions of what decodes, resizes, augments and encodes; part of the dataset's fingerprint."""
+    """Return the versions of everything that decodes, resizes, augments and encodes, by name.
+
+    They are part of the dataset's fingerprint.
+    """
     return {
         "record_format": str(RECORD_FORMAT),
         "pillow": version("pillow"),

@@ -1,4 +1,4 @@
-"""One shard, one DoFn call: read its images, standardise, augment, sort, write."""
+"""Write one shard per DoFn call: read its images, standardise, augment, sort, write."""
 
 from __future__ import annotations
 
@@ -21,40 +21,41 @@ from pipelines.seeding import stable_hash
 from pipelines.storage import failure
 from pipelines.tfrecord import frame
 
-# Counter of examples whose images an update took from the earlier dataset.
+# Metrics counter of the examples whose encoded images an update took from the earlier dataset.
 EXAMPLES_REUSED = "examples_reused"
 
 
 class Shard(NamedTuple):
-    """A written shard: file, its split, records, bytes, SHA-256 of the bytes; the fold of all its records, or -1."""
+    """Written shard."""
 
-    name: str
+    name: str  # file name
     split: str
     examples: int
-    bytes: int
-    sha256: str
-    fold: int = -1
+    bytes: int  # size of the file
+    sha256: str  # of the bytes of the file
+    fold: int = -1  # fold of all its records; -1: none
 
 
 class SplitShards(NamedTuple):
-    """How many shards a split has: `each` for every one of its `folds`, those of fold 0 first; 0 folds: `each`."""
+    """Number of shards of a split; the shards of fold 0 come first."""
 
-    each: int
-    folds: int = 0
+    each: int  # shards per fold, or of the split if it has no folds
+    folds: int = 0  # 0: no folds
 
     @property
     def total(self) -> int:
+        """Number of shards of all folds together."""
         return self.each * (self.folds or 1)
 
 
 MakeRecords = Callable[..., records.ImageRecords]
 
-# Split, index of the shard, number of shards in the split, fold of the shard.
+# Split, index of the shard, number of shards in the split, fold of the shard or -1.
 ShardKey = tuple[str, int, int, int]
 
 
 def shard_name(split: str, index: int, count: int, compression: str = "none") -> str:
-    """The conventional name of a shard."""
+    """Return the conventional file name of a shard."""
     return f"{split}-{index:05d}-of-{count:05d}.tfrecord{SHARD_SUFFIX[compression]}"
 
 
@@ -67,14 +68,17 @@ def _keys(shards: Mapping[str, SplitShards]) -> list[ShardKey]:
 
 
 def _place(row: ImageRow, shards: Mapping[str, SplitShards], seed: int) -> tuple[ShardKey, ImageRow]:
-    """All copies of an image go to one shard, so that it is read and decoded once; shards never mix folds."""
+    """Return the shard key of a row, and the row.
+
+    All copies of an image go to one shard, so that the image is read and decoded once. Shards never mix folds.
+    """
     planned = shards[row.split]
     index = max(row.fold, 0) * planned.each + stable_hash(seed, "shard", row.sha256) % planned.each
     return (row.split, index, planned.total, row.fold), row
 
 
 def _places(content: Iterable[records.Record], framed: Iterable[bytes]) -> dict[str, tuple[int, ...]]:
-    """Content hash of each image -> the offsets of its copies in a shard of these records."""
+    """Return, by content hash of the image, the offsets of its copies in a shard of these records."""
     starts = itertools.accumulate(map(len, framed), initial=0)
     found: dict[str, dict[int, int]] = {}
     for record, start in zip(content, starts, strict=False):
@@ -83,7 +87,10 @@ def _places(content: Iterable[records.Record], framed: Iterable[bytes]) -> dict[
 
 
 class _WriteShard(ThreadedDoFn):
-    """(ShardKey, rows) -> final rows; outputs `shards` (Shard) and `sums` (class, sums, squares)."""
+    """DoFn from (ShardKey, rows) to final rows.
+
+    Side outputs: `shards` (Shard) and `sums` (class, channel sums, sums of squares).
+    """
 
     def __init__(self, folder: str, threads: int, make: MakeRecords, compression: str, earlier: str):
         super().__init__(threads)
@@ -131,10 +138,21 @@ class _WriteShard(ThreadedDoFn):
 
 
 class WriteShards(beam.PTransform):
-    """Planned rows, one {split: SplitShards} -> `rows` with their outcome, `shards`, and `sums` of the train originals.
+    """PTransform that writes the shards of all splits.
 
-    A shard's bytes depend on its rows alone. A shard number that no image falls on is written empty.
-    earlier: a dataset with the same settings, whose records are used again where rows say so (`ImageRow.stored`).
+    The bytes of a shard depend only on its rows. A shard that gets no image is written empty.
+
+    Args:
+        folder: The folder for the shards.
+        classes: Class names in label order.
+        size: The side of an image in pixels.
+        aspect: How an image becomes a square, one of `images.ASPECTS`.
+        seed: Decides the shard of an image, its augmentation and the order of records.
+        threads: Images processed at once per worker process.
+        encoding: One of `encoding.ENCODINGS`.
+        compression: One of `encoding.COMPRESSIONS`.
+        earlier: A dataset with the same settings, whose records are used again where rows point to them
+            (`ImageRow.stored`); empty for none.
     """
 
     def __init__(
@@ -157,6 +175,10 @@ class WriteShards(beam.PTransform):
         self._write = _WriteShard(folder, threads, make, compression, earlier)
 
     def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.pvalue.DoOutputsTuple:
+        """Turn planned rows and one {split: SplitShards} into outputs `rows` (with outcome), `shards` and `sums`.
+
+        `sums` has (class, channel sums, sums of squares) of each train original.
+        """
         rows, plan = inputs
         every_shard = plan | "Every shard" >> beam.FlatMap(lambda shards: [(key, None) for key in _keys(shards)])
         placed = rows | "Place in shards" >> beam.Map(_place, beam.pvalue.AsSingleton(plan), self._seed)

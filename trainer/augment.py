@@ -1,9 +1,8 @@
-"""Random changes of training images, drawn on the fly.
+"""Random changes of training images, made on the fly.
 
-Every draw is a function of hash(seed, epoch, image, copy, name of the draw): it depends neither on the order of the
+Every draw is a function of hash(seed, epoch, image, copy, name of the draw). It depends neither on the order of the
 examples nor on batches, threads or workers. Geometry is one projective resampling per image. Lesions have no up or
-left, so all eight flips and quarter turns are equally likely. What is read from outside of an image is its mirror
-image.
+left, so all eight flips and quarter turns are equally likely. Pixels outside of an image are those of its mirror image.
 """
 
 from __future__ import annotations
@@ -25,21 +24,48 @@ _BUCKETS = 2**30
 
 
 def example_keys(sha256: tf.Tensor, copy: tf.Tensor, seed: int, epoch: int | tf.Tensor) -> tf.Tensor:
-    """string [N] that names each example's draws, from its `image/key/sha256` (string [N]) and copy (int64 [N])."""
+    """Return the keys from which the draws of each example are made.
+
+    Args:
+        sha256: string [N], `image/key/sha256` of the examples.
+        copy: int64 [N], number of the augmented copy.
+        seed: Seed of the run.
+        epoch: Number of the epoch, from 0.
+
+    Returns:
+        string [N].
+    """
     return tf.strings.join([sha256, tf.strings.as_string(copy), str(seed), tf.strings.as_string(epoch)], separator="/")
 
 
 def uniform(keys: tf.Tensor, name: str, low: float, high: float) -> tf.Tensor:
-    """float64 [N], uniform on [low, high): the hash (FarmHash Fingerprint64) of key and name."""
+    """Return uniform random numbers, computed from a hash (FarmHash Fingerprint64) of key and name.
+
+    Args:
+        keys: string [N], see `example_keys`.
+        name: Name of the draw; draws with different names are independent.
+        low: Smallest value.
+        high: Upper limit, itself excluded.
+
+    Returns:
+        float64 [N].
+    """
     bucket = tf.strings.to_hash_bucket_fast(tf.strings.join([keys, name], separator="/"), _BUCKETS)
-    # Multiplied, not divided: graph rewriting turns divisions into multiplications where it likes.
+    # Multiply instead of dividing: graph rewriting turns some divisions into multiplications, and not others.
     return low + (high - low) * (tf.cast(bucket, tf.float64) * (1 / _BUCKETS))
 
 
 def projections(keys: tf.Tensor, size: int) -> tf.Tensor:
-    """float32 [N, 8]: where each output pixel is read from, as ImageProjectiveTransformV3 wants it.
+    """Return where each output pixel is read from, as ImageProjectiveTransformV3 expects it.
 
     Computed in float64 and cast once; in float32 the last bit depends on how the graph is rewritten.
+
+    Args:
+        keys: string [N], see `example_keys`.
+        size: Side of the images in pixels.
+
+    Returns:
+        float32 [N, 8].
     """
     turns = tf.cast(tf.floor(uniform(keys, "turn", 0, 4)), tf.int32)
     mirror = tf.where(uniform(keys, "mirror", 0, 1) < 0.5, tf.constant(-1.0, tf.float64), tf.constant(1.0, tf.float64))
@@ -62,7 +88,15 @@ def projections(keys: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def augment(images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-    """float32 [N, S, S, 3] normalised pixels -> the same shape, changed as each example's key says."""
+    """Change geometry and colours of images at random.
+
+    Args:
+        images: float32 [N, S, S, 3], normalised pixels.
+        keys: string [N], see `example_keys`.
+
+    Returns:
+        float32 [N, S, S, 3].
+    """
     size = images.shape[1]
     images = tf.raw_ops.ImageProjectiveTransformV3(
         images=images,

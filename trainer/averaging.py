@@ -1,6 +1,6 @@
-"""A moving average of the weights, which generalises better than those of any one step (Polyak and Juditsky 1992).
+"""Moving average of the weights, which generalises better than those of any one step (Polyak and Juditsky 1992).
 
-Everything is averaged, the moving statistics of batch normalisation too, so that they fit the averaged kernels.
+Everything is averaged, including the moving statistics of batch normalisation, so that they fit the averaged kernels.
 """
 
 from __future__ import annotations
@@ -12,9 +12,16 @@ import tensorflow as tf
 
 
 def averaging_decay(decay: float, step: tf.Tensor) -> tf.Tensor:
-    """float32 []: min(decay, (1 + step) / (10 + step)), so that a short run does not average its initial weights in.
+    """Return min(decay, (1 + step) / (10 + step)), so that a short run does not average its initial weights in.
 
-    step: how many updates there have been, int. The formula is that of tf.train.ExponentialMovingAverage.
+    The formula is that of tf.train.ExponentialMovingAverage.
+
+    Args:
+        decay: Upper limit, reached in long runs.
+        step: int [], number of updates so far.
+
+    Returns:
+        float32 [].
     """
     step = tf.cast(step, tf.float32)
     return tf.minimum(decay, (1.0 + step) / (10.0 + step))
@@ -23,10 +30,16 @@ def averaging_decay(decay: float, step: tf.Tensor) -> tf.Tensor:
 def make_average(
     strategy: tf.distribute.Strategy, model: keras.Model, averaged: keras.Model, decay: float
 ) -> Callable[[tf.Tensor], None]:
-    """A function of the number of updates so far that takes the model's weights into the average.
+    """Return a function that takes the weights of the model into the average.
 
-    averaged: a model of the same shape, made in the strategy's scope, whose weights are the average. To be called
-    outside of replicas, which all hold the same weights.
+    The function takes the number of updates so far, int []. Call it outside of replicas, which all hold the same
+    weights.
+
+    Args:
+        strategy: Strategy in whose scope both models were made.
+        model: Model that is trained.
+        averaged: Model of the same shape whose weights are the average.
+        decay: Largest share of the average that each update keeps.
     """
 
     def take_in(kept: tf.Variable, weight: tf.Tensor, share: tf.Tensor) -> tf.Operation:

@@ -1,7 +1,7 @@
 """Networks of keras.applications as the convolutional part, for transfer learning.
 
-Their weights come from a file, and are downloaded only if that is asked for. They see the pixels that they were trained
-on: the dataset's normalisation is taken back inside the network, and the network's own is applied.
+Their weights come from a file, and are downloaded only on request. They see the pixels they were trained on: inside the
+network the dataset's normalisation is undone and the network's own is applied.
 """
 
 from __future__ import annotations
@@ -19,22 +19,26 @@ from keras import layers
 from pipelines.cli import UsageError, first_line
 from trainer.batch_norm import BatchNormalization
 
-# What `--weights` says to have Keras download its own.
+# Value of `--weights` for which Keras downloads its own.
 DOWNLOAD = "imagenet"
 
-# Of the first EfficientNets, B0 to B7, Keras divides the normalised pixels once more when it loads its own weights, and
-# only then (keras/src/applications/efficientnet.py): the stem was trained on (pixel - mean) / deviation ** 1.5.
+# The first EfficientNets, B0 to B7: Keras divides their normalised pixels once more when it loads its own weights, and
+# only then (keras/src/applications/efficientnet.py). The stem was trained on (pixel - mean) / deviation ** 1.5.
 _DIVIDED_TWICE = re.compile(r"EfficientNetB\d")
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-# Their graph is cut to the size of the images, which changes while the network is trained.
+# Their graph depends on the size of the images, which may change during training.
 _OF_ONE_SIZE = ("NASNetLarge", "NASNetMobile")
 
 
 def _families() -> dict[str, tuple[Callable[..., keras.Model], Callable]]:
-    """Name of each network in keras.applications -> what builds it, and what prepares its pixels (0 to 255)."""
+    """Return the networks of keras.applications that can be used.
+
+    Returns:
+        Name -> function that builds the network, and function that prepares its pixels (0 to 255).
+    """
     found: dict[str, tuple[Callable[..., keras.Model], Callable]] = {}
     for name, build in vars(keras.applications).items():
-        # Each stands in a module of its family, which has the preparation.
+        # The module of a network's family has the function that prepares its pixels.
         family = getattr(keras.applications, getattr(build, "__module__", "").rpartition(".")[2], None)
         prepare = getattr(family, "preprocess_input", None)
         if inspect.isfunction(build) and prepare and name not in _OF_ONE_SIZE:
@@ -43,7 +47,11 @@ def _families() -> dict[str, tuple[Callable[..., keras.Model], Callable]]:
 
 
 def check_backbone(name: str) -> None:
-    """Raise UsageError unless keras.applications has a network of that name."""
+    """Raise UsageError unless keras.applications has a network of this name.
+
+    Raises:
+        UsageError: If there is no such network, or it can be trained on one size of images only.
+    """
     known = _families()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)
@@ -54,9 +62,15 @@ def check_backbone(name: str) -> None:
 
 
 def check_fits(name: str, image_size: int, weights: str) -> None:
-    """Raise UsageError unless the network can be built for images of this size, and with these weights.
+    """Raise UsageError unless the network can be built for images of this size and with these weights.
 
-    weights: as for `build_backbone`.
+    Args:
+        name: Name of the network.
+        image_size: Side of the images in pixels.
+        weights: See `build_backbone`.
+
+    Raises:
+        UsageError: If the size or the weights do not fit.
     """
     for chosen in ("", weights) if weights else ("",):
         build_backbone(name, image_size, chosen, (0.0,) * 3, (1.0,) * 3, False)
@@ -65,11 +79,19 @@ def check_fits(name: str, image_size: int, weights: str) -> None:
 def build_backbone(
     name: str, image_size: int | None, weights: str, mean: Sequence[float], std: Sequence[float], synchronized: bool
 ) -> Callable[[keras.KerasTensor], keras.KerasTensor]:
-    """float32 [N, S, S, 3] normalised pixels -> the network's last feature map [N, h, w, K].
+    """Return a function: float32 [N, S, S, 3] normalised pixels -> the network's last feature map [N, h, w, K].
 
-    weights: a file that Keras wrote for this network without its top, `imagenet` to download Keras' own, or empty for
-    random ones. mean, std [3]: of the normalisation, in levels of 0 to 255. UsageError for weights or a size that
-    do not fit.
+    Args:
+        name: Name of the network.
+        image_size: Side of the images in pixels; None: any size.
+        weights: A file that Keras wrote for this network without its top; `imagenet` to download Keras' own; empty for
+            random ones.
+        mean: [3], mean of the dataset's normalisation, in levels of 0 to 255.
+        std: [3], standard deviation of the dataset's normalisation, in levels of 0 to 255.
+        synchronized: Compute batch statistics over all replicas.
+
+    Raises:
+        UsageError: If the weights or the size do not fit, or the weights cannot be downloaded.
     """
     build, prepare = _families()[name]
     try:
@@ -90,7 +112,7 @@ def build_backbone(
     learnt = network.get_weights()
     divided = _DIVIDED_TWICE.fullmatch(name) is not None
     if divided and weights == DOWNLOAD:
-        # Without the layer that Keras adds for its own weights.
+        # Rebuild it without the layer that Keras adds for its own weights.
         network = build(include_top=False, weights=None, input_shape=(image_size, image_size, 3))
     cloned = keras.models.clone_model(network, clone_function=lambda layer: _own(layer, synchronized, divided))
     cloned.set_weights(learnt)
@@ -99,17 +121,18 @@ def build_backbone(
 
 
 class _DividedTwice(layers.Normalization):
-    """Normalised pixels, divided by the square root of ImageNet's deviations."""
+    """Normalisation that also divides by the square root of ImageNet's deviations."""
 
-    def call(self, inputs):
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         pixels = super().call(inputs)
         return pixels / keras.ops.convert_to_tensor(np.sqrt(_IMAGENET_DEVIATION), pixels.dtype)
 
 
 def _own(layer: layers.Layer, synchronized: bool, divided: bool) -> layers.Layer:
-    """The layer again, batch normalisation as ours: fast, repeatable, and over all replicas where there are several.
+    """Return a copy of the layer, with our batch normalisation in place of Keras'.
 
-    divided: of one of the first EfficientNets.
+    Ours is fast, repeatable, and over all replicas if there are several. `divided`: the layer belongs to one of the
+    first EfficientNets.
     """
     config = layer.get_config()
     if divided and type(layer) is layers.Normalization:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 from keras import layers
 
 
 class BatchNormalization(layers.BatchNormalization):
-    """Keras' layer, with training of its own: faster, and bit for bit the same each time.
+    """Keras' layer with its own training code, which is faster and bit for bit repeatable.
 
-    Keras' gradient is a sum of three tensors, and the order in which AddN adds three or more depends on which of them
-    is no longer needed elsewhere at that moment. (So no tensor in this network may have three consumers.) One replica
-    goes through TensorFlow's fused kernel, which takes a quarter less time per step on CPU; with `synchronized` the
-    statistics are those of all replicas, summed in one message forward and one back.
-    The moving variance is of the unbiased estimate, as the kernel has it.
+    Keras' gradient is a sum of three tensors. The order in which AddN adds three or more depends on which of them is no
+    longer needed elsewhere at that moment. (So no tensor in this network may have three consumers.) A single replica
+    uses TensorFlow's fused kernel, which takes a quarter less time per step on CPU. With `synchronized`, the statistics
+    are those of all replicas, summed in one message forward and one back. The moving variance is that of the unbiased
+    estimate, as in the kernel.
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
+        """Return normalised inputs, [N, H, W, C]; in training, update the moving statistics too."""
         if not training or not self.trainable:
             return super().call(inputs, training=training, mask=mask)
         if self.synchronized:
@@ -40,15 +43,23 @@ def _sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
 def synchronized_batch_norm(
     inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Batch normalisation (Ioffe and Szegedy 2015) with the statistics of all replicas, which hold equally many rows.
+    """Normalise a batch with the statistics of all replicas (Ioffe and Szegedy 2015).
 
-    inputs [N, H, W, C]; gamma, beta float32 [C] -> normalised inputs, and float32 [C] the mean and the unbiased
-    variance. The gradient is that of the paper's section 3, gathered into dy * a + x * b + c per channel.
+    The gradient is that of the paper's section 3, rearranged to dy * a + x * b + c per channel.
+
+    Args:
+        inputs: [N, H, W, C], with the same N on all replicas.
+        gamma: float32 [C].
+        beta: float32 [C].
+        epsilon: Added to the variance.
+
+    Returns:
+        The normalised inputs; and the mean and the unbiased variance, each float32 [C].
     """
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
 
     @tf.custom_gradient
-    def normalise(x, gamma, beta):
+    def normalise(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Callable]:
         wide = tf.cast(x, tf.float32)
         count = tf.cast(tf.size(x) // x.shape[-1] * replicas, tf.float32)
         sums = _sum_over_replicas(tf.stack([tf.reduce_sum(wide, [0, 1, 2]), tf.reduce_sum(wide * wide, [0, 1, 2])]))
@@ -58,11 +69,11 @@ def synchronized_batch_norm(
         scale = gamma * inverse
         y = tf.cast(wide * scale + (beta - mean * scale), x.dtype)
 
-        def gradient(dy, _mean, _variance):
+        def gradient(dy: tf.Tensor, _mean: tf.Tensor, _variance: tf.Tensor) -> tuple[tf.Tensor, ...]:
             dy = tf.cast(dy, tf.float32)
             of_beta = tf.reduce_sum(dy, [0, 1, 2])
             of_gamma = inverse * (tf.reduce_sum(dy * wide, [0, 1, 2]) - mean * of_beta)
-            # Only what flows to x crosses replicas here; the gradients of weights are summed with all others.
+            # Only the gradient of x needs sums over replicas here; those of weights are summed later with all others.
             total = _sum_over_replicas(tf.stack([of_beta, of_gamma])) / count
             slope = -scale * inverse * total[1]
             dx = dy * scale + (wide * slope - (scale * total[0] + slope * mean))

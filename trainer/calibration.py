@@ -1,10 +1,10 @@
-"""Probabilities that mean what they say: one temperature, fitted on validation, and how far it leaves them off.
+"""Calibrate probabilities with one temperature, fitted on validation, and measure the error that remains.
 
 Throughout: `logits`, `probabilities` float [n, C], `labels` int [n], `weights` float [n], none of them negative.
 
-What is calibrated is a statement about one mix of classes, the *prior* (see `trainer.priors`). For a mix with other
-shares p' the probabilities are p(y|x) p'(y) / p(y), divided by their sum over y (Saerens, Latinne and Decaestecker
-2002, equation 2.4). That holds where images of a class look the same and only its share differs.
+Calibration holds for one mix of classes, the *prior* (see `trainer.priors`). For a mix with other shares p' the
+probabilities are p(y|x) p'(y) / p(y), divided by their sum over y (Saerens, Latinne and Decaestecker 2002, equation
+2.4). That holds where images of a class look the same and only its share differs.
 """
 
 from __future__ import annotations
@@ -18,29 +18,33 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 BINS = 15
-# A network whose logits would have to be scaled by more has learned nothing that scaling could mend.
+# The limits of the temperature. A network that needs more has learned nothing that scaling could repair.
 _LEAST, _MOST = 0.05, 20.0
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The images whose confidence is above `low` and at most `high` (the first bin has 0 too).
-
-    weight: the sum of theirs; n: how many they are; confidence, accuracy: their weighted means; None where weight is 0.
-    """
+    """The images whose confidence is above `low` and at most `high` (the first bin includes 0)."""
 
     low: float
     high: float
-    weight: float
-    n: int
-    confidence: float | None
-    accuracy: float | None
+    weight: float  # sum of the images' weights
+    n: int  # number of images
+    confidence: float | None  # weighted mean; None if `weight` is 0
+    accuracy: float | None  # weighted mean; None if `weight` is 0
 
 
 def example_weights(labels: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """float64 [n], mean 1: weights with which images stand for a world where class c has the share `prior`[c].
+    """Return weights with which images represent a world where class c has the share `prior`[c].
 
-    Each class that occurs weighs in total as its share among those that occur. All 0 where none of them has a share.
+    Each class that occurs gets a total weight equal to its share among the classes that occur.
+
+    Args:
+        labels: int [n].
+        prior: float [C].
+
+    Returns:
+        float64 [n] with mean 1; all 0 if none of the classes that occur has a share.
     """
     labels, prior = np.asarray(labels, np.int64), np.asarray(prior, np.float64)
     counts = np.bincount(labels, minlength=len(prior))
@@ -50,17 +54,30 @@ def example_weights(labels: np.ndarray, prior: np.ndarray) -> np.ndarray:
 
 
 def log_frequencies(prior: Sequence[float] | np.ndarray) -> np.ndarray:
-    """float64 [C]: logarithms of class frequencies; 0 for a class of frequency 0, whose logit stands for nothing."""
+    """Return the logarithms of class frequencies.
+
+    Args:
+        prior: float [C] or [n, C].
+
+    Returns:
+        float64 of the same shape; 0 for a class of frequency 0, whose logit means nothing.
+    """
     prior = np.asarray(prior, np.float64)
     return np.log(np.where(prior > 0, prior, 1.0))
 
 
 def tempered(logits: Any, temperature: Any, offset: Any) -> Any:
-    """Logits [..., C] at a temperature; arrays or tensors.
+    """Apply a temperature to logits; takes arrays or tensors.
 
-    offset [C]: `log_frequencies` of the classes that the logits stand for. What is divided by the temperature is what
-    the logits say where all classes are equally frequent. So the temperature changes for no image which class is chosen
-    there (`decision_values`), and at a temperature without end the probabilities are the frequencies.
+    What is divided by the temperature is the logit for equally frequent classes. So the temperature never changes which
+    class is chosen under these (`decision_values`), and as it goes to infinity the probabilities become the class
+    frequencies.
+
+    Args:
+        logits: [..., C].
+        temperature: Above 0; a scalar, or an array that broadcasts with the logits.
+        offset: `log_frequencies` [C] of the classes that the logits assume, or an array that broadcasts with the
+            logits.
     """
     return (logits - offset) * (1.0 / temperature) + offset
 
@@ -68,14 +85,26 @@ def tempered(logits: Any, temperature: Any, offset: Any) -> Any:
 def fit_temperature(
     logits: np.ndarray, labels: np.ndarray, weights: np.ndarray, offset: np.ndarray | float = 0.0
 ) -> float:
-    """The T above 0 for which softmax(tempered(logits, T, offset)) makes the labels likeliest (Guo et al. 2017, whose
-    logits are divided as they are: offset 0).
+    """Return the T above 0 for which softmax(tempered(logits, T, offset)) makes the labels likeliest.
 
-    offset: [C] or [n, C]. The weighted likelihood on these images never falls. Its negative logarithm is convex in 1/T,
-    so a search over log T finds its one minimum. T is 1 where the images cannot tell: there are none, none has a
-    weight, all logits of each are equal, or each label has the largest logit less offset (the likelihood would rise for
-    ever as T falls). It is kept between 0.05 and 20; 20 is also what logits get that say less than nothing. Raises
-    ValueError for logits that are not finite.
+    The method is that of Guo et al. (2017), who divide the logits as they are: offset 0.
+
+    The weighted likelihood on these images never falls. Its negative logarithm is convex in 1/T, so a search over log T
+    finds its one minimum.
+
+    Args:
+        logits: float [n, C].
+        labels: int [n].
+        weights: float [n], none negative.
+        offset: [C] or [n, C], the `log_frequencies` of the classes that the logits assume.
+
+    Returns:
+        T, kept between 0.05 and 20; 20 is also the result for logits that are worse than uninformative. 1 if the images
+        cannot tell: there are none, none has a weight, all logits of each image are equal, or each label has the
+        largest logit less offset (the likelihood would rise forever as T falls).
+
+    Raises:
+        ValueError: A logit is not finite.
     """
     logits, weights = np.asarray(logits, np.float64) - offset, np.asarray(weights, np.float64)
     if not np.isfinite(logits).all():
@@ -101,7 +130,11 @@ def fit_temperature(
 
 
 def _confidence(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float64 [n] probability of the top class (of equal ones the first), float64 [n] 1 where it is the label."""
+    """Return the probability of the top class, and whether that class is the label.
+
+    Returns:
+        float64 [n], by the first of equally probable classes; float64 [n], 1 where it is the label, else 0.
+    """
     probabilities = np.asarray(probabilities, np.float64)
     return probabilities.max(axis=1, initial=0.0), (probabilities.argmax(axis=1) == labels).astype(np.float64)
 
@@ -109,9 +142,13 @@ def _confidence(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarr
 def reliability(
     probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None, bins: int = BINS
 ) -> list[ReliabilityBin]:
-    """The table behind a reliability diagram (DeGroot and Fienberg 1983): top-class confidence in `bins` equal bins.
+    """Compute the table behind a reliability diagram (DeGroot and Fienberg 1983).
 
-    weights: of the images; all 1 if None.
+    Args:
+        probabilities: float [n, C].
+        labels: int [n].
+        weights: float [n]; all 1 if None.
+        bins: The number of equally wide bins of the confidence in the top class.
     """
     edges = np.linspace(0, 1, bins + 1)
     labels = np.asarray(labels, np.int64)
@@ -140,10 +177,19 @@ def reliability(
 def expected_calibration_error(
     probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None, bins: int = BINS
 ) -> float | None:
-    """Mean distance of confidence and accuracy over the bins of `reliability`, by weight (Naeini et al. 2015).
+    """Return the weighted mean distance of confidence and accuracy over the bins of `reliability`.
 
-    0 to 1; None where nothing has a weight. It depends on the bins, and with few images it is above 0 for a perfectly
-    calibrated model too.
+    This is the measure of Naeini et al. (2015). It depends on the bins, and with few images it is above 0 for a
+    perfectly calibrated model too.
+
+    Args:
+        probabilities: float [n, C].
+        labels: int [n].
+        weights: float [n]; all 1 if None.
+        bins: The number of bins.
+
+    Returns:
+        0 to 1; None if nothing has a weight.
     """
     table = [row for row in reliability(probabilities, labels, weights, bins) if row.weight]
     if not table:

@@ -1,4 +1,7 @@
-"""The changes of a recipe that `trainer.experiment --changes` compares with it. Imports no TensorFlow."""
+"""Read the changes of a recipe that `trainer.experiment --changes` compares with it.
+
+Imports no TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -12,50 +15,58 @@ from typing import Any
 from pipelines.cli import UsageError
 from trainer.recipes import check_recipe
 
-# What a change may be made on: the dataset itself, the one with stored augmented copies, and that one leaked.
+# Datasets that a change may use: the dataset itself, the one with stored augmented copies, and the latter leaked.
 DATASETS = ("plain", "balanced", "leaky")
 _NAME = re.compile(r"[a-z0-9_]+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One line of the ablation table: what it says, and the options that differ from the recipe's."""
+    """A change of the recipe: one line of the ablation table."""
 
     name: str
-    says: str
-    options: Mapping[str, Any]
-    dataset: str = "plain"
+    says: str  # the text of the line
+    options: Mapping[str, Any]  # those that differ from the base
+    dataset: str = "plain"  # one of DATASETS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """What is compared: the recipe with `base` in place of its own options, and each change of that.
+    """The changes of a recipe, and the base that they are compared with."""
 
-    base: usually fewer epochs, so that many changes can be tried; empty for the recipe as it is.
-    """
-
+    # Options that replace the recipe's own: usually fewer epochs, so that many changes can be tried. Empty for the
+    # recipe as it is.
     base: Mapping[str, Any] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
 
 
-# The recipe with nothing but the base's options.
+# The base itself, with no change.
 UNCHANGED = Change(name="base", says="", options={})
 
 
 def leaky_fingerprint(fingerprint: str, fold: int, seed: int = 0) -> str:
-    """Of the dataset that `trainer.leak` makes of the balanced one with this fingerprint."""
+    """Return the fingerprint of the dataset that `trainer.leak` makes from a balanced one.
+
+    Args:
+        fingerprint: The fingerprint of the balanced dataset.
+        fold: The fold left out.
+        seed: The seed of the random split.
+    """
     return f"leaky-{seed}-{fold}-{fingerprint}"
 
 
 def is_leaky(fingerprint: str) -> bool:
-    """Whether it is that of a leaky dataset."""
+    """Return whether a fingerprint is that of a leaky dataset."""
     return fingerprint.startswith("leaky-")
 
 
 def read_changes(path: Path) -> Ablation:
-    """The changes in a JSON file: {"changes": [{"name", "says", "options"[, "dataset"]}, ...][, "base": {...}]}.
+    """Read the changes in a JSON file.
 
-    UsageError if it is no such.
+    The file holds {"changes": [{"name", "says", "options"[, "dataset"]}, ...][, "base": {...}]}.
+
+    Raises:
+        UsageError: The file cannot be read, has another form, or has a name twice.
     """
     where = f"--changes {path}"
     try:

@@ -1,9 +1,10 @@
-"""What an interrupted run needs to go on exactly where it was, and how it is kept on disk.
+"""Save and restore everything an interrupted run needs to continue exactly where it was.
 
-One checkpoint holds everything: model, optimizer, the state of dropout's random generators, the kept epoch's weights,
-and the run's own figures (history, so best epoch and patience; the step within the epoch, so the input's position; the
-sums of the epoch so far). All of it changes at once, so a run killed at any moment goes back to one of its checkpoints
-as a whole. They are taken between two steps, in which no prefetched example is lost: input is a function of the step.
+One checkpoint holds everything: model, optimizer, the state of dropout's random generators, the weights of the kept
+epoch, and the figures of the run (the history, hence best epoch and patience; the step within the epoch, hence the
+position in the input; the sums of the epoch so far). All of it changes at once, so a run killed at any moment returns
+to one of its checkpoints as a whole. Checkpoints are taken between two steps. No prefetched example is lost, because
+the input is a function of the step.
 """
 
 from __future__ import annotations
@@ -28,30 +29,24 @@ KEPT = 2
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One line of history.json.
+    """One entry of history.json."""
 
-    `epoch` counts from 1; losses in nats; learning_rate at the epoch's last step; image_size in pixels, of training and
-    validation images.
-    """
-
-    epoch: int
-    loss: float
-    val_loss: float
+    epoch: int  # from 1
+    loss: float  # in nats
+    val_loss: float  # in nats
     val_balanced_accuracy: float
-    image_size: int
-    learning_rate: float
+    image_size: int  # side of training and validation images in pixels
+    learning_rate: float  # at the last step of the epoch
     images_per_second: float
     seconds: float
 
 
 @dataclass
 class RunState(tf.train.experimental.PythonState):
-    """The figures of a run so far; travels inside the checkpoint as JSON (which keeps every bit of a float).
-
-    step, loss_sum, weight_sum, seconds: of the unfinished epoch: steps done, sums over them, time spent.
-    """
+    """Figures of a run so far, saved in the checkpoint as JSON (which keeps every bit of a float)."""
 
     history: list[EpochRecord] = field(default_factory=list)
+    # Of the unfinished epoch: steps done, sums over them, time spent.
     step: int = 0
     loss_sum: float = 0.0
     weight_sum: float = 0.0
@@ -59,14 +54,14 @@ class RunState(tf.train.experimental.PythonState):
 
     @property
     def epoch(self) -> int:
-        """Finished epochs."""
+        """Number of finished epochs."""
         return len(self.history)
 
     @property
     def best(self) -> EpochRecord | None:
-        """The epoch with the highest validation balanced accuracy; of equal ones that with the lower loss.
+        """Epoch with the highest validation balanced accuracy; among equals the one with the lower loss.
 
-        Only those on the largest images so far come into question.
+        Only epochs on the largest images so far are considered. None before the first epoch has ended.
         """
 
         def merit(record: EpochRecord) -> tuple[float, ...]:
@@ -75,28 +70,42 @@ class RunState(tf.train.experimental.PythonState):
         return max(self.history, key=merit, default=None)
 
     def finished(self, epochs: int, patience: int, image_size: int) -> bool:
-        """Whether all epochs are done, or `patience` of them (0: no limit) have passed since the best one.
+        """Return whether all epochs are done or patience has run out.
 
-        Patience begins with the first epoch on images of `image_size` px, the dataset's.
+        Args:
+            epochs: Number of epochs of the run.
+            patience: Epochs since the best one after which the run ends; 0: no limit.
+            image_size: Side of the dataset's images in pixels; patience begins with the first epoch on images of this
+                size.
         """
         best = self.best
         stale = best is not None and best.image_size >= image_size and 0 < patience <= self.epoch - best.epoch
         return self.epoch >= epochs or stale
 
     def add_step(self, loss: float, weight: float) -> None:
-        """Count a step's sums. One by one and in order, so that no pause in between changes the last bit."""
+        """Add the sums of one step.
+
+        Steps are added one by one and in order, so that no interruption in between changes the last bit.
+
+        Args:
+            loss: Weighted losses of the step's examples.
+            weight: Weights of these examples.
+        """
         self.step += 1
         self.loss_sum += loss
         self.weight_sum += weight
 
     def end_epoch(self, record: EpochRecord) -> None:
+        """Add the record of a finished epoch and reset the figures of the unfinished one."""
         self.history.append(record)
         self.step, self.loss_sum, self.weight_sum, self.seconds = 0, 0.0, 0.0, 0.0
 
     def serialize(self) -> str:
+        """Return the state as JSON; tf.train.Checkpoint calls this when it saves."""
         return json.dumps(asdict(self))
 
     def deserialize(self, string_value: str | bytes) -> None:
+        """Set the state from JSON; tf.train.Checkpoint calls this when it restores."""
         values = json.loads(string_value)
         self.history = [EpochRecord(**record) for record in values.pop("history")]
         for name, value in values.items():
@@ -104,12 +113,7 @@ class RunState(tf.train.experimental.PythonState):
 
 
 class RunCheckpoints:
-    """Saves and restores a run. Model and optimizer must be built.
-
-    directory: None on all workers but the chief, who alone reads and writes there.
-    averaged: the model whose weights are the average of the other's, if there is one; these are then the epoch's.
-    keep: which epoch's weights are kept for export, `best` or `last`.
-    """
+    """Checkpoints of a run: the means to save and restore it."""
 
     def __init__(
         self,
@@ -119,11 +123,22 @@ class RunCheckpoints:
         averaged: keras.Model | None = None,
         keep: str = "best",
     ):
+        """Prepare the checkpoints of a run; `restore` loads one.
+
+        Args:
+            directory: Directory of the checkpoints; None on all workers but the chief, who alone reads and writes
+                there.
+            model: Network that is trained; must be built.
+            optimizer: Optimizer of the network; must be built.
+            averaged: Model whose weights are the average of `model`'s, if there is one; an epoch's weights are then
+                these.
+            keep: Epoch whose weights are kept for export, `best` or `last`.
+        """
         self.state = RunState()
         self._validated = averaged or model
         self._keep = keep
         self._kept = [tf.Variable(weight.numpy(), trainable=False) for weight in model.weights]
-        # Plain lists in a fixed order. `model.variables`, unlike `weights`, has dropout's generators.
+        # Plain lists in a fixed order. `model.variables`, unlike `weights`, includes dropout's generators.
         lists = {"model": list(model.variables), "optimizer": list(optimizer.variables), "kept": self._kept}
         if averaged:
             lists["averaged"] = list(averaged.weights)
@@ -137,9 +152,13 @@ class RunCheckpoints:
         )
 
     def restore(self, share: Callable[[bytes | None], bytes | None]) -> bool:
-        """Take up the newest checkpoint, if there is one; says whether there was.
+        """Restore the newest checkpoint, if there is one.
 
-        share: gives every worker the chief's bytes; so the others need not see the directory.
+        Args:
+            share: Returns the chief's bytes on every worker, so that the others need not see the directory.
+
+        Returns:
+            Whether there was a checkpoint; the same on all workers.
         """
         payload = None
         if self._manager is not None and self._manager.latest_checkpoint:
@@ -151,14 +170,22 @@ class RunCheckpoints:
         return bool(payload)
 
     def check_room(self) -> None:
-        """Raise UsageError unless a checkpoint can be written and there is space for those to be kept, and one more."""
+        """Raise UsageError unless there is space for the checkpoints to keep and one more, and they can be written.
+
+        Raises:
+            UsageError: If the directory cannot be written or the space is too small.
+        """
         if self._directory is None:
             return
         needed = sum(variable.numpy().nbytes for variable in self._variables) * (KEPT + 1)
         require_room(self._directory, needed)
 
     def end_epoch(self, record: EpochRecord) -> bool:
-        """Add an epoch's record, and keep its weights if it is the one to keep. Says whether it is the best so far."""
+        """Add the record of an epoch, and keep its weights if it is the one to keep.
+
+        Returns:
+            Whether the epoch is the best so far.
+        """
         self.state.end_epoch(record)
         if self.kept_epoch is record:
             for kept, weight in zip(self._kept, self._validated.weights, strict=True):
@@ -167,13 +194,17 @@ class RunCheckpoints:
 
     @property
     def kept_epoch(self) -> EpochRecord:
-        """The epoch whose weights are kept."""
+        """Epoch whose weights are kept."""
         best = self.state.best
         assert best is not None, "no epoch has ended"
         return best if self._keep == "best" else self.state.history[-1]
 
     def save(self, step: int) -> None:
-        """Write a checkpoint named after the global step (on the chief). UsageError if it cannot be written."""
+        """Write a checkpoint named after the global step; do nothing on workers other than the chief.
+
+        Raises:
+            UsageError: If the checkpoint cannot be written.
+        """
         if self._manager is None:
             return
         try:
@@ -186,11 +217,11 @@ class RunCheckpoints:
             ) from None
 
     def kept_weights(self) -> list[np.ndarray]:
-        """The weights of the epoch that was kept, in the order of `model.weights`."""
+        """Return the weights of the kept epoch, in the order of `model.weights`."""
         return [weight.numpy() for weight in self._kept]
 
     def digest(self) -> str:
-        """64 hex digits: sha256 over everything that training changes, which is the same on all workers."""
+        """Return the sha256 (64 hex digits) of everything that training changes, which is the same on all workers."""
         digest = hashlib.sha256()
         for variable in self._variables:
             digest.update(variable.numpy().tobytes())
@@ -210,7 +241,15 @@ class RunCheckpoints:
 
 
 def require_room(directory: Path, needed: int) -> None:
-    """Make `directory` and write to it. Raises UsageError if that fails or fewer than `needed` bytes are free there."""
+    """Create a directory and raise UsageError unless it can be written and has enough space.
+
+    Args:
+        directory: Directory for checkpoints.
+        needed: Bytes that must be free.
+
+    Raises:
+        UsageError: If the directory cannot be written or the space is too small.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory) as probe:

@@ -1,10 +1,10 @@
-"""Who takes part in a run: TF_CONFIG, read and checked. Imports no TensorFlow.
+"""Read and check TF_CONFIG, which says who takes part in a run. Imports no TensorFlow.
 
-TF_CONFIG is what Vertex AI, Kubeflow's TFJob and `trainer.tf_config` set for each process of a run:
+Vertex AI, Kubeflow's TFJob and `trainer.tf_config` set TF_CONFIG for each process of a run:
 
     {"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}
 
-The tasks are those of `chief`, if there is one, and then those of `worker`. The first is the chief of the run.
+Ranks begin with the task of `chief`, if there is one, followed by those of `worker`. Rank 0 is the chief of the run.
 """
 
 from __future__ import annotations
@@ -18,27 +18,29 @@ from typing import Any
 from pipelines.cli import UsageError
 
 VARIABLE = "TF_CONFIG"
-# In the order of ranks, which is TensorFlow's own.
+# In the order of ranks, as in TensorFlow.
 ROLES = ("chief", "worker")
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Addresses ("host:port") of all workers by rank, and the rank of this process."""
+    """All workers of a run, and which of them this process is."""
 
-    addresses: tuple[str, ...]
-    rank: int = 0
+    addresses: tuple[str, ...]  # "host:port" of each worker, by rank
+    rank: int = 0  # of this process
 
     @property
     def size(self) -> int:
+        """Number of workers."""
         return len(self.addresses)
 
     @property
     def is_chief(self) -> bool:
+        """Whether this process is the chief."""
         return self.rank == 0
 
     def name(self, rank: int) -> str:
-        """How a worker is called in messages."""
+        """Return the name of a worker for messages."""
         return f"worker {rank} ({self.addresses[rank]})"
 
 
@@ -46,7 +48,14 @@ ALONE = Cluster(("localhost",))
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """(host, port) of "host:port"; ValueError for anything else. An IPv6 host stands in brackets."""
+    """Return (host, port) of "host:port".
+
+    Args:
+        address: An IPv6 host must be in brackets, which the result leaves out.
+
+    Raises:
+        ValueError: If `address` has another form, or the port is not from 1 to 65535.
+    """
     host, colon, port = address.rpartition(":")
     if not (host and colon and port.isdecimal() and 1 <= int(port) <= 65535):
         raise ValueError(address)
@@ -54,7 +63,17 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def read_cluster(environ: Mapping[str, str] = os.environ) -> Cluster | None:
-    """The cluster of TF_CONFIG, None without one. UsageError, in one line, for one that cannot be used."""
+    """Return the cluster that TF_CONFIG describes.
+
+    Args:
+        environ: Environment variables.
+
+    Returns:
+        The cluster, or None if TF_CONFIG is not set, empty or `{}`.
+
+    Raises:
+        UsageError: If TF_CONFIG cannot be used; the message is one line.
+    """
     text = environ.get(VARIABLE, "").strip()
     if not text:
         return None
@@ -79,7 +98,18 @@ def read_cluster(environ: Mapping[str, str] = os.environ) -> Cluster | None:
 
 
 def check_cluster(strategy: str, cluster: Cluster | None) -> Cluster:
-    """The workers of this run. UsageError if --strategy and TF_CONFIG do not go together."""
+    """Return the workers of this run, after checking that --strategy and TF_CONFIG go together.
+
+    Args:
+        strategy: Value of --strategy.
+        cluster: Result of `read_cluster`.
+
+    Returns:
+        `cluster`, or `ALONE` if it is None.
+
+    Raises:
+        UsageError: If there are several workers but a strategy for one, or the reverse.
+    """
     if strategy == "multi_worker" and cluster is None:
         raise UsageError(
             "--strategy multi_worker needs TF_CONFIG, which says who the workers are: see docs/training.md, or use "
@@ -113,7 +143,7 @@ def _rank(cluster: Mapping[str, list[str]], task: Mapping[str, Any], text: str) 
     role, index = task["type"], task["index"]
     if role not in cluster:
         raise _wrong(f"says this is a '{role}', of which its cluster has none", text)
-    # Some schedulers write the index as text.
+    # Some schedulers write the index as a string.
     if isinstance(index, str) and index.isdecimal():
         index = int(index)
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(cluster[role]):

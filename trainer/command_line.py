@@ -1,4 +1,4 @@
-"""The command line of `trainer.task`: parsed, filled up from a recipe, and checked. Imports no TensorFlow."""
+"""Parse the command line of `trainer.task`, apply a recipe, and check the options. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainer.recipes import as_arguments, read_config
 
 
 def build_parser() -> ArgumentParser:
-    """The command line that `Options` declares."""
+    """Return the parser of the options that `Options` declares, and of `--config`."""
     parser = ArgumentParser(
         prog="python -m trainer.task",
         description="Train a lesion classifier on a prepared dataset and export it as a SavedModel.",
@@ -34,7 +34,7 @@ def build_parser() -> ArgumentParser:
         if spec.default is MISSING:
             parser.add_argument(name, required=True, metavar="DIR", help=meta["help"])
         elif isinstance(spec.default, bool):
-            # With --no-NAME, so that a recipe which says yes can be contradicted.
+            # Adds --no-NAME, so that the command line can switch off what a recipe switches on.
             parser.add_argument(name, action=argparse.BooleanOptionalAction, default=spec.default, help=meta["help"])
         elif meta["choices"]:
             parser.add_argument(name, choices=meta["choices"], default=spec.default, help=meta["help"])
@@ -45,7 +45,14 @@ def build_parser() -> ArgumentParser:
 
 
 def parse_options(argv: Sequence[str] | None) -> Options:
-    """Options from the command line (`sys.argv` if None). UsageError names the option, its value and the way out."""
+    """Return the options of a command line; these take precedence over the `--config` file.
+
+    Args:
+        argv: Command-line arguments; None: `sys.argv[1:]`.
+
+    Raises:
+        UsageError: If an option is wrong or does not fit another; the message names it, its value and a remedy.
+    """
     parser = build_parser()
     given = sys.argv[1:] if argv is None else list(argv)
     values = vars(parser.parse_args(given))

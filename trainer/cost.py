@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-adds."""
+"""Computing cost of a network in multiply-adds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import keras
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Multiply-adds of the convolutions and linear layers for one image of the size the model was built for."""
+    """Count the multiply-adds of convolutions and linear layers for one image.
+
+    Args:
+        model: Network, built for images of a fixed size.
+    """
     total = 0
     for layer in model.layers:
         if isinstance(layer, keras.Model):

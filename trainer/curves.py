@@ -1,4 +1,4 @@
-"""The training curves as a picture."""
+"""Draw the training curves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from trainer.checkpoint import EpochRecord
 
 
 def draw_curves(history: Sequence[EpochRecord], kept_epoch: int, path: Path) -> None:
-    """Write a PNG (beside `path`, then renamed): losses, validation balanced accuracy, learning rate, by epoch."""
+    """Write a PNG of losses, validation balanced accuracy and learning rate by epoch.
+
+    The file is written beside `path`, then renamed.
+
+    Args:
+        history: A record for each epoch.
+        kept_epoch: The epoch whose weights are exported; marked by a line.
+        path: The file to write.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

@@ -1,4 +1,4 @@
-"""What a prepared dataset says about itself: dataset.json, read and checked. Imports no TensorFlow."""
+"""Read and check dataset.json, the description of a prepared dataset. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,91 +13,92 @@ from pipelines.cli import UsageError
 SCHEMA_VERSION = 1
 DOCUMENT = "dataset.json"
 SPLITS = ("train", "validation", "test")
-# What dataset.json calls a compression, and what TensorFlow does.
+# Name of a compression in dataset.json -> its name in TensorFlow.
 COMPRESSION_TYPES = {"none": "", "gzip": "GZIP"}
 
 
 @dataclass(frozen=True)
 class ClassCount:
-    """Images of one class in one split: files as listed, and examples as stored (originals and augmented copies)."""
+    """Number of images of one class in one split."""
 
-    originals: int
-    examples: int
+    originals: int  # image files as listed
+    examples: int  # records as stored: originals and augmented copies
 
 
 @dataclass(frozen=True)
 class Split:
-    """One of train, validation, test. `shards` are full paths of TFRecord files, in the order of their names.
-
-    examples: what is read of them: all records, or with `originals_only` those that are no augmented copies.
-    folds: the parts of a train split that was prepared with folds, each with whole groups and shards of its own.
-    """
+    """One of the splits train, validation and test."""
 
     name: str
-    shards: tuple[Path, ...]
+    shards: tuple[Path, ...]  # full paths of TFRecord files, in the order of their names
     originals: int
-    examples: int
+    examples: int  # records to read: all of them, or with `originals_only` those that are not augmented copies
     per_class: Mapping[str, ClassCount]
+    # Parts of a train split that was prepared with folds; each has whole groups, and shards of its own.
     folds: tuple[Split, ...] = ()
     originals_only: bool = False
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A finished dataset, or one with a fold for its validation split (see `fold_split`).
-
-    `classes[label]` is the name of a label.
-
-    compression: of the shards, one of COMPRESSIONS. aspect: how pictures were made square, one of prepare's `--aspect`.
-    encoding: of the stored images, one of prepare's `--encoding`. place: where the user says it is, which is not `path`
-    for the copy of a dataset in a bucket. left_out: reason -> files listed that became no record. fold: the one that
-    validates, -1 for the dataset as it is.
-    """
+    """A finished dataset, or one with a fold as its validation split (see `fold_split`)."""
 
     path: Path
     fingerprint: str
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # names, by label
     malignant_classes: tuple[str, ...]
-    image_size: int
-    aspect: str
+    image_size: int  # side in pixels
+    aspect: str  # how images were made square, one of prepare's `--aspect`
     splits: Mapping[str, Split]
-    encoding: str = "jpeg"
-    compression: str = "none"
-    place: str = ""
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    fold: int = -1
+    encoding: str = "jpeg"  # of the stored images, one of prepare's `--encoding`
+    compression: str = "none"  # of the shards, one of COMPRESSION_TYPES
+    place: str = ""  # place in the user's words, which is not `path` if that is a copy of a dataset in a bucket
+    left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> listed files that did not become records
+    fold: int = -1  # the fold that validates; -1: the dataset as prepared
 
     @property
     def transform_fn(self) -> Path:
+        """Directory of the SavedModel that turns stored images into normalised pixels."""
         return self.path / "transform_fn"
 
     @property
     def standardize_fn(self) -> Path:
+        """Directory of the SavedModel that turns raw image files into stored images."""
         return self.path / "standardize_fn"
 
     def split(self, name: str) -> Split:
-        """The split of that name; UsageError if the dataset has none, or it is empty."""
+        """Return the split with this name.
+
+        Raises:
+            UsageError: If the dataset has no such split, or the split is empty.
+        """
         if name not in self.splits:
             raise UsageError(f"{self.place} has no split '{name}': it has {', '.join(self.splits)}")
         if not self.splits[name].examples:
             way_out = "prepare it with another --split_fractions"
             folds = len(self.splits["train"].folds)
             if folds:
-                # What --folds gives unless told otherwise.
+                # With --folds, the validation split is empty by default.
                 way_out = f"use one of its {folds} folds with --fold 0 to --fold {folds - 1}"
             raise UsageError(f"the {name} split of {self.place} is empty: {way_out}")
         return self.splits[name]
 
     def train_distribution(self) -> dict[str, float]:
-        """Class -> its share of the train originals (before balancing), in label order."""
+        """Return each class's share of the originals in the train split (before balancing), in label order."""
         train = self.splits["train"]
         return {name: train.per_class[name].originals / max(train.originals, 1) for name in self.classes}
 
 
 def read_dataset_info(directory: str | Path, option: str = "--dataset") -> DatasetInfo:
-    """Read DIRECTORY/dataset.json and check that everything it names is there.
+    """Read DIRECTORY/dataset.json and check that every file it names exists.
 
-    Raises UsageError with one line that names `option`, the directory and the way out.
+    Args:
+        directory: Directory of the dataset.
+        option: Option that names the directory, for messages.
+
+    Raises:
+        UsageError: If the dataset is missing, unfinished or damaged; the message is one line that names the option, the
+            directory and a remedy.
     """
     path = Path(directory)
     where = f"{option} {path}"
@@ -113,25 +114,44 @@ def read_dataset_info(directory: str | Path, option: str = "--dataset") -> Datas
 
 
 def unfinished(where: str) -> UsageError:
-    """What to say of a place, after its option, that has no dataset.json."""
+    """Return the error for a place without dataset.json.
+
+    Args:
+        where: Option and place, with which the message begins.
+    """
     return UsageError(f"{where}: not a finished dataset (no dataset.json); run python -m pipelines.prepare again")
 
 
 def require_files(missing: Sequence[str], where: str) -> None:
-    """UsageError if files of a dataset are missing."""
+    """Raise UsageError if files of a dataset are missing.
+
+    Args:
+        missing: Names of the missing files.
+        where: Option and place of the dataset, with which the message begins.
+
+    Raises:
+        UsageError: If `missing` is not empty.
+    """
     if missing:
         raise UsageError(f"{where}: {missing[0]} is missing ({len(missing)} in all); prepare it again")
 
 
 def shard_names(info: DatasetInfo, splits: Iterable[str]) -> list[str]:
-    """Names of the shards of some splits, in the dataset's folder."""
+    """Return the names of the shards of some splits, relative to the dataset's directory."""
     return [shard.name for name in splits for shard in info.splits[name].shards]
 
 
 def parse_dataset_info(document: bytes, path: Path, place: str, option: str = "--dataset") -> DatasetInfo:
-    """The contents of dataset.json, of a dataset whose files are (or will be) below `path`; UsageError if damaged.
+    """Return the description of a dataset from the contents of its dataset.json.
 
-    place: where it is, in the user's words.
+    Args:
+        document: Contents of dataset.json.
+        path: Directory that has the files of the dataset, or will have them.
+        place: Place of the dataset in the user's words.
+        option: Option that names the place, for messages.
+
+    Raises:
+        UsageError: If the document is damaged, has another schema version or fewer than two classes.
     """
     where = f"{option} {place}"
     try:
@@ -151,7 +171,7 @@ def _parse(path: Path, place: str, values: Mapping[str, Any], where: str) -> Dat
     classes = tuple(map(str, values["classes"]))
     if len(classes) < 2:
         raise UsageError(f"{where}: has {len(classes)} class; a classifier needs at least two")
-    # Datasets from before there was a choice do not say.
+    # Datasets from before there was a choice do not name it.
     compression = str(values.get("compression", "none"))
     if compression not in COMPRESSION_TYPES:
         raise ValueError(f"compression {compression!r}")
@@ -173,7 +193,7 @@ def _parse(path: Path, place: str, values: Mapping[str, Any], where: str) -> Dat
 def _parse_split(path: Path, name: str, values: Mapping[str, Any], classes: tuple[str, ...]) -> Split:
     counts = values["per_class"]
     none = {"originals": 0, "examples": 0}
-    # The whole split has entries of shards, a fold the names of those that are its own.
+    # A split lists its shards as objects, a fold lists the names of its own shards.
     shards = (shard if isinstance(shard, str) else shard["name"] for shard in values["shards"])
     return Split(
         name=name,
@@ -189,9 +209,16 @@ def _parse_split(path: Path, name: str, values: Mapping[str, Any], classes: tupl
 
 
 def fold_split(info: DatasetInfo, fold: int) -> DatasetInfo:
-    """The dataset for one turn of cross-validation: that fold validates, all others train; test stays as it is.
+    """Return the dataset for one turn of cross-validation.
 
-    Of the fold, augmented copies are left out. UsageError if the dataset has no such fold.
+    The fold validates, without its augmented copies. All other folds train, and the test split does not change.
+
+    Args:
+        info: Dataset that was prepared with folds.
+        fold: Number of the fold, from 0.
+
+    Raises:
+        UsageError: If the dataset has no such fold.
     """
     train = info.splits["train"]
     where = f"--fold {fold}"

@@ -1,8 +1,8 @@
-"""How good is a model on images it has not seen? `python -m trainer.evaluate`.
+"""Evaluate a model on images it has not seen: `python -m trainer.evaluate`.
 
     OUT/confusion_matrix.png    counts, coloured by each true class's shares
-    OUT/predictions.parquet     one row per image: ids, label, predicted class, one probability per class
-    OUT/report.html, report.md  what there is to see and read; `docs/evaluation.md` says what each figure means
+    OUT/predictions.parquet     one row for each image: ids, label, predicted class, one probability per class
+    OUT/report.html, report.md  the report; `docs/evaluation.md` explains each figure
     OUT/evaluation.json         every figure with its n and 95 % interval, and what was evaluated; written last
 
 Only original photographs count: the augmented copies of the train split are left out.
@@ -45,7 +45,7 @@ SCHEMA_VERSION = 1
 
 
 def _warn(options: Options, inputs: Inputs) -> None:
-    """Say on stderr what makes figures too good, or maps and thresholds those of another model."""
+    """Warn on stderr if figures are too good, or if maps and thresholds belong to another model."""
     model, dataset = inputs.model, inputs.dataset
     makes_them = model and (not inputs.scores or inputs.scores.models == (model.fingerprint,))
     if model and makes_them and dataset and model.dataset_fingerprint != dataset.fingerprint:
@@ -83,7 +83,7 @@ def _warn(options: Options, inputs: Inputs) -> None:
 
 
 def _made_by_another(inputs: Inputs) -> bool:
-    """Whether the probabilities say that not the model named beside them made them."""
+    """Return whether the predictions name a model other than `inputs.model` as their source."""
     models = inputs.scores.models if inputs.scores else ()
     return bool(models) and inputs.model is not None and models != (inputs.model.fingerprint,)
 
@@ -91,7 +91,12 @@ def _made_by_another(inputs: Inputs) -> bool:
 def _predict(
     options: Options, inputs: Inputs, network: LoadedModel | None
 ) -> tuple[Predictions, dict[str, Any] | None, dict[str, Any] | None]:
-    """The images' labels and probabilities; for JSON, how they were matched, and what the table of labels left out."""
+    """Return the images with labels and probabilities, running the model unless `--predictions` was given.
+
+    Returns:
+        The predictions; how scores and labels were matched; what the table of labels left out. The last two are ready
+        for JSON, and None if nothing was matched or no table of labels was read.
+    """
     from trainer.predictions import Predictions, infer, read_truth
 
     if inputs.scores is None:
@@ -119,7 +124,13 @@ def _predict(
 
 
 def describe(options: Options, inputs: Inputs, predictions: Predictions) -> dict[str, Any]:
-    """The figures of evaluation.json, and what they are of."""
+    """Compute the figures of evaluation.json, ready for JSON.
+
+    Args:
+        options: Bootstrap and seed are taken from them.
+        inputs: The classes, the malignant ones among them, the operating points and the metadata.
+        predictions: The images to evaluate, with labels and probabilities.
+    """
     import numpy as np
 
     from pipelines.decisions import decision_values
@@ -190,7 +201,11 @@ def describe(options: Options, inputs: Inputs, predictions: Predictions) -> dict
 def _draw(
     options: Options, inputs: Inputs, mistakes: Mapping[str, Any], network: LoadedModel | None
 ) -> dict[str, Pictures]:
-    """Pictures of the worst mistakes, where there is a dataset that holds them."""
+    """Draw the worst mistakes, if there is a dataset that holds their images.
+
+    Returns:
+        The pictures by sha256.
+    """
     from trainer.mistakes import draw
     from trainer.predictions import read_images
 
@@ -203,7 +218,12 @@ def _draw(
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Evaluate, write the files and print the table. Returns what evaluation.json says."""
+    """Evaluate, write the files, print the table and return the content of evaluation.json.
+
+    Raises:
+        UsageError: The options contradict each other, an input is missing, damaged or does not fit the others, or the
+            output cannot be written.
+    """
     with on_this_machine(options) as places:
         result = _evaluate(options, places)
         places.send()
@@ -222,7 +242,12 @@ def run(options: Options) -> dict[str, Any]:
 
 
 def _evaluate(options: Options, places: Places) -> dict[str, Any]:
-    """Write all files on this machine. options: as the user gave them, which is how the result names places."""
+    """Write all files on this machine and return the content of evaluation.json.
+
+    Args:
+        options: As the user gave them; the result names places in this form.
+        places: Where inputs and output are on this machine.
+    """
     inputs = places.inputs
     _warn(options, inputs)
     network = None
@@ -267,12 +292,12 @@ def _evaluate(options: Options, places: Places) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """An option's value for JSON."""
+    """Return an option's value in a form that JSON can hold."""
     return list(value) if isinstance(value, tuple) else value
 
 
 def _write(output: Path, result: Mapping[str, Any], predictions: Predictions, pictures: Mapping[str, Pictures]) -> None:
-    """All files, each under a name of its own until all are whole; the summary appears last."""
+    """Write all files under temporary names and rename them once all are complete, the summary last."""
     from pipelines.decisions import decision_values
     from trainer import metrics
     from trainer.evaluation_figures import part
@@ -287,7 +312,7 @@ def _write(output: Path, result: Mapping[str, Any], predictions: Predictions, pi
     files = {TEXT: evaluation_text(result), PAGE: evaluation_page(result, curves, pictures)}
     files[SUMMARY] = (json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
     output.mkdir(parents=True, exist_ok=True)
-    # An earlier summary must not stand beside new predictions, should this run be interrupted.
+    # If this run is interrupted, an earlier summary must not be left next to new predictions.
     for name in reversed(OURS):
         (output / name).unlink(missing_ok=True)
     partial = {name: output / partial_name(name) for name in OURS}
@@ -307,6 +332,7 @@ def _write(output: Path, result: Mapping[str, Any], predictions: Predictions, pi
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line and run the evaluation."""
     run(parse_options(argv))
 
 

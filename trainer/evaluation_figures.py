@@ -1,4 +1,4 @@
-"""What page and text say of evaluation.json in the same words: headline figures, columns of tables, how it was made."""
+"""Figures and sentences that the HTML page and the Markdown text of an evaluation share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW
 from trainer.metrics import FEW
 
 TITLE = "Evaluation"
-# Labels without a class that are named one by one.
+# Maximum number of labels without a class that are listed one by one.
 _NAMED = 5
 _VIEWS = {ONE_VIEW: "each image as it is", EIGHT_VIEWS: "mean over eight flips and quarter turns"}
 
@@ -19,20 +19,20 @@ Result = Mapping[str, Any]
 
 
 class Headline(NamedTuple):
-    """A figure with its name. n: what it rests on, in words."""
+    """A figure with its name."""
 
     name: str
     estimate: Mapping[str, Any]
-    n: str
+    n: str  # what the figure rests on, in words
 
 
 def whole_percent(share: float) -> str:
-    """0.9 as `90 %`."""
+    """Format a share as a whole percentage: 0.9 as `90 %`."""
     return f"{100 * share:.0f} %"
 
 
 def headlines(result: Result) -> list[Headline]:
-    """The figures that stand first, those that exist."""
+    """Return the headline figures that exist, in the order in which they are shown."""
     figures = result["figures"]
     at = figures["sensitivity_at_specificity"]
     images = counted(figures["n"], "image")
@@ -53,7 +53,11 @@ def headlines(result: Result) -> list[Headline]:
 
 
 def without_class(unmapped: Mapping[str, int]) -> str:
-    """How many images have labels that stand for no class, and the first of these. unmapped: label -> images."""
+    """Describe the images whose labels map to no class: how many there are, and the first of these labels.
+
+    Args:
+        unmapped: Label -> number of images.
+    """
     first = itertools.islice(unmapped.items(), _NAMED)
     named = [f"{repr(label) if label else 'empty'} {grouped(count)}" for label, count in first]
     more = [f"{grouped(len(unmapped) - _NAMED)} more"] if len(unmapped) > _NAMED else []
@@ -61,12 +65,12 @@ def without_class(unmapped: Mapping[str, int]) -> str:
 
 
 def few_classes(result: Result) -> list[str]:
-    """Classes with so few lesions that their intervals are too narrow."""
+    """Return the classes with so few lesions that their intervals are too narrow."""
     return [name for name, row in result["figures"]["per_class"].items() if 0 < row["groups"] < FEW]
 
 
 def subgroup_columns(result: Result) -> list[tuple[str, str]]:
-    """(key, heading) of the figures that any subgroup has."""
+    """Return (key, heading) of each figure that at least one subgroup has."""
     names = {
         "balanced_accuracy": "Balanced accuracy",
         "melanoma_auc": "Melanoma AUC",
@@ -78,7 +82,7 @@ def subgroup_columns(result: Result) -> list[tuple[str, str]]:
 
 
 def interval_note(result: Result) -> str:
-    """How the intervals were made."""
+    """Explain how the intervals were computed."""
     bootstrap = result["figures"]["bootstrap"]
     if not bootstrap["resamples"]:
         return "Without intervals (--bootstrap 0)."
@@ -90,7 +94,7 @@ def interval_note(result: Result) -> str:
 
 
 def threshold_note(result: Result) -> str:
-    """Which threshold the subgroups' sensitivity and specificity are at; empty where they have none."""
+    """Explain at which threshold the subgroups' sensitivity and specificity are; return "" if they have none."""
     threshold = result["subgroup_threshold"]
     if threshold is None:
         return ""
@@ -107,14 +111,18 @@ def threshold_note(result: Result) -> str:
 
 
 def part(result: Result) -> str:
-    """Which images of the dataset: `test split`, `fold 2`; empty without a dataset."""
+    """Return which part of the dataset was evaluated: `test split`, `fold 2`; "" without a dataset."""
     if result["fold"] is not None:
         return f"fold {result['fold']}"
     return f"{result['split']} split" if result["split"] else ""
 
 
 def caution(result: Result) -> tuple[str, str] | None:
-    """(heading, sentence) on why the figures are better than they should be; None where nothing is known of it."""
+    """Explain why the figures are better than they should be.
+
+    Returns:
+        (heading, sentences); None if no reason is known.
+    """
     model, made_before = result["model"], result["predictions"]
     if not model or (made_before and made_before["models"] != [model["fingerprint"]]):
         return None
@@ -144,7 +152,7 @@ def caution(result: Result) -> tuple[str, str] | None:
 
 
 def origin(result: Result) -> list[tuple[str, str]]:
-    """(name, value) of what was evaluated on what."""
+    """Return (name, value) pairs that say which model and images were evaluated, and with which versions."""
     facts = []
     if result["model"]:
         facts += [("model", result["model"]["path"]), ("model fingerprint", result["model"]["fingerprint"])]

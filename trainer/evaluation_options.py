@@ -1,4 +1,4 @@
-"""The command line of `trainer.evaluate`: its options, and what of them can be known to be wrong beforehand."""
+"""Command-line options of `trainer.evaluate`, and the checks that need no TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from trainer.user_tables import ImageFacts, read_image_facts, says_of_people
 
 SUMMARY, PREDICTIONS, PICTURE = "evaluation.json", "predictions.parquet", "confusion_matrix.png"
 PAGE, TEXT = "report.html", "report.md"
-# In the order in which they appear; the summary says that the others are whole.
+# In the order in which they are written. The summary comes last: its presence means that the others are complete.
 OURS = (PICTURE, PREDICTIONS, TEXT, PAGE, SUMMARY)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What one evaluation is told; the command line's help says what each means."""
+    """Options of one evaluation; the command line's help explains each."""
 
     dataset: str | None = None
     model: str | None = None
@@ -42,20 +42,21 @@ class Options:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the options name, read and checked; None where they name nothing. split: of the dataset. facts: by image id.
+    """Inputs that the options name, read and checked; None where an option names nothing.
 
-    With `--fold`, `dataset` is what `fold_split` makes of it, and `split` its validation split.
+    With `--fold`, `dataset` is the result of `fold_split`, and `split` is its validation split.
     """
 
     dataset: DatasetInfo | None
-    split: str
+    split: str  # of the dataset
     model: ModelInfo | None
     scores: Scores | None
-    facts: dict[str, ImageFacts]
+    facts: dict[str, ImageFacts]  # by image id
     metadata: tuple[str, ...]
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """The classes of the dataset, or of the scores if there is no dataset."""
         if self.dataset:
             return self.dataset.classes
         assert self.scores is not None
@@ -63,9 +64,15 @@ class Inputs:
 
 
 def read_inputs(options: Options, copied: DatasetInfo | None = None) -> Inputs:
-    """All that can be known to be wrong before TensorFlow is loaded. Raises UsageError; writes nothing.
+    """Read and check all inputs before TensorFlow is loaded; write nothing.
 
-    Places are on this machine; copied: what a dataset in a bucket says of itself, in place of `options.dataset`.
+    Args:
+        options: Their places are on this machine.
+        copied: The description of a dataset that lies in a bucket, in place of `options.dataset`.
+
+    Raises:
+        UsageError: The options contradict each other, an input is missing, damaged or does not fit the others, or the
+            output cannot be written.
     """
     _require_combination(options)
     dataset, split = copied, options.split
@@ -116,6 +123,7 @@ def _require_combination(options: Options) -> None:
 
 
 def _require_output(options: Options) -> None:
+    """Raise UsageError unless the results can be written to `--output`."""
     output = Path(options.output)
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output {output} is a file; name a directory")
@@ -126,20 +134,32 @@ def _require_output(options: Options) -> None:
 
 
 def require_free(found: set[str], options: Options) -> None:
-    """UsageError if what is in --output, files of these names, must be kept."""
-    # Without the summary, which comes last, our files are what an interrupted run left behind.
+    """Raise UsageError if `--output` holds files that must be kept.
+
+    Args:
+        found: The names of the files in `--output`.
+        options: `overwrite` allows any files; `output` is named in the message.
+    """
+    # Without the summary, which is written last, our files are leftovers of an interrupted run.
     unfinished = SUMMARY not in found and found <= {*OURS, *map(partial_name, OURS)}
     if found and not unfinished and not options.overwrite:
         raise UsageError(f"--output {options.output} is not empty; name another directory or add --overwrite")
 
 
 def partial_name(name: str) -> str:
-    """What a file is called until it is whole."""
+    """Return the name that a file has until it is complete."""
     return f".{name}.partial"
 
 
 def parse_options(argv: Sequence[str] | None = None) -> Options:
-    """Options from the command line (`sys.argv` if None). Raises UsageError for a value that cannot be."""
+    """Parse the command line.
+
+    Args:
+        argv: The arguments; `sys.argv[1:]` if None.
+
+    Raises:
+        UsageError: A value is not allowed.
+    """
     parser = ArgumentParser(
         prog="python -m trainer.evaluate",
         description="Evaluate an exported model on a split of a prepared dataset, or probabilities that were made\n"

@@ -1,6 +1,6 @@
-"""How an evaluation looks to people: the table on the terminal and the confusion matrix as a picture.
+"""Format an evaluation as a table for the terminal, and draw its confusion matrix.
 
-Both read what `metrics.evaluate` returns. Imports matplotlib, and that only to draw.
+Both take the result of `metrics.evaluate`. matplotlib is imported only for drawing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ _CELL = 18
 
 
 def format_estimate(estimate: Mapping[str, Any]) -> str:
-    """`0.812 (0.701-0.905)`; a dash for a figure that does not exist, no brackets where there is no interval."""
+    """Format an Estimate as `0.812 (0.70-0.91)`.
+
+    A figure that does not exist becomes a dash; without an interval there are no brackets.
+    """
     if estimate["value"] is None:
         return "-"
     if estimate["low"] is None:
@@ -32,7 +35,7 @@ def format_estimate(estimate: Mapping[str, Any]) -> str:
 
 
 def format_table(figures: Mapping[str, Any]) -> str:
-    """The figures as lines of text: balanced accuracy first, then operating points, then one line per class."""
+    """Format the figures as lines of text: balanced accuracy, operating points, then a line for each class."""
     at = figures["sensitivity_at_specificity"]
     percent = round(100 * figures["bootstrap"]["confidence"])
     size = f"n = {figures['n']} images of {figures['groups']} lesions"
@@ -56,7 +59,14 @@ def format_table(figures: Mapping[str, Any]) -> str:
 
 
 def draw_confusion_matrix(matrix: Sequence[Sequence[int]], classes: Sequence[str], title: str, path: Path) -> None:
-    """Write a PNG: a row per true class, a column per prediction; counts as text, each row's shares as colour."""
+    """Write the confusion matrix as a PNG: a row for each true class, a column for each predicted class.
+
+    Args:
+        matrix: Counts [C, C], written into the cells. Colours show each row's shares.
+        classes: Class names in label order.
+        title: The title of the picture.
+        path: The file to write.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

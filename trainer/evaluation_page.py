@@ -1,4 +1,4 @@
-"""The evaluation as a page: one file with everything in it, which runs nothing and loads nothing."""
+"""Render an evaluation as one self-contained HTML page, which runs no scripts and loads nothing."""
 
 from __future__ import annotations
 
@@ -21,17 +21,21 @@ from trainer.evaluation_figures import (
 from trainer.mistakes import KINDS, Pictures
 from trainer.rank_curves import Curves, Line
 
-# A plot's side in the units of its drawing.
+# The side of a plot, in SVG units.
 _SIDE = 100
 
 
 def svg_path(points: Line) -> str:
-    """Points (x, y), each 0 to 1 -> an SVG path in a square of _SIDE units, its origin at the lower left."""
+    """Convert points to an SVG path in a square of _SIDE units with its origin at the lower left.
+
+    Args:
+        points: (x, y), each 0 to 1.
+    """
     return "M" + "L".join(f"{_SIDE * x:.1f} {_SIDE * (1 - y):.1f}" for x, y in points)
 
 
 def _panels(curves: Sequence[Curves], result: Result) -> list[dict[str, Any]]:
-    """Of each class with images its two curves, as SVG paths or None, and what stands beside them."""
+    """Return both curves of each class with images, as SVG paths or None, and the figures shown beside them."""
     return [
         {
             "name": curve.name,
@@ -48,7 +52,7 @@ def _panels(curves: Sequence[Curves], result: Result) -> list[dict[str, Any]]:
 
 
 def _confusion(result: Result) -> list[dict[str, Any]]:
-    """A row per true class: counts with their shares of the class."""
+    """Return a row for each true class: counts, and their shares of the class."""
     rows = []
     for name, counts in zip(result["classes"], result["figures"]["confusion_matrix"], strict=True):
         total = result["figures"]["per_class"][name]["n"]
@@ -64,10 +68,12 @@ def _confusion(result: Result) -> list[dict[str, Any]]:
 
 
 def evaluation_page(result: Result, curves: Sequence[Curves], pictures: Mapping[str, Pictures]) -> bytes:
-    """The page for what evaluation.json says, as UTF-8.
+    """Render the page, as UTF-8.
 
-    curves: see `rank_curves`; pictures: by sha256, see `mistakes.draw`; an image without one shows a
-    placeholder, unless none has one.
+    Args:
+        result: The content of evaluation.json.
+        curves: From `rank_curves`.
+        pictures: By sha256, from `mistakes.draw`. An image without one gets a placeholder, unless none has one.
     """
     sections = {
         "figures": Section("Figures", result["figures"]["n"]),

@@ -1,4 +1,4 @@
-"""An evaluation whose places are in a bucket: what it reads is copied to this machine, what it writes is sent there."""
+"""Evaluations with places in a bucket: copy the inputs to this machine and upload the results."""
 
 from __future__ import annotations
 
@@ -18,17 +18,14 @@ from trainer.staging import RemoteDataset
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Where an evaluation reads and writes on this machine.
+    """Local places of an evaluation's inputs and results."""
 
-    options: as the user gave them, but for places in buckets, which are copies. inputs: what they name.
-    """
-
-    options: Options
-    inputs: Inputs
-    _output: GcsFolder | None
+    options: Options  # as the user gave them, but with local copies in place of bucket paths
+    inputs: Inputs  # what `options` name
+    _output: GcsFolder | None  # where to upload the results; None if the output is local
 
     def send(self) -> None:
-        """Put what was written in its place, the summary last."""
+        """Upload the results to the bucket, the summary last; do nothing if the output is local."""
         if self._output:
             self._output.delete({SUMMARY} & self._output.names())
             self._output.upload({name: Path(self.options.output) / name for name in OURS}, last=[SUMMARY])
@@ -36,9 +33,16 @@ class Places:
 
 @contextlib.contextmanager
 def on_this_machine(options: Options) -> Iterator[Places]:
-    """Check everything, then copy what lies in buckets; the copies go at the end, but for those of a dataset.
+    """Check all options and copy the inputs that lie in buckets to this machine.
 
-    UsageError in the user's words, also out of the body.
+    The copies are deleted at the end, except those of a dataset.
+
+    Yields:
+        The places to work with.
+
+    Raises:
+        UsageError: A check or a copy fails, or the body of the `with` block raises it. Messages name places as the user
+            gave them, not the local copies.
     """
     with tempfile.TemporaryDirectory(prefix="lesions-evaluate-") as temporary:
         copies: dict[str, str] = {}
@@ -54,6 +58,14 @@ def on_this_machine(options: Options) -> Iterator[Places]:
 
 
 def _prepare(options: Options, temporary: Path, copies: dict[str, str]) -> Places:
+    """Copy the inputs that lie in buckets, then read and check all inputs.
+
+    Args:
+        options: As the user gave them.
+        temporary: The folder for copies.
+        copies: Filled by this function: local copy -> place as the user named it.
+    """
+
     def copy_of(name: str) -> str:
         copy = str(temporary / name)
         copies[copy] = getattr(options, name)
@@ -91,7 +103,10 @@ def _prepare(options: Options, temporary: Path, copies: dict[str, str]) -> Place
 
 
 def _copy_folder(option: str, place: str, copy: Path, needed: str = "") -> None:
-    """Copy a folder, unless it lacks what is `needed`: another folder, perhaps an archive, is not copied in vain."""
+    """Copy a folder, unless it lacks the file `needed`.
+
+    A folder without it is the wrong one, perhaps a whole archive, and would be copied for nothing.
+    """
     folder = GcsFolder(place, option)
     copy.mkdir()
     names = folder.list()
@@ -100,7 +115,7 @@ def _copy_folder(option: str, place: str, copy: Path, needed: str = "") -> None:
 
 
 def _copy_table(option: str, place: str, copy: Path) -> None:
-    """Copy a file, or of predictions the Parquet files of a folder."""
+    """Copy a file, or the Parquet and JSON files of a folder of predictions."""
     if option == "--predictions" and not place.endswith(".parquet"):
         folder = GcsFolder(place, option)
         tables = [name for name in folder.list() if name.endswith((".parquet", ".json"))]

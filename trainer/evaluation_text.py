@@ -1,4 +1,4 @@
-"""The evaluation as Markdown: the facts of the page, without its curves and pictures."""
+"""Render an evaluation as Markdown: the content of the page, without its curves and pictures."""
 
 from __future__ import annotations
 
@@ -106,7 +106,11 @@ def _subgroups(result: Result) -> Iterator[str]:
 
 
 def subgroup_tables(result: Result) -> Iterator[str]:
-    """Lines of Markdown: a table for each of `subgroups`."""
+    """Yield the lines of a Markdown table for each division of the subgroups.
+
+    Args:
+        result: Any mapping with `subgroups` as in evaluation.json.
+    """
     columns = subgroup_columns(result)
     for division in result["subgroups"]:
         yield f"### By {division['by']}"
@@ -154,7 +158,11 @@ def _mistakes(result: Result) -> Iterator[str]:
 
 
 def evaluation_text(result: Result) -> bytes:
-    """The Markdown for what evaluation.json says."""
+    """Render the Markdown, as UTF-8.
+
+    Args:
+        result: The content of evaluation.json.
+    """
     figures = result["figures"]
     warning = caution(result)
     lines = [

@@ -1,4 +1,4 @@
-"""Cross-validation of a recipe, and of changes to it one at a time: `python -m trainer.experiment`.
+"""Cross-validate a recipe, and changes to it one at a time: `python -m trainer.experiment`.
 
     OUT/experiment.json                 every figure with its n, spread and interval; written last
     OUT/model_card.md                   the same for people
@@ -6,10 +6,10 @@
     OUT/changes/NAME/fold-0/ ...        the recipe with one change, on the folds of --change_folds
     OUT/changes/base/fold-0/ ...        what it is compared with, if that is not the recipe itself
 
-Each fold is left out once: a network is trained on the others for a fixed number of epochs, and its last weights are
-evaluated on the fold. So no image of the fold, nor any other photograph of its lesions, had a say in the weights or in
-when to stop. Training runs are those of `trainer.task`, evaluations those of `trainer.evaluate`, each a process of its
-own. The same command continues where an earlier one was interrupted.
+Each fold is left out once. A network is trained on the other folds for a fixed number of epochs, and its last weights
+are evaluated on the fold. So neither an image of the fold nor another photograph of its lesions influences the weights
+or when training stops. Training runs are those of `trainer.task`, evaluations those of `trainer.evaluate`, each in a
+process of its own. Running the same command again continues an interrupted experiment.
 """
 
 from __future__ import annotations
@@ -32,7 +32,17 @@ SETTINGS, FIGURES, CARD = "settings.json", "experiment.json", "model_card.md"
 
 
 def claim_output(output: Path, settings: Mapping[str, Any]) -> None:
-    """Make `output` ours, or see that it is: a later run may add changes, but not another recipe or dataset."""
+    """Create the experiment's directory, or check that it holds this experiment.
+
+    A later run may add changes, but not use another recipe or dataset.
+
+    Args:
+        output: The directory.
+        settings: What identifies the experiment: its recipe and dataset.
+
+    Raises:
+        UsageError: The directory holds something else or cannot be written.
+    """
     known = output / SETTINGS
     if known.is_file():
         try:
@@ -55,6 +65,7 @@ def claim_output(output: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _turn_of(options: Options, recipe: Mapping[str, Any], change: Change, fold: int) -> Turn:
+    """Return the turn that trains and evaluates a change of the recipe on one fold."""
     folder = options.output / "changes" / change.name / f"fold-{fold}"
     merged = {**recipe, **change.options}
     if change.dataset == "plain":
@@ -67,12 +78,19 @@ def _turn_of(options: Options, recipe: Mapping[str, Any], change: Change, fold: 
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Cross-validate the recipe and its changes, write the figures and the card, and print the table."""
+    """Cross-validate the recipe and its changes, write the figures and the card, and print the tables.
+
+    Returns:
+        The content of experiment.json.
+
+    Raises:
+        UsageError: The options, the recipe or the changes are wrong, or do not fit the dataset or an earlier run.
+    """
     info, recipe, ablation = check(options)
     claim_output(options.output, {"recipe": recipe, "dataset_fingerprint": info.fingerprint})
     shortened = {name: value for name, value in ablation.base.items() if recipe.get(name) != value}
     base = {**recipe, **shortened}
-    # What changes are compared with is among the recipe's own turns, if it is the recipe.
+    # If the base is the recipe itself, the recipe's own turns are what changes are compared with.
     asked = [UNCHANGED, *ablation.changes] if shortened else ablation.changes
     for change, fold in itertools.product(asked, options.change_folds):
         check_same(options, base, change, fold)
@@ -119,6 +137,7 @@ def run(options: Options) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line and run the experiment."""
     run(parse_experiment(argv))
 
 

@@ -1,4 +1,4 @@
-"""What the folds of a cross-validation say together."""
+"""Combine the figures of a cross-validation's folds."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from trainer.turns import Turn
 from trainer.user_tables import ImageFacts
 
 BOOTSTRAP = 1000
-# Figures of one fold whose mean and spread over the folds are reported.
+# Figures of one fold whose mean and standard deviation over the folds are reported.
 SPREAD = ("balanced_accuracy", "mean_auc", "melanoma_auc", "melanoma_sensitivity", "malignant_auc", "accuracy")
 
 
 def fold_figures(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
-    """The figures named in SPREAD, out of an evaluation.json; None where one does not exist."""
+    """Return the figures named in SPREAD from an evaluation.json; None where one does not exist."""
     figures = evaluation["figures"]
     melanoma = melanoma_class(evaluation["classes"])
     at = figures["sensitivity_at_specificity"]
@@ -43,7 +43,10 @@ def fold_figures(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def spread(values: Sequence[float | None]) -> dict[str, Any]:
-    """Mean and standard deviation (n - 1) over folds; None if a fold lacks the figure, no deviation of one fold."""
+    """Return mean and standard deviation (n - 1) of a figure over folds.
+
+    Both are None if a fold lacks the figure. The deviation is None for a single fold.
+    """
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return {"mean": None, "sd": None, "folds": len(values)}
@@ -54,10 +57,17 @@ def spread(values: Sequence[float | None]) -> dict[str, Any]:
 def malignancy_figures(
     info: DatasetInfo, folds: Sequence[FoldPredictions], pooled: FoldPredictions, facts: Mapping[str, ImageFacts]
 ) -> dict[str, Any]:
-    """`operating_points`: what thresholds of the malignancy score give on each fold that were chosen on the others.
-    `subgroups`: figures of the images by age, sex and body site, at such a threshold for 90 % sensitivity.
+    """Compute figures at thresholds of the malignancy score that were chosen for each fold on the others.
 
-    pooled: the folds' predictions joined. facts: of whom the images were taken, by image id.
+    Args:
+        info: The dataset.
+        folds: The predictions for each fold.
+        pooled: `folds` joined.
+        facts: Facts about the images, by image id.
+
+    Returns:
+        `operating_points`: sensitivity and specificity for each of TARGETS. `subgroups`: figures by age, sex and body
+        site, at the thresholds for 90 % sensitivity.
     """
     scores = [malignancy_scores(fold.probabilities, info.classes, info.malignant_classes) for fold in folds]
     of_malignant = [label for label, name in enumerate(info.classes) if name in info.malignant_classes]
@@ -68,7 +78,7 @@ def malignancy_figures(
     points = []
     for target, images in flagged.items():
         if images is not None:
-            # A threshold of its own for each fold, so what is compared with one is whether an image is flagged.
+            # Each fold has its own threshold, so the flags (0 or 1) stand in for the scores, and 0.5 for the threshold.
             rates = threshold_figures(is_malignant, images, 0.5, pooled.labels, pooled.groups, **drawing)
             points.append({"target": target, **rates})
     melanoma, at = melanoma_class(info.classes), flagged[SUBGROUP_TARGET]
@@ -88,9 +98,17 @@ def summarise(
     turns: Sequence[Turn],
     facts: Mapping[str, ImageFacts],
 ) -> dict[str, Any]:
-    """Figures of all folds: each one's, their spread, and those of all images, each predicted by the network that never
-    saw it. Intervals of the latter: bootstrap over lesions. turns: taken, with one view of each image too, of which the
-    spread and calibration are told. facts: of whom the images were taken, by image id."""
+    """Compute the figures of all folds: each fold's own, their spread, and those of all images pooled.
+
+    In the pooled figures each image is predicted by the network that never saw it. Their intervals come from a
+    bootstrap over lesions.
+
+    Args:
+        info: The dataset.
+        turns: Finished turns, evaluated on one view of each image too: `one_view` and `calibration` are computed from
+            that.
+        facts: Facts about the images, by image id.
+    """
     evaluations = [turn.figures() for turn in turns]
     once = [turn.figures_of_one_view() for turn in turns]
     folds = [read_predictions(turn.evaluation, turn.train / "model", info.classes) for turn in turns]
@@ -138,10 +156,17 @@ def summarise(
 
 
 def change_line(info: DatasetInfo, change: Change, changed: Sequence[Turn], recipe: Sequence[Turn]) -> dict[str, Any]:
-    """One line of the ablation table: the changed recipe on some folds, beside the recipe itself on the same ones.
+    """Return one line of the ablation table: a changed recipe beside the recipe itself, on the same folds.
 
-    changed, recipe: taken. difference: of both, paired (`trainer.paired`). validation: the balanced accuracy that
-    training itself reported. For the leak it is what a notebook would print.
+    Args:
+        info: The dataset.
+        change: The change.
+        changed: Finished turns of the changed recipe.
+        recipe: Finished turns of the recipe on the same folds.
+
+    Returns:
+        The line, ready for JSON. `difference`: changed minus recipe, paired (`trainer.paired`). `validation`: the
+        balanced accuracy that training itself reported. For the leak it is what a notebook would print.
     """
     evaluations = [turn.figures() for turn in changed]
     own = [fold_figures(evaluation) for evaluation in evaluations]

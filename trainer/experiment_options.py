@@ -1,4 +1,4 @@
-"""What `trainer.experiment` is told, and all that can be known to be wrong with it before hours of training."""
+"""Command-line options of `trainer.experiment`, and the checks made before hours of training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from trainer.user_tables import says_of_people
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What one experiment is told; the command line's help says what each means."""
+    """Options of one experiment; the command line's help explains each."""
 
     dataset: Path
     output: Path
@@ -40,7 +40,7 @@ class Options:
 
 
 def _check_recipe(where: str, recipe: Mapping[str, Any], image_size: int) -> None:
-    """UsageError unless `trainer.task` takes these options for such images, and they leave the folds to us."""
+    """Raise UsageError unless `trainer.task` accepts the recipe and it leaves the choice of folds to us."""
     for name in ("fold", "keep"):
         if name in recipe:
             raise UsageError(f"{where}: leave out '{name}', which cross-validation sets")
@@ -61,7 +61,10 @@ def _check_recipe(where: str, recipe: Mapping[str, Any], image_size: int) -> Non
 
 @functools.cache
 def _check_backbone(name: str, image_size: int, weights: str) -> None:
-    """UsageError unless the network can be built; once for all changes that leave it as it is."""
+    """Raise UsageError unless the network can be built.
+
+    The result is cached, so that changes with the same network are checked once.
+    """
     start_tensorflow()
     from trainer.backbones import check_backbone, check_fits
 
@@ -70,7 +73,11 @@ def _check_backbone(name: str, image_size: int, weights: str) -> None:
 
 
 def check(options: Options) -> tuple[DatasetInfo, dict[str, Any], Ablation]:
-    """The dataset, the recipe and its changes. UsageError before anything is written or any network trained."""
+    """Read and check the dataset, the recipe and its changes.
+
+    Raises:
+        UsageError: Something is wrong with them or with another option. Nothing has been written or trained by then.
+    """
     info = read_dataset_info(options.dataset)
     fold_split(info, 0)
     folds = len(info.splits["train"].folds)
@@ -104,7 +111,7 @@ def check(options: Options) -> tuple[DatasetInfo, dict[str, Any], Ablation]:
 
 
 def _check_card(card: Path) -> None:
-    """UsageError for a place where no file can be written; found before the hours of training."""
+    """Raise UsageError if the card cannot be written, which would otherwise show only after hours of training."""
     if card.is_dir():
         raise UsageError(f"--card {card}: is a directory; name a file")
     home = next(path for path in card.absolute().parents if os.path.exists(path))
@@ -116,7 +123,17 @@ def _check_card(card: Path) -> None:
 
 
 def check_same(options: Options, recipe: Mapping[str, Any], change: Change, fold: int) -> None:
-    """UsageError if an earlier run trained something else under the name of a change. recipe: the ablation's base."""
+    """Raise UsageError if an earlier run trained something else under the name of a change.
+
+    Args:
+        options: The options of the experiment.
+        recipe: The base of the ablation.
+        change: The change whose earlier run is checked.
+        fold: The fold of that run.
+
+    Raises:
+        UsageError: Also if the earlier run's run.json is damaged.
+    """
     folder = options.output / "changes" / change.name
     run = folder / f"fold-{fold}" / "train" / "run.json"
     if not run.is_file():
@@ -140,7 +157,7 @@ def check_same(options: Options, recipe: Mapping[str, Any], change: Change, fold
         what = f"another dataset, not {made_of}"
     else:
         return
-    # The base has no name to change, and all changes are of it.
+    # The base cannot be renamed, and all changes build on it.
     way_out = "give the change another name, or delete that folder"
     if change == UNCHANGED:
         way_out = f"give another --output, or delete {folder.parent}"
@@ -148,7 +165,7 @@ def check_same(options: Options, recipe: Mapping[str, Any], change: Change, fold
 
 
 def _folds_follow_from(info: DatasetInfo) -> dict[str, Any]:
-    """What decides, for the same images, which are in a fold: the seed, and all options but those on copies."""
+    """Return what determines the folds of given images: the seed and all options except those on copies."""
     document = json.loads((info.path / DOCUMENT).read_text(encoding="utf-8"))
     of_copies = ("balance", "target_per_class", "shard_mb")
     options = {name: value for name, value in document.get("options", {}).items() if name not in of_copies}
@@ -156,7 +173,7 @@ def _folds_follow_from(info: DatasetInfo) -> dict[str, Any]:
 
 
 def _check_balanced(path: Path, info: DatasetInfo) -> None:
-    """UsageError unless the dataset at `path` is `info`'s with copies."""
+    """Raise UsageError unless the dataset at `path` is the dataset of `info` with augmented copies."""
     balanced = read_dataset_info(path, "--balanced")
     train, own = balanced.splits["train"], info.splits["train"]
     different = any(getattr(balanced, name) != getattr(info, name) for name in ("classes", "image_size", "aspect"))
@@ -184,7 +201,14 @@ def _local(text: str) -> Path:
 
 
 def parse_experiment(argv: Sequence[str] | None = None) -> Options:
-    """Options from the command line (`sys.argv` if None). UsageError for a value that cannot be."""
+    """Parse the command line.
+
+    Args:
+        argv: The arguments; `sys.argv[1:]` if None.
+
+    Raises:
+        UsageError: A value is not allowed.
+    """
     parser = ArgumentParser(
         prog="python -m trainer.experiment",
         description="Cross-validate a recipe on a dataset prepared with folds: balanced accuracy with its spread over\n"

@@ -1,4 +1,4 @@
-"""The exported model: a SavedModel that needs only TensorFlow, with its preprocessing, class list and figures inside.
+"""Export a model: a SavedModel that needs only TensorFlow and holds its preprocessing, class list and figures.
 
 Signatures (C classes in the order of model.json, S the image size):
   serving_default  image_bytes string [N], raw image files  -> probabilities float32 [N, C]
@@ -6,13 +6,14 @@ Signatures (C classes in the order of model.json, S the image size):
   classify         image float32 [N, S, S, 3]               -> probabilities float32 [N, C]
   records          image_encoded string [N], from TFRecords -> probabilities float32 [N, C]
   class_activation image float32 [N, S, S, 3]               -> activation float32 [N, h, w, C]
-A bad file fails the call; send files to `standardize` one by one to find out which it is.
+A bad file fails the whole call; to find out which file it is, send files to `standardize` one by one.
 
-Probabilities are softmax of the logits at the temperature of model.json's `calibration` (see `calibration.tempered`).
+Probabilities are the softmax of the logits at the temperature in model.json's `calibration` (see
+`calibration.tempered`).
 
-`class_activation` gives class activation maps (Zhou et al. 2016): from the last h x w feature map, where the evidence
-for each class lies. The mean of a map over its positions, plus the class's bias, is the class's logit (before the
-temperature).
+`class_activation` gives class activation maps (Zhou et al. 2016): where, on the last h x w feature map, the evidence
+for each class lies. The mean of a map over its positions, plus the bias of the class, is the logit of the class (before
+the temperature).
 """
 
 from __future__ import annotations
@@ -48,9 +49,18 @@ def describe_model(
     calibration: Mapping[str, Any],
     operating_points: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The contents of assets/model.json. metrics: split -> figures; the last two: see `fitting.Fitted`."""
+    """Return the contents of assets/model.json.
+
+    Args:
+        info: Dataset of the training.
+        config: Configuration of the network.
+        weights: Weights of the network, in the order of `model.weights`.
+        metrics: Split -> figures.
+        calibration: See `fitting.Fitted`.
+        operating_points: See `fitting.Fitted`.
+    """
     network = {**config.as_dict(), "image_size": info.image_size, "classes": len(info.classes)}
-    # It decides the probabilities, so the fingerprint must cover it.
+    # The temperature changes the probabilities, so the fingerprint must cover it.
     network["temperature"] = calibration["temperature"]
     return {
         "schema_version": SCHEMA_VERSION,
@@ -60,7 +70,7 @@ def describe_model(
         "aspect": info.aspect,
         "encoding": info.encoding,
         "dataset_fingerprint": info.fingerprint,
-        # Which part of the train split had no say in the weights; -1: none.
+        # The fold of the train split that did not train the weights; -1: none.
         "fold": info.fold,
         "model_fingerprint": model_fingerprint(weights, network, info.fingerprint),
         "train_class_distribution": info.train_distribution(),
@@ -78,10 +88,13 @@ def describe_model(
 
 
 def pooled_features(model: keras.Model) -> tuple[keras.KerasTensor, keras.layers.Dense]:
-    """The last feature map, [N, h, w, K], and the linear layer that makes logits of its mean over the positions.
+    """Return the last feature map, [N, h, w, K], and the linear layer that makes logits of its mean over the positions.
 
-    Found backwards from the logits, so that pooling elsewhere in the network (squeeze-and-excitation) is not taken for
-    it. ValueError for a network that ends otherwise: its logits are no means of maps.
+    The search goes backwards from the logits, so that pooling elsewhere in the network (squeeze-and-excitation) is not
+    mistaken for the last one.
+
+    Raises:
+        ValueError: If the network ends in another way, so that its logits are not means of maps.
     """
     makers = {id(layer.output): layer for layer in model.layers}
     head = makers[id(model.outputs[0])]
@@ -96,7 +109,7 @@ def pooled_features(model: keras.Model) -> tuple[keras.KerasTensor, keras.layers
 
 
 class ExportedModel(tf.Module):
-    """What is saved: the two preprocessing graphs, the network's variables and the metadata file."""
+    """Contents of the SavedModel: preprocessing graphs, variables of the network, metadata file and signatures."""
 
     def __init__(
         self,
@@ -106,10 +119,19 @@ class ExportedModel(tf.Module):
         preprocessing: Preprocessing,
         metadata_file: Path,
     ):
+        """Build the signatures.
+
+        Args:
+            model: Network, built for the dataset's image size.
+            temperature: Temperature of the calibration.
+            prior: [C], class frequencies that the probabilities stand for.
+            preprocessing: Preprocessing graphs of the dataset.
+            metadata_file: model.json, which becomes an asset.
+        """
         super().__init__(name="lesion_classifier")
         self.preprocessing = preprocessing
         self.metadata = tf.saved_model.Asset(str(metadata_file))
-        # The variables, not the Keras model: the SavedModel then holds nothing that belongs to Keras.
+        # Hold the variables, not the Keras model, so that the SavedModel contains nothing of Keras.
         self.weights = [weight.value for weight in model.weights]
         size = model.input_shape[1]
         features, head = pooled_features(model)
@@ -117,29 +139,29 @@ class ExportedModel(tf.Module):
 
         offset = tf.constant(log_frequencies(prior), tf.float32)
 
-        def probabilities(images):
+        def probabilities(images: tf.Tensor) -> dict[str, tf.Tensor]:
             return {"probabilities": tf.nn.softmax(tempered(model(images, training=False), temperature, offset))}
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
-        def serving_default(image_bytes):
-            # One by one, as prepare does it: what a batch holds must not change a pixel.
+        def serving_default(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+            # One by one, as in prepare: the other images of a batch must not change a pixel.
             encoded = tf.map_fn(preprocessing.standardize, image_bytes, fn_output_signature=tf.string)
             return probabilities(preprocessing.normalise(encoded))
 
         @tf.function(input_signature=[tf.TensorSpec([], tf.string, name="image_bytes")])
-        def standardize(image_bytes):
+        def standardize(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
             return {"image": preprocessing.normalise(preprocessing.standardize(image_bytes)[tf.newaxis])[0]}
 
         @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32, name="image")])
-        def classify(image):
+        def classify(image: tf.Tensor) -> dict[str, tf.Tensor]:
             return probabilities(image)
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_encoded")])
-        def records(image_encoded):
+        def records(image_encoded: tf.Tensor) -> dict[str, tf.Tensor]:
             return probabilities(preprocessing.normalise(image_encoded))
 
         @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32, name="image")])
-        def class_activation(image):
+        def class_activation(image: tf.Tensor) -> dict[str, tf.Tensor]:
             maps = tf.cast(feature_map(image, training=False), tf.float32)
             return {"activation": tf.tensordot(maps, tf.convert_to_tensor(head.kernel), axes=1)}
 
@@ -162,11 +184,20 @@ def export_model(
     calibration: Mapping[str, Any],
     operating_points: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write the SavedModel to `directory`, which must not exist, and return its model.json.
+    """Write the SavedModel and return the contents of its model.json.
 
-    weights: as `model.weights` of `build_model(config, ...)`; the others: see `describe_model`. Built anew outside any
-    strategy, so the file is the same whatever the model was trained on. Written beside `directory` and renamed: there
-    is a whole model there, or none.
+    The network is built anew outside of any strategy, so the file does not depend on what the model was trained on. The
+    SavedModel is written beside `directory` and renamed: either the whole model is there, or nothing.
+
+    Args:
+        directory: Directory to write, which must not exist.
+        info: Dataset of the training.
+        preprocessing: Preprocessing graphs of the dataset.
+        config: Configuration of the network.
+        weights: Weights in the order of `model.weights` of `build_model(config, ...)`.
+        metrics: See `describe_model`.
+        calibration: See `describe_model`.
+        operating_points: See `describe_model`.
     """
     description = describe_model(info, config, weights, metrics, calibration, operating_points)
     model = build_model(config, info.image_size, len(info.classes))
@@ -186,10 +217,14 @@ def export_model(
 
 
 def temporary_sibling(directory: Path) -> Path:
-    """Where a model is written before it gets its name."""
+    """Return the directory in which a model is written before it is renamed."""
     return directory.with_name(f".{directory.name}.tmp")
 
 
 def read_model_description(directory: str | Path) -> dict[str, Any]:
-    """The model.json of an exported model. FileNotFoundError if there is none."""
+    """Return the contents of an exported model's model.json.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
     return json.loads((Path(directory) / "assets" / METADATA_FILE).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A model as `trainer.task` exported it: what it says about itself, and what it says of a dataset's records."""
+"""Use a model that `trainer.task` exported: read its description and run it on the records of a dataset."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model directory says about itself. `classes[i]` is the name of probability i.
-
-    operating_points: see `operating_point.read_points`. prior: the class frequencies that probabilities stand for;
-    equal ones where the model does not say. fold: of the dataset, the one that was left out of training; -1: none;
-    None: the model does not say.
-    """
+    """Description of an exported model, read from its directory."""
 
     path: Path
     fingerprint: str
     dataset_fingerprint: str
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # names, in the order of the probabilities
     malignant_classes: tuple[str, ...]
+    # Class frequencies that the probabilities stand for; equal ones if the model does not say.
     prior: tuple[float, ...] = ()
-    fold: int | None = None
+    fold: int | None = None  # fold of the dataset that was left out of training; -1: none; None: the model does not say
+    # See `operating_point.read_points`.
     operating_points: dict[str, tuple[OperatingPoint, ...]] = field(compare=False, default_factory=dict)
 
 
 def read_model_info(directory: Path) -> ModelInfo:
-    """Read DIRECTORY/assets/model.json. Raises UsageError for a directory that is not a model of `trainer.task`."""
+    """Read DIRECTORY/assets/model.json.
+
+    Raises:
+        UsageError: If the directory is not a model that `trainer.task` wrote.
+    """
     where, remedy = f"--model {directory}", "name the model directory that python -m trainer.task wrote"
     if not directory.is_dir():
         raise UsageError(f"{where}: no such directory; {remedy}")
@@ -64,10 +65,14 @@ def read_model_info(directory: Path) -> ModelInfo:
 
 
 class LoadedModel:
-    """An exported model, ready to be asked about records. Loads TensorFlow."""
+    """An exported model that is ready to be run on records. Loads TensorFlow."""
 
     def __init__(self, info: ModelInfo):
-        """UsageError for a SavedModel that cannot be loaded or has no signature for records."""
+        """Load the SavedModel.
+
+        Raises:
+            UsageError: If it cannot be loaded or has no signature for records.
+        """
         start_tensorflow()
         import tensorflow as tf
 
@@ -84,11 +89,18 @@ class LoadedModel:
 
     @property
     def _transform(self) -> Any:
-        """The tf.Transform graph that travels in the model, as `transform.Preprocessing` holds it; None without one."""
+        """The tf.Transform graph inside the model, as `transform.Preprocessing` holds it; None if there is none."""
         return getattr(getattr(self._loaded, "preprocessing", None), "_transform", None)
 
     def pixels(self, encoded: Any) -> Any:
-        """`image/encoded` of records, string [N] -> what the network sees, tensor float32 [N, S, S, 3]."""
+        """Return the pixels that the network sees.
+
+        Args:
+            encoded: string [N], `image/encoded` of records.
+
+        Returns:
+            Tensor float32 [N, S, S, 3].
+        """
         tf = self._tf
         count = len(encoded)
         sums = tf.zeros([count, 3], tf.int64)
@@ -102,16 +114,28 @@ class LoadedModel:
 
     @property
     def draws_maps(self) -> bool:
-        """Whether `activation` can be called: models exported before there were such maps make none."""
+        """Whether `activation` can be called; models exported before there were such maps cannot make any."""
         return self._signature("class_activation") is not None and self._transform is not None
 
     def require_views(self) -> None:
-        """Raise UsageError unless the model can be asked about flips and turns of a record."""
+        """Raise UsageError unless the model can be run on flips and turns of a record.
+
+        Raises:
+            UsageError: If it cannot.
+        """
         if self._signature("classify") is None or self._transform is None:
             raise UsageError(f"--tta: {self._where} cannot be asked about turned pictures; leave --tta out")
 
     def probabilities(self, encoded: Any, tta: bool) -> np.ndarray:
-        """float32 [N, C] of `image/encoded`, string [N]; tta: means over the eight flips and quarter turns."""
+        """Return the class probabilities of records.
+
+        Args:
+            encoded: string [N], `image/encoded` of records.
+            tta: Average over the eight flips and quarter turns.
+
+        Returns:
+            float32 [N, C].
+        """
         import numpy as np
 
         if not tta:
@@ -121,7 +145,14 @@ class LoadedModel:
         return np.asarray(np.mean(each, axis=0, dtype=np.float32))
 
     def activation(self, encoded: bytes) -> np.ndarray:
-        """Class activation maps of one record, float32 [h, w, C]: see `triage_pictures.symmetric_activation`."""
+        """Return the class activation maps of one record, see `triage_pictures.symmetric_activation`.
+
+        Args:
+            encoded: `image/encoded` of the record.
+
+        Returns:
+            float32 [h, w, C].
+        """
         activate = self._signature("class_activation")
         return symmetric_activation(
             lambda views: activate(image=self._tf.constant(views))["activation"].numpy(),
@@ -130,7 +161,16 @@ class LoadedModel:
 
 
 def require_same_classes(model: ModelInfo, classes: Sequence[str], other: str) -> None:
-    """Raise UsageError unless the model has these classes in this order. other: the option that they come from."""
+    """Raise UsageError unless the model has the given classes in the given order.
+
+    Args:
+        model: Description of the model.
+        classes: Names of the classes, by label.
+        other: Option that the classes come from, for the message.
+
+    Raises:
+        UsageError: If the classes or their order differ.
+    """
     if model.classes != tuple(classes):
         differing = sorted(set(model.classes) ^ set(classes)) or ["the same ones in another order"]
         raise UsageError(

@@ -1,4 +1,4 @@
-"""What is fitted to a trained network on the validation split: its temperature, and thresholds of malignancy.
+"""Fit the temperature and the malignancy thresholds of a trained network on the validation split.
 
 Only original photographs count, as in an evaluation. The chief alone does this, once, after training.
 """
@@ -33,19 +33,19 @@ from trainer.predictions import read_originals
 from trainer.transform import Preprocessing
 
 SPLIT = "validation"
-# Eight views of so many images at once fit wherever a training step does.
+# Eight views of this many images at once fit into memory wherever a training step does.
 _BATCH = 32
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """calibration, operating_points: as they stand in model.json. before, after: reliability under the prior."""
+    """What was fitted to a network, and how well calibrated it is."""
 
     temperature: float
-    calibration: dict[str, Any]
-    operating_points: dict[str, list[dict[str, Any]]]
-    before: list[ReliabilityBin]
-    after: list[ReliabilityBin]
+    calibration: dict[str, Any]  # as in model.json
+    operating_points: dict[str, list[dict[str, Any]]]  # as in model.json
+    before: list[ReliabilityBin]  # without the temperature, with images weighted to match the prior
+    after: list[ReliabilityBin]  # with the temperature, weighted likewise
 
 
 def fit_network(
@@ -55,7 +55,15 @@ def fit_network(
     weights: Sequence[np.ndarray],
     prior: np.ndarray,
 ) -> Fitted:
-    """`fit_outputs` of the network with these weights, which are as for `export_model`, on the validation split."""
+    """Fit a network with the given weights on the validation split (see `fit_outputs`).
+
+    Args:
+        info: The dataset.
+        preprocessing: Turns encoded images into the network's input.
+        config: The architecture of the network.
+        weights: As for `export_model`.
+        prior: float64 [C], the class frequencies that the probabilities assume.
+    """
     model = build_model(config, info.image_size, len(info.classes))
     model.set_weights(list(weights))
     logits, labels = validation_logits(info, preprocessing, model)
@@ -65,13 +73,15 @@ def fit_network(
 def validation_logits(
     info: DatasetInfo, preprocessing: Preprocessing, model: keras.Model
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(logits float32 [n, 8, C], labels int64 [n]) of the validation originals, in file order.
+    """Compute logits of the validation originals, in file order.
 
-    Of each picture in its eight `symmetric_views`, the first of which is the picture as it is.
+    Returns:
+        Logits float32 [n, 8, C] and labels int64 [n]. The eight are `symmetric_views` of the picture; the first one is
+        the picture as it is.
     """
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-    def views(encoded):
+    def views(encoded: tf.Tensor) -> tf.Tensor:
         pixels = preprocessing.normalise(encoded)
         return tf.stack([model(view, training=False) for view in symmetric_views(pixels)], axis=1)
 
@@ -85,14 +95,21 @@ def validation_logits(
 def fit_outputs(
     logits: np.ndarray, labels: np.ndarray, prior: np.ndarray, classes: Sequence[str], malignant: Sequence[str]
 ) -> Fitted:
-    """Temperature, its figures and operating points. logits, labels: see `validation_logits`; prior: float64 [C].
+    """Fit the temperature to logits, measure calibration and choose operating points.
 
-    The temperature is fitted to single views, of images weighted as the prior says; the operating points are those of
-    the images as they were photographed.
+    The temperature is fitted to single views, with images weighted to match the prior. The operating points are chosen
+    on the images as they were photographed, without weights.
+
+    Args:
+        logits: float32 [n, 8, C], from `validation_logits`.
+        labels: int64 [n].
+        prior: float64 [C], the class frequencies that the probabilities assume.
+        classes: Class names in label order.
+        malignant: The names of the malignant classes.
     """
     weights = example_weights(labels, prior)
-    # Rounded, so that it does not depend on the last bits of the logits: it is part of the model's fingerprint.
     offset = log_frequencies(prior)
+    # Rounded, so that it does not depend on the last bits of the logits: it is part of the model's fingerprint.
     temperature = float(f"{fit_temperature(logits[:, 0], labels, weights, offset):.4g}")
     before = softmax(logits[:, 0].astype(np.float64), axis=1)
     after = softmax(tempered(logits.astype(np.float64), temperature, offset), axis=2)

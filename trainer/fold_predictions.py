@@ -1,6 +1,6 @@
-"""What the networks of a cross-validation say of the folds they were not trained on, and how well calibrated that is.
+"""Predictions of a cross-validation's networks for the folds they were not trained on, and their calibration.
 
-Nothing is fitted here to the images that it is judged by: temperatures and thresholds are those of the other folds.
+Nothing here is fitted to the images that it is judged by: temperatures and thresholds come from the other folds.
 """
 
 from __future__ import annotations
@@ -29,24 +29,25 @@ from trainer.operating_points import operating_points
 
 
 class FoldPredictions(NamedTuple):
-    """What a network says of the images of its fold, or several of theirs. n images, C classes.
+    """A network's predictions for the n images of its fold, or those of several folds; C classes."""
 
-    source_id, sha256, groups: n ids, of images by their file's name (two may share one) and by its content, and of what
-    belongs together; labels int64 [n]; probabilities float64 [n, C];
-    temperature float64 [n]: with which they were made; prior float64 [n, C]: the class frequencies they stand for.
-    """
-
-    source_id: list[str]
-    sha256: list[str]
-    groups: list[str]
-    labels: np.ndarray
-    probabilities: np.ndarray
-    temperature: np.ndarray
-    prior: np.ndarray
+    source_id: list[str]  # by file name; two images may share one
+    sha256: list[str]  # by content
+    groups: list[str]  # images that share one belong together
+    labels: np.ndarray  # int64 [n]
+    probabilities: np.ndarray  # float64 [n, C]
+    temperature: np.ndarray  # float64 [n], with which the probabilities were made
+    prior: np.ndarray  # float64 [n, C], the class frequencies that the probabilities assume
 
 
 def read_predictions(evaluation: Path, model: Path, classes: Sequence[str]) -> FoldPredictions:
-    """The predictions.parquet in an evaluation's folder, and what the model that made them says of itself."""
+    """Read an evaluation's predictions.parquet, and the calibration of the model that made them.
+
+    Args:
+        evaluation: The folder of the evaluation.
+        model: The model directory.
+        classes: Class names in label order.
+    """
     table = pq.read_table(evaluation / "predictions.parquet")
     calibration = json.loads((model / "assets/model.json").read_text(encoding="utf-8"))["calibration"]
     columns = [table[f"probability_{name}"].to_numpy().astype(np.float64) for name in class_names(classes)]
@@ -63,7 +64,7 @@ def read_predictions(evaluation: Path, model: Path, classes: Sequence[str]) -> F
 
 
 def join(folds: Sequence[FoldPredictions]) -> FoldPredictions:
-    """The images of all, fold after fold."""
+    """Concatenate the predictions of several folds, in the order of the folds."""
     return FoldPredictions(
         source_id=[name for fold in folds for name in fold.source_id],
         sha256=[digest for fold in folds for digest in fold.sha256],
@@ -76,17 +77,23 @@ def join(folds: Sequence[FoldPredictions]) -> FoldPredictions:
 
 
 def uncalibrated(fold: FoldPredictions) -> np.ndarray:
-    """float64 [n, C]: logits, up to a constant per image, before the temperature. fold: of one view of each image."""
+    """Recover the logits before the temperature, up to a constant per image: float64 [n, C].
+
+    Args:
+        fold: Predictions from one view of each image.
+    """
     logits = np.log(np.maximum(fold.probabilities, 1e-12))
     return tempered(logits, 1.0 / fold.temperature[:, np.newaxis], log_frequencies(fold.prior))
 
 
 def calibration_figures(folds: Sequence[FoldPredictions]) -> dict[str, Any]:
-    """Expected calibration error before and after temperature scaling, and the reliability table after.
+    """Compute the calibration error before and after temperature scaling, and the reliability table after it.
 
-    folds: of one view of each image, of which the temperature makes probabilities; a mean over views is no longer a
-    softmax of logits. Each fold gets the temperature that fits the other folds, so no image had a say in its own
-    calibration.
+    Each fold gets the temperature that fits the other folds, so no image influences its own calibration.
+
+    Args:
+        folds: Predictions from one view of each image, whose probabilities follow from a temperature. A mean over views
+            is no longer a softmax of logits.
     """
     pooled = join(folds)
     logits, labels, offset = uncalibrated(pooled), pooled.labels, log_frequencies(pooled.prior)
@@ -107,9 +114,16 @@ def calibration_figures(folds: Sequence[FoldPredictions]) -> dict[str, Any]:
 
 
 def flagged_at(target: float, scores: Sequence[np.ndarray], malignant: Sequence[np.ndarray]) -> np.ndarray | None:
-    """float64 [n], fold after fold: 1 for images flagged at the threshold that has this sensitivity on the other folds.
+    """Flag images at the threshold that has the target sensitivity on the other folds.
 
-    scores, malignant: [n] of each fold, by its own network. None where some fold's others have no malignant image.
+    Args:
+        target: The sensitivity.
+        scores: float [n] of each fold: malignancy scores by its own network.
+        malignant: bool [n] of each fold.
+
+    Returns:
+        float64 [n], in the order of the folds: 1 for flagged images, else 0. None if for some fold the others have no
+        malignant image.
     """
     flagged = []
     for index, score in enumerate(scores):

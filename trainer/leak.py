@@ -20,15 +20,24 @@ from trainer.dataset import parse_examples
 from trainer.dataset_info import COMPRESSION_TYPES, DatasetInfo, fold_split, read_dataset_info
 from trainer.options import number
 
-# As in the notebooks: `validation_split=0.2` over whatever files there are.
+# As in the notebooks: `validation_split=0.2` over all files there are.
 VALIDATION_SHARE = 0.2
 
 
 def write_leaky_dataset(info: DatasetInfo, fold: int, output: Path, seed: int = 0) -> Path:
-    """Write a dataset to `output`, which must not exist, from one with folds and stored augmented copies.
+    """Write a leaky dataset made from one with folds and stored augmented copies.
 
-    Its train and validation splits are the examples of all folds but one, originals and copies, dealt at random without
-    a look at what belongs together. Its test split is the fold left out, originals only: the truth.
+    Its train and validation splits hold the examples of all folds but one, originals and copies, dealt at random
+    regardless of what belongs together. Its test split is the fold left out, originals only: the truth.
+
+    Args:
+        info: The dataset with folds and stored copies.
+        fold: The fold left out.
+        output: The directory to write; it must not exist.
+        seed: The seed of the random split.
+
+    Returns:
+        `output`.
     """
     train = info.splits["train"]
     pool = [record for index, part in enumerate(train.folds) if index != fold for record in _records(info, part.shards)]
@@ -64,7 +73,7 @@ def _copy(record: bytes) -> int:
 
 
 def _write(folder: Path, split: str, records: list[bytes], classes: tuple[str, ...]) -> dict:
-    """One shard, and its entry in dataset.json."""
+    """Write one shard and return the split's entry in dataset.json."""
     name = f"{split}-00000-of-00001.tfrecord"
     with tf.io.TFRecordWriter(str(folder / name)) as writer:
         for record in records:
@@ -85,7 +94,11 @@ def _write(folder: Path, split: str, records: list[bytes], classes: tuple[str, .
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the leaky dataset of a fold, unless it is there. UsageError for an --output that holds anything else."""
+    """Write the leaky dataset of a fold, unless it exists already.
+
+    Raises:
+        UsageError: `--output` holds anything but a leaky dataset, or another option is wrong.
+    """
     parser = ArgumentParser(prog="python -m trainer.leak", description=__doc__)
     parser.add_argument("--dataset", required=True, metavar="DIR", help="prepared with --folds and stored copies")
     parser.add_argument("--fold", type=number(int, 0), required=True, metavar="K", help="the fold that is the truth")
@@ -102,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             return
         if not is_leaky(there):
             raise UsageError(f"--output {options.output}: holds no leaky dataset; give a new directory")
-        # Made of a dataset prepared before. Renamed first, so that it is never there in part.
+        # Made from an earlier preparation of the dataset. Renamed before deletion, so that it is never there in part.
         stale = options.output.with_name(f".{options.output.name}.old")
         shutil.rmtree(stale, ignore_errors=True)
         shutil.rmtree(options.output.rename(stale))

@@ -18,12 +18,12 @@ from trainer.options import number
 from trainer.processes import Command, run_chains
 from trainer.tf_config import tf_config
 
-# Workers see a lost one themselves; this is for those that hang.
+# Workers notice a lost one themselves; this is for workers that hang.
 _GRACE_SECONDS = 60.0
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of this machine on which nobody listens now."""
+    """Return ports of this machine on which nobody listens at the moment."""
     sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
     try:
         return [one.getsockname()[1] for one in sockets]
@@ -33,13 +33,21 @@ def free_ports(count: int) -> list[int]:
 
 
 def local_configs(ports: Sequence[int]) -> list[str]:
-    """The TF_CONFIG of each worker, the one with index 0 being the chief."""
+    """Return the TF_CONFIG of each worker; the one with index 0 is the chief."""
     addresses = [f"localhost:{port}" for port in ports]
     return [tf_config(addresses, rank) for rank in range(len(ports))]
 
 
 def run_workers(commands: Sequence[Sequence[str]], environments: Sequence[dict[str, str]]) -> int:
-    """Run all commands at once, to the end of the last; the exit code of the first to fail, else 0."""
+    """Run all commands at once and wait until the last one ends.
+
+    Args:
+        commands: Program and arguments of each worker.
+        environments: Variables of each worker, besides those of this process.
+
+    Returns:
+        The exit code of the first command to fail, else 0.
+    """
     chains = [
         iter([Command(command, f"[{index}] ", environment)])
         for index, (command, environment) in enumerate(zip(commands, environments, strict=True))
@@ -48,6 +56,14 @@ def run_workers(commands: Sequence[Sequence[str]], environments: Sequence[dict[s
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the workers that the command line describes, and return the exit code.
+
+    Args:
+        argv: Command-line arguments; None: `sys.argv[1:]`.
+
+    Raises:
+        UsageError: If an option is wrong, or the arguments for `trainer.task` are missing.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = ArgumentParser(
         prog="python -m trainer.local_cluster",

@@ -1,4 +1,4 @@
-"""Epoch by epoch: train, validate, log, save; until the epochs are done or patience has run out."""
+"""Train epoch by epoch: train, validate, log and save, until all epochs are done or patience has run out."""
 
 from __future__ import annotations
 
@@ -37,11 +37,17 @@ from trainer.steps import TrainStep, make_predict, make_train_step
 from trainer.strategy import batching
 from trainer.transform import Preprocessing
 
-# Steps that may be under way while the figures of earlier ones are read, so that a GPU never waits for Python.
+# Steps that may be in flight while the figures of earlier ones are read, so that a GPU never waits for Python.
 IN_FLIGHT = 2
 
 
 def model_config(options: Options, preprocessing: Preprocessing) -> ModelConfig:
+    """Return the network configuration that the options describe.
+
+    Args:
+        options: Options of the run.
+        preprocessing: Source of the pixel statistics, which a backbone and colour constancy need.
+    """
     common: dict[str, Any] = {"dropout": options.dropout, "colour_constancy": options.colour_constancy}
     if options.backbone or options.colour_constancy:
         common["pixel_mean"], common["pixel_std"] = preprocessing.pixel_statistics()
@@ -58,14 +64,21 @@ def model_config(options: Options, preprocessing: Preprocessing) -> ModelConfig:
 
 
 def validation_figures(logits: np.ndarray, labels: np.ndarray, prior: np.ndarray) -> tuple[float, float]:
-    """(mean cross-entropy in nats, balanced accuracy over the classes that occur) of logits [n, C], labels [n].
+    """Return the loss and the balanced accuracy of predictions.
 
-    The logits stand for class frequencies `prior` [C]; see `decision_values` for which class is predicted.
+    Args:
+        logits: float [n, C].
+        labels: int [n].
+        prior: float [C], the class frequencies that the logits stand for; see `decision_values` for which class is
+            predicted.
+
+    Returns:
+        The mean cross-entropy in nats, and the balanced accuracy over the classes that occur.
     """
     log_p = log_softmax(logits.astype(np.float64), axis=1)
     decisions = decision_values(np.exp(log_p), prior)
     with warnings.catch_warnings():
-        # A class that is predicted but does not occur is no reason for alarm in a small validation split.
+        # In a small validation split it is normal that a predicted class does not occur.
         warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
         accuracy = balanced_accuracy_score(labels, decisions.argmax(axis=1))
     return float(-log_p[np.arange(len(labels)), labels].mean()), float(accuracy)
@@ -73,24 +86,22 @@ def validation_figures(logits: np.ndarray, labels: np.ndarray, prior: np.ndarray
 
 @dataclass(frozen=True)
 class Reporter:
-    """Who hears of a run's progress; does nothing unless told otherwise.
+    """Callbacks for the progress of a run; by default they do nothing."""
 
-    on_step: after a step: the run's state, steps per epoch.
-    on_save: after a checkpoint within an epoch: the run's state, steps per epoch.
-    on_epoch: after each epoch: its record, whether it is the best so far, all records so far.
-    """
-
+    # After each step: state of the run, steps per epoch.
     on_step: Callable[[RunState, int], None] = lambda state, steps: None
+    # After each checkpoint within an epoch: state of the run, steps per epoch.
     on_save: Callable[[RunState, int], None] = lambda state, steps: None
+    # After each epoch: its record, whether it is the best so far, all records so far.
     on_epoch: Callable[[EpochRecord, bool, list[EpochRecord]], None] = lambda record, improved, history: None
 
 
 @dataclass(frozen=True)
 class Company:
-    """What ties a run to its surroundings: the other workers, and whoever may tell it to end."""
+    """Links of a run to its surroundings."""
 
-    peers: Peers = field(default_factory=lambda: Peers(ALONE))
-    preemption: Preemption = field(default_factory=Preemption)
+    peers: Peers = field(default_factory=lambda: Peers(ALONE))  # the other workers
+    preemption: Preemption = field(default_factory=Preemption)  # request to end this process
 
 
 def fit(
@@ -104,9 +115,23 @@ def fit(
 ) -> tuple[RunCheckpoints, bool]:
     """Train to the end, from the newest checkpoint under output/checkpoints if there is one.
 
-    Returns the run's state with the weights to export, and whether it was taken up from a checkpoint. TensorBoard logs
-    go to output/logs. `output` is None on all workers but the chief. Raises UsageError when the loss is no longer a
-    finite number or a checkpoint cannot be written, RestartError when the run was told to end and has saved.
+    TensorBoard logs go to output/logs.
+
+    Args:
+        options: Options of the run.
+        info: Prepared dataset.
+        preprocessing: Preprocessing graphs of the dataset.
+        strategy: Strategy to train with.
+        output: Output directory; None on all workers but the chief.
+        reporter: Callbacks for the progress.
+        company: Links to the surroundings; None: no other workers.
+
+    Returns:
+        The checkpoints of the run with the weights to export, and whether the run was continued from a checkpoint.
+
+    Raises:
+        UsageError: If the loss is no longer a finite number, or a checkpoint cannot be written.
+        RestartError: If the run was told to end and has saved.
     """
     company = company or Company()
     steps = steps_per_epoch(info.split("train"), options.batch_size)
@@ -175,7 +200,7 @@ def fit(
             val_loss=val_loss,
             val_balanced_accuracy=accuracy,
             image_size=size,
-            # Of the step just done; `optimizer.learning_rate` is that of the next one.
+            # The rate of the last step; `optimizer.learning_rate` is already that of the next one.
             learning_rate=float(schedule(optimizer.iterations.numpy() - 1)),
             images_per_second=info.split("train").examples / seconds,
             seconds=time.perf_counter() - started,
@@ -193,7 +218,7 @@ def fit(
 
 
 class _Input:
-    """Endless iterators of distributed batches of both splits."""
+    """Endless iterators over distributed batches of both splits."""
 
     def __init__(
         self, options: Options, info: DatasetInfo, preprocessing: Preprocessing, strategy: tf.distribute.Strategy
@@ -206,11 +231,11 @@ class _Input:
         self._validation = Records(info, info.split("validation"), options.cache)
 
     def train(self, first_step: int, size: int) -> Iterator[Any]:
-        """From a global step on, images of `size` px."""
+        """Return training batches from a global step on, with images of `size` px."""
         mix = make_mixer(self._options.mix, self._options.mix_alpha)
         augmented = self._options.augment != "none"
 
-        def stream(context):
+        def stream(context: tf.distribute.InputContext) -> tf.data.Dataset:
             divided = self._batching(context)
             seed = self._options.seed
             return train_stream(
@@ -220,9 +245,9 @@ class _Input:
         return iter(self._distribute(stream))
 
     def validation(self, size: int) -> Iterator[Any]:
-        """Pass after pass, images of `size` px."""
+        """Return validation batches, pass after pass, with images of `size` px."""
 
-        def stream(context):
+        def stream(context: tf.distribute.InputContext) -> tf.data.Dataset:
             return evaluation_stream(self._validation, self._preprocessing, self._batching(context), size)
 
         return iter(self._distribute(stream))
@@ -238,16 +263,33 @@ def train_epoch(
     save: Callable[[], None],
     reporter: Reporter,
 ) -> bool:
-    """The rest of an epoch, from `state.step` on. RestartError, after a checkpoint, if any worker is told to end.
+    """Train the rest of an epoch, from `state.step` on.
 
-    Told so in its last steps the epoch is finished. Returns whether that was so, on all workers alike.
+    A worker may be told to end. All workers then save and end after the same step; in the last steps of an epoch they
+    finish it instead.
+
+    Args:
+        train_step: Result of `make_train_step`.
+        batches: Distributed batches, the next of which is that of step `state.step`.
+        steps: Steps per epoch.
+        checkpoint_steps: Save after so many steps; 0: not within the epoch.
+        state: State of the run, which is updated.
+        preemption: Request to end this process.
+        save: Writes a checkpoint.
+        reporter: Callbacks for the progress.
+
+    Returns:
+        Whether any worker was told to end in the last steps of the epoch; the same on all workers.
+
+    Raises:
+        RestartError: If any worker was told to end earlier in the epoch, after a checkpoint.
     """
     flying: deque[tf.Tensor] = deque()
     done = state.step
     stop = False
 
     def land(waiting: int) -> None:
-        """Take in the figures of all steps but the last `waiting`, so that those are not waited for."""
+        """Read the figures of all steps but the last `waiting`, which are not waited for."""
         nonlocal stop
         while len(flying) > waiting:
             loss, weight, flags = (float(value) for value in flying.popleft().numpy())
@@ -258,9 +300,9 @@ def train_epoch(
     while done < steps and not stop:
         flying.append(train_step(next(batches), tf.constant(float(preemption.requested))))
         done += 1
-        # All workers see the same figures after the same step, hence save and end after the same step.
+        # All workers see the same figures after the same step, so they save and end after the same step.
         land(IN_FLIGHT)
-        # Not after the last step: a checkpoint's name, the global step, is for the end of the epoch then.
+        # Not after the last step: its number, the name of the checkpoint, is needed at the end of the epoch.
         if done < steps and (stop or (checkpoint_steps and done % checkpoint_steps == 0)):
             land(0)
             save()

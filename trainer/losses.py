@@ -1,4 +1,4 @@
-"""The training losses, and the class weights in them."""
+"""Training losses, and the class weights and targets that go into them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,22 @@ Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def example_counts(info: DatasetInfo) -> np.ndarray:
-    """float64 [C]: examples of each class in the train split as stored, copies included."""
+    """Count the examples of each class in the train split as stored, copies included: float64 [C]."""
     return np.array([info.split("train").per_class[name].examples for name in info.classes], np.float64)
 
 
 def class_weights(info: DatasetInfo, kind: str) -> np.ndarray:
-    """float32 [C], one weight per label. `none`: all 1. `balanced`: n / (k * count), as scikit-learn's 'balanced'.
+    """Return the weight of each label in the loss.
 
-    Counted over the examples of the train split as stored, copies included; k is the number of classes that occur
-    there, and a class that does not has weight 0. The mean weight of an example is 1.
+    Examples of the train split are counted as stored, copies included.
+
+    Args:
+        info: Dataset to train on.
+        kind: `none`: all weights are 1. `balanced`: n / (k * count), as scikit-learn's 'balanced', where k is the
+            number of classes that occur in the train split.
+
+    Returns:
+        float32 [C]; a class that does not occur has weight 0 if `balanced`. The mean weight of an example is 1.
     """
     counts = example_counts(info)
     if kind == "none":
@@ -32,18 +39,26 @@ def class_weights(info: DatasetInfo, kind: str) -> np.ndarray:
 
 
 def class_log_priors(info: DatasetInfo) -> np.ndarray:
-    """float32 [C]: logarithms of the shares of the classes among the examples of the train split, as stored.
+    """Return the logarithm of each class's share of the examples in the train split, as stored.
 
-    A class that does not occur there has the share of half an example.
+    Returns:
+        float32 [C]; a class that does not occur is given the share of half an example.
     """
     counts = example_counts(info)
     return np.log(np.maximum(counts, 0.5) / counts.sum()).astype(np.float32)
 
 
 def targets(labels: tf.Tensor, partners: tf.Tensor, shares: tf.Tensor, smoothing: np.ndarray) -> tf.Tensor:
-    """float32 [N, C]: what the network should say of images that are mixed of two.
+    """Return the target probabilities of images, each mixed from two.
 
-    labels, partners int [N]; shares float32 [N], that of the label's image; smoothing: see `smoothing_of`.
+    Args:
+        labels: int [N], label of each image.
+        partners: int [N], label of the image mixed into it.
+        shares: float32 [N], share of the image that belongs to `labels`.
+        smoothing: float32 [C], see `smoothing_of`.
+
+    Returns:
+        float32 [N, C].
     """
     classes = len(smoothing)
     own = shares[:, tf.newaxis] * tf.one_hot(labels, classes)
@@ -52,32 +67,62 @@ def targets(labels: tf.Tensor, partners: tf.Tensor, shares: tf.Tensor, smoothing
 
 
 def smoothing_of(loss: str, amount: float, log_priors: np.ndarray) -> np.ndarray:
-    """float32 [C]: what label smoothing gives to each class, `amount` in all (Szegedy et al. 2016, section 7).
+    """Return what label smoothing gives to each class (Szegedy et al. 2016, section 7).
 
-    The same to each; with balanced_softmax in proportion to its frequency. Equal parts would there be a reward for
-    rare classes on every image, for its logits stand for a world in which these are not rare.
+    All classes get the same; with balanced_softmax each gets a part in proportion to its frequency. There, equal parts
+    would reward rare classes on every image, because its logits stand for a world in which they are not rare.
+
+    Args:
+        loss: Value of `--loss`.
+        amount: Sum over the classes.
+        log_priors: float32 [C], see `class_log_priors`.
+
+    Returns:
+        float32 [C].
     """
     spread = np.exp(log_priors) if loss == "balanced_softmax" else np.ones_like(log_priors)
     return (amount * spread / spread.sum()).astype(np.float32)
 
 
 def cross_entropy(target: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """float32 [N] in nats, of target and logits float32 [N, C]."""
+    """Return the cross-entropy of each example in nats.
+
+    Args:
+        target: float32 [N, C].
+        logits: float32 [N, C].
+
+    Returns:
+        float32 [N].
+    """
     return -tf.reduce_sum(target * tf.nn.log_softmax(logits), axis=-1)
 
 
 def focal_loss(target: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """float32 [N]: cross-entropy whose terms count less the surer the network is of them (Lin et al. 2017, gamma 2)."""
+    """Return the focal loss of each example (Lin et al. 2017, gamma 2).
+
+    It is the cross-entropy whose terms count less the surer the network is of them.
+
+    Args:
+        target: float32 [N, C].
+        logits: float32 [N, C].
+
+    Returns:
+        float32 [N].
+    """
     log_p = tf.nn.log_softmax(logits)
     return -tf.reduce_sum(target * tf.square(1.0 - tf.exp(log_p)) * log_p, axis=-1)
 
 
 def make_loss(name: str, log_priors: np.ndarray) -> Loss:
-    """The loss that `--loss` names.
+    """Return the loss that `--loss` names.
 
-    balanced_softmax: cross-entropy of logits to which the classes' log priors were added (Ren et al. 2020; Menon et
-    al. 2021, logit adjustment with tau 1). The logits themselves then are those of a world in which all classes are
-    equally frequent, so their largest minimises the balanced error.
+    balanced_softmax is the cross-entropy of logits plus the log priors of the classes (Ren et al. 2020; Menon et al.
+    2021, logit adjustment with tau 1). The logits themselves then stand for a world in which all classes are equally
+    frequent, so predicting the largest one minimises the balanced error.
+
+    Args:
+        name: Value of `--loss`.
+        log_priors: float32 [C], see `class_log_priors`.
     """
     if name == "focal":
         return focal_loss

@@ -1,4 +1,4 @@
-"""Scored images and labelled images brought together by their ids and contents."""
+"""Match scored images with labelled images by their ids and contents."""
 
 from __future__ import annotations
 
@@ -14,26 +14,30 @@ from trainer.scores import Scores
 
 @dataclass(frozen=True)
 class Matching:
-    """matched: images with both; scored_without_label, labelled_without_score: the others.
+    """Counts of the images that `match` matched and of those left over."""
 
-    repeated: further scores of an image that has one already. other_bytes: images that were matched by their id though
-    the scored file has another content than the labelled one; None where contents are not known.
-    """
-
-    matched: int
+    matched: int  # images with a score and a label
     scored_without_label: int
     labelled_without_score: int
-    repeated: int
+    repeated: int  # further scores of images that have one already
+    # Images matched by id although the scored file differs in content from the labelled one; None if contents are
+    # unknown.
     other_bytes: int | None
 
 
 def match(scores: Scores, truth: Truth) -> tuple[Predictions, Matching]:
-    """The labelled images that were scored, in the order of `truth`, and what is left over.
+    """Match labelled images with their scores, in the order of `truth`.
 
-    By id first, since the same ISIC id may have other bytes in another download. Of several scores of one id that of
-    the same content counts, else the last, as in the score job's outputs. An id that two labelled images share (`1.jpg`
-    in two folders) means neither of them: these, and images whose id was not scored, are found by content. Raises
-    UsageError if none match.
+    Ids come first, since the same ISIC id may have other bytes in another download. If an id has several scores, the
+    one of the same content counts, else the last, as in the score job's outputs. An id that two labelled images share
+    (`1.jpg` in two folders) identifies neither: these images, and those whose id was not scored, are matched by
+    content.
+
+    Returns:
+        The labelled images that were scored, and counts of what was matched and what was left over.
+
+    Raises:
+        UsageError: No image matches.
     """
     by_id: dict[str, list[int]] = {}
     by_content: dict[str, int] = {}

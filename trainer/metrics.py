@@ -1,7 +1,7 @@
 """Figures of merit for one split: point values by scikit-learn and the ISIC scorer, intervals by cluster bootstrap.
 
-Throughout: `labels` int [n], `probabilities` float [n, C], `groups` [n] (any hashable per image; photographs of one
-lesion share one), `weights` float [B, n]: how often each image occurs in each of B resamples.
+Throughout: `labels` int [n], `probabilities` float [n, C], `groups` [n] (any hashable value for each image; photographs
+of one lesion share one), `weights` float [B, n]: how often each image occurs in each of B resamples.
 
 A figure that does not exist (a class without examples, AUC without negatives) is None with n 0, never NaN.
 """
@@ -21,34 +21,47 @@ from pipelines.decisions import decision_values
 from pipelines.taxonomy import melanoma_class
 
 UNDECIDED = -1
-# Resampling fewer lesions than this again and again shows too little of how lesions differ.
+# With fewer lesions than this, resampling shows too little of how lesions differ, and intervals are too narrow.
 FEW = 10
 CONFIDENCE = 0.95
-# Resamples are worked on in blocks of at most this many numbers, so that memory does not grow with the split.
+# Resamples are processed in blocks of at most this many numbers, so that memory does not grow with the split.
 _BLOCK = 4_000_000
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, the images it rests on and its 95 % interval. `low` and `high` are None where there is no interval."""
+    """A figure with its 95 % interval."""
 
     value: float | None
-    low: float | None
-    high: float | None
-    n: int
+    low: float | None  # None if there is no interval
+    high: float | None  # None if there is no interval
+    n: int  # number of images that the figure rests on
 
 
 def predict(decisions: np.ndarray) -> np.ndarray:
-    """The class with the largest of the `decision_values` [n, C]: int [n].
+    """Return the class with the largest decision value.
 
-    UNDECIDED where two share the first place, which ISIC's scorer counts as wrong.
+    Args:
+        decisions: float [n, C], from `decision_values`.
+
+    Returns:
+        int [n]; UNDECIDED where two classes share the first place, which ISIC's scorer counts as wrong.
     """
     top = decisions.max(axis=1, keepdims=True)
     return np.where((decisions == top).sum(axis=1) == 1, decisions.argmax(axis=1), UNDECIDED)
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Counts, int [C, C]: rows are true classes, columns predicted ones. UNDECIDED predictions are in no column."""
+    """Count the images of each true class by predicted class.
+
+    Args:
+        labels: int [n].
+        predicted: int [n], the predicted label or UNDECIDED.
+        classes: The number of classes C.
+
+    Returns:
+        int [C, C]: rows are true classes, columns predicted ones. UNDECIDED predictions are in no column.
+    """
     matrix = np.zeros((classes, classes), np.int64)
     decided = predicted != UNDECIDED
     np.add.at(matrix, (labels[decided], predicted[decided]), 1)
@@ -56,7 +69,17 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
 
 
 def balanced_accuracy(labels: np.ndarray, decisions: np.ndarray) -> float | None:
-    """Mean sensitivity over the classes present: the task metric of ISIC 2018 task 3 and 2019, by their own scorer."""
+    """Return the mean sensitivity over the classes present.
+
+    This is the task metric of ISIC 2018 task 3 and 2019, computed by their own scorer.
+
+    Args:
+        labels: int [n].
+        decisions: float [n, C], from `decision_values`.
+
+    Returns:
+        0 to 1; None without images.
+    """
     if not len(labels):
         return None
     columns = [f"class {index}" for index in range(decisions.shape[1])]
@@ -67,11 +90,18 @@ def balanced_accuracy(labels: np.ndarray, decisions: np.ndarray) -> float | None
 
 
 def sensitivity_at_specificity(positive: np.ndarray, score: np.ndarray, specificity: float) -> tuple[float, float]:
-    """Highest sensitivity over thresholds whose specificity is at least `specificity`, and that threshold.
+    """Return the highest sensitivity over thresholds whose specificity is at least `specificity`, and that threshold.
 
-    `positive` bool [n], `score` float [n]; an image is called positive when its score is at least the threshold. The
-    threshold is chosen on these same images, so the figure says what the ranking allows, not what a threshold fixed
-    beforehand reaches. It is infinite where no image may be called positive.
+    The threshold is chosen on these same images, so the figure says what the ranking allows, not what a threshold fixed
+    beforehand reaches.
+
+    Args:
+        positive: bool [n]; both values must occur.
+        score: float [n]; an image is called positive if its score is at least the threshold.
+        specificity: The lowest specificity allowed.
+
+    Returns:
+        (sensitivity, threshold). The threshold is infinite if no image may be called positive.
     """
     false_rate, true_rate, thresholds = sklearn.metrics.roc_curve(positive, score, drop_intermediate=False)
     # 1e-9: 1 - 0.9 is a little less than 0.1 in floating point.
@@ -82,12 +112,21 @@ def sensitivity_at_specificity(positive: np.ndarray, score: np.ndarray, specific
 
 
 def resamples(labels: np.ndarray, groups: Sequence | np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
-    """Cluster bootstrap: blocks of weights, float32 [b, n], `count` rows in all, the same ones for the same seed.
+    """Draw resamples for a cluster bootstrap; the same seed gives the same ones.
 
     Whole groups are drawn with replacement, because photographs of one lesion are not independent. Each class draws as
     many groups as it has (a stratified bootstrap, as for ROC curves in pROC, Robin et al. 2011): with few lesions in a
-    class, plain resampling would lose the class in some resamples and change what balanced accuracy means. A group
-    with images of several classes belongs to the class of its first image.
+    class, plain resampling would lose the class in some resamples and change what balanced accuracy means. A group with
+    images of several classes belongs to the class of its first image.
+
+    Args:
+        labels: int [n], or any other strata.
+        groups: [n].
+        count: The number of resamples.
+        seed: The seed of the draws.
+
+    Yields:
+        Blocks of weights, float32 [b, n], with `count` rows in all.
     """
     _, first, group_of = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
     stratum = labels[first]
@@ -103,7 +142,7 @@ def resamples(labels: np.ndarray, groups: Sequence | np.ndarray, count: int, see
 
 @dataclass(frozen=True)
 class RankingFigures:
-    """Per resample, float64 [B]; NaN where a resample lacks positives or negatives."""
+    """Ranking figures of each resample, float64 [B]; NaN where a resample lacks positives or negatives."""
 
     auc: np.ndarray
     average_precision: np.ndarray
@@ -111,10 +150,17 @@ class RankingFigures:
 
 
 def ranking_figures(positive: np.ndarray, score: np.ndarray, weights: np.ndarray, specificity: float) -> RankingFigures:
-    """AUC, average precision and sensitivity at fixed specificity of every resample at once.
+    """Compute AUC, average precision and sensitivity at fixed specificity for all resamples at once.
 
-    The same figures as scikit-learn's `roc_auc_score`, `average_precision_score` and `sensitivity_at_specificity`
-    with `sample_weight=weights[b]`, without sorting again for each resample. Equal scores are one threshold.
+    These are the same figures as scikit-learn's `roc_auc_score`, `average_precision_score` and
+    `sensitivity_at_specificity` with `sample_weight=weights[b]`, without sorting again for each resample. Equal scores
+    are one threshold.
+
+    Args:
+        positive: bool [n].
+        score: float [n].
+        weights: float [B, n].
+        specificity: The lowest specificity allowed.
     """
     order = np.argsort(-score, kind="stable")
     # One column per distinct score, from the highest down.
@@ -135,9 +181,15 @@ def ranking_figures(positive: np.ndarray, score: np.ndarray, weights: np.ndarray
 
 
 def class_rates(truth: np.ndarray, called: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sensitivity and specificity of every class in every resample, each float64 [B, C]; NaN where a class has none.
+    """Compute sensitivity and specificity of every class in every resample.
 
-    truth, called: bool [n, C], whether an image is of the class, and is said to be.
+    Args:
+        truth: bool [n, C], whether an image is of the class.
+        called: bool [n, C], whether an image is predicted to be of the class.
+        weights: float [B, n].
+
+    Returns:
+        (sensitivity, specificity), each float64 [B, C]; NaN where a resample has no images of the class, or no others.
     """
     total = weights.sum(axis=1, dtype=np.float64)
     images = weights @ truth.astype(np.float32)
@@ -148,7 +200,16 @@ def class_rates(truth: np.ndarray, called: np.ndarray, weights: np.ndarray) -> t
 
 
 def mean_sensitivity(truth: np.ndarray, called: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Balanced accuracy of every resample, float64 [B], over the classes of which it has images. As `class_rates`."""
+    """Compute the balanced accuracy of every resample.
+
+    Args:
+        truth: bool [n, C], whether an image is of the class.
+        called: bool [n, C], whether an image is predicted to be of the class.
+        weights: float [B, n].
+
+    Returns:
+        float64 [B]: the mean over the classes that have images.
+    """
     return _over_classes(class_rates(truth, called, weights)[0], truth)
 
 
@@ -157,7 +218,14 @@ def _over_classes(sensitivity: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def interval(values: np.ndarray | None) -> tuple[float | None, float | None]:
-    """Percentile interval of a figure over its resamples, float [B]; (None, None) where one has no value."""
+    """Return the percentile interval of a figure over its resamples.
+
+    Args:
+        values: float [B]; None if there are no resamples.
+
+    Returns:
+        (low, high); (None, None) without resamples, or if the figure does not exist in one of them.
+    """
     if values is None or not len(values) or not np.isfinite(values).all():
         return None, None
     low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -173,11 +241,19 @@ def resampled(
     bootstrap: int,
     seed: int,
 ) -> Estimate:
-    """A figure of some images with its interval, by the resamples of these images.
+    """Compute a figure and its interval over resamples of the images.
 
-    figure: weights float32 [B, n] -> its value in each resample, float [B]; all images once give the figure itself.
-    rests_on: bool [n], the images that are its n and whose groups the interval rests on. No interval where all
-    resamples give the same: each class has a single lesion, or all are called alike, which says nothing of others.
+    There is no interval if all resamples give the same value: each class has a single lesion, or all images are called
+    alike. That says nothing about other images.
+
+    Args:
+        figure: Maps weights, float32 [B, n], to the figure's value in each resample, float [B]. With all weights 1 it
+            gives the figure itself.
+        rests_on: bool [n], the images that count as the figure's n, and on whose groups the interval rests.
+        labels: int [n], or any other strata of the bootstrap.
+        groups: [n].
+        bootstrap: The number of resamples; 0 for no interval.
+        seed: The seed of the resamples.
     """
     value = float(figure(np.ones((1, len(labels)), np.float32))[0])
     if not np.isfinite(value):
@@ -201,14 +277,28 @@ def evaluate(
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """All figures of one split, ready for JSON: plain ints, floats, None, and Estimates as dicts.
+    """Compute all figures of one split, ready for JSON: plain ints, floats, None, and Estimates as dicts.
 
-    prior [C], or [n, C] of each image: the class frequencies that the probabilities stand for, equal ones if None.
-    Which class is predicted follows from both (`decision_values`); rankings are by the probabilities themselves.
-    The malignant score of an image is the sum of its probabilities of the `malignant` classes. An interval is None if
-    `bootstrap` is 0 or if the figure rests on fewer than two groups, which cannot say how lesions differ. The
-    percentile interval of a figure at its limit (every melanoma found) has no width and says little: look at n.
-    Raises ValueError for arrays that do not fit together, labels out of range or probabilities that are not finite.
+    Which class is predicted follows from probabilities and prior (`decision_values`); rankings use the probabilities
+    themselves. The malignancy score of an image is the sum of its probabilities of the `malignant` classes.
+
+    An interval is None if `bootstrap` is 0 or if the figure rests on fewer than two groups, which cannot say how
+    lesions differ. The percentile interval of a figure at its limit (every melanoma found) has no width and says
+    little: look at n.
+
+    Args:
+        labels: int [n].
+        probabilities: float [n, C].
+        groups: [n].
+        classes: Class names in label order.
+        malignant: The names of the malignant classes.
+        prior: [C], or [n, C] for each image: the class frequencies that the probabilities assume. Equal ones if None.
+        specificity: The specificity at which sensitivities are computed.
+        bootstrap: The number of resamples.
+        seed: The seed of the resamples.
+
+    Raises:
+        ValueError: The arrays do not fit together, a label is out of range, or a probability is not finite.
     """
     labels, probabilities = np.asarray(labels, np.int64), np.asarray(probabilities, np.float64)
     groups = np.asarray(groups)
@@ -236,7 +326,14 @@ def evaluate(
     values = {key: np.concatenate(parts) for key, parts in drawn.items()}
 
     def estimate(figure: str, index: int, value: float | None, among: np.ndarray) -> Estimate:
-        """`among` bool [n]: the images whose number is the figure's n, and whose groups the interval rests on."""
+        """Return the Estimate of a figure of a class.
+
+        Args:
+            figure: The name under which `_collect` stored its resamples.
+            index: The class, or the number of classes for malignant against benign.
+            value: The point value; None if the figure does not exist.
+            among: bool [n], the images that count as the figure's n, and on whose groups the interval rests.
+        """
         if value is None:
             return Estimate(None, None, None, 0)
         several = len(np.unique(groups[among])) > 1
@@ -291,7 +388,13 @@ def evaluate(
 
 
 def _points(positive: np.ndarray, called: np.ndarray, score: np.ndarray) -> dict[str, float | None]:
-    """One class against the rest. `positive`, `called` bool [n], `score` float [n]."""
+    """Compute point values for one class against the rest.
+
+    Args:
+        positive: bool [n], whether an image is of the class.
+        called: bool [n], whether an image is predicted to be of the class.
+        score: float [n].
+    """
     has_positive, has_negative = bool(positive.any()), bool((~positive).any())
     return {
         "sensitivity": float(sklearn.metrics.recall_score(positive, called)) if has_positive else None,

@@ -1,4 +1,4 @@
-"""The images on which a model is most wrong, to be looked at, and pictures of where it looked."""
+"""Find the images on which a model is most wrong, and draw them with maps of where it looked."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pipelines.triage_pictures import SIDE, overlay
 from trainer.exported import LoadedModel
 from trainer.predictions import Truth
 
-# Images of each kind.
+# Maximum number of images of each kind.
 SHOWN = 12
 
 
 class Kind(NamedTuple):
-    """A kind of mistake: its name in evaluation.json, a heading, and what orders it."""
+    """A kind of mistake."""
 
-    name: str
-    title: str
-    order: str
+    name: str  # in evaluation.json
+    title: str  # the heading
+    order: str  # which images it includes, and what orders them
 
 
 KINDS = (
@@ -35,17 +35,26 @@ KINDS = (
 def worst_mistakes(
     truth: Truth, probabilities: np.ndarray, predicted: np.ndarray, classes: Sequence[str], malignant: Sequence[str]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Of each of KINDS at most SHOWN images, the worst first, one of each lesion; ready for JSON.
+    """Find the worst mistakes of each of KINDS, ready for JSON.
 
-    predicted: int [n], the label that each image is said to have. Its malignancy score is the sum of the
-    probabilities of the `malignant` classes. Ties are in the order of the images.
+    At most SHOWN of each kind, the worst first, one image of each lesion. Ties keep the order of the images.
+
+    Args:
+        truth: n labelled images.
+        probabilities: float [n, C].
+        predicted: int [n], the predicted labels.
+        classes: Class names in label order.
+        malignant: The classes whose probabilities add up to the malignancy score.
+
+    Returns:
+        The mistakes by the name of their kind.
     """
     chosen = np.array([name in set(malignant) for name in classes])
     top = predicted
     probability = probabilities[np.arange(len(top)), top].astype(np.float64)
     score = probabilities.astype(np.float64)[:, chosen].sum(axis=1)
     is_malignant, called_malignant = chosen[truth.labels], chosen[top]
-    # Which images are of a kind, and what the worst of them have least of.
+    # Kind -> which images it includes, and a value that is lowest for the worst of them.
     rules = {
         "missed": (is_malignant & ~called_malignant, score),
         "false_alarms": (~is_malignant & called_malignant, -score),
@@ -67,7 +76,7 @@ def worst_mistakes(
     for kind in KINDS:
         among, badness = rules[kind.name]
         order = np.flatnonzero(among)[np.argsort(badness[among], kind="stable")]
-        # Photographs of one lesion look alike and would fill the sheet.
+        # Photographs of one lesion look alike; a few lesions would fill the page.
         firsts: dict[str, int] = {}
         for image in order:
             firsts.setdefault(truth.group_id[image], int(image))
@@ -76,9 +85,10 @@ def worst_mistakes(
 
 
 class Pictures(NamedTuple):
-    """JPEGs of at most SIDE pixels. map: the picture with heat where the evidence for the predicted class lies."""
+    """JPEGs that show one mistake, with sides of at most SIDE pixels."""
 
     image: bytes
+    # The image under a heat map of the evidence for the predicted class; None if there is no map.
     map: bytes | None
 
 
@@ -90,12 +100,22 @@ def draw(
     classes: Sequence[str],
     network: LoadedModel | None,
 ) -> dict[str, Pictures]:
-    """Pictures of the images that `worst_mistakes` names, by their sha256.
+    """Draw the images that `worst_mistakes` names.
 
-    images: `image/encoded` by sha256, stored as `encoding`, squares of `size` pixels. The map is Grad-CAM (Selvaraju et
-    al. 2017) of the predicted class: for a network that ends in a global mean and one linear layer, the gradients of
-    a logit are the layer's weights over h x w, so Grad-CAM is the class activation map (Zhou et al. 2016) up to that
-    factor, with negative values cut off. None without a network that makes such maps.
+    The map is Grad-CAM (Selvaraju et al. 2017) of the predicted class. For a network that ends in a global mean and one
+    linear layer, the gradients of a logit are the layer's weights over h x w, so Grad-CAM is the class activation map
+    (Zhou et al. 2016) up to that factor, with negative values cut off.
+
+    Args:
+        mistakes: From `worst_mistakes`.
+        images: `image/encoded` by sha256; images that are missing are not drawn.
+        encoding: How the images are stored.
+        size: The side of the square images, in pixels.
+        classes: Class names in label order.
+        network: Draws the maps. There are none if it is None or cannot draw maps.
+
+    Returns:
+        The pictures by sha256.
     """
     pictures: dict[str, Pictures] = {}
     for entry in (entry for entries in mistakes.values() for entry in entries):

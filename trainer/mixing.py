@@ -1,7 +1,7 @@
-"""Training images mixed of two: mixup and CutMix.
+"""Mix training images from two: mixup and CutMix.
 
-Rows 2i and 2i + 1 of a batch are partners, which the random order of an epoch makes random pairs. As pairs are never
-divided between replicas, what is drawn depends on (seed, epoch, images) only, like the rest of the input.
+Rows 2i and 2i + 1 of a batch are partners; the random order of an epoch makes the pairs random. Pairs are never divided
+between replicas, so the draws depend only on (seed, epoch, images), like the rest of the input.
 """
 
 from __future__ import annotations
@@ -13,23 +13,33 @@ import tensorflow as tf
 
 from trainer.augment import uniform
 
-# images float32 [N, S, S, 3], labels int64 [N], keys string [N] -> dict of image, label, partner, share, each [N, ...].
+# images float32 [N, S, S, 3], labels int64 [N], keys string [N] -> dict of image, label, partner, share, each [N, ...]:
+# mixed images, labels of both images of a pair, float32 share of the image that belongs to `label`.
 Mixer = Callable[[tf.Tensor, tf.Tensor, tf.Tensor | None], dict[str, tf.Tensor]]
 
 
 def unmixed(images: tf.Tensor, labels: tf.Tensor, keys: tf.Tensor | None) -> dict[str, tf.Tensor]:
-    """Images that are wholly of their own label."""
+    """Return images that belong wholly to their own label.
+
+    Args:
+        images: float32 [N, S, S, 3].
+        labels: int64 [N].
+        keys: Not used.
+    """
     return {"image": images, "label": labels, "partner": labels, "share": tf.ones(tf.shape(labels))}
 
 
 def _partners(values: tf.Tensor) -> tf.Tensor:
-    """Each row's partner: rows 1, 0, 3, 2, ... of an even number of them."""
+    """Return the partner of each row: rows 1, 0, 3, 2, ... of an even number of rows."""
     rows = tf.range(tf.shape(values)[0])
     return tf.gather(values, rows + 1 - 2 * (rows % 2))
 
 
 def _shares(keys: tf.Tensor, alpha: float) -> tf.Tensor:
-    """float64 [N], 0.5 to 1: the larger part, drawn for each row from Beta(alpha, alpha) by inversion on a grid."""
+    """Return the larger share of each pair, float64 [N] from 0.5 to 1.
+
+    Each row has its own, drawn from Beta(alpha, alpha) by inversion on a grid.
+    """
     grid = tf.constant(_beta_quantiles(alpha), tf.float64)
     drawn = tf.gather(grid, tf.cast(uniform(keys, "share", 0, grid.shape[0]), tf.int32))
     return tf.maximum(drawn, 1.0 - drawn)
@@ -43,7 +53,19 @@ def _beta_quantiles(alpha: float, count: int = 1024) -> list[float]:
 
 
 def mixup(images: tf.Tensor, labels: tf.Tensor, keys: tf.Tensor, alpha: float) -> dict[str, tf.Tensor]:
-    """Weighted means of two images (Zhang et al. 2018), each row with its own share, the larger one."""
+    """Mix each image with its partner as a weighted mean (Zhang et al. 2018).
+
+    Each row has its own share, and its own image gets the larger part.
+
+    Args:
+        images: float32 [N, S, S, 3].
+        labels: int64 [N].
+        keys: string [N], see `augment.example_keys`.
+        alpha: Parameter of the Beta distribution of shares.
+
+    Returns:
+        A dict as described at `Mixer`.
+    """
     share = tf.cast(_shares(keys, alpha), tf.float32)
     part = share[:, tf.newaxis, tf.newaxis, tf.newaxis]
     mixed = images * part + _partners(images) * (1.0 - part)
@@ -51,7 +73,19 @@ def mixup(images: tf.Tensor, labels: tf.Tensor, keys: tf.Tensor, alpha: float) -
 
 
 def cutmix(images: tf.Tensor, labels: tf.Tensor, keys: tf.Tensor, alpha: float) -> dict[str, tf.Tensor]:
-    """A square of the partner pasted in (Yun et al. 2019); the share is what is left of the row's own pixels."""
+    """Paste a square of the partner into each image (Yun et al. 2019).
+
+    The share is the part of the row's own pixels that is left.
+
+    Args:
+        images: float32 [N, S, S, 3].
+        labels: int64 [N].
+        keys: string [N], see `augment.example_keys`.
+        alpha: Parameter of the Beta distribution of shares.
+
+    Returns:
+        A dict as described at `Mixer`.
+    """
     size = images.shape[1]
     half = 0.5 * size * tf.sqrt(1.0 - _shares(keys, alpha))[:, tf.newaxis]
     centres = tf.range(size, dtype=tf.float64) + 0.5
@@ -67,7 +101,12 @@ def cutmix(images: tf.Tensor, labels: tf.Tensor, keys: tf.Tensor, alpha: float) 
 
 
 def make_mixer(kind: str, alpha: float) -> Mixer:
-    """What `--mix` names."""
+    """Return the mixer that `--mix` names.
+
+    Args:
+        kind: Value of `--mix`.
+        alpha: Value of `--mix_alpha`.
+    """
     if kind == "none":
         return unmixed
     return functools.partial(mixup if kind == "mixup" else cutmix, alpha=alpha)

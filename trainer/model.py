@@ -1,11 +1,11 @@
 """The network: a small residual convolutional net.
 
-A 3x3 stem with stride 2 and then stages of residual blocks; every stage halves the resolution and widens the
-channels. One block is two convolutions with batch normalisation around an identity or 1x1 shortcut (He et al. 2016;
-where the resolution changes the shortcut is pooled first, He et al. 2019), then squeeze-and-excitation (Hu et al.
-2018) on the residual branch. The convolutions are 3x3, or separable (3x3 depthwise, 1x1 pointwise; Chollet 2017): a
-seventh of the multiply-adds, of which a processor does fewer in a second. Head: global average pooling, dropout,
-linear layer.
+A 3x3 stem with stride 2 is followed by stages of residual blocks; every stage halves the resolution and widens the
+channels. A block is two convolutions with batch normalisation around an identity or 1x1 shortcut (He et al. 2016; where
+the resolution changes, the shortcut is pooled first, He et al. 2019), with squeeze-and-excitation (Hu et al. 2018) on
+the residual branch. The convolutions are either 3x3 or separable (3x3 depthwise, 1x1 pointwise; Chollet 2017).
+Separable ones take a seventh of the multiply-adds, of which a processor does fewer per second. Head: global average
+pooling, dropout, linear layer.
 """
 
 from __future__ import annotations
@@ -23,48 +23,37 @@ from trainer.backbones import build_backbone
 from trainer.batch_norm import BatchNormalization
 from trainer.colour_constancy import ShadesOfGrey
 
-# With Keras' default of 0.99 the moving statistics of a short run (a hundred steps) are still half their start values.
+# With Keras' default of 0.99, start values still make up half of the moving statistics after a short run (a hundred
+# steps).
 BATCH_NORM_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What determines the network's shape, apart from image size and number of classes.
+    """Everything that determines the shape of the network, except image size and number of classes."""
 
-    backbone: a network of keras.applications instead of the one above, of which then only dropout and colour constancy
-    matter.
-    colour_constancy: take the tint of the light out of each image first.
-    pixel_mean, pixel_std: of the dataset's normalisation, in levels of 0 to 255; a backbone and colour constancy need
-    them.
-    block: the convolutions of a block, `separable` or `plain`.
-    width: multiplier of all channel counts, which are then rounded to multiples of 8.
-    depth: residual blocks per stage.
-    dropout: rate before the last layer, 0 to below 1.
-    normalisation: of batches; False leaves it out, for comparisons, and convolutions have biases instead.
-    stem, channels: channels (at width 1) of the stem and of each stage.
-    squeeze_excite: reduction ratio of the channel gates; 0 leaves them out.
-    """
-
+    # A network of keras.applications in place of ours; of the rest, only dropout and colour constancy then matter.
     backbone: str = ""
-    colour_constancy: bool = False
+    colour_constancy: bool = False  # remove the tint of the light from each image first
+    # Of the dataset's normalisation, in levels of 0 to 255; a backbone and colour constancy need them.
     pixel_mean: tuple[float, ...] = ()
     pixel_std: tuple[float, ...] = ()
-    block: str = "separable"
-    width: float = 1.0
-    depth: int = 2
-    dropout: float = 0.2
-    normalisation: bool = True
-    stem: int = 32
-    channels: tuple[int, ...] = (48, 96, 192, 288)
-    squeeze_excite: int = 8
+    block: str = "separable"  # convolutions of a block, `separable` or `plain`
+    width: float = 1.0  # multiplier of all channel counts, which are then rounded to multiples of 8
+    depth: int = 2  # residual blocks per stage
+    dropout: float = 0.2  # rate before the last layer, from 0 to below 1
+    normalisation: bool = True  # of batches; False, for comparisons: convolutions have biases instead
+    stem: int = 32  # channels of the stem, at width 1
+    channels: tuple[int, ...] = (48, 96, 192, 288)  # of each stage, at width 1
+    squeeze_excite: int = 8  # reduction ratio of the channel gates; 0: no gates
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; `from_dict` reads it back."""
+        """Return the configuration as a JSON-ready dict, which `from_dict` reads back."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """The inverse of `as_dict`; keys that are not fields are ignored."""
+        """Return the configuration that `as_dict` gave; keys that are not fields are ignored."""
         known: dict[str, Any] = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         for name, value in known.items():
             known[name] = tuple(value) if isinstance(value, list) else value
@@ -72,17 +61,18 @@ class ModelConfig:
 
 
 def scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, rounded to a multiple of 8 (what vector units like), at least 8."""
+    """Return `channels` times `width`, rounded to a multiple of 8 (what vector units like), at least 8."""
     return max(8, int(channels * width / 8 + 0.5) * 8)
 
 
 class Dropout(layers.Dropout):
-    """Keras' layer, drawing one mask for the global batch, of which each replica takes its rows.
+    """Keras' layer with one mask for the global batch, of which each replica takes its rows.
 
-    So a run draws the same however many replicas share it; Keras' own would use one mask on every replica.
+    So the masks of a run do not depend on the number of replicas; Keras' own layer would use one mask on every replica.
     """
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Return the inputs, float [N, K], with dropped elements set to 0 and the others scaled up in training."""
         if not training or not self.rate:
             return inputs
         context = tf.distribute.get_replica_context()
@@ -97,7 +87,10 @@ class Dropout(layers.Dropout):
 
 @contextlib.contextmanager
 def precision(mixed: bool) -> Iterator[None]:
-    """Layers made inside compute in bfloat16 if `mixed`, which needs no scaling of the loss; weights stay float32."""
+    """Make layers created inside compute in bfloat16 if `mixed`, else in float32.
+
+    Weights stay float32. bfloat16 needs no scaling of the loss.
+    """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16" if mixed else "float32")
     try:
@@ -109,11 +102,18 @@ def precision(mixed: bool) -> Iterator[None]:
 def build_model(
     config: ModelConfig, image_size: int | None, classes: int, synchronized: bool = False, weights: str = ""
 ) -> keras.Model:
-    """float32 [N, image_size, image_size, 3] normalised pixels -> float32 [N, classes] logits. None: of any size.
+    """Return the network: normalised pixels -> logits.
 
-    synchronized: batch statistics over all replicas of the strategy. Without it each replica keeps moving statistics
-    of its own. Initial weights follow the global Keras seed (`keras.utils.set_random_seed`), but for those of a
-    backbone that `weights` says (see `trainer.backbones`).
+    Its input is float32 [N, image_size, image_size, 3], its output float32 [N, classes]. Initial weights follow the
+    global Keras seed (`keras.utils.set_random_seed`), except those of a backbone that come from `weights`.
+
+    Args:
+        config: Configuration of the network.
+        image_size: Side of the images in pixels; None: any size.
+        classes: Number of classes.
+        synchronized: Compute batch statistics over all replicas of the strategy; otherwise each replica keeps its own
+            moving statistics.
+        weights: Initial weights of the backbone (see `trainer.backbones`); empty: random ones.
     """
     inputs = keras.Input((image_size, image_size, 3), dtype="float32", name="image")
     pixels = inputs
@@ -132,26 +132,32 @@ def build_model(
 
 
 def lesion_features(config: ModelConfig, inputs: keras.KerasTensor, synchronized: bool) -> keras.KerasTensor:
-    """The last feature map of our own network."""
+    """Return the last feature map of our own network, [N, h, w, K].
+
+    Args:
+        config: Configuration of the network.
+        inputs: float32 [N, S, S, 3], normalised pixels.
+        synchronized: See `build_model`.
+    """
     biased = not config.normalisation
 
-    def normalise(x):
+    def normalise(x: keras.KerasTensor) -> keras.KerasTensor:
         return BatchNormalization(momentum=BATCH_NORM_MOMENTUM, synchronized=synchronized)(x) if not biased else x
 
-    def convolution(x, channels: int, strides: int):
+    def convolution(x: keras.KerasTensor, channels: int, strides: int) -> keras.KerasTensor:
         if config.block == "plain":
             return normalise(layers.Conv2D(channels, 3, strides, padding="same", use_bias=biased)(x))
         x = layers.DepthwiseConv2D(3, strides, padding="same", use_bias=False)(x)
         return normalise(layers.Conv2D(channels, 1, use_bias=biased)(x))
 
-    def gate(x, channels: int):
+    def gate(x: keras.KerasTensor, channels: int) -> keras.KerasTensor:
         hidden = max(8, channels // config.squeeze_excite)
         weights = layers.GlobalAveragePooling2D(keepdims=True)(x)
         weights = layers.Conv2D(hidden, 1, activation="relu")(weights)
         weights = layers.Conv2D(channels, 1, activation="sigmoid")(weights)
         return layers.Multiply()([x, weights])
 
-    def block(x, channels: int, strides: int):
+    def block(x: keras.KerasTensor, channels: int, strides: int) -> keras.KerasTensor:
         shortcut = x
         if strides != 1:
             shortcut = layers.AveragePooling2D(strides, padding="same")(shortcut)

@@ -1,4 +1,4 @@
-"""The model card of a cross-validated recipe, as Markdown (after Mitchell et al. 2019)."""
+"""Write the model card of a cross-validated recipe as Markdown (after Mitchell et al. 2019)."""
 
 from __future__ import annotations
 
@@ -22,20 +22,23 @@ _TITLES = {
 
 
 def format_spread(values: Mapping[str, Any]) -> str:
-    """`0.702 ± 0.013`; a dash where there is no figure, no deviation where there is one fold."""
+    """Format mean and standard deviation as `0.702 ± 0.013`.
+
+    A figure that does not exist becomes a dash; the deviation is left out for a single fold.
+    """
     if values["mean"] is None:
         return "-"
     return f"{values['mean']:.3f}" + (f" ± {values['sd']:.3f}" if values["sd"] is not None else "")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first to the right."""
+    """Format a Markdown table, with all columns but the first aligned to the right."""
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join(table(head, escaped, right=[False, *[True] * (len(head) - 1)]))
 
 
 def format_summary(figures: Mapping[str, Any]) -> str:
-    """The headline figures as lines of text."""
+    """Format the headline figures as lines of text."""
     pooled = figures["pooled"]
     folds = len(figures["folds"])
     lines = [f"{folds} folds, n = {pooled['n']} images of {pooled['groups']} lesions; mean ± standard deviation"]
@@ -52,7 +55,10 @@ def format_summary(figures: Mapping[str, Any]) -> str:
 
 
 def format_difference(estimate: Mapping[str, Any]) -> str:
-    """`-0.021 (-0.052 to +0.011)`; a dash for a difference that does not exist, no interval no brackets."""
+    """Format a difference as `-0.021 (-0.052 to +0.011)`.
+
+    A difference that does not exist becomes a dash; without an interval there are no brackets.
+    """
     if estimate["value"] is None:
         return "-"
     if estimate["low"] is None:
@@ -61,12 +67,12 @@ def format_difference(estimate: Mapping[str, Any]) -> str:
 
 
 def _signed(value: float) -> str:
-    """`+0.012`; what rounds to nothing is no `-0.000`."""
+    """Format a number as `+0.012`; what rounds to zero never becomes `-0.000`."""
     return f"{round(value, 3) + 0.0:+.3f}"
 
 
 def format_changes(figures: Mapping[str, Any]) -> str:
-    """The ablation table, Markdown: the recipe and each change of it, on the same folds."""
+    """Format the ablation table as Markdown: the recipe and each change of it, on the same folds."""
     lines = figures["changes"]["lines"]
     names = [name for name in ("balanced_accuracy", "melanoma_auc") if name in lines[0]["difference"]]
     leaky = _has_leak(lines)
@@ -104,7 +110,7 @@ def _number(value: float | None) -> str:
 
 
 def format_classes(figures: Mapping[str, Any]) -> str:
-    """A Markdown table of the figures of each class, from all folds together."""
+    """Format the figures of each class, from all folds together, as a Markdown table."""
     rows = [
         [
             name + (" (malignant)" if name in figures["malignant_classes"] else ""),
@@ -127,12 +133,12 @@ def _points_table(figures: Mapping[str, Any]) -> str:
 
 
 def _shortened(base: Mapping[str, Any]) -> str:
-    """What the ablation's recipe has in place of the recipe's own options."""
+    """Describe the options that the ablation's base has in place of the recipe's own."""
     return f" (here with {', '.join(f'{name} {value}' for name, value in base.items())})" if base else ""
 
 
 def _network(figures: Mapping[str, Any]) -> str:
-    """What kind of network it is, and what it starts from."""
+    """Describe the kind of network and the weights that it starts from."""
     recipe = figures["recipe"]
     backbone = recipe.get("backbone")
     kind = f"{backbone} of keras.applications" if backbone else "A convolutional network"
@@ -141,13 +147,13 @@ def _network(figures: Mapping[str, Any]) -> str:
 
 
 def _threads(figures: Mapping[str, Any]) -> str:
-    """`1 thread`; `1 or 2 threads` where folds had different numbers of them."""
+    """Return `1 thread`, or `1 or 2 threads` if folds had different numbers of them."""
     numbers = sorted({fold["threads"] for fold in figures["folds"]})
     return " or ".join(map(str, numbers)) + (" thread" if numbers == [1] else " threads")
 
 
 def _images(figures: Mapping[str, Any]) -> str:
-    """How many images there are of each class, and what preparation left out."""
+    """List how many images there are of each class, and what preparation left out."""
     images = figures["images"]
     text = ", ".join(f"{name} {count}" for name, count in images.items() if count)
     missing = [name for name, count in images.items() if not count]
@@ -158,7 +164,7 @@ def _images(figures: Mapping[str, Any]) -> str:
 
 
 def _copies(figures: Mapping[str, Any]) -> str:
-    """A sentence on the copies that preparation stored; empty if there are none."""
+    """Describe the copies that preparation stored, in one sentence; return "" if there are none."""
     originals, examples = sum(figures["images"].values()), figures["dataset"]["examples"]
     if examples == originals:
         return ""
@@ -270,7 +276,11 @@ def _changes(figures: Mapping[str, Any]) -> list[str]:
 
 
 def model_card(figures: Mapping[str, Any]) -> str:
-    """The card, from what experiment.json says."""
+    """Return the model card.
+
+    Args:
+        figures: The content of experiment.json.
+    """
     parts = [
         "# Model card",
         "Written by `python -m trainer.experiment` from the figures in its `experiment.json`; do not edit.",

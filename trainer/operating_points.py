@@ -1,4 +1,4 @@
-"""Thresholds of the malignancy score at chosen sensitivities, from images whose diagnosis is known."""
+"""Choose thresholds of the malignancy score for given sensitivities, on images whose diagnosis is known."""
 
 from __future__ import annotations
 
@@ -9,20 +9,29 @@ import numpy as np
 from pipelines.operating_point import OperatingPoint
 
 TARGETS = (0.80, 0.90, 0.95, 0.98)
-# How far, as a share of itself, a threshold lies below the lowest score that it must catch. The same model gives the
-# same image another score in the last digits on another machine or in another batch.
+# How far, as a share of itself, a threshold lies below the lowest score that it must catch. On another machine or in
+# another batch, the same model gives the same image a score with other last digits.
 MARGIN = 1e-4
 
 
 def operating_points(
     scores: np.ndarray, is_malignant: np.ndarray, targets: Sequence[float] = TARGETS
 ) -> list[OperatingPoint]:
-    """For each target the highest threshold (less MARGIN) at which at least that share of the malignant is flagged.
+    """Find the highest threshold, less MARGIN, at which at least the target share of the malignant images is flagged.
 
-    scores float [n], finite, 0 or more; is_malignant bool [n]. An image is flagged when its score is at least the
-    threshold; images, not lesions, are counted. No points without a malignant image: nothing says where to draw the
-    line. Chosen and measured on the same images, so a little flattering. Raises ValueError for a target that is not
-    above 0 and at most 1, and for scores that are not finite.
+    An image is flagged when its score is at least the threshold. Images are counted, not lesions. Thresholds are chosen
+    and measured on the same images, so the measured rates are a little flattering.
+
+    Args:
+        scores: float [n], finite, 0 or more.
+        is_malignant: bool [n].
+        targets: Sensitivities, above 0 and at most 1.
+
+    Returns:
+        A point for each target; none without a malignant image, since nothing then says where to draw the line.
+
+    Raises:
+        ValueError: A target is out of range, or a score is not finite.
     """
     scores, is_malignant = np.asarray(scores, np.float64), np.asarray(is_malignant, bool)
     if not all(0 < target <= 1 for target in targets):

@@ -1,4 +1,4 @@
-"""AdamW with a linear warm-up and a cosine to zero."""
+"""AdamW with a linear warm-up and a cosine decay to zero."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trainer.options import Options
 
 
 def learning_rate_schedule(options: Options, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Rate by step: from 0 to `learning_rate` over the warm-up, then half a cosine down to 0 at the last step."""
+    """Return the learning rate by step: linear from 0 in the warm-up, then half a cosine to 0 at the last step."""
     total = options.epochs * steps_per_epoch
     warmup = min(max(round(options.warmup * total), 1), total - 1) if options.warmup and total > 1 else 0
     return keras.optimizers.schedules.CosineDecay(
@@ -20,9 +20,10 @@ def learning_rate_schedule(options: Options, steps_per_epoch: int) -> keras.opti
 
 
 def make_optimizer(options: Options, steps_per_epoch: int, model: keras.Model) -> keras.optimizers.Optimizer:
-    """The optimizer, built for the model's variables. Biases and normalisation parameters do not decay.
+    """Return the optimizer, built for the variables of the model.
 
-    Gradient clipping is not here but in the train step: the optimizer would clip each replica's share on its own.
+    Biases and normalisation parameters do not decay. The train step clips the gradients: the optimizer would clip the
+    share of each replica on its own.
     """
     optimizer = keras.optimizers.AdamW(
         learning_rate_schedule(options, steps_per_epoch), weight_decay=options.weight_decay or None

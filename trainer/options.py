@@ -1,4 +1,4 @@
-"""The options of `trainer.task`: declared once, with their units, limits and defaults. Imports no TensorFlow."""
+"""Options of `trainer.task`, declared once with their units, limits and defaults. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,17 @@ _REMOTE = "only local directories and gs://BUCKET/FOLDER work here; copy it ther
 def number(
     kind: Callable[[str], Number], low: float, high: float = math.inf, below: bool = False
 ) -> Callable[[str], Number]:
-    """A parser for a finite `kind` from `low` to `high` (`below`: high itself excluded)."""
+    """Return a parser for finite numbers within limits.
+
+    Args:
+        kind: `int` or `float`.
+        low: Smallest accepted value.
+        high: Largest accepted value; infinity: no limit.
+        below: Exclude `high` itself.
+
+    Returns:
+        A function for argparse's `type`, which raises ArgumentTypeError for anything else.
+    """
 
     def parse(text: str) -> Number:
         try:
@@ -44,9 +54,16 @@ def option(
     metavar: str | None = None,
     resume: bool = True,
 ) -> Any:
-    """A dataclass field that is also a command-line option.
+    """Return a dataclass field that is also a command-line option.
 
-    resume: a run can only be continued with the same value, because the value decides what the run computes.
+    Args:
+        default: Value without the option; if left out, the option is required.
+        help: Help text, which also documents the field.
+        parse: Converts the text of the command line to a value.
+        choices: Accepted values; empty: whatever `parse` accepts.
+        metavar: Placeholder in the help text; None: `N` for integers, `X` for other values.
+        resume: Whether a run can only be continued with the same value, because the value decides what the run
+            computes.
     """
     return field(
         default=default,
@@ -56,7 +73,7 @@ def option(
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What one training run is told. See each field's help."""
+    """Options of one training run; the help text of each field documents it."""
 
     dataset: str = option(
         help="prepared dataset: the --output of pipelines.prepare; of one on gs://, what is needed is copied to "
@@ -220,12 +237,20 @@ class Options:
     )
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, in the order of declaration."""
+        """Return the options as a JSON-ready dict, in the order of declaration."""
         return asdict(self)
 
 
 def first_difference(options: Options, earlier: dict[str, Any]) -> tuple[str, Any, Any] | None:
-    """(name, earlier value, value now) of the first option that forbids continuing the earlier run, or None."""
+    """Return the first option that forbids continuing an earlier run.
+
+    Args:
+        options: Options of this run.
+        earlier: Options of the earlier run, as `Options.as_dict` gave them.
+
+    Returns:
+        (name, earlier value, current value), or None if the run can be continued.
+    """
     for spec in fields(options):
         now = getattr(options, spec.name)
         if spec.metadata["resume"] and earlier.get(spec.name) != now:
@@ -234,11 +259,19 @@ def first_difference(options: Options, earlier: dict[str, Any]) -> tuple[str, An
 
 
 def same_everywhere(options: Options) -> dict[str, Any]:
-    """The options that every worker of a run must be given alike."""
+    """Return the options that every worker of a run must be given alike, name -> value."""
     return {spec.name: getattr(options, spec.name) for spec in fields(options) if spec.metadata["resume"]}
 
 
 def require_supported(option: str, path: str) -> None:
-    """UsageError for a filesystem that the trainer cannot read and write."""
+    """Raise UsageError if the trainer cannot read and write the filesystem of a path.
+
+    Args:
+        option: Name of the option with its dashes, for the message.
+        path: Local path or URL.
+
+    Raises:
+        UsageError: If `path` is a URL other than gs://.
+    """
     if "://" in path and not is_gs(path):
         raise UsageError(f"{option} {path}: {_REMOTE}")

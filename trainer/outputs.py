@@ -1,11 +1,11 @@
-"""The output directory of a training run: whose it is, whether the run in it can go on, and what may be deleted.
+"""The output directory of a training run: who owns it, whether its run can continue, and what may be deleted.
 
 run.json      written first: options, dataset fingerprint, threads; marks the directory as ours
-checkpoints/  logs/  history.json   while training
+checkpoints/  logs/  history.json   written during training
 train.json    figures of the finished run
 curves.png    loss, accuracy and learning rate by epoch
 reliability.png  confidence against accuracy, before and after calibration
-model/        renamed into place last; its presence means finished
+model/        renamed into place last; its presence means that the run is finished
 """
 
 from __future__ import annotations
@@ -32,19 +32,20 @@ OURS = ("model", ".model.tmp", "checkpoints", "logs", *(f".{name}.tmp" for name 
 
 @dataclass(frozen=True)
 class Claim:
-    """How a run may use its output directory. `earlier` is the run.json to go on from, None for a fresh start.
+    """What a run may do with its output directory."""
 
-    path: where the run writes. place: --output, which is another place if that is in a bucket.
-    """
-
-    path: Path
-    place: str
-    earlier: Mapping[str, Any] | None
-    delete_first: bool
+    path: Path  # where the run writes
+    place: str  # the value of --output, which is not `path` if it is in a bucket
+    earlier: Mapping[str, Any] | None  # run.json of the run to continue; None: start a new run
+    delete_first: bool  # delete the earlier run
 
 
 def check_output(options: Options, info: DatasetInfo) -> Claim:
-    """Decide what this run may do with --output, changing nothing. UsageError says what is in the way."""
+    """Return what this run may do with --output, without changing anything.
+
+    Raises:
+        UsageError: If the directory cannot be used; the message says why.
+    """
     path = Path(options.output)
     _check_writable(path, f"--output {path}")
     names = {entry.name for entry in path.iterdir()} if path.exists() else set()
@@ -53,12 +54,20 @@ def check_output(options: Options, info: DatasetInfo) -> Claim:
 
 
 def claim_output(options: Options, info: DatasetInfo, path: Path, names: Collection[str], run: bytes | None) -> Claim:
-    """What this run, writing to `path`, may do with --output. UsageError says what is in the way.
+    """Return what this run may do with --output.
 
-    names: of what is in --output, files and folders, `model` only if it is whole. run: the content of run.json there.
+    Args:
+        options: Options of this run.
+        info: Dataset of this run.
+        path: Local directory that the run will write to.
+        names: Names of the files and folders in --output; `model` only if it is complete.
+        run: Content of run.json in --output; None if there is none.
+
+    Raises:
+        UsageError: If --output cannot be used; the message says why.
     """
     where = f"--output {options.output}"
-    # A run killed while it wrote its very first file leaves that temporary file alone.
+    # A run killed while writing its very first file leaves only that temporary file behind.
     if set(names) <= {f".{RUN}.tmp"}:
         return Claim(path, options.output, None, delete_first=False)
     earlier = _parse_run(run)
@@ -79,7 +88,17 @@ def claim_output(options: Options, info: DatasetInfo, path: Path, names: Collect
 
 
 def open_output(claim: Claim, options: Options, info: DatasetInfo, threads: int) -> None:
-    """Make the directory ready: delete what may be deleted, write run.json. UsageError if it cannot be written."""
+    """Prepare the output directory: delete an earlier run if the claim says so; write run.json for a new run.
+
+    Args:
+        claim: Result of `check_output` or `claim_output`.
+        options: Options of this run.
+        info: Dataset of this run.
+        threads: Number of TensorFlow threads, which a continued run keeps.
+
+    Raises:
+        UsageError: If the directory cannot be written.
+    """
     try:
         claim.path.mkdir(parents=True, exist_ok=True)
         if claim.delete_first:
@@ -100,7 +119,7 @@ def open_output(claim: Claim, options: Options, info: DatasetInfo, threads: int)
 
 
 def delete_ours(path: Path) -> None:
-    """Delete what this program writes, run.json last, and nothing else."""
+    """Delete the files that this program writes, run.json last, and nothing else."""
     for name in OURS:
         target = path / name
         if target.is_dir() and not target.is_symlink():
@@ -110,14 +129,14 @@ def delete_ours(path: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write beside and rename, so that a reader sees the old file or the new one."""
+    """Write a JSON file beside its place and rename it, so that a reader sees the old file or the new one."""
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
     os.replace(temporary, path)
 
 
 def _parse_run(document: bytes | None) -> Mapping[str, Any] | None:
-    """run.json, if there is one and it is ours."""
+    """Return the content of run.json, or None unless this program wrote it."""
     try:
         run = json.loads(document or b"")
         ours = run["program"] == PROGRAM and run["schema_version"] == SCHEMA_VERSION

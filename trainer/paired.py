@@ -1,13 +1,13 @@
-"""How two recipes differ on the same images.
+"""Compare two recipes on the same images.
 
-Networks find the same images hard, so their difference varies less from lesion to lesion than either's own figure: it
-is the difference that is resampled, over lesions. How much networks of one recipe differ among themselves, which
-another seed shows, is not in its interval.
+Networks find the same images hard, so the difference between two networks varies less from lesion to lesion than the
+figure of either. Hence the difference is resampled, over lesions. Its interval does not cover how much networks of one
+recipe differ among themselves, which another seed shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -21,11 +21,21 @@ from trainer.fold_predictions import FoldPredictions
 def differences(
     changed: Sequence[FoldPredictions], base: Sequence[FoldPredictions], melanoma: int | None, *, bootstrap: int
 ) -> dict[str, Any]:
-    """Balanced accuracy and melanoma AUC of `changed` less those of `base`: means over folds, as Estimates in dicts.
+    """Compute balanced accuracy and melanoma AUC of `changed` minus those of `base`.
 
-    changed, base: predictions of the same folds, each of the same images, in whatever order. melanoma: its label; its
-    AUC is left out if None. Lesions are drawn for each fold and class of their own. Raises ValueError for folds of
-    different images.
+    Lesions are drawn separately for each fold and class.
+
+    Args:
+        changed: Predictions for each fold.
+        base: Predictions for the same folds, each for the same images in any order.
+        melanoma: The label of melanoma; None leaves its AUC out.
+        bootstrap: The number of resamples; 0 for no intervals.
+
+    Returns:
+        Means over folds, as Estimates in dicts.
+
+    Raises:
+        ValueError: The folds hold different images.
     """
     pairs = [_aligned(*pair) for pair in zip(changed, base, strict=True)]
     classes = base[0].probabilities.shape[1]
@@ -34,7 +44,9 @@ def differences(
     groups = np.concatenate([np.asarray(one.groups) for _, one in pairs])
     everything = np.ones(len(labels), bool)
 
-    def mean_over_folds(figure, rests_on: np.ndarray) -> dict[str, Any]:
+    def mean_over_folds(
+        figure: Callable[[FoldPredictions, np.ndarray], np.ndarray], rests_on: np.ndarray
+    ) -> dict[str, Any]:
         def difference(weights: np.ndarray) -> np.ndarray:
             of_folds = [
                 figure(own, weights[:, fold == index]) - figure(other, weights[:, fold == index])
@@ -52,7 +64,7 @@ def differences(
 
 
 def _aligned(changed: FoldPredictions, base: FoldPredictions) -> tuple[FoldPredictions, FoldPredictions]:
-    """Both in the order of their images' contents."""
+    """Sort both by the content of their images; raise ValueError if these differ."""
     pair = []
     for one in (changed, base):
         order = np.argsort(one.sha256)
@@ -70,7 +82,12 @@ def _aligned(changed: FoldPredictions, base: FoldPredictions) -> tuple[FoldPredi
 
 
 def _balanced_accuracy(one: FoldPredictions, weights: np.ndarray) -> np.ndarray:
-    """float64 [B], as `metrics.balanced_accuracy` of each resample, weights float32 [B, n]."""
+    """Return `metrics.balanced_accuracy` of each resample, float64 [B].
+
+    Args:
+        one: The predictions.
+        weights: float32 [B, n].
+    """
     count = one.probabilities.shape[1]
     predicted = metrics.predict(decision_values(one.probabilities, one.prior))
     truth, called = (values[:, np.newaxis] == np.arange(count) for values in (one.labels, predicted))

@@ -1,13 +1,13 @@
-"""A line between the workers of a run, beside TensorFlow's own, that notices at once when one is gone.
+"""Connections between the workers of a run, besides TensorFlow's own, that show at once when a worker is gone.
 
 TensorFlow waits minutes for a worker that never comes, and 10 s or more for one that was killed. Here every worker
-keeps a TCP connection to the chief. Before training all of them meet there, or the run ends with the missing address;
-during training a closed connection ends the process within milliseconds, and keep-alive probes find a dead machine
-within 20 s. The meeting also compares what the workers were told, and the chief hands out its checkpoint here, so that
-only the chief needs the output directory.
+keeps a TCP connection to the chief. Before training, all workers meet there, or the run ends with the missing
+addresses. During training, a closed connection ends the process within milliseconds, and keep-alive probes find a dead
+machine within 20 s. The meeting also compares the options of the workers, and the chief distributes its checkpoint over
+these connections, so that only the chief needs the output directory.
 
-A frame is one byte of kind, eight of length, and the payload. The chief meets the others on its own port of TF_CONFIG;
-TensorFlow's server binds it once nobody listens there any more.
+A frame is one byte of kind, eight bytes of length, and the payload. The chief listens on its own port of TF_CONFIG
+during the meeting; TensorFlow's server binds that port afterwards.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ _LARGEST_HELLO = 1 << 20
 
 
 class Peers:
-    """The other workers of this run. Without any, everything here does nothing."""
+    """Connections to the other workers of this run.
+
+    A run with one worker has none; meeting, sharing and parting then do nothing.
+    """
 
     def __init__(self, cluster: Cluster):
         self.cluster = cluster
@@ -46,10 +49,15 @@ class Peers:
         self._leaving = threading.Lock()
 
     def meet(self, told: Mapping[str, Any], timeout: float) -> None:
-        """Wait until all workers are there.
+        """Wait until all workers are connected, and compare their options.
 
-        told: what must be the same on all of them, name -> JSON value. Raises UsageError where it is not, or where
-        this worker's port is taken; RestartError, naming the addresses, if some have not come after `timeout` seconds.
+        Args:
+            told: Values that must be the same on all workers, name -> JSON value.
+            timeout: Seconds to wait for the other workers.
+
+        Raises:
+            UsageError: If the values differ, or if the port of this worker is taken.
+            RestartError: If some workers have not come after `timeout` seconds; the message names their addresses.
         """
         if self.cluster.size == 1:
             return
@@ -63,7 +71,7 @@ class Peers:
             with listener:
                 self._receive_all(listener, dict(told), deadline, timeout)
         else:
-            # It was only to see that the port is free.
+            # It only had to show that the port is free.
             listener.close()
             self._join(dict(told), deadline, timeout)
         for rank, connection in self._connections.items():
@@ -71,7 +79,14 @@ class Peers:
             threading.Thread(target=self._watch, args=(rank, connection), daemon=True).start()
 
     def share(self, payload: bytes | None) -> bytes | None:
-        """The chief's payload, on every worker; the others' own does not count."""
+        """Return the chief's payload on every worker.
+
+        Args:
+            payload: Bytes to send to the others; ignored on workers other than the chief.
+
+        Returns:
+            The chief's payload; None on the other workers if it is empty or None.
+        """
         if self.cluster.size == 1:
             return payload
         if not self.cluster.is_chief:
@@ -81,7 +96,7 @@ class Peers:
         return payload
 
     def part(self) -> None:
-        """Wait until all are done, and say so: from now on nobody misses anybody."""
+        """Wait until all workers are done; from then on a closed connection is no failure."""
         if self.cluster.is_chief:
             for rank in self._connections:
                 self._gone[rank].wait()
@@ -91,12 +106,12 @@ class Peers:
             self._gone[0].wait()
 
     def fail(self, message: str, code: int) -> None:
-        """Tell the others that this worker gives up, so that they end with the same code."""
+        """Tell the other workers that this one gives up, so that they end with the same exit code."""
         self._only_once()
         self._tell_failure(message, code)
 
     def leave(self, message: str, code: int) -> None:
-        """End this process with one line, unless a lost worker is ending it already."""
+        """Print one line and end this process with an exit code, unless a lost worker is already ending it."""
         self._only_once()
         leave(message, code)
 
@@ -104,8 +119,17 @@ class Peers:
         self._tell(_FAILED, json.dumps([code, f"{self.cluster.name(self.cluster.rank)}: {message}"]).encode())
 
     def lose(self, reason: str) -> NoReturn:
-        """What to do when TensorFlow says that another worker is gone, which does not say which. RestartError."""
-        # A closed connection ends this process with the lost worker's name; a machine that went silent does not.
+        """Raise RestartError after TensorFlow has reported a lost worker, without saying which one.
+
+        If the worker's connection was closed, this process ends meanwhile with a message that names the worker.
+
+        Args:
+            reason: Message of TensorFlow.
+
+        Raises:
+            RestartError: If no connection was closed after a short wait.
+        """
+        # A closed connection ends this process with the name of the lost worker; a silent machine closes nothing.
         threading.Event().wait(_SETTLE_SECONDS)
         raise RestartError(f"lost another worker ({reason}); start all workers again to continue")
 
@@ -119,17 +143,17 @@ class Peers:
             try:
                 _send(connection, kind, payload)
             except OSError:
-                continue  # Gone already, which its watcher reports.
+                continue  # It is gone already; its watcher reports that.
 
     def _receive_all(self, listener: socket.socket, told: dict[str, Any], deadline: float, timeout: float) -> None:
-        """The chief's side of the meeting."""
+        """Hold the meeting as the chief: accept connections until every worker has said hello."""
         missing = set(range(1, self.cluster.size))
         different: str | None = None
         try:
             while missing:
                 listener.settimeout(max(deadline - time.monotonic(), 0.01))
                 connection, _ = listener.accept()
-                # A stranger that says nothing must not keep the others waiting.
+                # A stranger that sends nothing must not keep the others waiting.
                 connection.settimeout(_HELLO_SECONDS)
                 try:
                     hello = json.loads(_receive(connection, _LARGEST_HELLO)[1])
@@ -140,7 +164,7 @@ class Peers:
                 if rank not in range(1, self.cluster.size):
                     connection.close()
                     continue
-                # One that comes again was started anew, and its first connection is dead.
+                # A worker that connects again was restarted, so its first connection is dead.
                 if rank in self._connections:
                     self._connections[rank].close()
                 missing.discard(rank)
@@ -166,13 +190,13 @@ class Peers:
         return None
 
     def _join(self, told: dict[str, Any], deadline: float, timeout: float) -> None:
-        """The side of everyone else."""
+        """Take part in the meeting as a worker other than the chief."""
         address = self.cluster.addresses[0]
         hello = json.dumps({"rank": self.cluster.rank, "told": told}).encode()
         while True:
             try:
                 connection = socket.create_connection(split_address(address), max(deadline - time.monotonic(), 0.01))
-                # Longer than the chief waits for all, so that it is the chief that says who is missing.
+                # Longer than the chief waits for everyone, so that the chief reports who is missing.
                 connection.settimeout(timeout + 10)
                 _send(connection, _HELLO, hello)
                 kind, payload = _receive(connection)
@@ -189,7 +213,7 @@ class Peers:
         self._connections[0] = _kept_alive(connection)
 
     def _watch(self, rank: int, connection: socket.socket) -> None:
-        """Read what a peer says until it has gone."""
+        """Read the frames of a peer until it is gone."""
         try:
             while True:
                 kind, payload = _receive(connection)
@@ -203,14 +227,14 @@ class Peers:
                     break
         except (OSError, EOFError):
             code, message = EXIT_RESTART, f"lost {self.cluster.name(rank)}; start all workers again to continue"
-        # Only the first to notice speaks, and tells those who have no line to the lost one.
+        # Only the first thread to notice reports it, also to the workers that have no connection to the lost one.
         if self._leaving.acquire(blocking=False):
             self._tell(_FAILED, json.dumps([code, message]).encode())
             leave(message, code)
 
 
 def _listen(port: int) -> socket.socket:
-    """On all addresses of this machine, of IPv6 too where it has any."""
+    """Listen on all addresses of this machine, including IPv6 where it is available."""
     if socket.has_dualstack_ipv6():
         try:
             return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
@@ -233,7 +257,12 @@ def _send(connection: socket.socket, kind: bytes, payload: bytes = b"") -> None:
 
 
 def _receive(connection: socket.socket, largest: int | None = None) -> tuple[bytes, bytes]:
-    """(kind, payload) of the next frame. EOFError when the other side has closed; ValueError beyond `largest`."""
+    """Return (kind, payload) of the next frame.
+
+    Raises:
+        EOFError: If the other side has closed the connection.
+        ValueError: If the payload is longer than `largest` bytes.
+    """
     kind, length = _HEADER.unpack(_receive_exactly(connection, _HEADER.size))
     if largest is not None and length > largest:
         raise ValueError(length)

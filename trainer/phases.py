@@ -1,7 +1,7 @@
-"""Small images first: an epoch at half the size costs a quarter, and most of what is learnt does not need details.
+"""Sizes of training images by epoch, small ones first. Imports no TensorFlow.
 
-Progressive resizing as in fast.ai's DAWNBench entry (2018) and EfficientNetV2 (Tan and Le 2021, section 4). Imports no
-TensorFlow.
+An epoch at half the size costs a quarter, and most of what is learnt does not need details. Progressive resizing as in
+fast.ai's DAWNBench entry (2018) and EfficientNetV2 (Tan and Le 2021, section 4).
 """
 
 from __future__ import annotations
@@ -11,15 +11,20 @@ from fractions import Fraction
 from pipelines.cli import UsageError
 
 SMALLEST = 16
-# Sides that a fraction may give: what vector units like.
+# Fractions are rounded to sides that are a multiple of this, which vector units like.
 _MULTIPLE = 8
 
 
 def parse_progressive(text: str) -> tuple[tuple[int | Fraction, float], ...]:
-    """`64:0.6,96:0.85` -> ((64, 0.6), (96, 0.85)): sizes and the shares of the epochs up to which they last.
+    """Return the phases of `--progressive`: `64:0.6,96:0.85` -> ((64, 0.6), (96, 0.85)).
 
-    Sizes are pixels, or all of them fractions of the dataset's size: `1/4:0.6,3/8:0.85`. Raises ValueError, with what
-    is wrong, unless both grow and shares are between 0 and 1.
+    Args:
+        text: Sizes, and the share of the epochs at which each ends. Sizes are in pixels, or all of them fractions of
+            the dataset's size: `1/4:0.6,3/8:0.85`. Empty: no phases.
+
+    Raises:
+        ValueError: If `text` has another form, or unless sizes and shares grow and shares are between 0 and 1; the
+            message says what is wrong.
     """
     phases: list[tuple[int | Fraction, float]] = []
     for part in filter(None, text.split(",")):
@@ -46,7 +51,10 @@ def parse_progressive(text: str) -> tuple[tuple[int | Fraction, float], ...]:
 
 
 def _phases(text: str, image_size: int) -> list[tuple[int, float]]:
-    """Sizes in pixels, of a dataset's, and shares. Of a fraction it is the nearest multiple of 8, and 16 at least."""
+    """Return the phases with sizes in pixels.
+
+    A fraction of the dataset's size becomes the nearest multiple of 8, and 16 at least.
+    """
     return [
         (min(max(SMALLEST, round(size * image_size / _MULTIPLE) * _MULTIPLE), image_size), share)
         if isinstance(size, Fraction)
@@ -56,7 +64,15 @@ def _phases(text: str, image_size: int) -> list[tuple[int, float]]:
 
 
 def check_sizes(text: str, image_size: int) -> None:
-    """Raise UsageError for a size in pixels that is not below the dataset's."""
+    """Raise UsageError for a size in pixels that is not below the dataset's.
+
+    Args:
+        text: Value of `--progressive`.
+        image_size: Side of the dataset's images in pixels.
+
+    Raises:
+        UsageError: If a size is not smaller than `image_size`.
+    """
     for size, _ in parse_progressive(text):
         if size >= image_size:
             raise UsageError(
@@ -66,14 +82,25 @@ def check_sizes(text: str, image_size: int) -> None:
 
 
 def smallest_size(text: str, image_size: int) -> int:
-    """The side, in pixels, of the smallest images that are trained on."""
+    """Return the side, in pixels, of the smallest training images.
+
+    Args:
+        text: Value of `--progressive`.
+        image_size: Side of the dataset's images in pixels.
+    """
     return min([image_size, *(size for size, _ in _phases(text, image_size))])
 
 
 def size_of_epoch(text: str, epoch: int, epochs: int, image_size: int) -> int:
-    """The side, in pixels, of training images in epoch number `epoch` (from 0) of `epochs`.
+    """Return the side, in pixels, of the training images of an epoch.
 
-    The last epoch has images of full size, whatever the shares are rounded to.
+    The last epoch has images of full size, however the shares are rounded.
+
+    Args:
+        text: Value of `--progressive`.
+        epoch: Number of the epoch, from 0.
+        epochs: Number of epochs of the run.
+        image_size: Side of the dataset's images in pixels.
     """
     ends = ((size, min(round(share * epochs), epochs - 1)) for size, share in _phases(text, image_size))
     return next((size for size, end in ends if epoch < end), image_size)

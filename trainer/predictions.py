@@ -1,4 +1,4 @@
-"""What a model says of the images of a split, and what they are: made here, or written as a table."""
+"""Predictions of a model for the originals of a split, with their labels; also written as a table."""
 
 from __future__ import annotations
 
@@ -21,30 +21,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Truth:
-    """What n labelled images are, in the order of their source. `labels` int64 [n].
-
-    An id that a source does not have is "". group_id: images that share one count as one lesion.
-    """
+    """Ids and labels of n images, in the order of their source; an id that the source lacks is ""."""
 
     source_id: list[str]
     sha256: list[str]
     lesion_id: list[str]
-    group_id: list[str]
-    labels: np.ndarray
+    group_id: list[str]  # images that share one count as one lesion
+    labels: np.ndarray  # int64 [n]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of n images. `probabilities` float32 [n, C]; seconds: of inference, None if it was not here.
-
-    prior: float64 [C], the class frequencies that the probabilities stand for; views: ONE_VIEW, or EIGHT_VIEWS of which
-    they are means, None where that is not known.
-    """
+    """Probabilities that a model gives n images, with their labels."""
 
     truth: Truth
-    probabilities: np.ndarray
-    seconds: float | None
-    prior: np.ndarray
+    probabilities: np.ndarray  # float32 [n, C]
+    seconds: float | None  # duration of inference; None if it did not run here
+    prior: np.ndarray  # float64 [C], the class frequencies that the probabilities assume
+    # ONE_VIEW, or EIGHT_VIEWS if the probabilities are means over eight views; None if unknown.
     views: str | None
 
 
@@ -52,9 +46,13 @@ _TEXT = ("image/source_id", "image/key/sha256", "image/lesion_id", "image/group_
 
 
 def read_originals(info: DatasetInfo, split: str, batch_size: int) -> Iterator[dict[str, Any]]:
-    """Batches of a split's originals in file order: numpy arrays [b] of the features in `dataset.FEATURES`.
+    """Yield batches of a split's originals, in file order.
 
-    UsageError for files that are damaged or hold another number of originals than dataset.json says.
+    Yields:
+        The features in `dataset.FEATURES`, each a numpy array [b].
+
+    Raises:
+        UsageError: Files are damaged, or hold another number of originals than dataset.json says.
     """
     start_tensorflow()
     import tensorflow as tf
@@ -81,7 +79,7 @@ def read_originals(info: DatasetInfo, split: str, batch_size: int) -> Iterator[d
 
 
 class _TruthColumns:
-    """Collects the columns of a Truth from batches of records."""
+    """Collector of the columns of a Truth from batches of records."""
 
     def __init__(self) -> None:
         self._text: dict[str, list[str]] = {key: [] for key in _TEXT}
@@ -100,7 +98,11 @@ class _TruthColumns:
 
 
 def read_truth(info: DatasetInfo, split: str, batch_size: int) -> Truth:
-    """The originals of a split, in file order. UsageError as from `read_originals`."""
+    """Read ids and labels of a split's originals, in file order.
+
+    Raises:
+        UsageError: See `read_originals`.
+    """
     columns = _TruthColumns()
     for batch in read_originals(info, split, batch_size):
         columns.add(batch)
@@ -112,13 +114,16 @@ def infer(
 ) -> Predictions:
     """Run the model over the originals of a split, in file order.
 
-    `seconds` counts reading and inference, not loading the model nor its first call. UsageError as from
-    `read_originals`, and for a model that gives something else than a probability per class.
+    Returns:
+        Predictions whose `seconds` cover reading and inference, but neither loading the model nor its first call.
+
+    Raises:
+        UsageError: See `read_originals`; also if the model does not give one finite probability per class.
     """
     import numpy as np
 
     columns, probabilities = _TruthColumns(), []
-    # The first call sets the graph up and would count against the first batch.
+    # The first call builds the graph, which would count against the first batch.
     for batch in read_originals(info, split, 1):
         network.probabilities(batch["image/encoded"], tta)
         break
@@ -136,7 +141,14 @@ def infer(
 
 
 def read_images(info: DatasetInfo, split: str, wanted: set[str], batch_size: int) -> dict[str, bytes]:
-    """`image/encoded` of the originals with these sha256, by sha256."""
+    """Read the encoded images of the originals whose sha256 is wanted.
+
+    Returns:
+        `image/encoded` by sha256; images that the split does not hold are missing.
+
+    Raises:
+        UsageError: See `read_originals`.
+    """
     found = {}
     for batch in read_originals(info, split, batch_size):
         for sha256, data in zip(batch["image/key/sha256"], batch["image/encoded"], strict=True):
@@ -148,11 +160,18 @@ def read_images(info: DatasetInfo, split: str, wanted: set[str], batch_size: int
 def write_predictions(
     predictions: Predictions, predicted: np.ndarray, classes: Sequence[str], model: str, path: Path
 ) -> None:
-    """Parquet, one row per image, in their order. model: the fingerprint of what made the probabilities, "" if unknown.
+    """Write a Parquet table with one row for each image, in their order.
 
     Columns: source_id, sha256, lesion_id, group_id, label (int64), class, top_class (null where two classes tie for
-    the first place), one `probability_<class>` (float32) per class in label order, and model_fingerprint: the names of
-    pipelines.score.
+    first place), one `probability_<class>` (float32) per class in label order, and model_fingerprint. The names are
+    those of pipelines.score.
+
+    Args:
+        predictions: The images with labels and probabilities.
+        predicted: int [n], the predicted label; negative where two classes tie for first place.
+        classes: Class names in label order.
+        model: The fingerprint of what made the probabilities; "" if unknown.
+        path: The file to write.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,7 +1,7 @@
-"""Ending early in a way that a scheduler can start again from. Imports no TensorFlow.
+"""End a run early in a way that a scheduler can restart from. Imports no TensorFlow.
 
-A run that is told to go (SIGTERM) or that has lost a worker exits with EX_TEMPFAIL: the same command, on every
-worker, continues it.
+A run that receives SIGTERM or has lost a worker exits with EX_TEMPFAIL: the same command, on every worker, continues
+it.
 """
 
 from __future__ import annotations
@@ -15,23 +15,27 @@ EXIT_RESTART = os.EX_TEMPFAIL  # 75
 
 
 class RestartError(Exception):
-    """The run ends unfinished, through no fault of its own; the same command continues it."""
+    """End of an unfinished run through no fault of its own; the same command continues the run."""
 
 
 class Preemption:
-    """Whether this process has been told to end. Before `defer` there is nothing to save, and it ends at once."""
+    """Request to end this process, made by SIGTERM.
+
+    Before `defer` is called there is nothing to save, and the signal ends the process at once.
+    """
 
     def __init__(self) -> None:
         self.requested = False
         self._deferred = False
 
     def install(self) -> None:
+        """Install the handler of SIGTERM."""
         signal.signal(signal.SIGTERM, self._on_signal)
 
     def defer(self) -> None:
-        """From now on a signal is only noted: the loop asks for `requested` and saves."""
+        """Only note signals from now on: the training loop checks `requested` and saves."""
         self._deferred = True
-        # Once more: TensorFlow's multi-worker runtime has put a handler of its own in place, which ends nothing.
+        # Install it again: TensorFlow's multi-worker runtime has replaced it with a handler that ends nothing.
         self.install()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -41,7 +45,12 @@ class Preemption:
 
 
 def leave(message: str, code: int) -> None:
-    """Print one line and end this process now, whatever its threads wait for."""
+    """Print one line and end this process now, whatever its threads are waiting for.
+
+    Args:
+        message: Line for stderr.
+        code: Exit code.
+    """
     sys.stdout.flush()
     print(f"trainer.task: {message}", file=sys.stderr, flush=True)
     os._exit(code)

@@ -1,4 +1,4 @@
-"""Commands of ours that run beside each other on this machine, each on its share of the cores."""
+"""Run several commands at once on this machine, each on its share of the cores."""
 
 from __future__ import annotations
 
@@ -18,35 +18,41 @@ from typing import IO, NamedTuple, TextIO
 
 from pipelines.cli import EXIT_OK, EXIT_SIGNAL
 
-# How often we look whether a signal came: Python's handlers run in the main thread, which another may have kept asleep.
+# How often to check for signals: Python's handlers run in the main thread, which may sleep while another thread gets
+# the signal.
 _LOOK_SECONDS = 0.2
 
 
 class Command(NamedTuple):
-    """What to run. mark: stands before each of its lines; without one they come as they are.
-
-    environment: variables besides those of this process.
-    """
+    """Command to run."""
 
     arguments: Sequence[str]
-    mark: str = ""
-    environment: Mapping[str, str] = {}
+    mark: str = ""  # prefix of each output line; empty: the output is not changed
+    environment: Mapping[str, str] = {}  # variables besides those of this process
 
 
 class Outcome(NamedTuple):
-    """How commands ended. code: of the first that failed, else 0. signal: the first that told us to end, or None."""
+    """Result of running commands."""
 
-    code: int
-    signal: signal.Signals | None
+    code: int  # of the first command to fail, else 0
+    signal: signal.Signals | None  # the first one that ended the run
 
 
 def available_cores() -> list[int]:
-    """The cores this process may use; empty where the system does not say."""
+    """Return the cores this process may use; empty where the system does not say."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def split_cores(cores: Sequence[int], shares: int) -> list[list[int]]:
-    """Equally many cores for each, so that all are equally fast; all of them for everyone if there are too few."""
+    """Divide cores into equal shares, so that all commands are equally fast.
+
+    Args:
+        cores: Numbers of the cores; those left over after the division are not used.
+        shares: Number of shares.
+
+    Returns:
+        The cores of each share; if there are fewer cores than shares, every share has all of them.
+    """
     share = len(cores) // shares
     if not share:
         return [list(cores)] * shares
@@ -54,11 +60,16 @@ def split_cores(cores: Sequence[int], shares: int) -> list[list[int]]:
 
 
 def run_chains(chains: Sequence[Iterator[Command]], at_once: int, grace_seconds: float) -> Outcome:
-    """Run chains of commands, `at_once` of them beside each other, to the end of the last.
+    """Run chains of commands and wait until the last one ends.
 
-    The next command of a chain is asked for when the one before has succeeded. When one fails, or SIGTERM or SIGINT
-    comes, nothing more is started; what runs gets SIGTERM, and SIGKILL after `grace_seconds` or at a second signal.
-    For the main thread only.
+    The next command of a chain is requested when the one before has succeeded. When a command fails, or SIGTERM or
+    SIGINT arrives, nothing more is started; running commands get SIGTERM, and SIGKILL after `grace_seconds` or at a
+    second signal. Call this from the main thread only.
+
+    Args:
+        chains: Iterators over the commands of each chain.
+        at_once: Number of chains that run at the same time.
+        grace_seconds: Time between SIGTERM and SIGKILL.
     """
     shares = split_cores(available_cores(), at_once) if at_once > 1 else [[]]
     waiting = deque(range(len(chains)))
@@ -68,7 +79,7 @@ def run_chains(chains: Sequence[Iterator[Command]], at_once: int, grace_seconds:
     first, deadline = EXIT_OK, math.inf
 
     def go_on(number: int) -> None:
-        """Start a chain's next command, or give its cores back."""
+        """Start the next command of a chain, or give back its cores."""
         command = next(chains[number], None)
         if command:
             running[number] = _Child(command, held[number], lambda: ended.put(number))
@@ -96,13 +107,13 @@ def run_chains(chains: Sequence[Iterator[Command]], at_once: int, grace_seconds:
                     if not (received or first):
                         go_on(number)
         finally:
-            # After a failure of ours nobody waits for what still runs.
+            # After an error in this function nobody waits for what is still running.
             _send_all(running, signal.SIGKILL)
 
 
 @contextlib.contextmanager
 def _noted_signals() -> Iterator[list[signal.Signals]]:
-    """SIGTERM and SIGINT interrupt nothing, but are added to a list."""
+    """Add SIGTERM and SIGINT to the list yielded, instead of letting them interrupt anything."""
     received: list[signal.Signals] = []
 
     def note(number: int, _: FrameType | None) -> None:
@@ -117,7 +128,10 @@ def _noted_signals() -> Iterator[list[signal.Signals]]:
 
 
 class _Child:
-    """A command that runs, on some cores (on any if there are none). on_end: called once, by another thread."""
+    """Running command, on some cores (on any if the list is empty).
+
+    `on_end` is called once, from another thread.
+    """
 
     def __init__(self, command: Command, cores: Sequence[int], on_end: Callable[[], None]):
         self._mark = command.mark
@@ -144,31 +158,31 @@ class _Child:
         threading.Thread(target=wait, daemon=True).start()
 
     def exit_code(self) -> int:
-        """As a shell says it: of one that a signal ended, 128 and the signal's number."""
+        """Return the exit code as a shell does: 128 plus the number of the signal if one ended the command."""
         code = self._process.wait()
         if code < 0:
             print(f"{self._mark}ended by {signal.Signals(-code).name}", file=sys.stderr, flush=True)
         return code if code >= 0 else EXIT_SIGNAL - code
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal, unless it has ended."""
+        """Send a signal, unless the command has ended."""
         if self._process.poll() is None:
             self._process.send_signal(number)
 
     def _copy(self, source: IO[bytes], target: TextIO) -> None:
-        """Copy lines to the end, whatever bytes they are: a pipe that nobody reads would stop the command."""
+        """Copy all lines, whatever bytes they hold: a pipe that nobody reads would block the command."""
         for line in source:
             try:
                 target.write(f"{self._mark}{line.decode(errors='replace')}")
                 target.flush()
             except OSError:
-                # Whoever read our output has gone.
+                # Nobody reads our output any more.
                 self.send(signal.SIGTERM)
 
 
 @contextlib.contextmanager
 def _only_on(cores: Sequence[int]) -> Iterator[None]:
-    """What is started within runs on these cores only: it inherits where this thread may run."""
+    """Start processes on these cores only: they inherit the cores of this thread."""
     if not cores:
         yield
         return

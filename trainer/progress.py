@@ -1,4 +1,4 @@
-"""What a run says while it runs: plain lines, and on a terminal a bar that moves."""
+"""Show the progress of a run: plain lines, and a moving bar on a terminal."""
 
 from __future__ import annotations
 
@@ -13,16 +13,26 @@ _WIDTH = 24
 
 
 def bar(done: int, total: int, width: int = _WIDTH) -> str:
-    """`[=====>    ]`, `width` characters between the brackets."""
+    """Return a progress bar, `[=====>    ]`, with `width` characters between the brackets."""
     filled = width * done // max(total, 1)
     head = ">" if filled < width else ""
     return f"[{('=' * filled + head).ljust(width)[:width]}]"
 
 
 class Progress:
-    """Lines on stdout. The bar is drawn over itself, and only where somebody looks at it."""
+    """Progress of a run, printed as lines.
+
+    The bar is redrawn in place, and only on a terminal.
+    """
 
     def __init__(self, epochs: int, examples: int, stream: TextIO = sys.stdout):
+        """Prepare the output.
+
+        Args:
+            epochs: Epochs of the run.
+            examples: Examples per epoch.
+            stream: Where lines and bar are written.
+        """
         self._epochs, self._examples, self._stream = epochs, examples, stream
         self._live = stream.isatty()
         self._drawn_at = -_EVERY_SECONDS
@@ -30,6 +40,12 @@ class Progress:
         self._first = (-1, 0, 0.0)
 
     def on_step(self, state: RunState, steps: int) -> None:
+        """Redraw the bar after a step, at most every 0.2 s.
+
+        Args:
+            state: State of the run.
+            steps: Steps per epoch.
+        """
         if not self._live or not state.step:
             return
         now = time.monotonic()
@@ -50,9 +66,21 @@ class Progress:
         self._drawn = len(line)
 
     def on_save(self, state: RunState, steps: int) -> None:
+        """Report a checkpoint.
+
+        Args:
+            state: State of the run.
+            steps: Steps per epoch.
+        """
         self.line(f"saved epoch {state.epoch + 1}/{self._epochs} step {state.step}/{steps}")
 
     def on_epoch(self, record: EpochRecord, improved: bool) -> None:
+        """Report the figures of an epoch.
+
+        Args:
+            record: Figures of the epoch.
+            improved: Whether it is the best so far, which is marked with a star.
+        """
         self.line(
             f"epoch {record.epoch}/{self._epochs}  loss {record.loss:.4f}  val_loss {record.val_loss:.4f}  "
             f"val_balanced_accuracy {record.val_balanced_accuracy:.4f}{' *' if improved else '  '}  "
@@ -60,7 +88,7 @@ class Progress:
         )
 
     def line(self, text: str) -> None:
-        """A line of its own, over the bar if there is one."""
+        """Print a line of its own, over the bar if there is one."""
         if self._drawn:
             self._stream.write("\r" + " " * self._drawn + "\r")
             self._drawn = 0

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import sklearn.metrics
 
-# Steps into which each axis is divided for drawing; finer ones cannot be seen.
+# Each axis is divided into this many steps for drawing; finer ones cannot be seen.
 _STEPS = 250
 
 # Points (x, y), each 0 to 1.
@@ -16,23 +16,27 @@ Line = list[tuple[float, float]]
 
 
 class Curves(NamedTuple):
-    """One class. roc: specificity's complement against sensitivity; precision_recall: recall against precision.
-
-    The area under roc is the AUC. precision_recall has steps, each as high as the precision when its recall is first
-    reached, so that the area is the average precision; straight lines would promise more (Davis and Goadrich 2006).
-    Either is None where it does not exist: no image of the class, or for roc no other one. prevalence: the class's
-    share of the images, which is the precision of chance.
-    """
+    """The curves of one class; None where a curve does not exist."""
 
     name: str
-    n: int
-    prevalence: float
+    n: int  # images of the class
+    prevalence: float  # the class's share of the images: the precision of chance
+    # (1 - specificity, sensitivity). The area below is the AUC. None without images of the class, or of others.
     roc: Line | None
+    # (recall, precision), in steps: each as high as the precision when its recall is first reached, so that the area
+    # below is the average precision. Straight lines would promise more (Davis and Goadrich 2006). None if there is no
+    # image of the class.
     precision_recall: Line | None
 
 
 def rank_curves(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> list[Curves]:
-    """The curves of every class, by its probability as the score. labels int [n], probabilities float [n, C]."""
+    """Compute the curves of every class, with its probability as the score.
+
+    Args:
+        labels: int [n].
+        probabilities: float [n, C].
+        classes: Class names in label order.
+    """
     found = []
     for index, name in enumerate(classes):
         positive, score = labels == index, probabilities[:, index]
@@ -43,7 +47,7 @@ def rank_curves(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence
             roc = _thinned(false_rate, true_rate)
         if count:
             precision, recall, _ = sklearn.metrics.precision_recall_curve(positive, score)
-            # As the threshold falls: recalls reached, and the first, best, precision of each.
+            # The recalls reached as the threshold falls, and the first and best precision of each.
             reached = np.unique(recall)
             best = np.maximum.reduceat(precision[::-1], np.flatnonzero(np.r_[True, np.diff(recall[::-1]) != 0]))
             precision_recall = _thinned(np.repeat(reached, 2)[1:-1], np.repeat(best[1:], 2))
@@ -52,9 +56,13 @@ def rank_curves(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> Line:
-    """The points of a curve whose x rises, without those that fall on the same place of the drawing as the one before.
+    """Drop the points of a curve that fall on the same place of the drawing as the one before.
 
-    Of many points at one x the first and the last are kept, between which they lie.
+    Of many points at one x the first and the last are kept; the others lie between them.
+
+    Args:
+        x: float, ascending, 0 to 1.
+        y: float, of the same length.
     """
     columns = np.rint(x * _STEPS).astype(int)
     change = np.diff(columns) != 0

@@ -1,4 +1,4 @@
-"""Recipes: options of `trainer.task` in a JSON file. Imports no TensorFlow."""
+"""Read recipes: options of `trainer.task` in a JSON file. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ from trainer.options import Options
 
 
 def check_recipe(values: Any, where: str) -> None:
-    """UsageError, beginning with `where`, unless `values` holds options of a recipe by name, on-off ones as booleans.
+    """Raise UsageError unless `values` is a recipe: a JSON object of known options.
 
-    What numbers and words may be, `parse_options` says.
+    On-off options must be booleans. `parse_options` checks the ranges of numbers and the choices of words.
+
+    Args:
+        values: Parsed JSON of any type.
+        where: Source of the values, with which the message begins.
+
+    Raises:
+        UsageError: If `values` is not a recipe.
     """
-    # Where things lie is no part of a recipe.
+    # Paths and other options of one machine do not belong in a recipe.
     known = {
         spec.name: spec.default
         for spec in fields(Options)
@@ -28,7 +35,7 @@ def check_recipe(values: Any, where: str) -> None:
     for name, value in values.items():
         if name not in known:
             raise UsageError(f"{where}: '{name}' is not an option of a recipe; these are: {', '.join(known)}")
-        # A command line would say it in words of its own: there is no --no-epochs.
+        # Checked here, because argparse would complain about options that do not exist, such as --no-epochs.
         switch = isinstance(known[name], bool)
         if switch != isinstance(value, bool) or not isinstance(value, str | int | float):
             kind = "true or false" if switch else "a number" if isinstance(known[name], int | float) else "text"
@@ -36,7 +43,11 @@ def check_recipe(values: Any, where: str) -> None:
 
 
 def read_config(path: str) -> dict[str, Any]:
-    """The options in a `--config` file. UsageError if it cannot be read or holds what cannot be chosen there."""
+    """Return the options in a `--config` file.
+
+    Raises:
+        UsageError: If the file cannot be read, is not JSON or is not a recipe.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             values = json.load(file)
@@ -49,7 +60,11 @@ def read_config(path: str) -> dict[str, Any]:
 
 
 def as_arguments(values: Mapping[str, Any]) -> list[str]:
-    """Options as a command line gives them."""
+    """Return options as command-line arguments.
+
+    Args:
+        values: Option name -> value, as `read_config` returns them.
+    """
     arguments = []
     for name, value in values.items():
         if isinstance(value, bool):

@@ -1,8 +1,9 @@
-"""A split's records in any order: where each lies in its shard, and how it is read from there.
+"""Read the records of a split in any order, by their positions in the shards.
 
-Reading by position is what lets the order of an epoch be one permutation of the whole split, lets every worker read its
-own examples only, and lets an interrupted epoch go on in the middle without reading what came before. TensorFlow reads
-each record at its offset, with its CRC checked, many at a time: some 18,000 a second on two cores from the page cache.
+Reading by position has three uses. The order of an epoch can be one permutation of the whole split, every worker can
+read only its own examples, and an interrupted epoch can continue in the middle without reading what came before.
+TensorFlow reads each record at its offset, checks its CRC, and reads many at a time: some 18,000 a second on two cores
+from the page cache.
 """
 
 from __future__ import annotations
@@ -21,21 +22,30 @@ import tensorflow as tf
 from pipelines.cli import UsageError
 from trainer.dataset_info import DatasetInfo, Split
 
-# Around the payload of a TFRecord: length and its CRC before, CRC of the payload after.
+# Bytes around the payload of a TFRecord: before it the length and its CRC, after it the CRC of the payload.
 _HEADER, _FOOTER = 12, 4
 _READ_AT_ONCE = 16
 
 
 class Records:
-    """The serialised examples of a split, by position: 0 to `count` - 1, in file order.
+    """The serialised examples of a split by position, from 0 to `count` - 1 in file order.
 
-    Those of a split with `originals_only` are its originals.
+    For a split with `originals_only` these are its originals.
     """
 
     def __init__(self, info: DatasetInfo, split: Split, cache: str):
-        """cache: `none`, `memory`, or a directory for copies. UsageError for damaged shards or too small a cache.
+        """Find the records of a split, and load or copy them as `cache` says.
 
-        Compressed shards cannot be read by position: without a directory to unpack them into, they go to memory.
+        Compressed shards cannot be read by position: without a directory to unpack them into, they are loaded into
+        memory.
+
+        Args:
+            info: Dataset of the split.
+            split: Split to read.
+            cache: `none`, `memory`, or a directory for copies of the shards.
+
+        Raises:
+            UsageError: If shards are damaged, or the directory cannot hold the copies.
         """
         self.count = split.examples
         zipped = info.compression == "gzip"
@@ -66,16 +76,24 @@ class Records:
         self._offset = tf.constant(offset if kept is None else offset[kept])
 
     def batches(self, positions: tf.data.Dataset, size: int) -> tf.data.Dataset:
-        """Dataset of int64 [size] -> dataset of string [size], the records at these positions in this order."""
+        """Return the records at the given positions, in the same order.
+
+        Args:
+            positions: Dataset of int64 [size].
+            size: Number of positions in each element.
+
+        Returns:
+            Dataset of string [size], serialised examples.
+        """
         memory = self._memory
         if memory is not None:
             return positions.map(lambda batch: tf.gather(memory, batch))
 
-        def read(position):
+        def read(position: tf.Tensor) -> tf.data.Dataset:
             record = tf.raw_ops.TFRecordDatasetV2(
                 filenames=[tf.gather(self._paths, tf.gather(self._shard, position))],
                 compression_type="",
-                # Two reads of exactly what is needed, rather than a buffer full.
+                # Two reads of exactly what is needed, rather than a full buffer.
                 buffer_size=0,
                 byte_offsets=[tf.gather(self._offset, position)],
             )
@@ -92,7 +110,7 @@ def _read(paths: list[Path], compression: str) -> tf.data.Dataset:
 
 
 def _originals(paths: list[Path], compression: str) -> np.ndarray:
-    """int64 [n]: the positions of the records that are no augmented copies."""
+    """Return the positions of the records that are not augmented copies: int64 [n]."""
     feature = {"image/augmentation/copy": tf.io.FixedLenFeature([], tf.int64)}
     batches = _read(paths, compression).batch(256).map(lambda batch: tf.io.parse_example(batch, feature))
     copies = [batch["image/augmentation/copy"].numpy() for batch in batches]
@@ -100,7 +118,21 @@ def _originals(paths: list[Path], compression: str) -> np.ndarray:
 
 
 def copy_shards(info: DatasetInfo, split: Split, cache: Path) -> list[Path]:
-    """Copy a split's shards, unpacked, below `cache`, unless they are there; several processes may do so at once."""
+    """Copy the shards of a split, unpacked, to a folder below `cache`, unless they are there.
+
+    Several processes may do so at the same time.
+
+    Args:
+        info: Dataset of the split; its fingerprint names the folder.
+        split: Split to copy.
+        cache: Directory for the copies of all datasets.
+
+    Returns:
+        Paths of the copies, in the order of `split.shards`.
+
+    Raises:
+        UsageError: If the copies cannot be written.
+    """
     folder = cache / hashlib.sha256(info.fingerprint.encode()).hexdigest()[:16]
     copies = [folder / shard.name for shard in split.shards]
     try:
@@ -128,11 +160,15 @@ def _opened(path: Path, zipped: bool) -> BinaryIO:
 
 
 def _positions(path: Path, zipped: bool) -> np.ndarray:
-    """int64 [n]: where each record of a shard begins. UsageError if it ends in the middle of one."""
+    """Return where each record of a shard begins: int64 [n].
+
+    Raises:
+        UsageError: If the shard ends in the middle of a record.
+    """
     offsets, position, size = [], 0, path.stat().st_size
     try:
         if zipped:
-            # A stream that can only be read through; its offsets count records and are not used to read.
+            # The stream can only be read from start to end. Its offsets count the records; they are not used to read.
             with gzip.open(path) as stream:
                 while header := stream.read(_HEADER):
                     offsets.append(position)

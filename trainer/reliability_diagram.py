@@ -1,4 +1,4 @@
-"""The reliability diagram: how often the top class is right, by how sure the model was."""
+"""Draw the reliability diagram: how often the top class is right, by how sure the model is."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from trainer.calibration import ReliabilityBin
 
 
 def draw_reliability(panels: Mapping[str, Sequence[ReliabilityBin]], path: Path) -> None:
-    """Write a PNG (beside `path`, then renamed): a panel for each title.
+    """Write a PNG with a reliability diagram in each panel.
 
-    On the diagonal confidence is accuracy; below it the model is too sure of itself. Bars at the foot show the share of
-    the images in each bin.
+    On the diagonal, confidence equals accuracy; below it, the model is overconfident. Bars at the foot show the share
+    of the images in each bin. The file is written beside `path`, then renamed.
+
+    Args:
+        panels: Title -> bins, from `reliability`.
+        path: The file to write.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

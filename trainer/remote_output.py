@@ -1,9 +1,9 @@
-"""A training run whose --output is in a bucket: written to a directory of this machine, sent on as it grows.
+"""Write a training run to a bucket: to a local directory first, uploaded as the run goes on.
 
-Whatever the moment at which the machine is lost, the bucket holds a run that the same command takes up elsewhere, or a
-finished one. As on a disk, run.json comes first. A checkpoint's files are sent before the state file that names them,
-and what a state file names is never changed; older ones are deleted once it no longer names them. Of the model,
-saved_model.pb comes last, and with it the run is finished. Imports no TensorFlow.
+Whenever the machine is lost, the bucket holds either a run that the same command continues elsewhere, or a finished
+run. As on a disk, run.json comes first. The files of a checkpoint are uploaded before the state file that names them.
+Files that a state file names never change; older ones are deleted once the state file no longer names them. The last
+file of the model to be uploaded is saved_model.pb, which marks the run as finished. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ _MODEL = "model/saved_model.pb"
 
 
 class RemoteOutput:
-    """The output of one run. A context manager: the local directory ends with it, and so does what is being sent.
+    """Output of one run in a bucket, with a local directory from which it is uploaded.
 
-    Methods raise UsageError and UnreachableError as those of GcsFolder do, also for what an earlier call sent.
+    A context manager: on exit it waits for the upload that is under way and deletes the local directory. Methods raise
+    UsageError and UnreachableError as those of GcsFolder do, also for an upload that an earlier call started.
     """
 
     def __init__(self, place: str):
         self._folder = GcsFolder(place, "--output")
         self._temporary = tempfile.TemporaryDirectory(prefix="lesions-train-")
         self._local = Path(self._temporary.name)
-        # One: what is sent is complete before the next is begun.
+        # A single thread: each upload is complete before the next one begins.
         self._sender = ThreadPoolExecutor(1)
         self._sending: Future[None] | None = None
 
@@ -44,18 +45,19 @@ class RemoteOutput:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for the upload that is under way and delete the local directory."""
         self._sender.shutdown()
         self._temporary.cleanup()
         if kind is RestartError:
-            # It says that the run was saved, which is true only of what has arrived.
+            # RestartError says that the run was saved, which is only true if the upload succeeded.
             self._wait()
 
     def claim(self, options: Options, info: DatasetInfo) -> Claim:
-        """What the run may do with this output, as `outputs.check_output`. Changes nothing in the bucket."""
+        """Return what the run may do with this output, as `outputs.check_output` does, without changing the bucket."""
         found = self._folder.list()
         names = {name.partition("/")[0] for name in found}
         if "model" in names and _MODEL not in found:
-            # What a directory has under this name while it is written.
+            # The model is incomplete; a local directory would have it under its temporary name.
             names = names - {"model"} | {".model.tmp"}
         run = self._folder.read(RUN) if RUN in found else None
         claim = claim_output(options, info, self._local, names, run)
@@ -63,10 +65,10 @@ class RemoteOutput:
         return claim
 
     def open(self, claim: Claim) -> None:
-        """Do in the bucket what `outputs.open_output` did here; fetch the checkpoint that the run goes on from."""
+        """Prepare the bucket as `outputs.open_output` prepares a directory, and fetch the checkpoint to go on from."""
         if claim.delete_first:
             ours = {name for name in self._folder.names() if name.partition("/")[0] in OURS}
-            # First the model is no longer whole; the folder is known as ours as long as anything is left.
+            # The file that marks the model as complete goes first, and the one that marks the folder as ours last.
             for names in ({_MODEL} & ours, ours - {_MODEL, RUN}, {RUN} & ours):
                 self._folder.delete(names)
         if claim.earlier is None:
@@ -75,10 +77,10 @@ class RemoteOutput:
             self._fetch_checkpoints()
 
     def save(self) -> None:
-        """Send the newest checkpoint, history and logs, while training goes on. Waits for what is sent already."""
+        """Upload the newest checkpoint, history and logs in the background, after waiting for the previous upload."""
         self._wait()
-        # What may change while it is sent is copied now. A checkpoint does not, and stays until the second one after it
-        # is written, which is after the next call; those before it have been sent.
+        # Copy now what may change during the upload. A checkpoint does not change, and is not deleted until the second
+        # one after it is written. That happens after the next call, which waits for this upload.
         state = (self._local / _STATE).read_bytes()
         names = self._files()
         files: dict[str, Path | bytes] = {
@@ -88,7 +90,7 @@ class RemoteOutput:
         self._sending = self._sender.submit(self._send_checkpoint, {**files, _STATE: state}, _named(state))
 
     def finish(self) -> None:
-        """Send all that has not been sent, the model last; returns when it is there."""
+        """Upload everything except checkpoints, the model last, and wait until it has arrived."""
         self._wait()
         files: dict[str, Path | bytes] = {
             name: self._local / name for name in self._files() if not name.startswith(_CHECKPOINTS)
@@ -120,15 +122,19 @@ class RemoteOutput:
 
 
 def _newest(state: bytes) -> set[str]:
-    """Name of the checkpoint that a run goes on from, by TensorFlow's state file (a CheckpointState, as text)."""
+    """Return the name of the checkpoint to continue from, at most one.
+
+    Args:
+        state: TensorFlow's state file (a CheckpointState, as text).
+    """
     return set(re.findall(r'^model_checkpoint_path: "([^"]+)"$', state.decode(), re.MULTILINE))
 
 
 def _named(state: bytes) -> set[str]:
-    """Names of all checkpoints that are kept, by the state file."""
+    """Return the names of all checkpoints that the state file keeps."""
     return _newest(state) | set(re.findall(r'^all_model_checkpoint_paths: "([^"]+)"$', state.decode(), re.MULTILINE))
 
 
 def _is_checkpoint(name: str, checkpoints: set[str]) -> bool:
-    """Whether a file is one of these checkpoints': `checkpoints/ckpt-9.index` belongs to `ckpt-9`."""
+    """Return whether a file belongs to one of these checkpoints: `checkpoints/ckpt-9.index` belongs to `ckpt-9`."""
     return name.startswith(_CHECKPOINTS) and name.removeprefix(_CHECKPOINTS).partition(".")[0] in checkpoints

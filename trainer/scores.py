@@ -1,4 +1,4 @@
-"""Probabilities that were made before: the score job's Parquet, or `predictions.parquet` of an evaluation."""
+"""Read probabilities made earlier: Parquet of the score job, or `predictions.parquet` of an evaluation."""
 
 from __future__ import annotations
 
@@ -16,44 +16,45 @@ from pipelines.operating_point import EIGHT_VIEWS, ONE_VIEW
 from pipelines.probability_metadata import Meaning, read_metadata
 
 PREFIX = "probability_"
-# Of several models, each one's own probabilities end so: `probability_nevus__2`.
+# With several models, the columns of each one's own probabilities have this suffix: `probability_nevus__2`.
 _OF_ONE_MODEL = re.compile(r"__\d+\Z")
 _OWN = "predictions.parquet"
 _FILES = ("scores-*.parquet", _OWN)
-# Of the score job's partitions; written last.
+# The score job writes it last, next to its Parquet files.
 _MARKER = "summary.json"
 _IDS = ("source_id", "image_id")
-# How far probabilities may be from adding up to 1: more than tables with a few decimals are.
+# How far the sum of probabilities may be from 1. Tables rounded to a few decimals stay within it.
 _TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
 class Scores:
-    """n scored images. classes: names in the order of the probabilities, float32 [n, C], which are for class
-    frequencies `prior`, float64 [C].
-
-    labels: class names that the table itself gives (an evaluation's does), else None; lesion_id, group_id: "" where not
-    known. models: fingerprints of what made the probabilities; views: as for `Predictions`. As far as the tables say.
-    """
+    """Ids and probabilities of n scored images, as far as the tables tell."""
 
     path: Path
     image_id: list[str]
     sha256: list[str]
-    lesion_id: list[str]
-    group_id: list[str]
-    classes: tuple[str, ...]
-    probabilities: np.ndarray
-    labels: list[str] | None
-    models: tuple[str, ...]
-    prior: np.ndarray
-    views: str | None
+    lesion_id: list[str]  # "" where unknown
+    group_id: list[str]  # "" where unknown
+    classes: tuple[str, ...]  # names in the order of the probabilities
+    probabilities: np.ndarray  # float32 [n, C]
+    labels: list[str] | None  # class names, if the table has labels, as an evaluation's does
+    models: tuple[str, ...]  # the fingerprint of what made the probabilities; empty if unknown
+    prior: np.ndarray  # float64 [C], the class frequencies that the probabilities assume
+    views: str | None  # see `Predictions`
 
 
 def score_files(path: Path) -> list[Path]:
-    """The Parquet files that `--predictions` names: a file, or those of a folder at any depth, in order of their names.
+    """List the Parquet files that `--predictions` names, sorted by path.
 
-    That is the order of runs that are named after their dates. A run of the score job without its summary.json is not
-    finished, and left out. Raises UsageError.
+    For runs named after their dates, that is the order in which they were made. A run of the score job without its
+    summary.json is not finished and is left out.
+
+    Args:
+        path: A file, or a folder that holds files at any depth.
+
+    Raises:
+        UsageError: The path does not exist, or the folder holds no such file.
     """
     where = f"--predictions {path}"
     if path.is_file():
@@ -76,10 +77,16 @@ def score_files(path: Path) -> list[Path]:
 
 
 def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Scores:
-    """All rows of the files. known_classes: what the classes are called, from a dataset or a model.
+    """Read all rows of the files that `--predictions` names.
 
-    Without them they are called as the tables' own values say, and else as their columns, underscores as spaces. Raises
-    UsageError for files that are no such tables, or differ in their classes, models or views.
+    Args:
+        path: See `score_files`.
+        known_classes: The class names of a dataset or a model. If None, names come from the tables' own values, or else
+            from the names of the columns, with spaces for underscores.
+
+    Raises:
+        UsageError: A file is not such a table or holds values that are not probabilities, or the files differ in their
+            classes, models or views.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -169,7 +176,17 @@ def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Score
 
 
 def _class_list(columns: list[str], known: Sequence[str] | None, named: set[str], where: str) -> tuple[str, ...]:
-    """Names of the classes whose columns these are, without prefix."""
+    """Return the names of the classes that the probability columns belong to.
+
+    Args:
+        columns: The names of the columns, without prefix.
+        known: Class names that the columns must match; None if they are not known.
+        named: Class names that occur in the tables, used if `known` is None.
+        where: The start of the error message.
+
+    Raises:
+        UsageError: The columns are not those of the known classes.
+    """
     if known is not None:
         if class_names(known) != columns:
             differing = sorted(set(class_names(known)) ^ set(columns)) or ["the same ones in another order"]

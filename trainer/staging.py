@@ -1,8 +1,9 @@
-"""A dataset in a bucket, and the copy of it on this machine that is read. Imports no TensorFlow.
+"""Copy a dataset in a bucket to this machine, to be read there. Imports no TensorFlow.
 
-Training reads records by their position, thousands a second in an order drawn anew for every epoch; a bucket takes some
-ten milliseconds for each. So what is needed of a dataset is copied once, to a folder named after the dataset's
-fingerprint. Files there with the bucket's checksums are not copied again. Several workers of one machine may share it.
+Training reads thousands of records a second by position, in an order drawn anew for every epoch; a bucket takes some
+ten milliseconds for each. So the needed files of a dataset are copied once, to a folder named after the dataset's
+fingerprint. Files that are already there with the bucket's checksums are not copied again. Several workers on one
+machine may share the folder.
 """
 
 from __future__ import annotations
@@ -20,18 +21,26 @@ _GRAPHS = ("transform_fn/", "standardize_fn/")
 
 
 def default_cache() -> Path:
-    """Where a user's programs keep what they can get again (XDG Base Directory Specification)."""
+    """Return the folder for copies of datasets, below the user's cache (XDG Base Directory Specification)."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(home) / "isic-lesion-pipelines" / "datasets"
 
 
 class RemoteDataset:
-    """A finished dataset on gs://. `info` is what it says of itself, with the paths of a copy yet to be made."""
+    """A finished dataset on gs://.
+
+    `info` describes it, with the paths of a copy that is yet to be made.
+    """
 
     def __init__(self, place: str, cache: Path | None = None):
-        """Reads dataset.json only. UsageError for a bucket or dataset that is not there, or not as it should be.
+        """Read dataset.json, and nothing else.
 
-        cache: where copies are kept; None: `default_cache()`.
+        Args:
+            place: gs:// URL of the dataset.
+            cache: Directory for copies of datasets; None: `default_cache()`.
+
+        Raises:
+            UsageError: If the bucket or the dataset does not exist, or the dataset is unfinished or damaged.
         """
         self._folder = GcsFolder(place, "--dataset")
         self._cache = cache
@@ -40,16 +49,23 @@ class RemoteDataset:
         document = self._folder.read(DOCUMENT)
         home = cache or default_cache()
         fingerprint = parse_dataset_info(document, home, place).fingerprint
-        # Not the name that copies of shards have which are made of a local dataset: those may be unpacked.
+        # Another name than `copy_shards` uses for its copies of shards, which may be unpacked.
         self.info: DatasetInfo = parse_dataset_info(
             document, home / f"gs-{hashlib.sha256(fingerprint.encode()).hexdigest()[:16]}", place
         )
 
     def copy(self, splits: Iterable[str], graphs: bool = True) -> int:
-        """Copy dataset.json, the shards of these splits and, if wanted, the two preprocessing graphs.
+        """Copy the files of a dataset that are needed: dataset.json, shards and preprocessing graphs.
 
-        Gives how many files were fetched: 0 if all are there. UsageError if some are missing in the bucket, or the
-        copy cannot be kept.
+        Args:
+            splits: Names of the splits whose shards are copied.
+            graphs: Copy the two preprocessing graphs too.
+
+        Returns:
+            The number of files that were copied; 0 if all were there.
+
+        Raises:
+            UsageError: If files are missing in the bucket, or the copy cannot be written.
         """
         there = self._folder.names()
         names = [DOCUMENT, *shard_names(self.info, splits)]

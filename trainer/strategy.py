@@ -1,4 +1,4 @@
-"""Which tf.distribute strategy a run uses."""
+"""Choose the tf.distribute strategy of a run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from trainer.preemption import EXIT_RESTART, leave
 
 
 def make_strategy(options: Options, cluster: Cluster = ALONE) -> tf.distribute.Strategy:
-    """The strategy that `options.strategy` names. UsageError if the batch cannot be split evenly over its devices.
+    """Return the strategy that `options.strategy` names.
 
-    mirrored: over all GPUs, else over all logical CPUs (one, unless configured otherwise, which is how tests run
-    several replicas on any machine). multi_worker: over all GPUs of all workers of TF_CONFIG.
+    `mirrored` uses all GPUs, or without GPUs all logical CPUs (one, unless configured otherwise, which is how tests run
+    several replicas on any machine). `multi_worker` uses all GPUs of all workers of TF_CONFIG.
+
+    Raises:
+        UsageError: If the batch cannot be split evenly over the devices, if the TPU cannot be used, or if --jit does
+            not go with the strategy.
     """
     name = resolve(options, cluster)
     if name == "tpu":
@@ -33,7 +37,7 @@ def make_strategy(options: Options, cluster: Cluster = ALONE) -> tf.distribute.S
             else tf.distribute.OneDeviceStrategy(devices[0])
         )
     replicas = strategy.num_replicas_in_sync
-    # Pairs of mixed images stay together.
+    # Both images of a mixed pair must be on the same replica.
     unit = replicas * options.accumulate * (1 if options.mix == "none" else 2)
     if options.batch_size % unit:
         parts = f" in {options.accumulate} parts" if options.accumulate > 1 else ""
@@ -49,7 +53,7 @@ def make_strategy(options: Options, cluster: Cluster = ALONE) -> tf.distribute.S
 
 
 def resolve(options: Options, cluster: Cluster) -> str:
-    """What `auto` stands for here."""
+    """Return the name of the strategy, with `auto` replaced by what it means here."""
     if options.strategy != "auto":
         return options.strategy
     if cluster.size > 1:
@@ -60,7 +64,7 @@ def resolve(options: Options, cluster: Cluster) -> str:
 
 
 def batching(options: Options, strategy: tf.distribute.Strategy) -> Callable[[tf.distribute.InputContext], Batching]:
-    """How global batches are divided, for each input pipeline of the strategy."""
+    """Return a function that says how an input pipeline of the strategy divides the global batches."""
 
     def of(context: tf.distribute.InputContext) -> Batching:
         local = context.num_replicas_in_sync // context.num_input_pipelines
@@ -94,7 +98,10 @@ def _tpu(name: str) -> tf.distribute.Strategy:
 
 
 def _bounded(make: Callable[[], tf.distribute.Strategy], timeout: float) -> tf.distribute.Strategy:
-    """`make()`, or the end of this process: TensorFlow waits long for workers that died while it started."""
+    """Return `make()`, or end this process after `timeout` seconds.
+
+    TensorFlow waits long for workers that died during its start.
+    """
     message = f"the workers did not connect within {timeout:g} s (--peer_timeout); start all workers again"
     watchdog = threading.Timer(timeout, leave, (message, EXIT_RESTART))
     watchdog.daemon = True

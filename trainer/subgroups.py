@@ -1,6 +1,6 @@
-"""Figures for parts of the images: by age, sex and place on the body of whom they were taken.
+"""Figures of subgroups of the images, by the patient's age, sex and body site.
 
-A model that does well on average may fail a group; whether it does shows only with the group's own n and interval.
+A model that does well on average may fail a group. Whether it does shows only in the group's own n and interval.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from trainer.thresholds import threshold_figures
 from trainer.user_tables import ImageFacts
 
 UNKNOWN = "unknown"
-# Upper ends, in years; the archive gives ages in steps of five.
+# (upper end in years, not included; name). The archive gives ages in steps of five.
 _AGE_BANDS = ((30, "under 30"), (45, "30 to 44"), (60, "45 to 59"), (75, "60 to 74"), (float("inf"), "75 and over"))
 
 
 def age_band(age: float | None) -> str:
-    """The band of an age in years, UNKNOWN for None."""
+    """Return the band of an age in years; UNKNOWN for None."""
     return UNKNOWN if age is None else next(name for end, name in _AGE_BANDS if age < end)
 
 
@@ -39,16 +39,13 @@ _DIVISIONS = (
 
 
 class Question(NamedTuple):
-    """What is asked of every subgroup.
+    """What the figures of a subgroup need beyond labels and predictions."""
 
-    melanoma: index of its class, None without. malignant: bool [n], whether an image is; score: float [n], its
-    malignancy score; threshold: from which on it is flagged. The last three are None where no class is malignant.
-    """
-
-    melanoma: int | None
-    malignant: np.ndarray | None = None
-    score: np.ndarray | None = None
-    threshold: float | None = None
+    melanoma: int | None  # index of its class; None if there is no such class
+    # The following are None if no class is malignant.
+    malignant: np.ndarray | None = None  # bool [n], whether an image is malignant
+    score: np.ndarray | None = None  # float [n], malignancy scores
+    threshold: float | None = None  # an image is flagged if its score is at least this
 
 
 def subgroups(
@@ -63,11 +60,24 @@ def subgroups(
     bootstrap: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Of each division that the tables know something of, the figures of its subgroups, ready for JSON.
+    """Compute figures of the images by age, sex and body site, ready for JSON.
 
-    Images of which nothing is known are the group UNKNOWN, the last. `few`: there are fewer than FEW lesions, and no
-    figures. classes: how many occur, over which balanced accuracy is the mean. The figures are Estimates as dicts, with
-    intervals from a bootstrap over the group's own lesions.
+    Args:
+        source_id: The ids of n images.
+        facts: By image id.
+        labels: int [n].
+        probabilities: float [n, C].
+        predicted: int [n], the predicted label or UNDECIDED.
+        groups: [n]; images that share one are of one lesion.
+        question: The figures to compute beyond balanced accuracy.
+        bootstrap: The number of resamples; 0 for no intervals.
+        seed: The seed of the resamples.
+
+    Returns:
+        An entry for each division (`by`) about which the metadata says something, with its `groups`. Images without
+        metadata form the last group, UNKNOWN. `classes`: how many occur in the group; balanced accuracy is the mean
+        over these. `few`: the group has fewer than FEW lesions and gets no figures. The figures are Estimates as dicts,
+        with intervals from a bootstrap over the group's own lesions.
     """
     drawing = {"bootstrap": bootstrap, "seed": seed}
     known = [facts.get(name, ImageFacts()) for name in source_id]
@@ -90,7 +100,7 @@ def subgroups(
 
 
 def _ordered(values: Iterable[str], order: tuple[str, ...]) -> list[str]:
-    """The values that occur: as in `order`, then by name, UNKNOWN last."""
+    """Return the distinct values: first as in `order`, then by name, UNKNOWN last."""
     rank = {name: number for number, name in enumerate(order)}
     return sorted(set(values), key=lambda name: (name == UNKNOWN, rank.get(name, len(order)), name))
 
@@ -106,7 +116,7 @@ def _figures(
     bootstrap: int,
     seed: int,
 ) -> dict[str, Any]:
-    """The figures of one subgroup; `among` bool [n], its images."""
+    """Compute the figures of one subgroup; `among`, bool [n], says which images belong to it."""
     labels, probabilities, groups = labels[among], probabilities[among].astype(np.float64), groups[among]
     lesions = len(np.unique(groups))
     sizes = {"n": len(labels), "lesions": lesions, "classes": len(np.unique(labels)), "few": lesions < FEW}

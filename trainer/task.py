@@ -1,9 +1,9 @@
-"""Command line: train a classifier on a prepared dataset and export it.
+"""Train a classifier on a prepared dataset and export it.
 
     python -m trainer.task --dataset runs/dataset --output runs/train
 
-Wrong use is found before TensorFlow is imported, and before anything is written. With several workers (TF_CONFIG) each
-runs the same command; only the chief uses the output directory.
+Usage errors are reported before TensorFlow is imported and before anything is written. With several workers
+(TF_CONFIG), each worker runs the same command; only the chief uses the output directory.
 
 Exit codes: those of `pipelines.cli`, and 75 (EX_TEMPFAIL) when the same command continues the run: after SIGTERM, which
 saves first, and when another worker is missing or lost.
@@ -34,7 +34,16 @@ from trainer.staging import RemoteDataset
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, check everything that can be checked before the work, run, and tell the other workers how it ended."""
+    """Run the command line and return its exit code.
+
+    Everything that can be checked beforehand is checked first. The other workers are told how the run ended.
+
+    Args:
+        argv: Command-line arguments; None: those of this process.
+
+    Raises:
+        UsageError: If an option, the dataset, the output directory or the machine does not allow the run.
+    """
     options = parse_options(argv)
     peers = Peers(check_cluster(options.strategy, read_cluster()))
     try:
@@ -46,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise
     except Exception as error:
         if peers.cluster.size > 1:
-            # The other workers wait for this one in TensorFlow, and this process would wait for them at its end.
+            # The other workers wait for this one in TensorFlow, and this process would wait for them when it exits.
             traceback.print_exc()
             _give_up(peers, f"failed ({type(error).__name__})", EXIT_FAILURE)
         raise
@@ -60,14 +69,23 @@ def _give_up(peers: Peers, message: str, code: int) -> None:
 
 
 def available_threads() -> int:
-    """Cores this process may use, which is also TensorFlow's own default."""
+    """Return how many cores this process may use, which is also TensorFlow's default number of threads."""
     return len(available_cores()) or os.cpu_count() or 1
 
 
 def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:
-    """Train (or continue) and, on the chief, export. UsageError before anything is written.
+    """Train (or continue) a run and, on the chief, export the model.
 
-    Returns the contents of train.json, None on the other workers.
+    Args:
+        options: Options of the run.
+        peers: Connections to the other workers; None: there are no others.
+
+    Returns:
+        The contents of train.json; None on workers other than the chief.
+
+    Raises:
+        UsageError: If the run cannot be done as asked; most causes are found before anything is written.
+        RestartError: If the same command continues the run, for example after SIGTERM.
     """
     peers = peers or Peers(ALONE)
     try:
@@ -80,7 +98,7 @@ def run(options: Options, peers: Peers | None = None) -> dict[str, Any] | None:
 
 
 def _run(options: Options, peers: Peers, remote: RemoteOutput | None) -> dict[str, Any] | None:
-    """`run`, with the bucket that the output goes to, if it is in one."""
+    """Do the work of `run`; `remote` is the bucket folder of the output, if it is in a bucket."""
     cluster = peers.cluster
     preemption = Preemption()
     preemption.install()
@@ -97,7 +115,7 @@ def _run(options: Options, peers: Peers, remote: RemoteOutput | None) -> dict[st
     claim = None
     if cluster.is_chief:
         claim = remote.claim(options, info) if remote else check_output(options, info)
-    # Results depend on the number of threads, so a continued run keeps the number it was started with.
+    # Results depend on the number of threads, so a continued run keeps its original number.
     threads = claim.earlier["threads"] if claim and claim.earlier else options.threads or available_threads()
 
     if cluster.is_chief:
@@ -112,6 +130,7 @@ def _run(options: Options, peers: Peers, remote: RemoteOutput | None) -> dict[st
     import keras
     import tensorflow as tf
 
+    from trainer.checkpoint import EpochRecord, RunState
     from trainer.loop import Company, Reporter, fit
     from trainer.progress import Progress
     from trainer.strategy import make_strategy
@@ -134,18 +153,19 @@ def _run(options: Options, peers: Peers, remote: RemoteOutput | None) -> dict[st
     preprocessing = Preprocessing(info)
     progress = Progress(options.epochs, train.examples)
 
-    def on_epoch(record, improved, history):
-        write_json(claim.path / "history.json", [asdict(record) for record in history])
+    def on_epoch(record: EpochRecord, improved: bool, history: list[EpochRecord]) -> None:
+        # Only the chief, which has a claim, reports.
+        write_json(claim.path / "history.json", [asdict(record) for record in history])  # type: ignore[union-attr]
         if remote:
             remote.save()
         progress.on_epoch(record, improved)
 
-    def on_save(state, steps):
+    def on_save(state: RunState, steps: int) -> None:
         if remote:
             remote.save()
         progress.on_save(state, steps)
 
-    # Not before now: a request that is tried again waits for a time drawn from Python's generator, as Keras' seeds are.
+    # Seed only now: retried requests draw their waiting time from Python's generator, as Keras draws its seeds.
     keras.utils.set_random_seed(options.seed)
     reporter = Reporter(progress.on_step, on_save, on_epoch) if claim else Reporter()
     try:
@@ -163,7 +183,7 @@ def _run(options: Options, peers: Peers, remote: RemoteOutput | None) -> dict[st
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
         peers.lose((error.message or type(error).__name__).splitlines()[0][:200])
     except RestartError:
-        # All workers come here after the same step; none should take another's end for a loss.
+        # All workers get here after the same step; none should mistake another's exit for a loss.
         peers.part()
         raise
     if cluster.size > 1:
@@ -182,12 +202,15 @@ def _run(options: Options, peers: Peers, remote: RemoteOutput | None) -> dict[st
 
 
 def _open_dataset(options: Options) -> tuple[DatasetInfo, RemoteDataset | None, str]:
-    """What the dataset says of itself; if it is in a bucket, its copy yet to be made; the --cache to read it with."""
+    """Return the dataset's description, its bucket folder and the --cache value to read it with.
+
+    A dataset in a bucket is not copied yet. For a local dataset the second value is None.
+    """
     if not is_gs(options.dataset):
         return read_dataset_info(options.dataset), None, options.cache
     directory = None if options.cache in ("none", "memory") else Path(options.cache)
     dataset = RemoteDataset(options.dataset, directory)
-    # A copy in a directory is read itself; of compressed shards another one is made, unpacked.
+    # A copy in a directory is read directly; compressed shards are unpacked into a second copy.
     again = directory is None or dataset.info.compression != "none"
     return dataset.info, dataset, options.cache if again else "none"
 
@@ -195,7 +218,7 @@ def _open_dataset(options: Options) -> tuple[DatasetInfo, RemoteDataset | None, 
 def _finish(
     options: Options, info: DatasetInfo, claim: Claim, checkpoints: Any, preprocessing: Any, runtime: dict[str, Any]
 ) -> dict[str, Any]:
-    """Calibrate the kept weights; write history, figures, pictures and model of a run that has trained to its end."""
+    """Calibrate the kept weights of a run trained to its end; write history, figures, pictures and model."""
     from trainer.cost import multiply_adds
     from trainer.curves import draw_curves
     from trainer.export import export_model
@@ -206,7 +229,7 @@ def _finish(
     from trainer.reliability_diagram import draw_reliability
 
     history, kept = checkpoints.state.history, checkpoints.kept_epoch
-    # Once more: a run may have been killed between its last checkpoint and this file.
+    # Write it again: an earlier run may have been killed between its last checkpoint and this file.
     write_json(claim.path / "history.json", [asdict(record) for record in history])
     draw_curves(history, kept.epoch, claim.path / "curves.png")
     weights = for_photographs(checkpoints.kept_weights(), photographed_shift(info, options.loss, options.class_weights))
@@ -219,7 +242,7 @@ def _finish(
     seconds = sum(record.seconds for record in history)
     report: dict[str, Any] = {
         "seconds": seconds,
-        # Of training alone, which `seconds` is not: that has validation too.
+        # Training only; `seconds` includes validation.
         "images_per_second": len(history) / sum(1 / record.images_per_second for record in history),
         "epochs": len(history),
         "epoch": kept.epoch,
@@ -252,7 +275,7 @@ def _finish(
 
 
 def _start_tensorflow(options: Options, threads: int) -> dict[str, Any]:
-    """Import TensorFlow (seconds, hence late) and set what must be set before its first operation."""
+    """Import TensorFlow (takes seconds, hence late) and configure what must be set before its first operation."""
     start_tensorflow()
     import keras
     import tensorflow as tf

@@ -20,14 +20,19 @@ DEFAULT_PORT = 2222
 
 
 def tf_config(addresses: Sequence[str], rank: int) -> str:
-    """The JSON that `trainer.cluster` reads; the worker of index 0 is the chief."""
+    """Return the JSON that `trainer.cluster` reads.
+
+    Args:
+        addresses: "host:port" of each worker, by rank; the worker with index 0 is the chief.
+        rank: Index of the process that gets this TF_CONFIG.
+    """
     return json.dumps({"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": rank}})
 
 
 def expand_nodes(text: str) -> list[str]:
-    """Slurm's short form of a list of hosts: `gpu[01-03,7],cpu1` -> gpu01, gpu02, gpu03, gpu7, cpu1."""
+    """Return the hosts of Slurm's short form: `gpu[01-03,7],cpu1` -> gpu01, gpu02, gpu03, gpu7, cpu1."""
     nodes = []
-    # A comma outside brackets ends a part.
+    # Commas outside brackets separate the parts.
     for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
         names = [""]
         for fixed, ranges in re.findall(r"([^\[]+)|\[([^\]]*)\]", part):
@@ -45,7 +50,11 @@ def _numbers(piece: str) -> list[str]:
 
 
 def expand_counts(text: str) -> list[int]:
-    """Slurm's short form of tasks per node: `2(x3),1` -> 2, 2, 2, 1."""
+    """Return the tasks per node of Slurm's short form: `2(x3),1` -> 2, 2, 2, 1.
+
+    Raises:
+        ValueError: If `text` has another form.
+    """
     counts: list[int] = []
     for piece in text.split(","):
         match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", piece)
@@ -56,9 +65,16 @@ def expand_counts(text: str) -> list[int]:
 
 
 def slurm_config(environ: Mapping[str, str], port: int = DEFAULT_PORT) -> str:
-    """TF_CONFIG of one task of a Slurm step: tasks in blocks, node after node, ports counted up on each node.
+    """Return the TF_CONFIG of one task of a Slurm step.
 
-    Raises UsageError outside of `srun`.
+    Ranks are assigned in blocks, node after node.
+
+    Args:
+        environ: Environment variables of the task.
+        port: Port of the first task of a node; the others on that node count up from it.
+
+    Raises:
+        UsageError: If this runs outside of `srun`, or if Slurm's variables are malformed or disagree.
     """
     try:
         nodes = expand_nodes(environ["SLURM_STEP_NODELIST"])
@@ -77,9 +93,17 @@ def slurm_config(environ: Mapping[str, str], port: int = DEFAULT_PORT) -> str:
 def kubernetes_config(
     environ: Mapping[str, str], name: str, service: str, workers: int, port: int = DEFAULT_PORT
 ) -> str:
-    """TF_CONFIG of one pod of an Indexed Job `name` behind a headless service, which gives pods their host names.
+    """Return the TF_CONFIG of one pod of an Indexed Job.
 
-    Raises UsageError where JOB_COMPLETION_INDEX, which Kubernetes sets in such pods, is missing or too large.
+    Args:
+        environ: Environment variables of the pod.
+        name: Name of the Job.
+        service: Headless service of the pods, which gives them their host names.
+        workers: Completions of the Job.
+        port: Port of every worker.
+
+    Raises:
+        UsageError: If JOB_COMPLETION_INDEX, which Kubernetes sets in such pods, is missing or too large.
     """
     index = environ.get("JOB_COMPLETION_INDEX", "")
     if not index.isdecimal() or int(index) >= workers:
@@ -91,6 +115,14 @@ def kubernetes_config(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Print the TF_CONFIG for the scheduler that the command line names.
+
+    Args:
+        argv: Command-line arguments; None: those of this process.
+
+    Raises:
+        UsageError: If an option is wrong, or a variable of the scheduler is missing.
+    """
     parser = ArgumentParser(prog="python -m trainer.tf_config", description=__doc__)
     schedulers = parser.add_subparsers(dest="scheduler", required=True, metavar="slurm|kubernetes")
     slurm = schedulers.add_parser("slurm", help="from SLURM_STEP_NODELIST, SLURM_STEP_TASKS_PER_NODE and SLURM_PROCID")

@@ -1,4 +1,4 @@
-"""How many malignant images are flagged, and how many others, at thresholds of the malignancy score."""
+"""Sensitivity and specificity of flagging images at thresholds of the malignancy score."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from pipelines.operating_point import OperatingPoint, flags, point_for
 from trainer.metrics import class_rates, resampled
 
-# Of a model's operating points, the one that subgroups are compared at.
+# The target of the operating point at which subgroups are compared.
 SUBGROUP_TARGET = 0.90
 
 
@@ -25,9 +25,16 @@ def threshold_figures(
     bootstrap: int,
     seed: int,
 ) -> dict[str, Any]:
-    """`sensitivity` and `specificity` of flagging scores of at least `threshold`, Estimates as dicts.
+    """Compute `sensitivity` and `specificity` of flagging scores of at least `threshold`, as dicts of Estimates.
 
-    malignant bool [n], score float [n], labels int [n]; groups [n]: images that share one are one lesion.
+    Args:
+        malignant: bool [n].
+        score: float [n].
+        threshold: The lowest score that is flagged.
+        labels: int [n], the strata of the bootstrap.
+        groups: [n]; images that share one are of one lesion.
+        bootstrap: The number of resamples; 0 for no intervals.
+        seed: The seed of the resamples.
     """
     groups = np.asarray(groups)
     truth, called = malignant[:, None], flags(score, threshold)[:, None]
@@ -42,10 +49,16 @@ def threshold_figures(
 
 
 def subgroup_threshold(points: Sequence[OperatingPoint], figures: dict[str, Any]) -> dict[str, Any] | None:
-    """The threshold at which subgroups are compared, ready for JSON: `value`, and where it comes from.
+    """Return the threshold at which subgroups are compared, ready for JSON.
 
-    `target`: it is the model's operating point for this sensitivity. `specificity`: without such a point, all images
-    that `figures` (of `metrics.evaluate`) speak of have this specificity at it. None where there is neither.
+    Args:
+        points: The operating points of the model.
+        figures: Figures of all images, from `metrics.evaluate`.
+
+    Returns:
+        `value`, and where it comes from. With `target`, it is the model's operating point for that sensitivity. With
+        `specificity`, there is no such point, and all images of `figures` together have that specificity at it. None if
+        there is neither.
     """
     if point := point_for(points, SUBGROUP_TARGET):
         return {"value": point.threshold, "target": point.target}

@@ -1,8 +1,8 @@
-"""The dataset's own preprocessing graphs, as TensorFlow functions.
+"""The preprocessing graphs of a dataset, as TensorFlow functions.
 
-A prepared dataset carries them as SavedModels: `standardize_fn` (raw file bytes -> the bytes that the TFRecords
-store) and `transform_fn` (stored bytes -> normalised pixels, with the train split's statistics). Training input,
-evaluation and the exported model all go through this module, so they see the same pixels.
+A prepared dataset has them as SavedModels: `standardize_fn` (raw file bytes -> the bytes stored in TFRecords) and
+`transform_fn` (stored bytes -> normalised pixels, with the statistics of the train split). Training input, evaluation
+and the exported model all use this module, so they see the same pixels.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from trainer.dataset_info import DatasetInfo
 
 
 class Preprocessing(tf.Module):
-    """Both graphs. A tf.Module, so that an exported model which holds one carries its tables and assets."""
+    """Both preprocessing graphs of a dataset.
+
+    A tf.Module, so that an exported model that holds one includes its tables and assets.
+    """
 
     def __init__(self, info: DatasetInfo):
         super().__init__(name="preprocessing")
@@ -22,13 +25,30 @@ class Preprocessing(tf.Module):
         self._standardize = tf.saved_model.load(str(info.standardize_fn))
 
     def standardize(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        """Raw image file, string [] -> `image/encoded`, string []. InvalidArgumentError for a file it cannot read."""
+        """Return the image as the dataset stores it (`image/encoded`).
+
+        Args:
+            image_bytes: string [], raw image file.
+
+        Returns:
+            string [].
+
+        Raises:
+            InvalidArgumentError: If the file cannot be read as an image.
+        """
         return tf.ensure_shape(self._standardize.standardize(image_bytes), [])
 
     def normalise(self, encoded: tf.Tensor) -> tf.Tensor:
-        """`image/encoded`, string [N] -> float32 [N, S, S, 3], zero mean and unit variance over the train split."""
+        """Return pixels with zero mean and unit variance over the train split.
+
+        Args:
+            encoded: string [N], `image/encoded` of records.
+
+        Returns:
+            float32 [N, S, S, 3].
+        """
         count = tf.shape(encoded)[0]
-        # The other inputs belong to labels and statistics; the image does not depend on them.
+        # The other inputs are for labels and statistics; the image does not depend on them.
         sums = tf.zeros([count, 3], tf.int64)
         outputs = self._transform.transform_fn(
             {
@@ -41,9 +61,10 @@ class Preprocessing(tf.Module):
         return tf.ensure_shape(outputs["image"], [None, self._size, self._size, 3])
 
     def pixel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of each channel that `normalise` works with, in levels of 0 to 255.
+        """Return the mean and the standard deviation of each channel, as `normalise` uses them, in levels of 0 to 255.
 
-        Read off what it makes of a black and a white image, standardised first: only that knows how a dataset encodes.
+        They are computed from the results of `normalise` for a black and a white image. These are standardised first,
+        because only `standardize` knows how the dataset encodes images.
         """
         levels = [tf.fill([self._size, self._size, 3], tf.constant(level, tf.uint8)) for level in (0, 255)]
         stored = tf.stack([self.standardize(tf.io.encode_jpeg(pixels)) for pixels in levels])

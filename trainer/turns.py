@@ -1,4 +1,4 @@
-"""The turns of a cross-validation: networks trained without a fold and evaluated on it, in processes of their own."""
+"""Turns of a cross-validation: train a network without a fold and evaluate it on that fold, in separate processes."""
 
 from __future__ import annotations
 
@@ -15,63 +15,71 @@ from pipelines.cli import UsageError
 from trainer.processes import Command, run_chains
 from trainer.recipes import as_arguments
 
-# What every training run is told: all epochs, and the weights of the last.
+# Options of every training run: train all epochs and keep the weights of the last.
 FIXED = {"keep": "last", "patience": 0}
-# Saving takes seconds; this is for those that hang.
+# How long a process may take to end. Saving takes seconds; this is for processes that hang.
 _GRACE_SECONDS = 120.0
-# What a finished training run says of itself and of its model.
+# Files in which a finished training run describes itself and its model.
 _TRAIN, _MODEL = "train.json", "model/assets/model.json"
 
 
 class Leak(NamedTuple):
-    """Of what a turn's dataset is made first: a dataset with copies, and the fold that is its truth."""
+    """What `trainer.leak` makes the dataset of a turn from."""
 
-    balanced: Path
-    fold: int
+    balanced: Path  # a dataset with folds and stored augmented copies
+    fold: int  # left out, as the test split
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One training run and its evaluations.
-
-    fold: -1 for the dataset's own splits, of which it then validates and tests on two. metadata: tables of age, sex and
-    body site, for the evaluations. once: evaluate with one view of each image too. leak: of a leaky dataset.
-    """
+    """One training run and its evaluations."""
 
     folder: Path
     dataset: Path
-    fold: int
+    fold: int  # -1: none; train, validate and test on the dataset's own splits
     options: Mapping[str, Any]
-    metadata: tuple[Path, ...] = ()
-    once: bool = False
-    leak: Leak | None = None
+    metadata: tuple[Path, ...] = ()  # tables of age, sex and body site, for the evaluations
+    once: bool = False  # evaluate one view of each image too
+    leak: Leak | None = None  # how to make `dataset`, if it is a leaky one
 
     @property
     def train(self) -> Path:
+        """The folder of the training run."""
         return self.folder / "train"
 
     @property
     def evaluation(self) -> Path:
+        """The folder of the evaluation of eight views."""
         return self.folder / "evaluation"
 
     @property
     def one_view(self) -> Path:
+        """The folder of the evaluation of one view, which exists if `once` is set."""
         return self.folder / "one_view"
 
     def figures(self) -> dict[str, Any]:
-        """What evaluation.json says of eight views, and train.json as `train`; once the turn is taken."""
+        """Read evaluation.json of eight views, with train.json under the key `train`; the turn must be finished.
+
+        Raises:
+            UsageError: train.json is missing or damaged.
+        """
         return {**_evaluation(self.evaluation), "train": _trained(self.folder, _TRAIN)}
 
     def figures_of_one_view(self) -> dict[str, Any]:
+        """Read evaluation.json of one view; the turn must be finished, and `once` set."""
         return _evaluation(self.one_view)
 
 
 def take_all(turns: Sequence[Turn], jobs: int) -> None:
-    """Train and evaluate, as far as an earlier run has not: `jobs` turns at once, each on its share of the cores.
+    """Train and evaluate what earlier runs have not: `jobs` turns at once, each on its share of the cores.
 
-    Ends the process with the exit code of the first command that fails, whose own message has been shown, or by the
-    signal that comes. The others are then told to end: the trainer saves first, and the same turns go on from there.
-    UsageError, before any work, for a finished turn that is no longer whole; evaluations are made again.
+    When a command fails or a signal arrives, the other commands are told to end. The trainer saves first, and the same
+    turns continue from there. Incomplete evaluations are made again.
+
+    Raises:
+        SystemExit: A command failed. The code is that of the first one that failed; its own message has been shown.
+            After a signal the process ends by that signal instead.
+        UsageError: A file of a finished training run is missing or damaged. Raised before any work.
     """
     for turn in turns:
         if (turn.train / "model").is_dir():
@@ -80,14 +88,14 @@ def take_all(turns: Sequence[Turn], jobs: int) -> None:
     jobs = max(1, min(jobs, len(turns)))
     outcome = run_chains([_commands(turn, marked=jobs > 1) for turn in turns], jobs, _GRACE_SECONDS)
     if outcome.signal:
-        # To whoever handles it but us.
+        # `run_chains` has restored the earlier handlers: pass the signal on to them.
         signal.raise_signal(outcome.signal)
     if outcome.code:
         raise SystemExit(outcome.code)
 
 
 def _commands(turn: Turn, marked: bool) -> Iterator[Command]:
-    """What is left to do of a turn, one after another."""
+    """Yield the commands that a turn still needs, in order; `marked` prefixes their output with its name."""
     mark = f"[{turn.folder.parent.name}/{turn.folder.name}] " if marked else ""
 
     def command(module: str, *arguments: str, **options: object) -> Command:
@@ -107,14 +115,18 @@ def _commands(turn: Turn, marked: bool) -> Iterator[Command]:
     tables = [f"--metadata={table}" for table in turn.metadata]
     looks = [(turn.evaluation, ["--tta"]), (turn.one_view, [])]
     for output, how in looks if turn.once else looks[:1]:
-        # A turn whose train/ was deleted has been trained again.
+        # If train/ was deleted, the turn has been trained again, and an old evaluation is of another model.
         if not _is_of(output, fingerprint, turn.metadata):
             shutil.rmtree(output, ignore_errors=True)
             yield command("trainer.evaluate", *tables, *how, dataset=turn.dataset, model=model, output=output, **fold)
 
 
 def _trained(folder: Path, name: str) -> dict[str, Any]:
-    """What a file of a finished training run says. UsageError if it is lost."""
+    """Read a JSON file of a finished training run.
+
+    Raises:
+        UsageError: The file is missing or damaged.
+    """
     try:
         return json.loads((folder / "train" / name).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -128,7 +140,7 @@ def _evaluation(folder: Path) -> dict[str, Any]:
 
 
 def _is_of(evaluation: Path, model_fingerprint: str, metadata: Sequence[Path]) -> bool:
-    """Whether it is finished, whole, of this model, and made with these tables."""
+    """Return whether an evaluation is complete, of this model, and made with these tables."""
     if not (evaluation / "predictions.parquet").is_file():
         return False
     try:

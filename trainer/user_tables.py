@@ -1,4 +1,4 @@
-"""Tables that the user names: whose lesion an image shows, what it is, and of whom it was taken."""
+"""Read tables that the user names: class, lesion id, age, sex and body site by image."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from pipelines.taxonomy import CLASS_SETS, ClassSet, known_set, named_set
 from trainer.predictions import Truth
 from trainer.scores import Scores
 
-# Besides those of ISIC's tables; `source_id` and `class` are what our own predictions.parquet has.
+# In addition to the columns of ISIC's tables. Our own predictions.parquet has `source_id` and `class`.
 _OTHER_IDS = ("id", "source_id")
 _OTHER_LABELS = ("class", "label")
-# The archive, ISIC 2019 and 2020, HAM10000. A place is taken as written: the tables divide the body differently.
+# Columns of the archive, ISIC 2019 and 2020, and HAM10000. Sites stay as written: the tables divide the body
+# differently.
 AGE_COLUMNS = ("age_approx", "age")
 SEX_COLUMNS = ("sex",)
 SITE_COLUMNS = ("anatom_site_general", "anatom_site_1", "anatom_site_general_challenge", "localization")
 
 
 class ImageFacts(NamedTuple):
-    """What tables say of the person and the place. age in years; "" and None: not known."""
+    """Facts about the lesion and the person an image shows; "" and None mean unknown."""
 
-    age: float | None = None
+    age: float | None = None  # in years
     sex: str = ""
     site: str = ""
     lesion_id: str = ""
@@ -40,12 +41,11 @@ class ImageFacts(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelTable:
-    """truth: the labelled images. unmapped: label -> images of which none of the labels stands for a class; conflicts:
-    images on which the table's rows disagree. Neither are among those of `truth`."""
+    """Labels read from a table, and counts of the images that it gives no label."""
 
-    truth: Truth
-    unmapped: dict[str, int]
-    conflicts: int
+    truth: Truth  # the images with a label
+    unmapped: dict[str, int]  # label -> number of images none of whose labels maps to a class
+    conflicts: int  # number of images on which rows of the table disagree
 
 
 class _Table(NamedTuple):
@@ -55,7 +55,7 @@ class _Table(NamedTuple):
     data: bytes
 
     def rows(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """(image id, row) of every row that names an image."""
+        """Yield (image id, row) for each row that names an image."""
         for row in rows_of(self.data):
             if image := (row.get(self.id_column) or "").strip():
                 yield image_id_of(image), row
@@ -78,7 +78,7 @@ def _open(option: str, path: Path) -> _Table:
 
 
 def _one_of(row: Mapping[str, str], columns: Iterable[str]) -> str:
-    """The first value that says something, in lower case."""
+    """Return the first value that is not a placeholder, in lower case; "" if there is none."""
     values = ((row.get(name) or "").strip().lower() for name in columns)
     return next((value for value in values if value not in NO_ID and value), "")
 
@@ -92,14 +92,26 @@ def _age(text: str) -> float | None:
 
 
 def says_of_people(path: Path, option: str) -> bool:
-    """Whether a table has a column of age, sex or place on the body. UsageError for a file that is no table."""
+    """Return whether a table has a column of age, sex or body site.
+
+    Raises:
+        UsageError: The file cannot be read as a table with image ids.
+    """
     return not {*AGE_COLUMNS, *SEX_COLUMNS, *SITE_COLUMNS}.isdisjoint(_open(option, path).names)
 
 
 def read_image_facts(paths: Sequence[Path], option: str = "--metadata") -> dict[str, ImageFacts]:
-    """What the tables say, by image id; where several speak of one image, the first that says something counts.
+    """Read age, sex, body site and lesion id of each image.
 
-    Raises UsageError for a file that is no table, and one without a column of age, sex or place.
+    Args:
+        paths: The tables. If several rows or tables know a fact about an image, the first one counts.
+        option: The option that error messages name.
+
+    Returns:
+        The facts by image id.
+
+    Raises:
+        UsageError: A file cannot be read as a table with image ids, or has no column of age, sex or body site.
     """
     facts: dict[str, ImageFacts] = {}
     for path in paths:
@@ -125,17 +137,25 @@ def read_image_facts(paths: Sequence[Path], option: str = "--metadata") -> dict[
 
 
 def class_set_of(classes: Sequence[str]) -> ClassSet:
-    """The terms that stand for these classes: those of the known set that they are, else of their names."""
+    """Return the known class set with exactly these classes, or else a set built from their names."""
     known = next((name for name, members in CLASS_SETS.items() if members == tuple(classes)), None)
     return known_set(known) if known else named_set(classes)
 
 
 def read_labels(path: Path, classes: Sequence[str], facts: Mapping[str, ImageFacts]) -> LabelTable:
-    """The classes that `--labels` gives, by the project's table of diagnoses, in the order of its rows.
+    """Read the classes that `--labels` gives, in the order of its rows.
 
-    A column `class` or `label`, one of the archive's or HAM10000's diagnoses, or one column per class with 1 in the
-    right one. Lesion ids come from the table, else from `facts`; an image without one is a lesion of its own. Raises
-    UsageError for a file that is no such table, or in which no image has a class.
+    The table has a column `class` or `label`, a column of diagnoses as in the archive or HAM10000, or one column per
+    class with 1 in the right one. The project's table of diagnoses maps its terms to classes.
+
+    Args:
+        path: The table.
+        classes: Class names in label order.
+        facts: By image id; source of lesion ids that the table lacks. An image without a lesion id is a lesion of its
+            own.
+
+    Raises:
+        UsageError: The file is not such a table, or none of its images has a class.
     """
     table = _open("--labels", path)
     own = next((name for name in _OTHER_LABELS if name in table.names), "")
@@ -175,9 +195,10 @@ def read_labels(path: Path, classes: Sequence[str], facts: Mapping[str, ImageFac
 
 
 def own_labels(scores: Scores) -> Truth:
-    """The labels that a table of predictions has itself.
+    """Return the labels that a table of predictions contains itself.
 
-    UsageError for a class that it has no probability of, and for an image that is there twice.
+    Raises:
+        UsageError: A label has no probability column, or an image occurs twice.
     """
     assert scores.labels is not None
     images = Counter(zip(scores.image_id, scores.sha256, strict=True))
