@@ -14,7 +14,7 @@ def rows_of(data: bytes) -> Iterator[dict[str, str]]:
 
     A byte order mark, which spreadsheets write, is skipped.
     """
-    return csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))  # type: ignore[return-value]
+    return csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
 
 
 def in_line(names: Iterable[str], longest: int = 1 << 20) -> str:

@@ -27,7 +27,7 @@ def _example_file() -> descriptor_pb2.FileDescriptorProto:
         if isinstance(of, str):
             added.type, added.type_name = _Field.TYPE_MESSAGE, f".{_PACKAGE}.{of}"
         else:
-            added.type = of  # type: ignore[assignment]
+            added.type = of
         return added
 
     lists = (
@@ -72,4 +72,4 @@ def parse_example(data: bytes) -> dict[str, Message]:
         example.ParseFromString(data)
     except DecodeError as error:
         raise ValueError("is no tf.train.Example") from error
-    return dict(example.features.feature)  # type: ignore[attr-defined]
+    return dict(example.features.feature)

@@ -18,7 +18,7 @@ from pipelines.gcs_client import BATCH, batched, gcs_client, split_path
 from pipelines.storage import is_local
 
 if TYPE_CHECKING:
-    from google.cloud.storage import Blob  # type: ignore[attr-defined]  # a namespace package
+    from google.cloud.storage import Blob
 
 # The fields that `blob_state` needs from a listing in Google's JSON API.
 BLOB_FIELDS = "name,size,generation,crc32c"

@@ -17,7 +17,7 @@ from pipelines.cli import UsageError
 from pipelines.gcs_client import default_retry, gcs_client, google_message, is_transient, split_path
 
 if TYPE_CHECKING:
-    from google.cloud.storage import Blob  # type: ignore[attr-defined]  # a namespace package
+    from google.cloud.storage import Blob
 
 _SCHEME = "gs://"
 READER, WRITER = "roles/storage.objectViewer", "roles/storage.objectUser"

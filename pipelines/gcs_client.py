@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from google.api_core.retry import Retry
-    from google.cloud.storage import Client  # type: ignore[attr-defined]  # a namespace package
+    from google.cloud.storage import Client
     from requests import Response
 
 # Requests per batch; Google recommends no more.
@@ -32,7 +32,7 @@ class ServiceUnavailable(Exception):  # noqa: N818  the name says what it is
 @functools.lru_cache(maxsize=64)
 def _client(thread: int, emulator: str | None) -> Client:
     # Imported here: it takes a second, and most inputs are local.
-    from google.cloud import storage  # type: ignore[attr-defined]  # a namespace package
+    from google.cloud import storage
 
     # A project is needed only to create buckets.
     return storage.Client(project=None)

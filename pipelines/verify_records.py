@@ -71,7 +71,7 @@ def _values(features: Mapping[str, Message], kinds: Mapping[str, str]) -> dict[s
             raise ValueError(f"has no {key}")
         if key not in kinds:
             raise ValueError(f"has a key {key!r} that schema.pbtxt does not name")
-        found = features[key].WhichOneof("kind")  # type: ignore[arg-type]
+        found = features[key].WhichOneof("kind")
         if found != kinds[key]:
             raise ValueError(f"{key} holds {KIND_NAMES.get(found or '', 'nothing')}, not {KIND_NAMES[kinds[key]]}")
         count = len(getattr(features[key], found).value)

@@ -230,7 +230,7 @@ class RunCheckpoints:
     def _pack(self) -> bytes:
         buffer = io.BytesIO()
         arrays = {str(index): variable.numpy() for index, variable in enumerate(self._variables)}
-        np.savez(buffer, state=np.array(self.state.serialize()), **arrays)  # type: ignore[arg-type]
+        np.savez(buffer, state=np.array(self.state.serialize()), **arrays)
         return buffer.getvalue()
 
     def _unpack(self, payload: bytes) -> None:
