@@ -1,17 +1,28 @@
-"""What all tests share: commands as subprocesses, real data where it is, the synthetic sample."""
+"""What all tests share: commands, real data where it is, the synthetic sample."""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import gc
 import importlib
+import io
+import logging
 import os
+import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
+import numpy as np
 import pytest
+import threadpoolctl
+from PIL import Image
 
 # Tests look at decoded pixels, not at start-up chatter.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -52,8 +63,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def command() -> Command:
-    """Runs `python -m MODULE ARGUMENTS` from the project's root; gives exit code, stdout and stderr."""
+def process() -> Command:
+    """Runs `python -m MODULE ARGUMENTS` from the project's root; gives exit code, stdout and stderr.
+
+    For what a process of its own is needed for: its end, signals, workers, what it imports, the environment of native
+    code.
+    """
 
     def run(module: str, *arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
         return subprocess.run(
@@ -68,25 +83,146 @@ def command() -> Command:
     return run
 
 
-@pytest.fixture
-def refused_command(capfd) -> Command:
-    """What `command` gives, without a process of its own, for a command that ends before any work."""
+# A program that ran a tf.Transform analysis segfaults at interpreter exit unless it does this; see `run_command`.
+atexit.register(gc.freeze)
 
-    def run(module: str, *arguments: object) -> subprocess.CompletedProcess:
+
+@contextlib.contextmanager
+def _captured() -> Iterator[list[str]]:
+    """What is written to stdout and stderr, by native code and logging too; the list is filled at the end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    said: list[str] = []
+    streams, saved = (sys.stdout, sys.stderr), (os.dup(1), os.dup(2))
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+", errors="backslashreplace") as err:
+        os.dup2(out.fileno(), 1)
+        os.dup2(err.fileno(), 2)
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+        _log_to(sys.stderr)
+        try:
+            yield said
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            sys.stdout, sys.stderr = streams
+            _log_to(sys.stderr)
+            for number, descriptor in enumerate(saved, 1):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            for file in (out, err):
+                file.seek(0)
+                said.append(file.read())
+
+
+def _log_to(stream: TextIO) -> None:
+    """Handlers keep the stream that was stderr when they were made; a new process' are of its own."""
+    for reference in logging._handlerList:
+        handler = reference()
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+            # pytest's own keep what they hear in memory.
+            if not isinstance(handler.stream, io.StringIO):
+                handler.setStream(stream)
+
+
+@contextlib.contextmanager
+def _own_logging() -> Iterator[None]:
+    """Loggers as a new process has them: none of pytest's handlers; what is set on them ends with the block."""
+    root = logging.getLogger()
+    known = [one for one in logging.Logger.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    before = [(one, one.level, one.propagate, [*one.handlers], [*one.filters]) for one in (root, *known)]
+    root.handlers = []
+    root.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for one, level, one.propagate, one.handlers, one.filters in before:
+            one.setLevel(level)
+
+
+@contextlib.contextmanager
+def _own_warnings() -> Iterator[None]:
+    """Warnings are shown on stderr, and the usual ones of them, whatever pytest does with them."""
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        (file or sys.stderr).write(warnings.formatwarning(message, category, filename, lineno, line))
+
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
+        # What is set when the module is imported, which it was.
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
+        warnings.showwarning = show
+        yield
+
+
+def _forget() -> None:
+    """Empty what the project's functions and libraries keep from one call to the next in a process."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ("pipelines", "trainer"):
+            for value in list(vars(module).values()):
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
+    if "keras" in sys.modules:
+        import keras
+
+        # Layers are numbered from the start again.
+        keras.utils.clear_session(free_memory=False)
+    if "tensorflow" in sys.modules:
+        import tensorflow as tf
+        from tensorflow.python.framework import config
+
+        config.disable_op_determinism()
+        tf.random.set_seed(None)
+    if "apache_beam.io.filesystems" in sys.modules:
+        sys.modules["apache_beam.io.filesystems"].FileSystems.set_options(None)
+
+
+@contextlib.contextmanager
+def _own_state(env: dict[str, str]) -> Iterator[None]:
+    """What a command may change in its process, as a new process has it, and afterwards as it was."""
+    environment, folder, argv, hook = dict(os.environ), os.getcwd(), sys.argv, sys.excepthook
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    seeds = random.getstate(), np.random.get_state()
+    _forget()
+    os.environ.update(env)
+    os.chdir(ROOT)
+    try:
+        # Beam's workers limit the threads of BLAS.
+        with threadpoolctl.threadpool_limits(None), _own_logging(), _own_warnings():
+            yield
+    finally:
+        gc.unfreeze()
+        _forget()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        random.setstate(seeds[0])
+        np.random.set_state(seeds[1])
+        sys.argv, sys.excepthook = argv, hook
+        os.chdir(folder)
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """What `process` gives, within this process, which has imported TensorFlow and Beam long since."""
+
+    def run(module: str, *arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
         from pipelines.cli import run_command
 
+        given = [str(argument) for argument in arguments]
         main = importlib.import_module(module).main
-        capfd.readouterr()
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            with pytest.raises(SystemExit) as ended:
-                run_command(module, main, [str(argument) for argument in arguments])
-        finally:
-            gc.unfreeze()
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-        said = capfd.readouterr()
-        return subprocess.CompletedProcess(arguments, ended.value.code, said.out, said.err)
+        with _own_state(env or {}), _captured() as said:
+            sys.argv = [module, *given]
+            try:
+                run_command(module, main, given)
+            except SystemExit as ended:
+                code = ended.code
+        return subprocess.CompletedProcess([module, *given], code, *said)
 
     return run
 

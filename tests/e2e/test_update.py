@@ -169,11 +169,11 @@ def test_what_was_left_behind_a_finished_output_is_cleared_away(command, sample,
 
 
 def test_a_dataset_that_has_lost_its_manifest_or_folds_is_not_updated(
-    command, refused_command, sample, archives, datasets, tmp_path
+    command, sample, archives, datasets, tmp_path
 ):
     output = tmp_path / "out"
     shutil.copytree(datasets / "part", output)
-    unfolded = refused_command(
+    unfolded = command(
         *("pipelines.prepare", "--input", archives / "part", "--metadata", sample / "metadata.csv"),
         *("--output", output, "--image_size", 32, "--small_classes", "reject", "--update"),
     )
@@ -185,7 +185,7 @@ def test_a_dataset_that_has_lost_its_manifest_or_folds_is_not_updated(
         path.unlink()
         if damage:
             path.write_bytes(damage)
-        done = refused_command("pipelines.prepare", *arguments(sample, archives / "part", output, "--update"))
+        done = command("pipelines.prepare", *arguments(sample, archives / "part", output, "--update"))
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert "manifest" in done.stderr
         path.write_bytes(whole)
@@ -207,9 +207,9 @@ def test_a_dataset_that_has_lost_its_manifest_or_folds_is_not_updated(
         (("--splits_from", "DATASET", "--splits_file", "x.csv"), "--splits_file x.csv: cannot be combined"),
     ],
 )
-def test_wrong_use(refused_command, sample, archives, datasets, tmp_path, more, says):
+def test_wrong_use(command, sample, archives, datasets, tmp_path, more, says):
     given = [str(datasets / "part") if one == "DATASET" else one for one in more]
-    done = refused_command("pipelines.prepare", *arguments(sample, archives / "part", tmp_path / "out", *given))
+    done = command("pipelines.prepare", *arguments(sample, archives / "part", tmp_path / "out", *given))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert says in done.stderr
     assert not (tmp_path / "out").exists()

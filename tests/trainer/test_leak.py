@@ -45,7 +45,7 @@ def test_copies_are_on_both_sides_and_the_fold_on_neither(folded, tmp_path):
 
 
 def test_the_command_makes_it_once_and_anew_of_another_dataset_and_deletes_nothing_else(
-    folded, tmp_path, refused_command
+    folded, tmp_path, command
 ):
     output = tmp_path / "leaky"
     arguments = [f"--dataset={folded.path}", "--fold=1", f"--output={output}"]
@@ -63,7 +63,7 @@ def test_the_command_makes_it_once_and_anew_of_another_dataset_and_deletes_nothi
         ([f"--output={thesis}"], "--output .*thesis: holds no leaky dataset; give a new directory"),
         ([f"--output={folded.path}"], "--output .*: holds no leaky dataset; give a new directory"),
     ):
-        refused = refused_command("trainer.leak", *arguments, *wrong)
+        refused = command("trainer.leak", *arguments, *wrong)
         assert refused.returncode == 2
         assert re.search(says, refused.stderr)
     assert thesis.is_dir()
