@@ -30,17 +30,17 @@ LESIONS     := $(if $(DATA),$(METADATA),$(RUN)/sample/metadata.csv)
 PREPARE_ARGS ?= $(if $(DATA),--small_classes reject)
 run: $(STAMP)  ## Prepare, train, evaluate, score: a sample, or DATA=folder [METADATA=lesions.csv]
 ifeq ($(DATA),)
-	$(PY) -m pipelines.sample --output "$(RUN)"/sample --overwrite
+	$(PY) -m pipelines.demo.sample --output "$(RUN)"/sample --overwrite
 endif
 	$(PY) -m pipelines.prepare --input "$(INPUT)" $(if $(LESIONS),--metadata "$(LESIONS)") --output "$(RUN)"/dataset --image_size $(IMAGE_SIZE) $(PREPARE_ARGS) --overwrite
 	$(PY) -m trainer.task --dataset "$(RUN)"/dataset --output "$(RUN)"/train --epochs $(EPOCHS) --overwrite
 	$(PY) -m trainer.evaluate --dataset "$(RUN)"/dataset --model "$(RUN)"/train/model --output "$(RUN)"/evaluation --overwrite
 	$(PY) -m pipelines.score --input "$(ARCHIVE)" --model "$(RUN)"/train/model --output "$(RUN)"/scores --run latest --report --overwrite
 	@echo
-	@$(PY) -m pipelines.run_summary "$(RUN)"
+	@$(PY) -m pipelines.demo.run_summary "$(RUN)"
 
 # PROJECT, REGION, BUCKET: where it runs, and where its temporary files and its code lie. ARGS: the command's own
-# options and any of Beam's. Worker defaults: pipelines/dataflow_defaults.py.
+# options and any of Beam's. Worker defaults: pipelines/beam/dataflow.py.
 DATAFLOW = --runner DataflowRunner --project "$(PROJECT)" --region "$(REGION)" --temp_location "gs://$(BUCKET)/temp" --staging_location "gs://$(BUCKET)/staging"
 .PHONY: dataflow-options
 dataflow-options:
@@ -56,11 +56,11 @@ dataflow-score: dataflow-options $(STAMP)  ## Score on Dataflow: PROJECT= REGION
 
 # CLASSES: the taxonomy's class set. PIXELS: how photographs become squares. PREPARE_ARGS: more for prepare; its --balance
 # counts (none without it). CONFIG: the recipe. CHANGES: a file of changes to compare with it on CHANGE_FOLDS, such as
-# trainer/configs/changes.json. JOBS: folds trained at once. The same command continues an interrupted experiment.
+# trainer/config/changes.json. JOBS: folds trained at once. The same command continues an interrupted experiment.
 EXPERIMENT ?= runs/experiment-$(if $(DATA),data,sample)
 CLASSES    ?= isic9
 PIXELS     ?= --image_size 192 --aspect stretch
-CONFIG     ?= trainer/configs/bespoke.json
+CONFIG     ?= trainer/config/bespoke.json
 CHANGES    ?=
 CHANGE_FOLDS ?= 0
 JOBS       ?= 1
@@ -71,7 +71,7 @@ FOLDS_ARGS  = --input "$(if $(DATA),$(DATA),$(EXPERIMENT)/sample/images)" --clas
 .PHONY: experiment
 experiment: $(STAMP)  ## Cross-validate the recipe: a sample, or DATA=folder METADATA=lesions.csv [CLASSES=ham7] [CHANGES=file]
 ifeq ($(DATA),)
-	$(PY) -m pipelines.sample --output "$(EXPERIMENT)"/sample --overwrite
+	$(PY) -m pipelines.demo.sample --output "$(EXPERIMENT)"/sample --overwrite
 endif
 	$(PY) -m pipelines.prepare --balance none $(FOLDS_ARGS) --output "$(EXPERIMENT)"/folds
 	$(if $(CHANGES),$(PY) -m pipelines.prepare $(FOLDS_ARGS) --output "$(EXPERIMENT)"/balanced)
@@ -81,10 +81,10 @@ endif
 .PHONY: train-2workers
 train-2workers: $(STAMP)  ## Train on the sample with two local worker processes
 	@test -f runs/sample/dataset/dataset.json || { \
-	  $(PY) -m pipelines.sample --output runs/sample/sample --overwrite && \
+	  $(PY) -m pipelines.demo.sample --output runs/sample/sample --overwrite && \
 	  $(PY) -m pipelines.prepare --input runs/sample/sample/images --metadata runs/sample/sample/metadata.csv \
 	    --output runs/sample/dataset --image_size 64 --overwrite; }
-	$(PY) -m trainer.local_cluster --workers 2 -- --dataset runs/sample/dataset --output runs/train-2workers --epochs $(EPOCHS) --overwrite
+	$(PY) -m trainer.distribution.local_cluster --workers 2 -- --dataset runs/sample/dataset --output runs/train-2workers --epochs $(EPOCHS) --overwrite
 
 .PHONY: test
 test: $(STAMP)  ## Run the tests, the nightly DAG's in an Airflow of their own; the longest are `make proofs`

@@ -12,7 +12,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["pipelines", "pipelines.*", "trainer", "trainer.*"]),
-    package_data={"pipelines": ["schemas/*.json", "templates/*.j2"], "trainer": ["configs/*.json"]},
+    package_data={
+        "pipelines": ["common/templates/*.j2", "dataset/schemas/*.json", "py.typed"],
+        "trainer": ["config/*.json", "py.typed"],
+    },
     install_requires=[
         # Below 2.76 Beam leaks memory when elements often fail.
         "apache-beam[gcp]>=2.77,<2.78",

@@ -16,21 +16,21 @@ from collections.abc import Iterator, Sequence
 import apache_beam as beam
 import numpy as np
 
-from pipelines import perceptual
-from pipelines.groups import AssignGroups, FindNear
-from pipelines.identity import ResolveImages
-from pipelines.labels import Claim
-from pipelines.rows import SPLITS, ImageRow, is_open
-from pipelines.seeding import stable_hash
-from pipelines.split import Fractions, SplitGroups
-from pipelines.taxonomy import known_set
+from pipelines.common.seeding import stable_hash
+from pipelines.curation.deduplicate import DeduplicateImages
+from pipelines.curation.groups import AssignGroups, FindNear
+from pipelines.curation.split import Fractions, SplitGroups
+from pipelines.dataset.image_row import SPLITS, ImageRow, is_open
+from pipelines.domain.labels import Claim
+from pipelines.domain.taxonomy import built_in_set
+from pipelines.imaging import perceptual
 
 # Shares as in HAM10000 (several photographs of a lesion) and as in archives downloaded twice.
 IMAGES_PER_LESION = 3
 DUPLICATE_EVERY = 20
 NEAR_EVERY = 30
 PER_CHUNK = 1000
-CLASSES = known_set("isic9").classes
+CLASSES = built_in_set("isic9").classes
 
 
 def synthetic_row(number: int) -> ImageRow:
@@ -78,7 +78,7 @@ def measure(images: int) -> None:
             pipeline
             | beam.Create(list(range(0, images, PER_CHUNK)))
             | "Rows" >> beam.FlatMap(_rows, images)
-            | "Images" >> ResolveImages()
+            | "Images" >> DeduplicateImages()
         )
         near = rows | "Near-duplicates" >> FindNear()
         split = (

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.scoring import Cost, measure
-from pipelines.runner import DEFAULT_RUNNER
-from pipelines.sample import write_sample
+from pipelines.beam.runner import DEFAULT_RUNNER
+from pipelines.demo.sample import write_sample
 
 # The first is the default, to which the others are compared.
 CANDIDATES = {

@@ -22,15 +22,9 @@ import apache_beam as beam
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from pipelines import images, perceptual
-from pipelines.image_names import image_id_of
-from pipelines.near_duplicates import (
-    BAND_MASKS,
-    BUCKET_LIMIT,
-    MAX_HASH_DISTANCE,
-    FindNearDuplicates,
-    NearPair,
-)
+from pipelines.curation.near_duplicates import BAND_MASKS, BUCKET_LIMIT, MAX_HASH_DISTANCE, FindNearDuplicates, NearPair
+from pipelines.domain.image_ids import image_id_of
+from pipelines.imaging import images, perceptual
 
 Signature = tuple[int, bytes]
 Picture = tuple[str, int, bytes]

@@ -26,15 +26,15 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.io.filesystem import FileMetadata, FileSystem
 
-from pipelines import score
-from pipelines.cli import start_tensorflow
-from pipelines.images import encode_jpeg
-from pipelines.listing import list_files
-from pipelines.model_fingerprint import model_fingerprint
-from pipelines.progress import Progress
-from pipelines.runner import beam_options
-from pipelines.score_options import parse_options
-from pipelines.score_plan import plan_run
+from pipelines.beam.progress import Progress
+from pipelines.beam.runner import beam_options
+from pipelines.common.cli import start_tensorflow
+from pipelines.domain.model_info import model_fingerprint
+from pipelines.imaging.images import encode_jpeg
+from pipelines.score import pipeline as score_pipeline
+from pipelines.score.job import plan_run
+from pipelines.score.options import parse_options
+from pipelines.sources.listing import list_files
 
 SCHEME = "synthetic"
 CLASSES = ("melanoma", "nevus", "basal cell carcinoma")
@@ -157,7 +157,7 @@ def graph_size(images: int, work: str) -> tuple[int, int]:
     arguments = beam_options(rest)
     job = plan_run(options, arguments, datetime.datetime.now(datetime.UTC))
     pipeline = beam.Pipeline(options=arguments)
-    score.build(pipeline, job, Progress())
+    score_pipeline.build(pipeline, job, Progress())
     graph = pipeline.to_runner_api()
     return sum(not each.subtransforms for each in graph.components.transforms.values()), len(graph.SerializeToString())
 
@@ -178,7 +178,7 @@ def measure(images: int, work: str, night: str) -> None:
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started, processor = time.monotonic(), time.process_time()
     with contextlib.redirect_stdout(sys.stderr):
-        score.main(_arguments(images, work))
+        score_pipeline.main(_arguments(images, work))
     seconds, processor = time.monotonic() - started, time.process_time() - processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(

@@ -66,8 +66,8 @@ def keras_predict(images: str, model: str, output: str) -> None:
     import keras
     import tensorflow as tf
 
-    from trainer.export import read_model_description
-    from trainer.model import ModelConfig, build_model
+    from trainer.export.saved_model import read_model_description
+    from trainer.network.model import ModelConfig, build_model
 
     network = read_model_description(model)["network"]
     size, classes = network["image_size"], network["classes"]
@@ -92,7 +92,7 @@ def beam_example(images: str, model: str, output: str) -> None:
     from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, PredictionResult, RunInference
     from PIL import Image
 
-    from trainer.export import read_model_description
+    from trainer.export.saved_model import read_model_description
 
     size = read_model_description(model)["network"]["image_size"]
 
@@ -129,6 +129,7 @@ def beam_example(images: str, model: str, output: str) -> None:
 
 
 RIVALS = {"tfdata": tfdata, "tfdata_batch": tfdata_batch, "keras": keras_predict, "beam": beam_example}
+
 
 if __name__ == "__main__":
     RIVALS[sys.argv[1]](*sys.argv[2:])

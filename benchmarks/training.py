@@ -26,7 +26,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from trainer.options import Options
+from trainer.config.options import TrainOptions
 
 WARM_UP = 3
 
@@ -49,24 +49,24 @@ def measure_here(kind: str, dataset: str, batch_size: int, steps: int) -> dict[s
     if kind == "mirrored":
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    from trainer.checkpoint import RunState
-    from trainer.dataset import Batching, train_stream
-    from trainer.dataset_info import read_dataset_info
-    from trainer.loop import Reporter, model_config, train_epoch
-    from trainer.losses import class_log_priors, class_weights, cross_entropy, smoothing_of, targets
-    from trainer.model import build_model
-    from trainer.optimizer import make_optimizer
-    from trainer.preemption import Preemption
-    from trainer.records import Records
-    from trainer.steps import make_train_step
-    from trainer.strategy import batching, make_strategy
-    from trainer.transform import Preprocessing
+    from trainer.data.dataset_info import read_dataset_info
+    from trainer.data.input_pipeline import Batching, train_stream
+    from trainer.data.preprocessing import Preprocessing
+    from trainer.data.record_reader import RecordReader
+    from trainer.distribution.preemption import Preemption
+    from trainer.distribution.strategy import batching, make_strategy
+    from trainer.network.model import build_model
+    from trainer.training.checkpoint import RunState
+    from trainer.training.loop import Reporter, model_config, train_epoch
+    from trainer.training.losses import class_log_priors, class_weights, cross_entropy, smoothing_of, targets
+    from trainer.training.optimizer import make_optimizer
+    from trainer.training.steps import make_train_step
 
     tf.random.set_seed(0)
     info = read_dataset_info(dataset)
     strategy_name = "mirrored" if kind == "mirrored" else "one_device"
-    options = Options(dataset=dataset, output="none", batch_size=batch_size, strategy=strategy_name)
-    records, preprocessing = Records(info, info.split("train"), "none"), Preprocessing(info)
+    options = TrainOptions(dataset=dataset, output="none", batch_size=batch_size, strategy=strategy_name)
+    records, preprocessing = RecordReader(info, info.split("train"), "none"), Preprocessing(info)
     strategy = make_strategy(options)
     smoothing = smoothing_of("cross_entropy", options.label_smoothing, class_log_priors(info))
 
@@ -137,7 +137,14 @@ def two_workers(dataset: str, batch_size: int) -> float:
     """Of the second epoch, from what the run itself reports; the first has the tracing of graphs."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "run")
-        command = [sys.executable, "-m", "trainer.local_cluster", "--workers=2", "--", f"--dataset={dataset}"]
+        command = [
+            sys.executable,
+            "-m",
+            "trainer.distribution.local_cluster",
+            "--workers=2",
+            "--",
+            f"--dataset={dataset}",
+        ]
         command += [f"--output={output}", f"--batch_size={batch_size}", "--epochs=2"]
         subprocess.run(command, check=True, capture_output=True)
         return json.loads((output / "history.json").read_text())[-1]["images_per_second"]

@@ -20,7 +20,7 @@ shift 2
 
 # --wait=0: the workers end each other, and the chief may still be saving.
 srun --wait=0 bash -c '
-  TF_CONFIG="$(python -m trainer.tf_config slurm)" || exit
+  TF_CONFIG="$(python -m trainer.distribution.tf_config slurm)" || exit
   export TF_CONFIG
   exec python -m trainer.task --strategy=multi_worker "$@"
 ' trainer --dataset="$dataset" --output="$output" "$@"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
-import importlib
 import io
 import logging
 import os
@@ -24,10 +23,16 @@ import pytest
 import threadpoolctl
 from PIL import Image
 
+from tests.support.commands import entry_point
+
 # Tests look at decoded pixels, not at start-up chatter.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+
+pytest_plugins = ["tests.support.training_fixtures", "tests.support.web_fixtures"]
+
 ROOT = Path(__file__).resolve().parents[1]
+
 
 Command = Callable[..., subprocess.CompletedProcess]
 
@@ -36,14 +41,14 @@ Command = Callable[..., subprocess.CompletedProcess]
 # last would keep one process busy while the other has nothing left to do.
 LONG_FILES = (
     "e2e/test_prepare.py",
-    "trainer/test_multi_worker.py",
+    "e2e/test_task_workers.py",
     "e2e/test_update.py",
     "e2e/test_dataflow.py",
     "e2e/test_prepare_layouts.py",
-    "trainer/test_training.py",
+    "e2e/test_task.py",
     "e2e/test_encodings.py",
-    "trainer/test_experiment.py",
-    "trainer/test_gcs_training.py",
+    "e2e/test_experiment.py",
+    "e2e/test_task_gcs.py",
     "e2e/test_gcs_faults.py",
     "e2e/test_gcs.py",
     "e2e/test_score_outputs.py",
@@ -119,10 +124,11 @@ def _log_to(stream: TextIO) -> None:
     """Handlers keep the stream that was stderr when they were made; a new process' are of its own."""
     for reference in logging._handlerList:
         handler = reference()
-        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
-            # pytest's own keep what they hear in memory.
-            if not isinstance(handler.stream, io.StringIO):
-                handler.setStream(stream)
+        if not isinstance(handler, logging.StreamHandler) or isinstance(handler, logging.FileHandler):
+            continue
+        # pytest's own keep what they hear in memory.
+        if not isinstance(handler.stream, io.StringIO):
+            handler.setStream(stream)
 
 
 @contextlib.contextmanager
@@ -212,10 +218,10 @@ def command() -> Command:
     """What `process` gives, within this process, which has imported TensorFlow and Beam long since."""
 
     def run(module: str, *arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
-        from pipelines.cli import run_command
+        from pipelines.common.cli import run_command
 
         given = [str(argument) for argument in arguments]
-        main = importlib.import_module(module).main
+        main = entry_point(module)
         with _own_state(env or {}), _captured() as said:
             sys.argv = [module, *given]
             try:
@@ -241,8 +247,8 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory) -> Path:
-    """A small synthetic archive with its deliberate troubles (see pipelines.sample)."""
-    from pipelines.sample import write_sample
+    """A small synthetic archive with its deliberate troubles (see pipelines.demo.sample)."""
+    from pipelines.demo.sample import write_sample
 
     folder = tmp_path_factory.mktemp("archive") / "sample"
     write_sample(folder, seed=0, scale=0.4)

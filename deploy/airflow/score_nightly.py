@@ -24,11 +24,13 @@ from airflow.sdk import DAG, task
 TOO_MANY_REJECTS = 1
 WRONG_USE = 2
 
+
 # One name for all nights: Dataflow runs one job of a name at a time.
 JOB_NAME = "isic-score-nightly"
 # By its full name. Told `DataflowRunner`, the operator leaves the command once the job has an id, and with it the
 # command's exit code and its last checks; this way it waits for the command, which waits for the job.
 RUNNER = "apache_beam.runners.dataflow.dataflow_runner.DataflowRunner"
+
 
 _CODE = re.compile(r"failed with return code (-?\d+)")
 

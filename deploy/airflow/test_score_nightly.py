@@ -99,8 +99,8 @@ def test_the_command_understands_what_is_rendered(night):
     assert night.argv()[0] == "-m"
     assert module == "pipelines.score"
     code = (
-        "import json, sys; from pipelines.score_options import parse_options;"
-        "from pipelines.runner import beam_options;"
+        "import json, sys; from pipelines.score.options import parse_options;"
+        "from pipelines.beam.runner import beam_options;"
         "from apache_beam.options.pipeline_options import GoogleCloudOptions as G, WorkerOptions as W;"
         "options, rest = parse_options(sys.argv[1:]); beam = beam_options(rest); cloud = beam.view_as(G);"
         "print(json.dumps([vars(options), cloud.job_name, cloud.project, cloud.region, cloud.temp_location,"

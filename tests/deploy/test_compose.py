@@ -8,11 +8,11 @@ import shlex
 import pytest
 import yaml
 from apache_beam.options.pipeline_options import FlinkRunnerOptions
-from locked import locked_version
-from tiny_dataset import ROOT
 
-from pipelines.runner import beam_options
-from pipelines.score_options import parse_options
+from pipelines.beam.runner import beam_options
+from pipelines.score.options import parse_options
+from tests.support.locked import locked_version
+from tests.support.tiny_dataset import ROOT
 
 COMPOSE = ROOT / "deploy" / "compose"
 CLUSTERS = {"flink": "taskmanager", "spark": "executor"}

@@ -10,8 +10,9 @@ import subprocess
 import sys
 
 import pytest
-from locked import locked_version, python_version
-from tiny_dataset import ROOT
+
+from tests.support.locked import locked_version, python_version
+from tests.support.tiny_dataset import ROOT
 
 CONTAINER = ROOT / "deploy" / "container"
 
@@ -119,7 +120,7 @@ def test_what_is_copied_is_a_whole_package(stages, tmp_path):
     held = {path.relative_to(ROOT).as_posix() for path in (ROOT / "pipelines").rglob("*") if path.is_file()}
     missing = {path for path in held if "__pycache__" not in path and not (target / path).exists()}
     assert not missing
-    code = "import pipelines.score_options as s; print(s.__file__)"
+    code = "import pipelines.score.options as s; print(s.__file__)"
     ran = subprocess.run(
         [sys.executable, "-c", code],
         check=True,

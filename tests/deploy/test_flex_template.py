@@ -15,13 +15,14 @@ from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from apache_beam.runners.portability.local_job_service import LocalJobServicer
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
 from google.cloud.dataflow_v1beta3.types import LaunchFlexTemplateRequest, TemplateMetadata
-from scoring import export_untrained, scores, write_images
-from tiny_dataset import ROOT, write_dataset
 
-from pipelines import prepare_options, score_options
-from pipelines.cli import UsageError
-from pipelines.flex_template import command_arguments, metadata
-from pipelines.runner import beam_options, is_left_running
+from deploy.dataflow.flex_template import command_arguments, metadata
+from pipelines.beam.runner import beam_options, is_left_running
+from pipelines.common.cli import UsageError
+from pipelines.prepare import options as prepare_options
+from pipelines.score import options as score_options
+from tests.support.scoring import export_untrained, scores, write_images
+from tests.support.tiny_dataset import ROOT, write_dataset
 
 JOBS = ("prepare", "score")
 COMMANDS = {"prepare": prepare_options, "score": score_options}
@@ -54,7 +55,7 @@ def launch(job, *parameters):
 
 
 def test_the_kept_file_is_up_to_date(command, job):
-    printed = command("pipelines.flex_template", job)
+    printed = command("deploy.dataflow.flex_template", job)
     assert printed.returncode == 0, printed.stderr
     assert (ROOT / "deploy" / "dataflow" / f"{job}_template.json").read_text() == printed.stdout
 

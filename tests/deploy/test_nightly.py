@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 
 import pytest
-from tiny_dataset import ROOT
 
-from pipelines import cli
-from pipelines.runner import beam_options
-from pipelines.score_options import parse_options
+from pipelines.beam.runner import beam_options
+from pipelines.common import cli
+from pipelines.score.options import parse_options
+from tests.support.tiny_dataset import ROOT
 
 DAG = ROOT / "deploy" / "airflow" / "score_nightly.py"
 

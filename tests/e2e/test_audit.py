@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from browser import dump_dom, parse
 from PIL import Image
+
+from tests.support.browser import dump_dom, parse
 
 HOSTILE = "<img src=x onerror=alert(1)> & 'it'.jpg"
 

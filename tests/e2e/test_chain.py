@@ -8,7 +8,8 @@ import shutil
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from scoring import model_json, only_partition, probabilities, rejects, scores
+
+from tests.support.scoring import model_json, only_partition, probabilities, rejects, scores
 
 SIZE = 48
 IMAGES = (".jpg", ".jpeg", ".png")
@@ -234,13 +235,13 @@ def test_wrong_use_of_score_is_one_line_exit_2_and_nothing_written(command, chai
 
 
 def test_the_summary_of_a_run(command, chain, evaluated, scored, tmp_path):
-    done = command("pipelines.run_summary", chain)
+    done = command("pipelines.demo.run_summary", chain)
     assert done.returncode == 0, done.stderr
     listed = json.loads((chain / "dataset" / "dataset.json").read_text())["counts"]["listed"]
     assert f"prepare: files read {listed}" in " ".join(done.stdout.split())
     for line in ("balanced accuracy", "images/s", str(chain / "train" / "model"), str(chain / "scores")):
         assert line in done.stdout
-    refused = command("pipelines.run_summary", tmp_path)
+    refused = command("pipelines.demo.run_summary", tmp_path)
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
     assert "dataset/dataset.json" in refused.stderr
 

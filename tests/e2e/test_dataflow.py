@@ -26,14 +26,14 @@ from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.transforms.environments import ExternalEnvironment
-from dataflow_server import LocalDataflow, local_dataflow
-from gcs import local_gcs, open_bucket, upload
-from gcs_tensorflow import tensorflow_gcs
-from portable import job_server
-from scoring import export_untrained, only_partition, probabilities, rejects, scores, write_images
-from tiny_dataset import CLASSES, write_dataset
 
-from pipelines.dataflow_defaults import DISK_SIZE_GB, HARNESS_THREADS, MACHINE_TYPE, MAX_WORKERS
+from pipelines.beam.dataflow import DISK_SIZE_GB, HARNESS_THREADS, MACHINE_TYPE, MAX_WORKERS
+from tests.support.dataflow_server import LocalDataflow, local_dataflow
+from tests.support.gcs import local_gcs, open_bucket, upload
+from tests.support.gcs_tensorflow import tensorflow_gcs
+from tests.support.portable import job_server
+from tests.support.scoring import export_untrained, only_partition, probabilities, rejects, scores, write_images
+from tests.support.tiny_dataset import CLASSES, write_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 BUCKET = "lesions"

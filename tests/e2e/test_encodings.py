@@ -69,7 +69,7 @@ def records(dataset, split="train"):
 
 def pixels_of(record):
     """What a record shows; independent of the code under test."""
-    from pipelines import images
+    from pipelines.imaging import images
 
     if record["image/format"] == b"raw":
         return np.frombuffer(record["image/encoded"], np.uint8).reshape(SIZE, SIZE, 3)
@@ -84,8 +84,8 @@ def files_of(dataset):
 
 @pytest.mark.parametrize("encoding", ASKED)
 def test_records_hold_the_standardised_pixels(datasets, encoding):
-    from pipelines import images
-    from pipelines.augment import augment
+    from pipelines.imaging import images
+    from pipelines.imaging.augment import augment
 
     dataset = datasets[encoding]
     files, seen = files_of(dataset), Counter()
@@ -105,7 +105,7 @@ def test_records_hold_the_standardised_pixels(datasets, encoding):
 
 
 def test_dataset_json_says_how_it_is_stored(datasets):
-    from pipelines.prepare import OWN_FILES
+    from pipelines.prepare.settings import OWN_FILES
 
     described = {encoding: describe(dataset) for encoding, dataset in datasets.items()}
     assert {encoding: (d["encoding"], d["compression"]) for encoding, d in described.items()} == {
@@ -144,11 +144,11 @@ def test_the_trainer_reads_it_and_its_model_gives_files_and_records_the_same_ans
     """An untrained model will do: what differs is how pixels come to it."""
     import tensorflow as tf
 
-    from trainer.dataset import evaluation_batches, train_batches
-    from trainer.dataset_info import read_dataset_info
-    from trainer.export import export_model
-    from trainer.model import ModelConfig, build_model
-    from trainer.transform import Preprocessing
+    from trainer.data.dataset_info import read_dataset_info
+    from trainer.data.input_pipeline import evaluation_batches, train_batches
+    from trainer.data.preprocessing import Preprocessing
+    from trainer.export.saved_model import export_model
+    from trainer.network.model import ModelConfig, build_model
 
     info = read_dataset_info(datasets[encoding])
     preprocessing = Preprocessing(info)
@@ -177,9 +177,9 @@ def test_the_trainer_reads_it_and_its_model_gives_files_and_records_the_same_ans
 @pytest.mark.parametrize("encoding", ASKED)
 def test_pixels_can_be_taken_back_to_levels(datasets, encoding):
     """What a backbone and colour constancy do inside the network."""
-    from trainer.dataset import evaluation_batches
-    from trainer.dataset_info import read_dataset_info
-    from trainer.transform import Preprocessing
+    from trainer.data.dataset_info import read_dataset_info
+    from trainer.data.input_pipeline import evaluation_batches
+    from trainer.data.preprocessing import Preprocessing
 
     info = read_dataset_info(datasets[encoding])
     preprocessing = Preprocessing(info)
@@ -221,7 +221,7 @@ def test_the_reader_of_the_readme(datasets, encoding):
 @pytest.fixture(scope="module")
 def for_tfds(datasets, tmp_path_factory):
     """Encoding -> a dataset that TFDS can read: the compressed one is unpacked and described as prepare would."""
-    from pipelines.tfds_metadata import metadata_files
+    from pipelines.dataset.tfds_metadata import metadata_files
 
     packed = datasets["png"]
     folder = shutil.copytree(packed, tmp_path_factory.mktemp("unpacked") / "dataset")

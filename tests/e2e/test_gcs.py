@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from dataflow_server import local_dataflow
-from gcs import local_gcs, open_bucket, upload
+
+from tests.support.dataflow_server import local_dataflow
+from tests.support.gcs import local_gcs, open_bucket, upload
 
 BUCKET = "lesions"
 

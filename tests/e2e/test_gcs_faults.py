@@ -8,15 +8,17 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from gcs import local_gcs, open_bucket, upload
-from gcs_faults import CutAnswer, CutRequest, LoseAnswer, Plan, Refuse, RefuseOneOfBatch, Rule
-from gcs_tensorflow import tensorflow_gcs
-from scoring import export_untrained, only_partition, rejects, scores, write_images
-from tiny_dataset import write_dataset
+
+from tests.support.gcs import local_gcs, open_bucket, upload
+from tests.support.gcs_faults import CutAnswer, CutRequest, LoseAnswer, Plan, Refuse, RefuseOneOfBatch, Rule
+from tests.support.gcs_tensorflow import tensorflow_gcs
+from tests.support.scoring import export_untrained, only_partition, rejects, scores, write_images
+from tests.support.tiny_dataset import write_dataset
 
 BUCKET = "lesions"
 ROOT = f"gs://{BUCKET}"
 SIZE = 32
+
 
 pytestmark = pytest.mark.proof
 

@@ -491,7 +491,7 @@ def test_our_failure_is_neither_0_nor_1_nor_2(command, tmp_path):
     source = archive(tmp_path / "in", melanoma=5, nevus=5)
     script = (
         "import sys, pipelines.prepare as p\n"
-        "from pipelines.cli import run_command\n"
+        "from pipelines.common.cli import run_command\n"
         "def broken(*a): raise MemoryError('no')\n"
         "p.build = broken\n"
         f"run_command('prepare', p.main, ['--input', {str(source)!r}, '--output', {str(tmp_path / 'out')!r}])\n"

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from portable import job_server
-from scoring import export_untrained, only_partition, probabilities, rejects, scores, write_images
-from tiny_dataset import CLASSES, write_dataset
+
+from tests.support.portable import job_server
+from tests.support.scoring import export_untrained, only_partition, probabilities, rejects, scores, write_images
+from tests.support.tiny_dataset import CLASSES, write_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 

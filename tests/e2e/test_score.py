@@ -8,12 +8,11 @@ import shutil
 import zipfile
 
 import numpy as np
-import pyarrow.csv
-import pyarrow.dataset
 import pyarrow.json
 import pytest
-from killing import kill
-from scoring import (
+
+from tests.support.killing import kill
+from tests.support.scoring import (
     export_untrained,
     model_json,
     only_partition,
@@ -22,7 +21,7 @@ from scoring import (
     scores,
     write_images,
 )
-from tiny_dataset import CLASSES, write_dataset
+from tests.support.tiny_dataset import CLASSES, write_dataset
 
 
 @pytest.fixture(scope="module")

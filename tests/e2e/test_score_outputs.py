@@ -12,20 +12,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.metrics import MetricsFilter
-from bigquery_server import local_bigquery
-from browser import dump_dom, parse
-from gcs import local_gcs, open_bucket, upload
-from scoring import export_untrained, model_json, only_partition, probabilities, rejects, scores
-from test_submission import scorer, write_truth
 
-from pipelines import output, score
-from pipelines.cli import UsageError
-from pipelines.progress import Progress
-from pipelines.read_dataset import read_shard
-from pipelines.runner import beam_options
-from pipelines.score_options import parse_options
-from pipelines.score_plan import plan_run, require_models
-from pipelines.storage import printable
+from pipelines.beam.progress import Progress
+from pipelines.beam.runner import beam_options
+from pipelines.common.cli import UsageError
+from pipelines.dataset.reader import read_shard
+from pipelines.score import pipeline as score_pipeline
+from pipelines.score.job import plan_run, require_models
+from pipelines.score.options import parse_options
+from pipelines.storage import output
+from pipelines.storage.filesystem import printable
+from tests.pipelines.score.test_submission import scorer, write_truth
+from tests.support.bigquery_server import local_bigquery
+from tests.support.browser import dump_dom, parse
+from tests.support.gcs import local_gcs, open_bucket, upload
+from tests.support.scoring import export_untrained, model_json, only_partition, probabilities, rejects, scores
 
 SIZE = 32
 TABLE = "lesions-1:nightly.scores"
@@ -95,7 +96,7 @@ def plan(*given):
 
 def run(*given):
     """A run in this process; gives its partition."""
-    score.main(arguments(*given))
+    score_pipeline.main(arguments(*given))
     return given[2] / f"run={given[given.index('--run') + 1]}" if "--run" in given else only_partition(given[2])
 
 
@@ -236,7 +237,7 @@ def test_counters_are_among_the_run_s_metrics(images, model, tmp_path):
     require_models(job.run)
     output.begin(job.partition)
     pipeline = beam.Pipeline(options=options)
-    score.build(pipeline, job, Progress())
+    score_pipeline.build(pipeline, job, Progress())
     result = pipeline.run()
     result.wait_until_finish()
     found = result.metrics().query(MetricsFilter().with_namespace("score"))

@@ -17,14 +17,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from browser import dump_dom, parse
 from PIL import Image
 
-from pipelines import show
-from pipelines.cli import UsageError
-from pipelines.previews import small_jpeg
-from pipelines.seeding import stable_hash
-from pipelines.tfrecord import frame, read_records
+from pipelines.common.cli import UsageError
+from pipelines.common.seeding import stable_hash
+from pipelines.dataset.tfrecord import frame, read_records
+from pipelines.imaging.previews import small_jpeg
+from pipelines.show import command as show_command
+from tests.support.browser import dump_dom, parse
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = "病<img src=x onerror=alert(1)>\n\x1b[31m'it'"
@@ -69,7 +69,7 @@ def records(dataset):
 
 
 def run(capsys, *arguments):
-    show.main(list(map(str, arguments)))
+    show_command.main(list(map(str, arguments)))
     return capsys.readouterr().out
 
 
@@ -208,7 +208,7 @@ def test_wrong_use_is_said_and_nothing_is_written(dataset, rows, tmp_path, name)
     named = {"tmp": tmp_path, "dataset": dataset, "id": known, "near": known.removeprefix("ISIC_")}
     before = sorted([*tmp_path.rglob("*"), *dataset.rglob("*")])
     with pytest.raises(UsageError, match=re.escape(BAD[name][1].format(**named))) as raised:
-        show.main([argument.format(**named) for argument in BAD[name][0]])
+        show_command.main([argument.format(**named) for argument in BAD[name][0]])
     assert "\n" not in str(raised.value)
     assert sorted([*tmp_path.rglob("*"), *dataset.rglob("*")]) == before
     assert (tmp_path / "there.png").read_bytes() == b"mine"
@@ -230,7 +230,7 @@ def test_what_does_not_fit_or_is_damaged_is_said(command, dataset, rows, tmp_pat
     description = json.loads((broken / "dataset.json").read_text())
     (broken / "dataset.json").write_text(json.dumps({**description, "image_size": 4000}))
     with pytest.raises(UsageError, match=r"-n 20: at 4000 pixels, (\d) images fit on a sheet; take -n \1"):
-        show.main([str(broken), "--split", "test", "-n", "20", "--output", str(tmp_path / "a.png")])
+        show_command.main([str(broken), "--split", "test", "-n", "20", "--output", str(tmp_path / "a.png")])
     assert not (tmp_path / "a.png").exists()
 
 

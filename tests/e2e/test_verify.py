@@ -10,13 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from damage import DATASET, Copy, image_of, set_text
 
-from pipelines import verify
-from pipelines.cli import CheckFailed, UsageError
-from pipelines.images import encode_jpeg
-from pipelines.rows import SPLITS
-from pipelines.tables import MANIFEST_SCHEMA
+from pipelines.common.cli import CheckFailed, UsageError
+from pipelines.dataset.image_row import SPLITS
+from pipelines.dataset.manifest import MANIFEST_SCHEMA
+from pipelines.imaging.images import encode_jpeg
+from pipelines.verify import command as verify_command
+from tests.support.damage import DATASET, Copy, image_of, set_text
 
 SIZE = 48
 TRAIN = ("train-00000-of-00002.tfrecord", "train-00001-of-00002.tfrecord")
@@ -48,7 +48,7 @@ def copied(dataset, tmp_path):
 
 def first_difference(copied):
     with pytest.raises(CheckFailed) as found:
-        verify.main([str(copied.folder)])
+        verify_command.main([str(copied.folder)])
     assert "\n" not in str(found.value)
     return str(found.value)
 
@@ -152,7 +152,7 @@ def test_files_missing_and_left_over(copied):
     assert first_difference(copied) == "manifest-00000-of-00001.parquet: is none of the 2 manifest files"
     (copied.folder / "manifest-00001-of-00002.parquet").unlink()
     (copied.folder / "notes.txt").write_text("mine")
-    verify.main([str(copied.folder)])
+    verify_command.main([str(copied.folder)])
 
 
 EDITS = {
@@ -469,7 +469,7 @@ def test_wrong_use_is_told_in_one_line(dataset, tmp_path, name):
     (tmp_path / "other" / "notes.txt").write_text("mine")
     places = {"tmp": tmp_path, "dataset": dataset}
     with pytest.raises(UsageError) as found:
-        verify.main([text.format(**places) for text in BAD[name][0]])
+        verify_command.main([text.format(**places) for text in BAD[name][0]])
     assert BAD[name][1].format(**places) in str(found.value)
     assert "\n" not in str(found.value)
     assert [path.name for path in tmp_path.rglob("*")] == ["other", "notes.txt"]
@@ -484,14 +484,14 @@ def test_help_tells_the_contract(command):
 
 
 def test_against_itself_elsewhere_the_records_are_the_same(dataset, copied, capsys):
-    verify.main([str(copied.folder), "--against", str(dataset)])
+    verify_command.main([str(copied.folder), "--against", str(dataset)])
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == f"{copied.folder}, against {dataset} (before → after)"
     assert shown[1].endswith(" unchanged")
     assert shown[2:] == ["the same records: 3 shards with the same SHA-256"]
     # Its manifest and settings are the same, its records are not.
     copied.write(TEST, list(copied.records(TEST))[::-1])
-    verify.main([str(copied.folder), "--against", str(dataset)])
+    verify_command.main([str(copied.folder), "--against", str(dataset)])
     assert capsys.readouterr().out.splitlines()[-1].startswith("2 of 3 shards are the same, byte for byte; ")
 
 
@@ -569,4 +569,4 @@ def test_the_manifest_of_the_tests_is_the_manifest(dataset, copied):
         copied.write(name, list(copied.records(name)))
         assert (copied.folder / name).read_bytes() == (dataset / name).read_bytes()
     assert pq.read_schema(copied.folder / "manifest-00000-of-00001.parquet").equals(MANIFEST_SCHEMA)
-    verify.main([str(copied.folder)])
+    verify_command.main([str(copied.folder)])

@@ -1,0 +1,1 @@
+"""The audit job: the same inputs, counted and shown instead of written."""

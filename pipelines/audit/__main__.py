@@ -1,0 +1,7 @@
+"""Run `python -m pipelines.audit`."""
+
+from pipelines.audit.pipeline import main
+from pipelines.common.cli import run_command
+
+if __name__ == "__main__":
+    run_command("pipelines.audit", main)

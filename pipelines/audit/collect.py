@@ -1,0 +1,232 @@
+"""Gather the evidence of an audit from judged rows: totals, and a bounded number of examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+
+from pipelines.audit import findings
+from pipelines.audit.findings import Conflict, NearPictures, Picture
+from pipelines.audit.leakage import FindLeakage, LeakedGroup
+from pipelines.audit.report import Evidence
+from pipelines.common.seeding import stable_hash
+from pipelines.curation.curate import Curated
+from pipelines.curation.near_duplicates import NearPair
+from pipelines.curation.value_counts import FrequentValues
+from pipelines.dataset.accounting import Tally
+from pipelines.dataset.image_row import DUPLICATE, USABLE, ImageRow
+from pipelines.dataset.manifest import by_path
+from pipelines.domain.image_ids import has_copy_number
+from pipelines.storage.filesystem import printable
+
+# Number of examples of each kind, and of rejects of each reason.
+EXAMPLES = 60
+REJECT_EXAMPLES = 5
+
+
+class Collected(NamedTuple):
+    """What an audit found."""
+
+    finished: beam.PCollection[ImageRow]  # every listed file with its outcome
+    conflicts: beam.PCollection[Conflict]  # all of them
+    leaks: beam.PCollection[LeakedGroup]  # all of them
+    pairs: beam.PCollection[NearPictures]  # all of them
+    evidence: beam.PCollection[Evidence]  # one element
+
+
+def conflict_order(conflict: Conflict) -> tuple[str, str]:
+    """Return the sort key of a conflict; it is unique."""
+    return conflict.places[0].relative, conflict.places[0].path
+
+
+def leak_order(leak: LeakedGroup) -> tuple[str, str]:
+    """Return the sort key of a leak; it is unique."""
+    return leak.files[0][1].relative, leak.files[0][1].path
+
+
+def near_order(pair: NearPictures) -> tuple[str, ...]:
+    """Return the sort key of a pair of near-duplicates; it is unique."""
+    first, second = pair.first.place, pair.second.place
+    return first.relative, second.relative, first.path, second.path
+
+
+class _FirstOf(beam.PTransform):
+    """PTransform that returns one list: the first `count` elements by `order`."""
+
+    def __init__(self, order: Callable[[Any], tuple], count: int = EXAMPLES):
+        super().__init__()
+        self._order = order
+        self._count = count
+
+    def expand(self, elements: beam.PCollection) -> beam.PCollection[list]:
+        return elements | "First" >> beam.combiners.Top.Smallest(self._count, key=self._order)
+
+
+class _Sum(beam.PTransform):
+    """PTransform that sums Counters."""
+
+    def expand(self, counters: beam.PCollection) -> beam.PCollection:
+        return counters | "Sum" >> beam.CombineGlobally(Tally())
+
+
+def _sides(pair: NearPair) -> Iterator[tuple[str, NearPair]]:
+    yield pair.first, pair
+    yield pair.second, pair
+
+
+def _meet(element: tuple[str, dict[str, Iterable]]) -> Iterator[tuple[tuple[str, str], tuple[NearPair, str, Picture]]]:
+    sha256, found = element
+    picture = next(iter(found["pictures"]))
+    return (((pair.first, pair.second), (pair, sha256, picture)) for pair in found["pairs"])
+
+
+def _both(_: tuple[str, str], sides: Iterable[tuple[NearPair, str, Picture]]) -> NearPictures:
+    pairs, names, pictures = zip(*sides, strict=True)
+    return findings.pair_pictures(pairs[0], dict(zip(names, pictures, strict=True)))
+
+
+class DescribePairs(beam.PTransform):
+    """PTransform that joins pairs of near-duplicates with what is known of their images."""
+
+    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[NearPictures]:
+        """Describe pairs of near-duplicates.
+
+        Args:
+            inputs: NearPairs; rows of distinct images, which include both sides of every pair.
+
+        Returns:
+            NearPictures.
+        """
+        pairs, rows = inputs
+        return (
+            {
+                "pairs": pairs | "Sides" >> beam.FlatMap(_sides),
+                "pictures": rows | "Pictures" >> beam.Map(lambda row: (row.sha256, findings.picture_of(row))),
+            }
+            | "Join pictures" >> beam.CoGroupByKey()
+            | "Meet" >> beam.FlatMap(_meet)
+            | "By pair" >> beam.GroupByKey()
+            | "Both" >> beam.MapTuple(_both)
+        )
+
+
+class CountIdentities(beam.PTransform):
+    """PTransform that counts the images, lesions and patients among rows; see `findings`."""
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection:
+        """Return one Counter, the sum of `tally_identity` and `tally_known` over the rows."""
+        identities = (
+            rows
+            | "Identities" >> beam.FlatMap(findings.identities_of)
+            | "Images of identity" >> beam.GroupByKey()
+            | "Tally identity" >> beam.Map(findings.tally_identity)
+        )
+        known = (
+            rows
+            | "Known" >> beam.Map(lambda row: (findings.image_name(row), (bool(row.lesion_ids), bool(row.patient_ids))))
+            | "Known of image" >> beam.GroupByKey()
+            | "Tally known" >> beam.Map(findings.tally_ids)
+        )
+        return (identities, known) | beam.Flatten() | _Sum()
+
+
+def _conflict_pair(conflict: Conflict) -> tuple[tuple[str, ...], tuple[int, int]]:
+    return findings.claimed_classes(conflict.claims), (1, len(conflict.places))
+
+
+def _add_pairs(counts: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    images, files = zip(*counts, strict=True)
+    return sum(images), sum(files)
+
+
+def _tally_leak(leak: LeakedGroup) -> Mapping[Any, int]:
+    counts = {"groups": 1}
+    for split, _ in leak.files:
+        counts["files", split] = counts.get(("files", split), 0) + 1  # type: ignore[index,call-overload]
+    return counts
+
+
+class _Examples(beam.PTransform):
+    """PTransform that returns one list: the first few rejected rows of each reason."""
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[list[ImageRow]]:
+        return (
+            rows
+            | "Rejected" >> beam.Filter(lambda row: row.reason and row.outcome != DUPLICATE)
+            | "By reason" >> beam.Map(lambda row: ((row.stage, row.reason), row))
+            | "First of reason" >> beam.combiners.Top.SmallestPerKey(REJECT_EXAMPLES, key=by_path)
+            | "Reasons" >> beam.FlatMap(lambda element: element[1])
+            | "Together" >> _FirstOf(lambda row: (row.stage, row.reason, row.relative, row.path), 100 * REJECT_EXAMPLES)
+        )
+
+
+def collect(pipeline: beam.Pipeline, decided: Curated, group_by_patient: bool) -> Collected:
+    """Add the gathering of an audit's findings to a pipeline.
+
+    Args:
+        pipeline: The pipeline.
+        decided: The judged rows.
+        group_by_patient: Whether images of one patient belong to one group.
+    """
+    usable = decided.images | "Usable rows" >> beam.Map(lambda row: row._replace(outcome=USABLE))
+    finished = (decided.dropped, usable) | "All rows" >> beam.Flatten()
+    conflicts = (
+        finished
+        | "In conflict" >> beam.Filter(lambda row: row.reason == findings.LABEL_CONFLICT)
+        | "By image of conflict" >> beam.Map(lambda row: (stable_hash(row.image_of), row))
+        | "Files in conflict" >> beam.GroupByKey()
+        | "Conflicts" >> beam.MapTuple(lambda _, rows: findings.make_conflict(rows))
+    )
+    leaks = (decided.readable, decided.near.pairs) | "Leakage" >> FindLeakage(group_by_patient)
+    pairs = (decided.near.pairs, decided.near.rows) | "Describe pairs" >> DescribePairs()
+    sized = finished | "Sizes" >> beam.FlatMap(findings.sizes_of)
+    one, many = beam.pvalue.AsSingleton, beam.pvalue.AsDict
+    evidence = (
+        pipeline
+        | "Evidence" >> beam.Create([None])
+        | "Gather"
+        >> beam.Map(
+            lambda _, smallest, largest, **found: Evidence(sizes=(smallest, largest), **found),
+            one(sized | "Smallest" >> beam.combiners.Top.Smallest(1)),
+            one(sized | "Largest" >> beam.combiners.Top.Largest(1)),
+            listed=one(decided.listed),
+            totals=one(finished | "Count rows" >> beam.Map(findings.tally_finding) | "Totals" >> _Sum()),
+            identities=one(decided.checked | "Identities" >> CountIdentities()),
+            values=many(finished | "Frequent values" >> FrequentValues()),
+            groups=many(
+                usable
+                | "Groups in split" >> beam.Map(lambda row: (row.split, row.group_id))
+                | "Each group" >> beam.Distinct()
+                | "Groups per split" >> beam.combiners.Count.PerKey()
+            ),
+            conflict_pairs=many(
+                conflicts | "Conflict pair" >> beam.Map(_conflict_pair) | "Pairs" >> beam.CombinePerKey(_add_pairs)
+            ),
+            leaks=one(leaks | "Count leaks" >> beam.Map(_tally_leak) | "Leaks" >> _Sum()),
+            near=one(decided.near.counts),
+            other_label=one(
+                pairs
+                | "Other label" >> beam.Filter(findings.differs)
+                | "Count other" >> beam.combiners.Count.Globally()
+            ),
+            problem=one(decided.problem),
+            rejects=one(finished | "Rejected examples" >> _Examples()),
+            duplicates=one(
+                finished
+                | "Duplicates" >> beam.Filter(lambda row: row.outcome == DUPLICATE)
+                | "First duplicates" >> _FirstOf(by_path)
+            ),
+            numbered=one(
+                decided.checked
+                | "Numbered copies" >> beam.Filter(lambda row: has_copy_number(row.relative))
+                | "Their paths" >> beam.Map(lambda row: printable(row.relative))
+                | "First numbered" >> beam.combiners.Top.Smallest(EXAMPLES)
+            ),
+            conflict_examples=one(conflicts | "First conflicts" >> _FirstOf(conflict_order)),
+            leak_examples=one(leaks | "First leaks" >> _FirstOf(leak_order)),
+            near_examples=one(pairs | "First pairs" >> _FirstOf(near_order)),
+        )
+    )
+    return Collected(finished, conflicts, leaks, pairs, evidence)

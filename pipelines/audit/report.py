@@ -1,0 +1,198 @@
+"""Build the content of audit.json from totals and bounded lists of examples."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pipelines.audit import findings
+from pipelines.audit.findings import Conflict, NearPictures
+from pipelines.audit.leakage import LeakedGroup, leak_json
+from pipelines.curation import value_counts
+from pipelines.curation.options import CurationOptions
+from pipelines.dataset.accounting import check_sums
+from pipelines.dataset.image_row import DUPLICATE, REJECTED, SPLITS, USABLE, ImageRow, Place, place_of
+from pipelines.storage.filesystem import printable
+
+SCHEMA_VERSION = 1
+
+
+class Evidence(NamedTuple):
+    """Everything an audit has gathered: totals with few keys each, and bounded, sorted lists of examples."""
+
+    listed: Mapping[Any, int]  # see `list_images.CountListed`
+    totals: Mapping[Any, int]  # see `findings.tally_finding`
+    identities: Mapping[Any, int]  # see `findings.tally_identity` and `findings.tally_ids`
+    values: Mapping[str, Sequence[tuple[str, int]]]  # kind -> (value, files), most frequent first
+    # The smallest and the largest image as (pixels, width, height), each in a list of at most one.
+    sizes: Sequence[Sequence[tuple[int, int, int]]]
+    groups: Mapping[str, int]  # split -> number of groups
+    conflict_pairs: Mapping[tuple[str, ...], tuple[int, int]]  # conflicting classes -> (images, files)
+    leaks: Mapping[Any, int]  # "groups" -> leaked groups; ("files", split) -> files of these groups in the split
+    near: Mapping[str, int]  # see `groups.FindNear`
+    other_label: int  # near-duplicate pairs under different labels
+    problem: str  # see `sharding.FindProblem`; empty for none
+    rejects: Sequence[ImageRow]
+    duplicates: Sequence[ImageRow]
+    numbered: Sequence[str]
+    conflict_examples: Sequence[Conflict]
+    leak_examples: Sequence[LeakedGroup]
+    near_examples: Sequence[NearPictures]
+
+    def places(self) -> dict[str, Place]:
+        """Return the files that show the images of the examples.
+
+        Returns:
+            The place of each file, keyed by its path as the report prints it.
+        """
+        found = [place for conflict in self.conflict_examples for place in conflict.places]
+        found += [place for leak in self.leak_examples for _, place in leak.files]
+        found += [side.place for pair in self.near_examples for side in (pair.first, pair.second)]
+        # Open the duplicate itself instead of the kept file: both show the same image.
+        shown = {printable(row.image_of): place_of(row) for row in self.duplicates}
+        return shown | {printable(place.path): place for place in found}
+
+
+def _sources(evidence: Evidence, options: CurationOptions) -> list[dict[str, Any]]:
+    described = []
+    for source in options.sources:
+        counts = {
+            outcome: evidence.totals.get(("source", source.name, outcome), 0)
+            for outcome in (USABLE, DUPLICATE, REJECTED)
+        }
+        described.append(
+            {
+                **source.as_json(),
+                "layout": source.read_as(),
+                "listed": sum(counts.values()),
+                "usable": counts[USABLE],
+                "duplicates": counts[DUPLICATE],
+                "rejected": counts[REJECTED],
+            }
+        )
+    return described
+
+
+def _per_class(totals: Mapping[Any, int], classes: Sequence[str]) -> list[dict[str, Any]]:
+    sources: dict[str, dict[str, int]] = defaultdict(dict)
+    splits: dict[str, dict[str, int]] = defaultdict(dict)
+    for key in sorted(key for key in totals if key[0] in ("class", "split")):
+        kind, label, name = key
+        (sources if kind == "class" else splits)[label][name] = totals[key]
+    return [
+        {
+            "class": name,
+            "usable": sum(sources[name].values()),
+            "sources": sources[name],
+            "splits": {split: splits[name].get(split, 0) for split in SPLITS},
+        }
+        for name in classes
+    ]
+
+
+def _rejects(totals: Mapping[Any, int], examples: Iterable[ImageRow]) -> list[dict[str, Any]]:
+    shown: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    for row in examples:
+        shown[row.stage, row.reason].append({"path": printable(row.path), "message": row.message})
+    counted = {key[1:]: totals[key] for key in totals if key[0] == "reason" and key[1] != "deduplicate"}
+    return [
+        {"stage": stage, "reason": reason, "files": files, "examples": shown[stage, reason]}
+        for (stage, reason), files in sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    ]
+
+
+def _identity(identities: Mapping[Any, int], kind: str) -> dict[str, int]:
+    return {
+        "ids": identities.get(("ids", kind), 0),
+        "with_several_images": identities.get(("several", kind), 0),
+        "images": identities.get(("with", kind), 0),
+    }
+
+
+def _conflicts(evidence: Evidence) -> dict[str, Any]:
+    pairs = sorted(evidence.conflict_pairs.items(), key=lambda item: (-item[1][0], item[0]))
+    return {
+        "images": sum(images for _, (images, _) in pairs),
+        "files": sum(files for _, (_, files) in pairs),
+        "pairs": [{"labels": list(labels), "images": images, "files": files} for labels, (images, files) in pairs],
+        "examples": list(map(findings.conflict_json, evidence.conflict_examples)),
+    }
+
+
+def _sizes(evidence: Evidence) -> dict[str, Any]:
+    smallest, largest = evidence.sizes
+    common = [(*map(int, size.split()), files) for size, files in evidence.values.get("size", ())]
+    return {
+        "smallest": list(smallest[0][1:]) if smallest else None,
+        "largest": list(largest[0][1:]) if largest else None,
+        "common": [{"width": width, "height": height, "files": files} for width, height, files in common],
+        "formats": {key[1]: evidence.totals[key] for key in sorted(evidence.totals) if key[0] == "format"},
+    }
+
+
+def describe_audit(evidence: Evidence, options: CurationOptions) -> dict[str, Any]:
+    """Return the content of audit.json.
+
+    Raises:
+        AccountingError: A listed file is unaccounted for or counted twice.
+    """
+    check_sums(evidence.listed, evidence.totals, findings.OUTCOMES_OF_AUDIT)
+    totals, identities = evidence.totals, evidence.identities
+    per_class = _per_class(totals, options.classes)
+    duplicates = {
+        kind: totals.get(("reason", "deduplicate", reason), 0)
+        for kind, reason in (("same_bytes", "duplicate"), ("same_image", "same_image"))
+    }
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "classes": list(options.classes),
+        "options": {"seed": options.seed, **options.decision_settings()},
+        "sources": _sources(evidence, options),
+        "tables": [table.path for table in options.metadata],
+        "counts": {
+            "listed": evidence.listed.get(("listed",), 0),
+            "ignored": evidence.listed.get(("ignored",), 0),
+            "usable": totals.get(("outcome", USABLE), 0),
+            "duplicates": totals.get(("outcome", DUPLICATE), 0),
+            "rejected": totals.get(("outcome", REJECTED), 0),
+            "distinct_ids": identities.get(("ids", "image"), 0),
+        },
+        "per_class": per_class,
+        "splits": {
+            split: {
+                "images": sum(entry["splits"][split] for entry in per_class),
+                "groups": evidence.groups.get(split, 0),
+            }
+            for split in SPLITS
+        },
+        "problem": evidence.problem or None,
+        "rejects": _rejects(totals, evidence.rejects),
+        "unmapped_labels": [
+            {"label": label, "files": files} for label, files in evidence.values.get(value_counts.UNMAPPED_LABEL, ())
+        ],
+        "duplicates": {
+            **duplicates,
+            "examples": [
+                {"path": printable(row.path), "kept": printable(row.image_of), "reason": row.reason}
+                for row in evidence.duplicates
+            ],
+        },
+        "repeated_names": {"files": totals.get(("numbered",), 0), "examples": list(evidence.numbered)},
+        "lesions": _identity(identities, "lesion"),
+        "patients": _identity(identities, "patient"),
+        "conflicts": _conflicts(evidence),
+        "leakage": {
+            "given": {split: totals.get(("given", split), 0) for split in SPLITS},
+            "groups": evidence.leaks.get("groups", 0),
+            "files": {split: evidence.leaks.get(("files", split), 0) for split in SPLITS},
+            "examples": list(map(leak_json, evidence.leak_examples)),
+        },
+        "near_duplicates": {
+            **evidence.near,
+            "other_label": evidence.other_label,
+            "examples": list(map(findings.near_json, evidence.near_examples)),
+        },
+        "sizes": _sizes(evidence),
+        "licenses": [{"license": name, "files": files} for name, files in evidence.values.get("license", ())],
+    }

@@ -1,0 +1,1 @@
+"""Generic Beam: runner options, threads, tables, ranking, connected components."""

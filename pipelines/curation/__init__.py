@@ -1,0 +1,1 @@
+"""Check, join metadata, deduplicate, group and split: what prepare and audit share."""

@@ -1,0 +1,101 @@
+"""From inputs to a label, a group and a split for every file: what prepare and audit share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import apache_beam as beam
+
+from pipelines.curation.check import CheckImages
+from pipelines.curation.decode_cache import UseDecodeCache
+from pipelines.curation.deduplicate import DeduplicateImages
+from pipelines.curation.feasibility import FindProblem, RejectSmallClasses
+from pipelines.curation.given_splits import AssignSplitsFromFile, KeepDatasetSplits
+from pipelines.curation.groups import AssignGroups, FindNear, Near
+from pipelines.curation.join_metadata import JoinTables
+from pipelines.curation.options import CurationOptions
+from pipelines.curation.split import AssignFolds, SplitFromFolders, SplitGroups
+from pipelines.dataset import image_row
+from pipelines.dataset.image_row import ImageRow
+from pipelines.domain.metadata_columns import normalize_license
+from pipelines.sources import list_images
+
+
+class Curated(NamedTuple):
+    """Collections that are known once every file is judged."""
+
+    listed: beam.PCollection  # one Counter, see `list_images.CountListed`
+    checked: beam.PCollection  # the row of every file, before any comparison
+    readable: beam.PCollection  # the rows of files that could be decoded
+    dropped: beam.PCollection  # rows with an outcome
+    images: beam.PCollection  # the other rows, one per distinct image, with label, group, split and fold
+    near: Near  # see `groups.FindNear`
+    problem: beam.PCollection  # one line, see `feasibility.FindProblem`
+
+
+def curate_images(pipeline: beam.Pipeline, options: CurationOptions, threads: int, known: str = "") -> Curated:
+    """Add list -> check -> join tables -> identify, label -> group -> split, fold to a pipeline.
+
+    Args:
+        pipeline: The pipeline to extend.
+        options: The validated options.
+        threads: Images processed at once per worker process.
+        known: A dataset whose decoding results replace decoding its images again, see `known_images`; empty for none.
+    """
+    sides = image_row.SIDES[options.on_leakage]
+    chunks = pipeline | "List images" >> list_images.ListImages([source.path for source in options.sources])
+    listed = chunks | "Listed" >> list_images.CountListed()
+    checked = (
+        chunks
+        | "Check images"
+        >> CheckImages(
+            options.sources,
+            options.class_set,
+            options.split_from_folders,
+            threads,
+            UseDecodeCache(known) if known else None,
+        )
+        | "Join metadata" >> JoinTables(options.sources, options.metadata, options.class_set)
+    )
+    tables = checked | "Tables of image" >> beam.FlatMap(lambda row: row.tables)
+    problems = pipeline | "No problem" >> beam.Create([], reshuffle=False)
+    if options.splits_file:
+        given = checked | "Give splits" >> AssignSplitsFromFile(options.splits_file, options.columns)
+        checked, problems = given.rows, given.problems
+    if options.splits_from:
+        checked |= "Give recorded" >> KeepDatasetSplits(options.splits_from)
+    unreadable, readable = checked | "Readable" >> image_row.partition(image_row.is_open)
+    resolved = readable | "Images" >> DeduplicateImages(options.trust, sides)
+    if options.licenses:
+        # Only after resolving does a row have the licences of all files of its image.
+        resolved |= "Licences" >> beam.Map(reject_license, options.licenses)
+    near = resolved | "Near-duplicates" >> FindNear()
+    distinct = near.rows | "Distinct" >> beam.Filter(image_row.is_open)
+    grouped = (distinct, near.pairs, resolved) | "Group" >> AssignGroups(options.group_by_patient)
+    splitter = (
+        SplitFromFolders(options.split_fractions, options.seed, sides)
+        if options.split_from_folders
+        else SplitGroups(options.split_fractions, options.seed, sides, fill_up=bool(options.splits_from))
+    )
+    divided = grouped | "Split" >> splitter
+    if options.folds:
+        divided |= "Folds" >> AssignFolds(options.folds, options.seed)
+    if options.small_classes == "reject":
+        divided |= "Small classes" >> RejectSmallClasses(options.split_fractions, options.folds)
+    unsplit, images = divided | "In a split" >> image_row.partition(image_row.is_open)
+    rejected = resolved | "Rejected" >> beam.Filter(lambda row: not image_row.is_open(row))
+    dropped = (unreadable, rejected, unsplit) | "Dropped" >> beam.Flatten()
+    problem = (images, dropped, problems, tables) | "Problem" >> FindProblem(options)
+    return Curated(listed, checked, readable, dropped, images, near, problem)
+
+
+def reject_license(row: ImageRow, allowed: Sequence[str]) -> ImageRow:
+    """Return the row, rejected (`license`) unless it has a licence and every licence that tables give it is allowed.
+
+    Rows that already have an outcome are returned unchanged.
+    """
+    names = {normalize_license(name) for name in row.licenses}
+    if row.outcome or (names and names <= set(map(normalize_license, allowed))):
+        return row
+    return row.rejected("license", "license", f"licence {' and '.join(sorted(names)) or 'unknown'} is not allowed")

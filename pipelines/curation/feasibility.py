@@ -1,0 +1,272 @@
+"""Find out from counts whether the images can be split as asked, before anything is written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import apache_beam as beam
+
+from pipelines.curation.options import CurationOptions
+from pipelines.curation.split import Fractions
+from pipelines.dataset.image_row import REJECTED, SPLITS, ImageRow, fold_name, is_open, parts_of
+from pipelines.sources.layouts import FOLDERS, RECOGNIZE
+
+
+def problem_with(
+    images: Mapping[tuple[str, str], int],
+    classes: Sequence[str],
+    fractions: Fractions,
+    from_folders: bool,
+    small_allowed: bool,
+    folds: int = 0,
+) -> str | None:
+    """Return one line that says why the split cannot be done, or None.
+
+    Args:
+        images: The number of images per (part, class), see `image_row.parts_of`.
+        classes: Class names in label order.
+        fractions: The fractions of the splits.
+        from_folders: Whether folders name the splits.
+        small_allowed: Whether classes that cannot be split have been taken out on purpose.
+        folds: The number of folds; 0 for none.
+    """
+    present = [name for name in classes if any(images.get((split, name)) for split in SPLITS)]
+    if small_allowed:
+        if len(present) > 1:
+            return None
+        every = _every_part(folds)
+        return f"--small_classes reject: {present[0]!r} alone has images enough for {every}; two classes are needed"
+    for name in classes:
+        if name not in present:
+            if len(present) == 1:
+                return f"--classes: no usable image of any class but {present[0]!r}; two classes are needed"
+            return (
+                f"--classes: no usable image of class {name!r}; "
+                f"name those present (--classes {','.join(present)!r}) or add --small_classes reject"
+            )
+        missing = next((part for part in wanted_parts(fractions, folds) if not images.get((part, name))), None)
+        if missing is None:
+            continue
+        leaves = f"leaves class {name!r} ({_total(images, name)} usable images) without"
+        ways_out = "leave the class out with --classes, or add --small_classes reject"
+        if missing not in SPLITS:
+            return f"--folds {folds} {leaves} an image in {missing}; add images, ask for fewer folds, {ways_out}"
+        option = "--split_from_folders"
+        if not from_folders:
+            option = f"--split_fractions {','.join(f'{share:g}' for share in fractions)}"
+        return f"{option} {leaves} a {missing} image; add images, set a fraction to 0, {ways_out}"
+    return None
+
+
+def wanted_parts(fractions: Fractions, folds: int) -> list[str]:
+    """Return the parts in which every class must have images: splits with a fraction above 0, and all folds."""
+    splits = [split for split, fraction in zip(SPLITS, fractions, strict=True) if fraction]
+    return [*splits, *map(fold_name, range(folds))]
+
+
+def _every_part(folds: int) -> str:
+    return "every split and fold" if folds else "every split"
+
+
+def _total(images: Mapping[tuple[str, str], int], name: str) -> int:
+    return sum(images.get((split, name), 0) for split in SPLITS)
+
+
+def small_classes(images: Mapping[tuple[str, str], int], fractions: Fractions, folds: int = 0) -> dict[str, int]:
+    """Count the images of each class that has none in some split with a fraction above 0 or in some fold.
+
+    Args:
+        images: The number of images per (part, class), see `image_row.parts_of`.
+        fractions: The fractions of the splits.
+        folds: The number of folds; 0 for none.
+
+    Returns:
+        The number of usable images of each such class. Classes without any image are not included.
+    """
+    wanted = wanted_parts(fractions, folds)
+    names = sorted({name for _, name in images})
+    return {name: _total(images, name) for name in names if not all(images.get((part, name)) for part in wanted)}
+
+
+def _reject_small(row: ImageRow, small: Mapping[str, int], everywhere: str) -> ImageRow:
+    if row.outcome or row.label not in small:
+        return row
+    message = f"{row.label!r} has {small[row.label]} usable images, too few for {everywhere}"
+    return row.rejected("split", "class_too_small", message)
+
+
+class _CountImages(beam.PTransform):
+    """PTransform from rows to ((part, class), number of images), over the rows without an outcome."""
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[tuple[str, str], int]]:
+        return (
+            rows
+            | "In a split" >> beam.Filter(is_open)
+            | "Part and class" >> beam.FlatMap(lambda row: [(part, row.label) for part in parts_of(row)])
+            | "Count" >> beam.combiners.Count.PerElement()
+        )
+
+
+class RejectSmallClasses(beam.PTransform):
+    """PTransform that rejects the images of classes that some split or fold lacks (`class_too_small`).
+
+    Args:
+        fractions: The fractions of the splits.
+        folds: The number of folds; 0 for none.
+    """
+
+    def __init__(self, fractions: Fractions, folds: int = 0):
+        super().__init__()
+        self._fractions = fractions
+        self._folds = folds
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
+        """Turn rows with a split into the same rows, those of small classes rejected."""
+        # Computed once, not once per row: with many folds there are many counts.
+        small = (
+            rows.pipeline
+            | "Once" >> beam.Create([None])
+            | "Small"
+            >> beam.Map(
+                lambda _, *counts_and_limits: small_classes(*counts_and_limits),
+                beam.pvalue.AsDict(rows | "Count images" >> _CountImages()),
+                self._fractions,
+                self._folds,
+            )
+        )
+        return rows | "Reject" >> beam.Map(_reject_small, beam.pvalue.AsSingleton(small), _every_part(self._folds))
+
+
+def unused_table(options: CurationOptions, known: Mapping[str, int]) -> str | None:
+    """Return one line about a table that knows none of the images, or None.
+
+    Of the tables that were found beside a source's images at least one must know some; tables of other images may lie
+    there too.
+
+    Args:
+        options: The validated options.
+        known: The number of images that each table knows, by the table's name.
+    """
+    why = "knows none of the images; do its ids match the file names?"
+    for table in (*options.metadata, *(table for source in options.sources for table in source.tables)):
+        if not table.found and not known.get(table.name):
+            return f"{table.option} {table.path}: {why} else leave it out"
+    for source in options.sources:
+        found = [table for table in source.tables if table.found]
+        if found and not any(known.get(table.name) for table in found):
+            out = f"else leave it out with layout {FOLDERS}" if source.layout == RECOGNIZE else "else name the table"
+            return f"{source.option} {source.path}: {found[0].path}, found with it, {why} {out}"
+    return None
+
+
+def nothing_left(options: CurationOptions, reasons: Mapping[str, int]) -> str:
+    """Return one line for a run that has no image left.
+
+    The reason that most files were rejected for decides which option the line names.
+
+    Args:
+        options: The validated options.
+        reasons: The number of files rejected for each reason.
+    """
+    counted = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    blamed = {
+        "unmapped_label": (f"--classes {','.join(options.classes)!r}", "name the classes of your folders and tables"),
+        "label_conflict": ("--on_label_conflict", "trust=SOURCE lets one source decide"),
+        "license": (f"--licenses {','.join(options.licenses)}", "allow one that the images have"),
+        "class_too_small": ("--small_classes reject", "ask for fewer folds, or set a fraction to 0"),
+        "no_split_folder": ("--split_from_folders", "leave the option out"),
+    }
+    otherwise = ("--input", "python -m pipelines.audit shows which and why")
+    option, way_out = blamed.get(counted[0][0] if counted else "", otherwise)
+    return f"{option}: no usable image ({', '.join(f'{reason} {files}' for reason, files in counted)}); {way_out}"
+
+
+def find_problem(
+    options: CurationOptions,
+    images: Mapping[tuple[str, str], int],
+    reasons: Mapping[str, int],
+    problems: Sequence[str],
+    known: Mapping[str, int],
+) -> str | None:
+    """Return one line that says why these images cannot be prepared as asked, or None.
+
+    Args:
+        options: The validated options.
+        images: The number of images per (part, class), see `image_row.parts_of`.
+        reasons: The number of files rejected for each reason.
+        problems: Problems with the splits file.
+        known: The number of images that each table knows, by the table's name.
+    """
+    return (
+        (f"--splits_file {options.splits_file}: {problems[0]}" if problems else None)
+        or unused_table(options, known)
+        or (nothing_left(options, reasons) if not images else None)
+        or problem_with(
+            images,
+            options.classes,
+            options.split_fractions,
+            options.split_from_folders,
+            options.small_classes == "reject",
+            options.folds,
+        )
+    )
+
+
+class FindProblem(beam.PTransform):
+    """PTransform that finds why the images cannot be prepared as asked."""
+
+    def __init__(self, options: CurationOptions):
+        super().__init__()
+        self._options = options
+
+    def expand(self, inputs: tuple[beam.PCollection, ...]) -> beam.PCollection[str]:
+        """Turn what is known of the images into one line that describes a problem, or one empty line.
+
+        Args:
+            inputs: Rows with a split; rows with an outcome; problems with the splits file; and, for each image that a
+                table knows, the name of the table.
+        """
+        rows, dropped, problems, tables = inputs
+        options = self._options
+        known = tables | "Count known" >> beam.combiners.Count.PerElement()
+        first = problems | "First problem" >> beam.combiners.Top.Smallest(1)
+        reasons = (
+            dropped
+            | "Rejected rows" >> beam.Filter(lambda row: row.outcome == REJECTED)
+            | "Reason" >> beam.Map(lambda row: row.reason)
+            | "Count reasons" >> beam.combiners.Count.PerElement()
+        )
+        return (
+            rows.pipeline
+            | "Once" >> beam.Create([None])
+            | "Find"
+            >> beam.Map(
+                lambda _, *found: find_problem(options, *found) or "",
+                beam.pvalue.AsDict(rows | "Count images" >> _CountImages()),
+                beam.pvalue.AsDict(reasons),
+                beam.pvalue.AsSingleton(first),
+                beam.pvalue.AsDict(known),
+            )
+        )
+
+
+PROBLEM_FILE = "problem.txt"
+
+
+class InfeasibleError(Exception):
+    """Error that stops the pipeline because the images cannot be split as asked.
+
+    The command turns it into a usage error.
+    """
+
+
+def quiet_infeasible() -> None:
+    """Keep Beam from logging InfeasibleError with a traceback: the command reports it in one line."""
+
+    def wanted(record: logging.LogRecord) -> bool:
+        raised = record.exc_info[1] if record.exc_info else None
+        return not isinstance(raised, InfeasibleError) and InfeasibleError.__name__ not in record.getMessage()
+
+    for handler_owner in ("apache_beam.runners.common", "apache_beam.runners.portability.local_job_service"):
+        logging.getLogger(handler_owner).addFilter(wanted)

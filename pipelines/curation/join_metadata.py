@@ -1,0 +1,134 @@
+"""Join images with the facts that tables hold about them.
+
+ISIC ids identify an image across all sources. Other ids are valid only within their source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import apache_beam as beam
+
+from pipelines.dataset.image_row import ImageRow
+from pipelines.domain.image_ids import isic_id_of
+from pipelines.domain.labels import make_claim
+from pipelines.domain.metadata_columns import Columns, Facts
+from pipelines.domain.taxonomy import ClassSet
+from pipelines.sources.layouts import Source, Table
+from pipelines.sources.metadata_tables import read_facts
+
+# (source name, image id); the name is empty for an ISIC id.
+ImageKey = tuple[str, str]
+
+
+def image_key(source: str, image_id: str) -> ImageKey:
+    """Return the key that joins an image with its table rows.
+
+    For an id that is not ISIC's, the key includes the source: `1.jpg` of two sources are two images.
+
+    Args:
+        source: Name of the image's source.
+        image_id: Id of the image.
+    """
+    return ("" if isic_id_of(image_id) else source, image_id)
+
+
+class Speaker(NamedTuple):
+    """A table to read once, with the sources that it describes."""
+
+    path: str
+    columns: Columns
+    name: str
+    sources: tuple[str, ...]  # names of the sources whose images the table describes
+    owners: tuple[str, ...] = ()  # names of those sources to which the table belongs; none if it is only shared
+
+
+def tables_to_read(sources: Sequence[Source], shared: Sequence[Table]) -> list[Speaker]:
+    """Return every table once, even if several sources name it.
+
+    Args:
+        sources: Sources with their own tables.
+        shared: Tables that describe the images of all sources.
+    """
+    everywhere = tuple(source.name for source in sources)
+    shared_keys = [(table.path, table.columns, table.name) for table in shared]
+    owners: dict[tuple[str, Columns, str], list[str]] = {key: [] for key in shared_keys}
+    for source in sources:
+        for table in source.tables:
+            owners.setdefault((table.path, table.columns, table.name), []).append(source.name)
+    return [
+        Speaker(*key, everywhere if key in shared_keys else tuple(names), tuple(names)) for key, names in owners.items()
+    ]
+
+
+def _speak(table: Speaker) -> Iterator[tuple[ImageKey, Facts]]:
+    for image_id, facts in read_facts(table.path, table.columns, table.name):
+        for key in dict.fromkeys(image_key(source, image_id) for source in table.sources):
+            yield key, facts._replace(owners=table.owners)
+
+
+def with_facts(row: ImageRow, facts: Iterable[Facts], class_set: ClassSet) -> ImageRow:
+    """Return the row with the facts from tables added.
+
+    Args:
+        row: The image.
+        facts: Facts about this image, in any order.
+        class_set: Maps labels to classes.
+    """
+    facts = list(facts)
+
+    def values(name: str) -> tuple[str, ...]:
+        return tuple(sorted({getattr(fact, name) for fact in facts} - {""}))
+
+    claims = {make_claim(fact.source, fact.labels, class_set, fact.owners) for fact in facts if fact.labels}
+    return row._replace(
+        tables=values("source"),
+        claims=tuple(sorted({*row.claims, *claims})),
+        lesion_ids=values("lesion_id"),
+        patient_ids=values("patient_id"),
+        licenses=values("license"),
+        attributions=values("attribution"),
+    )
+
+
+def _join(element: tuple[ImageKey, dict[str, Iterable]], class_set: ClassSet) -> Iterator[ImageRow]:
+    _, found = element
+    facts = sorted(set(found["facts"]))
+    for row in found["images"]:
+        yield with_facts(row, facts, class_set)
+
+
+class JoinTables(beam.PTransform):
+    """PTransform that adds the facts from tables to image rows.
+
+    The tables of a source describe its own images and every image with an ISIC id. Shared tables describe all images.
+    """
+
+    def __init__(self, sources: Sequence[Source], shared: Sequence[Table], class_set: ClassSet):
+        """Initialize the transform.
+
+        Args:
+            sources: Sources with their own tables.
+            shared: Tables that describe the images of all sources.
+            class_set: Maps labels to classes.
+        """
+        super().__init__()
+        self._tables = tables_to_read(sources, shared)
+        self._class_set = class_set
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
+        """Return the same rows with the facts added."""
+        if not self._tables:
+            return rows
+        facts = (
+            rows.pipeline
+            | "Tables" >> beam.Create(self._tables, reshuffle=False)
+            | "Read tables" >> beam.FlatMap(_speak)
+        )
+        keyed = rows | "By image id" >> beam.Map(lambda row: (image_key(row.source, row.image_id), row))
+        return (
+            {"images": keyed, "facts": facts}
+            | "Join tables" >> beam.CoGroupByKey()
+            | "With facts" >> beam.FlatMap(_join, self._class_set)
+        )

@@ -1,0 +1,1 @@
+"""The dataset on disk: description, manifest, rows, records, and how they are read back."""

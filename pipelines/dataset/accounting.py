@@ -1,0 +1,107 @@
+"""Every listed file is accounted for, or the run fails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import apache_beam as beam
+
+from pipelines.common.cli import LimitExceeded
+from pipelines.common.seeding import stable_hash
+from pipelines.dataset.image_row import OUTCOMES, ImageRow
+from pipelines.storage import filesystem
+
+_SUM_MODULUS = 1 << 128
+
+
+class AccountingError(Exception):
+    """Error for files that were lost or counted twice: a fault of the pipeline or its runner, never of the input."""
+
+
+class Tally(beam.CombineFn):
+    """CombineFn that adds up Counters.
+
+    Counts, and sums of hashes that stand for sets, can be added in any order.
+    """
+
+    def create_accumulator(self) -> Counter:
+        """Return an empty Counter."""
+        return Counter()
+
+    def add_input(self, totals: Counter, counts: Mapping) -> Counter:
+        """Add one element's counts to the accumulator in place."""
+        totals.update(counts)
+        return totals
+
+    def merge_accumulators(self, accumulators: Iterable[Counter]) -> Counter:
+        """Return the sum of the accumulators."""
+        merged: Counter = Counter()
+        for totals in accumulators:
+            merged.update(totals)
+        return merged
+
+    def extract_output(self, totals: Counter) -> Counter:
+        """Return the totals."""
+        return totals
+
+
+def path_hash(path: str) -> int:
+    """Return what a path adds to a sum of hashes that stands for a set of files."""
+    return stable_hash("path", path)
+
+
+def tally_outcome(row: ImageRow) -> Counter:
+    """Return what a finished row of any job adds to the totals: its outcome, its source and its path."""
+    return Counter(
+        {
+            ("outcome", row.outcome): 1,
+            ("outcome paths",): path_hash(row.path),
+            ("source", row.source, row.outcome): 1,
+        }
+    )
+
+
+def check_sums(listed: Mapping, finished: Mapping, outcomes: Sequence[str] = OUTCOMES) -> None:
+    """Raise AccountingError unless the files that were listed are the files that were finished.
+
+    Args:
+        listed: The result of TallyListed.
+        finished: The sum of `tally_outcome` or `tally_row` over all rows.
+        outcomes: The outcomes that a row of this job can have.
+
+    Raises:
+        AccountingError: If the numbers or the sums of path hashes differ.
+    """
+    expected = listed.get(("listed",), 0)
+    counts = {outcome: finished.get(("outcome", outcome), 0) for outcome in outcomes}
+    found = sum(counts.values())
+    if found != expected:
+        detail = " + ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        verb = "lost" if found < expected else "counted twice"
+        raise AccountingError(f"{expected} files listed, but {detail} = {found}: {abs(expected - found)} {verb}")
+    if (listed.get(("listed paths",), 0) - finished.get(("outcome paths",), 0)) % _SUM_MODULUS:
+        raise AccountingError(f"{expected} files listed and as many accounted for, but not the same files")
+
+
+def reasons(totals: Mapping) -> dict[str, int]:
+    """Count the files that were dropped for each reason."""
+    return {key[1]: totals[key] for key in sorted(totals) if key[0] == "reason"}
+
+
+def check_reject_fraction(counts: Mapping[str, int], limit: float, folder: str) -> None:
+    """Raise LimitExceeded if too many files were rejected.
+
+    Args:
+        counts: The counts of dataset.json, of which `rejected` and `listed` are used.
+        limit: The largest fraction of the listed files that may be rejected, from 0 to 1.
+        folder: The output folder, for the message.
+
+    Raises:
+        LimitExceeded: If more are rejected.
+    """
+    if counts["rejected"] > limit * counts["listed"]:
+        raise LimitExceeded(
+            f"{counts['rejected']} of {counts['listed']} files rejected, more than --max_reject_fraction {limit:g}; "
+            f"the reasons are in {filesystem.join(folder, 'rejects-*.jsonl')}"
+        )

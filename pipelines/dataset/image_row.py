@@ -1,0 +1,128 @@
+"""Define the row that follows one listed file through prepare.
+
+Rows cross shuffles, images do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+
+from pipelines.domain.labels import Claim
+from pipelines.storage.archives import Member
+
+SPLITS = ("train", "validation", "test")
+
+
+# --on_leakage -> splits in order of preference: an image or group that given splits put on several sides stays on the
+# first of these that it is on. Removing from test keeps the training data; removing from train keeps an official test
+# set comparable.
+SIDES = {"remove_from_test": SPLITS, "remove_from_train": SPLITS[::-1]}
+
+
+# Outcomes of a listed file. The counts of these four add up to the number of files listed.
+WRITTEN = "written"
+DUPLICATE = "duplicate"
+REJECTED = "rejected"
+UNDERSAMPLED = "undersampled"
+# Outcome in an audit, which writes no records: prepare would write the file.
+USABLE = "usable"
+OUTCOMES = (WRITTEN, DUPLICATE, REJECTED, UNDERSAMPLED)
+
+
+class Stored(NamedTuple):
+    """Place of the records of one image, and the channel sums of its original."""
+
+    shard: str  # file name
+    offsets: tuple[int, ...]  # of each copy, in bytes from the start of the uncompressed shard
+    sums: tuple[int, ...]  # three channel sums, then three sums of squares; see `images.channel_sums`
+
+
+class ImageRow(NamedTuple):
+    """One listed file; empty strings and zeros stand for what is not known yet."""
+
+    path: str  # as listed
+    # Path below its input. It decides every order and choice, so that the location of the archive does not matter.
+    relative: str
+    member: Member | None = None  # position in an archive
+    source: str = ""  # name of the input that the file was found under
+    size: int = 0
+    image_id: str = ""
+    tables: tuple[str, ...] = ()  # names of the metadata tables that know the image
+    claims: tuple[Claim, ...] = ()  # classes that folders and tables give the image
+    folder_split: str = ""  # split that a Train, Validation or Test folder names
+    given_split: str = ""  # split to keep, from such a folder, a splits file or a recorded dataset
+    given_fold: int = -1  # fold recorded with given_split; -1: none
+    label: str = ""
+    sha256: str = ""
+    format: str = ""
+    width: int = 0
+    height: int = 0
+    phash: int = 0  # see `perceptual`
+    thumbnail: bytes = b""  # see `perceptual`
+    # What tables say, each sorted.
+    lesion_ids: tuple[str, ...] = ()
+    patient_ids: tuple[str, ...] = ()
+    licenses: tuple[str, ...] = ()
+    attributions: tuple[str, ...] = ()
+    image_of: str = ""  # path of the file that stands for the image: this one or another
+    group_id: str = ""
+    split: str = ""
+    fold: int = -1  # fold of a train row, from 0; -1: none
+    copies: int = 0  # examples written, the original included
+    stored: Stored | None = None  # records of the image: in the dataset that is updated, until new ones are written
+    outcome: str = ""
+    # Why no record was written.
+    stage: str = ""
+    reason: str = ""
+    message: str = ""
+
+    def dropped(self, outcome: str, stage: str, reason: str, message: str) -> ImageRow:
+        """Return this row as one that becomes no record.
+
+        Args:
+            outcome: What became of the file.
+            stage: The stage of the job that dropped it.
+            reason: A short name that files are counted by.
+            message: The explanation for the user.
+        """
+        return self._replace(outcome=outcome, stage=stage, reason=reason, message=message, split="", fold=-1, copies=0)
+
+    def rejected(self, stage: str, reason: str, message: str) -> ImageRow:
+        """Return this row as a rejected one; see `dropped`."""
+        return self.dropped(REJECTED, stage, reason, message)
+
+
+class Place(NamedTuple):
+    """Place of a file: what is needed to open it and to sort it."""
+
+    path: str
+    member: Member | None
+    relative: str  # the shorter name that files are sorted by
+
+
+def place_of(row: ImageRow) -> Place:
+    """Return where the file of a row is."""
+    return Place(row.path, row.member, row.relative)
+
+
+def fold_name(fold: int) -> str:
+    """Return the name of a fold where it is counted beside the splits."""
+    return f"fold {fold}"
+
+
+def parts_of(row: ImageRow) -> list[str]:
+    """Return the parts of the dataset that a row counts in: its split, and its fold if it has one."""
+    return [row.split] if row.fold < 0 else [row.split, fold_name(row.fold)]
+
+
+def is_open(row: ImageRow) -> bool:
+    """Return whether nothing has been decided about the row yet."""
+    return not row.outcome
+
+
+def partition(predicate: Callable[[Any], bool]) -> beam.PTransform:
+    """Return a PTransform from rows to (rows for which `predicate` is false, rows for which it is true)."""
+    return beam.Partition(lambda row, _: int(predicate(row)), 2)  # type: ignore[arg-type]

@@ -1,0 +1,106 @@
+"""Rows of the manifest and lines of the rejects files."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.dataset.image_row import ImageRow
+from pipelines.storage.filesystem import printable
+
+# Separates several values in one cell of the manifest.
+LIST_SEPARATOR = "; "
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("sha256", pa.string()),
+        pa.field("phash", pa.string()),
+        pa.field("format", pa.string()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("label", pa.string()),
+        pa.field("claims", pa.string()),
+        pa.field("lesion_id", pa.string()),
+        pa.field("patient_id", pa.string()),
+        pa.field("license", pa.string()),
+        pa.field("attribution", pa.string()),
+        pa.field("group_id", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("fold", pa.int32()),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("copies", pa.int32(), nullable=False),
+    ]
+)
+
+
+def manifest_row(row: ImageRow) -> dict:
+    """Return a row of the manifest; unknown values are null."""
+    return {
+        "id": row.image_id,
+        "path": printable(row.path),
+        "source": row.source,
+        "sha256": row.sha256 or None,
+        "phash": f"{row.phash:016x}" if row.phash else None,
+        "format": row.format or None,
+        "width": row.width or None,
+        "height": row.height or None,
+        "label": row.label or None,
+        # A claim that the folders of two inputs share appears once.
+        "claims": "; ".join(dict.fromkeys(f"{claim.source}: {' > '.join(claim.labels)}" for claim in row.claims))
+        or None,
+        "lesion_id": LIST_SEPARATOR.join(row.lesion_ids) or None,
+        "patient_id": LIST_SEPARATOR.join(row.patient_ids) or None,
+        "license": LIST_SEPARATOR.join(row.licenses) or None,
+        "attribution": LIST_SEPARATOR.join(row.attributions) or None,
+        "group_id": row.group_id or None,
+        "split": row.split or None,
+        "fold": row.fold if row.fold >= 0 else None,
+        "outcome": row.outcome,
+        "reason": row.reason or None,
+        "copies": row.copies,
+    }
+
+
+def parquet_bytes(rows: Iterable[dict], schema: pa.Schema) -> bytes:
+    """Return a Parquet file of rows that have exactly the columns of the schema."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer)
+    return buffer.getvalue()
+
+
+def manifest_bytes(rows: Iterable[ImageRow]) -> bytes:
+    """Return the manifest of these rows as Parquet."""
+    return parquet_bytes(map(manifest_row, rows), MANIFEST_SCHEMA)
+
+
+def reject_line(path: str, stage: str, reason: str, message: str) -> bytes:
+    """Return one JSON line of a rejects file."""
+    return (
+        json.dumps(
+            {"path": printable(path), "stage": stage, "reason": reason, "message": message}, ensure_ascii=False
+        ).encode("utf-8", "backslashreplace")
+        + b"\n"
+    )
+
+
+def rejects_bytes(rows: Iterable[ImageRow]) -> bytes:
+    """Return JSON lines that say why files became no record."""
+    return b"".join(reject_line(row.path, row.stage, row.reason, row.message) for row in rows)
+
+
+def by_path(row: ImageRow) -> tuple[str, str]:
+    """Return the sort key of a row in its tables; no two rows share one."""
+    return row.relative, row.path
+
+
+def is_dropped(row: ImageRow) -> bool:
+    """Return whether a row belongs in the rejects file."""
+    return bool(row.reason)

@@ -1,0 +1,1 @@
+"""What the field calls things: diagnoses, labels, image ids, columns, decision rule, model.json; no Beam."""

@@ -1,0 +1,230 @@
+"""The table of diagnoses: what each source calls them, and which class they have in each class set.
+
+Sources: class folders of the nine-class set; HAM10000 `dx`; ISIC 2018, 2019 and 2020 challenge columns; the ISIC
+archive's `diagnosis_1` to `diagnosis_5` and its older `diagnosis`. `docs/taxonomy.md` is generated from this module.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+
+class Diagnosis(NamedTuple):
+    """One line of the table.
+
+    The fields `isic9`, `isic2019`, `ham7` and `malignant` hold the class in the set of that name.
+    """
+
+    name: str
+    # Names in any source, compared after `normalize_term`.
+    terms: tuple[str, ...]
+    # The class in this set and the next three; empty if the set has none. If there are several, the first is used, and
+    # each agrees with a more precise source.
+    isic9: tuple[str, ...]
+    isic2019: tuple[str, ...]
+    ham7: tuple[str, ...]
+    malignant: tuple[str, ...]
+
+
+def _line(name: str, terms: str, isic9: str, isic2019: str, ham7: str, malignant: str) -> Diagnosis:
+    def parts(text: str) -> tuple[str, ...]:
+        return tuple(part.strip() for part in text.split("|") if part.strip())
+
+    return Diagnosis(name, (name, *parts(terms)), parts(isic9), parts(isic2019), parts(ham7), parts(malignant))
+
+
+# fmt: off
+TABLE: tuple[Diagnosis, ...] = (
+    _line("melanoma",
+          "mel | Melanoma, NOS | Melanoma Invasive | Melanoma in situ | Melanoma metastasis"
+          " | Malignant melanocytic proliferations (Melanoma)",
+          "melanoma", "melanoma", "mel", "malignant"),
+    _line("nevus", "nv | naevus | melanocytic nevus | Benign melanocytic proliferations",
+          "nevus", "nevus", "nv", "benign"),
+    _line("basal cell carcinoma", "bcc",
+          "basal cell carcinoma", "basal cell carcinoma", "bcc", "malignant"),
+    # The archive classifies it as indeterminate, neither benign nor malignant.
+    _line("actinic keratosis", "ak | Solar or actinic keratosis | solar keratosis",
+          "actinic keratosis", "actinic keratosis", "akiec", ""),
+    # HAM10000 and ISIC 2018 do not distinguish actinic keratosis and squamous cell carcinoma in situ.
+    _line("actinic keratosis or intraepithelial carcinoma", "akiec",
+          "actinic keratosis | squamous cell carcinoma", "actinic keratosis | squamous cell carcinoma", "akiec", ""),
+    _line("squamous cell carcinoma", "scc | Squamous cell carcinoma, NOS | Squamous cell carcinoma, Invasive",
+          "squamous cell carcinoma", "squamous cell carcinoma", "", "malignant"),
+    _line("squamous cell carcinoma in situ", "Bowen's disease | Bowen disease",
+          "squamous cell carcinoma", "squamous cell carcinoma", "akiec", "malignant"),
+    # HAM10000, ISIC 2018 and 2019 do not distinguish seborrheic keratosis, solar lentigo and lichenoid keratosis.
+    # The archive calls these HAM10000 images pigmented benign keratosis.
+    _line("benign keratosis", "bkl | benign keratosis-like lesion | Benign epidermal proliferations",
+          "pigmented benign keratosis | seborrheic keratosis", "benign keratosis", "bkl", "benign"),
+    _line("pigmented benign keratosis", "",
+          "pigmented benign keratosis", "benign keratosis", "bkl", "benign"),
+    _line("seborrheic keratosis", "seborrhoeic keratosis",
+          "seborrheic keratosis", "benign keratosis", "bkl", "benign"),
+    _line("solar lentigo", "lentigo NOS | lentigo simplex",
+          "pigmented benign keratosis", "benign keratosis", "bkl", "benign"),
+    _line("lichenoid keratosis", "lichen planus-like keratosis",
+          "pigmented benign keratosis", "benign keratosis", "bkl", "benign"),
+    _line("dermatofibroma", "df",
+          "dermatofibroma", "dermatofibroma", "df", "benign"),
+    # In the archive, HAM10000's vascular lesions have no `diagnosis_3`; `diagnosis_2` is the most precise term.
+    _line("vascular lesion", "vasc | angioma | hemangioma | angiokeratoma | pyogenic granuloma"
+          " | Benign soft tissue proliferations - Vascular",
+          "vascular lesion", "vascular lesion", "vasc", "benign"),
+    _line("scar", "", "", "", "", "benign"),
+    _line("atypical melanocytic proliferation", "", "", "", "", ""),
+    _line("benign", "", "", "", "", "benign"),
+    _line("malignant", "", "", "", "", "malignant"),
+    _line("indeterminate", "", "", "", "", ""),
+    _line("unknown", "unk", "", "", "", ""),
+)
+# fmt: on
+
+# Classes in label order.
+CLASS_SETS: dict[str, tuple[str, ...]] = {
+    "isic9": (
+        "actinic keratosis",
+        "basal cell carcinoma",
+        "dermatofibroma",
+        "melanoma",
+        "nevus",
+        "pigmented benign keratosis",
+        "seborrheic keratosis",
+        "squamous cell carcinoma",
+        "vascular lesion",
+    ),
+    "isic2019": (
+        "melanoma",
+        "nevus",
+        "basal cell carcinoma",
+        "actinic keratosis",
+        "benign keratosis",
+        "dermatofibroma",
+        "vascular lesion",
+        "squamous cell carcinoma",
+    ),
+    "ham7": ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"),
+    "malignant": ("benign", "malignant"),
+}
+
+
+# Classes, of any set, that hold only malignant diagnoses according to `diagnosis_1` of the ISIC archive.
+_MALIGNANT = frozenset({"melanoma", "basal cell carcinoma", "squamous cell carcinoma", "mel", "bcc", "malignant"})
+
+
+def normalize_term(text: str) -> str:
+    """Normalise a term for comparison: `Nevus, NOS` becomes `nevus nos`.
+
+    The result is lower case and in Unicode NFC; runs of white space, dashes, underscores and commas become one space.
+    """
+    return re.sub(r"[\s_,-]+", " ", unicodedata.normalize("NFC", text)).strip().lower()
+
+
+def malignant_classes(classes: Sequence[str]) -> list[str]:
+    """Return the classes whose probabilities add up to the malignancy score."""
+    return [name for name in classes if name in _MALIGNANT]
+
+
+def melanoma_class(classes: Sequence[str]) -> str | None:
+    """Return the class that is melanoma, under its full or short name, or None if there is none."""
+    return next((name for name in classes if normalize_term(name) in ("melanoma", "mel")), None)
+
+
+class ClassSet(NamedTuple):
+    """A set of classes and the terms that stand for them."""
+
+    classes: tuple[str, ...]  # names in label order
+    terms: Mapping[str, tuple[str, ...]]  # normalised term -> the classes it may stand for, likeliest first
+
+    def classes_of(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """Return the classes of the first label that stands for any.
+
+        Args:
+            labels: What one source says about one image, most precise first.
+
+        Returns:
+            The classes, likeliest first; empty if no label stands for a class.
+        """
+        for label in labels:
+            found = self.terms.get(normalize_term(label), ())
+            if found:
+                return found
+        return ()
+
+
+def built_in_set(name: str) -> ClassSet:
+    """Return one of CLASS_SETS with the table's terms.
+
+    Raises:
+        KeyError: There is no class set of this name.
+    """
+    classes = CLASS_SETS[name]
+    terms: dict[str, tuple[str, ...]] = {}
+    for line in TABLE:
+        found = getattr(line, name)
+        for term in line.terms:
+            terms[normalize_term(term)] = found
+    # A class of the set always stands for itself, even if the table uses the word for something else.
+    terms.update({normalize_term(name): (name,) for name in classes})
+    return ClassSet(classes, terms)
+
+
+def named_set(names: Sequence[str]) -> ClassSet:
+    """Make a class set from names given by the user; a name that the table contains also gets the table's terms."""
+    wanted = {normalize_term(name): name for name in names}
+    terms: dict[str, tuple[str, ...]] = {}
+    for line in TABLE:
+        meant = dict.fromkeys((line.name, *line.isic9, *line.isic2019, *line.ham7))
+        found = tuple(wanted[name] for name in meant if name in wanted)
+        if found:
+            terms.update({normalize_term(term): found for term in line.terms})
+    terms.update({term: (name,) for term, name in wanted.items()})
+    return ClassSet(tuple(wanted), terms)
+
+
+def mapped_set(mapping: Mapping[str, Iterable[str]]) -> ClassSet:
+    """Make a class set from a mapping given by the user; the terms of the table are not used.
+
+    Args:
+        mapping: Class -> the terms that stand for it, in addition to its own name.
+    """
+    terms: dict[str, tuple[str, ...]] = {}
+    for name, stands_for in mapping.items():
+        for term in (name, *stands_for):
+            terms[normalize_term(term)] = (name,)
+    return ClassSet(tuple(mapping), terms)
+
+
+def markdown() -> str:
+    """Return the content of docs/taxonomy.md."""
+    sets = list(CLASS_SETS)
+    lines = [
+        "# Diagnoses and class sets",
+        "",
+        "What each source calls a diagnosis, and the class it has in each class set (`--classes`). Terms are",
+        "compared without case, dashes, underscores and commas. A dash: the set has no such class, and an image with",
+        "nothing more precise is rejected as `unmapped_label`. Where two classes stand, the source does not tell them",
+        "apart: alone it counts as the first, and it agrees with a source that says either.",
+        "",
+        f"| diagnosis | also called | {' | '.join(sets)} |",
+        f"| {' | '.join(['---'] * (len(sets) + 2))} |",
+    ]
+    for line in TABLE:
+        cells = [" or ".join(getattr(line, name)) or "-" for name in sets]
+        lines.append(f"| {line.name} | {', '.join(line.terms[1:]) or '-'} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "Malignancy scores add up the classes melanoma, basal cell carcinoma and squamous cell carcinoma (`mel` and",
+        "`bcc` in ham7, whose `akiec` holds more than carcinoma). The archive counts actinic keratosis as",
+        "indeterminate, so it stands on neither side of the set `malignant`.",
+        "",
+        "Made by `python -m pipelines.domain.taxonomy > docs/taxonomy.md`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

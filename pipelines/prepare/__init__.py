@@ -1,0 +1,1 @@
+"""The prepare job: labelled images to a TFRecord dataset."""

@@ -1,0 +1,141 @@
+"""Write the dataset card: gather what it needs from the finished rows, then make its page and its Markdown."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import apache_beam as beam
+
+from pipelines.beam.threads import ThreadedDoFn
+from pipelines.common.seeding import stable_hash
+from pipelines.curation.value_counts import LICENSE, VALUES, FrequentValues
+from pipelines.dataset.image_row import WRITTEN, ImageRow
+from pipelines.dataset.reader import parse_record
+from pipelines.imaging.images import BadImage
+from pipelines.imaging.previews import small_jpeg
+from pipelines.prepare import examples
+from pipelines.prepare.card_report import card_page, card_text, describe_card
+from pipelines.prepare.options import PrepareOptions, regenerating_command
+from pipelines.storage import filesystem
+
+PAGE = "report.html"
+TEXT = "report.md"
+
+
+# Training images shown per class; pictures per image (the original and its first copies); side of a picture in pixels.
+_IMAGES = 3
+_PICTURES = 4
+_SIDE = 96
+# Only the first classes show images: a page with more pictures than that is slow to open.
+_CLASSES = 40
+
+
+class Candidate(NamedTuple):
+    """Image that the card may show; the candidates with the smallest order are shown."""
+
+    order: int
+    sha256: str
+    row: ImageRow
+
+
+def _candidates(row: ImageRow, shown: frozenset[str], seed: int) -> Iterator[tuple[str, Candidate]]:
+    if row.outcome == WRITTEN and row.split == "train" and row.label in shown:
+        yield row.label, Candidate(stable_hash(seed, "card", row.sha256), row.sha256, row)
+
+
+class _WriteCard(ThreadedDoFn):
+    """DoFn that writes both forms of the card and then yields the content of dataset.json unchanged."""
+
+    def __init__(self, options: PrepareOptions, folder: str, threads: int):
+        super().__init__(threads)
+        self._folder = folder
+        self._sources = [source.name for source in options.sources]
+        self._command = regenerating_command(options.argv)
+        self._make = functools.partial(
+            examples.make_records,
+            classes=options.classes,
+            size=options.image_size,
+            aspect=options.aspect,
+            seed=options.seed,
+        )
+
+    def _pictures(self, row: ImageRow) -> list[bytes]:
+        """Return small JPEGs of an image's first records; empty if its file has gone.
+
+        The records are made again, so that no shard is read.
+        """
+        try:
+            made = self._make(row._replace(copies=min(row.copies, _PICTURES)))
+        except (BadImage, OSError):
+            return []
+        return [small_jpeg(parse_record(record.example).pixels(), _SIDE) for record in made.records]
+
+    def process(
+        self,
+        description: bytes,
+        totals: Mapping,
+        values: Mapping[str, Sequence[tuple[str, int]]],
+        chosen: Mapping[str, Sequence[Candidate]],
+    ) -> Iterator[bytes]:
+        report = describe_card(
+            json.loads(description), totals, values.get(LICENSE, ()), VALUES, self._sources, self._command
+        )
+        shown = [candidate.row for name in report["names"] for candidate in chosen.get(name, ())]
+        pictures: dict[str, list[tuple[str, list[bytes]]]] = {}
+        for row, shots in zip(shown, self.map_threaded(self._pictures, shown), strict=True):
+            if shots:
+                pictures.setdefault(row.label, []).append((row.image_id, shots))
+        filesystem.write_bytes(filesystem.join(self._folder, PAGE), card_page(report, pictures))
+        filesystem.write_bytes(filesystem.join(self._folder, TEXT), card_text(report))
+        yield description
+
+
+class WriteCard(beam.PTransform):
+    """PTransform that writes report.html and report.md.
+
+    The same dataset from the same inputs gives the same bytes: the card names neither times nor the output folder.
+
+    Args:
+        finished: All rows, with their outcome.
+        totals: The sum of `description.tally_row` over these rows.
+        options: The validated options.
+        folder: The folder to write to.
+        threads: Images processed at once per worker process.
+    """
+
+    def __init__(
+        self,
+        finished: beam.PCollection[ImageRow],
+        totals: beam.PCollection,
+        options: PrepareOptions,
+        folder: str,
+        threads: int,
+    ):
+        super().__init__()
+        self._finished = finished
+        self._totals = totals
+        self._options = options
+        self._write = _WriteCard(options, folder, threads)
+
+    def expand(self, description: beam.PCollection[bytes]) -> beam.PCollection[bytes]:
+        """Turn one content of dataset.json into the same element, once both files are written."""
+        shown = frozenset(self._options.classes[:_CLASSES])
+        values = (
+            self._finished
+            | "Written" >> beam.Filter(lambda row: row.outcome == WRITTEN)
+            | "Licences" >> FrequentValues((LICENSE,))
+        )
+        chosen = (
+            self._finished
+            | "Candidates" >> beam.FlatMap(_candidates, shown, self._options.seed)
+            | "Choose" >> beam.combiners.Top.SmallestPerKey(_IMAGES)
+        )
+        return description | "Write card" >> beam.ParDo(
+            self._write,
+            beam.pvalue.AsSingleton(self._totals),
+            beam.pvalue.AsDict(values),
+            beam.pvalue.AsDict(chosen),
+        )

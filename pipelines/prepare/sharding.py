@@ -1,0 +1,97 @@
+"""Plan the number of shards from counts, before any shard is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import apache_beam as beam
+
+from pipelines.curation.feasibility import PROBLEM_FILE, InfeasibleError
+from pipelines.dataset.image_row import SPLITS
+from pipelines.imaging.encoding import BYTES_PER_PIXEL
+from pipelines.prepare.shard_writer import SplitShards
+from pipelines.storage import filesystem
+
+# MiB. A shard is sorted in memory and is the unit of parallel work.
+SHARD_MB = 16
+
+
+def shard_count(examples: int, image_size: int, encoding: str = "jpeg", shard_mb: int = SHARD_MB) -> int:
+    """Return the number of shards for a split or fold, at least 1.
+
+    Args:
+        examples: The number of examples of the split or fold.
+        image_size: The side of an image in pixels.
+        encoding: One of `encoding.ENCODINGS`.
+        shard_mb: The approximate size of a shard in MiB, before compression.
+    """
+    return max(1, -(-int(examples * image_size * image_size * BYTES_PER_PIXEL[encoding]) // (shard_mb << 20)))
+
+
+def plan_shards(
+    examples: Mapping[tuple[str, int], int],
+    folds: int,
+    image_size: int,
+    encoding: str = "jpeg",
+    shard_mb: int = SHARD_MB,
+) -> dict[str, SplitShards]:
+    """Return the shards of each split that has examples.
+
+    Args:
+        examples: The number of examples per (split, fold).
+        folds: The number of folds of the train split; 0 for none.
+        image_size: The side of an image in pixels.
+        encoding: One of `encoding.ENCODINGS`.
+        shard_mb: The approximate size of a shard in MiB, before compression.
+    """
+    shards = {}
+    for split in SPLITS:
+        # Every fold gets as many shards as the largest one needs, so that a shard's index gives its fold.
+        largest = max((count for (name, _), count in examples.items() if name == split), default=0)
+        if largest:
+            each = shard_count(largest, image_size, encoding, shard_mb)
+            shards[split] = SplitShards(each, folds if split == "train" else 0)
+    return shards
+
+
+class _PlanOrRefuse(beam.DoFn):
+    """DoFn from example counts to {split: SplitShards}.
+
+    If there is a problem, it writes the reason where the command finds it and raises InfeasibleError.
+    """
+
+    def __init__(self, temporary: str, folds: int, image_size: int, encoding: str, shard_mb: int):
+        self._temporary = temporary
+        self._arguments = (folds, image_size, encoding, shard_mb)
+
+    def process(self, problem: str, examples: Mapping[tuple[str, int], int]) -> list[dict[str, SplitShards]]:
+        if problem:
+            filesystem.write_bytes(filesystem.join(self._temporary, PROBLEM_FILE), problem.encode())
+            raise InfeasibleError(problem)
+        return [plan_shards(examples, *self._arguments)]
+
+
+class PlanShards(beam.PTransform):
+    """PTransform that plans the shards of every split, or stops the pipeline if the images cannot be split as asked.
+
+    Args:
+        folds: The number of folds of the train split; 0 for none.
+        image_size: The side of an image in pixels.
+        temporary: The folder for PROBLEM_FILE.
+        encoding: One of `encoding.ENCODINGS`.
+        shard_mb: The approximate size of a shard in MiB, before compression.
+    """
+
+    def __init__(self, folds: int, image_size: int, temporary: str, encoding: str = "jpeg", shard_mb: int = SHARD_MB):
+        super().__init__()
+        self._decide = _PlanOrRefuse(temporary, folds, image_size, encoding, shard_mb)
+
+    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[dict[str, SplitShards]]:
+        """Turn rows with split, fold and copies, and the one line of FindProblem, into one {split: SplitShards}."""
+        rows, problem = inputs
+        examples = beam.pvalue.AsDict(
+            rows
+            | "Copies" >> beam.Map(lambda row: ((row.split, row.fold), row.copies))
+            | "Count examples" >> beam.CombinePerKey(sum)
+        )
+        return problem | "Decide" >> beam.ParDo(self._decide, examples)

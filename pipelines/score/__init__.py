@@ -1,0 +1,1 @@
+"""The score job: an archive of images to class probabilities, night after night."""

@@ -1,0 +1,329 @@
+"""Run exported models through a Beam ModelHandler: encoded images in, probabilities or failure reasons out."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from apache_beam.ml.inference.base import ModelHandler
+
+from pipelines.domain.model_info import ModelInfo, model_fingerprint
+from pipelines.imaging.images import BadImage, encode_jpeg
+from pipelines.imaging.previews import symmetric_activation
+from pipelines.imaging.symmetries import symmetric_views
+from pipelines.storage import filesystem
+
+_BLANK = encode_jpeg(np.zeros((1, 1, 3), np.uint8))
+# TensorFlow runs one `map_fn` loop sequentially on one core, as the exported `serving_default` does; several loops run
+# in parallel.
+_LOOPS = min(8, os.cpu_count() or 1)
+
+
+class EncodedImage(NamedTuple):
+    """An encoded image, the input of a model."""
+
+    data: bytes
+    stored: bool = False  # False: a raw image file; True: the `image/encoded` of a TFRecord
+
+
+class Prediction(NamedTuple):
+    """The probabilities that the models give one image."""
+
+    by_model: np.ndarray  # probabilities, float32 [models, classes]
+    seconds: float  # this image's share of its batch's time
+
+
+class ModelError(Exception):
+    """A model that cannot be loaded or does not match its description; the message is one line."""
+
+
+def decoder_message(text: str) -> str:
+    """Return the decoder's own message from TensorFlow's error text, without the graph locations."""
+    lines = [line.strip() for line in text.splitlines()]
+    told = [
+        line for line in lines if line and not line.startswith(("Graph execution error", "Detected at", "<stack", "[["))
+    ]
+    return told[0] if told else text
+
+
+@contextlib.contextmanager
+def _on_this_machine(folder: str) -> Iterator[str]:
+    """Yield a local folder with the model's files: `folder` itself, or a temporary copy that is deleted on exit.
+
+    TensorFlow reads remote paths through its own filesystems, with separate credentials and settings. The copy is made
+    through ours, which has already read model.json.
+    """
+    if filesystem.is_local(folder):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="model-") as copy:
+        filesystem.copy_tree(folder, copy)
+        yield copy
+
+
+class _Network:
+    """One exported model."""
+
+    def __init__(self, info: ModelInfo):
+        import tensorflow as tf
+
+        self._tf = tf
+        self.info = info
+        try:
+            with _on_this_machine(info.path) as folder:
+                self._model = tf.saved_model.load(folder)
+            weights = [weight.numpy() for weight in self._model.weights]
+            signatures = self._model.signatures
+            self.from_records = signatures["records"]
+            self.standardize = signatures["standardize"]
+            self.classify = signatures["classify"]
+            # Older exports have no such signature.
+            self.class_activation = signatures.get("class_activation")
+        except Exception as error:  # TensorFlow raises many error types for a damaged SavedModel
+            raise ModelError(f"cannot be loaded: {(str(error) or error.__class__.__name__).splitlines()[0]}") from error
+        found = model_fingerprint(weights, info.network, info.dataset_fingerprint)
+        if found != info.fingerprint:
+            raise ModelError(
+                f"its weights have the fingerprint {found[:16]}, its model.json says {info.fingerprint[:16]}; "
+                "the folder is damaged, or was replaced while it was read"
+            )
+        classes = self.classify.structured_outputs["probabilities"].shape[-1]
+        if classes != len(info.classes):
+            raise ModelError(f"gives {classes} probabilities for {len(info.classes)} classes")
+        self.standardize_all = tf.function(
+            self._standardize_batch, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")]
+        )
+
+    def _standardize_batch(self, batch: Any) -> Any:
+        """Standardize raw files in several loops that run in parallel.
+
+        Args:
+            batch: Raw image files, string [N].
+
+        Returns:
+            Pixels, float32 [N, S, S, 3].
+        """
+        tf = self._tf
+        size = self.info.image_size
+
+        def loop(part: Any) -> Any:
+            return tf.map_fn(
+                lambda data: self.standardize(image_bytes=data)["image"],
+                part,
+                fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32),
+            )
+
+        count = tf.size(batch)
+        bounds = [count * index // _LOOPS for index in range(_LOOPS + 1)]
+        return tf.concat([loop(batch[start:end]) for start, end in itertools.pairwise(bounds)], axis=0)
+
+    def classify_views(self, pixels: Any) -> np.ndarray:
+        """Return the mean probabilities over the eight symmetries, summed in a fixed order.
+
+        Args:
+            pixels: Standardized images, float32 [N, S, S, 3].
+
+        Returns:
+            float32 [N, classes].
+        """
+        each = [self.classify(image=view)["probabilities"].numpy() for view in symmetric_views(pixels)]
+        return np.asarray(np.mean(each, axis=0, dtype=np.float32))
+
+
+class LoadedModels:
+    """One or more exported models, loaded and ready to score.
+
+    Beam needs a class with methods to share it between processes.
+    """
+
+    def __init__(self, models: Sequence[ModelInfo], tta: bool):
+        """Load the models, and run a blank image through them to build their graphs.
+
+        Args:
+            models: The models to load, in order.
+            tta: Whether to average over the eight flips and quarter turns of each image.
+
+        Raises:
+            ModelError: A model cannot be loaded or does not match its description.
+        """
+        import tensorflow as tf
+
+        self._tf = tf
+        self._tta = tta
+        self._networks = []
+        for info in models:
+            try:
+                self._networks.append(_Network(info))
+            except ModelError as error:
+                raise ModelError(f"{info.path}: {error}") from error
+        # Otherwise the first batch would pay for building the graphs.
+        self._from_files([_BLANK])
+
+    def predict(self, batch: Sequence[EncodedImage]) -> list[Prediction | BadImage]:
+        """Score a batch and return one result per image, in order.
+
+        If a batch fails, each image is standardized alone, and those that pass are scored again together. One bad image
+        thus costs the others a second decoding and nothing else.
+
+        Args:
+            batch: Raw files and records, in any mixture.
+
+        Returns:
+            For each image a Prediction, or a BadImage with the reason why there is none.
+
+        Raises:
+            RuntimeError: The batch fails although each of its images passes alone.
+        """
+        results: list[Any] = [None] * len(batch)
+        for stored, run in ((False, self._from_files), (True, self._from_records)):
+            places = [index for index, image in enumerate(batch) if image.stored is stored]
+            if places:
+                started = time.perf_counter()
+                found = self._run_apart(run, [batch[index].data for index in places])
+                seconds = (time.perf_counter() - started) / len(places)
+                for index, result in zip(places, found, strict=True):
+                    results[index] = result if isinstance(result, BadImage) else Prediction(result, seconds)
+        return results
+
+    def _run_apart(self, run: Any, batch: list[bytes]) -> list[np.ndarray | BadImage]:
+        try:
+            return list(run(batch))
+        except self._tf.errors.InvalidArgumentError:
+            failures = [self._failure(run, data) for data in batch]
+        good = [data for data, failure in zip(batch, failures, strict=True) if failure is None]
+        if len(good) == len(batch):
+            raise RuntimeError("the model fails on a batch though it takes each of its images alone")
+        rows = iter(run(good)) if good else iter(())
+        return [next(rows) if failure is None else failure for failure in failures]
+
+    def _failure(self, run: Any, data: bytes) -> BadImage | None:
+        """Return the reason why the models reject an image on its own; None if they accept it."""
+        try:
+            if run == self._from_records:
+                run([data])
+            else:
+                for network in self._networks:
+                    network.standardize(image_bytes=self._tf.constant(data))
+        except self._tf.errors.InvalidArgumentError as error:
+            return BadImage("undecodable", decoder_message(error.message))
+        return None
+
+    def _from_files(self, batch: list[bytes]) -> np.ndarray:
+        """Score raw image files.
+
+        Returns:
+            float32 [N, models, classes].
+
+        Raises:
+            InvalidArgumentError: A file cannot be decoded.
+        """
+        encoded = self._tf.constant(batch)
+        pixels: dict[str, Any] = {}
+        by_model = []
+        for network in self._networks:
+            # Models trained on the same dataset see the same pixels, so decode once for all of them.
+            source = network.info.dataset_fingerprint
+            if source not in pixels:
+                pixels[source] = network.standardize_all(encoded)
+            if self._tta:
+                by_model.append(network.classify_views(pixels[source]))
+            else:
+                by_model.append(network.classify(image=pixels[source])["probabilities"].numpy())
+        return np.stack(by_model, axis=1)
+
+    def _from_records(self, batch: list[bytes]) -> np.ndarray:
+        """Score the `image/encoded` of records; return float32 [N, models, classes]."""
+        encoded = self._tf.constant(batch)
+        by_model = [network.from_records(image_encoded=encoded)["probabilities"].numpy() for network in self._networks]
+        return np.stack(by_model, axis=1)
+
+    def activation(self, data: bytes) -> np.ndarray | None:
+        """Return the first model's class activation maps of an image.
+
+        Args:
+            data: A raw image file.
+
+        Returns:
+            float32 [h, w, classes], the mean over the eight symmetries (see `previews.symmetric_activation`);
+            None if the model has no activation maps.
+
+        Raises:
+            BadImage: The file cannot be decoded.
+        """
+        network = self._networks[0]
+        if network.class_activation is None:
+            return None
+        try:
+            pixels = network.standardize(image_bytes=self._tf.constant(data))["image"].numpy()
+        except self._tf.errors.InvalidArgumentError as error:
+            raise BadImage("undecodable", decoder_message(error.message)) from error
+        return symmetric_activation(
+            lambda views: network.class_activation(image=self._tf.constant(views))["activation"].numpy(), pixels
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def load_models(models: tuple[ModelInfo, ...], tta: bool) -> LoadedModels:
+    """Load the models once per process and cache them.
+
+    A job that runs in the process that checked the models does not load them twice.
+
+    Raises:
+        ModelError: A model cannot be loaded or does not match its description.
+    """
+    return LoadedModels(models, tta)
+
+
+class LesionModelHandler(ModelHandler[EncodedImage, Any, LoadedModels]):
+    """ModelHandler that loads the models and sends them batches."""
+
+    def __init__(self, models: tuple[ModelInfo, ...], tta: bool, shared: bool):
+        """Initialize the handler.
+
+        Args:
+            models: The models to load, in order.
+            tta: Whether to average over the eight flips and quarter turns of each image.
+            shared: Whether all worker processes of a machine share one copy of the models.
+        """
+        super().__init__()
+        self._models = models
+        self._tta = tta
+        self._shared = shared
+
+    def load_model(self) -> LoadedModels:
+        """Load the models, or return those that this process already holds."""
+        return load_models(self._models, self._tta)
+
+    def share_model_across_processes(self) -> bool:
+        """Return whether the worker processes of a machine share one copy of the models."""
+        return self._shared
+
+    def run_inference(
+        self, batch: Sequence[EncodedImage], model: LoadedModels, inference_args: Mapping[str, Any] | None = None
+    ) -> Iterable[Prediction | BadImage]:
+        """Score a batch with the loaded models.
+
+        Args:
+            batch: Encoded images.
+            model: What `load_model` returned.
+            inference_args: Ignored.
+
+        Returns:
+            For each image, in order, a Prediction or a BadImage.
+        """
+        return model.predict(batch)
+
+    def get_num_bytes(self, batch: Sequence[EncodedImage]) -> int:
+        """Return the total size of the encoded images in bytes."""
+        return sum(len(image.data) for image in batch)
+
+    def get_metrics_namespace(self) -> str:
+        """Return the namespace of RunInference's metrics."""
+        return "score"

@@ -1,0 +1,245 @@
+"""Score an archive of lesion images with one or more exported models (`python -m pipelines.score`).
+
+Stages: list -> skip known files -> read and check -> RunInference -> write scores, rejects and keys -> account ->
+publish
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.beam import table_io
+from pipelines.beam.progress import Progress, shown_progress
+from pipelines.beam.runner import beam_options, is_left_running, is_local_runner, quiet_beam, running_pipeline
+from pipelines.beam.table_io import Written
+from pipelines.common.cli import UsageError, start_tensorflow
+from pipelines.dataset import accounting
+from pipelines.dataset import manifest as dataset_manifest
+from pipelines.score.batches import ReadBatches
+from pipelines.score.bigquery import WriteScoresToBigQuery
+from pipelines.score.blocks import PackRows, ReportListed, keys_of, of_outcome, pack, unpack, with_result
+from pipelines.score.columns import encode
+from pipelines.score.job import Job, earlier_partitions, plan_run, require_models
+from pipelines.score.model_handler import LesionModelHandler, load_models
+from pipelines.score.options import parse_options
+from pipelines.score.score_row import ScoreRow, ScoringRun
+from pipelines.score.scored_keys import (
+    FAILED_FILES,
+    SCORED_FILES,
+    SkipScored,
+    by_key,
+    failed_again,
+    pack_keys,
+    unpack_keys,
+)
+from pipelines.score.submission import Challenge, submission_bytes
+from pipelines.score.summary import describe_run, describe_submission, report_lines, tally_rows
+from pipelines.score.triage import ReportParts, by_path
+from pipelines.score.triage_page import triage_page
+from pipelines.sources import list_images
+from pipelines.storage import filesystem, output, partitions
+from pipelines.storage.filesystem import join
+from pipelines.storage.partitions import MARKER
+
+OWN_FILES = re.compile(
+    r"(scores-\d{5}-of-\d{5}\.(parquet|csv|jsonl)|rejects-\d{5}-of-\d{5}\.jsonl|(seen|failed)-\d{5}-of-\d{5}\.keys"
+    r"|submission\.csv|report\.html|summary\.json)$"
+)
+SUBMISSION, REPORT = "submission.csv", "report.html"
+# Holds the summary of a run that found nothing new. It stays in the temporary folder and is not published.
+NOTHING_NEW = "nothing_new.json"
+
+
+def _submission_bytes(rows: Sequence[ScoreRow], run: ScoringRun, challenge: Challenge) -> bytes:
+    return submission_bytes(rows, run, challenge)[0]
+
+
+class _Describe(beam.DoFn):
+    """DoFn that checks the totals, writes the report and yields the content of summary.json.
+
+    It runs after everything else is written. If no file was new, it writes the summary to the temporary folder and
+    yields nothing, so nothing is published.
+    """
+
+    def __init__(self, job: Job):
+        self._job = job
+
+    def process(
+        self, _: None, listed: Mapping, totals: Mapping, parts: Mapping[str, Any], *written: list
+    ) -> Iterator[bytes]:
+        job, options = self._job, self._job.options
+        folder = output.publish_folder(job.partition)
+        seconds = {"write": sum(file.seconds for files in written for file in files if isinstance(file, Written))}
+        summary = describe_run(job.run, listed, totals, seconds, options.drift_threshold)
+        if job.challenge:
+            summary["submission"] = describe_submission(job.challenge, join(folder, SUBMISSION))
+        content = (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode()
+        if options.previous and summary["counts"]["unchanged"] == summary["counts"]["listed"]:
+            filesystem.write_bytes(join(output.temporary_folder(job.partition), NOTHING_NEW), content)
+            return
+        if parts:
+            page = triage_page(job.run, summary, parts["triage"], by_path(parts["pictures"]))
+            filesystem.write_bytes(join(folder, REPORT), page)
+        yield content
+
+
+def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
+    """Add the whole job to a pipeline."""
+    options, run = job.options, job.run
+    folder = output.publish_folder(job.partition)
+    chunks = pipeline | "List images" >> list_images.ListImages(options.input, records=True)
+    listed = chunks | "Listed" >> list_images.CountListed()
+    found = chunks | "Count" >> beam.ParDo(ReportListed(progress))
+    unchanged = []
+    if job.known:
+        skipped = found | "Skip known" >> beam.ParDo(SkipScored(job.known, run.fingerprint)).with_outputs(
+            "unchanged", main="new"
+        )
+        found, unchanged = skipped.new, [skipped.unchanged]
+    read = found | "Read and check" >> beam.ParDo(ReadBatches(run, job.threads, options.batch_size)).with_outputs(
+        "rejects", main="batches"
+    )
+    handler: KeyedModelHandler = KeyedModelHandler(LesionModelHandler(run.models, run.tta, job.shared))
+    scored = (
+        read.batches
+        | "Score" >> RunInference(handler.with_no_batching())
+        | "Rows" >> beam.MapTuple(with_result)
+        | "Pack" >> beam.ParDo(PackRows(progress))
+    )
+    unread = read.rejects | "Pack unread" >> beam.ParDo(PackRows(progress))
+    # Blocks are packed because a runner materializes what it flattens. They are unpacked once for all consumers.
+    blocks = (scored, unread) | "All rows" >> beam.Flatten() | "Unpack" >> beam.Map(unpack)
+    # Fixes the number of output files before the first row exists.
+    most = found | "Chunk sizes" >> beam.Map(len) | "New files" >> beam.CombineGlobally(sum)
+
+    def path(name: str) -> str:
+        return join(folder, name.replace("*", "{index:05d}-of-{count:05d}"))
+
+    scores = blocks | "Scored" >> beam.Map(of_outcome, True)
+    rejects = blocks | "Rejected" >> beam.Map(of_outcome, False)
+    scores_bytes = functools.partial(encode, run=run, table_format=options.format)
+    written = [
+        scores | "Scores" >> table_io.WriteBlocks(path(f"scores-*.{options.format}"), scores_bytes, pack, unpack, most),
+        rejects
+        | "Rejects"
+        >> table_io.WriteBlocks(path("rejects-*.jsonl"), dataset_manifest.rejects_bytes, pack, unpack, most),
+    ]
+    for label, files, failed in (("Seen", SCORED_FILES, False), ("Failed", FAILED_FILES, True)):
+        keys = blocks | f"{label} keys" >> beam.Map(keys_of, failed)
+        written.append(
+            keys | label >> table_io.WriteBlocks(path(files), pack_keys, pack_keys, unpack_keys, most, by_key)
+        )
+    if job.challenge:
+        submission = functools.partial(_submission_bytes, run=run, challenge=job.challenge)
+        one = pipeline | "One file" >> beam.Create([1])
+        written.append(
+            scores | "Submission" >> table_io.WriteBlocks(join(folder, SUBMISSION), submission, pack, unpack, one)
+        )
+    if options.output_table:
+        written.append(
+            scores
+            | "Single rows" >> beam.FlatMap(list)
+            | "BigQuery" >> WriteScoresToBigQuery(run, options.output_table, job.temp_location)
+        )
+    parts = beam.pvalue.AsSingleton(pipeline | "No report" >> beam.Create([{}]))
+    if options.report:
+        made = blocks | "Report" >> ReportParts(run, options.report_top)
+        parts = beam.pvalue.AsSingleton(
+            made["triage"]
+            | "Report parts"
+            >> beam.Map(
+                lambda triage, pictures: {"triage": triage, "pictures": pictures},
+                beam.pvalue.AsDict(made["pictures"]),
+            )
+        )
+    tallies = blocks | "Count rows" >> beam.Map(tally_rows, run)
+    totals = (
+        (tallies, *unchanged)
+        | "All counts" >> beam.Flatten()
+        | "Sum counts" >> beam.CombineGlobally(accounting.Tally())
+    )
+    _ = (
+        pipeline
+        | "Account" >> beam.Create([None])
+        | "Describe"
+        >> beam.ParDo(
+            _Describe(job),
+            beam.pvalue.AsSingleton(listed),
+            beam.pvalue.AsSingleton(totals),
+            parts,
+            *(beam.pvalue.AsList(files) for files in written),
+        )
+        | "Publish" >> output.Publish(job.partition, OWN_FILES, MARKER)
+    )
+
+
+def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any] | None:
+    """Build and run the job, and return its summary.
+
+    Returns:
+        The content of summary.json; None if the pipeline was left running. A run that found nothing new returns its
+        summary too, but publishes nothing.
+
+    Raises:
+        UsageError: A model cannot be loaded, or the pipeline refused the input; nothing of this run remains.
+    """
+    start_tensorflow()
+    quiet_beam()
+    require_models(job.run)
+    if job.shared:
+        load_models.cache_clear()  # worker processes load their own; this one no longer needs them
+    output.discard(job.partition, OWN_FILES, MARKER)
+    existing = output.begin(job.partition)
+    try:
+        with shown_progress(is_local_runner(beam_arguments)) as progress, running_pipeline(beam_arguments) as pipeline:
+            build(pipeline, job, progress)
+    except UsageError:
+        output.abandon(job.partition, existing)
+        raise
+    if is_left_running(beam_arguments):
+        return None
+    nothing_new = filesystem.read_if_exists(join(output.temporary_folder(job.partition), NOTHING_NEW))
+    if nothing_new is not None:
+        output.abandon(job.partition, existing)
+        return json.loads(nothing_new)
+    return json.loads(filesystem.read_if_exists(join(job.partition, MARKER)) or b"")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the options, run the job and print its summary.
+
+    Raises:
+        UsageError: The command line or the input is wrong.
+        LimitExceeded: More of the new files were rejected than --max_reject_fraction allows.
+    """
+    options, rest = parse_options(argv)
+    beam_arguments = beam_options(rest, "score")
+    job = plan_run(options, beam_arguments, datetime.datetime.now(datetime.UTC))
+    for name in partitions.finish_others(options.output, job.partition, OWN_FILES):
+        print(f"run {name} had been interrupted at its very end and is now finished")
+        job = job._replace(known=earlier_partitions(options, job.partition))
+    summary = run(job, beam_arguments)
+    if summary is None:
+        print(f"left running; {join(job.partition, MARKER)} appears when it is done")
+        return
+    counts = summary["counts"]
+    if not counts["scored"] + counts["rejected"]:
+        print(f"nothing new: all {counts['listed']} images were scored or rejected before")
+        return
+    print(*report_lines(summary, job.partition), sep="\n")
+    # Check new files only: many unchanged files must not hide a bad night, and one file that fails every night must
+    # not make every night a bad one.
+    again = failed_again(job.partition, job.known)
+    if again:
+        print(f"{again} of the rejected files could not be read in earlier runs either")
+    new = {"listed": counts["scored"] + counts["rejected"] - again, "rejected": counts["rejected"] - again}
+    accounting.check_reject_fraction(new, options.max_reject_fraction, job.partition)

@@ -1,0 +1,169 @@
+"""Remember what earlier runs have scored: a set of 16-byte keys in which a nightly run looks up each listed file.
+
+A key identifies a file as listed (place, size, version) together with the models that scored it. Each partition keeps
+the keys of its own files, concatenated, in `seen-*.keys`. A worker holds all keys as two sorted columns, 16 bytes per
+file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.metrics import Metrics
+
+from pipelines.common.cli import UsageError
+from pipelines.dataset import accounting
+from pipelines.sources import list_images
+from pipelines.storage import filesystem
+
+_KEY_BYTES = 16
+SCORED_FILES = "seen-*.keys"
+# Keys of files that could not be read. They are tried again each night, but count as news only the first time.
+FAILED_FILES = "failed-*.keys"
+UNCHANGED = "unchanged"
+_HALVES = np.dtype([("high", ">u8"), ("low", ">u8")])
+
+
+def scored_key(file: list_images.SourceFile, run_fingerprint: str) -> bytes:
+    """Return the 16-byte key of a file.
+
+    The key does not depend on how the path is spelled. It changes with size, version or models.
+
+    Args:
+        file: The listed file.
+        run_fingerprint: `ScoringRun.fingerprint`.
+    """
+    text = "\x1f".join((*list_images.file_place(file), str(file.size), file.version, run_fingerprint))
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=_KEY_BYTES).digest()
+
+
+class ScoredKeys:
+    """A set of keys.
+
+    Of keys that share their first half, only one is found; the files of the others are scored once more.
+    """
+
+    def __init__(self, keys: bytes):
+        halves = np.frombuffer(keys, _HALVES)
+        order = np.argsort(halves["high"], kind="stable")
+        self._high = halves["high"][order].astype(np.uint64)
+        self._low = halves["low"][order].astype(np.uint64)
+
+    def __len__(self) -> int:
+        return len(self._high)
+
+    def __iter__(self) -> Iterator[bytes]:
+        halves = np.empty(len(self), _HALVES)
+        halves["high"], halves["low"] = self._high, self._low
+        return iter(unpack_keys(halves.tobytes()))
+
+    def known(self, keys: Sequence[bytes]) -> np.ndarray:
+        """Look up keys in the set.
+
+        Args:
+            keys: n keys of 16 bytes.
+
+        Returns:
+            bool [n], whether each key is in the set.
+        """
+        if not len(self._high) or not keys:
+            return np.zeros(len(keys), bool)
+        wanted = np.frombuffer(b"".join(keys), _HALVES)
+        high, low = wanted["high"].astype(np.uint64), wanted["low"].astype(np.uint64)
+        place = np.minimum(np.searchsorted(self._high, high), len(self._high) - 1)
+        return (self._high[place] == high) & (self._low[place] == low)
+
+
+def by_key(key: bytes) -> tuple[str]:
+    """Return the sort key that orders keys in their files."""
+    return (key.hex(),)
+
+
+def pack_keys(keys: Iterable[bytes]) -> bytes:
+    """Concatenate keys."""
+    return b"".join(keys)
+
+
+def unpack_keys(data: bytes) -> list[bytes]:
+    """Split the output of `pack_keys` into keys."""
+    return [data[start : start + _KEY_BYTES] for start in range(0, len(data), _KEY_BYTES)]
+
+
+def read_scored_keys(partitions: Iterable[str], files: str = SCORED_FILES) -> ScoredKeys:
+    """Read all keys of finished partitions.
+
+    Args:
+        partitions: Partition folders.
+        files: Glob pattern of the key files, SEEN_FILES or FAILED_FILES.
+
+    Raises:
+        OSError: A file cannot be read; remote filesystems may raise errors of their own.
+        ValueError: A file is damaged.
+    """
+    parts = []
+    for partition in partitions:
+        for path in filesystem.match(filesystem.join(partition, files)):
+            parts.append(filesystem.read_bytes(path))
+            if len(parts[-1]) % _KEY_BYTES:
+                raise ValueError(f"{path} is damaged: {len(parts[-1])} bytes, no multiple of {_KEY_BYTES}")
+    return ScoredKeys(b"".join(parts))
+
+
+class SkipScored(beam.DoFn):
+    """DoFn that drops files that were scored before.
+
+    The output `unchanged` receives counts of the dropped files. Files that are not images pass through.
+    """
+
+    def __init__(self, partitions: Sequence[str], run_fingerprint: str):
+        self._partitions = partitions
+        self._fingerprint = run_fingerprint
+        self._unchanged = Metrics.counter("score", "unchanged")
+
+    def setup(self) -> None:
+        """Read the keys of all earlier partitions."""
+        self._seen = read_scored_keys(self._partitions)
+
+    def process(self, element: list[list_images.ListedFile]) -> Iterator:
+        """Split a chunk into new and known files.
+
+        Args:
+            element: A chunk of listed files.
+
+        Yields:
+            The new files as a chunk; counts of the known ones for `accounting.Tally`, tagged `unchanged`.
+        """
+        files = [listed.file for listed in element]
+        known = self._seen.known([scored_key(file, self._fingerprint) for file in files])
+        fresh = [listed for listed, is_known in zip(element, known, strict=True) if not is_known]
+        paths = [file.path for file, is_known in zip(files, known, strict=True) if is_known]
+        self._unchanged.inc(len(paths))
+        if fresh:
+            yield fresh
+        if paths:
+            sums = {("outcome", UNCHANGED): len(paths), ("outcome paths",): sum(map(accounting.path_hash, paths))}
+            yield beam.pvalue.TaggedOutput("unchanged", sums)
+
+
+def require_scored_keys(option: str, partitions: Sequence[str]) -> int:
+    """Read the keys of the partitions once before any work, and return their number.
+
+    Args:
+        option: The option that named the partitions, for the error message.
+        partitions: Partition folders.
+
+    Raises:
+        UsageError: A key file is damaged or cannot be read.
+    """
+    try:
+        return len(read_scored_keys(partitions))
+    except Exception as error:  # each filesystem raises its own error types
+        raise UsageError(f"{option}: {filesystem.failure(error)}") from error
+
+
+def failed_again(partition: str, earlier: Sequence[str]) -> int:
+    """Return the number of files that could not be read in a run nor in earlier ones."""
+    return int(read_scored_keys(earlier, FAILED_FILES).known(list(read_scored_keys([partition], FAILED_FILES))).sum())

@@ -1,0 +1,1 @@
+"""The show command: look at images of a dataset."""

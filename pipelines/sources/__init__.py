@@ -1,0 +1,1 @@
+"""Where images come from: layouts, inputs, listing and metadata tables."""

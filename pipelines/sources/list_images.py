@@ -1,0 +1,253 @@
+"""Check the inputs of a job, list their image files across workers, and read them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import apache_beam as beam
+
+from pipelines.common.cli import UsageError
+from pipelines.common.seeding import stable_hash
+from pipelines.dataset.accounting import Tally, path_hash
+from pipelines.domain.image_ids import IMAGE_EXTENSIONS, is_image_name
+from pipelines.sources.listing import (
+    SourceFile,
+    Unit,
+    container_of,
+    fixed_part,
+    has_wildcard,
+    list_files,
+    list_units,
+    offset_of,
+)
+from pipelines.sources.record_source import is_record_source, record_format, record_units
+from pipelines.storage.archives import is_archive, unsupported_archive
+from pipelines.storage.filesystem import is_folder, is_local, printable
+from pipelines.storage.gcs_access import require_readable_entries
+from pipelines.storage.path_lists import is_path_list, list_paths, require_path_list
+
+
+def _count_chunk(chunk: Sequence[ListedFile]) -> Counter:
+    paths = [listed.file.path for listed in images_of(chunk)]
+    counts = {("listed",): len(paths), ("listed paths",): sum(map(path_hash, paths))}
+    return Counter({**counts, ("ignored",): len(chunk) - len(paths)})
+
+
+class CountListed(beam.PTransform):
+    """PTransform that counts the listed files."""
+
+    def expand(self, chunks: beam.PCollection) -> beam.PCollection[Counter]:
+        """Turn chunks of listed files into one Counter: images, the sum of their path hashes, and other files."""
+        return chunks | "Count files" >> beam.Map(_count_chunk) | "Sum files" >> beam.CombineGlobally(Tally())
+
+
+# One work item: large enough to hide the overhead, small enough to distribute evenly.
+FILES_PER_CHUNK = 64
+
+
+def folder_name(root: str) -> str:
+    """Return the name of the innermost folder that contains all files of an input.
+
+    The folder may be named after a class or a split.
+
+    Args:
+        root: The input. For a folder, its own name counts; for an archive, its name without the extension; for a
+            pattern, the folder before the first wildcard; for a single file, the folder that contains it.
+
+    Returns:
+        The name, or an empty string if there is none. A path list has none: its file name says nothing about its files.
+    """
+    path = root.replace("\\", "/")
+    if is_local(path):
+        path = posixpath.normpath(path)
+    name = posixpath.basename(path.rstrip("/"))
+    if is_folder(root):
+        return name
+    if is_archive(root):
+        return os.path.splitext(name)[0]
+    if is_path_list(root):
+        return ""
+    if is_image_name(name) and (not has_wildcard(root) or (is_local(root) and os.path.exists(root))):
+        return posixpath.basename(posixpath.dirname(path))
+    return posixpath.basename(fixed_part(path).rstrip("/")) if has_wildcard(root) else name
+
+
+def _not_listed(option: str, root: str, error: Exception) -> UsageError:
+    detail = str(error).splitlines()[0] if str(error) else error.__class__.__name__
+    return UsageError(f"{option} {root}: cannot be listed: {detail}")
+
+
+def _holds_records(option: str, root: str) -> bool:
+    try:
+        return is_record_source(root)
+    except Exception as error:  # each filesystem raises its own kinds; none is worth a traceback
+        raise _not_listed(option, root, error) from error
+
+
+def require_images(option: str, root: str, records: bool = False) -> None:
+    """Raise UsageError unless `root` exists, can be listed and holds at least one image, judging by file names.
+
+    Args:
+        option: Command-line option that names `root`; it starts the error message.
+        root: A folder, a glob, an archive, a list of paths or a single file.
+        records: Whether a prepared dataset, or shards of one, is accepted too.
+    """
+    if root != printable(root):
+        raise UsageError(f"{option} {printable(root)}: holds bytes that are not UTF-8 text; rename it or link to it")
+    if is_local(root) and not has_wildcard(root) and not os.path.exists(root):
+        raise UsageError(f"{option} {root}: no such file or folder")
+    if records and _holds_records(option, root):
+        record_format(option, root)
+        return
+    refused = unsupported_archive(root)
+    if refused:
+        raise UsageError(f"{option} {root}: {refused}")
+    if is_path_list(root):
+        require_path_list(option, root)
+        require_readable_entries(option, root, list_paths(root))
+    try:
+        first = next((file for file in list_files(root) if is_image_name(file.path)), None)
+    except Exception as error:  # each filesystem raises its own kinds; none is worth a traceback
+        raise _not_listed(option, root, error) from error
+    if first is None:
+        what = "matches" if has_wildcard(root) and not os.path.exists(root) else "holds"
+        raise UsageError(f"{option} {root}: {what} no image (files named {', '.join(sorted(IMAGE_EXTENSIONS))})")
+
+
+class ListedFile(NamedTuple):
+    """A listed file and the input under which it was found."""
+
+    root: str
+    file: SourceFile
+
+
+def images_of(chunk: Iterable[ListedFile]) -> list[ListedFile]:
+    """Return the files that should be images, either by name or as records.
+
+    Other files, such as licences and tables, are counted but not read.
+    """
+    return [listed for listed in chunk if listed.file.is_image]
+
+
+def _resolved(path: str) -> str:
+    """Return the canonical spelling of a path.
+
+    Links in the folder are resolved, but a link as the file itself is kept: two links to one target are two files, in
+    folders that may name different classes or splits.
+    """
+    if not is_local(path):
+        return path
+    folder, name = os.path.split(path)
+    return os.path.join(_real_folder(folder), name)
+
+
+# Files arrive folder by folder, so a small cache is enough.
+@functools.lru_cache(maxsize=1024)
+def _real_folder(folder: str) -> str:
+    with contextlib.suppress(ValueError):  # a local path cannot contain NUL
+        return os.path.realpath(folder)
+    return folder
+
+
+def file_place(file: SourceFile) -> tuple[str, str]:
+    """Return the container of a file and its name in it, the same for every spelling of the file's path.
+
+    Names in an archive are not normalized: `x/../a` is not `a`.
+
+    Returns:
+        The archive or shard and the rest of the listed path. For a file outside containers, its own path and "".
+    """
+    container = container_of(file)
+    return (_resolved(container), file.path[len(container) :]) if container else (_resolved(file.path), "")
+
+
+def _best(listings: Iterable[ListedFile]) -> ListedFile:
+    """Return the listing that keeps the most folders, of one file found under several inputs.
+
+    The result does not depend on the order of the listings.
+    """
+
+    def order(listed: ListedFile) -> tuple:
+        file = listed.file
+        return -len(file.relative), listed.root, file.path, file.relative, file.size, file.version
+
+    return min(listings, key=order)
+
+
+def _once(element: tuple[int, Iterable[ListedFile]]) -> Iterator:
+    """Yield each file once from the listings that share a path or a container.
+
+    Files of an archive or shard go to the output `chunks` as lists in storage order, which makes reading them fastest.
+    """
+    by_place: dict[tuple[str, str], list[ListedFile]] = {}
+    for listed in element[1]:
+        by_place.setdefault(file_place(listed.file), []).append(listed)
+    files = iter(sorted(map(_best, by_place.values()), key=lambda listed: offset_of(listed.file)))
+    while chunk := list(itertools.islice(files, FILES_PER_CHUNK)):
+        if container_of(chunk[0].file):
+            yield beam.pvalue.TaggedOutput("chunks", chunk)
+        else:
+            yield from chunk
+
+
+def _units(root: str, records: bool) -> Iterator[tuple[str, Unit]]:
+    units = record_units(root) if records and is_record_source(root) else list_units(root)
+    return ((root, unit) for unit in units)
+
+
+def _list(part: tuple[str, Unit]) -> Iterator[ListedFile]:
+    root, unit = part
+    return (ListedFile(root, file) for file in unit())
+
+
+def _chunks(part: tuple[str, Unit]) -> Iterator[list[ListedFile]]:
+    remaining = _list(part)
+    while chunk := list(itertools.islice(remaining, FILES_PER_CHUNK)):
+        yield chunk
+
+
+class ListImages(beam.PTransform):
+    """PTransform that lists the files of inputs in chunks and distributes the chunks evenly among workers.
+
+    The job graph holds only the inputs. Files are listed inside the pipeline, and different workers list different
+    parts of an input. Inputs may overlap and a list may repeat a path: each file is emitted once.
+    """
+
+    def __init__(self, inputs: Sequence[str], records: bool = False):
+        """Initialize the transform.
+
+        Args:
+            inputs: Paths of the inputs; repeats are dropped.
+            records: Whether the original images of a prepared dataset, or of shards of one, count as images. Otherwise
+                these files are ignored like any other non-image file.
+        """
+        super().__init__()
+        self._inputs = list(dict.fromkeys(inputs))
+        self._records = records
+
+    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[list[ListedFile]]:
+        """Return chunks: lists of up to FILES_PER_CHUNK listed files, images or not."""
+        parts = (
+            begin
+            | "Inputs" >> beam.Create(self._inputs, reshuffle=False)
+            | "Parts" >> beam.FlatMap(_units, self._records)
+            | "Share out parts" >> beam.Reshuffle()
+        )
+        if len(self._inputs) == 1 and not is_path_list(self._inputs[0]):
+            return parts | "List" >> beam.FlatMap(_chunks) | "Share out" >> beam.Reshuffle()
+        once = (
+            parts
+            | "List" >> beam.FlatMap(_list)
+            | "By path" >> beam.Map(lambda listed: (stable_hash(file_place(listed.file)[0]), listed))
+            | "Repeats" >> beam.GroupByKey()
+            | "Once" >> beam.FlatMap(_once).with_outputs("chunks", main="files")
+        )
+        single = once.files | "Chunks" >> beam.BatchElements(FILES_PER_CHUNK, FILES_PER_CHUNK)
+        return (single, once.chunks) | "All chunks" >> beam.Flatten() | "Share out" >> beam.Reshuffle()

@@ -1,0 +1,239 @@
+"""List the files of an input: a folder, a glob, a list of paths, an archive or a single file; local, `gs://` or other.
+
+An input is listed in units, each of which any worker can list on its own. Each file comes with the size and version
+that the listing itself reports.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines.dataset.tfrecord import RecordPlace
+from pipelines.domain.image_ids import is_image_name
+from pipelines.storage import gcs_listing
+from pipelines.storage.archives import Member, is_archive, list_members, member_path, split_member_path
+from pipelines.storage.file_versions import FileVersion, local_version, metadata_version, versions_of
+from pipelines.storage.filesystem import is_local, printable
+from pipelines.storage.path_lists import is_path_list, list_paths
+
+# Entries of a path list that one unit looks up; those in a bucket take one request.
+_ENTRIES = 64
+
+
+class SourceFile(NamedTuple):
+    """A listed file."""
+
+    # `archive.zip!/name` for an archive member, `SHARD!/IMAGE_ID` for a record (see `record_source`).
+    path: str
+    relative: str  # path below the input under which the file was found, with forward slashes
+    size: int  # in bytes
+    member: Member | None = None  # location in an archive
+    # What the listing says about the content beyond the size (see `file_states`), or empty. For a zip member, `crc32:`
+    # and eight hexadecimal digits.
+    version: str = ""
+    record: RecordPlace | None = None  # location in a shard
+
+    @property
+    def is_image(self) -> bool:
+        """Return whether this should be an image: by its name, or as a record of a prepared dataset."""
+        return self.is_record or is_image_name(self.path)
+
+    @property
+    def is_record(self) -> bool:
+        """Return whether the bytes are an image as prepare stored it, not an original image file."""
+        return self.record is not None
+
+
+# Lists the files of one part of an input; picklable.
+Unit = Callable[[], Iterator[SourceFile]]
+
+
+def container_of(file: SourceFile) -> str:
+    """Return the archive or shard that contains a file, or an empty string for other files."""
+    if file.record:
+        return file.record.shard
+    inside = split_member_path(file.path) if file.member else None
+    return inside[0] if inside else ""
+
+
+def offset_of(file: SourceFile) -> int:
+    """Return a file's offset in its archive or shard, in bytes, or 0 for other files."""
+    place = file.record or file.member
+    return place.offset if place else 0
+
+
+def has_wildcard(path: str) -> bool:
+    """Return whether a path contains a wildcard and so may match several files."""
+    return any(character in path for character in "*?[")
+
+
+def fixed_part(pattern: str) -> str:
+    """Return the part of a pattern before its first wildcard, cut after its last slash."""
+    fixed = _before_wildcard(pattern)
+    return fixed[: fixed.rfind("/") + 1]
+
+
+def _before_wildcard(pattern: str) -> str:
+    return re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+
+
+def _file(path: str, relative: str, state: FileVersion) -> SourceFile:
+    return SourceFile(path, relative, state.size, version=state.version)
+
+
+def _fail(error: OSError) -> None:
+    raise error
+
+
+def _list_local(folder: str) -> Iterator[SourceFile]:
+    top = os.path.realpath(folder)
+    visited: set[str] = set()
+
+    def walked(path: str) -> bool:
+        """Return whether to descend into a folder.
+
+        Skip hidden folders, folders visited before, and links to a folder that is walked anyway at its own place.
+        """
+        real = os.path.realpath(path)
+        inner_link = os.path.islink(path) and f"{real}{os.sep}".startswith(f"{top}{os.sep}")
+        return not os.path.basename(path).startswith(".") and not inner_link and real not in visited
+
+    # By default os.walk skips folders that it may not read, and their images would be lost silently.
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_fail):
+        visited.add(os.path.realpath(parent))
+        folders[:] = sorted(name for name in folders if walked(os.path.join(parent, name)))
+        for name in sorted(names):
+            path = os.path.join(parent, name)
+            if not name.startswith("."):
+                # A broken link is listed too, so that it is rejected as unreadable rather than skipped.
+                yield _file(path, printable(os.path.relpath(path, folder).replace(os.sep, "/")), local_version(path))
+
+
+def _list_range(names: gcs_listing.NameRange) -> Iterator[SourceFile]:
+    for name, state in gcs_listing.list_range(names):
+        relative = name[len(names.prefix) :]
+        if not any(part.startswith(".") for part in relative.split("/")):
+            yield _file(f"gs://{names.bucket}/{name}", relative, state)
+
+
+def _list_matching(names: gcs_listing.NameRange, pattern: str) -> Iterator[SourceFile]:
+    start = len(fixed_part(pattern))
+    matches = gcs_listing.matcher(pattern).match
+    for name, state in gcs_listing.list_range(names):
+        path = f"gs://{names.bucket}/{name}"
+        if matches(path):
+            yield _file(path, path[start:], state)
+
+
+def _list_matches(pattern: str) -> Iterator[SourceFile]:
+    """Yield the files that match a pattern on any Beam filesystem.
+
+    Their relative paths start after the part of the pattern before its first wildcard.
+    """
+    if is_local(pattern) and not fixed_part(pattern):
+        pattern = f"./{pattern}"  # Beam finds nothing for a pattern whose first folder is a wildcard
+    start = len(fixed_part(pattern))
+    for found in FileSystems.match([pattern])[0].metadata_list:
+        state = local_version(found.path) if is_local(found.path) else metadata_version(found)
+        yield _file(found.path, found.path[start:], state)
+
+
+def _list_one(path: str) -> Iterator[SourceFile]:
+    (state,) = versions_of([path])
+    if state.version:
+        yield _file(path, posixpath.basename(path), state)
+
+
+def _list_below(folder: str) -> Iterator[SourceFile]:
+    found = False
+    for file in _list_matches(folder.rstrip("/") + "/**"):
+        found = True
+        yield file
+    if not found:  # not a folder; it may be a single file
+        yield from _list_one(folder)
+
+
+def _list_members(archive: str) -> Iterator[SourceFile]:
+    whole = "" if archive.lower().endswith(".zip") else versions_of([archive])[0].version
+    for member in list_members(archive):
+        # A tar has no checksums: any change to the archive may be a change to this member.
+        version = f"crc32:{member.crc:08x}" if member.crc >= 0 else whole and f"{whole}/offset:{member.offset}"
+        # Nothing is unpacked, so any name is harmless, but it should not look like an absolute local path.
+        relative = posixpath.normpath("/" + member.name).lstrip("/")
+        yield SourceFile(member_path(archive, member.name), relative, member.size, member, version)
+
+
+def _list_entries(paths: Sequence[str]) -> Iterator[SourceFile]:
+    """Yield the files that entries of a path list name.
+
+    A missing image is listed too, so that it is rejected as unreadable.
+    """
+    images = [path for path in paths if is_image_name(path) and not has_wildcard(path)]
+    for path, state in zip(images, versions_of(images), strict=True):
+        yield _file(path, path.rpartition("://")[2].lstrip("/"), state)
+    others = (path for path in paths if not is_image_name(path) or has_wildcard(path))
+    yield from itertools.chain.from_iterable(map(list_files, others))
+
+
+def _path_list_units(path: str) -> Iterator[Unit]:
+    remaining = list_paths(path)
+    while entries := list(itertools.islice(remaining, _ENTRIES)):
+        yield functools.partial(_list_entries, entries)
+
+
+def _bucket_units(root: str, split: bool) -> Iterator[Unit]:
+    bucket, _, name = root.removeprefix("gs://").partition("/")
+    if has_wildcard(root):
+        for names in gcs_listing.ranges(bucket, _before_wildcard(name), split):
+            yield functools.partial(_list_matching, names, root)
+        return
+    ranges = gcs_listing.ranges(bucket, name.rstrip("/") + "/" if name.strip("/") else "", split)
+    for names in ranges:
+        yield functools.partial(_list_range, names)
+    if not ranges:  # not a folder; it may be a single object
+        yield functools.partial(_list_one, root)
+
+
+def list_units(root: str, split: bool = True) -> Iterator[Unit]:
+    """Yield the parts of an input, each as a function that lists its files.
+
+    Args:
+        root: A folder, a glob, an archive, a list of paths or a single file.
+        split: Whether to split a large folder of a bucket, which pays off only with several workers.
+
+    Yields:
+        Picklable functions without arguments.
+    """
+    if is_archive(root):
+        yield functools.partial(_list_members, root)
+    elif is_path_list(root):
+        yield from _path_list_units(root)
+    elif is_local(root) and os.path.isdir(root):
+        yield functools.partial(_list_local, root)
+    elif is_local(root) and os.path.isfile(root):
+        yield functools.partial(_list_one, root)
+    elif root.startswith("gs://") and not has_wildcard(root.split("/")[2]):
+        yield from _bucket_units(root, split)
+    elif is_local(root) or has_wildcard(root):
+        yield functools.partial(_list_matches, root)
+    else:
+        yield functools.partial(_list_below, root)
+
+
+def list_files(root: str) -> Iterator[SourceFile]:
+    """Return an iterator over all files of an input.
+
+    Hidden files are skipped. The order is unspecified; nothing downstream depends on it.
+
+    Args:
+        root: A folder (listed at any depth), a glob, an archive, a list of paths or a single file.
+    """
+    return itertools.chain.from_iterable(unit() for unit in list_units(root, split=False))

@@ -1,0 +1,162 @@
+"""Find tables that the user did not name: beside the images, in the parent folder, or inside an archive."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import os
+import posixpath
+from collections.abc import Iterator
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines.sources.layouts import LAYOUTS, Source, form_of
+from pipelines.sources.list_images import fixed_part, has_wildcard
+from pipelines.sources.metadata_tables import file_name, table_bytes
+from pipelines.storage import filesystem
+from pipelines.storage.archives import is_archive, list_members, member_path, split_member_path
+from pipelines.storage.path_lists import folder_of, is_path_list
+
+# Dataverse serves the HAM10000 table without an extension.
+BARE_TABLE = "HAM10000_metadata"
+ISIC_CLI_TABLE = LAYOUTS["isic_cli"].file
+# Every header is shorter; the rest of a table that is not needed may be large.
+_HEADER_BYTES = 64 << 10
+
+
+def _is_table_name(name: str) -> bool:
+    return name.lower().endswith(".csv") or name == BARE_TABLE
+
+
+def images_folder(path: str) -> str:
+    """Return the folder that `beside the images` refers to.
+
+    It contains the images of an input, or its archive or list of paths.
+    """
+    if filesystem.is_folder(path):
+        return path
+    if is_archive(path) or is_path_list(path):
+        return folder_of(path)
+    if has_wildcard(path):
+        return folder_of(fixed_part(path))
+    return folder_of(path) if filesystem.is_local(path) else path
+
+
+def _parent(folder: str) -> str | None:
+    if filesystem.is_local(folder):
+        parent = os.path.normpath(os.path.join(folder, os.pardir))
+        return None if os.path.realpath(parent) == os.path.realpath(folder or os.curdir) else parent
+    parent = posixpath.dirname(folder.rstrip("/"))
+    return parent if len(parent) > len(parent.partition("://")[0]) + 3 else None
+
+
+def _tables_in(folder: str) -> list[str]:
+    """Return the tables directly in a folder, sorted; empty if the folder does not exist."""
+    if not filesystem.is_local(folder):
+        bare = filesystem.join(folder, BARE_TABLE)
+        found = FileSystems.match([filesystem.join(folder, "*.[cC][sS][vV]")])[0].metadata_list
+        return sorted([*(entry.path for entry in found), *([bare] if filesystem.exists(bare) else [])])
+    try:
+        names = sorted(os.listdir(folder or os.curdir))
+    except OSError:
+        return []
+    paths = [os.path.join(folder, name) for name in names if _is_table_name(name)]
+    return [path for path in paths if os.path.isfile(path)]
+
+
+def _members_by_depth(archive: str) -> list[list[str]]:
+    """Return the tables in an archive, grouped by depth, shallowest first."""
+    names = sorted(
+        (member.name for member in list_members(archive) if _is_table_name(posixpath.basename(member.name))),
+        key=lambda name: (name.count("/"), name),
+    )
+    groups = itertools.groupby(names, key=lambda name: name.count("/"))
+    return [[member_path(archive, name) for name in group] for _, group in groups]
+
+
+def columns_of(path: str) -> list[str]:
+    """Return the column names in the first line of a table; empty if it cannot be read as CSV."""
+    try:
+        if split_member_path(path):
+            head = table_bytes(path)
+        elif filesystem.is_local(path):
+            with open(path, "rb") as file:
+                head = file.read(_HEADER_BYTES)
+        else:
+            with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+                head = file.read(_HEADER_BYTES)
+        line = head.decode("utf-8-sig", "replace")
+        return next(csv.reader(io.StringIO(line, newline="")), [])
+    except Exception:  # each filesystem raises its own kinds; an unreadable file is not the table we want
+        return []
+
+
+def places_of(source: Source) -> list[str]:
+    """Return where tables of a named layout are searched for, for a message."""
+    folder = images_folder(source.path)
+    if is_archive(source.path):
+        return [source.path, folder or "."]
+    return [place or "." for place in (folder, _parent(folder)) if place is not None]
+
+
+def _places(source: Source) -> Iterator[list[str]]:
+    """Yield the tables of each place where those of a named layout may be, nearest place first."""
+    folder = images_folder(source.path)
+    if is_archive(source.path):
+        yield from _members_by_depth(source.path)
+        yield _tables_in(folder)
+        return
+    yield _tables_in(folder)
+    parent = _parent(folder)
+    if parent is not None:
+        yield _tables_in(parent)
+
+
+def find_layout_tables(source: Source) -> list[str]:
+    """Return the tables of a source's named layout.
+
+    They come from the nearest place that contains a main table of the layout; empty if no place does.
+    """
+    if not LAYOUTS[source.layout].forms:
+        return []
+    for paths in _places(source):
+        forms = {path: form_of(source.layout, columns_of(path)) for path in paths}
+        fitting = {path: form for path, form in forms.items() if form}
+        if any(form.main for form in fitting.values()):
+            named = [path for path in fitting if file_name(path) == LAYOUTS[source.layout].file]
+            return named or list(fitting)
+    return []
+
+
+def _below(folder: str, name: str) -> list[str]:
+    """Return the files of this name in the direct subfolders of a folder, sorted; hidden folders are skipped."""
+    if not filesystem.is_local(folder):
+        paths = filesystem.match(filesystem.join(folder, "*", name))
+    else:
+        folders = (os.path.join(folder, entry) for entry in sorted(os.listdir(folder)))
+        paths = [path for path in (os.path.join(inner, name) for inner in folders) if os.path.isfile(path)]
+    return [path for path in paths if not posixpath.basename(folder_of(path)).startswith(".")]
+
+
+def find_metadata(source: Source) -> list[str]:
+    """Return every `metadata.csv` that isic-cli and the gallery leave beside images.
+
+    For a folder, it is the one in the folder itself; failing that, those in its direct subfolders, as with several
+    downloads side by side. For an archive, they are those at the smallest depth that has one.
+    """
+    if is_archive(source.path):
+        groups = (
+            [path for path in group if file_name(path) == ISIC_CLI_TABLE] for group in _members_by_depth(source.path)
+        )
+        return next(filter(None, groups), [])
+    if is_path_list(source.path):
+        return []
+    folder = images_folder(source.path)
+    path = filesystem.join(folder, ISIC_CLI_TABLE)
+    if filesystem.exists(path):
+        return [path]
+    # The subfolders of a pattern's folder, or of a single file's, contain unrelated images too.
+    whole = filesystem.is_folder(source.path) or not (filesystem.is_local(source.path) or has_wildcard(source.path))
+    return _below(folder, ISIC_CLI_TABLE) if whole else []

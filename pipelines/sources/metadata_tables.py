@@ -1,0 +1,108 @@
+"""Read metadata tables from files and check that they are usable; `table_columns` knows what their columns mean."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+
+from pipelines.common.cli import UsageError
+from pipelines.common.csv_tables import TableError, header_of, in_line, rows_of
+from pipelines.domain.image_ids import image_id_of
+from pipelines.domain.metadata_columns import ID_COLUMNS, Columns, Facts, facts_of, has_facts
+from pipelines.storage.archives import is_archive, list_members, member_path, read_member, split_member_path
+from pipelines.storage.filesystem import failure, read_bytes
+
+
+def file_name(path: str) -> str:
+    """Return the last part of a table's path."""
+    return posixpath.basename(path.replace("\\", "/"))
+
+
+def table_bytes(path: str) -> bytes:
+    """Return the content of a table.
+
+    Args:
+        path: A file, or an archive member as `archive.zip!/name`.
+
+    Raises:
+        OSError: If the table or its archive cannot be read. Remote filesystems may raise their own errors instead.
+    """
+    inside = split_member_path(path)
+    if inside is None:
+        return read_bytes(path)
+    archive, name = inside
+    member = next((member for member in list_members(archive) if member.name == name), None)
+    if member is None:
+        raise FileNotFoundError(f"no {name} in {archive}")
+    return read_member(archive, member)
+
+
+def table_rows(path: str) -> Iterator[dict[str, str]]:
+    """Return an iterator over the rows of a UTF-8 CSV, each a dictionary by column name.
+
+    A byte order mark, which spreadsheets write, is skipped.
+    """
+    return rows_of(table_bytes(path))
+
+
+def read_facts(path: str, columns: Columns, name: str = "") -> Iterator[tuple[str, Facts]]:
+    """Yield the image id and Facts of every row that names an image.
+
+    Args:
+        path: The table, as for `table_bytes`.
+        columns: Column names; empty ones stand for the known columns.
+        name: Name of the table in the Facts; its file name if empty.
+    """
+    name = name or file_name(path)
+    for row in table_rows(path):
+        image = (row.get(columns.id_column(row) or "") or "").strip()
+        if image:
+            yield image_id_of(image), facts_of(row, name, columns)
+
+
+def read_header(path: str) -> list[str]:
+    """Return the column names of a table, after reading it to its end.
+
+    Raises:
+        TableError: If the table is an archive, cannot be read, is malformed or has no rows.
+    """
+    if is_archive(path):
+        raise TableError(f"is an archive; name the table in it, such as {member_path(path, 'metadata.csv')}")
+    try:
+        data = table_bytes(path)
+    except Exception as error:  # each filesystem raises its own kinds
+        raise TableError(f"cannot be read ({failure(error)})") from error
+    return header_of(data)
+
+
+def require_table(option: str, path: str) -> list[str]:
+    """Return the column names of a table like `read_header`, but raise UsageError.
+
+    Args:
+        option: Command-line option that names the table; it starts the error message.
+        path: The table, as for `table_bytes`.
+
+    Raises:
+        UsageError: If `read_header` raises TableError.
+    """
+    try:
+        return read_header(path)
+    except TableError as error:
+        raise UsageError(f"{option} {path}: {error}") from error
+
+
+def require_columns(option: str, path: str, names: Sequence[str], columns: Columns) -> None:
+    """Raise UsageError unless a table has a column of image ids and one with facts about images.
+
+    Args:
+        option: Command-line option that names the table; it starts the error message.
+        path: The table; for the message only.
+        names: The table's column names.
+        columns: Column names that the user gave; empty ones stand for the known columns.
+    """
+    has = f"it has {in_line(names)}"
+    if columns.id_column(names) is None:
+        wanted = columns.id or " or ".join(ID_COLUMNS)
+        raise UsageError(f"{option} {path}: needs a column {wanted}; {has}")
+    if not has_facts(names, columns):
+        raise UsageError(f"{option} {path}: has no lesion_id, label or licence column; {has}")

@@ -1,0 +1,1 @@
+"""Files: file systems, archives, path lists, and how an output appears."""

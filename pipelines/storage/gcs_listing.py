@@ -1,0 +1,69 @@
+"""List a Google Cloud Storage bucket in parts: disjoint ranges that cover every name, for different workers.
+
+One page of a listing returns a thousand objects with their sizes and versions; no object is queried on its own.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from apache_beam.io.filesystem import FileSystem
+
+from pipelines.common.gcs_client import gcs_client
+from pipelines.storage.file_versions import BLOB_FIELDS, FileVersion, blob_version
+
+# ISIC archives are flat folders of names like ISIC_0000000.jpg: a split by first letter would keep them together.
+_ISIC = [f"ISIC_{digit}" for digit in string.digits]
+_SPLITS = sorted([*string.digits, *string.ascii_letters, *_ISIC])
+
+
+class NameRange(NamedTuple):
+    """Objects in a range of names.
+
+    Names are compared by their UTF-8 bytes, as the store does.
+    """
+
+    bucket: str
+    prefix: str  # common to all names in the range
+    start: str | None = None  # inclusive; None: no limit
+    end: str | None = None  # exclusive; None: no limit
+
+
+def ranges(bucket: str, prefix: str, split: bool) -> list[NameRange]:
+    """Return ranges that together contain every name with a prefix exactly once, whatever characters follow it.
+
+    Args:
+        bucket: Name of the bucket.
+        prefix: Start of the names.
+        split: Whether to split the names into several ranges.
+
+    Returns:
+        No range if there is no object; a single one without `split`, or if the listing has only one page.
+    """
+    listing = gcs_client().list_blobs(bucket, prefix=prefix, fields="items(name),nextPageToken")
+    first = next(listing.pages, None)
+    if not listing.next_page_token:
+        return [NameRange(bucket, prefix)] if first is not None and first.num_items else []
+    points = [prefix + point for point in _SPLITS] if split else []
+    return [NameRange(bucket, prefix, *limits) for limits in zip([None, *points], [*points, None], strict=True)]
+
+
+def list_range(names: NameRange) -> Iterator[tuple[str, FileVersion]]:
+    """Yield the name and state of every object in a range, page by page; folder placeholders are left out."""
+    for blob in gcs_client().list_blobs(
+        names.bucket,
+        prefix=names.prefix,
+        start_offset=names.start,
+        end_offset=names.end,
+        fields=f"items({BLOB_FIELDS}),nextPageToken",
+    ):
+        if not blob.name.endswith("/"):
+            yield blob.name, blob_version(blob)
+
+
+def matcher(pattern: str) -> re.Pattern[str]:
+    """Return the regular expression that matches the whole path of files that a glob names."""
+    return re.compile(FileSystem.translate_pattern(pattern))

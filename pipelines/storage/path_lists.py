@@ -1,0 +1,161 @@
+"""Read lists of paths: text files with one path per line, CSV and Parquet with a path column; local or remote."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import posixpath
+from collections.abc import Iterator
+from typing import TextIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines.common.cli import UsageError
+from pipelines.storage.filesystem import is_folder, is_local, open_file
+
+# The first of these that a table has is its path column.
+PATH_COLUMNS = ("path", "file", "filename", "image_path", "file_path")
+_PARQUET = ".parquet"
+_ROWS_AT_ONCE = 10_000
+
+
+class NoPathColumnError(ValueError):
+    """A table with none of PATH_COLUMNS, or whose path column is not text.
+
+    The message names the table's columns or the column's type.
+    """
+
+
+def is_path_list(path: str) -> bool:
+    """Return whether a path may name a list of paths.
+
+    Only the name counts, except that a folder is never a list.
+    """
+    return path.lower().endswith((".txt", ".csv", _PARQUET)) and not is_folder(path)
+
+
+def _is_csv(path: str) -> bool:
+    return path.lower().endswith(".csv")
+
+
+def _open(path: str, newline: str | None) -> TextIO:
+    # utf-8-sig: spreadsheets and editors on Windows write a byte order mark.
+    if is_local(path):
+        return open(path, encoding="utf-8-sig", newline=newline)
+    file = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return io.TextIOWrapper(file, encoding="utf-8-sig", newline=newline)
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    return (line.strip() for line in file if not line.lstrip().startswith("#"))
+
+
+def _path_column(columns: list[str]) -> int:
+    names = [name.strip().lower() for name in columns]
+    for name in PATH_COLUMNS:
+        if name in names:
+            return names.index(name)
+    raise NoPathColumnError(f"needs a column {' or '.join(PATH_COLUMNS)}; it has {', '.join(columns) or 'none'}")
+
+
+def _cells(file: TextIO) -> Iterator[str]:
+    # Not DictReader: one dictionary per row is slow for long lists.
+    rows = csv.reader(file)
+    header = next((row for row in rows if row), None)
+    if header is None:
+        return
+    column = _path_column(header)
+    for row in rows:
+        if len(row) > column:
+            yield row[column].strip()
+
+
+def _parquet_cells(path: str) -> Iterator[str]:
+    with open_file(path) as file:
+        table = pq.ParquetFile(file)
+        schema = table.schema_arrow
+        column = schema.names[_path_column(schema.names)]
+        kind = schema.field(column).type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise NoPathColumnError(f"its column {column} holds {kind}, not text")
+        for batch in table.iter_batches(_ROWS_AT_ONCE, columns=[column]):
+            yield from (cell.strip() for cell in batch.column(0).to_pylist() if cell)
+
+
+def _entries(path: str) -> Iterator[str]:
+    if path.lower().endswith(_PARQUET):
+        yield from _parquet_cells(path)
+        return
+    with _open(path, "" if _is_csv(path) else None) as file:
+        yield from _cells(file) if _is_csv(path) else _lines(file)
+
+
+def folder_of(path: str) -> str:
+    """Return the folder that contains a file; empty for the working directory."""
+    return os.path.dirname(path) if is_local(path) else posixpath.dirname(path)
+
+
+def resolve_path(folder: str, path: str) -> str:
+    """Resolve a path written in a file against that file's folder.
+
+    The result contains no `.` or `..`, so that each file has one name.
+
+    Args:
+        folder: Folder of the file that holds the path; local or with a scheme.
+        path: Relative, absolute or with a scheme; with a scheme it is returned unchanged.
+    """
+    if not is_local(path):
+        return path
+    if is_local(folder) or os.path.isabs(path):
+        return os.path.normpath(os.path.join(folder, path))
+    scheme, _, rest = folder.partition("://")
+    return f"{scheme}://{posixpath.normpath(posixpath.join(rest, path))}"
+
+
+def list_paths(path: str) -> Iterator[str]:
+    """Return an iterator over the paths of a list, in its order and with repeats.
+
+    Relative paths are resolved against the list's own folder. Empty lines and cells are skipped; in text files, so are
+    lines that start with `#`. The list is streamed, so iterating raises the errors below. Filesystems may raise others.
+
+    Raises:
+        OSError: If the list cannot be read.
+        UnicodeDecodeError: If a text or CSV file is not UTF-8.
+        csv.Error: If a CSV file is malformed.
+        pyarrow.ArrowInvalid: If a Parquet file is malformed.
+        NoPathColumnError: If a table has no path column.
+    """
+    folder = folder_of(path)
+    return (resolve_path(folder, entry) for entry in _entries(path) if entry)
+
+
+def require_path_list(option: str, path: str) -> None:
+    """Raise UsageError unless `path` is a list that can be read to its end and holds at least one path.
+
+    Whether the listed files exist is not checked.
+
+    Args:
+        option: Command-line option that names the list; it starts the error message.
+        path: The list.
+    """
+    try:
+        count = sum(1 for _ in list_paths(path))
+    except NoPathColumnError as error:
+        raise UsageError(f"{option} {path}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{option} {path}: not a UTF-8 text file ({error.reason}); save it as UTF-8") from error
+    except csv.Error as error:
+        raise UsageError(f"{option} {path}: not a CSV file ({error})") from error
+    except pa.ArrowInvalid as error:
+        raise UsageError(f"{option} {path}: not a Parquet file ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # each filesystem raises its own kinds; none is worth a traceback
+        detail = (isinstance(error, OSError) and error.strerror) or str(error) or error.__class__.__name__
+        raise UsageError(f"{option} {path}: cannot be read: {detail.splitlines()[0]}") from error
+    if count == 0:
+        raise UsageError(f"{option} {path}: lists no path")

@@ -1,0 +1,1 @@
+"""The verify command: read a finished dataset again and name the first thing that is wrong."""

@@ -1,0 +1,128 @@
+"""Command line that verifies a finished dataset, or compares it with another one (`python -m pipelines.verify`).
+
+Verification reads everything again and reports the first error. Comparison (`--against OTHER`) reads only the manifests
+and dataset.json files of the two datasets.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.common.cli import ArgumentParser, UsageError
+from pipelines.dataset.reader import open_dataset
+from pipelines.storage import filesystem
+from pipelines.storage.filesystem import failure
+from pipelines.storage.gcs_access import require_readable, require_writable
+from pipelines.verify import compare
+from pipelines.verify.dataset_check import Verified, verify_dataset
+
+DESCRIPTION = """\
+Read a finished dataset again and check that it is what its dataset.json says.
+
+Every shard: there, its size, SHA-256 and CRCs; every record: keys, types, label, and an image that decodes to the
+promised size; no image, group or lesion in two splits or folds; every copy of every image in the manifest once, and
+nothing else; rejects, counts and fingerprint as the manifest gives them; no file left over. The first difference is
+named, with shard, record and byte (records and bytes count from 0).
+
+With --against the records are not read: the manifests and dataset.json of two datasets are compared. What is told is
+how DATASET differs from OTHER: options, versions and classes, and images added, removed, relabelled, moved to another
+split or fold, with another number of copies or another outcome. An image is known by its SHA-256.
+"""
+
+
+EPILOG = """\
+examples:
+  python -m pipelines.verify out/dataset
+  python -m pipelines.verify out/dataset --against out/earlier --output changes.json
+
+Exit codes: 0 all is well, or compared, whatever the differences; 1 a check failed, one line on stderr says which;
+2 wrong use, also where no finished dataset is; other: failed.
+"""
+
+
+def summary_lines(description: Mapping[str, Any], verified: Verified, seconds: float) -> list[str]:
+    """Return the lines to print when verification succeeds.
+
+    Args:
+        description: The content of dataset.json.
+        verified: How much was read.
+        seconds: Wall time of the verification.
+    """
+    counts, splits = description["counts"], description["splits"]
+    size, form = description["image_size"], description["encoding"]["format"]
+    folds = len(splits["train"]["folds"])
+    parts = ", ".join(f"{name} {split['originals']} images in {split['examples']}" for name, split in splits.items())
+    return [
+        f"shards: {verified.shards} of {verified.bytes:,} bytes; SHA-256 and every CRC agree",
+        f"records: {verified.records}, each with a {form} image of {size} x {size} that decodes",
+        f"splits: {parts}; no image, group or lesion is in two of them{f', or in two of {folds} folds' * bool(folds)}",
+        f"manifest: {verified.rows} files = {counts['written']} written + {counts['duplicates']} duplicates"
+        f" + {counts['rejected']} rejected + {counts['undersampled']} undersampled; each has its records or its reason",
+        f"fingerprint {description['fingerprint'][:16]}, recomputed",
+        f"{verified.records / seconds:.0f} records/s in {seconds:.1f} s",
+        "ok",
+    ]
+
+
+def build_parser() -> ArgumentParser:
+    """Return the command-line parser."""
+    parser = ArgumentParser("python -m pipelines.verify", description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("dataset", metavar="DATASET", help="a folder that prepare wrote; local or gs://")
+    parser.add_argument("--against", metavar="OTHER", help="compare with this dataset instead of reading the records")
+    parser.add_argument("--output", metavar="FILE", help="with --against: write all differences, as JSON")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file in --output")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="shards read at once, each in a process; 0: one per core, where there is enough to read",
+    )
+    return parser
+
+
+def _require_output(path: str | None, overwrite: bool, against: str | None) -> None:
+    if path is None:
+        return
+    if not against:
+        raise UsageError(f"--output {path}: is for the differences that --against finds; add it")
+    require_writable("--output", path)
+    try:
+        there = filesystem.exists(path)
+    except Exception as error:  # each filesystem raises its own kinds
+        raise UsageError(f"--output {path}: cannot be written: {failure(error)}") from error
+    if there and not overwrite:
+        raise UsageError(f"--output {path}: is there already; add --overwrite to replace it")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Verify a dataset, or compare two, and print the result.
+
+    Args:
+        argv: Arguments without the program name; None for `sys.argv`.
+
+    Raises:
+        UsageError: An option is wrong, or there is no finished dataset.
+        CheckFailed: The dataset is not what its dataset.json says.
+    """
+    options = build_parser().parse_args(argv)
+    if options.workers < 0:
+        raise UsageError(f"--workers {options.workers}: 0 or more is needed")
+    require_readable("DATASET", options.dataset)
+    require_readable("--against", options.against or "")
+    _require_output(options.output, options.overwrite, options.against)
+    started = time.time()
+    dataset = open_dataset(options.dataset, "DATASET")
+    if not options.against:
+        verified = verify_dataset(dataset, options.workers)
+        print("\n".join(summary_lines(dataset.description, verified, time.time() - started)))
+        return
+    comparison = compare.compare(dataset, open_dataset(options.against, "--against"))
+    if options.output:
+        try:
+            filesystem.write_bytes(options.output, compare.comparison_bytes(comparison))
+        except Exception as error:  # each filesystem raises its own kinds
+            raise UsageError(f"--output {options.output}: cannot be written: {failure(error)}") from error
+    print("\n".join(compare.summary_lines(comparison)))

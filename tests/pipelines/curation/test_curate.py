@@ -1,0 +1,126 @@
+"""From files to decisions: what a rejected image links belongs together all the same."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import apache_beam as beam
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.audit.leakage import FindLeakage
+from pipelines.curation.curate import curate_images
+from pipelines.curation.options import CurationOptions, with_found_tables
+from pipelines.curation.split import Fractions
+from pipelines.domain.taxonomy import named_set
+from pipelines.sources.inputs import read_inputs
+from tests.support.collecting import run_source
+
+
+def picture(seed: int, side: int = 64) -> bytes:
+    """A smooth random picture: unlike others, and like itself at another size."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    data = io.BytesIO()
+    Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC).save(data, "JPEG", quality=90)
+    return data.getvalue()
+
+
+def save(root, name: str, data: bytes) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def table(path, rows):
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, sorted({name for row in rows for name in row}))
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(path)
+
+
+class _Decide(beam.PTransform):
+    """Every row with its decision, and every leak."""
+
+    def __init__(self, options):
+        super().__init__()
+        self._options = options
+
+    def expand(self, begin):
+        decided = curate_images(begin.pipeline, self._options, threads=2)
+        leaks = (decided.readable, decided.near.pairs) | FindLeakage()
+        return (decided.images, decided.dropped, leaks) | beam.Flatten()
+
+
+def decide(root, *tables, **options):
+    inputs = read_inputs([str(root)], list(tables))
+    chosen = CurationOptions(
+        sources=inputs.sources,
+        output="",
+        metadata=inputs.metadata,
+        class_set=named_set(["melanoma", "nevus"]),
+        split_fractions=Fractions(0.8, 0.1, 0.1),
+        small_classes="reject",
+        **options,
+    )
+    found = run_source(_Decide(with_found_tables(chosen)))
+    return (
+        {one.relative: one for one in found if hasattr(one, "relative")},
+        [one for one in found if not hasattr(one, "relative")],
+    )
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Twelve lesions of each class, one photograph each."""
+    root = tmp_path / "set"
+    for number in range(24):
+        save(root, f"{'melanoma' if number < 12 else 'nevus'}/ISIC_00000{number:02d}.jpg", picture(number))
+    return root
+
+
+def test_a_licence_is_judged_by_all_that_is_said_of_an_image(archive, tmp_path):
+    """One table calls it CC-BY-NC, another, under another id, CC-0; and its lesion is that of the second image."""
+    same = (archive / "melanoma/ISIC_0000001.jpg").read_bytes()
+    save(archive, "melanoma/ISIC_0000099.jpg", same)
+    rows = [{"isic_id": f"ISIC_00000{n:02d}", "copyright_license": "CC-0", "lesion_id": ""} for n in (*range(24), 99)]
+    rows[1] |= {"copyright_license": "CC-BY-NC", "lesion_id": "L"}
+    rows[2] |= {"lesion_id": "L"}
+    found, _ = decide(archive, table(tmp_path / "t.csv", rows), licenses=("CC-0",))
+    assert {found[f"melanoma/ISIC_00000{n}.jpg"].reason for n in ("01", "99")} == {"license", "duplicate"}
+    assert found["melanoma/ISIC_0000002.jpg"].reason == ""
+    assert sum(one.reason == "" for one in found.values()) == 23
+
+
+def test_a_rejected_image_links_what_it_belongs_to(archive, tmp_path):
+    """Two tables know its lesion under two ids; it lies in two classes, which says nothing about that."""
+    save(archive, "nevus/ISIC_0000001.jpg", (archive / "melanoma/ISIC_0000001.jpg").read_bytes())
+    tables = [
+        table(tmp_path / f"{name}.csv", [{"isic_id": "ISIC_0000001", "lesion_id": name}, other])
+        for name, other in (
+            ("here", {"isic_id": "ISIC_0000003", "lesion_id": "here"}),
+            ("there", {"isic_id": "ISIC_0000004", "lesion_id": "there"}),
+        )
+    ]
+    found, _ = decide(archive, *tables)
+    assert found["melanoma/ISIC_0000001.jpg"].reason == "label_conflict"
+    here, there = found["melanoma/ISIC_0000003.jpg"], found["melanoma/ISIC_0000004.jpg"]
+    assert (here.group_id, here.split) == (there.group_id, there.split)
+
+
+def test_leaks_are_found_whatever_becomes_of_an_image(tmp_path):
+    """Smaller copies in Test: of a good image, of one filed under two classes, of one in a folder without a class."""
+    root = tmp_path / "set"
+    for number in range(24):
+        save(root, f"Train/{'melanoma' if number < 12 else 'nevus'}/{number}.jpg", picture(number))
+    save(root, "Test/melanoma/small.jpg", picture(0, 48))
+    save(root, "Test/melanoma/both.jpg", picture(1, 48))
+    save(root, "Test/nevus/both.jpg", picture(1, 48))
+    save(root, "Test/elsewhere/none.jpg", picture(2, 48))
+    found, leaks = decide(root)
+    assert found["Test/elsewhere/none.jpg"].reason == "unmapped_label"
+    assert found["Test/nevus/both.jpg"].reason == "label_conflict"
+    assert sorted(len(leak.files) for leak in leaks) == [2, 2, 3]
+    assert {leak.because for leak in leaks} == {("near-duplicate",)}

@@ -1,0 +1,224 @@
+"""Near-duplicates: copies are found however they were made, different photographs are not, limits are counted."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import threadpoolctl
+from PIL import Image, ImageEnhance
+
+from pipelines.curation import near_duplicates
+from pipelines.curation.near_duplicates import FindNearDuplicates, NearPair, SkippedBucket
+from pipelines.domain.image_ids import image_id_of
+from pipelines.imaging import images, perceptual
+from tests.support.collecting import run
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_blas_thread():
+    """As in the DoFns that decode: threads of tiny matrix products only wait for each other."""
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        yield
+
+
+class _Output(beam.PTransform):
+    """One of FindNearDuplicates' two outputs."""
+
+    def __init__(self, index: int):
+        super().__init__()
+        self._index = index
+
+    def expand(self, pictures):
+        return (pictures | FindNearDuplicates())[self._index]
+
+
+def photograph(seed: int, height: int = 225, width: int = 300) -> Image.Image:
+    """A smooth random picture of skin colour."""
+    coarse = np.random.default_rng(seed).integers(-60, 60, (7, 9, 3)) + np.array([190, 140, 130])
+    return Image.fromarray(images.resize(coarse.clip(0, 255).astype(np.uint8), height, width))
+
+
+def encoded(image: Image.Image, quality: int) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer)
+
+
+def picture(identity: str, image: Image.Image) -> tuple[str, int, bytes]:
+    return identity, *perceptual.signature(np.asarray(image))
+
+
+COPIES = {
+    "quality": lambda image: encoded(image, 40),
+    "half": lambda image: image.resize((150, 112)),
+    "squashed": lambda image: encoded(image.resize((180, 180)), 80),
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.07),
+    "grey border of one pixel": lambda image: image.crop((1, 1, image.width - 1, image.height - 1)),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_copy_is_the_same_picture(name):
+    for seed in range(20):
+        original, copy = (np.asarray(image) for image in (photograph(seed), COPIES[name](photograph(seed))))
+        distance = perceptual.hash_distance(perceptual.perceptual_hash(original), perceptual.perceptual_hash(copy))
+        assert distance <= near_duplicates.MAX_HASH_DISTANCE
+        assert perceptual.same_picture(perceptual.thumbnail(original), perceptual.thumbnail(copy))
+
+
+def test_different_photographs_are_not_the_same_picture():
+    thumbnails = [perceptual.thumbnail(np.asarray(photograph(seed))) for seed in range(40)]
+    distances = [perceptual.pixel_distance(a, b) for n, a in enumerate(thumbnails) for b in thumbnails[:n]]
+    assert min(distances) > 3 * perceptual.SAME_PICTURE
+
+
+def test_pictures_without_contrast_differ_by_their_colour():
+    black, white, grey, nearly = (
+        perceptual.thumbnail(np.full((30, 40, 3), level, np.uint8)) for level in (0, 255, 120, 124)
+    )
+    assert not perceptual.same_picture(black, white)
+    assert perceptual.same_picture(grey, nearly)
+
+
+def test_a_dark_rim_does_not_outweigh_the_lesion():
+    def under_rim(seed: int) -> bytes:
+        image = np.asarray(photograph(seed, 300, 300)) // 8 + 170
+        rows, columns = np.mgrid[:300, :300] - 149.5
+        image[rows**2 + columns**2 > 140**2] = 0
+        return perceptual.thumbnail(image.astype(np.uint8))
+
+    rims = [under_rim(seed) for seed in range(10)]
+    assert min(perceptual.pixel_distance(a, b) for n, a in enumerate(rims) for b in rims[:n]) > perceptual.SAME_PICTURE
+
+
+def test_hash_fits_a_signed_integer_and_thumbnail_a_kilobyte():
+    for image in (photograph(1), Image.new("RGB", (20, 10)), Image.new("RGB", (5, 5), "white")):
+        phash, thumbnail = picture("a", image)[1:]
+        assert 0 <= phash < 1 << 63
+        assert len(thumbnail) == 768
+        assert len(perceptual.sketch(thumbnail)) == perceptual.SKETCH_BYTES
+
+
+def test_distance_is_symmetric_and_zero_for_the_same():
+    first, second = (perceptual.thumbnail(np.asarray(photograph(seed))) for seed in (1, 2))
+    assert perceptual.pixel_distance(first, first) == 0
+    assert perceptual.pixel_distance(first, second) == perceptual.pixel_distance(second, first)
+
+
+def test_sketches_rule_out_no_same_picture():
+    rng = np.random.default_rng(0)
+    near = 0
+    for seed in range(300):
+        thumbnail = perceptual.thumbnail(np.asarray(photograph(seed)))
+        values = np.frombuffer(thumbnail, np.uint8) + rng.normal(rng.uniform(-6, 6), rng.uniform(0, 9), 768)
+        altered = values.clip(0, 255).astype(np.uint8).tobytes()
+        sketches = [np.frombuffer(perceptual.sketch(one), np.int8)[None] for one in (thumbnail, altered)]
+        if perceptual.same_picture(thumbnail, altered):
+            near += 1
+            assert perceptual.sketch_distances(*sketches)[0, 0] <= perceptual.SKETCH_LIMIT
+    assert 50 < near < 300
+
+
+def archive() -> list[tuple[str, int, bytes]]:
+    copies = [picture(f"picture {seed} copy", COPIES["squashed"](photograph(seed))) for seed in range(0, 60, 10)]
+    return [picture(f"picture {seed}", photograph(seed)) for seed in range(60)] + copies
+
+
+def test_each_copy_is_found_once_and_nothing_else():
+    pairs = run(archive(), _Output(0))
+    assert sorted(pair[:2] for pair in pairs) == sorted((f"picture {n}", f"picture {n} copy") for n in range(0, 60, 10))
+    for pair in pairs:
+        assert isinstance(pair, NearPair)
+        assert pair.hash_distance <= near_duplicates.MAX_HASH_DISTANCE
+        assert 0 <= pair.pixel_distance <= perceptual.SAME_PICTURE
+
+
+def test_result_does_not_depend_on_the_order():
+    assert sorted(run(archive(), _Output(0))) == sorted(run(archive()[::-1], _Output(0)))
+
+
+def test_equal_hashes_of_different_pictures_are_no_pair():
+    pictures = [(f"{seed}", 12345, perceptual.thumbnail(np.asarray(photograph(seed)))) for seed in range(6)]
+    assert run(pictures, _Output(0)) == []
+
+
+def test_hashes_that_share_a_band_but_lie_far_apart_are_no_pair():
+    thumbnail = perceptual.thumbnail(np.asarray(photograph(0)))
+    far = ((1 << 63) - 1) & ~near_duplicates.BAND_MASKS[0]
+    assert run([("a", 0, thumbnail), ("b", far, thumbnail)], _Output(0)) == []
+
+
+def test_one_picture_or_none():
+    assert run([], _Output(0)) == []
+    assert run([picture("alone", photograph(0))], _Output(0)) == []
+
+
+def test_names_of_any_kind():
+    names = ["ü (1).jpg", "\U0001f642.jpg", "zip!a/b c.jpg"]
+    pairs = run([picture(name, photograph(3)) for name in names], _Output(0))
+    ordered = sorted(names)
+    assert sorted(pair[:2] for pair in pairs) == [(a, b) for n, a in enumerate(ordered) for b in ordered[n + 1 :]]
+
+
+def _connected(pairs: list[NearPair], members: int) -> bool:
+    reached, links = {"000"}, [set(pair[:2]) for pair in pairs]
+    for _ in range(members):
+        reached |= {name for link in links if link & reached for name in link}
+    return len(reached) == members
+
+
+def test_a_crowd_is_bounded_counted_and_still_connected(monkeypatch):
+    monkeypatch.setattr(near_duplicates, "BUCKET_LIMIT", 20)
+    monkeypatch.setattr(near_duplicates, "WINDOW", 10)
+    monkeypatch.setattr(near_duplicates, "PARTNERS", 3)
+    _, phash, thumbnail = picture("", photograph(5))
+    crowd = [(f"{number:03d}", phash, thumbnail) for number in range(50)]
+    pairs, skipped = run(crowd, _Output(0)), run(crowd[::-1], _Output(1))
+    followed = 47 * 3 + 2 + 1
+    assert len(pairs) == followed
+    assert _connected(pairs, 50)
+    assert len(skipped) == near_duplicates.BANDS
+    assert {(bucket.members, bucket.skipped) for bucket in skipped} == {(50, 50 * 49 // 2 - followed)}
+    assert sorted(pairs) == sorted(run(crowd[::-1], _Output(0)))
+
+
+def test_the_nearest_partners_are_followed(monkeypatch):
+    """Among many pictures with similar sketches, a picture's true copy is not crowded out."""
+    monkeypatch.setattr(near_duplicates, "PARTNERS", 2)
+    rng = np.random.default_rng(1)
+    base = np.asarray(photograph(8).resize((16, 16))).astype(int)
+    pictures = [
+        (f"m{number:02d}", 777, (base + rng.normal(0, 5, base.shape)).clip(0, 255).astype(np.uint8).tobytes())
+        for number in range(20)
+    ]
+    pictures += [("a", 777, base.astype(np.uint8).tobytes()), ("z", 777, (base + 1).astype(np.uint8).tobytes())]
+    assert ("a", "z") in {pair[:2] for pair in run(pictures, _Output(0))}
+    assert all(isinstance(bucket, SkippedBucket) for bucket in run(pictures, _Output(1)))
+
+
+def _signature_of(path) -> tuple[int, bytes]:
+    data = path.read_bytes()
+    info = images.read_info(data)
+    factor = images.reduction(info.width, info.height, perceptual.DECODE_SIDE, "stretch")
+    return perceptual.signature(images.decode(data, factor))
+
+
+def test_real_images_in_two_encodings(shared_data):
+    """The nine-class set's squashed copies find their HAM10000 originals, and no pair joins two lesions."""
+    with open(shared_data / "ham10000" / "HAM10000_metadata.csv", newline="", encoding="utf-8") as file:
+        lesions = {row["image_id"]: row["lesion_id"] for row in csv.DictReader(file)}
+    originals = {image_id_of(path.name): path for path in (shared_data / "ham10000" / "images").glob("*.jpg")}
+    squashed = {image_id_of(path.name): path for path in (shared_data / "isic9" / "Train").glob("*/*.jpg")}
+    shared = sorted(originals.keys() & squashed.keys())
+    assert len(shared) > 500
+    shared = shared[::3]
+    others = sorted(originals.keys() - squashed.keys())[:300]
+    pictures = [(f"{image_id} ham", *_signature_of(originals[image_id])) for image_id in shared + others]
+    pictures += [(f"{image_id} nine", *_signature_of(squashed[image_id])) for image_id in shared]
+    pairs = {pair[:2] for pair in run(pictures, _Output(0))}
+    assert {(f"{image_id} ham", f"{image_id} nine") for image_id in shared} <= pairs
+    assert all(lesions[first.split()[0]] == lesions[second.split()[0]] for first, second in pairs)

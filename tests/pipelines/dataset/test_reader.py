@@ -1,0 +1,94 @@
+"""Reading what prepare has written: frames, encodings, compression, damage."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.dataset.image_row import ImageRow
+from pipelines.dataset.reader import DamagedShard, decode_pixels, read_shard
+from pipelines.dataset.tfrecord import frame
+from pipelines.prepare import examples
+from pipelines.show.contact_sheet import Shown, arrange, draw
+
+ROW = ImageRow("p", "p", sha256="ab" * 32, image_id="it", label="nevus", group_id="g", split="train", fold=2)
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
+
+
+def _shard() -> bytes:
+    return b"".join(frame(examples.image_example(ROW, 1, b"x%d" % copy, 6, copy)) for copy in range(3))
+
+
+@pytest.mark.parametrize("name", ["s.tfrecord", "s.tfrecord.gz"])
+def test_records_come_in_order_with_their_place(tmp_path: Path, name: str):
+    (tmp_path / name).write_bytes(gzip.compress(_shard()) if name.endswith("gz") else _shard())
+    found = list(read_shard(str(tmp_path), name))
+    assert [(record.position, record.copy, record.encoded) for record in found] == [
+        (i, i, b"x%d" % i) for i in range(3)
+    ]
+    assert {(record.shard, record.sha256, record.image_id, record.class_name, record.fold) for record in found} == {
+        (name, ROW.sha256, "it", "nevus", 2)
+    }
+
+
+@pytest.mark.parametrize("name", ["s.tfrecord", "s.tfrecord.gz"])
+def test_any_damage_is_an_error_that_names_the_shard(tmp_path: Path, name: str):
+    whole = gzip.compress(_shard()) if name.endswith("gz") else _shard()
+    places = [0, len(whole) // 2, len(whole) - 1]
+    if name == "s.tfrecord":
+        # Length, its checksum, content. In a header of gzip there are bytes on which nothing depends.
+        places += [3, 9, 40]
+    flipped = [whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :] for place in places]
+    for data in (whole[:-1], whole[: len(whole) // 2], *flipped):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(DamagedShard, match=f"^{name}: "):
+            list(read_shard(str(tmp_path), name))
+
+
+def test_the_damaged_record_is_named(tmp_path: Path):
+    whole = bytearray(_shard())
+    whole[len(whole) // 2] ^= 1
+    (tmp_path / "s").write_bytes(whole)
+    with pytest.raises(DamagedShard, match=r"^s: record 1 is damaged: data CRC differs$"):
+        list(read_shard(str(tmp_path), "s"))
+
+
+def test_every_encoding_gives_pixels():
+    png = io.BytesIO()
+    Image.fromarray(PIXELS).save(png, "PNG")
+    assert (decode_pixels(png.getvalue(), "png", 6, 6) == PIXELS).all()
+    assert (decode_pixels(PIXELS.tobytes(), "raw", 6, 6) == PIXELS).all()
+    jpeg = io.BytesIO()
+    Image.fromarray(np.full((6, 6, 3), 90, np.uint8)).save(jpeg, "JPEG")
+    assert (decode_pixels(jpeg.getvalue(), "jpeg", 6, 6) == 90).all()
+
+
+@pytest.mark.parametrize("size", [8, 300, 2000])
+@pytest.mark.parametrize("facts", [(), (("file", "p"),)])
+def test_nothing_on_a_sheet_overlaps_or_lies_outside(size: int, facts):
+    names = ("a", "漢字\n\ud800", "x" * 400, "")
+    images = [
+        Shown(heading, (name, "nevus"), tuple(range(copies)), facts)
+        for heading, name, copies in itertools.product(("nevus", "melanoma"), names, (0, 1, 7))
+    ]
+    layout = arrange(images, size)
+    seen = np.zeros((layout.height, layout.width), bool)
+    for block in layout.blocks:
+        for x, y in block.pictures:
+            area = seen[y : y + size, x : x + size]
+            assert area.shape == (size, size)
+            assert not area.any()
+            area[:] = True
+        x, y = block.text
+        assert x + block.width <= layout.width
+        assert not seen[y : y + 36, x : x + block.width].any()
+    if size < 300:
+        black = np.zeros((size, size, 3), np.uint8)
+        sheet = draw("漢", images, [[black] * len(shown.copies) for shown in images], size, layout)
+        assert sheet.size == (layout.width, layout.height)

@@ -1,0 +1,85 @@
+"""How records are stored: lossless means lossless, bytes repeat, and shards come out near the size asked for."""
+
+from __future__ import annotations
+
+import gzip
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.imaging import encoding as imaging_encoding
+from pipelines.imaging import images
+from pipelines.prepare import sharding
+from pipelines.prepare.settings import pixel_versions
+from pipelines.prepare.shard_writer import SplitShards
+from tests.pipelines.imaging.test_images import photograph, png_chunks
+
+
+@pytest.mark.parametrize("name", ["png", "raw"])
+def test_lossless_encodings_give_the_pixels_back(name):
+    import tensorflow as tf
+
+    from pipelines.prepare.tft_analysis import decode_images
+
+    pixels = [photograph(40, 40, seed) for seed in range(3)] + [np.full((40, 40, 3), value) for value in (0, 255)]
+    pixels = [one.astype(np.uint8) for one in pixels]
+    stored = [imaging_encoding.encode(one, name) for one in pixels]
+    assert np.array_equal(decode_images(tf.constant(stored), 40, name), pixels)
+    if name == "png":
+        assert all(np.array_equal(images.decode(data), one) for data, one in zip(stored, pixels, strict=True))
+
+
+@pytest.mark.parametrize("name", imaging_encoding.ENCODINGS)
+def test_an_image_of_another_size_is_refused(name):
+    import tensorflow as tf
+
+    from pipelines.prepare.tft_analysis import decode_images
+
+    # As many bytes as two of the right size, and an image that is no square.
+    for shape in ((40, 20), (20, 40)):
+        stored = imaging_encoding.encode(photograph(*shape), name)
+        with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=r"shape|compatible"):
+            decode_images(tf.constant([stored]), 20, name)
+
+
+def test_a_png_holds_nothing_but_pixels():
+    data = imaging_encoding.encode(photograph(180, 180), "png")
+    assert data == imaging_encoding.encode(photograph(180, 180).copy(), "png")
+    assert {kind for kind, _ in png_chunks(data)} == {b"IHDR", b"IDAT", b"IEND"}
+    assert Image.open(io.BytesIO(data)).info == {}
+
+
+def test_gzip_holds_neither_name_nor_time():
+    shard = photograph(64, 64).tobytes()
+    data = imaging_encoding.compress(shard, "gzip")
+    assert gzip.decompress(data) == shard
+    assert data[:2] == b"\x1f\x8b"
+    # RFC 1952: flags, then the time; a name would be announced by the flags.
+    assert data[3:8] == bytes(5)
+    assert imaging_encoding.compress(shard, "none") == shard
+
+
+def test_what_decides_bytes_is_named_where_it_does():
+    plain = pixel_versions()
+    assert set(pixel_versions("png", "gzip")) - set(plain) == {"png_zlib_ng", "gzip_zlib"}
+    assert pixel_versions("raw") == plain
+
+
+def test_shards_are_counted_by_encoding_and_size():
+    examples = {("train", -1): 2200}
+    counts = {name: sharding.plan_shards(examples, 0, 180, name)["train"] for name in imaging_encoding.ENCODINGS}
+    # 36, 114 and 214 MB in shards of 16 MiB.
+    assert counts == {"jpeg": SplitShards(3), "png": SplitShards(7), "raw": SplitShards(13)}
+    assert sharding.plan_shards(examples, 0, 180, "raw", 1024) == {"train": SplitShards(1)}
+    assert sharding.plan_shards(examples, 0, 180, "raw", 1) == {"train": SplitShards(204)}
+
+
+@pytest.mark.parametrize("size", [64, 180])
+def test_real_images_take_the_bytes_that_shards_are_planned_with(shared_data, size):
+    files = sorted(shared_data.glob("isic9/Train/*/*.jpg"))[::60]
+    pixels = [images.standardize(path.read_bytes(), size, "crop") for path in files]
+    for name, expected in imaging_encoding.BYTES_PER_PIXEL.items():
+        found = sum(len(imaging_encoding.encode(one, name)) for one in pixels) / (size * size * len(pixels))
+        assert 0.7 * expected < found < 1.4 * expected, name

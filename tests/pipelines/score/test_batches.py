@@ -1,0 +1,192 @@
+"""Listed files -> full batches for the model: nothing lost, nothing too heavy, never much held."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import threading
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.dataset.tfrecord import RecordPlace
+from pipelines.imaging import images
+from pipelines.score.batches import MAX_BATCH_BYTES, ReadBatches, beam, look_at
+from pipelines.score.model_handler import EncodedImage
+from pipelines.score.scored_keys import scored_key
+from pipelines.sources import read_ahead
+from pipelines.sources.list_images import ListedFile
+from pipelines.sources.listing import SourceFile, list_files
+from tests.support.collecting import run
+from tests.support.score_row_maker import scoring_run
+
+RUN = scoring_run(("mel", "nv"))
+
+
+def picture(width=8, height=6, kind="JPEG", seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
+
+
+def tall_png(height):
+    """A PNG of one column of `height` pixels: small, but heavy when decoded."""
+
+    def part(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = part(b"IHDR", struct.pack(">IIBBBBB", 4096, height // 4096, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + part(b"IDAT", zlib.compress(b"")) + part(b"IEND", b"")
+
+
+def write(folder, **files):
+    folder.mkdir(exist_ok=True)
+    for name, data in files.items():
+        (folder / f"{name}.jpg").write_bytes(data)
+    return [ListedFile(str(folder), file) for file in list_files(str(folder))]
+
+
+def numbered(count):
+    return {f"{number:03d}": picture(seed=number) for number in range(count)}
+
+
+def worked(chunks, batch_size=8, threads=2):
+    """Batches and rejected rows that one worker makes of chunks in one bundle, those of its end included."""
+    reader = ReadBatches(RUN, threads, batch_size)
+    reader.setup()
+    reader.start_bundle()
+    given = [item for chunk in chunks for item in reader.process(chunk)]
+    ended = list(reader.finish_bundle())
+    reader.teardown()
+    batches = [item for item in given if isinstance(item, list)]
+    rejected = [item.value for item in given if not isinstance(item, list)]
+    for item in ended:
+        if isinstance(item, beam.pvalue.TaggedOutput):
+            assert item.tag == "rejects"
+            rejected.append(item.value.value)
+        else:
+            batches.append(item.value)
+    return batches, rejected
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_are_full_across_chunks_and_keep_the_order(tmp_path, threads):
+    listed = write(tmp_path, **numbered(43))
+    chunks = [listed[:5], listed[5:6], listed[6:20], listed[20:]]
+    batches, rejected = worked(chunks, 8, threads)
+    assert [len(batch) for batch in batches] == [8, 8, 8, 8, 8, 3]
+    assert rejected == []
+    assert [row.path for batch in batches for row, _ in batch] == [entry.file.path for entry in listed]
+    for batch in batches:
+        for row, image in batch:
+            with open(row.path, "rb") as file:
+                assert image == EncodedImage(file.read())
+
+
+def test_in_a_pipeline_nothing_is_lost_and_rejects_are_apart(tmp_path):
+    bad = {f"bad{number}": b"bad" for number in range(9)}
+    # The very last ones too, which are found out at the end of a bundle.
+    listed = write(tmp_path, **numbered(30), empty=b"", **bad)
+    chunks = [listed[start : start + 7] for start in range(0, len(listed), 7)]
+
+    class Both(beam.PTransform):
+        def expand(self, chunks):
+            read = chunks | beam.ParDo(ReadBatches(RUN, 2, 4)).with_outputs("rejects", main="batches")
+            found = (
+                read.batches | "Good" >> beam.FlatMap(_rows),
+                read.rejects | "Bad" >> beam.Map(_reason),
+            )
+            return found | beam.Flatten()
+
+    found = run(chunks, Both())
+    assert sorted(path for path, _ in found) == sorted(entry.file.path for entry in listed)
+    reasons = {path.rpartition("/")[2]: reason for path, reason in found if reason}
+    assert reasons == {"empty.jpg": "empty_file", **{f"{name}.jpg": "not_an_image" for name in bad}}
+
+
+def _rows(batch):
+    return [(row.path, "") for row, _ in batch]
+
+
+def _reason(row):
+    return row.path, row.reason
+
+
+def test_images_that_are_heavy_in_decoding_go_alone(tmp_path):
+    side = MAX_BATCH_BYTES // (15 * 2)
+    heavy, light = tall_png(side + 4096 * 4), picture()
+    listed = write(tmp_path, a=light, b=light, c=heavy, d=light, e=heavy, f=heavy, g=light, h=light)
+    batches, rejected = worked([listed], 8)
+    assert rejected == []
+    assert ["".join(row.path[-5] for row, _ in batch) for batch in batches] == ["abcd", "e", "fgh"]
+
+
+def test_jpegs_weigh_what_their_reduced_decoding_takes():
+    def weight(data):
+        return look_at(SourceFile("x", "x", len(data)), data, RUN).weight
+
+    jpeg, png = picture(2400, 1800), picture(2400, 1800, "PNG")
+    assert weight(png) > 2400 * 1800 * 12
+    assert weight(jpeg) < weight(png) / 4
+
+
+def test_what_is_known_of_a_file_before_it_is_scored(tmp_path):
+    data = picture(31, 17)
+    (file,) = [entry.file for entry in write(tmp_path, ISIC_0000001=data)]
+    row, image, weight = look_at(file, data, RUN)
+    assert (row.path, row.relative, row.image_id) == (file.path, "ISIC_0000001.jpg", "ISIC_0000001")
+    assert (row.size, row.width, row.height, row.version) == (len(data), 31, 17, file.version)
+    assert row.sha256 == hashlib.sha256(data).hexdigest()
+    assert row.key == scored_key(file, RUN.fingerprint)
+    assert (row.outcome, image) == ("", EncodedImage(data))
+    assert weight >= 31 * 17 * 3
+    gone = look_at(file, FileNotFoundError(2, "No such file"), RUN).row
+    assert (gone.stage, gone.reason, gone.sha256) == ("read", "unreadable", "")
+
+
+def test_a_record_is_given_as_it_was_stored():
+    record = RecordPlace("train.tfrecord", 0, 10, b"1234")
+    file = SourceFile("train.tfrecord!/1", "train.tfrecord/1", 5, None, "record:1", record)
+    row, image, _ = look_at(file, b"bytes", RUN)
+    assert image == EncodedImage(b"bytes", stored=True)
+    assert (row.width, row.height, row.place) == (180, 180, record)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_few_files_are_held_however_many_there_are(tmp_path, monkeypatch, threads):
+    """What has been read and not yet been given to the model: counted where a file is read and where a batch leaves."""
+    files = 64
+    size = read_ahead.SPAN_BYTES // 8
+    listed = write(tmp_path, **{f"{number:03d}": picture() + bytes(size) for number in range(files)})
+    lock, held, most = threading.Lock(), 0, 0
+    read_info = images.read_info
+
+    def counted(content):
+        nonlocal held, most
+        with lock:
+            held += 1
+            most = max(most, held)
+        return read_info(content)
+
+    monkeypatch.setattr(images, "read_info", counted)
+    reader = ReadBatches(RUN, threads, 4)
+    reader.setup()
+    reader.start_bundle()
+    given = 0
+    for start in range(0, files, 16):
+        for batch in reader.process(listed[start : start + 16]):
+            given += len(batch)
+            with lock:
+                held -= len(batch)
+    for batch in reader.finish_bundle():
+        given += len(batch.value)
+    reader.teardown()
+    assert given == files
+    # Runs of SPAN_BYTES, seven or eight files: twice as many as there are threads are made or waiting, one is being
+    # taken, a batch is being filled.
+    assert most <= (2 * threads + 1) * 8 + 4
+    assert most >= threads

@@ -1,0 +1,280 @@
+"""Exported models behind RunInference: what they say of an image, whatever lies beside it in its batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipelines.imaging.images import BadImage
+from pipelines.score.model_handler import (
+    EncodedImage,
+    LesionModelHandler,
+    LoadedModels,
+    ModelError,
+    Prediction,
+    decoder_message,
+    load_models,
+)
+from pipelines.score.models import read_ensemble, read_model_info
+from tests.support import tiny_dataset
+from tests.support.gcs import local_gcs, upload
+from tests.support.scoring import TEMPERATURE, export_untrained
+from tests.support.tiny_dataset import CLASSES, SIZE, draw, jpeg, write_dataset
+
+# Sums of float32 that were added up in another order.
+NEAR = {"atol": 2e-6, "rtol": 0}
+
+
+class Negative(tiny_dataset.Standardize):
+    """The dataset's graph, but with the colours turned around."""
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    def standardize(self, image_bytes):
+        pixels = tf.io.decode_jpeg(super().standardize(image_bytes), channels=3)
+        return tf.io.encode_jpeg(255 - pixels, quality=95, chroma_downsampling=False)
+
+
+def negative_dataset(dataset, folder, fingerprint):
+    shutil.copytree(dataset, folder)
+    shutil.rmtree(folder / "standardize_fn")
+    tf.saved_model.save(Negative(), str(folder / "standardize_fn"))
+    content = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps({**content, "fingerprint": fingerprint or content["fingerprint"]}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """By name: two of one dataset; one that says so too and sees negatives; one of a dataset of negatives."""
+    folder = tmp_path_factory.mktemp("models")
+    dataset = write_dataset(folder)
+    pretends = negative_dataset(dataset, folder / "pretends", "")
+    other = negative_dataset(dataset, folder / "other dataset", "f" * 64)
+    made = {
+        "one": export_untrained(dataset, folder / "one", 1),
+        "two": export_untrained(dataset, folder / "two", 2),
+        "pretends": export_untrained(pretends, folder / "m", 3),
+        "other": export_untrained(other, folder / "o", 4),
+    }
+    return {name: read_model_info("--model", str(path)) for name, path in made.items()}
+
+
+@pytest.fixture(scope="module")
+def loaded(models):
+    return LoadedModels([models["one"]], False)
+
+
+@pytest.fixture(scope="module")
+def files():
+    return [jpeg(draw(number % 4, number, SIZE + 7 * number)) for number in range(9)]
+
+
+def images(files):
+    return [EncodedImage(data) for data in files]
+
+
+def of(predictions):
+    """Probabilities [images, models, classes]."""
+    assert all(isinstance(found, Prediction) for found in predictions), predictions
+    return np.stack([found.by_model for found in predictions])
+
+
+@functools.cache
+def saved(path):
+    return tf.saved_model.load(path)
+
+
+def signature(model, name, **inputs):
+    found = saved(model.path).signatures[name](**inputs)
+    return next(iter(found.values())).numpy()
+
+
+def test_probabilities_are_the_serving_signature_s(models, loaded, files):
+    found = loaded.predict(images(files))
+    expected = signature(models["one"], "serving_default", image_bytes=tf.constant(files))
+    np.testing.assert_allclose(of(found)[:, 0], expected, **NEAR)
+    assert expected.std(axis=0).max() > 0.01
+    assert of(found).dtype == np.float32
+    assert of(found).shape == (9, 1, len(CLASSES))
+    assert all(prediction.seconds > 0 for prediction in found)
+
+
+def test_probabilities_are_those_of_logits_over_the_temperature(models, files):
+    model = models["one"]
+    pixels = np.stack([signature(model, "standardize", image_bytes=tf.constant(data)) for data in files])
+    # Their means are the logits, but for the bias of the last layer.
+    maps = signature(model, "class_activation", image=tf.constant(pixels))
+    logits = maps.mean(axis=(1, 2)) + saved(model.path).weights[-1].numpy()
+    assert model.calibration["temperature"] == TEMPERATURE != 1
+    expected = tf.nn.softmax(logits / TEMPERATURE).numpy()
+    stored = tf.stack([tiny_dataset.Standardize().standardize(tf.constant(data)) for data in files])
+    for name, given in (
+        ("serving_default", {"image_bytes": tf.constant(files)}),
+        ("records", {"image_encoded": stored}),
+        ("classify", {"image": tf.constant(pixels)}),
+    ):
+        np.testing.assert_allclose(signature(model, name, **given), expected, atol=1e-5)
+
+
+def test_a_batch_decides_nothing(loaded, files):
+    together = of(loaded.predict(images(files)))
+    for order in (range(9), reversed(range(9))):
+        chosen = list(order)
+        for size in (1, 4):
+            apart = [
+                prediction
+                for start in range(0, 9, size)
+                for prediction in loaded.predict(images([files[index] for index in chosen[start : start + size]]))
+            ]
+            np.testing.assert_allclose(of(apart), together[chosen], **NEAR)
+    assert loaded.predict([]) == []
+
+
+@pytest.mark.parametrize("names", [("one",), ("one", "two")])
+@pytest.mark.parametrize("tta", [False, True])
+def test_bad_images_take_no_good_one_with_them(models, files, names, tta):
+    several = LoadedModels([models[name] for name in names], tta)
+    good = of(several.predict(images(files[:4])))
+    cut = files[5][: len(files[5]) // 3]
+    found = several.predict(images([b"", files[0], cut, files[1], b"text", files[2], files[3], cut]))
+    places = [index for index, result in enumerate(found) if isinstance(result, BadImage)]
+    assert places == [0, 2, 4, 7]
+    np.testing.assert_allclose(of([found[index] for index in (1, 3, 5, 6)]), good, **NEAR)
+    for index in places:
+        assert found[index].reason == "undecodable"
+        assert found[index].message
+        assert "\n" not in found[index].message
+        assert "Graph execution" not in found[index].message
+    assert all(isinstance(result, BadImage) for result in several.predict(images([b"", cut])))
+
+
+def test_records_are_not_standardised_again(models, loaded, files):
+    stored = [jpeg(draw(number % 4, number)) for number in range(5)]
+    expected = signature(models["one"], "records", image_encoded=tf.constant(stored))
+    mixed = [EncodedImage(stored[0], True), *images(files[:2]), *(EncodedImage(data, True) for data in stored[1:])]
+    found = loaded.predict([*mixed, EncodedImage(b"damaged", True)])
+    assert isinstance(found.pop(), BadImage)
+    np.testing.assert_allclose(of([found[0], *found[3:]])[:, 0], expected, **NEAR)
+    np.testing.assert_allclose(of(found[1:3]), of(loaded.predict(images(files[:2]))), **NEAR)
+
+
+def test_an_ensemble_gives_what_each_of_its_models_gives(models, files):
+    chosen = [models[name] for name in ("one", "two", "other")]
+    together = of(LoadedModels(chosen, False).predict(images(files)))
+    alone = [of(LoadedModels([model], False).predict(images(files)))[:, 0] for model in chosen]
+    np.testing.assert_allclose(together, np.stack(alone, axis=1), **NEAR)
+
+
+def test_models_of_one_dataset_see_the_same_pixels_and_no_others_do(models, files):
+    """A graph of negatives under the first model's dataset is not asked; under a dataset of its own it is."""
+    found = of(LoadedModels([models["one"], models["pretends"]], False).predict(images(files)))[:, 1]
+
+    def expected(standardized_by):
+        pixels = [signature(models[standardized_by], "standardize", image_bytes=tf.constant(data)) for data in files]
+        return signature(models["pretends"], "classify", image=tf.constant(np.stack(pixels)))
+
+    np.testing.assert_allclose(found, expected("one"), **NEAR)
+    assert np.abs(found - expected("pretends")).max() > 0.01
+
+
+def test_tta_is_the_mean_over_flips_and_turns(models, loaded, files):
+    found = of(LoadedModels([models["one"]], True).predict(images(files[:3])))[:, 0]
+    for data, result in zip(files, found, strict=False):
+        pixels = signature(models["one"], "standardize", image_bytes=tf.constant(data))
+        views = [np.rot90(side, turns) for side in (pixels, pixels[::-1]) for turns in range(4)]
+        each = signature(models["one"], "classify", image=tf.constant(np.stack(views)))
+        np.testing.assert_allclose(result, each.mean(axis=0), **NEAR)
+    assert np.abs(found - of(loaded.predict(images(files[:3])))[:, 0]).max() > 1e-4
+
+
+def test_a_model_that_is_not_what_its_description_says(models):
+    for change, says in (
+        ({"fingerprint": "0" * 64}, "its weights have the fingerprint"),
+        ({"dataset_fingerprint": "0" * 64}, "its weights have the fingerprint"),
+        ({"network": {**models["one"].network, "width": 9}}, "its weights have the fingerprint"),
+        ({"network": {**models["one"].network, "temperature": 1.0}}, "its weights have the fingerprint"),
+        ({"classes": (*CLASSES, "more")}, "gives 4 probabilities for 5 classes"),
+    ):
+        with pytest.raises(ModelError, match=says) as caught:
+            LoadedModels([models["two"], dataclasses.replace(models["one"], **change)], False)
+        assert str(caught.value).startswith(f"{models['one'].path}: ")
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", ["saved_model.pb", "variables/variables.data-00000-of-00001", "variables"])
+def test_a_damaged_model_is_said_in_one_line(models, tmp_path, damage):
+    shutil.copytree(models["one"].path, tmp_path / "model")
+    path = tmp_path / "model" / damage
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.write_bytes(path.read_bytes()[:50])
+    model = read_model_info("--model", str(tmp_path / "model"))
+    with pytest.raises(ModelError, match=f"{model.path}: cannot be loaded: .") as caught:
+        LoadedModels([model], False)
+    assert "\n" not in str(caught.value)
+
+
+def test_models_are_loaded_once_in_a_process(models):
+    handlers = [LesionModelHandler((models["one"],), False, shared) for shared in (False, True)]
+    assert handlers[0].load_model() is handlers[1].load_model() is load_models((models["one"],), False)
+    assert [handler.share_model_across_processes() for handler in handlers] == [False, True]
+    assert handlers[0].get_num_bytes(images([b"12", b"345"])) == 5
+
+
+def test_activation_maps(models, loaded, files):
+    maps = loaded.activation(files[0])
+    assert maps.shape[2] == len(CLASSES)
+    assert maps.dtype == np.float32
+    # The mean of a map over its positions is the class's logit but for its bias; a flip or turn moves it by little.
+    turned = loaded.activation(jpeg(np.rot90(draw(0, 0, SIZE))))
+    assert turned.shape == maps.shape
+    assert maps.std() > 0
+    with pytest.raises(BadImage) as caught:
+        loaded.activation(files[0][:300])
+    assert "\n" not in caught.value.message
+
+
+def test_a_model_from_before_there_were_maps_scores_all_the_same(models, loaded, files, tmp_path):
+    older = tf.saved_model.load(models["one"].path)
+    signatures = {name: older.signatures[name] for name in ("serving_default", "standardize", "classify", "records")}
+    tf.saved_model.save(older, str(tmp_path / "older"), signatures=signatures)
+    shutil.copytree(f"{models['one'].path}/assets", tmp_path / "older" / "assets", dirs_exist_ok=True)
+    model = LoadedModels([read_model_info("--model", str(tmp_path / "older"))], False)
+    assert model.activation(files[0]) is None
+    np.testing.assert_allclose(of(model.predict(images(files))), of(loaded.predict(images(files))), **NEAR)
+
+
+def test_a_model_in_a_bucket(models, loaded, files, tmp_path, monkeypatch):
+    with local_gcs(tmp_path, "models") as environment:
+        upload(environment, "models", Path(models["one"].path), "night/7")
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        (model,) = read_ensemble("--model", ["gs://models/night/7"])
+        found = LoadedModels([model], False).predict(images(files))
+    assert model.fingerprint == models["one"].fingerprint
+    np.testing.assert_allclose(of(found), of(loaded.predict(images(files))), **NEAR)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Invalid PNG data, size 300", "Invalid PNG data, size 300"),
+        (
+            "Graph execution error:\n\nDetected at node DecodeJpeg defined at (most recent call last):\n"
+            "<stack traces unavailable>\nInput is empty.\n\t [[{{node DecodeJpeg}}]] [Op:__inference_1]",
+            "Input is empty.",
+        ),
+        ("\n  [[node]]\n", "\n  [[node]]\n"),
+        ("", ""),
+    ],
+)
+def test_what_the_decoder_said(text, message):
+    assert decoder_message(text) == message

@@ -1,0 +1,121 @@
+"""Which threshold a run flags with: the models' own, the user's, or none."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from pipelines.common.cli import UsageError
+from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW, OperatingPoint
+from pipelines.score.models import choose_flagging, read_model_info
+from pipelines.score.options import parse_options
+from tests.support.score_row_maker import scoring_run
+
+
+def point(target, threshold):
+    return OperatingPoint(target, threshold, target, 0.5, 40, 60)
+
+
+def models(*thresholds):
+    """One for each: with points for 0.9 and 0.95, that much higher for eight views; None: a model without points."""
+    infos = scoring_run(models=len(thresholds)).models
+    known = [
+        {}
+        if value is None
+        else {
+            ONE_VIEW: (point(0.9, value + 0.1), point(0.95, value)),
+            EIGHT_VIEWS: (point(0.9, value + 0.15), point(0.95, value + 0.05)),
+        }
+        for value in thresholds
+    ]
+    return [dataclasses.replace(info, operating_points=points) for info, points in zip(infos, known, strict=True)]
+
+
+def test_the_models_own_threshold():
+    (model,) = models(0.2)
+    assert choose_flagging([model], False, None, None) == (0.2, 0.95, (point(0.95, 0.2),))
+    assert choose_flagging([model], False, 0.9, None).threshold == pytest.approx(0.3)
+    assert choose_flagging([model], True, None, None).threshold == pytest.approx(0.25)
+
+
+def test_an_ensemble_takes_the_mean():
+    found = choose_flagging(models(0.2, 0.5), True, 0.9, None)
+    assert found.threshold == pytest.approx(0.5)
+    assert [one.threshold for one in found.points] == pytest.approx([0.35, 0.65])
+
+
+def test_a_threshold_of_the_user_s_own_needs_no_points():
+    for chosen in (models(None), models(0.2)):
+        assert choose_flagging(chosen, False, None, 0.7) == (0.7, None, ())
+
+
+def test_models_without_points_flag_nothing_unless_asked():
+    for chosen in (models(None), models(0.2, None)):
+        assert choose_flagging(chosen, False, None, None) is None
+        with pytest.raises(
+            UsageError, match=r"models/\d has no operating point for it, nor for any other; give --flag_t"
+        ):
+            choose_flagging(chosen, False, 0.95, None)
+    with pytest.raises(
+        UsageError, match=r"0\.97: models/0 has no .* it, those for 0\.9, 0\.95; give one of them or --"
+    ):
+        choose_flagging(models(0.2), False, 0.97, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (
+            ("--flag_sensitivity=0.9", "--flag_threshold=0.1"),
+            "0.9 and --flag_threshold 0.1: each chooses the threshold",
+        ),
+        (("--flag_sensitivity=0",), "--flag_sensitivity 0: a number above 0"),
+        (("--flag_sensitivity=95",), "--flag_sensitivity 95: a number above 0"),
+        (("--flag_threshold=nan",), "--flag_threshold nan: a number above 0"),
+    ],
+)
+def test_wrong_options(given, says):
+    with pytest.raises(UsageError, match=says):
+        parse_options(["--input=a", "--model=b", "--output=c", *given])
+
+
+def described(folder, **more):
+    """What is read of a model's description with these keys."""
+    (folder / "assets").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"")
+    needed = {"classes": ["a", "b"], "malignant_classes": ["b"], "image_size": 32, "model_fingerprint": "f"}
+    needed |= {"dataset_fingerprint": "d", "network": {}, "train_class_distribution": {}}
+    (folder / "assets" / "model.json").write_text(json.dumps({**needed, **more}))
+    return read_model_info("--model", str(folder))
+
+
+def test_what_a_model_says_of_its_points(tmp_path):
+    own = point(0.95, 0.2)._replace(specificity=None)
+    stored = {ONE_VIEW: [own._asdict()], EIGHT_VIEWS: []}
+    model = described(tmp_path / "new", operating_points=stored, calibration={"temperature": 1.5})
+    assert (model.operating_points, model.calibration) == ({ONE_VIEW: (own,), EIGHT_VIEWS: ()}, {"temperature": 1.5})
+    older = described(tmp_path / "older")
+    assert choose_flagging([older], False, None, None) is None
+    assert older.calibration == {}
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [{"target": 0.95}],
+        [{**point(0.95, 0.2)._asdict(), "more": 1}],
+        [point(0.95, "high")._asdict()],
+        [point(0.95, float("nan"))._asdict()],
+        [3],
+    ],
+)
+def test_damaged_points(tmp_path, points):
+    with pytest.raises(UsageError, match=r"model\.json is damaged"):
+        described(tmp_path / "model", operating_points={ONE_VIEW: points})
+
+
+def test_frequencies_that_lack_a_class(tmp_path):
+    with pytest.raises(UsageError, match=r"model\.json is damaged"):
+        described(tmp_path / "model", calibration={"temperature": 1.0, "prior": {"nevus": 1.0}})

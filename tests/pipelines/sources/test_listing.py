@@ -1,0 +1,195 @@
+"""What a listing says of each file, and that a bucket listed in parts gives every object once."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import zipfile
+import zlib
+
+import pytest
+
+from pipelines.sources import list_images
+from pipelines.sources.listing import list_files, list_units
+from tests.support.collecting import run_source
+from tests.support.gcs import local_gcs, open_bucket
+
+BUCKET = "listed"
+PAGE = 20
+ODD = [
+    "!first.jpg",
+    "#1.jpg",
+    "-.jpg",
+    "0.jpg",
+    "9.jpg",
+    ":.jpg",
+    "A.jpg",
+    "I.jpg",
+    "ISIC_.jpg",
+    "ISIC_0.jpg",
+    "ISIC_9999999.jpg",
+    "ISIC_:.jpg",
+    "ISIC_a.jpg",
+    "J.jpg",
+    "Z.jpg",
+    "Zz/deep/er.jpg",
+    "[a].jpg",
+    "_.jpg",
+    "a b (1).jpg",
+    "a+b%20c.jpg",
+    "z.jpg",
+    "zz.jpg",
+    "{.jpg",
+    "~last.jpg",
+    "\u00e9mile.jpg",
+    "\u65e5\u672c.jpg",
+    "\U0001f40d.jpg",
+]
+FLAT = [f"ISIC_{number:07d}.jpg" for number in range(0, 100_000, 1_013)]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """A bucket that gives PAGE objects at once: names of every kind in many/, three in few/, a neighbour of each."""
+    with local_gcs(tmp_path_factory.mktemp("gcs"), BUCKET, PAGE) as environment, pytest.MonkeyPatch.context() as patch:
+        bucket = open_bucket(environment, BUCKET)
+        names = [f"many/{name}" for name in ODD + FLAT]
+        names += [
+            "few/a.jpg",
+            "few/b.png",
+            "few/.hidden.jpg",
+            "few/.cache/c.jpg",
+            "few/LICENSE",
+            "many.jpg",
+            "many0/x.jpg",
+        ]
+        for name in names:
+            bucket.blob(name).upload_from_string(name)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield environment
+
+
+@pytest.fixture
+def asked(environment):
+    """What is asked of the bucket during a test."""
+    environment.requests.clear()
+    return environment.requests
+
+
+def listings(requests):
+    """How many pages were asked for; nothing else was but, by the client for its own ends, the bucket's own data."""
+    pages = [request for request in requests if request.startswith(f"GET /storage/v1/b/{BUCKET}/o?")]
+    others = [request for request in requests if request not in pages]
+    assert {request.partition("?")[0] for request in others} <= {f"GET /storage/v1/b/{BUCKET}"}
+    return len(pages)
+
+
+def relatives(chunks):
+    return sorted(listed.file.relative for chunk in chunks for listed in chunk)
+
+
+def test_a_bucket_in_parts_gives_every_object_once(asked):
+    assert len(list(list_units(f"gs://{BUCKET}/many"))) > 60
+    asked.clear()
+    chunks = run_source(list_images.ListImages([f"gs://{BUCKET}/many"]))
+    assert relatives(chunks) == sorted(ODD + FLAT)
+    assert {listed.file.path for chunk in chunks for listed in chunk} == {f"gs://{BUCKET}/many/{n}" for n in ODD + FLAT}
+    assert listings(asked) < 1 + 73 + len(ODD + FLAT) / PAGE
+
+
+@pytest.mark.parametrize("place", ["many/ISIC_00*.jpg", "m*/ISIC_00*.jpg", "many/**00*.jpg"])
+def test_a_pattern_in_a_bucket(asked, place):
+    chunks = run_source(list_images.ListImages([f"gs://{BUCKET}/{place}"]))
+    start = "many/" if place.startswith("m*") else ""
+    expected = {start + name for name in FLAT if name.startswith("ISIC_00")}
+    if "**" not in place:
+        assert set(relatives(chunks)) == expected
+    else:
+        assert set(relatives(chunks)) == {name for name in ODD + FLAT if "00" in name}
+    assert listings(asked)
+
+
+def test_a_small_folder_costs_two_requests(asked):
+    chunks = run_source(list_images.ListImages([f"gs://{BUCKET}/few/"]))
+    assert relatives(chunks) == ["LICENSE", "a.jpg", "b.png"]
+    assert listings(asked) == 2
+
+
+def test_one_object_and_nothing(asked):
+    (file,) = list_files(f"gs://{BUCKET}/many.jpg")
+    assert (file.path, file.relative, file.size) == (f"gs://{BUCKET}/many.jpg", "many.jpg", len("many.jpg"))
+    assert list(list_files(f"gs://{BUCKET}/nothing")) == []
+
+
+def test_an_object_has_one_version_however_it_is_found(environment, tmp_path):
+    path = f"gs://{BUCKET}/few/a.jpg"
+    (tmp_path / "list.txt").write_text(path)
+    roots = (f"gs://{BUCKET}/few", f"gs://{BUCKET}/few/*.jpg", path, str(tmp_path / "list.txt"))
+    found = [next(file for file in list_files(root) if file.path == path) for root in roots]
+    assert len({(file.size, file.version) for file in found}) == 1
+    assert found[0].size == len("few/a.jpg")
+    blob = open_bucket(environment, BUCKET).get_blob("few/a.jpg")
+    assert found[0].version == f"generation:{blob.generation}/crc32c:{blob.crc32c}"
+    open_bucket(environment, BUCKET).blob("few/a.jpg").upload_from_string("FEW/A.JPG")
+    changed = [next(file for file in list_files(root) if file.path == path) for root in roots]
+    assert {file.size for file in changed} == {found[0].size}
+    assert len({file.version for file in changed}) == 1
+    assert changed[0].version != found[0].version
+
+
+def test_a_list_of_objects_asks_for_many_at_once(asked, tmp_path):
+    names = [f"gs://{BUCKET}/many/{name}" for name in ODD + FLAT if "[" not in name]
+    names += [f"gs://{BUCKET}/missing.jpg", "gs://bucket.jpg"]
+    (tmp_path / "list.txt").write_text("".join(f"{name}\n" for name in (*names, names[0])))
+    chunks = run_source(list_images.ListImages([str(tmp_path / "list.txt")]))
+    files = {listed.file.path: listed.file for chunk in chunks for listed in chunk}
+    assert sorted(files) == sorted(names)
+    assert sum(map(len, chunks)) == len(names)
+    batches = [request for request in asked if request.startswith("POST /batch/")]
+    assert listings([request for request in asked if request not in batches]) == 0
+    assert 0 < len(batches) <= len(names) // 64 + 1
+    for name in names[:-2]:
+        assert files[name].size == len(name.removeprefix(f"gs://{BUCKET}/").encode())
+        assert files[name].version
+    assert {(files[name].size, files[name].version) for name in names[-2:]} == {(0, "")}
+
+
+def test_a_local_file_has_one_version_however_it_is_found(tmp_path):
+    path = tmp_path / "x" / "a.jpg"
+    path.parent.mkdir()
+    path.write_bytes(b"old")
+    (tmp_path / "list.csv").write_text("path\nx/a.jpg\nx/missing.jpg\n")
+    roots = [str(tmp_path / "x"), str(tmp_path / "*" / "*.jpg"), str(path), str(tmp_path / "list.csv")]
+
+    def states():
+        return {(file.size, file.version) for root in roots for file in list_files(root) if file.path == str(path)}
+
+    assert states() == {(3, f"mtime:{path.stat().st_mtime_ns}")}
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    assert states() == {(3, f"mtime:{path.stat().st_mtime_ns}")}
+    missing = [file for file in list_files(roots[-1]) if file.path.endswith("missing.jpg")]
+    assert [(file.size, file.version) for file in missing] == [(0, "")]
+
+
+def test_members_have_checksums_or_the_archives_version(tmp_path):
+    content = {"a.jpg": b"one", "b.jpg": b"two"}
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped, tarfile.open(tmp_path / "a.tar", "w") as tarred:
+        for name, data in content.items():
+            zipped.writestr(name, data)
+            (tmp_path / name).write_bytes(data)
+            tarred.add(tmp_path / name, name)
+    in_zip = {file.relative: file.version for file in list_files(str(tmp_path / "a.zip"))}
+    assert in_zip == {name: f"crc32:{zlib.crc32(data):08x}" for name, data in content.items()}
+    in_tar = {file.relative: file.version for file in list_files(str(tmp_path / "a.tar"))}
+    assert len(set(in_tar.values())) == 2
+    os.utime(tmp_path / "a.tar", ns=(0, 1))
+    later = {file.relative: file.version for file in list_files(str(tmp_path / "a.tar"))}
+    assert all(later[name] != in_tar[name] for name in content)
+
+
+def test_parts_of_a_long_list(tmp_path):
+    (tmp_path / "list.txt").write_text("".join(f"{number}.jpg\n" for number in range(1000)))
+    chunks = run_source(list_images.ListImages([str(tmp_path / "list.txt")]))
+    assert sum(map(len, chunks)) == 1000
+    assert len(list(list_units(str(tmp_path / "list.txt")))) == 16

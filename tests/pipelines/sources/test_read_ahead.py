@@ -1,0 +1,107 @@
+"""Reading many files: in order, whole, with what is wrong beside what is right, and in bounded memory."""
+
+from __future__ import annotations
+
+import collections
+import tarfile
+import threading
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pipelines.beam.threads import map_ahead
+from pipelines.sources.listing import SourceFile, list_files
+from pipelines.sources.read_ahead import map_files, read_files
+
+
+def content_of(name):
+    return name.encode() * 1000
+
+
+@pytest.fixture
+def places(tmp_path):
+    """50 files each in a folder, a zip and a tar."""
+    names = [f"{number:02d}.jpg" for number in range(50)]
+    (tmp_path / "folder").mkdir()
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped, tarfile.open(tmp_path / "b.tar", "w") as tarred:
+        for name in names:
+            (tmp_path / "folder" / name).write_bytes(content_of(name))
+            zipped.write(tmp_path / "folder" / name, name)
+            tarred.add(tmp_path / "folder" / name, name)
+    return {name: list(list_files(str(tmp_path / name))) for name in ("folder", "a.zip", "b.tar")}
+
+
+def mixed(places):
+    """Runs of every length, of all three kinds."""
+    folder, zipped, tarred = (list(files) for files in places.values())
+    return [*folder[:3], *zipped[:40], *tarred[:2], *zipped[40:], *folder[3:], *tarred[2:], zipped[0]]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_file_in_order(places, threads):
+    files = mixed(places)
+    with ThreadPoolExecutor(threads) as pool:
+        read = list(read_files(files, lambda function, items: map_ahead(pool, function, items, 2 * threads)))
+    assert [file for file, _ in read] == files
+    assert all(content == content_of(file.relative) for file, content in read)
+    assert list(read_files(files)) == read
+
+
+def test_what_cannot_be_read_stands_at_its_place(places, tmp_path):
+    files = mixed(places)
+    files[1] = SourceFile(str(tmp_path / "missing.jpg"), "missing.jpg", 5)
+    at = files[10].member.offset
+    archive = bytearray((tmp_path / "a.zip").read_bytes())
+    archive[at + 100] ^= 1
+    (tmp_path / "a.zip").write_bytes(archive)
+    (tmp_path / "b.tar").unlink()
+    for file, content in read_files(files):
+        damaged = file in (files[1], files[10]) or "b.tar" in file.path
+        assert isinstance(content, OSError) if damaged else content == content_of(file.relative)
+
+
+def test_a_function_sees_each_file_where_it_was_read(places):
+    files = mixed(places)
+    sizes = map_files(lambda file, content: (file.relative, len(content)), files)
+    assert list(sizes) == [(file.relative, file.size) for file in files]
+
+
+def test_few_results_wait():
+    """What is made but not yet asked for stays bounded, however slow the first is and however fast the rest."""
+    made: list[int] = []
+    first_may_end = threading.Event()
+
+    def make(number):
+        if number == 0:
+            first_may_end.wait()
+        made.append(number)
+        return number
+
+    taken = 0
+    with ThreadPoolExecutor(3) as pool:
+
+        def numbers():
+            for number in range(100):
+                if number == 6:
+                    first_may_end.set()
+                assert number - taken <= 6
+                yield number
+
+        for result in map_ahead(pool, make, numbers(), 6):
+            assert result == taken
+            assert max(made) - result < 6
+            taken += 1
+    assert taken == 100
+
+
+def test_the_first_error_is_raised_and_the_rest_is_dropped():
+    def fail_at_three(number):
+        if number >= 3:
+            raise ValueError(str(number))
+        return number
+
+    taken = []
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ValueError, match="3"):
+        collections.deque(map(taken.append, map_ahead(pool, fail_at_three, range(1_000), 4)))
+    assert taken == [0, 1, 2]

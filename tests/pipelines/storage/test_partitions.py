@@ -1,0 +1,148 @@
+"""Runs as partitions of an output: their names, which are finished, and what interrupted ones leave."""
+
+from __future__ import annotations
+
+import datetime
+import re
+
+import pytest
+
+from pipelines.common.cli import UsageError
+from pipelines.storage import filesystem, output, partitions
+
+TODAY = datetime.date(2026, 3, 4)
+OWN = re.compile(r"part-\d+$|summary\.json$")
+
+
+def finish(folder, name):
+    partition = folder / f"run={name}"
+    partition.mkdir(parents=True, exist_ok=True)
+    (partition / "summary.json").write_text("{}")
+    return partition
+
+
+def interrupt(folder, name, ready):
+    """A run that was killed: while it worked, or (ready) when one of two files had been put in place."""
+    partition = partitions.partition_folder(str(folder), name)
+    output.begin(partition)
+    for part in (0, 1):
+        filesystem.write_bytes(filesystem.join(output.publish_folder(partition), f"part-{part}"), name.encode())
+    if ready:
+        list(output._Announce(partition, partitions.MARKER).process(b"{}"))
+        (folder / f"run={name}" / ".unfinished" / "publish" / "part-0").rename(folder / f"run={name}" / "part-0")
+    return folder / f"run={name}"
+
+
+def names(folder):
+    return sorted(filesystem.list_tree(str(folder)))
+
+
+@pytest.mark.parametrize("name", ["a", "2026-03-04", "7.b_c-d", "x" * 63])
+def test_names_that_can_be_part_of_a_path(tmp_path, name):
+    assert partitions.choose_name(str(tmp_path), name, TODAY, False) == name
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "-x", "a b", "a\n", "ä", "x" * 64, "a=b"])
+def test_other_names_are_refused(tmp_path, name):
+    with pytest.raises(UsageError, match="letters, digits"):
+        partitions.choose_name(str(tmp_path), name, TODAY, True)
+
+
+def test_further_runs_of_a_day_are_numbered(tmp_path):
+    def name(further):
+        return partitions.choose_name(str(tmp_path), "", TODAY, further)
+
+    assert name(True) == "2026-03-04"
+    finish(tmp_path, "2026-03-04")
+    assert name(False) == "2026-03-04"
+    for expected in ("2026-03-04.02", "2026-03-04.03"):
+        # What was not finished is begun again under its own name.
+        interrupt(tmp_path, expected, ready=False)
+        assert name(True) == expected
+        finish(tmp_path, expected)
+    assert partitions.finished_runs(str(tmp_path)) == ["2026-03-04", "2026-03-04.02", "2026-03-04.03"]
+
+
+def test_only_runs_with_a_summary_are_finished(tmp_path):
+    assert partitions.finished_runs(str(tmp_path / "nothing")) == []
+    finish(tmp_path, "b")
+    finish(tmp_path, "a")
+    (tmp_path / "run=c").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "summary.json").write_text("{}")
+    assert partitions.finished_runs(str(tmp_path)) == ["a", "b"]
+
+
+def previous(folder, current):
+    return partitions.previous_partitions("--previous", str(folder), str(current))
+
+
+def test_earlier_runs_are_those_of_an_output_or_one_of_them(tmp_path):
+    first, second = finish(tmp_path, "1"), finish(tmp_path, "2")
+    current = tmp_path / "run=3"
+    assert previous(tmp_path, current) == [str(first), str(second)]
+    assert previous(f"{tmp_path}/", current) == [str(first), str(second)]
+    assert previous(second, current) == [str(second)]
+    assert previous(f"{second}/", current) == [str(second)]
+    # A run that is replaced knows nothing of itself.
+    assert previous(tmp_path, second) == [str(first)]
+    assert previous(tmp_path / "run=2" / ".." / "run=2", second) == []
+
+
+def test_on_the_first_night_there_is_nothing_yet(tmp_path):
+    assert previous(tmp_path / "scores", tmp_path / "scores" / "run=1") == []
+    assert previous(f"{tmp_path}/./scores/", tmp_path / "scores" / "run=1") == []
+    (tmp_path / "scores").mkdir()
+    assert previous(tmp_path / "scores", tmp_path / "scores" / "run=1") == []
+
+
+def test_a_folder_without_runs_is_no_earlier_output(tmp_path):
+    for folder in (tmp_path / "missing", tmp_path):
+        with pytest.raises(UsageError, match=f"--previous {folder}: holds no finished run"):
+            previous(folder, tmp_path / "scores" / "run=1")
+    with pytest.raises(UsageError, match="--previous nowhere://x: cannot be read") as caught:
+        previous("nowhere://x", tmp_path / "run=1")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_output_with_other_things_is_not_meant(tmp_path):
+    partitions.require_own(str(tmp_path / "missing"))
+    partitions.require_own(str(tmp_path))
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty and holds no earlier run"):
+        partitions.require_own(str(tmp_path))
+    finish(tmp_path, "1")
+    partitions.require_own(str(tmp_path))
+
+
+def test_interrupted_runs_come_to_an_end(tmp_path):
+    done, whole, half = finish(tmp_path, "0"), interrupt(tmp_path, "1", True), interrupt(tmp_path, "2", False)
+    current = interrupt(tmp_path, "3", False)
+    before = names(current)
+    assert partitions.finish_others(str(tmp_path), str(current), OWN) == ["1"]
+    assert names(done) == ["summary.json"]
+    assert names(whole) == ["part-0", "part-1", "summary.json"]
+    assert not half.exists()
+    assert names(current) == before
+    assert partitions.finish_others(str(tmp_path), str(current), OWN) == []
+
+
+def test_what_is_not_ours_is_left_alone(tmp_path):
+    half = interrupt(tmp_path, "1", False)
+    (half / "notes.txt").write_text("mine")
+    foreign = tmp_path / "run=2" / ".unfinished"
+    foreign.mkdir(parents=True)
+    (foreign / "claim.json").write_text("mine")
+    partitions.finish_others(str(tmp_path), str(tmp_path / "run=3"), OWN)
+    assert names(half) == ["notes.txt"]
+    assert names(foreign) == ["claim.json"]
+
+
+def test_a_run_that_was_interrupted_twice_leaves_no_file_without_a_summary(tmp_path):
+    """Once while its files were put in place, then when it had been begun afresh."""
+    twice = interrupt(tmp_path, "1", True)
+    output.begin(str(twice))
+    (twice / "notes.txt").write_text("mine")
+    assert "part-0" in names(twice)
+    assert partitions.finish_others(str(tmp_path), str(tmp_path / "run=2"), OWN) == []
+    assert names(twice) == ["notes.txt"]

@@ -1,0 +1,179 @@
+"""Lists of paths as inputs; those in a bucket are in test_archives."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tracemalloc
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.common.cli import UsageError
+from pipelines.domain.image_ids import is_image_name
+from pipelines.sources.listing import list_files
+from pipelines.storage import path_lists
+
+
+def write(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(path)
+
+
+def test_names_of_lists():
+    assert all(map(path_lists.is_path_list, ["a.txt", "gs://b/a.CSV", "a.parquet"]))
+    assert not any(map(path_lists.is_path_list, ["a.jpg", "txt", "a.zip", "a.csv/b.png"]))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_text(tmp_path, end, mark):
+    lines = [
+        "# made by hand",
+        "/data/b.jpg",
+        "",
+        "  ",
+        "émile/naïve (1).JPG",
+        "gs://bucket/x/a.jpg",
+        "  # more",
+        "/data/b.jpg",
+    ]
+    path = write(tmp_path / "list.txt", mark + end.join(lines))
+    path_lists.require_path_list("--input", path)
+    assert list(path_lists.list_paths(path)) == [
+        "/data/b.jpg",
+        f"{tmp_path}/émile/naïve (1).JPG",
+        "gs://bucket/x/a.jpg",
+        "/data/b.jpg",
+    ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_csv(tmp_path, end, mark):
+    rows = ["", "path,label", '"a, b.jpg",nevus', "", "#1.jpg,nevus", ",melanoma", "c.jpg"]
+    path = write(tmp_path / "list.csv", mark + end.join(rows))
+    path_lists.require_path_list("--input", path)
+    assert list(path_lists.list_paths(path)) == [f"{tmp_path}/{name}" for name in ("a, b.jpg", "#1.jpg", "c.jpg")]
+
+
+@pytest.mark.parametrize(
+    ("header", "taken"),
+    [
+        ("path,file", 0),
+        ("file,path", 1),
+        ("file_path,filename", 1),
+        ("id,Image_Path", 1),
+        ("id, FILE ", 1),
+        ("file_path,id", 0),
+    ],
+)
+def test_path_columns(tmp_path, header, taken):
+    path = write(tmp_path / "list.csv", f"{header}\n/a.jpg,/b.jpg\n")
+    assert list(path_lists.list_paths(path)) == [("/a.jpg", "/b.jpg")[taken]]
+
+
+def write_parquet(path, columns, **options):
+    pq.write_table(pa.table(columns), path, **options)
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_parquet(tmp_path, kind):
+    paths = pa.array(["a.jpg", None, "", " b, c.jpg ", "/data/#1.jpg", "a.jpg", "gs://bucket/x.jpg"], pa.string())
+    path = write_parquet(tmp_path / "list.parquet", {"n": list(range(7)), "Path": paths.cast(kind)}, row_group_size=2)
+    path_lists.require_path_list("--input", path)
+    expected = ["a.jpg", "b, c.jpg", "/data/#1.jpg", "a.jpg", "gs://bucket/x.jpg"]
+    assert list(path_lists.list_paths(path)) == [
+        name if name.startswith(("/", "gs:")) else f"{tmp_path}/{name}" for name in expected
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"id": ["1"]}, "needs a column path or file or filename .*; it has id"),
+        ({"path": [1, 2]}, "its column path holds int64, not text"),
+        ({"path": pa.array([], pa.string())}, "lists no path"),
+        ({"path": pa.array([None, ""], pa.string())}, "lists no path"),
+    ],
+)
+def test_what_is_no_parquet_list_is_refused(tmp_path, columns, says):
+    path = write_parquet(tmp_path / "a.parquet", columns)
+    with pytest.raises(UsageError, match=says):
+        path_lists.require_path_list("--input", path)
+
+
+def test_a_damaged_parquet_is_refused(tmp_path):
+    path = write(tmp_path / "a.parquet", b"PAR1 and no more")
+    with pytest.raises(UsageError, match=r"a\.parquet: not a Parquet file") as caught:
+        path_lists.require_path_list("--input", path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_parquet_in_a_folder_is_passed_over(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    write_parquet(tmp_path / "list.parquet", {"path": ["a.jpg", "b.jpg"]})
+    assert [file.relative for file in list_files(str(tmp_path)) if is_image_name(file.path)] == ["a.jpg"]
+    assert [file.path for file in list_files(str(tmp_path / "list.parquet"))] == [
+        str(tmp_path / name) for name in ("a.jpg", "b.jpg")
+    ]
+
+
+def test_relative_paths_are_the_lists_own(tmp_path, monkeypatch):
+    (tmp_path / "lists").mkdir()
+    path = write(tmp_path / "lists" / "a.txt", "./x//a.jpg\n../b.jpg\n")
+    assert list(path_lists.list_paths(path)) == [f"{tmp_path}/lists/x/a.jpg", f"{tmp_path}/b.jpg"]
+    monkeypatch.chdir(tmp_path / "lists")
+    assert list(path_lists.list_paths("a.txt")) == [os.path.join("x", "a.jpg"), os.path.join("..", "b.jpg")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.csv", "id,name\n1,2\n", "needs a column path or file or filename .*; it has id, name"),
+        ("a.csv", "id;path\n1;2\n", "it has id;path"),
+        ("a.csv", "", "lists no path"),
+        ("a.csv", "path\n", "lists no path"),
+        ("a.csv", 'path\n"' + "x" * 200_000 + '"\n', "not a CSV file"),
+        ("a.txt", "", "lists no path"),
+        ("a.txt", "# nothing\n\n", "lists no path"),
+        ("a.txt", "a.jpg\n".encode("utf-16"), "not a UTF-8 text file .*save it as UTF-8"),
+        ("a.txt", b"a.jpg\n" * 50_000 + "größe.jpg".encode("latin-1"), "not a UTF-8 text file"),
+    ],
+)
+def test_what_is_no_list_is_refused(tmp_path, name, content, says):
+    path = write(tmp_path / name, content)
+    with pytest.raises(UsageError, match=says) as caught:
+        path_lists.require_path_list("--input", path)
+    assert str(caught.value).startswith(f"--input {path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_be_read_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"--input .*none\.txt: cannot be read: No such file"):
+        path_lists.require_path_list("--input", str(tmp_path / "none.txt"))
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+        path_lists.require_path_list("--input", str(tmp_path / "folder.csv"))
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv"])
+def test_long_lists_are_streamed(tmp_path, name):
+    path = tmp_path / name
+    with open(path, "w") as file:
+        file.write("path\n")
+        file.writelines(f"/archive/images/ISIC_{number:07d}.jpg\n" for number in range(100_000))
+    tracemalloc.start()
+    assert sum(1 for _ in itertools.islice(path_lists.list_paths(str(path)), 100_000)) == 100_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < path.stat().st_size / 4
+    first = path_lists.list_paths(str(path))
+    assert next(first).endswith("path" if name == "a.txt" else "ISIC_0000000.jpg")
+
+
+def test_real_tables(shared_data):
+    with pytest.raises(UsageError, match="needs a column path"):
+        path_lists.require_path_list("--input", str(shared_data / "tables" / "HAM10000_metadata.csv"))

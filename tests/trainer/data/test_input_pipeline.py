@@ -1,0 +1,222 @@
+"""Training input is a pure function of (seed, step), loses nothing, and normalises as the dataset's graph says."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipelines.common.cli import UsageError
+from tests.support.tiny_dataset import CLASSES, HELD_OUT_COUNT, SIZE
+from trainer.data.dataset_info import read_dataset_info
+from trainer.data.input_pipeline import (
+    Batching,
+    evaluation_batches,
+    evaluation_stream,
+    steps_per_epoch,
+    train_batches,
+    train_stream,
+)
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.record_reader import RecordReader
+
+BATCH = 32
+
+
+@pytest.fixture(scope="module")
+def info(dataset):
+    return read_dataset_info(dataset)
+
+
+@pytest.fixture(scope="module")
+def preprocessing(info):
+    return Preprocessing(info)
+
+
+@pytest.fixture(scope="module")
+def records(info):
+    return RecordReader(info, info.split("train"), "none")
+
+
+@pytest.fixture(scope="module")
+def epoch_of(info, preprocessing):
+    """A whole epoch as arrays, by (seed, epoch, augmented)."""
+
+    def read(seed, epoch, augmented):
+        batches = list(train_batches(info, preprocessing, BATCH, seed, epoch, augmented).as_numpy_iterator())
+        return {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
+
+    return read
+
+
+@pytest.fixture(scope="module")
+def steps_of(records, preprocessing):
+    """Some global batches in a row, put together from the parts of all replicas in order."""
+
+    def read(batching, first_step=0, steps=6):
+        readers = [
+            train_stream(records, preprocessing, dataclasses.replace(batching, first=first), 5, first_step)
+            .take(steps * batching.local)
+            .as_numpy_iterator()
+            for first in range(0, batching.replicas, batching.local)
+        ]
+        for _ in range(steps):
+            parts = [next(reader) for reader in readers for _ in range(batching.local)]
+            yield {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    return read
+
+
+def test_an_epoch_has_every_example_once_and_full_batches(info, epoch_of):
+    epoch = epoch_of(0, 0, False)
+    assert epoch["image"].shape == (steps_per_epoch(info.split("train"), BATCH), BATCH, SIZE, SIZE, 3)
+    assert epoch["image"].dtype == epoch["weight"].dtype == np.float32
+    real = epoch["weight"] == 1
+    assert real.sum() == info.split("train").examples == 140
+    assert (epoch["weight"][~real] == 0).all()
+    assert real[:-1].all()
+    counts = np.bincount(epoch["label"][real], minlength=len(CLASSES))
+    assert counts.tolist() == [info.split("train").per_class[name].examples for name in CLASSES]
+    # Each original and its unaugmented copy: 70 different images, twice each.
+    _, repeats = np.unique(epoch["image"][real].reshape(140, -1), axis=0, return_counts=True)
+    assert repeats.tolist() == [2] * 70
+
+
+def test_same_seed_and_epoch_same_bytes_otherwise_not(epoch_of):
+    first, again = epoch_of(1, 2, True), epoch_of(1, 2, True)
+    for name in first:
+        assert np.array_equal(first[name], again[name])
+    for other in (epoch_of(1, 3, True), epoch_of(2, 2, True)):
+        assert not np.array_equal(first["label"], other["label"])
+        assert not np.array_equal(first["image"], other["image"])
+
+
+def test_an_example_is_augmented_alike_wherever_it_stands_in_the_epoch(info, preprocessing):
+    def images(batch_size):
+        batches = train_batches(info, preprocessing, batch_size, seed=3, epoch=1)
+        rows = [batch["image"][batch["weight"] > 0] for batch in batches.as_numpy_iterator()]
+        return np.sort(np.concatenate(rows).reshape(140, -1).sum(axis=1))
+
+    np.testing.assert_allclose(images(16), images(35), rtol=1e-5)
+
+
+def test_train_images_are_normalised(epoch_of):
+    epoch = epoch_of(0, 0, False)
+    images = epoch["image"][epoch["weight"] == 1]
+    np.testing.assert_allclose(images.mean(axis=(0, 1, 2)), 0, atol=0.02)
+    np.testing.assert_allclose(images.std(axis=(0, 1, 2)), 1, atol=0.02)
+
+
+@pytest.mark.parametrize(("replicas", "local"), [(2, 1), (4, 2), (4, 4)])
+def test_the_readers_of_a_step_have_its_batch_between_them(steps_of, replicas, local):
+    # Five steps an epoch, so these are of two.
+    for whole, divided in zip(
+        steps_of(Batching(BATCH)), steps_of(Batching(BATCH, replicas=replicas, local=local)), strict=True
+    ):
+        assert np.array_equal(whole["label"], divided["label"])
+        assert np.array_equal(whole["weight"], divided["weight"])
+        np.testing.assert_allclose(whole["image"], divided["image"], atol=1e-5)
+
+
+def test_the_parts_of_a_step_are_the_same_rows_for_any_number_of_replicas(steps_of):
+    (whole,), (divided,) = (list(steps_of(Batching(BATCH, 2, replicas), steps=1)) for replicas in (1, 2))
+    # Two parts on two replicas: part 0 is the first half of each replica's rows.
+    halves = divided["label"].reshape(2, 2, BATCH // 4)
+    assert np.array_equal(whole["label"], halves.swapaxes(0, 1).ravel())
+
+
+def test_input_goes_on_in_the_middle_of_an_epoch(steps_of):
+    whole = list(steps_of(Batching(BATCH), 0, 8))
+    for first in (3, 5, 7):
+        for one, other in zip(whole[first:], steps_of(Batching(BATCH), first, 8 - first), strict=True):
+            for name in one:
+                assert np.array_equal(one[name], other[name])
+
+
+def test_validation_keeps_file_order_pass_after_pass(info, preprocessing):
+    records = RecordReader(info, info.split("validation"), "none")
+    batches = list(evaluation_stream(records, preprocessing, Batching(16)).take(4).as_numpy_iterator())
+    assert [batch["image"].shape[0] for batch in batches] == [16] * 4
+    stored = np.concatenate([batch["image/class/label"] for batch in evaluation_batches(info, "validation", 7)])
+    for once in (batches[:2], batches[2:]):
+        labels = np.concatenate([batch["label"][batch["weight"] > 0] for batch in once])
+        assert labels.tolist() == stored.tolist()
+        assert np.bincount(labels).tolist() == [HELD_OUT_COUNT] * len(CLASSES)
+
+
+def test_evaluation_batches_say_which_image_it_is(info, preprocessing):
+    batches = list(evaluation_batches(info, "test", 8).as_numpy_iterator())
+    names = np.concatenate([batch["image/source_id"] for batch in batches])
+    assert len(names) == len(set(names)) == 20
+    assert {len(value) for batch in batches for value in batch["image/key/sha256"]} == {64}
+    image = preprocessing.normalise(tf.constant(batches[0]["image/encoded"]))
+    assert image.shape == (8, SIZE, SIZE, 3)
+
+
+def stored_records(info, split="train"):
+    paths = [str(path) for path in info.split(split).shards]
+    compression = "GZIP" if info.compression == "gzip" else ""
+    return [record.numpy() for record in tf.data.TFRecordDataset(paths, compression_type=compression)]
+
+
+def read_at(records, positions):
+    return next(iter(records.batches(tf.data.Dataset.from_tensors(tf.constant(positions, tf.int64)), len(positions))))
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+@pytest.mark.parametrize("cache", ["none", "memory", "directory"])
+def test_records_are_read_at_any_position(info, tmp_path, compression, cache):
+    if compression == "gzip":
+        folder = tmp_path / "zipped"
+        shutil.copytree(info.path, folder)
+        for path in folder.glob("*.tfrecord"):
+            path.write_bytes(gzip.compress(path.read_bytes()))
+        splits = read_dataset_info(folder).splits
+        info = dataclasses.replace(info, compression="gzip", splits=splits, fingerprint="zipped")
+    where = str(tmp_path / "cache") if cache == "directory" else cache
+    expected = stored_records(info)
+    positions = [139, 0, 70, 70, 5, 138, 1]
+    for _ in range(2):
+        found = read_at(RecordReader(info, info.split("train"), where), positions).numpy().tolist()
+        assert found == [expected[position] for position in positions]
+    copies = sorted(path.name for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    assert copies == ([path.name for path in info.split("train").shards] if cache == "directory" else [])
+
+
+def damaged(info, tmp_path, change):
+    """The dataset with the first training shard changed."""
+    folder = tmp_path / "damaged"
+    shutil.copytree(info.path, folder)
+    again = read_dataset_info(folder)
+    shard = again.split("train").shards[0]
+    shard.write_bytes(change(shard.read_bytes()))
+    return again
+
+
+def test_a_shard_that_ends_early_is_named(info, tmp_path):
+    again = damaged(info, tmp_path, lambda data: data[:-10])
+    with pytest.raises(UsageError, match=r"train-00000-of-00002.tfrecord is damaged: it ends in the middle"):
+        RecordReader(again, again.split("train"), "none")
+
+
+def test_a_missing_record_is_noticed(info, tmp_path):
+    first = int.from_bytes(info.split("train").shards[0].read_bytes()[:8], "little") + 16
+    again = damaged(info, tmp_path, lambda data: data[first:])
+    with pytest.raises(UsageError, match=r"the train split holds 139 examples, dataset.json says 140"):
+        RecordReader(again, again.split("train"), "none")
+
+
+def test_a_changed_byte_is_noticed(info, tmp_path):
+    again = damaged(info, tmp_path, lambda data: data[:100] + bytes([data[100] ^ 1]) + data[101:])
+    records = RecordReader(again, again.split("train"), "none")
+    with pytest.raises(tf.errors.DataLossError):
+        read_at(records, [0])
+
+
+def test_a_cache_that_cannot_be_written_is_named(info):
+    with pytest.raises(UsageError, match=r"--cache /dev/null/cache: cannot keep a copy"):
+        RecordReader(info, info.split("train"), "/dev/null/cache")

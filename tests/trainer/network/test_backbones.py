@@ -1,0 +1,126 @@
+"""Networks of keras.applications in place of ours: the same pixels, weights from a file, the same export."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras.src.applications import efficientnet
+
+from pipelines.common.cli import UsageError
+from tests.support.tiny_dataset import CLASSES, HELD_OUT_COUNT, ROOT, SIZE, TRAIN_COUNTS, command, draw, jpeg
+from trainer.data.dataset_info import read_dataset_info
+from trainer.data.preprocessing import Preprocessing
+from trainer.network.backbones import build_backbone, check_backbone
+
+NAME = "MobileNetV3Small"
+
+
+@pytest.fixture(scope="module")
+def network():
+    keras.utils.set_random_seed(0)
+    return keras.applications.MobileNetV3Small(include_top=False, weights=None, input_shape=(64, 64, 3))
+
+
+@pytest.fixture(scope="module")
+def weights(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "backbone.weights.h5"
+    network.save_weights(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("synchronized", [False, True])
+def test_a_backbone_sees_the_pixels_and_has_the_weights_that_it_was_trained_with(network, weights, synchronized):
+    mean, std = (150.0, 120.0, 90.0), (40.0, 30.0, 50.0)
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    inputs = keras.Input((64, 64, 3))
+    ours = keras.Model(inputs, build_backbone(NAME, 64, weights, mean, std, synchronized)(inputs))
+    expected = network(keras.applications.mobilenet_v3.preprocess_input(pixels), training=False)
+    found = ours((pixels - mean) / std, training=False)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_first_efficientnets_are_the_ones_that_keras_downloads(tmp_path, monkeypatch):
+    keras.utils.set_random_seed(0)
+    file = str(tmp_path / "b0.weights.h5")
+    keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(64, 64, 3)).save_weights(file)
+    # What Keras downloads is this file.
+    monkeypatch.setattr(efficientnet.file_utils, "get_file", lambda *arguments, **options: file)
+    kerass = keras.applications.EfficientNetB0(include_top=False, weights="imagenet", input_shape=(64, 64, 3))
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    expected = kerass(pixels, training=False).numpy()
+    inputs = keras.Input((64, 64, 3))
+    untouched = (0.0,) * 3, (1.0,) * 3, False
+    built = [
+        keras.Model(inputs, build_backbone("EfficientNetB0", 64, weights, *untouched)(inputs))
+        for weights in (file, "imagenet", "")
+    ]
+    # As the export does it: built without a file, then given the trained weights.
+    built[2].set_weights(built[0].get_weights())
+    for ours in built:
+        np.testing.assert_allclose(
+            ours(pixels, training=False), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max()
+        )
+
+
+def test_pixel_statistics_are_those_of_the_dataset(dataset):
+    images = np.stack([draw(label, index) for label, count in enumerate(TRAIN_COUNTS) for index in range(count)])
+    mean, std = Preprocessing(read_dataset_info(dataset)).pixel_statistics()
+    np.testing.assert_allclose(mean, images.mean(axis=(0, 1, 2), dtype=float), rtol=1e-4)
+    np.testing.assert_allclose(std, images.std(axis=(0, 1, 2), dtype=float), rtol=1e-4)
+
+
+def test_names_that_are_none():
+    check_backbone("EfficientNetV2B0")
+    with pytest.raises(
+        UsageError, match=r"--backbone efficientnetv2: no network of keras.applications; .*EfficientNetV2"
+    ):
+        check_backbone("efficientnetv2")
+    with pytest.raises(UsageError, match=r"--backbone NASNetMobile: can be trained on one size of images only; .*for"):
+        check_backbone("NASNetMobile")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("x.weights.h5", b"no weights"), ("x.weights.h5", b""), ("x.keras", b"no weights")]
+)
+def test_weights_that_are_none(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=f"--weights .*{name}: cannot be used for --backbone {NAME}"):
+        build_backbone(NAME, 64, str(path), (0.0,) * 3, (1.0,) * 3, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--backbone=InceptionV3"], "--backbone InceptionV3: cannot be built for images of 16 px (Input size must be"),
+        (
+            [f"--backbone={NAME}", f"--weights={ROOT / 'LICENSE'}", "--progressive="],
+            "LICENSE: cannot be used for --backbone",
+        ),
+    ],
+)
+def test_a_backbone_that_does_not_fit_leaves_nothing_behind(dataset, tmp_path, options, says):
+    done = subprocess.run(command(dataset, tmp_path / "run", *options), capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_with_a_backbone_exports_like_any_other(dataset, weights, tmp_path):
+    run = tmp_path / "run"
+    options = ("--epochs=1", f"--backbone={NAME}", f"--weights={weights}", "--progressive=", "--learning_rate=0.001")
+    done = subprocess.run(command(dataset, run, *options), capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((run / "model/assets/model.json").read_text())["network"]["backbone"] == NAME
+    model = tf.saved_model.load(str(run / "model"))
+    files = tf.constant([jpeg(draw(label, 1000)) for label in range(len(CLASSES))])
+    probabilities = model.signatures["serving_default"](image_bytes=files)["probabilities"].numpy()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert model.signatures["class_activation"](image=tf.zeros([1, SIZE, SIZE, 3]))["activation"].shape[-1] == 4
+    assert json.loads((run / "train.json").read_text())["validation"]["n"] == HELD_OUT_COUNT * len(CLASSES)

@@ -1,0 +1,1 @@
+"""Options, limits and recipes."""

@@ -1,0 +1,237 @@
+"""Input pipeline: TFRecord shards -> parsed examples -> normalised pixels -> batches.
+
+Training input is a pure function of (seed, global step): step k of an epoch trains on the same examples with the same
+augmentation, however many replicas share it and however often the run was interrupted. The order of an epoch is one
+permutation of the whole split. Each reader takes its own rows of every global batch and reads no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from trainer.data.augment import augment, example_keys
+from trainer.data.dataset_info import COMPRESSION_TYPES, DatasetInfo, Split
+from trainer.data.mixup import Mixer, unmixed
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.record_reader import RecordReader
+
+FEATURES = {
+    "image/encoded": tf.io.FixedLenFeature([], tf.string),
+    "image/key/sha256": tf.io.FixedLenFeature([], tf.string),
+    "image/source_id": tf.io.FixedLenFeature([], tf.string),
+    "image/class/label": tf.io.FixedLenFeature([], tf.int64),
+    "image/class/text": tf.io.FixedLenFeature([], tf.string),
+    "image/lesion_id": tf.io.FixedLenFeature([], tf.string),
+    "image/group_id": tf.io.FixedLenFeature([], tf.string),
+    "image/augmentation/copy": tf.io.FixedLenFeature([], tf.int64),
+}
+
+
+@dataclass(frozen=True)
+class Batching:
+    """Division of global batches among parts, replicas and processes."""
+
+    size: int  # examples in a global batch
+    parts: int = 1  # parts of a batch, computed one after another (gradient accumulation)
+    replicas: int = 1  # replicas that compute each part at once
+    first: int = 0  # number of the first replica that this process feeds
+    local: int = 1  # number of replicas that this process feeds
+
+    @property
+    def per_replica(self) -> int:
+        """Examples of a global batch that one replica computes."""
+        return self.size // self.replicas
+
+    def rows(self, replica: tf.Tensor) -> tf.Tensor:
+        """Return which rows of a global batch belong to a replica, part after part.
+
+        Args:
+            replica: int64 [], number of the replica.
+
+        Returns:
+            int64 [per_replica].
+        """
+        share = self.per_replica // self.parts
+        starts = tf.range(self.parts, dtype=tf.int64) * (self.size // self.parts) + replica * share
+        return tf.reshape(starts[:, tf.newaxis] + tf.range(share, dtype=tf.int64), [self.per_replica])
+
+
+def parse_examples(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Parse serialised examples.
+
+    Args:
+        serialized: string [N], each a tf.train.Example.
+
+    Returns:
+        The tensors named in FEATURES, each [N].
+    """
+    return tf.io.parse_example(serialized, FEATURES)
+
+
+def steps_per_epoch(split: Split, batch_size: int) -> int:
+    """Return the number of batches in one pass, including the last (perhaps partial) one."""
+    return -(-split.examples // batch_size)
+
+
+def train_stream(
+    records: RecordReader,
+    preprocessing: Preprocessing,
+    batching: Batching,
+    seed: int,
+    first_step: int,
+    augmented: bool = True,
+    mix: Mixer = unmixed,
+    size: int | None = None,
+) -> tf.data.Dataset:
+    """Return the batches of training, epoch after epoch without end.
+
+    Each epoch has every example once, in an order drawn from (seed, epoch). Its last global batch is padded with
+    examples of weight 0, which keeps shapes static and gives every replica the same amount of work.
+
+    Args:
+        records: Records of the train split.
+        preprocessing: Preprocessing graphs of the dataset.
+        batching: Division of the global batches.
+        seed: Seed of order, augmentation and mixing.
+        first_step: Global step to begin with; 0: the first step of the first epoch.
+        augmented: Change the images randomly, see `trainer.data.augment`.
+        mix: Mixes the images of a batch, see `trainer.data.mixup`.
+        size: Side of the images in pixels; None: as in the dataset.
+
+    Returns:
+        A dataset of dicts, one for each local replica in turn: image float32 [b, S, S, 3], label int64 [b], partner
+        int64 [b] and share float32 [b] (see `mixup`), weight float32 [b], where b is `batching.per_replica`
+        and S is `size`.
+    """
+    steps = -(-records.count // batching.size)
+    padded = steps * batching.size
+
+    def order(epoch: tf.Tensor) -> tf.data.Dataset:
+        shuffled = tf.random.experimental.stateless_shuffle(
+            tf.range(records.count, dtype=tf.int64), seed=tf.stack([tf.constant(seed, tf.int64), epoch])
+        )
+        # The padding of the last batch is read, but has weight 0.
+        filled = tf.gather(shuffled, tf.range(padded) % records.count)
+        return tf.data.Dataset.from_tensor_slices(tf.reshape(filled, [steps, batching.size]))
+
+    def decode(examples: dict[str, tf.Tensor], step: tf.Tensor) -> dict[str, tf.Tensor]:
+        images = resized(preprocessing.normalise(examples["image/encoded"]), size)
+        keys = example_keys(examples["image/key/sha256"], examples["image/augmentation/copy"], seed, step // steps)
+        return mix(augment(images, keys) if augmented else images, examples["image/class/label"], keys)
+
+    batches = tf.data.Dataset.counter(first_step // steps).flat_map(order).skip(first_step % steps)
+    return _finish(records, batches, batching, first_step, decode)
+
+
+def evaluation_stream(
+    records: RecordReader, preprocessing: Preprocessing, batching: Batching, size: int | None = None
+) -> tf.data.Dataset:
+    """Return a split for inference inside the training loop: in file order, pass after pass.
+
+    Args:
+        records: Records of the split.
+        preprocessing: Preprocessing graphs of the dataset.
+        batching: Division of the global batches.
+        size: Side of the images in pixels; None: as in the dataset.
+
+    Returns:
+        A dataset of dicts as `train_stream` gives them.
+    """
+
+    def decode(examples: dict[str, tf.Tensor], _: tf.Tensor) -> dict[str, tf.Tensor]:
+        images = resized(preprocessing.normalise(examples["image/encoded"]), size)
+        return unmixed(images, examples["image/class/label"], None)
+
+    steps = -(-records.count // batching.size)
+    positions = tf.reshape(tf.range(steps * batching.size, dtype=tf.int64) % records.count, [steps, batching.size])
+    batches = tf.data.Dataset.from_tensor_slices(positions).repeat()
+    return _finish(records, batches, batching, 0, decode)
+
+
+def resized(images: tf.Tensor, size: int | None) -> tf.Tensor:
+    """Resize images, smoothing them first where they become smaller.
+
+    Args:
+        images: float32 [N, S, S, 3].
+        size: Side of the result in pixels; None: leave the images as they are.
+
+    Returns:
+        float32 [N, size, size, 3].
+    """
+    return images if size in (None, images.shape[1]) else tf.image.resize(images, [size, size], antialias=True)
+
+
+def train_batches(
+    info: DatasetInfo, preprocessing: Preprocessing, batch_size: int, seed: int, epoch: int, augmented: bool = True
+) -> tf.data.Dataset:
+    """Return one epoch of the train split for a single replica: `steps_per_epoch` batches of `train_stream`.
+
+    Args:
+        info: Dataset to read.
+        preprocessing: Preprocessing graphs of the dataset.
+        batch_size: Examples per batch.
+        seed: Seed of order and augmentation.
+        epoch: Number of the epoch, from 0.
+        augmented: Change the images randomly.
+    """
+    split = info.split("train")
+    steps = steps_per_epoch(split, batch_size)
+    records = RecordReader(info, split, "none")
+    stream = train_stream(records, preprocessing, Batching(batch_size), seed, epoch * steps, augmented)
+    return stream.take(steps)
+
+
+def evaluation_batches(info: DatasetInfo, split: str, batch_size: int) -> tf.data.Dataset:
+    """Return a split for evaluation, in file order; the last batch may be smaller.
+
+    No preprocessing is needed, because the exported model holds it.
+
+    Args:
+        info: Dataset to read.
+        split: Name of the split.
+        batch_size: Examples per batch.
+
+    Returns:
+        A dataset of dicts with everything in FEATURES (`image/encoded` is the input of the exported model's `records`
+        signature).
+    """
+    paths = [str(shard) for shard in info.split(split).shards]
+    records = tf.data.TFRecordDataset(paths, compression_type=COMPRESSION_TYPES[info.compression])
+    return records.batch(batch_size).map(parse_examples, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+
+
+def _finish(
+    records: RecordReader,
+    batches: tf.data.Dataset,
+    batching: Batching,
+    first_step: int,
+    decode: Callable[[dict[str, tf.Tensor], tf.Tensor], dict[str, tf.Tensor]],
+) -> tf.data.Dataset:
+    """Turn positions of global batches into decoded batches of the local replicas, in parallel, prefetched."""
+    steps = -(-records.count // batching.size)
+    # Element j of the stream belongs to step j // local and to local replica j % local.
+    first_element = first_step * batching.local
+
+    def mine(positions: tf.Tensor) -> tf.data.Dataset:
+        replicas = tf.range(batching.first, batching.first + batching.local, dtype=tf.int64)
+        return tf.data.Dataset.from_tensor_slices(
+            tf.map_fn(lambda replica: tf.gather(positions, batching.rows(replica)), replicas)
+        )
+
+    def prepare(element: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        examples = parse_examples(serialized)
+        step = element // batching.local
+        rows = (step % steps) * batching.size + batching.rows(batching.first + element % batching.local)
+        return {**decode(examples, step), "weight": tf.cast(rows < records.count, tf.float32)}
+
+    options = tf.data.Options()
+    options.deterministic = True
+    read = records.batches(batches.flat_map(mine), batching.per_replica)
+    stream = tf.data.Dataset.zip(tf.data.Dataset.counter(first_element), read)
+    stream = stream.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    # If the stream is known to be endless, the workers need not agree before every step on whether there is more.
+    stream = stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+    return stream.prefetch(2 * batching.local).with_options(options)

@@ -1,0 +1,340 @@
+"""Evaluate a model on images it has not seen: `python -m trainer.evaluate`.
+
+    OUT/confusion_matrix.png    counts, coloured by each true class's shares
+    OUT/predictions.parquet     one row for each image: ids, label, predicted class, one probability per class
+    OUT/report.html, report.md  the report; `docs/evaluation.md` explains each figure
+    OUT/evaluation.json         every figure with its n and 95 % interval, and what was evaluated; written last
+
+Only original photographs count: the augmented copies of the train split are left out.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.domain.decision_rule import OperatingPoint
+from pipelines.domain.taxonomy import malignant_classes, melanoma_class
+from trainer.evaluate.gcs import Places, on_this_machine
+from trainer.evaluate.options import (
+    OURS,
+    PAGE,
+    PICTURE,
+    PREDICTIONS,
+    SUMMARY,
+    TEXT,
+    EvaluateOptions,
+    EvaluationInputs,
+    parse_options,
+    partial_name,
+)
+
+if TYPE_CHECKING:
+    from trainer.evaluate.mistakes import Pictures
+    from trainer.evaluate.predictions import Predictions
+    from trainer.export.loaded_model import LoadedModel
+
+
+SCHEMA_VERSION = 1
+
+
+def _warn(options: EvaluateOptions, inputs: EvaluationInputs) -> None:
+    """Warn on stderr if figures are too good, or if maps and thresholds belong to another model."""
+    model, dataset = inputs.model, inputs.dataset
+    makes_them = model and (not inputs.scores or inputs.scores.models == (model.fingerprint,))
+    if model and makes_them and dataset and model.dataset_fingerprint != dataset.fingerprint:
+        print(
+            f"warning: the model was trained on another dataset ({model.dataset_fingerprint[:12]}, not "
+            f"{dataset.fingerprint[:12]}): these images may have been among its training images, and then these "
+            "figures are too good",
+            file=sys.stderr,
+        )
+    elif model and makes_them and options.fold is not None and model.fold not in (None, options.fold):
+        trained = f"with --fold {model.fold}" if model.fold >= 0 else "without --fold"
+        print(
+            f"warning: --fold {options.fold}: the model was trained {trained}: these images were among its training "
+            "images, and these figures are too good",
+            file=sys.stderr,
+        )
+    elif makes_them and options.fold is None and options.split == "train":
+        print(
+            "warning: --split train: the model was trained on these images: the figures say how well it remembers them",
+            file=sys.stderr,
+        )
+    if model and inputs.scores and inputs.scores.views is None:
+        print(
+            f"warning: --predictions {options.predictions} does not say whether it is of one view or of eight (--tta): "
+            "the model's thresholds are left out; score again for them",
+            file=sys.stderr,
+        )
+    if model and inputs.scores and _made_by_another(inputs):
+        print(
+            f"warning: --model {model.path} did not make these predictions ({model.fingerprint[:12]}, not "
+            f"{inputs.scores.models[0][:12]}): its maps show where it looks, not what made the mistakes, and its "
+            "thresholds are left out",
+            file=sys.stderr,
+        )
+
+
+def _made_by_another(inputs: EvaluationInputs) -> bool:
+    """Return whether the predictions name a model other than `inputs.model` as their source."""
+    models = inputs.scores.models if inputs.scores else ()
+    return bool(models) and inputs.model is not None and models != (inputs.model.fingerprint,)
+
+
+def _predict(
+    options: EvaluateOptions, inputs: EvaluationInputs, network: LoadedModel | None
+) -> tuple[Predictions, dict[str, Any] | None, dict[str, Any] | None]:
+    """Return the images with labels and probabilities, running the model unless `--predictions` was given.
+
+    Returns:
+        The predictions; how scores and labels were matched; what the table of labels left out. The last two are ready
+        for JSON, and None if nothing was matched or no table of labels was read.
+    """
+    from trainer.evaluate.predictions import Predictions, infer, read_truth
+
+    if inputs.scores is None:
+        assert inputs.dataset is not None
+        assert inputs.model is not None
+        assert network is not None
+        if options.tta:
+            network.require_views()
+        found = infer(inputs.dataset, inputs.model, network, inputs.split, options.batch_size, options.tta)
+        return found, None, None
+
+    from trainer.evaluate.metadata_tables import own_labels, read_labels
+    from trainer.evaluate.stored_predictions import match
+
+    if inputs.dataset:
+        predictions, matching = match(inputs.scores, read_truth(inputs.dataset, inputs.split, options.batch_size))
+        return predictions, asdict(matching), None
+    if options.labels:
+        table = read_labels(Path(options.labels), inputs.classes, inputs.facts)
+        predictions, matching = match(inputs.scores, table.truth)
+        left_out = {"path": options.labels, "unmapped": table.unmapped, "conflicts": table.conflicts}
+        return predictions, asdict(matching), left_out
+    scores = inputs.scores
+    return Predictions(own_labels(scores), scores.probabilities, None, scores.prior, scores.views), None, None
+
+
+def describe(options: EvaluateOptions, inputs: EvaluationInputs, predictions: Predictions) -> dict[str, Any]:
+    """Compute the figures of evaluation.json, ready for JSON.
+
+    Args:
+        options: Bootstrap and seed are taken from them.
+        inputs: The classes, the malignant ones among them, the operating points and the metadata.
+        predictions: The images to evaluate, with labels and probabilities.
+    """
+    import numpy as np
+
+    from pipelines.domain.decision_rule import decision_values, malignancy_scores
+    from trainer.export import calibration
+    from trainer.metrics import metrics
+
+    pass
+    from trainer.evaluate.mistakes import worst_mistakes
+    from trainer.evaluate.subgroups import Question, subgroups
+    from trainer.metrics.thresholds import subgroup_threshold, threshold_figures
+
+    truth, probabilities, classes = predictions.truth, predictions.probabilities, inputs.classes
+    says = inputs.model or inputs.dataset
+    malignant = says.malignant_classes if says else tuple(malignant_classes(classes))
+    decisions = decision_values(probabilities, predictions.prior)
+    drawing: dict[str, int] = {"bootstrap": options.bootstrap, "seed": options.seed}
+    figures = metrics.evaluate(
+        truth.labels, probabilities, truth.group_id, classes, malignant, prior=predictions.prior, **drawing
+    )
+
+    points: Sequence[OperatingPoint] = ()
+    if inputs.model and predictions.views and not _made_by_another(inputs):
+        points = inputs.model.operating_points.get(predictions.views, ())
+    scores = malignancy_scores(probabilities, classes, malignant)
+    is_malignant = np.isin(truth.labels, [label for label, name in enumerate(classes) if name in malignant])
+    threshold = subgroup_threshold(points, figures) if malignant else None
+    melanoma = melanoma_class(classes)
+    question = Question(
+        melanoma=classes.index(melanoma) if melanoma else None,
+        **({"malignant": is_malignant, "score": scores, "threshold": threshold["value"]} if threshold else {}),
+    )
+    return {
+        "classes": list(classes),
+        "malignant_classes": list(malignant),
+        "melanoma": melanoma,
+        "images": len(truth.labels),
+        "with_lesion_id": sum(map(bool, truth.lesion_id)),
+        "figures": figures,
+        "calibration": {
+            "expected_calibration_error": calibration.expected_calibration_error(probabilities, truth.labels),
+            "bins": [asdict(row) for row in calibration.reliability(probabilities, truth.labels)],
+        },
+        "operating_points": [
+            {
+                "target": point.target,
+                "threshold": point.threshold,
+                **threshold_figures(is_malignant, scores, point.threshold, truth.labels, truth.group_id, **drawing),
+            }
+            for point in points
+        ],
+        "subgroup_threshold": threshold,
+        "subgroups": subgroups(
+            truth.source_id,
+            inputs.facts,
+            truth.labels,
+            probabilities,
+            metrics.predict(decisions),
+            truth.group_id,
+            question,
+            **drawing,
+        ),
+        "metadata": {
+            "paths": list(map(str, inputs.metadata)),
+            "matched": sum(name in inputs.facts for name in truth.source_id),
+        },
+        "mistakes": worst_mistakes(truth, probabilities, decisions.argmax(axis=1), classes, malignant),
+    }
+
+
+def _draw(
+    options: EvaluateOptions, inputs: EvaluationInputs, mistakes: Mapping[str, Any], network: LoadedModel | None
+) -> dict[str, Pictures]:
+    """Draw the worst mistakes, if there is a dataset that holds their images.
+
+    Returns:
+        The pictures by sha256.
+    """
+    from trainer.evaluate.mistakes import draw
+    from trainer.evaluate.predictions import read_images
+
+    info = inputs.dataset
+    wanted = {entry["sha256"] for entries in mistakes.values() for entry in entries}
+    if info is None or not wanted:
+        return {}
+    images = read_images(info, inputs.split, wanted, options.batch_size)
+    return draw(mistakes, images, info.encoding, info.image_size, info.classes, network)
+
+
+def run(options: EvaluateOptions) -> dict[str, Any]:
+    """Evaluate, write the files, print the table and return the content of evaluation.json.
+
+    Raises:
+        UsageError: The options contradict each other, an input is missing, damaged or does not fit the others, or the
+            output cannot be written.
+    """
+    with on_this_machine(options) as places:
+        result = _evaluate(options, places)
+        places.send()
+
+    from trainer.evaluate.report import without_class
+    from trainer.evaluate.report_console import format_table
+
+    if result["labels"] and result["labels"]["unmapped"]:
+        says = without_class(result["labels"]["unmapped"])
+        print(f"warning: --labels {options.labels}: labels that stand for no class: {says}; left out", file=sys.stderr)
+    print(format_table(result["figures"]))
+    speed = f", {result['images_per_second']} images/s" if result["images_per_second"] else ""
+    summary = os.path.join(options.output, SUMMARY)
+    print(f"\n{result['images']} images{speed}; figures in {summary}, report in {PAGE}")
+    return result
+
+
+def _evaluate(options: EvaluateOptions, places: Places) -> dict[str, Any]:
+    """Write all files on this machine and return the content of evaluation.json.
+
+    Args:
+        options: As the user gave them; the result names places in this form.
+        places: Where inputs and output are on this machine.
+    """
+    inputs = places.inputs
+    _warn(options, inputs)
+    network = None
+    if inputs.model:
+        from trainer.export.loaded_model import LoadedModel
+
+        network = LoadedModel(inputs.model)
+    predictions, matching, left_out = _predict(places.options, inputs, network)
+
+    model, dataset, seconds = inputs.model, inputs.dataset, predictions.seconds
+    result = {
+        "schema_version": SCHEMA_VERSION,
+        "split": (options.split if options.fold is None else "train") if dataset else None,
+        "fold": options.fold,
+        "dataset": {"path": str(options.dataset), "fingerprint": dataset.fingerprint} if dataset else None,
+        "model": {
+            "path": str(options.model),
+            "fingerprint": model.fingerprint,
+            "dataset_fingerprint": model.dataset_fingerprint,
+            "fold": model.fold,
+        }
+        if model
+        else None,
+        "predictions": {"path": str(options.predictions), "models": list(inputs.scores.models)}
+        if inputs.scores
+        else None,
+        "labels": left_out,
+        "matching": matching,
+        "trained_on_this_dataset": model.dataset_fingerprint == dataset.fingerprint if model and dataset else None,
+        "views": predictions.views,
+        "seconds": None if seconds is None else round(seconds, 3),
+        "images_per_second": None if seconds is None else round(len(predictions.truth.labels) / max(seconds, 1e-9), 1),
+        **describe(options, inputs, predictions),
+        "options": {key: _plain(value) for key, value in asdict(options).items()},
+        "versions": {
+            name: importlib.metadata.version(name)
+            for name in ("tensorflow", "numpy", "scikit-learn", "isic-challenge-scoring")
+        },
+    }
+    _write(Path(places.options.output), result, predictions, _draw(options, inputs, result["mistakes"], network))
+    return result
+
+
+def _plain(value: Any) -> Any:
+    """Return an option's value in a form that JSON can hold."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _write(output: Path, result: Mapping[str, Any], predictions: Predictions, pictures: Mapping[str, Pictures]) -> None:
+    """Write all files under temporary names and rename them once all are complete, the summary last."""
+    from pipelines.domain.decision_rule import decision_values
+    from trainer.metrics import metrics
+
+    pass
+    from trainer.evaluate.predictions import write_predictions
+    from trainer.evaluate.report import part
+    from trainer.evaluate.report_console import draw_confusion_matrix
+    from trainer.evaluate.report_html import evaluation_page
+    from trainer.evaluate.report_markdown import evaluation_text
+    from trainer.metrics.roc_pr_curves import rank_curves
+
+    figures, classes = result["figures"], result["classes"]
+    curves = rank_curves(predictions.truth.labels, predictions.probabilities, classes)
+    files = {TEXT: evaluation_text(result), PAGE: evaluation_page(result, curves, pictures)}
+    files[SUMMARY] = (json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+    output.mkdir(parents=True, exist_ok=True)
+    # If this run is interrupted, an earlier summary must not be left next to new predictions.
+    for name in reversed(OURS):
+        (output / name).unlink(missing_ok=True)
+    partial = {name: output / partial_name(name) for name in OURS}
+    title = f"balanced accuracy {figures['balanced_accuracy']['value']:.3f}"
+    if where := part(result):
+        title = f"{where}, {title}"
+    draw_confusion_matrix(figures["confusion_matrix"], classes, title, partial[PICTURE])
+    decisions = decision_values(predictions.probabilities, predictions.prior)
+    made_by = result["predictions"]["models"] if result["predictions"] else [result["model"]["fingerprint"]]
+    write_predictions(
+        predictions, metrics.predict(decisions), classes, made_by[0] if made_by else "", partial[PREDICTIONS]
+    )
+    for name, data in files.items():
+        partial[name].write_bytes(data)
+    for name in OURS:
+        os.replace(partial[name], output / name)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line and run the evaluation."""
+    run(parse_options(argv))

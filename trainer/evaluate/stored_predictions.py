@@ -1,0 +1,274 @@
+"""Predictions that were stored before, matched with labels."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.common.cli import UsageError, first_line
+from pipelines.common.csv_tables import in_line
+from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
+from pipelines.domain.probability_table import Meaning, class_names, read_metadata
+from trainer.evaluate.predictions import Predictions, Truth
+
+PREFIX = "probability_"
+# With several models, the columns of each one's own probabilities have this suffix: `probability_nevus__2`.
+_OF_ONE_MODEL = re.compile(r"__\d+\Z")
+_OWN = "predictions.parquet"
+_FILES = ("scores-*.parquet", _OWN)
+# The score job writes it last, next to its Parquet files.
+_MARKER = "summary.json"
+_IDS = ("source_id", "image_id")
+# How far the sum of probabilities may be from 1. Tables rounded to a few decimals stay within it.
+_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Ids and probabilities of n scored images, as far as the tables tell."""
+
+    path: Path
+    image_id: list[str]
+    sha256: list[str]
+    lesion_id: list[str]  # "" where unknown
+    group_id: list[str]  # "" where unknown
+    classes: tuple[str, ...]  # names in the order of the probabilities
+    probabilities: np.ndarray  # float32 [n, C]
+    labels: list[str] | None  # class names, if the table has labels, as an evaluation's does
+    models: tuple[str, ...]  # the fingerprint of what made the probabilities; empty if unknown
+    prior: np.ndarray  # float64 [C], the class frequencies that the probabilities assume
+    views: str | None  # see `Predictions`
+
+
+def score_files(path: Path) -> list[Path]:
+    """List the Parquet files that `--predictions` names, sorted by path.
+
+    For runs named after their dates, that is the order in which they were made. A run of the score job without its
+    summary.json is not finished and is left out.
+
+    Args:
+        path: A file, or a folder that holds files at any depth.
+
+    Raises:
+        UsageError: The path does not exist, or the folder holds no such file.
+    """
+    where = f"--predictions {path}"
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UsageError(f"{where}: no such file or folder")
+    found = sorted(
+        file
+        for pattern in _FILES
+        for file in path.rglob(pattern)
+        if not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and (file.name == _OWN or (file.parent / _MARKER).is_file())
+    )
+    if not found:
+        raise UsageError(
+            f"{where}: holds neither {' of a finished run nor '.join(_FILES)}; name an output of pipelines.score "
+            "(--format parquet) or of trainer.evaluate"
+        )
+    return found
+
+
+def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Scores:
+    """Read all rows of the files that `--predictions` names.
+
+    Args:
+        path: See `score_files`.
+        known_classes: The class names of a dataset or a model. If None, names come from the tables' own values, or else
+            from the names of the columns, with spaces for underscores.
+
+    Raises:
+        UsageError: A file is not such a table or holds values that are not probabilities, or the files differ in their
+            classes, models or views.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    where = f"--predictions {path}"
+    tables: list[pa.Table] = []
+    columns: list[str] = []
+    meanings: list[Meaning] = []
+    for file in score_files(path):
+        try:
+            table = pq.read_table(file, partitioning=None)
+        except (OSError, pa.ArrowException) as error:
+            reason = first_line(error)
+            raise UsageError(f"{where}: {file.name} is no Parquet file that can be read ({reason})") from None
+        found = [name for name in table.column_names if name.startswith(PREFIX) and not _OF_ONE_MODEL.search(name)]
+        identity = next((name for name in _IDS if name in table.column_names), None)
+        if identity is None or len(found) < 2:
+            raise UsageError(
+                f"{where}: {file.name} needs a column {' or '.join(_IDS)} and two or more {PREFIX}CLASS; it has "
+                f"{in_line(table.column_names, 200)}"
+            )
+        if tables and found != columns:
+            raise UsageError(f"{where}: {file.name} has other classes than the files before it; name one of them")
+        try:
+            meanings.append(read_metadata(table.schema.metadata, len(found)))
+        except ValueError as error:
+            raise UsageError(f"{where}: {file.name} is damaged ({error}); score these images again") from None
+        columns = found
+        table = table.drop_columns([name for name in _IDS if name != identity and name in table.column_names])
+        tables.append(table.rename_columns([_IDS[1] if name == identity else name for name in table.column_names]))
+    named = {
+        name
+        for table in tables
+        for column in ("class", "top_class")
+        if column in table.column_names
+        for name in table[column].unique().to_pylist()
+        if name
+    }
+    classes = _class_list([name.removeprefix(PREFIX) for name in columns], known_classes, named, where)
+
+    def texts(column: str) -> list[str]:
+        return [
+            "" if value is None else str(value)
+            for table in tables
+            for value in (table[column].to_pylist() if column in table.column_names else [""] * table.num_rows)
+        ]
+
+    models = tuple(sorted({name for name in set(texts("model_fingerprint")) if name}))
+    if len(models) > 1:
+        raise UsageError(f"{where}: holds scores of {len(models)} models; name the folder of one run")
+    views = {meaning.views for meaning in meanings}
+    if views >= {ONE_VIEW, EIGHT_VIEWS}:
+        raise UsageError(f"{where}: its scores are partly of one view, partly of eight; name the folder of one run")
+    try:
+        each = [
+            np.stack([table[name].cast(pa.float32()).to_numpy(zero_copy_only=False) for name in columns], axis=1)
+            for table in tables
+        ]
+    except pa.ArrowException as error:
+        reason = first_line(error)
+        raise UsageError(f"{where}: a probability is no number ({reason}); score these images again") from None
+    probabilities = np.concatenate(each).astype(np.float32)
+    if not np.isfinite(probabilities).all():
+        raise UsageError(f"{where}: a probability is missing or not finite; score these images again")
+    if not len(probabilities):
+        raise UsageError(f"{where}: holds no image; name the folder of a run that scored some")
+    wrong = (probabilities < -_TOLERANCE).any(axis=1) | (abs(probabilities.sum(axis=1) - 1) > _TOLERANCE)
+    if wrong.any():
+        raise UsageError(
+            f"{where}: the numbers of {int(wrong.sum())} images are no probabilities (each from 0 to 1, together 1); "
+            "give softmax outputs, not logits or percentages"
+        )
+    labels = texts("class") if all("class" in table.column_names for table in tables) else None
+    return Scores(
+        path,
+        texts(_IDS[1]),
+        texts("sha256"),
+        texts("lesion_id"),
+        texts("group_id"),
+        classes,
+        probabilities,
+        labels,
+        models,
+        meanings[0].prior,
+        views.pop() if len(views) == 1 else None,
+    )
+
+
+def _class_list(columns: list[str], known: Sequence[str] | None, named: set[str], where: str) -> tuple[str, ...]:
+    """Return the names of the classes that the probability columns belong to.
+
+    Args:
+        columns: The names of the columns, without prefix.
+        known: Class names that the columns must match; None if they are not known.
+        named: Class names that occur in the tables, used if `known` is None.
+        where: The start of the error message.
+
+    Raises:
+        UsageError: The columns are not those of the known classes.
+    """
+    if known is not None:
+        if class_names(known) != columns:
+            differing = sorted(set(class_names(known)) ^ set(columns)) or ["the same ones in another order"]
+            raise UsageError(
+                f"{where}: its {len(columns)} classes are not the {len(known)} that are asked about "
+                f"(difference: {', '.join(differing)})"
+            )
+        return tuple(known)
+    by_column = {class_names([name])[0]: name for name in sorted(named)}
+    return tuple(by_column.get(column, column.replace("_", " ")) for column in columns)
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Counts of the images that `match` matched and of those left over."""
+
+    matched: int  # images with a score and a label
+    scored_without_label: int
+    labelled_without_score: int
+    repeated: int  # further scores of images that have one already
+    # Images matched by id although the scored file differs in content from the labelled one; None if contents are
+    # unknown.
+    other_bytes: int | None
+
+
+def match(scores: Scores, truth: Truth) -> tuple[Predictions, Matching]:
+    """Match labelled images with their scores, in the order of `truth`.
+
+    Ids come first, since the same ISIC id may have other bytes in another download. If an id has several scores, the
+    one of the same content counts, else the last, as in the score job's outputs. An id that two labelled images share
+    (`1.jpg` in two folders) identifies neither: these images, and those whose id was not scored, are matched by
+    content.
+
+    Returns:
+        The labelled images that were scored, and counts of what was matched and what was left over.
+
+    Raises:
+        UsageError: No image matches.
+    """
+    by_id: dict[str, list[int]] = {}
+    by_content: dict[str, int] = {}
+    for row, (name, sha256) in enumerate(zip(scores.image_id, scores.sha256, strict=True)):
+        by_id.setdefault(name, []).append(row)
+        if sha256:
+            by_content[sha256] = row
+    shared = {name for name, count in Counter(truth.source_id).items() if count > 1}
+    images, rows = [], []
+    for image, (name, sha256) in enumerate(zip(truth.source_id, truth.sha256, strict=True)):
+        candidates = by_id.get(name, []) if name not in shared else []
+        same = [row for row in candidates if sha256 and scores.sha256[row] == sha256]
+        found = next(reversed(same or candidates), by_content.get(sha256) if sha256 else None)
+        if found is not None:
+            images.append(image)
+            rows.append(found)
+    if not images:
+        raise UsageError(
+            f"--predictions {scores.path}: none of its {len(scores.image_id)} images is among the "
+            f"{len(truth.source_id)} labelled ones (scored are {_some(scores.image_id)}; labelled are "
+            f"{_some(truth.source_id)})"
+        )
+    used, done = set(rows), {truth.source_id[image] for image in images}
+    left = [row for row in range(len(scores.image_id)) if row not in used]
+    repeated = sum(scores.image_id[row] in done for row in left)
+    contents = [(truth.sha256[image], scores.sha256[row]) for image, row in zip(images, rows, strict=True)]
+    known = [pair for pair in contents if all(pair)]
+    chosen = Truth(
+        [truth.source_id[image] for image in images],
+        [truth.sha256[image] or scores.sha256[row] for image, row in zip(images, rows, strict=True)],
+        [truth.lesion_id[image] for image in images],
+        [truth.group_id[image] for image in images],
+        truth.labels[np.array(images)],
+    )
+    matching = Matching(
+        matched=len(images),
+        scored_without_label=len(left) - repeated,
+        labelled_without_score=len(truth.source_id) - len(images),
+        repeated=repeated,
+        other_bytes=sum(one != other for one, other in known) if known else None,
+    )
+    return Predictions(chosen, scores.probabilities[np.array(rows)], None, scores.prior, scores.views), matching
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")

@@ -1,0 +1,153 @@
+"""Turns of a cross-validation: train a network without a fold and evaluate it on that fold, in separate processes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipelines.common.cli import UsageError
+from trainer.config.recipes import as_arguments
+from trainer.distribution.processes import Command, run_chains
+
+# Options of every training run: train all epochs and keep the weights of the last.
+FIXED = {"keep": "last", "patience": 0}
+# How long a process may take to end. Saving takes seconds; this is for processes that hang.
+_GRACE_SECONDS = 120.0
+# Files in which a finished training run describes itself and its model.
+_TRAIN, _MODEL = "train.json", "model/assets/model.json"
+
+
+class Leak(NamedTuple):
+    """What `trainer.experiment.leaky_dataset` makes the dataset of a turn from."""
+
+    balanced: Path  # a dataset with folds and stored augmented copies
+    fold: int  # left out, as the test split
+
+
+@dataclass(frozen=True)
+class FoldRun:
+    """One training run and its evaluations."""
+
+    folder: Path
+    dataset: Path
+    fold: int  # -1: none; train, validate and test on the dataset's own splits
+    options: Mapping[str, Any]
+    metadata: tuple[Path, ...] = ()  # tables of age, sex and body site, for the evaluations
+    once: bool = False  # evaluate one view of each image too
+    leak: Leak | None = None  # how to make `dataset`, if it is a leaky one
+
+    @property
+    def train(self) -> Path:
+        """The folder of the training run."""
+        return self.folder / "train"
+
+    @property
+    def evaluation(self) -> Path:
+        """The folder of the evaluation of eight views."""
+        return self.folder / "evaluation"
+
+    @property
+    def one_view(self) -> Path:
+        """The folder of the evaluation of one view, which exists if `once` is set."""
+        return self.folder / "one_view"
+
+    def figures(self) -> dict[str, Any]:
+        """Read evaluation.json of eight views, with train.json under the key `train`; the turn must be finished.
+
+        Raises:
+            UsageError: train.json is missing or damaged.
+        """
+        return {**_evaluation(self.evaluation), "train": _trained(self.folder, _TRAIN)}
+
+    def figures_of_one_view(self) -> dict[str, Any]:
+        """Read evaluation.json of one view; the turn must be finished, and `once` set."""
+        return _evaluation(self.one_view)
+
+
+def run_all(turns: Sequence[FoldRun], jobs: int) -> None:
+    """Train and evaluate what earlier runs have not: `jobs` turns at once, each on its share of the cores.
+
+    When a command fails or a signal arrives, the other commands are told to end. The trainer saves first, and the same
+    turns continue from there. Incomplete evaluations are made again.
+
+    Raises:
+        SystemExit: A command failed. The code is that of the first one that failed; its own message has been shown.
+            After a signal the process ends by that signal instead.
+        UsageError: A file of a finished training run is missing or damaged. Raised before any work.
+    """
+    for turn in turns:
+        if (turn.train / "model").is_dir():
+            for name in (_MODEL, _TRAIN):
+                _trained(turn.folder, name)
+    jobs = max(1, min(jobs, len(turns)))
+    outcome = run_chains([_commands(turn, marked=jobs > 1) for turn in turns], jobs, _GRACE_SECONDS)
+    if outcome.signal:
+        # `run_chains` has restored the earlier handlers: pass the signal on to them.
+        signal.raise_signal(outcome.signal)
+    if outcome.code:
+        raise SystemExit(outcome.code)
+
+
+def _commands(turn: FoldRun, marked: bool) -> Iterator[Command]:
+    """Yield the commands that a turn still needs, in order; `marked` prefixes their output with its name."""
+    mark = f"[{turn.folder.parent.name}/{turn.folder.name}] " if marked else ""
+
+    def command(module: str, *arguments: str, **options: object) -> Command:
+        given = [f"--{name}={value}" for name, value in options.items()]
+        return Command([sys.executable, "-m", module, *given, *arguments], mark)
+
+    fold = {"fold": turn.fold} if turn.fold >= 0 else {}
+    if not (turn.train / "model").is_dir():
+        if not mark:
+            print(f"== {turn.folder}", flush=True)
+        if turn.leak:
+            yield command(
+                "trainer.experiment.leaky_dataset", dataset=turn.leak.balanced, fold=turn.leak.fold, output=turn.dataset
+            )
+        recipe = as_arguments({**turn.options, **FIXED})
+        yield command("trainer.task", *recipe, dataset=turn.dataset, output=turn.train, **fold)
+    model = turn.train / "model"
+    fingerprint = _trained(turn.folder, _MODEL)["model_fingerprint"]
+    tables = [f"--metadata={table}" for table in turn.metadata]
+    looks = [(turn.evaluation, ["--tta"]), (turn.one_view, [])]
+    for output, how in looks if turn.once else looks[:1]:
+        # If train/ was deleted, the turn has been trained again, and an old evaluation is of another model.
+        if not _is_of(output, fingerprint, turn.metadata):
+            shutil.rmtree(output, ignore_errors=True)
+            yield command("trainer.evaluate", *tables, *how, dataset=turn.dataset, model=model, output=output, **fold)
+
+
+def _trained(folder: Path, name: str) -> dict[str, Any]:
+    """Read a JSON file of a finished training run.
+
+    Raises:
+        UsageError: The file is missing or damaged.
+    """
+    try:
+        return json.loads((folder / "train" / name).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        raise UsageError(
+            f"--output {folder}: train/{name} is missing or damaged; delete this folder to have the fold trained again"
+        ) from None
+
+
+def _evaluation(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+
+
+def _is_of(evaluation: Path, model_fingerprint: str, metadata: Sequence[Path]) -> bool:
+    """Return whether an evaluation is complete, of this model, and made with these tables."""
+    if not (evaluation / "predictions.parquet").is_file():
+        return False
+    try:
+        found = _evaluation(evaluation)
+    except (FileNotFoundError, ValueError):
+        return False
+    tables = list(map(str, metadata))
+    return found["model"]["fingerprint"] == model_fingerprint and found["metadata"]["paths"] == tables

@@ -1,0 +1,192 @@
+"""What is fitted on the validation split after training: temperature and operating points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy.special import softmax
+
+from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW, OperatingPoint, malignancy_scores
+from pipelines.imaging.symmetries import SYMMETRIES, symmetric_views
+from trainer.data.dataset_info import DatasetInfo
+from trainer.data.originals import read_originals
+from trainer.data.preprocessing import Preprocessing
+from trainer.export.calibration import (
+    BINS,
+    ReliabilityBin,
+    example_weights,
+    expected_calibration_error,
+    fit_temperature,
+    log_frequencies,
+    reliability,
+    tempered,
+)
+from trainer.network.model import ModelConfig, build_model
+
+SPLIT = "validation"
+# Eight views of this many images at once fit into memory wherever a training step does.
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was fitted to a network, and how well calibrated it is."""
+
+    temperature: float
+    calibration: dict[str, Any]  # as in model.json
+    operating_points: dict[str, list[dict[str, Any]]]  # as in model.json
+    before: list[ReliabilityBin]  # without the temperature, with images weighted to match the prior
+    after: list[ReliabilityBin]  # with the temperature, weighted likewise
+
+
+def fit_network(
+    info: DatasetInfo,
+    preprocessing: Preprocessing,
+    config: ModelConfig,
+    weights: Sequence[np.ndarray],
+    prior: np.ndarray,
+) -> Fitted:
+    """Fit a network with the given weights on the validation split (see `fit_outputs`).
+
+    Args:
+        info: The dataset.
+        preprocessing: Turns encoded images into the network's input.
+        config: The architecture of the network.
+        weights: As for `export_model`.
+        prior: float64 [C], the class frequencies that the probabilities assume.
+    """
+    model = build_model(config, info.image_size, len(info.classes))
+    model.set_weights(list(weights))
+    logits, labels = validation_logits(info, preprocessing, model)
+    return fit_outputs(logits, labels, prior, info.classes, info.malignant_classes)
+
+
+def validation_logits(
+    info: DatasetInfo, preprocessing: Preprocessing, model: keras.Model
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute logits of the validation originals, in file order.
+
+    Returns:
+        Logits float32 [n, 8, C] and labels int64 [n]. The eight are `symmetric_views` of the picture; the first one is
+        the picture as it is.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def views(encoded: tf.Tensor) -> tf.Tensor:
+        pixels = preprocessing.normalise(encoded)
+        return tf.stack([model(view, training=False) for view in symmetric_views(pixels)], axis=1)
+
+    logits, labels = [np.zeros((0, len(SYMMETRIES), len(info.classes)), np.float32)], [np.zeros(0, np.int64)]
+    for batch in read_originals(info, SPLIT, _BATCH):
+        logits.append(views(tf.constant(batch["image/encoded"])).numpy())
+        labels.append(batch["image/class/label"])
+    return np.concatenate(logits), np.concatenate(labels)
+
+
+def fit_outputs(
+    logits: np.ndarray, labels: np.ndarray, prior: np.ndarray, classes: Sequence[str], malignant: Sequence[str]
+) -> Fitted:
+    """Fit the temperature to logits, measure calibration and choose operating points.
+
+    The temperature is fitted to single views, with images weighted to match the prior. The operating points are chosen
+    on the images as they were photographed, without weights.
+
+    Args:
+        logits: float32 [n, 8, C], from `validation_logits`.
+        labels: int64 [n].
+        prior: float64 [C], the class frequencies that the probabilities assume.
+        classes: Class names in label order.
+        malignant: The names of the malignant classes.
+    """
+    weights = example_weights(labels, prior)
+    offset = log_frequencies(prior)
+    # Rounded, so that it does not depend on the last bits of the logits: it is part of the model's fingerprint.
+    temperature = float(f"{fit_temperature(logits[:, 0], labels, weights, offset):.4g}")
+    before = softmax(logits[:, 0].astype(np.float64), axis=1)
+    after = softmax(tempered(logits.astype(np.float64), temperature, offset), axis=2)
+    calibration = {
+        "temperature": temperature,
+        "prior": dict(zip(classes, map(float, prior), strict=True)),
+        "expected_calibration_error": {
+            name: {
+                "before": expected_calibration_error(before, labels, chosen),
+                "after": expected_calibration_error(after[:, 0], labels, chosen),
+            }
+            for name, chosen in (("as_prior", weights), ("as_photographed", None))
+        },
+        "bins": BINS,
+        "split": SPLIT,
+        "n": len(labels),
+    }
+    is_malignant = np.isin(labels, [label for label, name in enumerate(classes) if name in malignant])
+    views = {ONE_VIEW: after[:, 0], EIGHT_VIEWS: after.mean(axis=1)}
+    points = {
+        name: [
+            point._asdict()
+            for point in operating_points(malignancy_scores(probabilities, classes, malignant), is_malignant)
+        ]
+        for name, probabilities in views.items()
+    }
+    return Fitted(
+        temperature,
+        calibration,
+        points,
+        reliability(before, labels, weights),
+        reliability(after[:, 0], labels, weights),
+    )
+
+
+TARGETS = (0.80, 0.90, 0.95, 0.98)
+# How far, as a share of itself, a threshold lies below the lowest score that it must catch. On another machine or in
+# another batch, the same model gives the same image a score with other last digits.
+MARGIN = 1e-4
+
+
+def operating_points(
+    scores: np.ndarray, is_malignant: np.ndarray, targets: Sequence[float] = TARGETS
+) -> list[OperatingPoint]:
+    """Find the highest threshold, less MARGIN, at which at least the target share of the malignant images is flagged.
+
+    An image is flagged when its score is at least the threshold. Images are counted, not lesions. Thresholds are chosen
+    and measured on the same images, so the measured rates are a little flattering.
+
+    Args:
+        scores: float [n], finite, 0 or more.
+        is_malignant: bool [n].
+        targets: Sensitivities, above 0 and at most 1.
+
+    Returns:
+        A point for each target; none without a malignant image, since nothing then says where to draw the line.
+
+    Raises:
+        ValueError: A target is out of range, or a score is not finite.
+    """
+    scores, is_malignant = np.asarray(scores, np.float64), np.asarray(is_malignant, bool)
+    if not all(0 < target <= 1 for target in targets):
+        raise ValueError(f"targets must be above 0 and at most 1: {targets}")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores must be finite")
+    malignant, benign = np.sort(scores[is_malignant])[::-1], scores[~is_malignant]
+    if not len(malignant):
+        return []
+    points = []
+    for target in targets:
+        # 1e-9: 0.95 * 20 is a little more than 19 in floating point.
+        needed = max(1, int(np.ceil(target * len(malignant) - 1e-9)))
+        threshold = float(malignant[needed - 1] * (1 - MARGIN))
+        points.append(
+            OperatingPoint(
+                target=float(target),
+                threshold=threshold,
+                sensitivity=float((malignant >= threshold).mean()),
+                specificity=float((benign < threshold).mean()) if len(benign) else None,
+                malignant=len(malignant),
+                benign=len(benign),
+            )
+        )
+    return points

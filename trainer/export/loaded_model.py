@@ -1,0 +1,180 @@
+"""Use a model that `trainer.task` exported: read its description and run it on the records of a dataset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.common.cli import UsageError, first_line, start_tensorflow
+from pipelines.domain.decision_rule import OperatingPoint, prior_of_model, read_points
+from pipelines.imaging.previews import symmetric_activation
+from pipelines.imaging.symmetries import symmetric_views
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Description of an exported model, read from its directory."""
+
+    path: Path
+    fingerprint: str
+    dataset_fingerprint: str
+    classes: tuple[str, ...]  # names, in the order of the probabilities
+    malignant_classes: tuple[str, ...]
+    # Class frequencies that the probabilities stand for; equal ones if the model does not say.
+    prior: tuple[float, ...] = ()
+    fold: int | None = None  # fold of the dataset that was left out of training; -1: none; None: the model does not say
+    # See `decision_rule.read_points`.
+    operating_points: dict[str, tuple[OperatingPoint, ...]] = field(compare=False, default_factory=dict)
+
+
+def read_model_info(directory: Path) -> ModelInfo:
+    """Read DIRECTORY/assets/model.json.
+
+    Raises:
+        UsageError: If the directory is not a model that `trainer.task` wrote.
+    """
+    where, remedy = f"--model {directory}", "name the model directory that python -m trainer.task wrote"
+    if not directory.is_dir():
+        raise UsageError(f"{where}: no such directory; {remedy}")
+    document = directory / "assets" / "model.json"
+    for file in (directory / "saved_model.pb", document):
+        if not file.is_file():
+            raise UsageError(f"{where}: not a model directory (no {file.relative_to(directory)}); {remedy}")
+    try:
+        values = json.loads(document.read_text(encoding="utf-8"))
+        classes = tuple(map(str, values["classes"]))
+        return ModelInfo(
+            path=directory,
+            fingerprint=str(values["model_fingerprint"]),
+            dataset_fingerprint=str(values["dataset_fingerprint"]),
+            classes=classes,
+            malignant_classes=tuple(map(str, values["malignant_classes"])),
+            prior=prior_of_model(values.get("calibration", {}), classes),
+            fold=None if values.get("fold") is None else int(values["fold"]),
+            operating_points=read_points(values.get("operating_points", {})),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{where}: assets/model.json is damaged ({type(error).__name__}: {error}); {remedy}") from None
+
+
+class LoadedModel:
+    """An exported model that is ready to be run on records. Loads TensorFlow."""
+
+    def __init__(self, info: ModelInfo):
+        """Load the SavedModel.
+
+        Raises:
+            UsageError: If it cannot be loaded or has no signature for records.
+        """
+        start_tensorflow()
+        import tensorflow as tf
+
+        self._tf, self._where = tf, f"--model {info.path}"
+        try:
+            self._loaded = tf.saved_model.load(str(info.path))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise UsageError(f"{self._where}: cannot be loaded ({first_line(error)}); train it again") from None
+        if "records" not in self._loaded.signatures:
+            raise UsageError(f"{self._where}: has no signature 'records'; export it with python -m trainer.task")
+
+    def _signature(self, name: str) -> Any:
+        return self._loaded.signatures.get(name)
+
+    @property
+    def _transform(self) -> Any:
+        """The tf.Transform graph inside the model, as `preprocessing.Preprocessing` holds it; None if there is none."""
+        return getattr(getattr(self._loaded, "preprocessing", None), "_transform", None)
+
+    def pixels(self, encoded: Any) -> Any:
+        """Return the pixels that the network sees.
+
+        Args:
+            encoded: string [N], `image/encoded` of records.
+
+        Returns:
+            Tensor float32 [N, S, S, 3].
+        """
+        tf = self._tf
+        count = len(encoded)
+        sums = tf.zeros([count, 3], tf.int64)
+        inputs = {
+            "image/encoded": tf.constant(encoded),
+            "image/class/text": tf.fill([count], ""),
+            "image/channel_sum": sums,
+            "image/channel_sum_of_squares": sums,
+        }
+        return self._transform.transform_fn(inputs)["image"]
+
+    @property
+    def draws_maps(self) -> bool:
+        """Whether `activation` can be called; models exported before there were such maps cannot make any."""
+        return self._signature("class_activation") is not None and self._transform is not None
+
+    def require_views(self) -> None:
+        """Raise UsageError unless the model can be run on flips and turns of a record.
+
+        Raises:
+            UsageError: If it cannot.
+        """
+        if self._signature("classify") is None or self._transform is None:
+            raise UsageError(f"--tta: {self._where} cannot be asked about turned pictures; leave --tta out")
+
+    def probabilities(self, encoded: Any, tta: bool) -> np.ndarray:
+        """Return the class probabilities of records.
+
+        Args:
+            encoded: string [N], `image/encoded` of records.
+            tta: Average over the eight flips and quarter turns.
+
+        Returns:
+            float32 [N, C].
+        """
+        import numpy as np
+
+        if not tta:
+            return self._signature("records")(image_encoded=self._tf.constant(encoded))["probabilities"].numpy()
+        classify = self._signature("classify")
+        each = [classify(image=view)["probabilities"].numpy() for view in symmetric_views(self.pixels(encoded))]
+        return np.asarray(np.mean(each, axis=0, dtype=np.float32))
+
+    def activation(self, encoded: bytes) -> np.ndarray:
+        """Return the class activation maps of one record, see `previews.symmetric_activation`.
+
+        Args:
+            encoded: `image/encoded` of the record.
+
+        Returns:
+            float32 [h, w, C].
+        """
+        activate = self._signature("class_activation")
+        return symmetric_activation(
+            lambda views: activate(image=self._tf.constant(views))["activation"].numpy(),
+            self.pixels([encoded])[0].numpy(),
+        )
+
+
+def require_same_classes(model: ModelInfo, classes: Sequence[str], other: str) -> None:
+    """Raise UsageError unless the model has the given classes in the given order.
+
+    Args:
+        model: Description of the model.
+        classes: Names of the classes, by label.
+        other: Option that the classes come from, for the message.
+
+    Raises:
+        UsageError: If the classes or their order differ.
+    """
+    if model.classes != tuple(classes):
+        differing = sorted(set(model.classes) ^ set(classes)) or ["the same ones in another order"]
+        raise UsageError(
+            f"--model {model.path}: its {len(model.classes)} classes are not the {len(classes)} of {other} "
+            f"(difference: {', '.join(differing)}); evaluate on a dataset prepared with its classes"
+        )

@@ -1,0 +1,431 @@
+"""Figures of merit for one split: point values by scikit-learn and the ISIC scorer, intervals by cluster bootstrap.
+
+Throughout: `labels` int [n], `probabilities` float [n, C], `groups` [n] (any hashable value for each image; photographs
+of one lesion share one), `weights` float [B, n]: how often each image occurs in each of B resamples.
+
+A figure that does not exist (a class without examples, AUC without negatives) is None with n 0, never NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sklearn.metrics
+from isic_challenge_scoring.metrics import balanced_multiclass_accuracy
+
+from pipelines.domain.decision_rule import decision_values
+from pipelines.domain.taxonomy import melanoma_class
+
+UNDECIDED = -1
+# With fewer lesions than this, resampling shows too little of how lesions differ, and intervals are too narrow.
+FEW = 10
+CONFIDENCE = 0.95
+# Resamples are processed in blocks of at most this many numbers, so that memory does not grow with the split.
+_BLOCK = 4_000_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval."""
+
+    value: float | None
+    low: float | None  # None if there is no interval
+    high: float | None  # None if there is no interval
+    n: int  # number of images that the figure rests on
+
+
+def predict(decisions: np.ndarray) -> np.ndarray:
+    """Return the class with the largest decision value.
+
+    Args:
+        decisions: float [n, C], from `decision_values`.
+
+    Returns:
+        int [n]; UNDECIDED where two classes share the first place, which ISIC's scorer counts as wrong.
+    """
+    top = decisions.max(axis=1, keepdims=True)
+    return np.where((decisions == top).sum(axis=1) == 1, decisions.argmax(axis=1), UNDECIDED)
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Count the images of each true class by predicted class.
+
+    Args:
+        labels: int [n].
+        predicted: int [n], the predicted label or UNDECIDED.
+        classes: The number of classes C.
+
+    Returns:
+        int [C, C]: rows are true classes, columns predicted ones. UNDECIDED predictions are in no column.
+    """
+    matrix = np.zeros((classes, classes), np.int64)
+    decided = predicted != UNDECIDED
+    np.add.at(matrix, (labels[decided], predicted[decided]), 1)
+    return matrix
+
+
+def balanced_accuracy(labels: np.ndarray, decisions: np.ndarray) -> float | None:
+    """Return the mean sensitivity over the classes present.
+
+    This is the task metric of ISIC 2018 task 3 and 2019, computed by their own scorer.
+
+    Args:
+        labels: int [n].
+        decisions: float [n, C], from `decision_values`.
+
+    Returns:
+        0 to 1; None without images.
+    """
+    if not len(labels):
+        return None
+    columns = [f"class {index}" for index in range(decisions.shape[1])]
+    truth = pd.DataFrame(np.eye(len(columns))[labels], columns=columns)
+    return float(
+        balanced_multiclass_accuracy(truth, pd.DataFrame(decisions, columns=columns), pd.Series(np.ones(len(truth))))
+    )
+
+
+def sensitivity_at_specificity(positive: np.ndarray, score: np.ndarray, specificity: float) -> tuple[float, float]:
+    """Return the highest sensitivity over thresholds whose specificity is at least `specificity`, and that threshold.
+
+    The threshold is chosen on these same images, so the figure says what the ranking allows, not what a threshold fixed
+    beforehand reaches.
+
+    Args:
+        positive: bool [n]; both values must occur.
+        score: float [n]; an image is called positive if its score is at least the threshold.
+        specificity: The lowest specificity allowed.
+
+    Returns:
+        (sensitivity, threshold). The threshold is infinite if no image may be called positive.
+    """
+    false_rate, true_rate, thresholds = sklearn.metrics.roc_curve(positive, score, drop_intermediate=False)
+    # 1e-9: 1 - 0.9 is a little less than 0.1 in floating point.
+    last = np.flatnonzero(false_rate <= 1 - specificity + 1e-9)[-1]
+    # Along the flat end of the curve the highest threshold with this sensitivity makes the fewest mistakes.
+    last = np.flatnonzero(true_rate == true_rate[last])[0]
+    return float(true_rate[last]), float(thresholds[last])
+
+
+def resamples(labels: np.ndarray, groups: Sequence | np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
+    """Draw resamples for a cluster bootstrap; the same seed gives the same ones.
+
+    Whole groups are drawn with replacement, because photographs of one lesion are not independent. Each class draws as
+    many groups as it has (a stratified bootstrap, as for ROC curves in pROC, Robin et al. 2011): with few lesions in a
+    class, plain resampling would lose the class in some resamples and change what balanced accuracy means. A group with
+    images of several classes belongs to the class of its first image.
+
+    Args:
+        labels: int [n], or any other strata.
+        groups: [n].
+        count: The number of resamples.
+        seed: The seed of the draws.
+
+    Yields:
+        Blocks of weights, float32 [b, n], with `count` rows in all.
+    """
+    _, first, group_of = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    stratum = labels[first]
+    rng = np.random.default_rng(seed)
+    block = max(1, _BLOCK // max(1, len(labels)))
+    for start in range(0, count, block):
+        rows = min(block, count - start)
+        drawn = np.zeros((rows, len(first)), np.float32)
+        for members in (np.flatnonzero(stratum == value) for value in np.unique(stratum)):
+            drawn[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), rows)
+        yield drawn[:, group_of]
+
+
+@dataclass(frozen=True)
+class RankingFigures:
+    """Ranking figures of each resample, float64 [B]; NaN where a resample lacks positives or negatives."""
+
+    auc: np.ndarray
+    average_precision: np.ndarray
+    sensitivity: np.ndarray
+
+
+def ranking_figures(positive: np.ndarray, score: np.ndarray, weights: np.ndarray, specificity: float) -> RankingFigures:
+    """Compute AUC, average precision and sensitivity at fixed specificity for all resamples at once.
+
+    These are the same figures as scikit-learn's `roc_auc_score`, `average_precision_score` and
+    `sensitivity_at_specificity` with `sample_weight=weights[b]`, without sorting again for each resample. Equal scores
+    are one threshold.
+
+    Args:
+        positive: bool [n].
+        score: float [n].
+        weights: float [B, n].
+        specificity: The lowest specificity allowed.
+    """
+    order = np.argsort(-score, kind="stable")
+    # One column per distinct score, from the highest down.
+    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) != 0])
+    ranked, is_positive = weights[:, order].astype(np.float64), positive[order]
+    gained = np.add.reduceat(ranked * is_positive, starts, axis=1)
+    lost = np.add.reduceat(ranked * ~is_positive, starts, axis=1)
+    found, mistaken = gained.cumsum(axis=1), lost.cumsum(axis=1)
+    positives, negatives = found[:, -1], mistaken[:, -1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # Mann-Whitney: the share of (positive, negative) pairs in the right order, ties counting half.
+        auc = (gained * (negatives[:, None] - mistaken + lost / 2)).sum(axis=1) / (positives * negatives)
+        precision = np.where(found > 0, found / (found + mistaken), 0.0)
+        average_precision = (gained * precision).sum(axis=1) / positives
+        allowed = mistaken <= (1 - specificity + 1e-9) * negatives[:, None]
+        sensitivity = np.where(negatives > 0, np.where(allowed, found, 0.0).max(axis=1) / positives, np.nan)
+    return RankingFigures(auc, average_precision, sensitivity)
+
+
+def class_rates(truth: np.ndarray, called: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute sensitivity and specificity of every class in every resample.
+
+    Args:
+        truth: bool [n, C], whether an image is of the class.
+        called: bool [n, C], whether an image is predicted to be of the class.
+        weights: float [B, n].
+
+    Returns:
+        (sensitivity, specificity), each float64 [B, C]; NaN where a resample has no images of the class, or no others.
+    """
+    total = weights.sum(axis=1, dtype=np.float64)
+    images = weights @ truth.astype(np.float32)
+    hits = weights @ (truth & called).astype(np.float32)
+    rejections = weights @ (~truth & ~called).astype(np.float32)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return hits.astype(np.float64) / images, rejections.astype(np.float64) / (total[:, None] - images)
+
+
+def mean_sensitivity(truth: np.ndarray, called: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Compute the balanced accuracy of every resample.
+
+    Args:
+        truth: bool [n, C], whether an image is of the class.
+        called: bool [n, C], whether an image is predicted to be of the class.
+        weights: float [B, n].
+
+    Returns:
+        float64 [B]: the mean over the classes that have images.
+    """
+    return _over_classes(class_rates(truth, called, weights)[0], truth)
+
+
+def _over_classes(sensitivity: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    return np.nanmean(sensitivity[:, truth.any(axis=0)], axis=1)
+
+
+def interval(values: np.ndarray | None) -> tuple[float | None, float | None]:
+    """Return the percentile interval of a figure over its resamples.
+
+    Args:
+        values: float [B]; None if there are no resamples.
+
+    Returns:
+        (low, high); (None, None) without resamples, or if the figure does not exist in one of them.
+    """
+    if values is None or not len(values) or not np.isfinite(values).all():
+        return None, None
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def resampled(
+    figure: Callable[[np.ndarray], np.ndarray],
+    rests_on: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    *,
+    bootstrap: int,
+    seed: int,
+) -> Estimate:
+    """Compute a figure and its interval over resamples of the images.
+
+    There is no interval if all resamples give the same value: each class has a single lesion, or all images are called
+    alike. That says nothing about other images.
+
+    Args:
+        figure: Maps weights, float32 [B, n], to the figure's value in each resample, float [B]. With all weights 1 it
+            gives the figure itself.
+        rests_on: bool [n], the images that count as the figure's n, and on whose groups the interval rests.
+        labels: int [n], or any other strata of the bootstrap.
+        groups: [n].
+        bootstrap: The number of resamples; 0 for no interval.
+        seed: The seed of the resamples.
+    """
+    value = float(figure(np.ones((1, len(labels)), np.float32))[0])
+    if not np.isfinite(value):
+        return Estimate(None, None, None, 0)
+    values = None
+    if len(np.unique(groups[rests_on])) > 1:
+        values = np.concatenate([np.zeros(0), *map(figure, resamples(labels, groups, bootstrap, seed))])
+    low, high = interval(values)
+    return Estimate(value, *((None, None) if low == high else (low, high)), int(rests_on.sum()))
+
+
+def evaluate(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    groups: Sequence | np.ndarray,
+    classes: Sequence[str],
+    malignant: Sequence[str] = (),
+    *,
+    prior: np.ndarray | None = None,
+    specificity: float = 0.90,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Compute all figures of one split, ready for JSON: plain ints, floats, None, and Estimates as dicts.
+
+    Which class is predicted follows from probabilities and prior (`decision_values`); rankings use the probabilities
+    themselves. The malignancy score of an image is the sum of its probabilities of the `malignant` classes.
+
+    An interval is None if `bootstrap` is 0 or if the figure rests on fewer than two groups, which cannot say how
+    lesions differ. The percentile interval of a figure at its limit (every melanoma found) has no width and says
+    little: look at n.
+
+    Args:
+        labels: int [n].
+        probabilities: float [n, C].
+        groups: [n].
+        classes: Class names in label order.
+        malignant: The names of the malignant classes.
+        prior: [C], or [n, C] for each image: the class frequencies that the probabilities assume. Equal ones if None.
+        specificity: The specificity at which sensitivities are computed.
+        bootstrap: The number of resamples.
+        seed: The seed of the resamples.
+
+    Raises:
+        ValueError: The arrays do not fit together, a label is out of range, or a probability is not finite.
+    """
+    labels, probabilities = np.asarray(labels, np.int64), np.asarray(probabilities, np.float64)
+    groups = np.asarray(groups)
+    n, count = len(labels), len(classes)
+    if probabilities.shape != (n, count) or groups.shape != (n,):
+        raise ValueError(f"{n} labels, {count} classes: probabilities {probabilities.shape}, groups {groups.shape}")
+    if n and (labels.min() < 0 or labels.max() >= count):
+        raise ValueError(f"labels must be 0 to {count - 1}")
+    if not np.isfinite(probabilities).all():
+        raise ValueError("probabilities must be finite")
+
+    decisions = decision_values(probabilities, np.full(count, 1.0 / count) if prior is None else prior)
+    predicted = predict(decisions)
+    truth, called = np.eye(count, dtype=bool)[labels], predicted[:, None] == np.arange(count)
+    benign_index = [i for i, name in enumerate(classes) if name not in set(malignant)]
+    is_malignant = ~np.isin(labels, benign_index)
+    malignant_score = probabilities[:, [i for i in range(count) if i not in benign_index]].sum(axis=1)
+    # One-vs-rest questions: every class, then malignant against benign.
+    questions = [*((truth[:, c], probabilities[:, c]) for c in range(count)), (is_malignant, malignant_score)]
+
+    drawn: dict[tuple[str, int], list[np.ndarray]] = {}
+    if n:
+        for weights in resamples(labels, groups, bootstrap, seed):
+            _collect(drawn, weights, truth, called, questions, specificity)
+    values = {key: np.concatenate(parts) for key, parts in drawn.items()}
+
+    def estimate(figure: str, index: int, value: float | None, among: np.ndarray) -> Estimate:
+        """Return the Estimate of a figure of a class.
+
+        Args:
+            figure: The name under which `_collect` stored its resamples.
+            index: The class, or the number of classes for malignant against benign.
+            value: The point value; None if the figure does not exist.
+            among: bool [n], the images that count as the figure's n, and on whose groups the interval rests.
+        """
+        if value is None:
+            return Estimate(None, None, None, 0)
+        several = len(np.unique(groups[among])) > 1
+        return Estimate(value, *interval(values.get((figure, index)) if several else None), int(among.sum()))
+
+    per_class = {}
+    aucs = {}
+    for c, name in enumerate(classes):
+        point = _points(truth[:, c], called[:, c], probabilities[:, c])
+        if point["auc"] is not None:
+            aucs[c] = point["auc"]
+        figures = {
+            figure: asdict(estimate(figure, c, point[figure], ~truth[:, c] if figure == "specificity" else truth[:, c]))
+            for figure in ("sensitivity", "specificity", "auc", "average_precision")
+        }
+        per_class[name] = {"n": int(truth[:, c].sum()), "groups": len(np.unique(groups[truth[:, c]])), **figures}
+
+    def at_specificity(index: int) -> dict[str, Any]:
+        positive, score = questions[index]
+        exists = positive.any() and not positive.all()
+        value, threshold = sensitivity_at_specificity(positive, score, specificity) if exists else (None, None)
+        threshold = threshold if threshold is not None and np.isfinite(threshold) else None
+        return {**asdict(estimate("at_specificity", index, value, positive)), "threshold": threshold}
+
+    def auc_of_malignant() -> Estimate:
+        exists = is_malignant.any() and not is_malignant.all()
+        value = float(sklearn.metrics.roc_auc_score(is_malignant, malignant_score)) if exists else None
+        return estimate("auc", count, value, is_malignant)
+
+    everything = np.ones(n, bool)
+    melanoma = melanoma_class(classes)
+    if values and aucs:
+        values["mean_auc", 0] = np.mean([values["auc", c] for c in aucs], axis=0)
+    mean_auc = float(np.mean(list(aucs.values()))) if aucs else None
+    return {
+        "balanced_accuracy": asdict(estimate("balanced_accuracy", 0, balanced_accuracy(labels, decisions), everything)),
+        "accuracy": asdict(estimate("accuracy", 0, float((predicted == labels).mean()) if n else None, everything)),
+        "mean_auc": asdict(estimate("mean_auc", 0, mean_auc, everything)),
+        **({"malignant_auc": asdict(auc_of_malignant())} if len(benign_index) < count else {}),
+        "sensitivity_at_specificity": {
+            "specificity": specificity,
+            **({"melanoma": at_specificity(list(classes).index(melanoma))} if melanoma else {}),
+            **({"malignant": at_specificity(count)} if len(benign_index) < count else {}),
+        },
+        "per_class": per_class,
+        "confusion_matrix": confusion_matrix(labels, predicted, count).tolist(),
+        "undecided": int((predicted == UNDECIDED).sum()),
+        "n": n,
+        "groups": len(np.unique(groups)),
+        "bootstrap": {"resamples": bootstrap, "seed": seed, "confidence": CONFIDENCE, "unit": "group"},
+    }
+
+
+def _points(positive: np.ndarray, called: np.ndarray, score: np.ndarray) -> dict[str, float | None]:
+    """Compute point values for one class against the rest.
+
+    Args:
+        positive: bool [n], whether an image is of the class.
+        called: bool [n], whether an image is predicted to be of the class.
+        score: float [n].
+    """
+    has_positive, has_negative = bool(positive.any()), bool((~positive).any())
+    return {
+        "sensitivity": float(sklearn.metrics.recall_score(positive, called)) if has_positive else None,
+        "specificity": float(sklearn.metrics.recall_score(~positive, ~called)) if has_negative else None,
+        "auc": float(sklearn.metrics.roc_auc_score(positive, score)) if has_positive and has_negative else None,
+        "average_precision": float(sklearn.metrics.average_precision_score(positive, score)) if has_positive else None,
+    }
+
+
+def _collect(
+    drawn: dict[tuple[str, int], list[np.ndarray]],
+    weights: np.ndarray,
+    truth: np.ndarray,
+    called: np.ndarray,
+    questions: Sequence[tuple[np.ndarray, np.ndarray]],
+    specificity: float,
+) -> None:
+    """Append every figure of a block of resamples to `drawn`, under (figure, class index)."""
+
+    def put(figure: str, index: int, values: np.ndarray) -> None:
+        drawn.setdefault((figure, index), []).append(values)
+
+    sensitivity, true_negative_rate = class_rates(truth, called, weights)
+    put("balanced_accuracy", 0, _over_classes(sensitivity, truth))
+    right = (truth & called).any(axis=1).astype(np.float32)
+    put("accuracy", 0, (weights @ right) / weights.sum(axis=1, dtype=np.float64))
+    for index, (positive, score) in enumerate(questions):
+        if index < truth.shape[1]:
+            put("sensitivity", index, sensitivity[:, index])
+            put("specificity", index, true_negative_rate[:, index])
+        ranking = ranking_figures(positive, score, weights, specificity)
+        put("auc", index, ranking.auc)
+        put("average_precision", index, ranking.average_precision)
+        put("at_specificity", index, ranking.sensitivity)

@@ -1,0 +1,96 @@
+"""Parse the command line of `trainer.task`, apply a recipe, and check the options. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+
+from pipelines.common.cli import ArgumentParser, UsageError
+from trainer.config.options import TrainOptions, require_supported
+from trainer.config.recipes import as_arguments, read_config
+from trainer.data.progressive_resizing import parse_progressive
+
+
+def build_parser() -> ArgumentParser:
+    """Return the parser of the options that `Options` declares, and of `--config`."""
+    parser = ArgumentParser(
+        prog="python -m trainer.task",
+        description="Train a lesion classifier on a prepared dataset and export it as a SavedModel.",
+        epilog="Leaves OUTPUT/model (the weights of the epoch that --keep says, ready to score), train.json, "
+        "history.json, logs/ (for TensorBoard) and checkpoints/. Exit code 75: told to end, or another worker was "
+        "lost; the same command continues. Example: python -m trainer.task --dataset runs/dataset --output runs/train",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="JSON file with values for these options by name, such as those of trainer/config/; options of the "
+        "command line come before it",
+    )
+    for spec in fields(TrainOptions):
+        name, meta = f"--{spec.name}", spec.metadata
+        if spec.default is MISSING:
+            parser.add_argument(name, required=True, metavar="DIR", help=meta["help"])
+        elif isinstance(spec.default, bool):
+            # Adds --no-NAME, so that the command line can switch off what a recipe switches on.
+            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=spec.default, help=meta["help"])
+        elif meta["choices"]:
+            parser.add_argument(name, choices=meta["choices"], default=spec.default, help=meta["help"])
+        else:
+            kind = meta["metavar"] or ("N" if isinstance(spec.default, int) else "X")
+            parser.add_argument(name, type=meta["parse"], default=spec.default, metavar=kind, help=meta["help"])
+    return parser
+
+
+def parse_options(argv: Sequence[str] | None) -> TrainOptions:
+    """Return the options of a command line; these take precedence over the `--config` file.
+
+    Args:
+        argv: Command-line arguments; None: `sys.argv[1:]`.
+
+    Raises:
+        UsageError: If an option is wrong or does not fit another; the message names it, its value and a remedy.
+    """
+    parser = build_parser()
+    given = sys.argv[1:] if argv is None else list(argv)
+    values = vars(parser.parse_args(given))
+    config = values.pop("config")
+    if config:
+        recipe = read_config(config)
+        try:
+            values = vars(parser.parse_args([*as_arguments(recipe), *given]))
+        except UsageError as error:
+            raise UsageError(f"--config {config}: {error}") from None
+        del values["config"]
+    options = TrainOptions(**values)
+    for name in ("dataset", "output", "cache"):
+        value = getattr(options, name)
+        if not value:
+            raise UsageError(f"--{name} is empty: give a directory")
+        if name == "cache" and "://" in value:
+            raise UsageError(f"--cache {value}: only local directories work here; give one on a disk of this machine")
+        require_supported(f"--{name}", value)
+    if options.batch_size % options.accumulate:
+        raise UsageError(
+            f"--accumulate {options.accumulate} does not divide --batch_size {options.batch_size}: give a divisor of it"
+        )
+    try:
+        parse_progressive(options.progressive)
+    except ValueError as error:
+        raise UsageError(f"--progressive {options.progressive}: {error}") from None
+    if options.weights and not options.backbone:
+        raise UsageError(f"--weights {options.weights}: goes with --backbone NAME")
+    if options.weights not in ("", "imagenet") and not os.path.isfile(options.weights):
+        raise UsageError(f"--weights {options.weights}: no such file; give a file of weights, or imagenet to download")
+    if options.mix != "none" and options.batch_size % (2 * options.accumulate):
+        raise UsageError(
+            f"--mix {options.mix} pairs the images of a batch: --batch_size {options.batch_size} must be a multiple "
+            f"of {2 * options.accumulate}"
+        )
+    if options.strategy == "tpu" and not options.tpu:
+        raise UsageError("--strategy tpu: say which with --tpu NAME (local on a TPU VM)")
+    if options.tpu and options.strategy not in ("tpu", "auto"):
+        raise UsageError(f"--tpu {options.tpu} goes with --strategy tpu, not with --strategy {options.strategy}")
+    return options
