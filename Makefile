@@ -107,15 +107,17 @@ test-airflow: $(STAMP) $(AIRFLOW)/.installed  ## Run the nightly DAG's tests in 
 	AIRFLOW_HOME="$(abspath $(AIRFLOW))/home" PROJECT_PYTHON="$(abspath $(PY))" $(AIRFLOW)/bin/python -m pytest deploy/airflow
 
 .PHONY: lint
-lint: $(STAMP)  ## Check style and types
+lint: $(STAMP)  ## Check style, types and who imports whom
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy pipelines trainer
+	$(VENV)/bin/lint-imports --no-logo
 
 .PHONY: venv
 venv: $(STAMP)  ## Create .venv from requirements.lock
 
 .PHONY: lock
-lock: $(STAMP)  ## Resolve setup.py again into requirements.lock
+UPGRADE ?=
+lock: $(STAMP)  ## Bring requirements.lock in line with setup.py; UPGRADE=1 takes the newest versions
 	$(PY) -m pip install --quiet uv
-	$(PY) -m uv pip compile --quiet --upgrade --no-header --python-version 3.11 setup.py --all-extras -o requirements.lock
+	$(PY) -m uv pip compile --quiet $(if $(UPGRADE),--upgrade) --no-header --python-version 3.11 setup.py --all-extras -o requirements.lock
