@@ -28,9 +28,9 @@ from apache_beam.io.filesystem import FileMetadata, FileSystem
 
 from pipelines.beam.progress import Progress
 from pipelines.beam.runner import beam_options
-from pipelines.common.cli import start_tensorflow
 from pipelines.domain.model_info import model_fingerprint
 from pipelines.imaging.images import encode_jpeg
+from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.score import pipeline as score_pipeline
 from pipelines.score.job import plan_run
 from pipelines.score.options import parse_options

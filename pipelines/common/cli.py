@@ -7,16 +7,12 @@ Exit codes: 0 done or nothing to do, 1 finished but a limit set by the user is e
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
-import logging
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 EXIT_OK = 0
@@ -82,41 +78,6 @@ def require_job_limits(max_reject_fraction: float, threads: int) -> None:
         raise UsageError(f"--max_reject_fraction {max_reject_fraction:g}: a number from 0 to 1 is needed")
     if threads < 0:
         raise UsageError(f"--threads {threads}: 0 or more is needed")
-
-
-@contextlib.contextmanager
-def _captured_stderr() -> Iterator[None]:
-    """Hold back what native code writes to file descriptor 2, and show it only if an exception passes."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            os.dup2(saved, 2)
-            held.seek(0)
-            shutil.copyfileobj(held, sys.stderr.buffer)
-            raise
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-
-
-def start_tensorflow() -> None:
-    """Import TensorFlow without its start-up messages, which no setting silences and which hide our own output.
-
-    Call this once the command line is validated: the import takes seconds.
-    """
-    # 3 (fatal errors only): errors reach us as exceptions, and libjpeg's warnings do not say which image is bad.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _captured_stderr():
-        import tensorflow as tf
-
-        # The search for a GPU logs errors on a machine without one; trigger it while stderr is held back.
-        tf.config.list_physical_devices()
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _stop_on_signals() -> list[int]:

@@ -54,7 +54,9 @@ def manifest_row(row: ImageRow) -> dict:
         "height": row.height or None,
         "label": row.label or None,
         # A claim that the folders of two inputs share appears once.
-        "claims": "; ".join(dict.fromkeys(f"{claim.source}: {' > '.join(claim.labels)}" for claim in row.claims))
+        "claims": LIST_SEPARATOR.join(
+            dict.fromkeys(f"{claim.source}: {' > '.join(claim.labels)}" for claim in row.claims)
+        )
         or None,
         "lesion_id": LIST_SEPARATOR.join(row.lesion_ids) or None,
         "patient_id": LIST_SEPARATOR.join(row.patient_ids) or None,

@@ -19,7 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.beam import table_io
 from pipelines.beam.reachability import require_access, require_reachable
 from pipelines.beam.runner import beam_options, default_worker_threads, is_left_running, quiet_beam, running_pipeline
-from pipelines.common.cli import UsageError, start_tensorflow
+from pipelines.common.cli import UsageError
 from pipelines.curation import decode_cache
 from pipelines.curation.curate import curate_images
 from pipelines.curation.feasibility import PROBLEM_FILE, quiet_infeasible
@@ -30,6 +30,7 @@ from pipelines.dataset import manifest as dataset_manifest
 from pipelines.dataset.description import Shard
 from pipelines.dataset.record_schema import RECORD_SCHEMA, record_schema_bytes
 from pipelines.domain.dataset_json import DATASET_JSON
+from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.prepare import card
 from pipelines.prepare.balance import BalanceTrain, write_once
 from pipelines.prepare.options import PrepareOptions, command_line, parse_options

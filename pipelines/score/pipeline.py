@@ -21,9 +21,10 @@ from pipelines.beam import table_io
 from pipelines.beam.progress import Progress, shown_progress
 from pipelines.beam.runner import beam_options, is_left_running, is_local_runner, quiet_beam, running_pipeline
 from pipelines.beam.table_io import Written
-from pipelines.common.cli import UsageError, start_tensorflow
+from pipelines.common.cli import UsageError
 from pipelines.dataset import accounting
 from pipelines.dataset import manifest as dataset_manifest
+from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.score.batches import ReadBatches
 from pipelines.score.bigquery import WriteScoresToBigQuery
 from pipelines.score.blocks import PackRows, ReportListed, keys_of, of_outcome, pack, unpack, with_result

@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.common.cli import ArgumentParser, UsageError, start_tensorflow
+from pipelines.common.cli import ArgumentParser, UsageError
 from pipelines.dataset.image_row import SPLITS, WRITTEN
 from pipelines.dataset.reader import DamagedShard, read_description, read_manifest
 from pipelines.domain.dataset_json import DATASET_JSON
 from pipelines.imaging.images import BadImage
+from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.show import contact_sheet
 from pipelines.show.contact_sheet import Shown
 from pipelines.show.page import Entry, Sheet, show_page

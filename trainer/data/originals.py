@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.common.cli import UsageError, first_line, start_tensorflow
+from pipelines.common.cli import UsageError, first_line
+from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from trainer.data.dataset_info import DatasetInfo
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.common.cli import ArgumentParser, UsageError, start_tensorflow
+from pipelines.common.cli import ArgumentParser, UsageError
 from pipelines.domain.dataset_json import DATASET_JSON
+from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from trainer.config.options import first_difference, number
 from trainer.config.recipes import as_arguments, read_config
 from trainer.data.dataset_info import DatasetInfo, fold_split, read_dataset_info

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.common.cli import UsageError, first_line, start_tensorflow
+from pipelines.common.cli import UsageError, first_line
 from pipelines.domain.decision_rule import OperatingPoint, prior_of_model, read_points
 from pipelines.imaging.previews import symmetric_activation
 from pipelines.imaging.symmetries import symmetric_views
+from pipelines.imaging.tensorflow_runtime import start_tensorflow
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,8 +18,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.common.cli import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, UsageError, start_tensorflow
+from pipelines.common.cli import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, UsageError
 from pipelines.common.gcs_folder import UnreachableError, is_gs
+from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from trainer.config.options import TrainOptions, same_everywhere
 from trainer.data.dataset_info import DatasetInfo, fold_split, read_dataset_info
 from trainer.data.gcs_dataset_cache import RemoteDataset
