@@ -54,7 +54,7 @@ def measure_here(kind: str, dataset: str, batch_size: int, steps: int) -> dict[s
     from trainer.data.preprocessing import Preprocessing
     from trainer.data.record_reader import RecordReader
     from trainer.distribution.preemption import Preemption
-    from trainer.distribution.strategy import batching, make_strategy
+    from trainer.distribution.strategy import make_strategy
     from trainer.network.model import build_model
     from trainer.training.checkpoint import RunState
     from trainer.training.loop import Reporter, model_config, train_epoch
@@ -94,12 +94,11 @@ def measure_here(kind: str, dataset: str, batch_size: int, steps: int) -> dict[s
         return rate
 
     def distributed() -> Iterator[Any]:
-        divided = batching(options, strategy)
-        return iter(
-            strategy.distribute_datasets_from_function(
-                lambda context: train_stream(records, preprocessing, divided(context), 0, 0)
-            )
-        )
+        def stream(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            divided = Batching.of_pipeline(context, batch_size, options.accumulate)
+            return train_stream(records, preprocessing, divided, 0, 0)
+
+        return iter(strategy.distribute_datasets_from_function(stream))
 
     if kind == "mirrored":
         return {"mirrored": loop_over(distributed())()}

@@ -247,7 +247,7 @@ def first_difference(options: TrainOptions, earlier: dict[str, Any]) -> tuple[st
 
     Args:
         options: Options of this run.
-        earlier: Options of the earlier run, as `Options.as_dict` gave them.
+        earlier: Options of the earlier run, as `TrainOptions.as_dict` gave them.
 
     Returns:
         (name, earlier value, current value), or None if the run can be continued.

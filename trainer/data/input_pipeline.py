@@ -40,6 +40,24 @@ class Batching:
     first: int = 0  # number of the first replica that this process feeds
     local: int = 1  # number of replicas that this process feeds
 
+    @classmethod
+    def of_pipeline(cls, context: tf.distribute.InputContext, size: int, parts: int) -> Batching:
+        """Return how an input pipeline of a strategy divides the global batches.
+
+        Args:
+            context: The pipeline, as the strategy describes it.
+            size: Examples in a global batch.
+            parts: Parts of a batch, computed one after another.
+        """
+        local = context.num_replicas_in_sync // context.num_input_pipelines
+        return cls(
+            size=size,
+            parts=parts,
+            replicas=context.num_replicas_in_sync,
+            first=context.input_pipeline_id * local,
+            local=local,
+        )
+
     @property
     def per_replica(self) -> int:
         """Examples of a global batch that one replica computes."""

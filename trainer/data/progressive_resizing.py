@@ -16,42 +16,42 @@ _MULTIPLE = 8
 
 
 def parse_progressive(text: str) -> tuple[tuple[int | Fraction, float], ...]:
-    """Return the phases of `--progressive`: `64:0.6,96:0.85` -> ((64, 0.6), (96, 0.85)).
+    """Return the sizes of `--progressive` and when each ends: `64:0.6,96:0.85` -> ((64, 0.6), (96, 0.85)).
 
     Args:
         text: Sizes, and the share of the epochs at which each ends. Sizes are in pixels, or all of them fractions of
-            the dataset's size: `1/4:0.6,3/8:0.85`. Empty: no phases.
+            the dataset's size: `1/4:0.6,3/8:0.85`. Empty: none.
 
     Raises:
         ValueError: If `text` has another form, or unless sizes and shares grow and shares are between 0 and 1; the
             message says what is wrong.
     """
-    phases: list[tuple[int | Fraction, float]] = []
+    sizes: list[tuple[int | Fraction, float]] = []
     for part in filter(None, text.split(",")):
         side, colon, until = part.partition(":")
         if not (colon and all(number.strip().isdigit() for number in side.split("/", 1))):
             raise ValueError(f"'{part}' is not SIZE:SHARE, as in 64:0.6 or 1/4:0.6")
         try:
-            phases.append((Fraction(side.replace(" ", "")) if "/" in side else int(side), float(until)))
+            sizes.append((Fraction(side.replace(" ", "")) if "/" in side else int(side), float(until)))
         except ZeroDivisionError:
             raise ValueError(f"'{side}' is not a fraction") from None
         except ValueError:
             raise ValueError(f"'{until}' is not a number") from None
-    if len({type(size) for size, _ in phases}) > 1:
+    if len({type(size) for size, _ in sizes}) > 1:
         raise ValueError("give all sizes in pixels, or all as fractions")
-    for index, (size, share) in enumerate(phases):
-        smaller, sooner = phases[index - 1] if index else (0, 0.0)
+    for index, (size, share) in enumerate(sizes):
+        smaller, sooner = sizes[index - 1] if index else (0, 0.0)
         within = 0 < size < 1 if isinstance(size, Fraction) else size >= SMALLEST
         if not (within and smaller < size and sooner < share < 1):
             raise ValueError(
                 f"sizes (from {SMALLEST} on, fractions below 1) and shares (between 0 and 1) must grow; "
                 f"{size}:{share:g} does not"
             )
-    return tuple(phases)
+    return tuple(sizes)
 
 
-def _phases(text: str, image_size: int) -> list[tuple[int, float]]:
-    """Return the phases with sizes in pixels.
+def _pixel_sizes(text: str, image_size: int) -> list[tuple[int, float]]:
+    """Return what `parse_progressive` gives, with sizes in pixels.
 
     A fraction of the dataset's size becomes the nearest multiple of 8, and 16 at least.
     """
@@ -88,7 +88,7 @@ def smallest_size(text: str, image_size: int) -> int:
         text: Value of `--progressive`.
         image_size: Side of the dataset's images in pixels.
     """
-    return min([image_size, *(size for size, _ in _phases(text, image_size))])
+    return min([image_size, *(size for size, _ in _pixel_sizes(text, image_size))])
 
 
 def size_of_epoch(text: str, epoch: int, epochs: int, image_size: int) -> int:
@@ -102,5 +102,5 @@ def size_of_epoch(text: str, epoch: int, epochs: int, image_size: int) -> int:
         epochs: Number of epochs of the run.
         image_size: Side of the dataset's images in pixels.
     """
-    ends = ((size, min(round(share * epochs), epochs - 1)) for size, share in _phases(text, image_size))
+    ends = ((size, min(round(share * epochs), epochs - 1)) for size, share in _pixel_sizes(text, image_size))
     return next((size for size, end in ends if epoch < end), image_size)

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 from pipelines.common.cli import EXIT_USAGE, UsageError
 from trainer.distribution.cluster import Cluster, split_address
-from trainer.distribution.preemption import EXIT_RESTART, RestartError, leave
+from trainer.distribution.preemption import EXIT_RESTART, RestartError, exit_process
 
 _HEADER = struct.Struct(">cQ")
 _HELLO, _GO, _DATA, _BYE, _FAILED = (bytes([letter]) for letter in b"HGDBF")
@@ -35,10 +35,10 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 _LARGEST_HELLO = 1 << 20
 
 
-class Peers:
+class WorkerConnections:
     """Connections to the other workers of this run.
 
-    A run with one worker has none; meeting, sharing and parting then do nothing.
+    A run with one worker has none; its methods then neither wait nor send anything.
     """
 
     def __init__(self, cluster: Cluster):
@@ -48,11 +48,11 @@ class Peers:
         self._gone = {rank: threading.Event() for rank in range(cluster.size)}
         self._leaving = threading.Lock()
 
-    def meet(self, told: Mapping[str, Any], timeout: float) -> None:
-        """Wait until all workers are connected, and compare their options.
+    def connect(self, must_match: Mapping[str, Any], timeout: float) -> None:
+        """Connect all workers, wait until they are there, and compare their options.
 
         Args:
-            told: Values that must be the same on all workers, name -> JSON value.
+            must_match: Values that must be the same on all workers, name -> JSON value.
             timeout: Seconds to wait for the other workers.
 
         Raises:
@@ -69,16 +69,16 @@ class Peers:
             raise UsageError(f"TF_CONFIG: port {port} of {host} cannot be used here ({error.strerror})") from None
         if self.cluster.is_chief:
             with listener:
-                self._receive_all(listener, dict(told), deadline, timeout)
+                self._receive_all(listener, dict(must_match), deadline, timeout)
         else:
             # It only had to show that the port is free.
             listener.close()
-            self._join(dict(told), deadline, timeout)
+            self._join(dict(must_match), deadline, timeout)
         for rank, connection in self._connections.items():
             connection.settimeout(None)
             threading.Thread(target=self._watch, args=(rank, connection), daemon=True).start()
 
-    def share(self, payload: bytes | None) -> bytes | None:
+    def broadcast(self, payload: bytes | None) -> bytes | None:
         """Return the chief's payload on every worker.
 
         Args:
@@ -95,7 +95,7 @@ class Peers:
             _send(connection, _DATA, payload or b"")
         return payload
 
-    def part(self) -> None:
+    def disconnect(self) -> None:
         """Wait until all workers are done; from then on a closed connection is no failure."""
         if self.cluster.is_chief:
             for rank in self._connections:
@@ -105,23 +105,23 @@ class Peers:
             self._tell(_BYE)
             self._gone[0].wait()
 
-    def fail(self, message: str, code: int) -> None:
+    def broadcast_failure(self, message: str, code: int) -> None:
         """Tell the other workers that this one gives up, so that they end with the same exit code."""
         self._only_once()
         self._tell_failure(message, code)
 
-    def leave(self, message: str, code: int) -> None:
+    def exit_process(self, message: str, code: int) -> NoReturn:
         """Print one line and end this process with an exit code, unless a lost worker is already ending it."""
         self._only_once()
-        leave(message, code)
+        exit_process(message, code)
 
     def _tell_failure(self, message: str, code: int) -> None:
         self._tell(_FAILED, json.dumps([code, f"{self.cluster.name(self.cluster.rank)}: {message}"]).encode())
 
-    def lose(self, reason: str) -> NoReturn:
-        """Raise RestartError after TensorFlow has reported a lost worker, without saying which one.
+    def raise_lost_worker(self, reason: str) -> NoReturn:
+        """Wait a moment, then raise RestartError: TensorFlow has reported a lost worker, without saying which one.
 
-        If the worker's connection was closed, this process ends meanwhile with a message that names the worker.
+        If the worker's connection was closed, this process ends during the wait with a message that names the worker.
 
         Args:
             reason: Message of TensorFlow.
@@ -145,7 +145,9 @@ class Peers:
             except OSError:
                 continue  # It is gone already; its watcher reports that.
 
-    def _receive_all(self, listener: socket.socket, told: dict[str, Any], deadline: float, timeout: float) -> None:
+    def _receive_all(
+        self, listener: socket.socket, must_match: dict[str, Any], deadline: float, timeout: float
+    ) -> None:
         """Hold the meeting as the chief: accept connections until every worker has said hello."""
         missing = set(range(1, self.cluster.size))
         different: str | None = None
@@ -157,7 +159,7 @@ class Peers:
                 connection.settimeout(_HELLO_SECONDS)
                 try:
                     hello = json.loads(_receive(connection, _LARGEST_HELLO)[1])
-                    rank, theirs = hello["rank"], dict(hello["told"])
+                    rank, theirs = hello["rank"], dict(hello["must_match"])
                 except (OSError, EOFError, ValueError, KeyError, TypeError):
                     connection.close()  # A port scanner, or a worker that was killed just now.
                     continue
@@ -169,7 +171,7 @@ class Peers:
                     self._connections[rank].close()
                 missing.discard(rank)
                 self._connections[rank] = _kept_alive(connection)
-                different = different or self._difference(rank, told, theirs)
+                different = different or self._difference(rank, must_match, theirs)
         except TimeoutError:
             names = ", ".join(self.cluster.addresses[rank] for rank in sorted(missing))
             message = f"no worker at {names} after {timeout:g} s (--peer_timeout); start all workers again"
@@ -189,10 +191,10 @@ class Peers:
                 )
         return None
 
-    def _join(self, told: dict[str, Any], deadline: float, timeout: float) -> None:
+    def _join(self, must_match: dict[str, Any], deadline: float, timeout: float) -> None:
         """Take part in the meeting as a worker other than the chief."""
         address = self.cluster.addresses[0]
-        hello = json.dumps({"rank": self.cluster.rank, "told": told}).encode()
+        hello = json.dumps({"rank": self.cluster.rank, "must_match": must_match}).encode()
         while True:
             try:
                 connection = socket.create_connection(split_address(address), max(deadline - time.monotonic(), 0.01))
@@ -213,7 +215,7 @@ class Peers:
         self._connections[0] = _kept_alive(connection)
 
     def _watch(self, rank: int, connection: socket.socket) -> None:
-        """Read the frames of a peer until it is gone."""
+        """Read the frames of another worker until it is gone."""
         try:
             while True:
                 kind, payload = _receive(connection)
@@ -230,7 +232,7 @@ class Peers:
         # Only the first thread to notice reports it, also to the workers that have no connection to the lost one.
         if self._leaving.acquire(blocking=False):
             self._tell(_FAILED, json.dumps([code, message]).encode())
-            leave(message, code)
+            exit_process(message, code)
 
 
 def _listen(port: int) -> socket.socket:

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import NoReturn
 
 EXIT_RESTART = os.EX_TEMPFAIL  # 75
 
@@ -41,10 +42,10 @@ class Preemption:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         if not self._deferred:
-            leave("SIGTERM before the first step; the same command starts again", EXIT_RESTART)
+            exit_process("SIGTERM before the first step; the same command starts again", EXIT_RESTART)
 
 
-def leave(message: str, code: int) -> None:
+def exit_process(message: str, code: int) -> NoReturn:
     """Print one line and end this process now, whatever its threads are waiting for.
 
     Args:

@@ -9,9 +9,8 @@ import tensorflow as tf
 
 from pipelines.common.cli import UsageError, first_line
 from trainer.config.options import TrainOptions
-from trainer.data.input_pipeline import Batching
 from trainer.distribution.cluster import ALONE, Cluster
-from trainer.distribution.preemption import EXIT_RESTART, leave
+from trainer.distribution.preemption import EXIT_RESTART, exit_process
 
 
 def make_strategy(options: TrainOptions, cluster: Cluster = ALONE) -> tf.distribute.Strategy:
@@ -63,24 +62,6 @@ def resolve(options: TrainOptions, cluster: Cluster) -> str:
     return "mirrored" if len(_gpus()) > 1 else "one_device"
 
 
-def batching(
-    options: TrainOptions, strategy: tf.distribute.Strategy
-) -> Callable[[tf.distribute.InputContext], Batching]:
-    """Return a function that says how an input pipeline of the strategy divides the global batches."""
-
-    def of(context: tf.distribute.InputContext) -> Batching:
-        local = context.num_replicas_in_sync // context.num_input_pipelines
-        return Batching(
-            size=options.batch_size,
-            parts=options.accumulate,
-            replicas=context.num_replicas_in_sync,
-            first=context.input_pipeline_id * local,
-            local=local,
-        )
-
-    return of
-
-
 def _gpus() -> list[tf.config.LogicalDevice]:
     return tf.config.list_logical_devices("GPU")
 
@@ -105,7 +86,7 @@ def _bounded(make: Callable[[], tf.distribute.Strategy], timeout: float) -> tf.d
     TensorFlow waits long for workers that died during its start.
     """
     message = f"the workers did not connect within {timeout:g} s (--peer_timeout); start all workers again"
-    watchdog = threading.Timer(timeout, leave, (message, EXIT_RESTART))
+    watchdog = threading.Timer(timeout, exit_process, (message, EXIT_RESTART))
     watchdog.daemon = True
     watchdog.start()
     try:

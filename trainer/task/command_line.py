@@ -15,7 +15,7 @@ from trainer.data.progressive_resizing import parse_progressive
 
 
 def build_parser() -> ArgumentParser:
-    """Return the parser of the options that `Options` declares, and of `--config`."""
+    """Return the parser of the options that `TrainOptions` declares, and of `--config`."""
     parser = ArgumentParser(
         prog="python -m trainer.task",
         description="Train a lesion classifier on a prepared dataset and export it as a SavedModel.",

@@ -26,8 +26,8 @@ from trainer.data.dataset_info import DatasetInfo, fold_split, read_dataset_info
 from trainer.data.gcs_dataset_cache import RemoteDataset
 from trainer.data.progressive_resizing import check_sizes, smallest_size
 from trainer.distribution.cluster import ALONE, check_cluster, read_cluster
-from trainer.distribution.coordination import Peers
-from trainer.distribution.preemption import EXIT_RESTART, Preemption, RestartError, leave
+from trainer.distribution.coordination import WorkerConnections
+from trainer.distribution.preemption import EXIT_RESTART, Preemption, RestartError, exit_process
 from trainer.distribution.processes import available_cores
 from trainer.task.command_line import parse_options
 from trainer.task.gcs_run_directory import RemoteOutput
@@ -46,27 +46,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         UsageError: If an option, the dataset, the output directory or the machine does not allow the run.
     """
     options = parse_options(argv)
-    peers = Peers(check_cluster(options.strategy, read_cluster()))
+    connections = WorkerConnections(check_cluster(options.strategy, read_cluster()))
     try:
-        run(options, peers)
+        run(options, connections)
     except RestartError as error:
-        peers.leave(str(error), EXIT_RESTART)
+        connections.exit_process(str(error), EXIT_RESTART)
     except UsageError as error:
-        _give_up(peers, f"error: {error}", EXIT_USAGE)
+        _give_up(connections, f"error: {error}", EXIT_USAGE)
         raise
     except Exception as error:
-        if peers.cluster.size > 1:
+        if connections.cluster.size > 1:
             # The other workers wait for this one in TensorFlow, and this process would wait for them when it exits.
             traceback.print_exc()
-            _give_up(peers, f"failed ({type(error).__name__})", EXIT_FAILURE)
+            _give_up(connections, f"failed ({type(error).__name__})", EXIT_FAILURE)
         raise
     return EXIT_OK
 
 
-def _give_up(peers: Peers, message: str, code: int) -> None:
-    if peers.cluster.size > 1:
-        peers.fail(message, code)
-        leave(message, code)
+def _give_up(connections: WorkerConnections, message: str, code: int) -> None:
+    if connections.cluster.size > 1:
+        connections.broadcast_failure(message, code)
+        exit_process(message, code)
 
 
 def available_threads() -> int:
@@ -74,12 +74,12 @@ def available_threads() -> int:
     return len(available_cores()) or os.cpu_count() or 1
 
 
-def run(options: TrainOptions, peers: Peers | None = None) -> dict[str, Any] | None:
+def run(options: TrainOptions, connections: WorkerConnections | None = None) -> dict[str, Any] | None:
     """Train (or continue) a run and, on the chief, export the model.
 
     Args:
         options: Options of the run.
-        peers: Connections to the other workers; None: there are no others.
+        connections: Connections to the other workers; None: there are no others.
 
     Returns:
         The contents of train.json; None on workers other than the chief.
@@ -88,19 +88,19 @@ def run(options: TrainOptions, peers: Peers | None = None) -> dict[str, Any] | N
         UsageError: If the run cannot be done as asked; most causes are found before anything is written.
         RestartError: If the same command continues the run, for example after SIGTERM.
     """
-    peers = peers or Peers(ALONE)
+    connections = connections or WorkerConnections(ALONE)
     try:
-        if peers.cluster.is_chief and is_gs(options.output):
+        if connections.cluster.is_chief and is_gs(options.output):
             with RemoteOutput(options.output) as remote:
-                return _run(options, peers, remote)
-        return _run(options, peers, None)
+                return _run(options, connections, remote)
+        return _run(options, connections, None)
     except UnreachableError as error:
         raise RestartError(str(error)) from None
 
 
-def _run(options: TrainOptions, peers: Peers, remote: RemoteOutput | None) -> dict[str, Any] | None:
+def _run(options: TrainOptions, connections: WorkerConnections, remote: RemoteOutput | None) -> dict[str, Any] | None:
     """Do the work of `run`; `remote` is the bucket folder of the output, if it is in a bucket."""
-    cluster = peers.cluster
+    cluster = connections.cluster
     preemption = Preemption()
     preemption.install()
     info, dataset, cache = _open_dataset(options)
@@ -137,7 +137,7 @@ def _run(options: TrainOptions, peers: Peers, remote: RemoteOutput | None) -> di
     from trainer.training.loop import Reporter, WorkerContext, fit
     from trainer.training.progress import EpochProgress
 
-    peers.meet({"dataset": info.fingerprint, **same_everywhere(options)}, options.peer_timeout)
+    connections.connect({"dataset": info.fingerprint, **same_everywhere(options)}, options.peer_timeout)
     strategy = make_strategy(options, cluster)
     if options.backbone:
         from trainer.network.backbones import check_fits
@@ -177,15 +177,15 @@ def _run(options: TrainOptions, peers: Peers, remote: RemoteOutput | None) -> di
             strategy,
             claim.path if claim else None,
             reporter,
-            WorkerContext(peers, preemption),
+            WorkerContext(connections, preemption),
         )
     except tf.errors.DataLossError as error:
         raise UsageError(f"--dataset {info.place}: a shard is damaged ({error.message}); prepare it again") from None
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
-        peers.lose((error.message or type(error).__name__).splitlines()[0][:200])
+        connections.raise_lost_worker((error.message or type(error).__name__).splitlines()[0][:200])
     except RestartError:
         # All workers get here after the same step; none should mistake another's exit for a loss.
-        peers.part()
+        connections.disconnect()
         raise
     if cluster.size > 1:
         print(f"{cluster.name(cluster.rank)} ends with weights {checkpoints.digest()}", flush=True)
@@ -198,7 +198,7 @@ def _run(options: TrainOptions, peers: Peers, remote: RemoteOutput | None) -> di
         if remote:
             remote.finish()
         print(f"model: {os.path.join(claim.place, 'model')}", flush=True)
-    peers.part()
+    connections.disconnect()
     return report
 
 

@@ -20,15 +20,14 @@ from pipelines.common.cli import UsageError
 from pipelines.domain.decision_rule import decision_values
 from trainer.config.options import TrainOptions
 from trainer.data.dataset_info import DatasetInfo
-from trainer.data.input_pipeline import evaluation_stream, steps_per_epoch, train_stream
+from trainer.data.input_pipeline import Batching, evaluation_stream, steps_per_epoch, train_stream
 from trainer.data.mixup import make_mixer
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.progressive_resizing import size_of_epoch
 from trainer.data.record_reader import RecordReader
 from trainer.distribution.cluster import ALONE
-from trainer.distribution.coordination import Peers
+from trainer.distribution.coordination import WorkerConnections
 from trainer.distribution.preemption import Preemption, RestartError
-from trainer.distribution.strategy import batching
 from trainer.network.model import ModelConfig, build_model, precision
 from trainer.training.checkpoint import EpochRecord, RunCheckpoints, RunState
 from trainer.training.losses import (
@@ -105,7 +104,7 @@ class Reporter:
 class WorkerContext:
     """Links of a run to its surroundings."""
 
-    peers: Peers = field(default_factory=lambda: Peers(ALONE))  # the other workers
+    connections: WorkerConnections = field(default_factory=lambda: WorkerConnections(ALONE))  # the other workers
     preemption: Preemption = field(default_factory=Preemption)  # request to end this process
 
 
@@ -116,7 +115,7 @@ def fit(
     strategy: tf.distribute.Strategy,
     output: Path | None,
     reporter: Reporter,
-    company: WorkerContext | None = None,
+    worker: WorkerContext | None = None,
 ) -> tuple[RunCheckpoints, bool]:
     """Train to the end, from the newest checkpoint under output/checkpoints if there is one.
 
@@ -129,7 +128,7 @@ def fit(
         strategy: Strategy to train with.
         output: Output directory; None on all workers but the chief.
         reporter: Callbacks for the progress.
-        company: Links to the surroundings; None: no other workers.
+        worker: Links to the surroundings; None: no other workers.
 
     Returns:
         The checkpoints of the run with the weights to export, and whether the run was continued from a checkpoint.
@@ -138,7 +137,7 @@ def fit(
         UsageError: If the loss is no longer a finite number, or a checkpoint cannot be written.
         RestartError: If the run was told to end and has saved.
     """
-    company = company or WorkerContext()
+    worker = worker or WorkerContext()
     steps = steps_per_epoch(info.split("train"), options.batch_size)
     synchronized = strategy.num_replicas_in_sync > 1
     with strategy.scope(), precision(options.mixed_precision):
@@ -151,7 +150,7 @@ def fit(
         optimizer = make_optimizer(options, steps, model)
     checkpoints = RunCheckpoints(output and output / "checkpoints", model, optimizer, averaged, options.keep)
     checkpoints.check_room()
-    resumed = checkpoints.restore(company.peers.share)
+    resumed = checkpoints.restore(worker.connections.broadcast)
     state = checkpoints.state
 
     log_priors = class_log_priors(info)
@@ -172,7 +171,7 @@ def fit(
     shift = photographed_shift(info, options.loss, options.class_weights)
     batches = _Input(options, info, preprocessing, strategy)
     schedule = learning_rate_schedule(options, steps)
-    company.preemption.defer()
+    worker.preemption.defer()
     writer = tf.summary.create_file_writer(str(output / "logs")) if output else None
     size = 0
     while not state.finished(options.epochs, options.patience, info.image_size):
@@ -188,7 +187,7 @@ def fit(
             reporter.on_save(state, steps)
 
         told_to_end = train_epoch(
-            train_step, train, steps, options.checkpoint_steps, state, company.preemption, save, reporter
+            train_step, train, steps, options.checkpoint_steps, state, worker.preemption, save, reporter
         )
         seconds = time.perf_counter() - started
         loss = state.loss_sum / max(state.weight_sum, 1e-12)
@@ -231,9 +230,11 @@ class _Input:
         self._options = options
         self._preprocessing = preprocessing
         self._distribute = strategy.distribute_datasets_from_function
-        self._batching = batching(options, strategy)
         self._train = RecordReader(info, info.split("train"), options.cache)
         self._validation = RecordReader(info, info.split("validation"), options.cache)
+
+    def _batching(self, context: tf.distribute.InputContext) -> Batching:
+        return Batching.of_pipeline(context, self._options.batch_size, self._options.accumulate)
 
     def train(self, first_step: int, size: int) -> Iterator[Any]:
         """Return training batches from a global step on, with images of `size` px."""
@@ -289,34 +290,34 @@ def train_epoch(
     Raises:
         RestartError: If any worker was told to end earlier in the epoch, after a checkpoint.
     """
-    flying: deque[tf.Tensor] = deque()
+    in_flight: deque[tf.Tensor] = deque()
     done = state.step
     stop = False
 
-    def land(waiting: int) -> None:
+    def collect(waiting: int) -> None:
         """Read the figures of all steps but the last `waiting`, which are not waited for."""
         nonlocal stop
-        while len(flying) > waiting:
-            loss, weight, flags = (float(value) for value in flying.popleft().numpy())
+        while len(in_flight) > waiting:
+            loss, weight, flags = (float(value) for value in in_flight.popleft().numpy())
             state.add_step(loss, weight)
             stop = stop or flags > 0
         reporter.on_step(state, steps)
 
     while done < steps and not stop:
-        flying.append(train_step(next(batches), tf.constant(float(preemption.requested))))
+        in_flight.append(train_step(next(batches), tf.constant(float(preemption.requested))))
         done += 1
         # All workers see the same figures after the same step, so they save and end after the same step.
-        land(IN_FLIGHT)
+        collect(IN_FLIGHT)
         # Not after the last step: its number, the name of the checkpoint, is needed at the end of the epoch.
         if done < steps and (stop or (checkpoint_steps and done % checkpoint_steps == 0)):
-            land(0)
+            collect(0)
             save()
             if stop:
                 raise RestartError(
                     f"told to end (SIGTERM); saved after step {state.step} of {steps} in epoch {state.epoch + 1}; "
                     "the same command continues"
                 )
-    land(0)
+    collect(0)
     return stop
 
 

@@ -45,12 +45,12 @@ def test_the_last_epoch_has_the_full_size():
         ("8:0.5", "8:0.5 does not"),
     ],
 )
-def test_phases_that_cannot_be(text, says):
+def test_sizes_that_cannot_be(text, says):
     with pytest.raises(ValueError, match=says):
         parse_progressive(text)
 
 
-def test_no_phase_is_larger_than_the_dataset():
+def test_no_size_is_as_large_as_the_datasets():
     check_sizes("32:0.5,48:0.8", 64)
     with pytest.raises(UsageError, match=r"--progressive 32:0\.5,64:0\.8: the dataset's images have 64 px"):
         check_sizes("32:0.5,64:0.8", 64)

@@ -75,21 +75,21 @@ WORKER = """
 import json, sys
 from pipelines.common.cli import UsageError
 from trainer.distribution.cluster import read_cluster
-from trainer.distribution.coordination import Peers
-from trainer.distribution.preemption import RestartError, leave
-peers = Peers(read_cluster())
+from trainer.distribution.coordination import WorkerConnections
+from trainer.distribution.preemption import RestartError, exit_process
+connections = WorkerConnections(read_cluster())
 try:
-    peers.meet(json.loads(sys.argv[1]), float(sys.argv[2]))
+    connections.connect(json.loads(sys.argv[1]), float(sys.argv[2]))
 except RestartError as error:
-    leave(str(error), 75)
+    exit_process(str(error), 75)
 except UsageError as error:
-    leave(str(error), 2)
-state = peers.share(b"checkpoint" * 100_000 if peers.cluster.is_chief else None)
+    exit_process(str(error), 2)
+state = connections.broadcast(b"checkpoint" * 100_000 if connections.cluster.is_chief else None)
 print("met", len(state), flush=True)
 if sys.stdin.readline() == "fail\\n":
-    peers.fail("error: no space left", 2)
-    leave("error: no space left", 2)
-peers.part()
+    connections.broadcast_failure("error: no space left", 2)
+    exit_process("error: no space left", 2)
+connections.disconnect()
 print("parted", flush=True)
 """
 
