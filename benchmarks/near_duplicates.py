@@ -89,7 +89,10 @@ def _recall_row(name: str, pairs: Sequence[tuple[Signature, Signature]]) -> str:
     candidates = sum(is_candidate(a, b) for a, b in pairs)
     distances = np.array([perceptual.pixel_distance(a[1], b[1]) for a, b in pairs])
     same = int((distances <= perceptual.SAME_PICTURE).sum())
-    found = sum(is_candidate(a, b) and perceptual.same_picture(a[1], b[1]) for a, b in pairs)
+    found = sum(
+        is_candidate(*pair) and distance <= perceptual.SAME_PICTURE
+        for pair, distance in zip(pairs, distances, strict=True)
+    )
     shares = "  ".join(f"{100 * count / len(pairs):6.2f}" for count in (close, candidates, same, found))
     return f"{name:36}{len(pairs):6}  {shares}  {np.percentile(distances, 99):7.3f}  {distances.max():7.3f}"
 

@@ -12,6 +12,7 @@ beam    Beam's published image classification examples: read and resize each ima
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import sys
@@ -71,7 +72,9 @@ def keras_predict(images: str, model: str, output: str) -> None:
 
     network = read_model_description(model)["network"]
     size, classes = network["image_size"], network["classes"]
-    built = build_model(ModelConfig.from_dict(network), size, classes)
+    given = {field.name: network[field.name] for field in dataclasses.fields(ModelConfig)}
+    config = ModelConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    built = build_model(config, size, classes)
     built.set_weights([weight.numpy() for weight in tf.saved_model.load(model).weights])
     inputs = keras.Input((size, size, 3))
     scorer = keras.Model(inputs, keras.layers.Softmax()(built(keras.layers.Rescaling(1 / 255)(inputs))))

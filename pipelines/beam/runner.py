@@ -48,7 +48,7 @@ def _reject_unknown(arguments: Sequence[str]) -> None:
         raise UsageError(f"unknown option {unknown[0]!r}; --help lists them, and Beam's options may follow")
 
 
-def _require_runner(name: str, options: PipelineOptions) -> None:
+def _require_runner(name: str) -> None:
     try:
         create_runner(name)
     except (ValueError, ImportError, AttributeError) as error:
@@ -99,7 +99,7 @@ def beam_options(arguments: Sequence[str], command: str = "job") -> PipelineOpti
         )
     if direct.direct_num_workers < 0:
         raise UsageError(f"--direct_num_workers {direct.direct_num_workers}: 0 (one per core) or more is needed")
-    _require_runner(standard.runner, options)
+    _require_runner(standard.runner)
     # All code lives in importable modules.
     options.view_as(SetupOptions).save_main_session = False
     if is_dataflow(options):

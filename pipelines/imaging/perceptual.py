@@ -42,24 +42,18 @@ SKETCH_LIMIT = SKETCH_BYTES * (SAME_PICTURE * _SKETCH_SCALE + 1) ** 2
 
 
 def signature(pixels: np.ndarray) -> tuple[int, bytes]:
-    """Return the `perceptual_hash` and the `thumbnail` of an image for the cost of one of them.
+    """Return the perceptual hash and the thumbnail of an image.
 
     Args:
         pixels: uint8 [h, w, 3].
+
+    Returns:
+        The pHash of the image stretched to a square: 64 bits, of which the highest is always 0. The image stretched to
+        16 x 16 RGB, 768 bytes, without its proportions, size and fine detail.
     """
     small = resize(pixels, _HASH_SIDE, _HASH_SIDE)
     bits = np.packbits(imagehash.phash(Image.fromarray(small)).hash).tobytes()
     return int.from_bytes(bits, "big") & _HASH_MASK, resize(small, THUMBNAIL_SIDE, THUMBNAIL_SIDE).tobytes()
-
-
-def perceptual_hash(pixels: np.ndarray) -> int:
-    """Return the pHash of uint8 [h, w, 3], stretched to a square: 64 bits, of which the highest is always 0."""
-    return signature(pixels)[0]
-
-
-def thumbnail(pixels: np.ndarray) -> bytes:
-    """Return uint8 [h, w, 3] stretched to 16 x 16 RGB, 768 bytes, without its proportions, size and fine detail."""
-    return signature(pixels)[1]
 
 
 def hash_distance(first: int, second: int) -> int:
@@ -100,7 +94,7 @@ def pixel_distance(first: bytes, second: bytes) -> float:
     colours. Sums are exact integers and the result is rounded, so all machines return the same number.
 
     Returns:
-        0 for equal thumbnails, about 1.4 for unrelated pictures.
+        0 for equal thumbnails, about 1.4 for unrelated pictures. Up to SAME_PICTURE they show one picture.
     """
     one, other = _unpack(first), _unpack(second)
     middles = [picture[_MIDDLE, _MIDDLE].reshape(-1, 3) for picture in (one, other)]
@@ -108,11 +102,6 @@ def pixel_distance(first: bytes, second: bytes) -> float:
     shift = wholes[0].sum(axis=0) - wholes[1].sum(axis=0)
     color = float(int((shift * shift).sum()) / 3) ** 0.5 / len(wholes[0]) / _COLOR_RANGE
     return round(max(_difference(*wholes), _difference(*middles), color), 6)
-
-
-def same_picture(first: bytes, second: bytes) -> bool:
-    """Return whether two thumbnails show one picture: their `pixel_distance` is at most SAME_PICTURE."""
-    return pixel_distance(first, second) <= SAME_PICTURE
 
 
 def sketch(picture: bytes) -> bytes:
@@ -137,8 +126,8 @@ def sketch(picture: bytes) -> bytes:
 def sketch_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the squared distances between two sets of sketches.
 
-    Above SKETCH_LIMIT, `same_picture` is always false, because the means of cells differ by no more than their pixels
-    do (root mean square). So no pair is lost by ruling out pairs above it.
+    Above SKETCH_LIMIT, `pixel_distance` is always above SAME_PICTURE, because the means of cells differ by no more than
+    their pixels do (root mean square). So no pair is lost by ruling out pairs above it.
 
     Args:
         first: int8 [n, 48].

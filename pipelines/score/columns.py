@@ -195,11 +195,6 @@ def score_records(rows: Sequence[ScoreRow], run: ScoringRun) -> list[dict[str, A
     return [dict(zip(names, line, strict=True)) for line in zip(*map(_plain_values, table), strict=True)]
 
 
-def score_record(row: ScoreRow, run: ScoringRun) -> dict[str, Any]:
-    """Return one scored row as a record of the table."""
-    return score_records([row], run)[0]
-
-
 def _parquet(rows: Sequence[ScoreRow], run: ScoringRun) -> bytes:
     schema = scores_schema(run)
     repeated = [column.name for column in columns((), run) if column.repeated]

@@ -32,7 +32,6 @@ from pipelines.score.columns import encode
 from pipelines.score.job import Job, earlier_partitions, plan_run, require_models
 from pipelines.score.model_handler import LesionModelHandler, load_models
 from pipelines.score.options import parse_options
-from pipelines.score.score_row import ScoreRow, ScoringRun
 from pipelines.score.scored_keys import (
     FAILED_FILES,
     SCORED_FILES,
@@ -42,7 +41,7 @@ from pipelines.score.scored_keys import (
     pack_keys,
     unpack_keys,
 )
-from pipelines.score.submission import Challenge, submission_bytes
+from pipelines.score.submission import submission_bytes
 from pipelines.score.summary import describe_run, describe_submission, report_lines, tally_rows
 from pipelines.score.triage import ReportParts, by_path
 from pipelines.score.triage_page import triage_page
@@ -58,10 +57,6 @@ OWN_FILES = re.compile(
 SUBMISSION, REPORT = "submission.csv", "report.html"
 # Holds the summary of a run that found nothing new. It stays in the temporary folder and is not published.
 NOTHING_NEW = "nothing_new.json"
-
-
-def _submission_bytes(rows: Sequence[ScoreRow], run: ScoringRun, challenge: Challenge) -> bytes:
-    return submission_bytes(rows, run, challenge)[0]
 
 
 class _Describe(beam.DoFn):
@@ -140,7 +135,7 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
             keys | label >> table_io.WriteBlocks(path(files), pack_keys, pack_keys, unpack_keys, most, by_key)
         )
     if job.challenge:
-        submission = functools.partial(_submission_bytes, run=run, challenge=job.challenge)
+        submission = functools.partial(submission_bytes, run=run, challenge=job.challenge)
         one = pipeline | "One file" >> beam.Create([1])
         written.append(
             scores | "Submission" >> table_io.WriteBlocks(join(folder, SUBMISSION), submission, pack, unpack, one)

@@ -148,8 +148,8 @@ class SkipScored(beam.DoFn):
             yield beam.pvalue.TaggedOutput("unchanged", sums)
 
 
-def require_scored_keys(option: str, partitions: Sequence[str]) -> int:
-    """Read the keys of the partitions once before any work, and return their number.
+def require_scored_keys(option: str, partitions: Sequence[str]) -> None:
+    """Read the keys of the partitions once, before any work.
 
     Args:
         option: The option that named the partitions, for the error message.
@@ -159,7 +159,7 @@ def require_scored_keys(option: str, partitions: Sequence[str]) -> int:
         UsageError: A key file is damaged or cannot be read.
     """
     try:
-        return len(read_scored_keys(partitions))
+        read_scored_keys(partitions)
     except Exception as error:  # each filesystem raises its own error types
         raise UsageError(f"{option}: {filesystem.failure(error)}") from error
 

@@ -110,8 +110,8 @@ def challenge_for(classes: Sequence[str], year: str = "") -> Challenge:
     )
 
 
-def submission_bytes(rows: Iterable[ScoreRow], run: ScoringRun, challenge: Challenge) -> tuple[bytes, int]:
-    """Return the submission as CSV, and the number of rows left out of it.
+def submission_bytes(rows: Iterable[ScoreRow], run: ScoringRun, challenge: Challenge) -> bytes:
+    """Return the submission as CSV.
 
     The CSV has one line per image id, sorted. Of several files with one id, the one with the smallest path counts.
 
@@ -124,12 +124,8 @@ def submission_bytes(rows: Iterable[ScoreRow], run: ScoringRun, challenge: Chall
         ValueError: A row has no probabilities, or one that is not finite.
     """
     chosen: dict[str, ScoreRow] = {}
-    left_out = 0
     for row in rows:
-        known = chosen.setdefault(row.image_id, row)
-        if known is not row:
-            left_out += 1
-            chosen[row.image_id] = min(known, row, key=lambda one: one.path)
+        chosen[row.image_id] = min(chosen.get(row.image_id, row), row, key=lambda one: one.path)
     kept = [chosen[image_id] for image_id in sorted(chosen)]
     # The challenges score the balanced accuracy of the class with the largest value.
     values = decision_values(probability_matrix(kept, run), run.prior)
@@ -140,4 +136,4 @@ def submission_bytes(rows: Iterable[ScoreRow], run: ScoringRun, challenge: Chall
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(("image", *challenge.columns))
     writer.writerows((printable(row.image_id), *map(str, line)) for row, line in zip(kept, columns, strict=True))
-    return buffer.getvalue().encode(), left_out
+    return buffer.getvalue().encode()

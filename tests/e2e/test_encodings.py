@@ -145,15 +145,18 @@ def test_the_trainer_reads_it_and_its_model_gives_files_and_records_the_same_ans
     import tensorflow as tf
 
     from trainer.data.dataset_info import read_dataset_info
-    from trainer.data.input_pipeline import evaluation_batches, train_batches
+    from trainer.data.input_pipeline import Batching, evaluation_batches, train_stream
     from trainer.data.preprocessing import Preprocessing
+    from trainer.data.record_reader import RecordReader
     from trainer.export.saved_model import export_model
     from trainer.network.model import ModelConfig, build_model
 
     info = read_dataset_info(datasets[encoding])
     preprocessing = Preprocessing(info)
-    batches = train_batches(info, preprocessing, 64, seed=0, epoch=0, augmented=False).as_numpy_iterator()
-    assert sum(batch["weight"].sum() for batch in batches) == info.split("train").examples
+    records = RecordReader(info, info.split("train"), "none")
+    stream = train_stream(records, preprocessing, Batching(64), seed=0, first_step=0, augmented=False)
+    epoch = stream.take(-(-records.count // 64)).as_numpy_iterator()
+    assert sum(batch["weight"].sum() for batch in epoch) == info.split("train").examples
 
     tf.keras.utils.set_random_seed(0)
     config = ModelConfig(width=0.25, depth=1, dropout=0.0)

@@ -182,26 +182,6 @@ def resized(images: tf.Tensor, size: int | None) -> tf.Tensor:
     return images if size in (None, images.shape[1]) else tf.image.resize(images, [size, size], antialias=True)
 
 
-def train_batches(
-    info: DatasetInfo, preprocessing: Preprocessing, batch_size: int, seed: int, epoch: int, augmented: bool = True
-) -> tf.data.Dataset:
-    """Return one epoch of the train split for a single replica: `steps_per_epoch` batches of `train_stream`.
-
-    Args:
-        info: Dataset to read.
-        preprocessing: Preprocessing graphs of the dataset.
-        batch_size: Examples per batch.
-        seed: Seed of order and augmentation.
-        epoch: Number of the epoch, from 0.
-        augmented: Change the images randomly.
-    """
-    split = info.split("train")
-    steps = steps_per_epoch(split, batch_size)
-    records = RecordReader(info, split, "none")
-    stream = train_stream(records, preprocessing, Batching(batch_size), seed, epoch * steps, augmented)
-    return stream.take(steps)
-
-
 def evaluation_batches(info: DatasetInfo, split: str, batch_size: int) -> tf.data.Dataset:
     """Return a split for evaluation, in file order; the last batch may be smaller.
 

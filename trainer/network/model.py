@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
@@ -49,16 +49,8 @@ class ModelConfig:
     squeeze_excite: int = 8  # reduction ratio of the channel gates; 0: no gates
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the configuration as a JSON-ready dict, which `from_dict` reads back."""
+        """Return the configuration as a JSON-ready dict."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """Return the configuration that `as_dict` gave; keys that are not fields are ignored."""
-        known: dict[str, Any] = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        for name, value in known.items():
-            known[name] = tuple(value) if isinstance(value, list) else value
-        return cls(**known)
 
 
 def scaled(channels: int, width: float) -> int:

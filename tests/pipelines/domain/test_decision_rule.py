@@ -58,7 +58,7 @@ def test_tables_and_totals_say_the_same_class(row):
 
 def test_a_submission_is_scored_by_the_same_class(row):
     run, scored = row
-    content, _ = submission_bytes([scored], run, challenge_for(run.classes, "2018"))
+    content = submission_bytes([scored], run, challenge_for(run.classes, "2018"))
     (line,) = csv.DictReader(io.StringIO(content.decode()))
     assert max((name for name in line if name != "image"), key=lambda name: float(line[name])) == "DF"
     assert sum(float(value) for name, value in line.items() if name != "image") == pytest.approx(1, abs=1e-6)

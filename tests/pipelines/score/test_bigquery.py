@@ -26,7 +26,7 @@ from pipelines.score.bigquery import (
     require_temp_location,
     row_id,
 )
-from pipelines.score.columns import score_record, scores_schema
+from pipelines.score.columns import score_records, scores_schema
 from pipelines.sources.list_images import printable
 from tests.support.bigquery_server import local_bigquery
 from tests.support.gcs import local_gcs
@@ -58,12 +58,13 @@ def test_beam_agrees_that_rows_have_the_schema(models, threshold):
     schema = bigquery_schema(run)
     avro = fastavro.parse_schema(get_avro_schema_from_table_schema(get_dict_table_schema(schema)))
     coder = RowAsDictJsonCoder()
-    for row, line in zip(rows, bigquery_rows(rows, run), strict=True):
+    records = score_records(rows, run)
+    for row, record, line in zip(rows, records, bigquery_rows(rows, run), strict=True):
         # JSON has no times; BigQuery reads this text as one.
         typed = {**line, "scored_at": datetime.datetime.fromisoformat(line["scored_at"])}
         assert fastavro.validation.validate(typed, avro, strict=True)
         assert coder.decode(coder.encode(line)) == line
-        assert line == {"row_id": row_id(row, run), **score_record(row, run)}
+        assert line == {"row_id": row_id(row, run), **record}
     parsed = parse_table_schema_from_json(json.dumps(schema))
     assert [field.name for field in parsed.fields] == ["row_id", *scores_schema(run).names]
     kinds = {field.name: field.type for field in parsed.fields}

@@ -13,7 +13,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.score.columns import FORMATS, encode, score_record, scores_schema
+from pipelines.score.columns import FORMATS, encode, score_records, scores_schema
 from pipelines.score.score_row import entropy, malignancy_score, top_class
 from pipelines.sources.list_images import printable
 from tests.support.score_row_maker import HOSTILE_PATHS, score_row, scoring_run
@@ -54,7 +54,7 @@ def test_all_formats_hold_the_same_values(models):
     assert header == schema.names
     jsonl = encode(rows, run, "jsonl")
     records = [json.loads(line) for line in jsonl.split(b"\n")[:-1]]
-    assert records == [score_record(row, run) for row in rows]
+    assert records == score_records(rows, run)
     assert len(lines) == len(records) == len(rows)
     for row, line, record in zip(expected, lines, records, strict=True):
         assert list(record) == schema.names
@@ -67,7 +67,7 @@ def test_all_formats_hold_the_same_values(models):
 def test_columns_say_what_the_row_says():
     run = scoring_run(models=2)
     row = score_row("night/ISIC_0000001.jpg", run)
-    record = score_record(row, run)
+    (record,) = score_records([row], run)
     float32 = [np.float32(record[f"probability_{name.replace(' ', '_')}"]) for name in run.classes]
     assert float32 == [np.float32(value) for value in row.probabilities]
     for number, values in enumerate(row.by_model, 1):

@@ -80,8 +80,8 @@ def test_the_scorer_takes_a_submission_as_it_is(class_set, year, header, tmp_pat
         # The scorer fails on a truth in which a class has no image at all.
         shown["ISIC_0009999"] = "UNK"
         rows.append(sure_of("ISIC_0009999", "melanoma", run))
-    data, left_out = submission_bytes(rows, run, challenge)
-    assert left_out == 0
+    data = submission_bytes(rows, run, challenge)
+    assert len(lines_of(data)) - 1 == len(rows)
     assert lines_of(data)[0] == header
     assert [line[0] for line in lines_of(data)[1:]] == sorted(shown)
     done = scorer(tmp_path, write_truth(tmp_path / "truth.csv", header, shown), data)
@@ -96,8 +96,8 @@ def test_the_scorer_tells_a_bad_submission_and_one_with_images_missing(tmp_path)
     rows, shown = scored_rows(run, challenge)
     truth = write_truth(tmp_path / "truth.csv", HEADER_2018, shown)
     wrong = [row._replace(probabilities=row.probabilities[1:] + row.probabilities[:1]) for row in rows]
-    assert json.loads(scorer(tmp_path, truth, submission_bytes(wrong, run, challenge)[0]).stdout)["overall"] == 0
-    short = scorer(tmp_path, truth, submission_bytes(rows[1:], run, challenge)[0])
+    assert json.loads(scorer(tmp_path, truth, submission_bytes(wrong, run, challenge)).stdout)["overall"] == 0
+    short = scorer(tmp_path, truth, submission_bytes(rows[1:], run, challenge))
     assert short.returncode == 1
     assert "Missing images in CSV" in short.stderr
 
@@ -113,7 +113,7 @@ def test_the_scorer_takes_the_training_images_of_2018(shared_data, tmp_path):
     # All melanomas are taken for nevi, all others are seen for what they are.
     seen = {image: "NV" if column == "MEL" else column for image, column in shown.items()}
     rows = [sure_of(image, column_of[column], run, wrong=0.3) for image, column in seen.items()]
-    data, _ = submission_bytes(reversed(rows), run, challenge_for(run.classes))
+    data = submission_bytes(reversed(rows), run, challenge_for(run.classes))
     done = scorer(tmp_path, truth, data)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["overall"] == pytest.approx(6 / 7)
@@ -123,12 +123,12 @@ def test_classes_of_the_model_are_added_up_to_the_challenges(tmp_path):
     run = scoring_run()
     probabilities = dict(zip(run.classes, (0.25, 0.0, 0.0, 0.0, 0.0, 0.125, 0.5, 0.125, 0.0), strict=True))
     row = score_row("ISIC_0000001.jpg", run, probabilities=tuple(probabilities.values()))
-    header, line = lines_of(submission_bytes([row], run, challenge_for(run.classes, "2018"))[0])
+    header, line = lines_of(submission_bytes([row], run, challenge_for(run.classes, "2018")))
     assert dict(zip(header, line, strict=True)) == {
         **{"image": "ISIC_0000001", "MEL": "0.0", "NV": "0.0", "BCC": "0.0", "AKIEC": "0.375", "BKL": "0.625"},
         **{"DF": "0.0", "VASC": "0.0"},
     }
-    header, line = lines_of(submission_bytes([row], run, challenge_for(run.classes))[0])
+    header, line = lines_of(submission_bytes([row], run, challenge_for(run.classes)))
     assert dict(zip(header, line, strict=True)) == {
         **{"image": "ISIC_0000001", "MEL": "0.0", "NV": "0.0", "BCC": "0.0", "AK": "0.25", "BKL": "0.625"},
         **{"DF": "0.0", "VASC": "0.0", "SCC": "0.125", "UNK": "0.0"},
@@ -139,7 +139,7 @@ def test_a_sum_that_rounding_took_past_one_is_one():
     run = scoring_run()
     over = float(np.nextafter(np.float32(1.0), np.float32(0.0))), float(np.float32(1e-6))
     row = score_row("a", run, probabilities=(0.0,) * 5 + over + (0.0, 0.0))
-    assert lines_of(submission_bytes([row], run, challenge_for(run.classes))[0])[1][5] == "1.0"
+    assert lines_of(submission_bytes([row], run, challenge_for(run.classes)))[1][5] == "1.0"
 
 
 def test_a_model_may_name_its_classes_otherwise():
@@ -170,18 +170,18 @@ def test_of_files_with_one_id_the_smallest_path_counts():
     challenge = challenge_for(run.classes)
     rows = [score_row(f"{folder}/ISIC_{n:07d}.jpg", run) for folder in "cab" for n in range(4)]
     rows.append(score_row("alone/lesion 1.jpg", run))
-    data, left_out = submission_bytes(rows, run, challenge)
-    assert left_out == 8
-    assert data == submission_bytes(rows[::-1], run, challenge)[0]
+    data = submission_bytes(rows, run, challenge)
+    assert len(rows) - (len(lines_of(data)) - 1) == 8
+    assert data == submission_bytes(rows[::-1], run, challenge)
     chosen = [row for row in rows if row.path.startswith("a")]
-    assert (data, 0) == submission_bytes(chosen, run, challenge)
+    assert data == submission_bytes(chosen, run, challenge)
     assert [line[0] for line in lines_of(data)[1:]] == [*(f"ISIC_{n:07d}" for n in range(4)), "lesion 1"]
 
 
 def test_ids_may_be_anything():
     run = scoring_run(CLASS_SETS["ham7"])
     rows = [score_row(path, run, image_id=path) for path in HOSTILE_PATHS]
-    header, *lines = lines_of(submission_bytes(rows, run, challenge_for(run.classes))[0])
+    header, *lines = lines_of(submission_bytes(rows, run, challenge_for(run.classes)))
     assert header == HEADER_2018
     assert [line[0] for line in lines] == [printable(path) for path in sorted(HOSTILE_PATHS)]
 
@@ -189,8 +189,7 @@ def test_ids_may_be_anything():
 def test_no_row_and_a_row_without_scores():
     run = scoring_run(CLASS_SETS["ham7"])
     challenge = challenge_for(run.classes)
-    data, left_out = submission_bytes([], run, challenge)
-    assert (lines_of(data), left_out) == ([HEADER_2018], 0)
+    assert lines_of(submission_bytes([], run, challenge)) == [HEADER_2018]
     for values in ((), (float("nan"), *[0.0] * 6)):
         with pytest.raises(ValueError, match="must be rejected"):
             submission_bytes([score_row("a", run, probabilities=values)], run, challenge)
