@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -23,6 +23,7 @@ from pipelines.beam import table_io
 from pipelines.beam.reachability import require_access, require_reachable
 from pipelines.beam.runner import beam_options, default_worker_threads, quiet_beam, running_pipeline
 from pipelines.beam.threads import ThreadedDoFn
+from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.common.cli import ArgumentParser, UsageError
 from pipelines.curation.curate import curate_images
 from pipelines.curation.options import CurationOptions, add_curation_options, curation_values, with_found_tables
@@ -90,17 +91,14 @@ def _preview(place: Place) -> bytes | None:
 
 
 class _Report(ThreadedDoFn):
-    """DoFn that writes report.html and yields the content of audit.json.
-
-    Its side inputs make it wait for all other files.
-    """
+    """DoFn that writes report.html and yields the content of audit.json, once all other files are written."""
 
     def __init__(self, options: CurationOptions, folder: str, threads: int):
         super().__init__(threads)
         self._options = options
         self._folder = folder
 
-    def process(self, evidence: Evidence, *written: list) -> list[bytes]:
+    def process(self, evidence: Evidence, _: Mapping[str, list]) -> list[bytes]:
         report = describe_audit(evidence, self._options)
         places = evidence.places()
         paths = [path for path in pictured_paths(report) if path in places]
@@ -134,22 +132,20 @@ def build(pipeline: beam.Pipeline, options: CurationOptions, threads: int) -> No
     def lines(name: str, as_json: Callable[[Any], dict], order: Callable) -> beam.PTransform:
         return write(name, "jsonl", functools.partial(json_lines, as_json=as_json), order)
 
-    def written() -> Iterator[beam.PCollection]:
-        yield found.finished | "Manifest" >> write(
-            "manifest", "parquet", dataset_manifest.manifest_bytes, dataset_manifest.by_path
-        )
-        yield (
-            found.finished
-            | "Not usable" >> beam.Filter(dataset_manifest.is_dropped)
-            | "Rejects" >> write("rejects", "jsonl", dataset_manifest.rejects_bytes, dataset_manifest.by_path)
-        )
-        yield found.conflicts | "Write conflicts" >> lines("conflicts", findings.conflict_json, conflict_order)
-        yield found.leaks | "Write leaks" >> lines("leakage", leak_json, leak_order)
-        yield found.pairs | "Write pairs" >> lines("near_duplicates", findings.near_json, near_order)
-
+    files = {
+        "manifest": found.finished
+        | "Manifest" >> write("manifest", "parquet", dataset_manifest.manifest_bytes, dataset_manifest.by_path),
+        "rejects": found.finished
+        | "Not usable" >> beam.Filter(dataset_manifest.is_dropped)
+        | "Rejects" >> write("rejects", "jsonl", dataset_manifest.rejects_bytes, dataset_manifest.by_path),
+        "conflicts": found.conflicts | "Write conflicts" >> lines("conflicts", findings.conflict_json, conflict_order),
+        "leakage": found.leaks | "Write leaks" >> lines("leakage", leak_json, leak_order),
+        "near_duplicates": found.pairs | "Write pairs" >> lines("near_duplicates", findings.near_json, near_order),
+    }
     _ = (
         found.evidence
-        | "Report" >> beam.ParDo(_Report(options, folder, threads), *map(beam.pvalue.AsList, written()))
+        | "Report"
+        >> beam.ParDo(_Report(options, folder, threads), beam.pvalue.AsSingleton(files | "All files" >> WaitForFiles()))
         | "Publish" >> output.Publish(options.output, OWN_FILES, MARKER)
     )
 

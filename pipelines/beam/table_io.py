@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from pipelines.common.seeding import stable_hash
-from pipelines.dataset.manifest import by_path
 from pipelines.storage import filesystem
 
 ROWS_PER_SHARD = 50_000
@@ -25,17 +24,15 @@ class Written(NamedTuple):
     seconds: float  # time to sort, encode and write it
 
 
-def _itself(row: Any) -> list:
-    return [row]
+class _WriteFile(beam.DoFn):
+    """DoFn from ((index, count), parts) to the file that holds the rows of all parts."""
 
-
-class _WriteTable(beam.DoFn):
     def __init__(
         self,
         pattern: str,
         encode: Callable[[Iterable], bytes],
         order: Callable[[Any], tuple],
-        unpack: Callable[[Any], list] = _itself,
+        unpack: Callable[[Any], list],
     ):
         self._pattern = pattern
         self._encode = encode
@@ -44,13 +41,61 @@ class _WriteTable(beam.DoFn):
 
     def process(self, element: tuple[tuple[int, int], Iterable[Any]]) -> Iterator[Written]:
         started = time.perf_counter()
-        (index, count), packed = element
-        # Empty elements only mark that the shard exists.
-        rows = [row for part in packed if part for row in self._unpack(part)]
-        ordered = sorted(rows, key=self._order)
+        (index, count), parts = element
+        # A part that is None only marks that the file exists.
+        rows = [row for part in parts if part is not None for row in self._unpack(part)]
         path = self._pattern.format(index=index, count=count)
-        filesystem.write_bytes(path, self._encode(ordered))
+        filesystem.write_bytes(path, self._encode(sorted(rows, key=self._order)))
         yield Written(path, time.perf_counter() - started)
+
+
+class _WriteFiles(beam.PTransform):
+    """PTransform that both forms of a table share: it deals out rows to files and writes these.
+
+    Args:
+        pattern: The path of the files, with {index} and {count}.
+        encode: Turns the rows of one file into its bytes.
+        order: Turns a row into a tuple of strings that no other row has; rows are sorted by it.
+        rows_per_shard: The approximate number of rows per file.
+        deal: Turns an element and a function from row to index into pairs (index, part of the element).
+        unpack: Turns such a part into rows.
+    """
+
+    def __init__(
+        self,
+        pattern: str,
+        encode: Callable[[Iterable], bytes],
+        order: Callable[[Any], tuple],
+        rows_per_shard: int,
+        deal: Callable[[Any, Callable[[Any], int]], Iterable[tuple[int, Any]]],
+        unpack: Callable[[Any], list],
+    ):
+        super().__init__()
+        self._order = order
+        self._rows_per_shard = rows_per_shard
+        self._deal = deal
+        self._write = _WriteFile(pattern, encode, order, unpack)
+
+    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection[int]]) -> beam.PCollection[Written]:
+        """Turn elements and the number of their rows into one Written per file."""
+        elements, rows = inputs
+        order, rows_per_shard, deal = self._order, self._rows_per_shard, self._deal
+
+        def place(element: Any, count: int) -> Iterator[tuple[tuple[int, int], Any]]:
+            for index, part in deal(element, lambda row: stable_hash(*order(row)) % count):
+                yield (index, count), part
+
+        count = rows | "Shard count" >> beam.Map(lambda rows: max(1, -(-rows // rows_per_shard)))
+        every_shard = count | "Every shard" >> beam.FlatMap(
+            lambda count: [((index, count), None) for index in range(count)]
+        )
+        placed = elements | "Place" >> beam.FlatMap(place, beam.pvalue.AsSingleton(count))
+        return (
+            (placed, every_shard)
+            | "With empty shards" >> beam.Flatten()
+            | "By shard" >> beam.GroupByKey()
+            | "Write" >> beam.ParDo(self._write)
+        )
 
 
 class WriteTable(beam.PTransform):
@@ -69,51 +114,34 @@ class WriteTable(beam.PTransform):
         self,
         pattern: str,
         encode: Callable[[Iterable], bytes],
-        order: Callable[[Any], tuple] = by_path,
+        order: Callable[[Any], tuple],
         rows_per_shard: int = ROWS_PER_SHARD,
     ):
         super().__init__()
-        self._rows_per_shard = rows_per_shard
-        self._pattern = pattern
-        self._encode = encode
-        self._order = order
+        self._write = _WriteFiles(
+            pattern, encode, order, rows_per_shard, lambda row, index_of: [(index_of(row), row)], lambda row: [row]
+        )
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection[Written]:
         """Turn rows into one Written per file."""
-        order, rows_per_shard = self._order, self._rows_per_shard
-        count = (
-            rows
-            | "Count rows" >> beam.combiners.Count.Globally()
-            | "Shard count" >> beam.Map(lambda total: max(1, -(-total // rows_per_shard)))
-        )
-        every_shard = count | "Every shard" >> beam.FlatMap(
-            lambda count: [((index, count), None) for index in range(count)]
-        )
-        placed = rows | "Place" >> beam.Map(
-            lambda row, count: ((stable_hash(*order(row)) % count, count), row), beam.pvalue.AsSingleton(count)
-        )
-        return (
-            (placed, every_shard)
-            | "With empty shards" >> beam.Flatten()
-            | "By shard" >> beam.GroupByKey()
-            | "Write" >> beam.ParDo(_WriteTable(self._pattern, self._encode, order))
-        )
+        count = rows | "Count rows" >> beam.combiners.Count.Globally()
+        return (rows, count) | "Files" >> self._write
 
 
 class WriteBlocks(beam.PTransform):
     """PTransform that writes blocks (lists) of rows to sorted files, as WriteTable does with single rows.
 
-    The rows of a block that go to one shard are packed into one element before the shuffle, because runners keep some
+    The rows of a block that go to one file are packed into one element before the shuffle, because runners keep some
     kilobytes for each element.
 
     Args:
         pattern: The path of the files, with {index} and {count}.
         encode: Turns the rows of one file into its bytes.
+        order: Turns a row into a tuple of strings that no other row has; rows are sorted by it.
         pack: Turns a list of rows into bytes.
         unpack: Turns these bytes into the rows again.
-        rows: A PCollection of one number: an upper bound on the number of rows. It fixes the number of shards before
+        rows: A PCollection of one number: an upper bound on the number of rows. It fixes the number of files before
             there is a row.
-        order: Turns a row into a tuple of strings that no other row has; rows are sorted by it.
         rows_per_shard: The approximate number of rows per file.
     """
 
@@ -121,43 +149,27 @@ class WriteBlocks(beam.PTransform):
         self,
         pattern: str,
         encode: Callable[[Iterable], bytes],
+        order: Callable[[Any], tuple],
         pack: Callable[[list], bytes],
         unpack: Callable[[bytes], list],
         rows: beam.PCollection[int],
-        order: Callable[[Any], tuple] = by_path,
         rows_per_shard: int = ROWS_PER_PACKED_SHARD,
     ):
         super().__init__()
-        self._pattern = pattern
-        self._encode = encode
-        self._pack = pack
-        self._unpack = unpack
         self._rows = rows
-        self._order = order
-        self._rows_per_shard = rows_per_shard
 
-    def expand(self, blocks: beam.PCollection) -> beam.PCollection[Written]:
-        """Turn lists of rows into one Written per file."""
-        order, pack, rows_per_shard = self._order, self._pack, self._rows_per_shard
-        count = self._rows | "Shard count" >> beam.Map(lambda rows: max(1, -(-rows // rows_per_shard)))
-
-        def place(block: list, count: int) -> Iterator[tuple[tuple[int, int], bytes]]:
+        def deal(block: list, index_of: Callable[[Any], int]) -> Iterator[tuple[int, bytes]]:
             by_shard: dict[int, list] = defaultdict(list)
             for row in block:
-                by_shard[stable_hash(*order(row)) % count].append(row)
-            for index, rows in by_shard.items():
-                yield (index, count), pack(rows)
+                by_shard[index_of(row)].append(row)
+            for index, own in by_shard.items():
+                yield index, pack(own)
 
-        every_shard = count | "Every shard" >> beam.FlatMap(
-            lambda count: [((index, count), b"") for index in range(count)]
-        )
-        placed = blocks | "Place" >> beam.FlatMap(place, beam.pvalue.AsSingleton(count))
-        return (
-            (placed, every_shard)
-            | "With empty shards" >> beam.Flatten()
-            | "By shard" >> beam.GroupByKey()
-            | "Write" >> beam.ParDo(_WriteTable(self._pattern, self._encode, order, self._unpack))
-        )
+        self._write = _WriteFiles(pattern, encode, order, rows_per_shard, deal, unpack)
+
+    def expand(self, blocks: beam.PCollection[list]) -> beam.PCollection[Written]:
+        """Turn lists of rows into one Written per file."""
+        return (blocks, self._rows) | "Files" >> self._write
 
 
 class ReadTable(beam.PTransform):

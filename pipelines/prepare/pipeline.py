@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.beam import table_io
 from pipelines.beam.reachability import require_access, require_reachable
 from pipelines.beam.runner import beam_options, default_worker_threads, is_left_running, quiet_beam, running_pipeline
+from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.common.cli import UsageError
 from pipelines.curation import decode_cache
 from pipelines.curation.curate import curate_images
@@ -27,7 +28,6 @@ from pipelines.curation.options import with_found_tables
 from pipelines.dataset import accounting, image_row, tfds_metadata
 from pipelines.dataset import description as dataset_description
 from pipelines.dataset import manifest as dataset_manifest
-from pipelines.dataset.description import Shard
 from pipelines.dataset.record_schema import RECORD_SCHEMA, record_schema_bytes
 from pipelines.domain.dataset_json import DATASET_JSON
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
@@ -46,7 +46,7 @@ RUN_REPORT = "prepare.json"
 class _Describe(beam.DoFn):
     """DoFn that checks the totals, writes the run report, record schema and TFDS metadata, and yields dataset.json.
 
-    dataset.json must come last: the side inputs make this DoFn wait for the other files.
+    dataset.json must come last: its input is what WaitForFiles gives once the other files are written.
     """
 
     def __init__(self, classes: Sequence[str], settings: Mapping[str, Any], folder: str, report: Mapping[str, Any]):
@@ -57,9 +57,11 @@ class _Describe(beam.DoFn):
         self._started = time.time()
 
     def process(
-        self, _: None, listed: Mapping, totals: Mapping, near: Mapping[str, int], shards: list[Shard], *written: list
+        self, written: Mapping[str, list], listed: Mapping, totals: Mapping, near: Mapping[str, int]
     ) -> list[bytes]:
-        description = dataset_description.describe_dataset(listed, totals, near, shards, self._classes, self._settings)
+        description = dataset_description.describe_dataset(
+            listed, totals, near, written["shards"], self._classes, self._settings
+        )
         seconds = time.time() - self._started
         report = {
             "seconds": round(seconds, 2),
@@ -123,14 +125,18 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
 
     finished = (decided.dropped, undersampled, written.rows) | "All rows" >> beam.Flatten()
     manifest = finished | "Manifest" >> table_io.WriteTable(
-        filesystem.join(folder, "manifest-{index:05d}-of-{count:05d}.parquet"), dataset_manifest.manifest_bytes
+        filesystem.join(folder, "manifest-{index:05d}-of-{count:05d}.parquet"),
+        dataset_manifest.manifest_bytes,
+        dataset_manifest.by_path,
     )
     rejects = (
         finished
         | "Not written" >> beam.Filter(dataset_manifest.is_dropped)
         | "Rejects"
         >> table_io.WriteTable(
-            filesystem.join(folder, "rejects-{index:05d}-of-{count:05d}.jsonl"), dataset_manifest.rejects_bytes
+            filesystem.join(folder, "rejects-{index:05d}-of-{count:05d}.jsonl"),
+            dataset_manifest.rejects_bytes,
+            dataset_manifest.by_path,
         )
     )
     known = (
@@ -154,16 +160,21 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
     )
     run_report = {"threads": threads, "command": command_line(options.argv), "options": options.as_json()}
     _ = (
-        pipeline
-        | "Account" >> beam.Create([None])
+        {
+            "shards": written.shards,
+            "manifest": manifest,
+            "rejects": rejects,
+            "known": known,
+            "standardize_fn": standardize,
+            "transform_fn": transform,
+        }
+        | "All files" >> WaitForFiles()
         | "Describe"
         >> beam.ParDo(
             _Describe(classes, settings_of(options), folder, run_report),
             beam.pvalue.AsSingleton(decided.listed),
             beam.pvalue.AsSingleton(totals),
             beam.pvalue.AsSingleton(decided.near.counts),
-            beam.pvalue.AsList(written.shards),
-            *(beam.pvalue.AsList(done) for done in (manifest, rejects, known, standardize, transform)),
         )
         | "Card" >> card.WriteCard(finished, totals, options, folder, threads)
         | "Publish" >> output.Publish(options.output, OWN_FILES, DATASET_JSON)

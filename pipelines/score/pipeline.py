@@ -21,6 +21,7 @@ from pipelines.beam import table_io
 from pipelines.beam.progress import Progress, shown_progress
 from pipelines.beam.runner import beam_options, is_left_running, is_local_runner, quiet_beam, running_pipeline
 from pipelines.beam.table_io import Written
+from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.common.cli import UsageError
 from pipelines.dataset import accounting
 from pipelines.dataset import manifest as dataset_manifest
@@ -70,11 +71,13 @@ class _Describe(beam.DoFn):
         self._job = job
 
     def process(
-        self, _: None, listed: Mapping, totals: Mapping, parts: Mapping[str, Any], *written: list
+        self, written: Mapping[str, list], listed: Mapping, totals: Mapping, parts: Mapping[str, Any]
     ) -> Iterator[bytes]:
         job, options = self._job, self._job.options
         folder = output.publish_folder(job.partition)
-        seconds = {"write": sum(file.seconds for files in written for file in files if isinstance(file, Written))}
+        seconds = {
+            "write": sum(file.seconds for files in written.values() for file in files if isinstance(file, Written))
+        }
         summary = describe_run(job.run, listed, totals, seconds, options.drift_threshold)
         if job.challenge:
             summary["submission"] = describe_submission(job.challenge, join(folder, SUBMISSION))
@@ -123,25 +126,27 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
     scores = blocks | "Scored" >> beam.Map(of_outcome, True)
     rejects = blocks | "Rejected" >> beam.Map(of_outcome, False)
     scores_bytes = functools.partial(encode, run=run, table_format=options.format)
-    written = [
-        scores | "Scores" >> table_io.WriteBlocks(path(f"scores-*.{options.format}"), scores_bytes, pack, unpack, most),
-        rejects
-        | "Rejects"
-        >> table_io.WriteBlocks(path("rejects-*.jsonl"), dataset_manifest.rejects_bytes, pack, unpack, most),
-    ]
+    order = dataset_manifest.by_path
+    rejects_bytes = dataset_manifest.rejects_bytes
+    written = {
+        "scores": scores
+        | "Scores" >> table_io.WriteBlocks(path(f"scores-*.{options.format}"), scores_bytes, order, pack, unpack, most),
+        "rejects": rejects
+        | "Rejects" >> table_io.WriteBlocks(path("rejects-*.jsonl"), rejects_bytes, order, pack, unpack, most),
+    }
     for label, files, failed in (("Seen", SCORED_FILES, False), ("Failed", FAILED_FILES, True)):
         keys = blocks | f"{label} keys" >> beam.Map(keys_of, failed)
-        written.append(
-            keys | label >> table_io.WriteBlocks(path(files), pack_keys, pack_keys, unpack_keys, most, by_key)
+        written[label.lower()] = keys | label >> table_io.WriteBlocks(
+            path(files), pack_keys, by_key, pack_keys, unpack_keys, most
         )
     if job.challenge:
         submission = functools.partial(submission_bytes, run=run, challenge=job.challenge)
         one = pipeline | "One file" >> beam.Create([1])
-        written.append(
-            scores | "Submission" >> table_io.WriteBlocks(join(folder, SUBMISSION), submission, pack, unpack, one)
+        written["submission"] = scores | "Submission" >> table_io.WriteBlocks(
+            join(folder, SUBMISSION), submission, order, pack, unpack, one
         )
     if options.output_table:
-        written.append(
+        written["load_jobs"] = (
             scores
             | "Single rows" >> beam.FlatMap(list)
             | "BigQuery" >> WriteScoresToBigQuery(run, options.output_table, job.temp_location)
@@ -164,15 +169,15 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
         | "Sum counts" >> beam.CombineGlobally(accounting.Tally())
     )
     _ = (
-        pipeline
-        | "Account" >> beam.Create([None])
+        written
+        # Without scored rows there is nothing to load.
+        | "All written" >> WaitForFiles(may_be_empty=["load_jobs"])
         | "Describe"
         >> beam.ParDo(
             _Describe(job),
             beam.pvalue.AsSingleton(listed),
             beam.pvalue.AsSingleton(totals),
             parts,
-            *(beam.pvalue.AsList(files) for files in written),
         )
         | "Publish" >> output.Publish(job.partition, OWN_FILES, MARKER)
     )

@@ -168,7 +168,10 @@ def test_tables_are_sorted_complete_and_the_same_for_any_order(tmp_path):
     digests = []
     for order, folder in ((rows, "one"), (rows[::-1], "two")):
         pattern = f"{tmp_path}/{folder}/rejects-{{index:05d}}-of-{{count:05d}}.jsonl"
-        run(order, table_io.WriteTable(pattern, dataset_manifest.rejects_bytes, rows_per_shard=40))
+        run(
+            order,
+            table_io.WriteTable(pattern, dataset_manifest.rejects_bytes, dataset_manifest.by_path, rows_per_shard=40),
+        )
         files = sorted((tmp_path / folder).iterdir())
         assert [file.name for file in files] == [f"rejects-0000{n}-of-00003.jsonl" for n in range(3)]
         lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
@@ -178,7 +181,8 @@ def test_tables_are_sorted_complete_and_the_same_for_any_order(tmp_path):
 
 
 def test_an_empty_table_is_a_file_all_the_same(tmp_path):
-    run([], table_io.WriteTable(f"{tmp_path}/m-{{index}}-of-{{count}}.parquet", dataset_manifest.manifest_bytes))
+    pattern = f"{tmp_path}/m-{{index}}-of-{{count}}.parquet"
+    run([], table_io.WriteTable(pattern, dataset_manifest.manifest_bytes, dataset_manifest.by_path))
     assert pq.read_table(tmp_path / "m-0-of-1.parquet").num_rows == 0
 
 
