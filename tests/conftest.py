@@ -119,10 +119,11 @@ def _log_to(stream: TextIO) -> None:
     """Handlers keep the stream that was stderr when they were made; a new process' are of its own."""
     for reference in logging._handlerList:
         handler = reference()
-        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
-            # pytest's own keep what they hear in memory.
-            if not isinstance(handler.stream, io.StringIO):
-                handler.setStream(stream)
+        if not isinstance(handler, logging.StreamHandler) or isinstance(handler, logging.FileHandler):
+            continue
+        # pytest's own keep what they hear in memory.
+        if not isinstance(handler.stream, io.StringIO):
+            handler.setStream(stream)
 
 
 @contextlib.contextmanager
@@ -214,7 +215,8 @@ def command() -> Command:
     def run(module: str, *arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
         from pipelines.cli import run_command
 
-        given = [str(argument) for argument in arguments]
+        # As those of a new process are: no text is the very object of a default, by which argparse tells what is given.
+        given = [os.fsdecode(os.fsencode(str(argument))) for argument in arguments]
         main = importlib.import_module(module).main
         with _own_state(env or {}), _captured() as said:
             sys.argv = [module, *given]

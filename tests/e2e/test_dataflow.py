@@ -190,7 +190,7 @@ def digests(dataset: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for name in names for path in dataset.glob(name)}
 
 
-def test_prepare(command, sample, cloud, dataflow, tmp_path):
+def test_prepare(command, process, sample, cloud, dataflow, tmp_path):
     upload(cloud, BUCKET, sample / "images", "sample/images")
     open_bucket(cloud, BUCKET).blob("sample/metadata.csv").upload_from_filename(str(sample / "metadata.csv"))
     size = ["--image_size", "32"]
@@ -216,7 +216,7 @@ def test_prepare(command, sample, cloud, dataflow, tmp_path):
     assert reasons[0] == reasons[1]
     names = [blob.name for blob in open_bucket(cloud, BUCKET).list_blobs(prefix="dataset/")]
     assert not [name for name in names if ".unfinished" in name]
-    checked = command("pipelines.verify", f"gs://{BUCKET}/dataset", env=cloud)
+    checked = process("pipelines.verify", f"gs://{BUCKET}/dataset", env=cloud)
     assert checked.returncode == 0, checked.stderr
 
 

@@ -168,9 +168,7 @@ def test_what_was_left_behind_a_finished_output_is_cleared_away(command, sample,
     assert content(output) == content(datasets / "part")
 
 
-def test_a_dataset_that_has_lost_its_manifest_or_folds_is_not_updated(
-    command, sample, archives, datasets, tmp_path
-):
+def test_a_dataset_that_has_lost_its_manifest_or_folds_is_not_updated(command, sample, archives, datasets, tmp_path):
     output = tmp_path / "out"
     shutil.copytree(datasets / "part", output)
     unfolded = command(

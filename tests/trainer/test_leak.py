@@ -44,9 +44,7 @@ def test_copies_are_on_both_sides_and_the_fold_on_neither(folded, tmp_path):
         )
 
 
-def test_the_command_makes_it_once_and_anew_of_another_dataset_and_deletes_nothing_else(
-    folded, tmp_path, command
-):
+def test_the_command_makes_it_once_and_anew_of_another_dataset_and_deletes_nothing_else(folded, tmp_path, command):
     output = tmp_path / "leaky"
     arguments = [f"--dataset={folded.path}", "--fold=1", f"--output={output}"]
     leak.main(arguments)
