@@ -41,9 +41,9 @@ def halves(sample, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(command, sample, halves, tmp_path_factory):
+def finished(process, sample, halves, tmp_path_factory):
     output = tmp_path_factory.mktemp("audited") / "audit"
-    done = command("pipelines.audit", "--input", halves, "--metadata", sample / "metadata.csv", "--output", output)
+    done = process("pipelines.audit", "--input", halves, "--metadata", sample / "metadata.csv", "--output", output)
     return output, done
 
 

@@ -82,11 +82,11 @@ def run(command):
 
 
 @pytest.fixture(scope="module")
-def done(run, places):
-    """A finished experiment: what it printed, and its figures."""
-    process = run(*arguments(places, card=places / "card.md"), *tables(places))
-    assert process.returncode == 0, process.stderr
-    return process.stdout, json.loads((places / "out/experiment.json").read_text())
+def done(process, places):
+    """A finished experiment, as a process: what it printed, and its figures."""
+    ended = process("trainer.experiment", *arguments(places, card=places / "card.md"), *tables(places))
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout, json.loads((places / "out/experiment.json").read_text())
 
 
 def predictions(places, fold):
