@@ -197,11 +197,11 @@ def test_prepare(command, process, sample, cloud, dataflow, tmp_path):
     place = f"gs://{BUCKET}/sample"
     there = ["--input", f"{place}/images", "--metadata", f"{place}/metadata.csv", "--output", f"gs://{BUCKET}/dataset"]
     log = tmp_path / "submission.log"
-    with submitted("dataflow-prepare", [*there, *size, "--label=team=skin"], cloud, dataflow, log) as (job, process):
+    with submitted("dataflow-prepare", [*there, *size, "--label=team=skin"], cloud, dataflow, log) as (job, submission):
         check_job(job, "prepare")
         check_staged(run_job(job, cloud, tmp_path))
         dataflow.say("JOB_STATE_DONE")
-        assert process.wait() == 0, log.read_text()
+        assert submission.wait() == 0, log.read_text()
     assert f"dataset gs://{BUCKET}/dataset, described in" in log.read_text()
 
     here = ["--input", sample / "images", "--metadata", sample / "metadata.csv", "--output", tmp_path / "local"]
@@ -238,11 +238,11 @@ def test_score(command, cloud, dataflow, tmp_path):
     ]
     more = ["--run", "one", "--report"]
     log = tmp_path / "submission.log"
-    with submitted("dataflow-score", [*there, *more, "--label=team=skin"], cloud, dataflow, log) as (job, process):
+    with submitted("dataflow-score", [*there, *more, "--label=team=skin"], cloud, dataflow, log) as (job, submission):
         check_job(job, "score")
         check_staged(run_job(job, cloud, tmp_path))
         dataflow.say("JOB_STATE_DONE")
-        assert process.wait() == 0, log.read_text()
+        assert submission.wait() == 0, log.read_text()
 
     done = command(
         "pipelines.score", "--input", archive, "--model", model, "--output", tmp_path / "local", *more, "--threads", 2
