@@ -16,7 +16,6 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import pytest
@@ -104,14 +103,14 @@ def _captured() -> Iterator[list[str]]:
         os.dup2(err.fileno(), 2)
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
-        _log_to(sys.stderr)
+        _hand_out_streams()
         try:
             yield said
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             sys.stdout, sys.stderr = streams
-            _log_to(sys.stderr)
+            _hand_out_streams()
             for number, descriptor in enumerate(saved, 1):
                 os.dup2(descriptor, number)
                 os.close(descriptor)
@@ -120,15 +119,15 @@ def _captured() -> Iterator[list[str]]:
                 said.append(file.read())
 
 
-def _log_to(stream: TextIO) -> None:
-    """Handlers keep the stream that was stderr when they were made; a new process' are of its own."""
+def _hand_out_streams() -> None:
+    """Gives today's stdout and stderr to what keeps those that there were when it was made or imported."""
     for reference in logging._handlerList:
         handler = reference()
         if not isinstance(handler, logging.StreamHandler) or isinstance(handler, logging.FileHandler):
             continue
         # pytest's own keep what they hear in memory.
         if not isinstance(handler.stream, io.StringIO):
-            handler.setStream(stream)
+            handler.setStream(sys.stderr)
 
 
 @contextlib.contextmanager
@@ -220,7 +219,8 @@ def command() -> Command:
     def run(module: str, *arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
         from pipelines.common.cli import run_command
 
-        given = [str(argument) for argument in arguments]
+        # As those of a new process are: no text is the very object of a default, by which argparse tells what is given.
+        given = [os.fsdecode(os.fsencode(str(argument))) for argument in arguments]
         main = entry_point(module)
         with _own_state(env or {}), _captured() as said:
             sys.argv = [module, *given]

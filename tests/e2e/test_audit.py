@@ -42,9 +42,9 @@ def halves(sample, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(command, sample, halves, tmp_path_factory):
+def finished(process, sample, halves, tmp_path_factory):
     output = tmp_path_factory.mktemp("audited") / "audit"
-    done = command("pipelines.audit", "--input", halves, "--metadata", sample / "metadata.csv", "--output", output)
+    done = process("pipelines.audit", "--input", halves, "--metadata", sample / "metadata.csv", "--output", output)
     return output, done
 
 
@@ -190,8 +190,8 @@ def test_prepare_judges_alike(command, audit, sample, halves, tmp_path):
     assert judged(manifest(tmp_path / "out")) == judged(manifest(audit))
 
 
-def test_the_same_report_with_other_workers_and_exit_1_beyond_a_limit(command, audit, sample, halves, tmp_path):
-    done = command(
+def test_the_same_report_with_other_workers_and_exit_1_beyond_a_limit(process, audit, sample, halves, tmp_path):
+    done = process(
         *("pipelines.audit", "--input", halves, "--metadata", sample / "metadata.csv", "--output", tmp_path / "out"),
         *("--direct_running_mode", "multi_processing", "--direct_num_workers", 2, "--max_reject_fraction", 0.001),
     )

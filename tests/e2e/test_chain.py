@@ -16,7 +16,7 @@ IMAGES = (".jpg", ".jpeg", ".png")
 
 
 @pytest.fixture(scope="module")
-def chain(command, sample, tmp_path_factory):
+def chain(command, process, sample, tmp_path_factory):
     """The folder with `dataset` and `train`, made by the commands."""
     folder = tmp_path_factory.mktemp("chain")
     metadata = ("--metadata", sample / "metadata.csv")
@@ -25,7 +25,7 @@ def chain(command, sample, tmp_path_factory):
         *("--image_size", SIZE),
     )
     assert done.returncode == 0, done.stderr
-    done = command(
+    done = process(
         *("trainer.task", "--dataset", folder / "dataset", "--output", folder / "train", "--epochs", 8, "--width", 0.5)
     )
     assert done.returncode == 0, done.stderr
@@ -35,19 +35,19 @@ def chain(command, sample, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def scored(command, chain, sample):
+def scored(process, chain, sample):
     """The archive's scores and how the command ended."""
     output = chain / "scores"
     archive, model = sample / "archive", chain / "train" / "model"
-    done = command("pipelines.score", "--input", archive, "--model", model, "--output", output, "--batch_size", 16)
+    done = process("pipelines.score", "--input", archive, "--model", model, "--output", output, "--batch_size", 16)
     return only_partition(output), done
 
 
 @pytest.fixture(scope="module")
-def evaluated(command, chain):
+def evaluated(process, chain):
     """The evaluation of the test split and how the command ended."""
     output = chain / "evaluation"
-    return output, command(
+    return output, process(
         *("trainer.evaluate", "--dataset", chain / "dataset", "--model", chain / "train" / "model", "--output", output)
     )
 

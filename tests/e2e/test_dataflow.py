@@ -190,18 +190,18 @@ def digests(dataset: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for name in names for path in dataset.glob(name)}
 
 
-def test_prepare(command, sample, cloud, dataflow, tmp_path):
+def test_prepare(command, process, sample, cloud, dataflow, tmp_path):
     upload(cloud, BUCKET, sample / "images", "sample/images")
     open_bucket(cloud, BUCKET).blob("sample/metadata.csv").upload_from_filename(str(sample / "metadata.csv"))
     size = ["--image_size", "32"]
     place = f"gs://{BUCKET}/sample"
     there = ["--input", f"{place}/images", "--metadata", f"{place}/metadata.csv", "--output", f"gs://{BUCKET}/dataset"]
     log = tmp_path / "submission.log"
-    with submitted("dataflow-prepare", [*there, *size, "--label=team=skin"], cloud, dataflow, log) as (job, process):
+    with submitted("dataflow-prepare", [*there, *size, "--label=team=skin"], cloud, dataflow, log) as (job, submission):
         check_job(job, "prepare")
         check_staged(run_job(job, cloud, tmp_path))
         dataflow.say("JOB_STATE_DONE")
-        assert process.wait() == 0, log.read_text()
+        assert submission.wait() == 0, log.read_text()
     assert f"dataset gs://{BUCKET}/dataset, described in" in log.read_text()
 
     here = ["--input", sample / "images", "--metadata", sample / "metadata.csv", "--output", tmp_path / "local"]
@@ -216,7 +216,7 @@ def test_prepare(command, sample, cloud, dataflow, tmp_path):
     assert reasons[0] == reasons[1]
     names = [blob.name for blob in open_bucket(cloud, BUCKET).list_blobs(prefix="dataset/")]
     assert not [name for name in names if ".unfinished" in name]
-    checked = command("pipelines.verify", f"gs://{BUCKET}/dataset", env=cloud)
+    checked = process("pipelines.verify", f"gs://{BUCKET}/dataset", env=cloud)
     assert checked.returncode == 0, checked.stderr
 
 
@@ -238,11 +238,11 @@ def test_score(command, cloud, dataflow, tmp_path):
     ]
     more = ["--run", "one", "--report"]
     log = tmp_path / "submission.log"
-    with submitted("dataflow-score", [*there, *more, "--label=team=skin"], cloud, dataflow, log) as (job, process):
+    with submitted("dataflow-score", [*there, *more, "--label=team=skin"], cloud, dataflow, log) as (job, submission):
         check_job(job, "score")
         check_staged(run_job(job, cloud, tmp_path))
         dataflow.say("JOB_STATE_DONE")
-        assert process.wait() == 0, log.read_text()
+        assert submission.wait() == 0, log.read_text()
 
     done = command(
         "pipelines.score", "--input", archive, "--model", model, "--output", tmp_path / "local", *more, "--threads", 2

@@ -26,11 +26,11 @@ ASKED = {
 
 @pytest.fixture(scope="module")
 def prepare(command, sample, tmp_path_factory):
-    """Prepares the sample with these options; gives the dataset's folder."""
+    """Prepares the sample with these options; gives the dataset's folder. by: what runs the command."""
 
-    def run(*more) -> Path:
+    def run(*more, by=command) -> Path:
         output = tmp_path_factory.mktemp("prepared") / "dataset"
-        done = command(
+        done = by(
             *("pipelines.prepare", "--input", sample / "images", "--metadata", sample / "metadata.csv"),
             *("--output", output, "--image_size", SIZE, *more),
         )
@@ -130,8 +130,9 @@ def test_dataset_json_says_how_it_is_stored(datasets):
 
 
 @pytest.mark.proof
-def test_compressed_shards_have_the_same_bytes_with_other_processes(prepare, datasets):
-    again = prepare(*ASKED["png"], "--direct_running_mode", "multi_processing", "--direct_num_workers", 2)
+def test_compressed_shards_have_the_same_bytes_with_other_processes(prepare, process, datasets):
+    workers = ("--direct_running_mode", "multi_processing", "--direct_num_workers", 2)
+    again = prepare(*ASKED["png"], *workers, by=process)
     shards = [path.name for path in datasets["png"].glob("*.tfrecord.gz")]
     assert len(shards) == 3
     for name in shards:

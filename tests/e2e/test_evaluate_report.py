@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +59,11 @@ def metadata(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def evaluated(mislabelled, trained, metadata, tmp_path_factory):
+def evaluated(command, mislabelled, trained, metadata, tmp_path_factory):
     """The output of the command with everything that it can be asked for."""
     output = tmp_path_factory.mktemp("evaluated") / "out"
     arguments = ["--dataset", mislabelled, "--model", trained / "model", "--output", output, "--metadata", metadata]
-    command = [sys.executable, "-m", "trainer.evaluate", *map(str, arguments), "--tta", "--bootstrap", "50"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = command("trainer.evaluate", *arguments, "--tta", "--bootstrap", "50")
     assert (done.returncode, done.stderr) == (0, "")
     return output
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
@@ -74,17 +75,18 @@ def tables(places):
     return [f"--metadata={places / name}" for name in ("people.csv", "labels.csv")]
 
 
-def run(*options):
-    command = [sys.executable, "-m", "trainer.experiment", *options]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+@pytest.fixture(scope="module")
+def run(command):
+    """Runs an experiment; its trainings and evaluations are processes of their own, as they always are."""
+    return functools.partial(command, "trainer.experiment")
 
 
 @pytest.fixture(scope="module")
-def done(places):
-    """A finished experiment: what it printed, and its figures."""
-    process = run(*arguments(places, card=places / "card.md"), *tables(places))
-    assert process.returncode == 0, process.stderr
-    return process.stdout, json.loads((places / "out/experiment.json").read_text())
+def done(process, places):
+    """A finished experiment, as a process: what it printed, and its figures."""
+    ended = process("trainer.experiment", *arguments(places, card=places / "card.md"), *tables(places))
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout, json.loads((places / "out/experiment.json").read_text())
 
 
 def predictions(places, fold):
@@ -199,7 +201,7 @@ def test_changes_are_compared_with_their_base_on_the_same_fold_and_the_leak_show
     assert 0 <= leak["validation"]["mean"] <= 1
 
 
-def test_a_base_that_is_the_recipe_is_not_trained_a_second_time(places, done, tmp_path):
+def test_a_base_that_is_the_recipe_is_not_trained_a_second_time(run, places, done, tmp_path):
     for name in ("recipe", "settings.json"):
         (shutil.copytree if name == "recipe" else shutil.copy)(places / "out" / name, tmp_path / name)
     changes = tmp_path / "same.json"
@@ -254,7 +256,7 @@ def test_the_card_says_what_a_network_started_from_and_which_class_had_no_images
     assert f"; none of {CLASSES[0]}, which the figures leave out" in card
 
 
-def test_again_trains_nothing_and_another_recipe_is_refused(places, done, tmp_path):
+def test_again_trains_nothing_and_another_recipe_is_refused(run, places, done, tmp_path):
     stamps = {path: path.stat().st_mtime_ns for path in (places / "out").rglob("saved_model.pb")}
     evaluations = {path: path.stat().st_mtime_ns for path in (places / "out").rglob("evaluation.json")}
     again = run(*arguments(places), *tables(places))
@@ -394,7 +396,7 @@ several_cores = pytest.mark.skipif(len(available_cores()) < 2, reason="one core 
 
 @several_cores
 @pytest.mark.proof
-def test_folds_at_once_share_the_cores(places, tmp_path):
+def test_folds_at_once_share_the_cores(run, places, tmp_path):
     process = run(*arguments(places, changes=None, output=tmp_path / "out", jobs=2))
     assert process.returncode == 0, process.stderr
     lines = process.stdout.splitlines()
@@ -408,7 +410,7 @@ def test_folds_at_once_share_the_cores(places, tmp_path):
 
 
 @several_cores
-def test_a_fold_that_fails_ends_the_other(places, tmp_path):
+def test_a_fold_that_fails_ends_the_other(run, places, tmp_path):
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps({**RECIPE, "epochs": 10_000}))
     command = arguments(places, config=recipe, changes=None, output=tmp_path / "out", jobs=2)

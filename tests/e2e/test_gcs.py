@@ -21,8 +21,8 @@ def bucket(sample, tmp_path_factory):
         yield environment
 
 
-def test_a_missing_bucket_is_refused(command, bucket, tmp_path):
-    done = command("pipelines.prepare", "--input", "gs://no-such-bucket/x", "--output", tmp_path / "out", env=bucket)
+def test_a_missing_bucket_is_refused(process, bucket, tmp_path):
+    done = process("pipelines.prepare", "--input", "gs://no-such-bucket/x", "--output", tmp_path / "out", env=bucket)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     # google-auth adds, when it pleases, that Google is out of reach.
@@ -30,12 +30,12 @@ def test_a_missing_bucket_is_refused(command, bucket, tmp_path):
     assert "--input gs://no-such-bucket/x: there is no bucket no-such-bucket; " in done.stderr
 
 
-def test_a_project_in_which_no_job_is_taken(command, bucket):
+def test_a_project_in_which_no_job_is_taken(process, bucket):
     message = "Dataflow API has not been used in project lesions-9 before or it is disabled."
     before = {blob.name for blob in open_bucket(bucket, BUCKET).list_blobs()}
     with local_dataflow() as dataflow:
         dataflow.refusal = 403, message
-        done = command(
+        done = process(
             *("pipelines.audit", "--input", f"gs://{BUCKET}/sample/images", "--output", f"gs://{BUCKET}/audit"),
             *("--metadata", f"gs://{BUCKET}/sample/metadata.csv", "--runner=DataflowRunner", "--project=lesions-9"),
             *("--region=europe-west4", f"--temp_location=gs://{BUCKET}/temp", "--sdk_container_image=x/y:1"),

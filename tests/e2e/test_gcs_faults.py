@@ -68,7 +68,7 @@ def digests(dataset: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for name in names for path in dataset.glob(name)}
 
 
-def test_prepare_verify_show_and_audit(command, bucket, sample, tmp_path):
+def test_prepare_verify_show_and_audit(command, process, bucket, sample, tmp_path):
     size = ("--image_size", SIZE, "--threads", 4)
     local = command(
         *("pipelines.prepare", "--input", sample / "images", "--metadata", sample / "metadata.csv", *size),
@@ -77,7 +77,7 @@ def test_prepare_verify_show_and_audit(command, bucket, sample, tmp_path):
     assert local.returncode == 0, local.stderr
     there = ("--input", f"{ROOT}/sample/images", "--metadata", f"{ROOT}/sample/metadata.csv")
     bucket.faults = plan = faults()
-    done = command("pipelines.prepare", *there, *size, "--output", f"{ROOT}/dataset", env=bucket)
+    done = process("pipelines.prepare", *there, *size, "--output", f"{ROOT}/dataset", env=bucket)
     assert done.returncode == 0, done.stderr
     assert set(plan.struck) >= {"read, broken", "read, busy", "list", "look", "write", "batch"}, plan.struck
     made = fetch(bucket, "dataset", tmp_path / "made")
@@ -86,13 +86,13 @@ def test_prepare_verify_show_and_audit(command, bucket, sample, tmp_path):
     assert {line["reason"] for line in rejects(made)} == {line["reason"] for line in rejects(tmp_path / "local")}
 
     bucket.faults = plan = faults()
-    checked = command("pipelines.verify", f"{ROOT}/dataset", env=bucket)
+    checked = process("pipelines.verify", f"{ROOT}/dataset", env=bucket)
     assert checked.returncode == 0, checked.stderr
     assert checked.stdout.splitlines()[-1] == "ok"
     assert plan.struck.total()
 
     bucket.faults = plan = faults()
-    shown = command(
+    shown = process(
         *("pipelines.show", f"{ROOT}/dataset", "-n", 4, "--output", f"{ROOT}/sheet.png"),
         env=bucket,
     )
@@ -101,7 +101,7 @@ def test_prepare_verify_show_and_audit(command, bucket, sample, tmp_path):
     assert plan.struck.total()
 
     bucket.faults = plan = faults()
-    audited = command("pipelines.audit", *there, "--output", f"{ROOT}/audit", env=bucket)
+    audited = process("pipelines.audit", *there, "--output", f"{ROOT}/audit", env=bucket)
     assert audited.returncode == 0, audited.stderr
     assert set(plan.struck) >= {"read, broken", "write", "batch"}, plan.struck
     found = json.loads((fetch(bucket, "audit", tmp_path / "audit") / "audit.json").read_text())["counts"]
@@ -109,7 +109,7 @@ def test_prepare_verify_show_and_audit(command, bucket, sample, tmp_path):
     assert (found["listed"], found["rejected"]) == (counts["listed"], counts["rejected"])
 
 
-def test_score(command, bucket, tmp_path):
+def test_score(command, process, bucket, tmp_path):
     model = export_untrained(write_dataset(tmp_path), tmp_path / "model", 1)
     archive = tmp_path / "archive"
     images = write_images(archive, 40)
@@ -128,7 +128,7 @@ def test_score(command, bucket, tmp_path):
 
     bucket.faults = plan = faults()
     output = f"{ROOT}/scores"
-    done = command("pipelines.score", *given(ROOT), "--model", f"{ROOT}/model", "--output", output, env=bucket)
+    done = process("pipelines.score", *given(ROOT), "--model", f"{ROOT}/model", "--output", output, env=bucket)
     assert done.returncode == 0, done.stderr
     assert set(plan.struck) >= {"one object refused for good", "read, broken", "write", "batch"}, plan.struck
     made = only_partition(fetch(bucket, "scores", tmp_path / "made"))

@@ -36,10 +36,10 @@ def arguments(sample, output, *more):
 
 
 @pytest.fixture(scope="module")
-def finished(command, sample, tmp_path_factory):
-    """A prepared dataset and how the command ended."""
+def finished(process, sample, tmp_path_factory):
+    """A prepared dataset and how the command ended, as a process."""
     output = tmp_path_factory.mktemp("prepared") / "dataset"
-    return output, command(*arguments(sample, output))
+    return output, process(*arguments(sample, output))
 
 
 @pytest.fixture(scope="module")
@@ -262,11 +262,11 @@ def test_transform_graph_normalises_the_train_originals(dataset):
     )
 
 
-def test_finished_dataset_is_kept_unless_told_otherwise(command, sample, dataset, tmp_path):
+def test_finished_dataset_is_kept_unless_told_otherwise(command, process, sample, dataset, tmp_path):
     output = tmp_path / "dataset"
     shutil.copytree(dataset, output)
     before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
-    refused = command(*arguments(sample, output))
+    refused = process(*arguments(sample, output))
     assert refused.returncode == 2
     assert "--overwrite" in refused.stderr
     assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before

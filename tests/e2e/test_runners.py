@@ -16,8 +16,8 @@ from tests.support.tiny_dataset import CLASSES, write_dataset
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def prepare(command, sample, output, *more):
-    done = command(
+def prepare(process, sample, output, *more):
+    done = process(
         *("pipelines.prepare", "--input", sample / "images", "--metadata", sample / "metadata.csv"),
         *("--output", output, "--image_size", 32, *more),
     )
@@ -27,16 +27,16 @@ def prepare(command, sample, output, *more):
 
 
 @pytest.mark.proof
-def test_promise_3_a_job_server_with_workers_of_its_own_gives_the_same_bytes(command, sample, tmp_path):
-    in_memory = prepare(command, sample, tmp_path / "memory")
+def test_promise_3_a_job_server_with_workers_of_its_own_gives_the_same_bytes(process, sample, tmp_path):
+    in_memory = prepare(process, sample, tmp_path / "memory")
     assert len(in_memory) > 8
     with job_server(ROOT, tmp_path) as portable:
-        assert prepare(command, sample, tmp_path / "out", *portable) == in_memory
+        assert prepare(process, sample, tmp_path / "out", *portable) == in_memory
     assert "worker" in (tmp_path / "workers.log").read_text()
 
 
 @pytest.mark.proof
-def test_a_job_server_with_workers_of_its_own_gives_the_same_scores(command, tmp_path):
+def test_a_job_server_with_workers_of_its_own_gives_the_same_scores(process, tmp_path):
     model = export_untrained(write_dataset(tmp_path), tmp_path / "model", 1)
     archive = tmp_path / "archive"
     first, *_ = write_images(archive, 24)
@@ -45,7 +45,7 @@ def test_a_job_server_with_workers_of_its_own_gives_the_same_scores(command, tmp
     with job_server(ROOT, tmp_path) as portable:
         for name, more in (("memory", []), ("portable", portable)):
             output = tmp_path / name
-            done = command(
+            done = process(
                 *("pipelines.score", "--input", archive, "--model", model, "--output", output, "--report", *more)
             )
             assert done.returncode == 0, done.stderr

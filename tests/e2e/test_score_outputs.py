@@ -250,11 +250,11 @@ def test_counters_are_among_the_run_s_metrics(images, model, tmp_path):
     assert any("latency" in distribution.key.metric.name for distribution in found["distributions"])
 
 
-def test_worker_processes_share_one_model(command, images, model, tmp_path):
+def test_worker_processes_share_one_model(process, images, model, tmp_path):
     alone = run(images, model, tmp_path / "alone")
     (tmp_path / "sitecustomize.py").write_text(WATCH)
     users = tmp_path / "users"
-    done = command(
+    done = process(
         "pipelines.score",
         *arguments(images, model, tmp_path / "scores", "--batch_size", 2),
         *("--direct_running_mode", "multi_processing", "--direct_num_workers", 2),
@@ -273,7 +273,7 @@ def test_worker_processes_share_one_model(command, images, model, tmp_path):
         np.testing.assert_allclose(values, expected[path], atol=1e-5)
 
 
-def test_two_nights_in_a_bucket(command, images, model, tmp_path):
+def test_two_nights_in_a_bucket(process, images, model, tmp_path):
     """The second asks for no object that it knows already, and scores go to a table of BigQuery."""
     root = "gs://lesions"
     with (
@@ -285,14 +285,14 @@ def test_two_nights_in_a_bucket(command, images, model, tmp_path):
         given = arguments(f"{root}/images", f"{root}/model", f"{root}/scores", "--previous", f"{root}/scores")
         table = ("--output_table", TABLE, "--temp_location", f"{root}/temporary", "--project", "lesions-1")
         both = {**storage, **environment}
-        first = command("pipelines.score", *given, "--run", "1", *table, env=both)
+        first = process("pipelines.score", *given, "--run", "1", *table, env=both)
         assert first.returncode == 0, first.stderr
         assert "listed 17 = scored 16 + rejected 1" in first.stdout
         bucket = open_bucket(storage, "lesions")
         for name, number in (("new.jpg", 3), ("ISIC_0000005.jpg", 4)):
             bucket.blob(f"images/{name}").upload_from_filename(images / f"ISIC_{number:07d}.jpg")
         storage.requests.clear()
-        second = command("pipelines.score", *given, "--run", "2", env=storage)
+        second = process("pipelines.score", *given, "--run", "2", env=storage)
         requests = list(storage.requests)
         assert second.returncode == 0, second.stderr
         assert "listed 18 = scored 2 + rejected 0 + unchanged 16" in second.stdout

@@ -86,8 +86,8 @@ def expected(rows, seed, count, **where):
     return sorted(wanted, key=lambda row: stable_hash(seed, "show", row["id"]))[:count]
 
 
-def test_the_sheet_has_the_pixels_of_the_records_and_of_no_others(command, dataset, rows, records, tmp_path):
-    done = command("pipelines.show", dataset, "--output", tmp_path / "s.png", "--split", "train", "-n", 9, "--seed", 3)
+def test_the_sheet_has_the_pixels_of_the_records_and_of_no_others(process, dataset, rows, records, tmp_path):
+    done = process("pipelines.show", dataset, "--output", tmp_path / "s.png", "--split", "train", "-n", 9, "--seed", 3)
     assert (done.returncode, done.stderr) == (0, "")
     train = [row for row in rows if row["split"] == "train"]
     chosen = expected(rows, 3, 9, split="train")

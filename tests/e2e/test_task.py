@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.support.tiny_dataset import ROOT, TRAIN_OPTIONS, command
+from tests.support.tiny_dataset import ROOT, TRAIN_OPTIONS, training
 from trainer.distribution.preemption import EXIT_RESTART
 
 EPOCHS = 6
@@ -64,17 +64,17 @@ def test_a_short_run_learns_and_reports(trained):
 def signal_at(arguments, line_start, number):
     """Run a command, send it a signal when it prints such a line; its exit code and stderr."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(arguments, text=True, cwd=ROOT, **pipes) as process:
+    with subprocess.Popen([sys.executable, "-m", *arguments], text=True, cwd=ROOT, **pipes) as process:
         for line in process.stdout:
             if line.startswith(line_start):
                 process.send_signal(number)
         return process.wait(timeout=60), process.stderr.read()
 
 
-def test_a_run_told_to_end_and_killed_continues_to_the_same_bits(trained, dataset, tmp_path):
+def test_a_run_told_to_end_and_killed_continues_to_the_same_bits(command, trained, dataset, tmp_path):
     run = tmp_path / "run"
     # The unbroken run saved at the end of epochs only.
-    arguments = command(dataset, run, "--checkpoint_steps=4")
+    arguments = training(dataset, run, "--checkpoint_steps=4")
     code, error = signal_at(arguments, "epoch 1/", signal.SIGTERM)
     assert code == EXIT_RESTART == 75
     assert error.count("\n") == 1
@@ -83,7 +83,7 @@ def test_a_run_told_to_end_and_killed_continues_to_the_same_bits(trained, datase
     assert code == -signal.SIGKILL
     assert not (run / "model").exists()
 
-    again = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT)
+    again = command(*arguments)
     assert again.returncode == 0, again.stderr
     assert "epoch 3/" not in again.stdout
     assert "saved epoch 4/6 step 4/" not in again.stdout
@@ -101,7 +101,7 @@ def test_a_run_told_to_end_and_killed_continues_to_the_same_bits(trained, datase
         assert {key: one[key] for key in one.keys() - timing} == {key: other[key] for key in other.keys() - timing}
 
     # A finished run is not touched again.
-    refused = subprocess.run(command(dataset, run), capture_output=True, text=True, cwd=ROOT)
+    refused = command(*training(dataset, run))
     assert refused.returncode == 2
     assert "already holds a finished model" in refused.stderr
 

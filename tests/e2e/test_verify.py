@@ -54,8 +54,8 @@ def first_difference(copied):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_sound_dataset_is_ok_and_told_of(command, dataset, workers):
-    done = command("pipelines.verify", dataset, "--workers", workers)
+def test_a_sound_dataset_is_ok_and_told_of(process, dataset, workers):
+    done = process("pipelines.verify", dataset, "--workers", workers)
     assert (done.returncode, done.stderr) == (0, "")
     description = json.loads((dataset / DATASET).read_text())
     counts, train = description["counts"], description["splits"]["train"]
@@ -92,10 +92,10 @@ def test_the_schema_of_the_records_is_one_that_tensorflow_reads_them_with(datase
     assert (domains["image/fold"].int_domain.min, domains["image/fold"].int_domain.max) == (-1, 1)
 
 
-def test_one_flipped_byte_is_named_by_shard_record_and_byte(command, copied):
+def test_one_flipped_byte_is_named_by_shard_record_and_byte(process, copied):
     offset, length = copied.places(TRAIN[1])[17]
     copied.flip(TRAIN[1], offset + 12 + length // 2)
-    done = command("pipelines.verify", copied.folder, "--workers", 2)
+    done = process("pipelines.verify", copied.folder, "--workers", 2)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"pipelines.verify: {TRAIN[1]}: record 17 (byte {offset:,}): data CRC differs\n"
 

@@ -207,14 +207,11 @@ def deal_into_folds(directory: Path, folds: int = 3, copies: bool = True) -> Non
     (directory / "dataset.json").write_text(json.dumps(document))
 
 
+def training(dataset: Path, output: Path, *options: str) -> list[str]:
+    """The module of a training run on the tiny dataset, and its arguments."""
+    return ["trainer.task", f"--dataset={dataset}", f"--output={output}", *TRAIN_OPTIONS, *options]
+
+
 def command(dataset: Path, output: Path, *options: str) -> list[str]:
-    """The command line of a training run on the tiny dataset."""
-    return [
-        sys.executable,
-        "-m",
-        "trainer.task",
-        f"--dataset={dataset}",
-        f"--output={output}",
-        *TRAIN_OPTIONS,
-        *options,
-    ]
+    """The same as the command line of a process."""
+    return [sys.executable, "-m", *training(dataset, output, *options)]

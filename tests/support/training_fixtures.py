@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.tiny_dataset import ROOT, command, write_dataset
+from tests.support.tiny_dataset import training, write_dataset
 
 
 @pytest.fixture(scope="session")
@@ -17,10 +16,10 @@ def dataset(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(dataset, tmp_path_factory) -> Path:
+def trained(command, dataset, tmp_path_factory) -> Path:
     """The output directory of a finished run, made by the command line."""
     output = tmp_path_factory.mktemp("trained") / "run"
-    done = subprocess.run(command(dataset, output), capture_output=True, text=True, cwd=ROOT)
+    done = command(*training(dataset, output))
     assert done.returncode == 0, done.stderr
     (output.parent / "stdout.txt").write_text(done.stdout)
     return output

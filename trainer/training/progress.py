@@ -25,16 +25,16 @@ class EpochProgress:
     The bar is redrawn in place, and only on a terminal.
     """
 
-    def __init__(self, epochs: int, examples: int, stream: TextIO = sys.stdout):
+    def __init__(self, epochs: int, examples: int, stream: TextIO | None = None):
         """Prepare the output.
 
         Args:
             epochs: Epochs of the run.
             examples: Examples per epoch.
-            stream: Where lines and bar are written.
+            stream: Where lines and bar are written; stdout if None.
         """
-        self._epochs, self._examples, self._stream = epochs, examples, stream
-        self._live = stream.isatty()
+        self._epochs, self._examples, self._stream = epochs, examples, stream or sys.stdout
+        self._live = self._stream.isatty()
         self._drawn_at = -_EVERY_SECONDS
         self._drawn = 0
         self._first = (-1, 0, 0.0)

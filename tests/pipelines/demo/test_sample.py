@@ -6,8 +6,6 @@ import csv
 import hashlib
 import itertools
 import json
-import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
@@ -27,12 +25,6 @@ def digests(root):
 
 def files(root):
     return sorted(path for path in root.rglob("*") if path.is_file())
-
-
-def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "pipelines.demo.sample", *arguments], check=False, capture_output=True, text=True
-    )
 
 
 @pytest.fixture(scope="module")
@@ -148,16 +140,16 @@ def test_photographs_of_one_lesion_differ_but_less_than_lesions_do():
     assert 0 < within < between
 
 
-def test_command_writes_then_refuses_then_overwrites(tmp_path):
+def test_command_writes_then_refuses_then_overwrites(command, tmp_path):
     output = tmp_path / "sample"
-    first = command("--output", str(output), "--seed", "5")
+    first = command("pipelines.demo.sample", "--output", str(output), "--seed", "5")
     assert (first.returncode, first.stderr) == (0, "")
     summary = json.loads((output / "sample.json").read_text(encoding="utf-8"))
     assert 300 <= summary["counts"]["good"] <= 360
     assert summary["counts"]["archive_files"] == 60
     before = digests(output)
 
-    refused = command("--output", str(output))
+    refused = command("pipelines.demo.sample", "--output", str(output))
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
     assert "--overwrite" in refused.stderr
@@ -167,7 +159,7 @@ def test_command_writes_then_refuses_then_overwrites(tmp_path):
     (output / "dataset").mkdir()
     (output / "dataset" / "mine.txt").write_text("keep")
     write_sample(output, seed=6, scale=0.1)
-    again = command("--output", str(output), "--seed", "5", "--overwrite")
+    again = command("pipelines.demo.sample", "--output", str(output), "--seed", "5", "--overwrite")
     assert (again.returncode, again.stderr) == (0, "")
     after = digests(output)
     assert after.pop("dataset/mine.txt")
@@ -197,17 +189,17 @@ def test_interrupted_run_is_repeated_without_overwrite(tmp_path):
         ([], "--output"),
     ],
 )
-def test_wrong_use_writes_nothing(tmp_path, arguments, says):
+def test_wrong_use_writes_nothing(command, tmp_path, arguments, says):
     (tmp_path / "theirs.txt").write_text("keep")
-    result = command(*[argument.replace("OUT", str(tmp_path)) for argument in arguments])
+    result = command("pipelines.demo.sample", *[argument.replace("OUT", str(tmp_path)) for argument in arguments])
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert says in result.stderr
     assert [path.name for path in files(tmp_path)] == ["theirs.txt"]
 
 
-def test_help():
-    result = command("--help")
+def test_help(command):
+    result = command("pipelines.demo.sample", "--help")
     assert result.returncode == 0
     assert "--seed" in result.stdout
     assert result.stderr == ""

@@ -238,12 +238,12 @@ def nowhere(tmp_path, key=""):
     }
 
 
-def test_credentials_that_are_missing_or_refused(command, tmp_path):
+def test_credentials_that_are_missing_or_refused(process, tmp_path):
     """As a command: with neither a traceback nor Beam's half a minute of looking for credentials."""
     given = ("pipelines.prepare", "--input", f"gs://{BUCKET}/images", "--output", tmp_path / "out")
-    ends = [command(*given, env=nowhere(tmp_path))]
+    ends = [process(*given, env=nowhere(tmp_path))]
     with refusing_tokens() as port:
-        ends.append(command(*given, env=nowhere(tmp_path, service_account(tmp_path, port))))
+        ends.append(process(*given, env=nowhere(tmp_path, service_account(tmp_path, port))))
     says = ["no credentials for Google Cloud", "Google does not accept the credentials (invalid_grant"]
     for end, text in zip(ends, says, strict=True):
         assert end.returncode == 2, end.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
 import keras
 import numpy as np
@@ -12,7 +11,7 @@ import tensorflow as tf
 from keras.src.applications import efficientnet
 
 from pipelines.common.cli import UsageError
-from tests.support.tiny_dataset import CLASSES, HELD_OUT_COUNT, ROOT, SIZE, TRAIN_COUNTS, command, draw, jpeg
+from tests.support.tiny_dataset import CLASSES, HELD_OUT_COUNT, ROOT, SIZE, TRAIN_COUNTS, draw, jpeg, training
 from trainer.data.dataset_info import read_dataset_info
 from trainer.data.preprocessing import Preprocessing
 from trainer.network.backbones import build_backbone, check_backbone
@@ -104,18 +103,18 @@ def test_weights_that_are_none(tmp_path, name, content):
         ),
     ],
 )
-def test_a_backbone_that_does_not_fit_leaves_nothing_behind(dataset, tmp_path, options, says):
-    done = subprocess.run(command(dataset, tmp_path / "run", *options), capture_output=True, text=True, cwd=ROOT)
+def test_a_backbone_that_does_not_fit_leaves_nothing_behind(command, dataset, tmp_path, options, says):
+    done = command(*training(dataset, tmp_path / "run", *options))
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert says in done.stderr
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_with_a_backbone_exports_like_any_other(dataset, weights, tmp_path):
+def test_a_run_with_a_backbone_exports_like_any_other(command, dataset, weights, tmp_path):
     run = tmp_path / "run"
     options = ("--epochs=1", f"--backbone={NAME}", f"--weights={weights}", "--progressive=", "--learning_rate=0.001")
-    done = subprocess.run(command(dataset, run, *options), capture_output=True, text=True, cwd=ROOT)
+    done = command(*training(dataset, run, *options))
     assert done.returncode == 0, done.stderr
     assert json.loads((run / "model/assets/model.json").read_text())["network"]["backbone"] == NAME
     model = tf.saved_model.load(str(run / "model"))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.support.tiny_dataset import ROOT, command, draw
+from tests.support.tiny_dataset import draw, training
 from trainer.network.colour_constancy import ShadesOfGrey
 
 MEAN, STD = (190.0, 140.0, 145.0), (35.0, 40.0, 45.0)
@@ -59,11 +58,9 @@ def test_darker_than_black_is_black():
     assert corrected(dark)[0, 0, 0] == pytest.approx([0.0, 0.0, 0.0], abs=1e-3)
 
 
-def test_the_exported_network_does_not_see_the_tint(dataset, tmp_path):
+def test_the_exported_network_does_not_see_the_tint(command, dataset, tmp_path):
     run = tmp_path / "run"
-    done = subprocess.run(
-        command(dataset, run, "--epochs=1", "--colour_constancy"), capture_output=True, text=True, cwd=ROOT
-    )
+    done = command(*training(dataset, run, "--epochs=1", "--colour_constancy"))
     assert done.returncode == 0, done.stderr
     network = json.loads((run / "model/assets/model.json").read_text())["network"]
     assert network["colour_constancy"] is True

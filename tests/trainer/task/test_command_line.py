@@ -1,11 +1,8 @@
-"""The command line as a user meets it: subprocesses, exit codes, one line on stderr, nothing written."""
+"""The command line as a user meets it: exit codes, one line on stderr, nothing written."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
@@ -15,14 +12,9 @@ from trainer.config.recipes import as_arguments
 from trainer.task.command_line import parse_options
 
 
-def call(*arguments, env=None):
-    command = [sys.executable, "-m", "trainer.task", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **(env or {})})
-
-
-def test_help_is_quick_and_shows_defaults():
+def test_help_is_quick_and_shows_defaults(process):
     # Python then names each module that it imports on stderr; TensorFlow would take seconds.
-    done = call("--help", env={"PYTHONPROFILEIMPORTTIME": "1"})
+    done = process("trainer.task", "--help", env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert done.returncode == 0
     assert all(line.startswith("import time:") for line in done.stderr.splitlines())
     assert "trainer.config.options" in done.stderr
@@ -66,9 +58,9 @@ def test_help_is_quick_and_shows_defaults():
         (["--dataset=missing"], ["--dataset missing", "no such directory", "pipelines.prepare"]),
     ],
 )
-def test_wrong_use_exits_2_with_one_line_and_writes_nothing(dataset, tmp_path, wrong, says):
+def test_wrong_use_exits_2_with_one_line_and_writes_nothing(command, dataset, tmp_path, wrong, says):
     output = tmp_path / "out"
-    done = call(f"--dataset={dataset}", f"--output={output}", *wrong)
+    done = command("trainer.task", f"--dataset={dataset}", f"--output={output}", *wrong)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
@@ -78,24 +70,26 @@ def test_wrong_use_exits_2_with_one_line_and_writes_nothing(dataset, tmp_path, w
     assert not output.exists()
 
 
-def test_tf_config_is_checked_before_tensorflow_starts(dataset, tmp_path):
-    done = call(f"--dataset={dataset}", f"--output={tmp_path / 'out'}", env={"TF_CONFIG": '{"cluster": {}'})
+def test_tf_config_is_checked_before_tensorflow_starts(command, dataset, tmp_path):
+    done = command(
+        "trainer.task", f"--dataset={dataset}", f"--output={tmp_path / 'out'}", env={"TF_CONFIG": '{"cluster": {}'}
+    )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("trainer.task: error: TF_CONFIG is not JSON (")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_tpu_that_is_not_there(dataset, tmp_path):
-    done = call(f"--dataset={dataset}", f"--output={tmp_path / 'out'}", "--tpu=local")
+def test_a_tpu_that_is_not_there(process, dataset, tmp_path):
+    done = process("trainer.task", f"--dataset={dataset}", f"--output={tmp_path / 'out'}", "--tpu=local")
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("trainer.task: error: --tpu local: cannot be used (")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_required_options_are_named():
-    done = call()
+def test_required_options_are_named(command):
+    done = command("trainer.task")
     assert done.returncode == 2
     assert "--dataset, --output" in done.stderr
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from pipelines.common.cli import UsageError
-from tests.support.tiny_dataset import CLASSES, command, deal_into_folds
+from tests.support.tiny_dataset import CLASSES, deal_into_folds, training
 from trainer.data.dataset_info import fold_split, read_dataset_info
 from trainer.data.input_pipeline import Batching, evaluation_stream, train_stream
 from trainer.data.preprocessing import Preprocessing
@@ -91,10 +90,8 @@ def test_folds_that_are_not_there(dataset):
         fold_split(read_dataset_info(dataset), 0)
 
 
-def test_a_run_on_a_fold_validates_on_it_and_exports_the_last_epoch(folded, tmp_path):
-    done = subprocess.run(
-        command(folded, tmp_path / "run", "--fold=1", "--epochs=2", "--keep=last"), capture_output=True, text=True
-    )
+def test_a_run_on_a_fold_validates_on_it_and_exports_the_last_epoch(command, folded, tmp_path):
+    done = command(*training(folded, tmp_path / "run", "--fold=1", "--epochs=2", "--keep=last"))
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "run/train.json").read_text())
     history = json.loads((tmp_path / "run/history.json").read_text())
