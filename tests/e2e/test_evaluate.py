@@ -19,6 +19,7 @@ from PIL import Image
 
 from pipelines.common.cli import UsageError
 from trainer.evaluate import command as evaluate_command
+from trainer.evaluate import options as evaluate_options
 
 CLASSES = ["melanoma", "nevus", "vascular lesion"]
 COLOURS = np.array([[0.2, 0.1, 0.1], [0.6, 0.4, 0.2], [0.8, 0.1, 0.4]])
@@ -140,7 +141,7 @@ def model(tmp_path_factory):
 
 def options(dataset, model, output, **changes):
     places = {"dataset": str(dataset), "model": str(model), "output": str(output)}
-    return evaluate_command.Options(**places, **{"bootstrap": 50, **changes})
+    return evaluate_options.EvaluateOptions(**places, **{"bootstrap": 50, **changes})
 
 
 def test_command_writes_known_figures(command, dataset, model, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 
 from pipelines.common.cli import UsageError
 from trainer.evaluate import command as evaluate_command
+from trainer.evaluate import options as evaluate_options
 
 CLASSES = ("basal cell carcinoma", "melanoma", "nevus")
 # Of each scored image: id, true class (None: without a label), what the model says of the three classes.
@@ -67,7 +68,7 @@ def as_text(value):
 
 def run(tmp_path: Path, **options) -> dict:
     options = {name: as_text(value) for name, value in options.items()}
-    return evaluate_command.run(evaluate_command.Options(output=str(tmp_path / "out"), **{"bootstrap": 20, **options}))
+    return evaluate_command.run(evaluate_options.EvaluateOptions(output=str(tmp_path / "out"), **{"bootstrap": 20, **options}))
 
 
 def test_command_evaluates_an_archive_with_labels_without_the_model(tmp_path):
@@ -161,7 +162,7 @@ def test_figures_of_an_evaluation_are_those_of_its_predictions(tmp_path, capsys)
     scores = write_scores(tmp_path / "scores.parquet")
     first = run(tmp_path, predictions=scores, labels=tmp_path / "labels.csv")
     again = evaluate_command.run(
-        evaluate_command.Options(
+        evaluate_options.EvaluateOptions(
             output=str(tmp_path / "again"), predictions=str(tmp_path / "out" / "predictions.parquet"), bootstrap=20
         )
     )

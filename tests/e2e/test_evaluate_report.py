@@ -21,6 +21,7 @@ from tests.support.tiny_dataset import CLASSES, deal_into_folds
 from trainer.data.dataset_info import fold_split, read_dataset_info
 from trainer.data.originals import read_originals
 from trainer.evaluate import command as evaluate_command
+from trainer.evaluate import options as evaluate_options
 from trainer.evaluate.mistakes import worst_mistakes
 from trainer.evaluate.predictions import Truth
 from trainer.evaluate.stored_predictions import Scores, match
@@ -167,8 +168,8 @@ def test_views_are_averaged_over_the_symmetries_of_what_the_model_sees(dataset, 
     assert np.ptp(each, axis=0).max() > 1e-3
 
 
-def options(**values) -> evaluate_command.Options:
-    return evaluate_command.Options(
+def options(**values) -> evaluate_options.EvaluateOptions:
+    return evaluate_options.EvaluateOptions(
         **{name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
     )
 
