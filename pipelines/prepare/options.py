@@ -5,6 +5,7 @@ The options about reading and judging images are in `decision_options`; those ab
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 from pipelines.common.cli import ArgumentParser, UsageError
 from pipelines.curation.options import CurationOptions, add_curation_options, curation_values
+from pipelines.dataset.record_spec import RecordSpec
 from pipelines.imaging import images
 from pipelines.imaging.encoding import COMPRESSIONS, ENCODINGS
 from pipelines.prepare import sharding
@@ -46,27 +48,24 @@ Exit codes: 0 done, 1 done but more images rejected than --max_reject_fraction, 
 class PrepareOptions(CurationOptions):
     """Validated options of the prepare job."""
 
-    image_size: int = 180  # side in pixels
-    aspect: str = "crop"
+    image_size: int = RecordSpec.image_size  # side in pixels
+    aspect: str = RecordSpec.aspect
     balance: str = "oversample"
     target_per_class: str | int = "max"  # a number of examples, or max, mean or min
-    encoding: str = "jpeg"
-    compression: str = "none"
+    encoding: str = RecordSpec.encoding
+    compression: str = RecordSpec.compression
     shard_mb: int = sharding.SHARD_MB  # MiB before compression
     update: bool = False
     argv: tuple[str, ...] = ()  # as the user typed them
 
+    @property
+    def record_spec(self) -> RecordSpec:
+        """How images become records."""
+        return RecordSpec(self.classes, self.image_size, self.aspect, self.encoding, self.compression, self.seed)
+
     def as_json(self) -> dict[str, Any]:
         """Return the inputs and all options that decide the records, for the run report."""
-        what = {
-            "classes": list(self.classes),
-            "image_size": self.image_size,
-            "aspect": self.aspect,
-            "encoding": self.encoding,
-            "compression": self.compression,
-            "seed": self.seed,
-        }
-        return {**self.places(), **what, **self.record_settings()}
+        return {**self.places(), **dataclasses.asdict(self.record_spec), **self.record_settings()}
 
     def record_settings(self) -> dict[str, Any]:
         """Return the options that decide the records, for `dataset.json` and the fingerprint."""

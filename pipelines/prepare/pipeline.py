@@ -29,6 +29,7 @@ from pipelines.dataset import accounting, image_row, tfds_metadata
 from pipelines.dataset import description as dataset_description
 from pipelines.dataset import manifest as dataset_manifest
 from pipelines.dataset.record_schema import RECORD_SCHEMA, record_schema_bytes
+from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.dataset_json import DATASET_JSON
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.prepare import card
@@ -78,13 +79,14 @@ class _Describe(beam.DoFn):
 class _SaveStandardizeFn(beam.DoFn):
     """DoFn that saves the graph from raw image file to record, for the exported model."""
 
-    def __init__(self, folder: str, size: int, aspect: str, encoding: str):
-        self._arguments = (folder, size, aspect, encoding)
+    def __init__(self, folder: str, spec: RecordSpec):
+        self._folder = folder
+        self._spec = spec
 
     def process(self, _: None) -> list[str]:
         from pipelines.prepare.standardize_fn import write_standardize_fn
 
-        write_standardize_fn(*self._arguments)
+        write_standardize_fn(self._folder, self._spec)
         return ["standardize_fn"]
 
 
@@ -102,26 +104,19 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
 
     folder = output.publish_folder(options.output)
     temporary = output.temporary_folder(options.output)
-    size, aspect, seed, classes = options.image_size, options.aspect, options.seed, options.classes
-    encoding = options.encoding
+    spec = options.record_spec
 
     decided = curate_images(pipeline, options, threads, earlier.known)
     others, train = decided.images | "Train" >> image_row.partition(lambda row: row.split == "train")
     undersampled, balanced = (
         train
-        | "Balance" >> BalanceTrain(options.balance, options.target_per_class, seed, options.folds)
+        | "Balance" >> BalanceTrain(options.balance, options.target_per_class, options.seed, options.folds)
         | "Not dropped" >> image_row.partition(image_row.is_open)
     )
     planned = (balanced, others | "Once each" >> beam.Map(write_once)) | "Planned" >> beam.Flatten()
-    shards = (planned, decided.problem) | "Plan" >> PlanShards(
-        options.folds, size, temporary, encoding, options.shard_mb
-    )
-    written = (planned, shards) | "Write" >> WriteShards(
-        folder, classes, size, aspect, seed, threads, encoding, options.compression, earlier.records
-    )
-    transform = written.sums | "Transform" >> AnalyzeTrain(
-        folder, filesystem.join(temporary, "tft"), classes, size, encoding
-    )
+    shards = (planned, decided.problem) | "Plan" >> PlanShards(temporary, spec, options.folds, options.shard_mb)
+    written = (planned, shards) | "Write" >> WriteShards(folder, spec, threads, earlier.records)
+    transform = written.sums | "Transform" >> AnalyzeTrain(folder, filesystem.join(temporary, "tft"), spec)
 
     finished = (decided.dropped, undersampled, written.rows) | "All rows" >> beam.Flatten()
     manifest = finished | "Manifest" >> table_io.WriteTable(
@@ -150,8 +145,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
     standardize = (
         pipeline
         | "Standardize" >> beam.Create([None])
-        | "Save standardize_fn"
-        >> beam.ParDo(_SaveStandardizeFn(filesystem.join(folder, "standardize_fn"), size, aspect, encoding))
+        | "Save standardize_fn" >> beam.ParDo(_SaveStandardizeFn(filesystem.join(folder, "standardize_fn"), spec))
     )
     totals = (
         finished
@@ -171,7 +165,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
         | "All files" >> WaitForFiles()
         | "Describe"
         >> beam.ParDo(
-            _Describe(classes, settings_of(options), folder, run_report),
+            _Describe(spec.classes, settings_of(options), folder, run_report),
             beam.pvalue.AsSingleton(decided.listed),
             beam.pvalue.AsSingleton(totals),
             beam.pvalue.AsSingleton(decided.near.counts),

@@ -6,19 +6,18 @@ import tempfile
 
 import tensorflow as tf
 
+from pipelines.dataset.record_spec import RecordSpec
 from pipelines.imaging.standardize_graph import StandardizeModule
 from pipelines.storage import filesystem
 
 
-def write_standardize_fn(folder: str, image_size: int, aspect: str, encoding: str = "jpeg") -> None:
+def write_standardize_fn(folder: str, spec: RecordSpec) -> None:
     """Write the SavedModel that the trainer exports inside the model.
 
     Args:
         folder: Destination, on any filesystem that Beam supports.
-        image_size: Side of the square in pixels.
-        aspect: One of `images.ASPECTS`.
-        encoding: One of `encoding.ENCODINGS`.
+        spec: How images become records.
     """
     with tempfile.TemporaryDirectory() as local:
-        tf.saved_model.save(StandardizeModule(image_size, aspect, encoding), local)
+        tf.saved_model.save(StandardizeModule(spec.image_size, spec.aspect, spec.encoding), local)
         filesystem.copy_tree(local, folder)

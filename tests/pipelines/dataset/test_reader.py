@@ -12,6 +12,7 @@ from PIL import Image
 
 from pipelines.dataset.image_row import ImageRow
 from pipelines.dataset.reader import DamagedShard, decode_pixels, read_shard
+from pipelines.dataset.record_spec import RecordSpec
 from pipelines.dataset.tfrecord import frame
 from pipelines.prepare import examples
 
@@ -22,7 +23,8 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
 
 
 def _shard() -> bytes:
-    return b"".join(frame(examples.image_example(ROW, 1, b"x%d" % copy, 6, copy)) for copy in range(3))
+    spec = RecordSpec(("melanoma", "nevus"), 6)
+    return b"".join(frame(examples.image_example(ROW, b"x%d" % copy, copy, spec)) for copy in range(3))
 
 
 @pytest.mark.parametrize("name", ["s.tfrecord", "s.tfrecord.gz"])

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from pipelines.dataset.image_row import ImageRow
+from pipelines.dataset.record_spec import RecordSpec
 from pipelines.prepare.shard_writer import SplitShards, WriteShards
 from tests.support.collecting import run_with
 from tests.support.image_rows import shuffled
@@ -22,7 +23,7 @@ class _Shards(beam.PTransform):
         self._folder = str(folder)
 
     def expand(self, inputs):
-        return (inputs | WriteShards(self._folder, ["melanoma", "nevus"], 16, "crop", seed=0, threads=2)).shards
+        return (inputs | WriteShards(self._folder, RecordSpec(("melanoma", "nevus"), 16), threads=2)).shards
 
 
 def photographs(folder):
