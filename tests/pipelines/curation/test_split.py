@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipelines.curation import split
 from pipelines.curation.split import AssignFolds
 from pipelines.dataset.image_row import SIDES
 from tests.support.collecting import run
 from tests.support.image_rows import row, shuffled, train_row
+from tests.support.properties import IN_A_PIPELINE, PURE
 
 
 @pytest.mark.parametrize("groups", [3, 4, 5, 7, 10, 70, 1000])
@@ -164,3 +167,88 @@ def test_folds_depend_on_the_seed_and_the_rows_but_not_on_their_order():
     first = folds(lesions(), 3)
     assert folds(shuffled(lesions()), 3) == first
     assert folds(lesions(), 4) != first
+
+
+FRACTIONS = st.sampled_from(
+    [(0.8, 0.1, 0.1), (0.9, 0.0, 0.1), (0.5, 0.5, 0.0), (1.0, 0.0, 0.0), (0.34, 0.33, 0.33), (0.1, 0.45, 0.45)]
+).map(lambda shares: split.Fractions(*shares))
+# Sizes of the groups of each class.
+GROUPS = st.dictionaries(
+    st.sampled_from(["melanoma", "nevus", "scar", "wart"]),
+    st.lists(st.integers(1, 3), min_size=3, max_size=9),
+    min_size=2,
+)
+
+
+def rows_of_groups(groups, **values):
+    return [
+        row(f"{label}{group}-{n}", sha256=f"{label}{group}-{n}", group_id=f"{label}{group}", label=label, **values)
+        for label, sizes in groups.items()
+        for group, size in enumerate(sizes)
+        for n in range(size)
+    ]
+
+
+@PURE
+@given(st.integers(3, 500), FRACTIONS)
+def test_fractions_of_the_groups_of_a_class_are_met_within_one_group(groups, fractions):
+    counts = Counter(split.split_of_rank(rank, groups, fractions) for rank in range(groups))
+    for name, share in fractions._asdict().items():
+        assert (counts[name] > 0) == (share > 0)
+        # Train has what the others leave.
+        assert abs(counts[name] - share * groups) <= (2 if name == "train" else 1)
+
+
+@PURE
+@given(st.integers(3, 60), st.integers(0, 30), st.integers(0, 30), FRACTIONS)
+def test_groups_that_have_a_split_count_towards_the_fractions(new, validation, test, fractions):
+    settled = {"validation": validation, "test": test}
+    counts = Counter(split.split_of_rank(rank, new, fractions, settled) for rank in range(new))
+    wanted = split.quota(new + validation + test, fractions)
+    assert counts["test"] == max(0, min(new, wanted.test - test))
+    assert counts["validation"] == max(0, min(new - counts["test"], wanted.validation - validation))
+
+
+@IN_A_PIPELINE
+@given(GROUPS, FRACTIONS, st.randoms())
+def test_no_group_is_in_two_splits_and_any_order_of_rows_gives_the_same(groups, fractions, random):
+    rows = rows_of_groups(groups)
+    first = {r.relative: r.split for r in run(rows, split.SplitGroups(fractions, seed=5))}
+    assert first.keys() == {r.relative for r in rows}
+    splits_of: dict[str, set[str]] = {}
+    for r in rows:
+        splits_of.setdefault(r.group_id, set()).add(first[r.relative])
+    assert {len(splits) for splits in splits_of.values()} == {1}
+    for label, sizes in groups.items():
+        counts = Counter(next(iter(splits_of[f"{label}{group}"])) for group in range(len(sizes)))
+        quota = split.quota(len(sizes), fractions)
+        assert (counts["validation"], counts["test"]) == quota
+    mixed = run(random.sample(rows, len(rows)), split.SplitGroups(fractions, seed=5))
+    assert {r.relative: r.split for r in mixed} == first
+
+
+@PURE
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=10), st.integers(1, 60))
+def test_folds_that_get_a_group_are_the_smallest_ones(settled, new):
+    folds = len(settled)
+    dealt = Counter(split.fold_of_rank(rank, dict(enumerate(settled)), folds) for rank in range(new))
+    after = [before + dealt[fold] for fold, before in enumerate(settled)]
+    assert sum(after) == sum(settled) + new
+    assert all(after[fold] - min(after) <= 1 for fold in dealt)
+
+
+@IN_A_PIPELINE
+@given(GROUPS, st.integers(2, 4), st.randoms())
+def test_no_group_is_in_two_folds_and_any_order_of_rows_gives_the_same(groups, folds, random):
+    rows = rows_of_groups(groups, split="train")
+    first = {r.relative: r.fold for r in run(rows, split.AssignFolds(folds, seed=5))}
+    folds_of: dict[str, set[int]] = {}
+    for r in rows:
+        folds_of.setdefault(r.group_id, set()).add(first[r.relative])
+    assert {len(found) for found in folds_of.values()} == {1}
+    for label, sizes in groups.items():
+        counts = Counter(next(iter(folds_of[f"{label}{group}"])) for group in range(len(sizes)))
+        assert set(counts) <= set(range(folds))
+        assert max(counts[fold] for fold in range(folds)) - min(counts[fold] for fold in range(folds)) <= 1
+    mixed = run(random.sample(rows, len(rows)), split.AssignFolds(folds, seed=5))
+    assert {r.relative: r.fold for r in mixed} == first

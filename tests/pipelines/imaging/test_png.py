@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 
 import pytest
 
 from pipelines.imaging import images
-from tests.support.image_files import encode, photograph, png, png_chunks
+from pipelines.imaging.png import require_whole_png
+from tests.support.image_files import RAW_FILES, encode, photograph, png, png_chunks
 
 
 def test_a_png_that_is_not_whole_is_undecodable():
@@ -32,3 +34,23 @@ def test_a_png_that_is_not_whole_is_undecodable():
         with pytest.raises(images.BadImage) as caught:
             images.decode(data)
         assert caught.value.reason in ("undecodable", "not_an_image"), name
+
+
+@pytest.mark.parametrize("name", [name for name in RAW_FILES if name.startswith("png")])
+def test_pngs_of_every_colour_type_are_whole(name):
+    require_whole_png(RAW_FILES[name])
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_an_interlaced_png_needs_the_rows_of_every_pass_that_has_pixels(missing):
+    # Adam7 on 5 x 3 pixels: columns and rows of each pass; the third pass has none.
+    passes = [(1, 1), (1, 1), (1, 1), (3, 1), (2, 2), (5, 1)]
+    assert sum(columns * lines for columns, lines in passes) == 5 * 3
+    rows = bytes(sum((1 + 3 * columns) * lines for columns, lines in passes) - missing)
+    header = struct.pack(">IIBBBBB", 5, 3, 8, 2, 0, 0, 1)
+    data = png([(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")])
+    if missing:
+        with pytest.raises(ValueError, match="has fewer rows than its header says"):
+            require_whole_png(data)
+    else:
+        require_whole_png(data)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipelines.prepare import balance
 from tests.support.collecting import run
 from tests.support.image_rows import row, shuffled, train_row
+from tests.support.properties import IN_A_PIPELINE, PURE
 
 
 @pytest.mark.parametrize(("target", "count"), [(10, 3), (9, 3), (100, 7), (5, 5), (3, 5)])
@@ -85,3 +88,60 @@ def test_a_cut_class_is_told_of_with_its_fold():
     rows = [train_row(f"{n}", label="nevus", fold=1) for n in range(3)] + [train_row("m", label="melanoma", fold=1)]
     cut = [one for one in run(rows, balance.BalanceTrain("undersample", "min", seed=0, folds=2)) if one.outcome]
     assert [one.message for one in cut] == ["'nevus' of fold 1 is cut from 3 to 1 images"] * 2
+
+
+@PURE
+@given(st.integers(1, 2000), st.integers(1, 300), st.sampled_from(["oversample", "undersample"]))
+def test_copies_of_a_class_reach_the_target_within_one_of_each_other(target, count, method):
+    copies = [balance.copies_of_rank(method, target, rank, count) for rank in range(count)]
+    assert max(copies) - min(copies) <= 1
+    assert sum(copies) == (max(target, count) if method == "oversample" else min(target, count))
+    assert min(copies) >= (method == "oversample")
+
+
+@PURE
+@given(st.integers(0, 2000), st.integers(1, 20))
+def test_the_shares_of_folds_add_up_to_the_target_within_one_of_each_other(target, folds):
+    shares = [balance.target_of_fold(target, fold, folds) for fold in range(folds)]
+    assert sum(shares) == target
+    assert max(shares) - min(shares) <= 1
+
+
+@PURE
+@given(st.lists(st.integers(1, 500), max_size=9))
+def test_the_target_lies_between_the_smallest_and_the_largest_class(counts):
+    low, mean, high = (balance.target_count("oversample", name, counts) for name in ("min", "mean", "max"))
+    assert (low, high) == (min(counts, default=0), max(counts, default=0))
+    assert low <= mean <= high
+    assert balance.target_count("none", 7, counts) == 0
+
+
+@IN_A_PIPELINE
+@given(
+    st.dictionaries(st.sampled_from(["melanoma", "nevus", "scar"]), st.integers(1, 12), min_size=2),
+    st.sampled_from(balance.METHODS),
+    st.sampled_from(["max", "mean", "min", 7]),
+    st.randoms(),
+)
+def test_quotas_are_even_within_a_class_and_the_same_for_any_order_of_rows(classes, method, target, random):
+    rows = [
+        row(f"{label}{n}", sha256=f"{label}{n}", split="train", label=label)
+        for label, count in classes.items()
+        for n in range(count)
+    ]
+    planned = run(rows, balance.BalanceTrain(method, target, seed=1))
+    copies = {one.relative: one.copies for one in planned}
+    goal = balance.target_count(method, target, classes.values())
+    for label, count in classes.items():
+        of_class = [one.copies for one in planned if one.label == label]
+        expected = {"oversample": max(goal, count), "undersample": min(goal, count), "none": count}
+        assert (len(of_class), sum(of_class)) == (count, expected[method])
+        assert max(of_class) - min(of_class) <= 1
+    again = run(random.sample(rows, len(rows)), balance.BalanceTrain(method, target, seed=1))
+    assert {one.relative: one.copies for one in again} == copies
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_rows_that_do_not_train_are_written_once(split):
+    before = row("a", split=split)
+    assert balance.write_once(before) == before._replace(copies=1)
