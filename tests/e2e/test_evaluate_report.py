@@ -24,8 +24,8 @@ from trainer.data.dataset_info import fold_split, read_dataset_info
 from trainer.data.originals import read_originals
 from trainer.evaluate import command as evaluate_command
 from trainer.evaluate.mistakes import worst_mistakes
-from trainer.evaluate.predictions import Truth
-from trainer.evaluate.stored_predictions import Scores, match
+from trainer.evaluate.predictions import GroundTruth
+from trainer.evaluate.stored_predictions import StoredPredictions, match_labels
 from trainer.export.loaded_model import LoadedModel, read_model_info
 from trainer.metrics.roc_pr_curves import rank_curves
 
@@ -297,7 +297,7 @@ def scores(ids, contents):
     count = len(ids)
     probabilities = np.eye(2, dtype=np.float32)[np.arange(count) % 2]
     empty = [""] * count
-    return Scores(
+    return StoredPredictions(
         Path("scores"),
         ids,
         contents,
@@ -314,11 +314,11 @@ def scores(ids, contents):
 
 def truth(ids, contents, labels=None):
     empty = [""] * len(ids)
-    return Truth(ids, contents, empty, list(ids), np.zeros(len(ids), np.int64) if labels is None else labels)
+    return GroundTruth(ids, contents, empty, list(ids), np.zeros(len(ids), np.int64) if labels is None else labels)
 
 
 def test_matching_is_by_id_then_by_content():
-    found, counts = match(
+    found, counts = match_labels(
         scores(["ISIC_1", "ISIC_1", "1", "1", "renamed", "other"], ["a", "b", "c", "d", "e", "f"]),
         # The id's own content is the second row; an id of two images says nothing; a renamed file is found by content.
         truth(["ISIC_1", "1", "1", "ISIC_5", "ISIC_6"], ["b", "d", "c", "e", "x"]),
@@ -330,7 +330,7 @@ def test_matching_is_by_id_then_by_content():
 
 
 def test_an_id_with_other_bytes_is_the_same_image_and_said():
-    found, counts = match(scores(["ISIC_1", "ISIC_2"], ["a", "b"]), truth(["ISIC_2", "ISIC_1"], ["z", "a"]))
+    found, counts = match_labels(scores(["ISIC_1", "ISIC_2"], ["a", "b"]), truth(["ISIC_2", "ISIC_1"], ["z", "a"]))
     assert found.probabilities.argmax(axis=1).tolist() == [1, 0]
     assert counts.other_bytes == 1
 
@@ -353,7 +353,7 @@ def test_areas_under_the_curves_are_the_figures():
 
 
 def test_worst_mistakes_come_first_and_lesions_once():
-    known = Truth(
+    known = GroundTruth(
         [f"image {number}" for number in range(5)],
         [""] * 5,
         [""] * 5,
