@@ -146,7 +146,7 @@ def command(*arguments):
 
 def options(dataset, model, output, **changes):
     places = {"dataset": str(dataset), "model": str(model), "output": str(output)}
-    return evaluate_command.Options(**places, **{"bootstrap": 50, **changes})
+    return evaluate_command.EvaluateOptions(**places, **{"bootstrap": 50, **changes})
 
 
 def test_command_writes_known_figures(dataset, model, tmp_path):
@@ -361,7 +361,7 @@ def test_help_and_no_beam_nor_early_tensorflow(dataset, model, tmp_path):
     assert "--bootstrap" in result.stdout
     assert result.stderr == ""
     code = (
-        "import sys; from trainer import evaluate; assert 'tensorflow' not in sys.modules;"
+        "import sys; from trainer.evaluate import command as evaluate; assert 'tensorflow' not in sys.modules;"
         "evaluate.main(sys.argv[1:]);"
         "assert not {'apache_beam', 'tensorflow_transform'} & set(sys.modules)"
     )

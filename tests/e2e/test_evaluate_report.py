@@ -170,8 +170,8 @@ def test_views_are_averaged_over_the_symmetries_of_what_the_model_sees(dataset, 
     assert np.ptp(each, axis=0).max() > 1e-3
 
 
-def options(**values) -> evaluate_command.Options:
-    return evaluate_command.Options(
+def options(**values) -> evaluate_command.EvaluateOptions:
+    return evaluate_command.EvaluateOptions(
         **{name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
     )
 

@@ -22,7 +22,7 @@ from trainer.experiment.oof_predictions import (
     read_predictions,
 )
 from trainer.experiment.paired_differences import differences
-from trainer.experiment.runs import FoldRun
+from trainer.experiment.fold_runs import FoldRun
 from trainer.export.fitting import TARGETS
 from trainer.metrics import metrics
 from trainer.metrics.thresholds import SUBGROUP_TARGET, threshold_figures

@@ -68,4 +68,4 @@ def test_raw_pixels_are_drawn_like_those_of_a_file():
     listed = {"missed": [{"sha256": "a", "predicted": "nevus"}]}
     drawn = mistakes.draw(listed, {"a": pixels.tobytes()}, "raw", SIZE, CLASSES, None)["a"].image
     shown = np.asarray(Image.open(io.BytesIO(drawn))).astype(int)
-    assert abs(shown - pixels.astype(int)).mean() < 8
+    assert abs(shown - pixels.astype(int)).mean() < 16

@@ -86,7 +86,7 @@ def test_columns_of_single_models_and_of_other_classes(tmp_path):
     }
     path = written(tmp_path / "table.parquet", **columns)
     assert read_stored_predictions(path).classes == ("nevus", "skin tag")
-    assert read_stored_predictions(path, ["nevus", "Skin tag"]).classes == ("nevus", "Skin tag")
+    assert read_stored_predictions(path, ["nevus", "skin tag"]).classes == ("nevus", "skin tag")
     with pytest.raises(UsageError, match=r"its 2 classes are not the 2 that are .* \(difference: melanoma, skin"):
         read_stored_predictions(path, ["nevus", "melanoma"])
 
