@@ -14,6 +14,7 @@ from trainer.data.dataset_info import DatasetInfo
 from trainer.evaluate.metadata_tables import ImageFacts
 from trainer.evaluate.subgroups import DetectionInputs, subgroups
 from trainer.experiment.ablations import Change
+from trainer.experiment.fold_runs import FoldRun
 from trainer.experiment.oof_predictions import (
     OutOfFoldPredictions,
     calibration_figures,
@@ -22,7 +23,6 @@ from trainer.experiment.oof_predictions import (
     read_predictions,
 )
 from trainer.experiment.paired_differences import differences
-from trainer.experiment.fold_runs import FoldRun
 from trainer.export.fitting import TARGETS
 from trainer.metrics import metrics
 from trainer.metrics.thresholds import SUBGROUP_TARGET, threshold_figures
