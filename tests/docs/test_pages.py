@@ -1,4 +1,4 @@
-"""The pages name what is there: commands run, links lead somewhere, paths, modules and arrows between packages exist."""
+"""The pages name what is there: commands run, links lead somewhere, and named paths, modules and imports exist."""
 
 from __future__ import annotations
 
