@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 
-from pipelines.curation.check import folder_split, inspect, read_row
+from pipelines.curation.check import folder_split, inspect, inspect_again, read_row
+from pipelines.dataset.image_row import ImageRow
 from pipelines.domain.taxonomy import built_in_set
 from pipelines.sources.layouts import Source
 from pipelines.sources.list_images import (
     ListedFile,
     SourceFile,
 )
+from tests.support.image_files import encode, photograph
 from tests.support.image_trees import list_images, tree
 
 
@@ -58,3 +61,37 @@ def test_where_there_is_no_folder_none_speaks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (file,) = list_images("*.jpg")
     assert (file.relative, check("*.jpg", file).claims) == ("a.jpg", ())
+
+
+def test_a_good_image_has_format_size_hash_and_thumbnail(tmp_path):
+    data = encode(photograph(150, 90))
+    row = inspect(ImageRow("a", "a"), data)
+    assert (row.outcome, row.format, row.width, row.height) == ("", "jpeg", 150, 90)
+    assert row.phash
+    assert row.thumbnail
+    # The same picture as PNG: other bytes, the same thumbnail but for what JPEG loses.
+    other = inspect(ImageRow("b", "b"), encode(photograph(150, 90), "PNG"))
+    assert (other.format, len(other.thumbnail)) == ("png", len(row.thumbnail))
+
+
+def test_an_image_that_ends_early_is_rejected_whatever_its_size():
+    for side in (40, 600):
+        row = inspect(ImageRow("a", "a"), encode(photograph(side, side))[:-300])
+        assert (row.stage, row.reason, row.thumbnail) == ("check", "undecodable", b"")
+
+
+def test_a_row_with_an_outcome_stays_as_it_is():
+    gone = ImageRow("a", "a").rejected("read", "unreadable", "no")
+    assert inspect(gone, b"anything") == gone
+
+
+def test_a_file_replaced_between_two_readings_is_rejected_as_changed(tmp_path):
+    data = encode(photograph(60, 40))
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data)
+    row = ImageRow(str(path), "a.jpg", sha256=hashlib.sha256(data).hexdigest())
+    assert inspect_again(row) == inspect(row, data)
+    path.write_bytes(data + b"more")
+    assert inspect_again(row).reason == "changed"
+    path.unlink()
+    assert inspect_again(row).reason == "unreadable"

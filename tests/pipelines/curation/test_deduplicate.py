@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
-from pipelines.curation.deduplicate import merge_files
+from pipelines.curation.deduplicate import DeduplicateImages, image_keys, merge_files
 from pipelines.dataset.image_row import SIDES, ImageRow
 from pipelines.domain.labels import Claim
+from tests.support.collecting import run
 
 
 def row(relative, sha256, label="nevus", **values):
@@ -46,3 +48,29 @@ def test_duplicates_keep_the_original_name_and_the_side_that_is_asked_for():
 def test_two_labels_reject_every_file_of_the_image():
     rows = [row("nevus/a.jpg", "1"), row("nevus/b.jpg", "1"), row("mel/a.jpg", "1", label="melanoma")]
     assert [r.reason for r in merge_files(rows)] == ["label_conflict"] * 3
+
+
+def test_files_are_one_image_by_their_bytes_or_their_isic_id():
+    rows = [
+        row("a/ISIC_0000001.jpg", "1"),
+        row("b/ISIC_0000001_downsampled.jpg", "2"),
+        row("c/copy of it.jpg", "2"),
+        row("c/1.jpg", "3"),
+        row("d/1.jpg", "4"),
+    ]
+    for order in (rows, rows[::-1]):
+        found = run(order, DeduplicateImages())
+        assert Counter(one.outcome for one in found) == {"": 3, "duplicate": 2}
+        images: dict[str, set[str]] = {}
+        for one in found:
+            images.setdefault(one.image_of, set()).add(one.relative)
+        assert sorted(map(len, images.values())) == [1, 1, 3]
+        kept = {one.relative for one in found if not one.outcome}
+        # The shortest name of equally large ones.
+        assert kept == {"c/1.jpg", "d/1.jpg", "c/copy of it.jpg"}
+        assert {one.label for one in found} == {"nevus"}
+
+
+def test_only_isic_ids_identify_an_image_beyond_its_bytes():
+    assert image_keys(row("x/isic_0000007(2).png", "1")) == ["ISIC_0000007"]
+    assert image_keys(row("x/7.png", "1")) == []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import apache_beam as beam
+import pytest
 
-from pipelines.curation.groups import AssignGroups
+from pipelines.curation.groups import AssignGroups, group_keys, near_keys
 from pipelines.curation.near_duplicates import NearPair
 from tests.support.collecting import run_with
 from tests.support.image_rows import row
@@ -42,3 +43,18 @@ def test_groups_follow_lesions_patients_and_near_duplicates():
     assert parts(False) == ["123", "4", "5", "6"]
     assert parts(True) == ["1234", "5", "6"]
     assert parts(False, ("6", "5"), ("5", "1")) == ["12356", "4"]
+
+
+@pytest.mark.parametrize("by_patient", [False, True])
+def test_an_image_shares_keys_by_its_id_its_lesions_and_if_asked_its_patients(by_patient):
+    one = row("x/ISIC_0000001.jpg", lesion_ids=("L1", "L2"), patient_ids=("P",))
+    keys = ["image:ISIC_0000001", "lesion:L1", "lesion:L2"]
+    assert group_keys(one, by_patient) == keys + ["patient:P"] * by_patient
+    # A name that is not ISIC's means nothing in another source.
+    assert group_keys(row("1.jpg"), by_patient) == []
+
+
+def test_both_sides_of_a_pair_have_its_key():
+    first, second = near_keys(NearPair("aa", "bb", 2, 0.1))
+    assert (first[0], second[0]) == ("aa", "bb")
+    assert first[1] == second[1] != near_keys(NearPair("aa", "cc", 2, 0.1))[0][1]
