@@ -18,7 +18,8 @@ from pipelines.imaging.images import BadImage
 from pipelines.imaging.previews import small_jpeg
 from pipelines.prepare.card_report import card_page, card_text, describe_card
 from pipelines.prepare.examples import make_records
-from pipelines.prepare.options import PrepareOptions, regenerating_command
+from pipelines.prepare.options import PrepareOptions
+from pipelines.prepare.regenerate import regenerating_command
 from pipelines.storage import filesystem
 
 PAGE = "report.html"
@@ -53,7 +54,7 @@ class _WriteCard(ThreadedDoFn):
         super().__init__(threads)
         self._folder = folder
         self._sources = [source.name for source in options.sources]
-        self._command = regenerating_command(options.argv)
+        self._command = regenerating_command(options)
         # A small picture looks the same in every encoding, and JPEG is the quickest.
         self._spec = dataclasses.replace(options.record_spec, encoding="jpeg")
 

@@ -34,7 +34,8 @@ from pipelines.domain.dataset_json import DATASET_JSON
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.prepare import card
 from pipelines.prepare.balance import BalanceTrain, write_once
-from pipelines.prepare.options import PrepareOptions, command_line, parse_options
+from pipelines.prepare.options import PrepareOptions, parse_options
+from pipelines.prepare.regenerate import regenerating_command
 from pipelines.prepare.settings import OWN_FILES, settings_of
 from pipelines.prepare.shard_writer import EXAMPLES_REUSED, WriteShards
 from pipelines.prepare.sharding import PlanShards
@@ -152,7 +153,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
         | "Count rows" >> beam.Map(dataset_description.tally_row)
         | "Sum rows" >> beam.CombineGlobally(accounting.Tally())
     )
-    run_report = {"threads": threads, "command": command_line(options.argv), "options": options.as_json()}
+    run_report = {"threads": threads, "command": regenerating_command(options), "options": options.as_json()}
     _ = (
         {
             "shards": written.shards,
