@@ -10,7 +10,7 @@ setup(
         "audited, leak-free, balanced TFRecords; a bespoke CNN; batch scoring."
     ),
     license="Apache-2.0",
-    python_requires=">=3.11",
+    python_requires=">=3.11,<3.13",
     packages=find_packages(include=["pipelines", "pipelines.*", "trainer", "trainer.*"]),
     package_data={
         "pipelines": ["common/templates/*.j2", "dataset/schemas/*.json", "py.typed"],

@@ -1,1 +1,4 @@
-"""Apache Beam jobs: prepare a leak-free dataset, score an archive."""
+"""Commands around archives of skin-lesion images: audit, prepare, verify, show, score; Beam does the large ones.
+
+docs/architecture.md has the tree, the graph of packages and the flow of each job.
+"""

@@ -1,1 +1,1 @@
-"""Train, evaluate and export a lesion classifier from a prepared dataset. Knows nothing of Beam."""
+"""Train, evaluate and export a lesion classifier from a prepared dataset. Imports no Beam."""

@@ -1,1 +1,1 @@
-"""The audit job: the same inputs, counted and shown instead of written."""
+"""The audit job: judge an archive as prepare does, but count and show what is found instead of writing records."""

@@ -1,1 +1,1 @@
-"""Generic Beam: runner options, threads, tables, ranking, connected components."""
+"""Generic Beam, which knows nothing of lesions: runner, Dataflow, threads, tables, ranking, connected components."""

@@ -1,1 +1,1 @@
-"""What every command needs: command line, text, CSV, seeding, pages, Google Cloud Storage; no Beam."""
+"""What every command needs: command line, text, CSV, seeding, pages, Google Cloud Storage client; no Beam."""

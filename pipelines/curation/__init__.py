@@ -1,1 +1,1 @@
-"""Check, join metadata, deduplicate, group and split: what prepare and audit share."""
+"""Check, join metadata, deduplicate, label, group and split: what prepare and audit share, in the order of `curate`."""

@@ -1,1 +1,1 @@
-"""The dataset on disk: description, manifest, rows, records, and how they are read back."""
+"""The dataset on disk: rows, manifest, records and dataset.json, and how they are read back."""

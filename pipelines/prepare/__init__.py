@@ -1,1 +1,1 @@
-"""The prepare job: labelled images to a TFRecord dataset."""
+"""The prepare job: labelled images to a TFRecord dataset; `pipeline` has the graph."""

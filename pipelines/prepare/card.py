@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -16,9 +16,10 @@ from pipelines.dataset.image_row import WRITTEN, ImageRow
 from pipelines.dataset.reader import parse_record
 from pipelines.imaging.images import BadImage
 from pipelines.imaging.previews import small_jpeg
-from pipelines.prepare import examples
 from pipelines.prepare.card_report import card_page, card_text, describe_card
-from pipelines.prepare.options import PrepareOptions, regenerating_command
+from pipelines.prepare.examples import make_records
+from pipelines.prepare.options import PrepareOptions
+from pipelines.prepare.regenerate import regenerating_command
 from pipelines.storage import filesystem
 
 PAGE = "report.html"
@@ -53,14 +54,9 @@ class _WriteCard(ThreadedDoFn):
         super().__init__(threads)
         self._folder = folder
         self._sources = [source.name for source in options.sources]
-        self._command = regenerating_command(options.argv)
-        self._make = functools.partial(
-            examples.make_records,
-            classes=options.classes,
-            size=options.image_size,
-            aspect=options.aspect,
-            seed=options.seed,
-        )
+        self._command = regenerating_command(options)
+        # A small picture looks the same in every encoding, and JPEG is the quickest.
+        self._spec = dataclasses.replace(options.record_spec, encoding="jpeg")
 
     def _pictures(self, row: ImageRow) -> list[bytes]:
         """Return small JPEGs of an image's first records; empty if its file has gone.
@@ -68,7 +64,7 @@ class _WriteCard(ThreadedDoFn):
         The records are made again, so that no shard is read.
         """
         try:
-            made = self._make(row._replace(copies=min(row.copies, _PICTURES)))
+            made = make_records(row._replace(copies=min(row.copies, _PICTURES)), self._spec)
         except (BadImage, OSError):
             return []
         return [small_jpeg(parse_record(record.example).pixels(), _SIDE) for record in made.records]

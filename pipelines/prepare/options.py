@@ -1,19 +1,19 @@
 """Command-line options of the prepare job.
 
-The options about reading and judging images are in `decision_options`; those about the records are here.
+The options about reading and judging images are in `curation.options`; those about the records are here.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
-import shlex
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.common.cli import ArgumentParser, UsageError
 from pipelines.curation.options import CurationOptions, add_curation_options, curation_values
+from pipelines.dataset.record_spec import RecordSpec
 from pipelines.imaging import images
 from pipelines.imaging.encoding import COMPRESSIONS, ENCODINGS
 from pipelines.prepare import sharding
@@ -46,27 +46,24 @@ Exit codes: 0 done, 1 done but more images rejected than --max_reject_fraction, 
 class PrepareOptions(CurationOptions):
     """Validated options of the prepare job."""
 
-    image_size: int = 180  # side in pixels
-    aspect: str = "crop"
+    image_size: int = RecordSpec.image_size  # side in pixels
+    aspect: str = RecordSpec.aspect
     balance: str = "oversample"
     target_per_class: str | int = "max"  # a number of examples, or max, mean or min
-    encoding: str = "jpeg"
-    compression: str = "none"
+    encoding: str = RecordSpec.encoding
+    compression: str = RecordSpec.compression
     shard_mb: int = sharding.SHARD_MB  # MiB before compression
     update: bool = False
-    argv: tuple[str, ...] = ()  # as the user typed them
+    given: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # every option as the user gave it
+
+    @property
+    def record_spec(self) -> RecordSpec:
+        """How images become records."""
+        return RecordSpec(self.classes, self.image_size, self.aspect, self.encoding, self.compression, self.seed)
 
     def as_json(self) -> dict[str, Any]:
         """Return the inputs and all options that decide the records, for the run report."""
-        what = {
-            "classes": list(self.classes),
-            "image_size": self.image_size,
-            "aspect": self.aspect,
-            "encoding": self.encoding,
-            "compression": self.compression,
-            "seed": self.seed,
-        }
-        return {**self.places(), **what, **self.record_settings()}
+        return {**self.places(), **dataclasses.asdict(self.record_spec), **self.record_settings()}
 
     def record_settings(self) -> dict[str, Any]:
         """Return the options that decide the records, for `dataset.json` and the fingerprint."""
@@ -163,7 +160,6 @@ def parse_options(argv: Sequence[str] | None) -> tuple[PrepareOptions, list[str]
     Raises:
         UsageError: If a value is invalid.
     """
-    argv = sys.argv[1:] if argv is None else argv
     arguments, rest = build_parser().parse_known_args(argv)
     if not 8 <= arguments.image_size <= 4096:
         raise UsageError(f"--image_size {arguments.image_size}: a number of pixels from 8 to 4096 is needed")
@@ -181,35 +177,6 @@ def parse_options(argv: Sequence[str] | None) -> tuple[PrepareOptions, list[str]
         compression=arguments.compression,
         shard_mb=arguments.shard_mb,
         update=arguments.update,
-        argv=tuple(argv),
+        given=vars(arguments),
     )
     return options, rest
-
-
-def command_line(argv: Sequence[str]) -> str:
-    """Return the shell command that runs this job with the given arguments."""
-    return shlex.join(("python", "-m", "pipelines.prepare", *argv))
-
-
-def regenerating_command(argv: Sequence[str]) -> str:
-    """Return the command that makes the same dataset in a folder COPY.
-
-    Options that change no byte are left out: the output folder and its replacement, Beam's options, the number of
-    threads. A dataset that has grown keeps its splits: the command takes them from that dataset, written as DATASET.
-    """
-    # Beam's options are the arguments that the parser leaves over, in their original order.
-    arguments, left = build_parser().parse_known_args(argv)
-    kept: list[str] = []
-    rest = iter(argv)
-    for argument in rest:
-        option = argument.partition("=")[0]
-        if left and argument == left[0]:
-            left.pop(0)
-        elif option in ("--output", "--threads", "--splits_from"):
-            if option == argument:
-                next(rest)
-        elif option not in ("--overwrite", "--update"):
-            kept.append(argument)
-    if arguments.update or arguments.splits_from:
-        kept += ["--splits_from", "DATASET"]
-    return command_line((*kept, "--output", "COPY"))

@@ -8,8 +8,7 @@ The order matters: balancing takes only the train rows, so a copy can never reac
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -25,67 +24,22 @@ from pipelines.curation import decode_cache
 from pipelines.curation.curate import curate_images
 from pipelines.curation.feasibility import PROBLEM_FILE, quiet_infeasible
 from pipelines.curation.options import with_found_tables
-from pipelines.dataset import accounting, image_row, tfds_metadata
+from pipelines.dataset import accounting, image_row
 from pipelines.dataset import description as dataset_description
 from pipelines.dataset import manifest as dataset_manifest
-from pipelines.dataset.record_schema import RECORD_SCHEMA, record_schema_bytes
 from pipelines.domain.dataset_json import DATASET_JSON
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.prepare import card
 from pipelines.prepare.balance import BalanceTrain, write_once
-from pipelines.prepare.options import PrepareOptions, command_line, parse_options
+from pipelines.prepare.describe import DescribeDataset
+from pipelines.prepare.options import PrepareOptions, parse_options
+from pipelines.prepare.regenerate import regenerating_command
 from pipelines.prepare.settings import OWN_FILES, settings_of
 from pipelines.prepare.shard_writer import EXAMPLES_REUSED, WriteShards
 from pipelines.prepare.sharding import PlanShards
+from pipelines.prepare.summary import summary_lines, update_line
 from pipelines.prepare.update import Earlier, building_on_output, earlier_of
 from pipelines.storage import filesystem, output
-
-RUN_REPORT = "prepare.json"
-
-
-class _Describe(beam.DoFn):
-    """DoFn that checks the totals, writes the run report, record schema and TFDS metadata, and yields dataset.json.
-
-    dataset.json must come last: its input is what WaitForFiles gives once the other files are written.
-    """
-
-    def __init__(self, classes: Sequence[str], settings: Mapping[str, Any], folder: str, report: Mapping[str, Any]):
-        self._classes = list(classes)
-        self._settings = dict(settings)
-        self._folder = folder
-        self._report = dict(report)
-        self._started = time.time()
-
-    def process(
-        self, written: Mapping[str, list], listed: Mapping, totals: Mapping, near: Mapping[str, int]
-    ) -> list[bytes]:
-        description = dataset_description.describe_dataset(
-            listed, totals, near, written["shards"], self._classes, self._settings
-        )
-        seconds = time.time() - self._started
-        report = {
-            "seconds": round(seconds, 2),
-            "images_per_second": round(description["counts"]["listed"] / seconds, 1),
-            **self._report,
-        }
-        texts = {**tfds_metadata.metadata_files(description), RUN_REPORT: json.dumps(report, indent=2) + "\n"}
-        files = {name: text.encode() for name, text in texts.items()}
-        for name, content in {**files, RECORD_SCHEMA: record_schema_bytes(description)}.items():
-            filesystem.write_bytes(filesystem.join(self._folder, name), content)
-        return [(json.dumps(description, indent=2, ensure_ascii=False) + "\n").encode()]
-
-
-class _SaveStandardizeFn(beam.DoFn):
-    """DoFn that saves the graph from raw image file to record, for the exported model."""
-
-    def __init__(self, folder: str, size: int, aspect: str, encoding: str):
-        self._arguments = (folder, size, aspect, encoding)
-
-    def process(self, _: None) -> list[str]:
-        from pipelines.prepare.standardize_fn import write_standardize_fn
-
-        write_standardize_fn(*self._arguments)
-        return ["standardize_fn"]
 
 
 def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlier: Earlier) -> None:
@@ -97,31 +51,25 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
         threads: Images processed at once per worker process.
         earlier: What may be reused of the dataset that an update builds on.
     """
-    # Imported late because it loads TensorFlow and TFT: a bad command line is refused before that.
+    # Imported late because they load TensorFlow and TFT: a bad command line is refused before that.
+    from pipelines.prepare.standardize_fn import WriteStandardizeFn
     from pipelines.prepare.tft_analysis import AnalyzeTrain
 
     folder = output.publish_folder(options.output)
     temporary = output.temporary_folder(options.output)
-    size, aspect, seed, classes = options.image_size, options.aspect, options.seed, options.classes
-    encoding = options.encoding
+    spec = options.record_spec
 
     decided = curate_images(pipeline, options, threads, earlier.known)
     others, train = decided.images | "Train" >> image_row.partition(lambda row: row.split == "train")
     undersampled, balanced = (
         train
-        | "Balance" >> BalanceTrain(options.balance, options.target_per_class, seed, options.folds)
+        | "Balance" >> BalanceTrain(options.balance, options.target_per_class, options.seed, options.folds)
         | "Not dropped" >> image_row.partition(image_row.is_open)
     )
     planned = (balanced, others | "Once each" >> beam.Map(write_once)) | "Planned" >> beam.Flatten()
-    shards = (planned, decided.problem) | "Plan" >> PlanShards(
-        options.folds, size, temporary, encoding, options.shard_mb
-    )
-    written = (planned, shards) | "Write" >> WriteShards(
-        folder, classes, size, aspect, seed, threads, encoding, options.compression, earlier.records
-    )
-    transform = written.sums | "Transform" >> AnalyzeTrain(
-        folder, filesystem.join(temporary, "tft"), classes, size, encoding
-    )
+    shards = (planned, decided.problem) | "Plan" >> PlanShards(temporary, spec, options.folds, options.shard_mb)
+    written = (planned, shards) | "Write" >> WriteShards(folder, spec, threads, earlier.records)
+    transform = written.sums | "Transform" >> AnalyzeTrain(folder, filesystem.join(temporary, "tft"), spec)
 
     finished = (decided.dropped, undersampled, written.rows) | "All rows" >> beam.Flatten()
     manifest = finished | "Manifest" >> table_io.WriteTable(
@@ -147,18 +95,13 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
             filesystem.join(folder, decode_cache.PATTERN), decode_cache.cache_bytes, decode_cache.cache_order
         )
     )
-    standardize = (
-        pipeline
-        | "Standardize" >> beam.Create([None])
-        | "Save standardize_fn"
-        >> beam.ParDo(_SaveStandardizeFn(filesystem.join(folder, "standardize_fn"), size, aspect, encoding))
-    )
+    standardize = pipeline | "Standardize" >> WriteStandardizeFn(filesystem.join(folder, "standardize_fn"), spec)
     totals = (
         finished
         | "Count rows" >> beam.Map(dataset_description.tally_row)
         | "Sum rows" >> beam.CombineGlobally(accounting.Tally())
     )
-    run_report = {"threads": threads, "command": command_line(options.argv), "options": options.as_json()}
+    run_report = {"threads": threads, "command": regenerating_command(options), "options": options.as_json()}
     _ = (
         {
             "shards": written.shards,
@@ -171,7 +114,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
         | "All files" >> WaitForFiles()
         | "Describe"
         >> beam.ParDo(
-            _Describe(classes, settings_of(options), folder, run_report),
+            DescribeDataset(spec.classes, settings_of(options), folder, run_report),
             beam.pvalue.AsSingleton(decided.listed),
             beam.pvalue.AsSingleton(totals),
             beam.pvalue.AsSingleton(decided.near.counts),
@@ -221,32 +164,6 @@ def _examples_reused(pipeline: beam.Pipeline) -> int:
     return sum(metric.result or 0 for metric in found)
 
 
-def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
-    """Return the lines that the command prints when it is done."""
-    counts = description["counts"]
-    lines = [
-        f"listed {counts['listed']} = written {counts['written']} + duplicates {counts['duplicates']}"
-        f" + rejected {counts['rejected']} + undersampled {counts['undersampled']}"
-    ]
-    if counts["ignored"]:
-        lines.append(f"  {counts['ignored']} other files lie beside them; by their names they are no images")
-    for reason, count in description["dropped"].items():
-        lines.append(f"  {reason}: {count}")
-    near = description["near_duplicates"]
-    lines.append(
-        f"near-duplicates: {near['pairs']} pairs, each in one split"
-        + (f"; {near['skipped']} comparisons left out" if near["skipped"] else "")
-    )
-    lines.append(f"lesion ids: of {counts['with_lesion_id']} of {counts['written']} images written")
-    for name, split in description["splits"].items():
-        folds = f" in {len(split['folds'])} folds" if split.get("folds") else ""
-        shards = f"{len(split['shards'])} shards{folds}"
-        lines.append(f"{name}: {split['originals']} images, {split['examples']} examples, {shards}")
-    lines.append(f"fingerprint {description['fingerprint'][:16]}")
-    lines.append(f"dataset {folder}, described in {card.PAGE} and {card.TEXT}")
-    return lines
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command: parse, validate, run, report.
 
@@ -272,6 +189,5 @@ def main(argv: Sequence[str] | None = None) -> None:
     description, reused = done
     print("\n".join([*options.read_as(), *summary_lines(description, options.output)]))
     if options.update:
-        examples = sum(split["examples"] for split in description["splits"].values())
-        print(f"of {examples} examples {reused} were there already")
+        print(update_line(description, reused))
     accounting.check_reject_fraction(description["counts"], options.max_reject_fraction, options.output)

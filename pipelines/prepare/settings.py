@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import features
 
-from pipelines.imaging.encoding import coder_versions, describe_encoding
+from pipelines.imaging.encoding import coder_versions
 from pipelines.prepare.options import PrepareOptions
 
 OWN_FILES = re.compile(
@@ -22,11 +22,7 @@ OWN_FILES = re.compile(
 def settings_of(options: PrepareOptions) -> dict[str, Any]:
     """Return the settings that, with the images and classes, determine the records."""
     return {
-        "image_size": options.image_size,
-        "aspect": options.aspect,
-        "encoding": describe_encoding(options.encoding),
-        "compression": options.compression,
-        "seed": options.seed,
+        **options.record_spec.settings(),
         "options": options.record_settings(),
         "versions": pixel_versions(options.encoding, options.compression),
     }

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO, NamedTuple
 
 import apache_beam as beam
@@ -16,6 +15,7 @@ from pipelines.common.seeding import stable_hash
 from pipelines.dataset.description import Shard, shard_name
 from pipelines.dataset.example_proto import parse_example
 from pipelines.dataset.image_row import WRITTEN, ImageRow, Stored
+from pipelines.dataset.record_spec import RecordSpec
 from pipelines.dataset.tfrecord import frame, next_record
 from pipelines.imaging.encoding import compress
 from pipelines.imaging.images import BadImage
@@ -37,9 +37,6 @@ class SplitShards(NamedTuple):
     def total(self) -> int:
         """Number of shards of all folds together."""
         return self.each * (self.folds or 1)
-
-
-MakeRecords = Callable[..., ImageRecords]
 
 
 # Split, index of the shard, number of shards in the split, fold of the shard or -1.
@@ -79,11 +76,10 @@ class _WriteShard(ThreadedDoFn):
     Side outputs: `shards` (Shard) and `sums` (class, channel sums, sums of squares).
     """
 
-    def __init__(self, folder: str, threads: int, make: MakeRecords, compression: str, earlier: str):
+    def __init__(self, folder: str, spec: RecordSpec, threads: int, earlier: str):
         super().__init__(threads)
         self._folder = folder
-        self._make = make
-        self._compression = compression
+        self._spec = spec
         self._earlier = earlier
         self._examples = Metrics.counter("prepare", "examples_written")
         self._reused = Metrics.counter("prepare", EXAMPLES_REUSED)
@@ -91,7 +87,7 @@ class _WriteShard(ThreadedDoFn):
     def _try(self, row: ImageRow) -> tuple[ImageRow, ImageRecords | None]:
         try:
             stored = stored_images(row, self._earlier) if self._earlier else []
-            return row._replace(outcome=WRITTEN), self._make(row, stored=stored)
+            return row._replace(outcome=WRITTEN), make_records(row, self._spec, stored)
         except BadImage as error:
             return row.rejected("write", error.reason, error.message), None
         except OSError as error:
@@ -111,12 +107,12 @@ class _WriteShard(ThreadedDoFn):
             if split == "train":
                 yield beam.pvalue.TaggedOutput("sums", (row.label, made.sums, made.sums_of_squares))
         content.sort()
-        name = shard_name(split, index, count, self._compression)
+        name = shard_name(split, index, count, self._spec.compression)
         framed = [frame(record.example) for record in content]
         places = _places(content, framed)
         for row, sums in written:
             yield row._replace(stored=Stored(name, places[row.sha256], sums))
-        data = compress(b"".join(framed), self._compression)
+        data = compress(b"".join(framed), self._spec.compression)
         filesystem.write_bytes(filesystem.join(self._folder, name), data)
         self._examples.inc(len(content))
         yield beam.pvalue.TaggedOutput(
@@ -131,35 +127,16 @@ class WriteShards(beam.PTransform):
 
     Args:
         folder: The folder for the shards.
-        classes: Class names in label order.
-        size: The side of an image in pixels.
-        aspect: How an image becomes a square, one of `images.ASPECTS`.
-        seed: Decides the shard of an image, its augmentation and the order of records.
+        spec: How images become records.
         threads: Images processed at once per worker process.
-        encoding: One of `encoding.ENCODINGS`.
-        compression: One of `encoding.COMPRESSIONS`.
         earlier: A dataset with the same settings, whose records are used again where rows point to them
             (`ImageRow.stored`); empty for none.
     """
 
-    def __init__(
-        self,
-        folder: str,
-        classes: Sequence[str],
-        size: int,
-        aspect: str,
-        seed: int,
-        threads: int,
-        encoding: str = "jpeg",
-        compression: str = "none",
-        earlier: str = "",
-    ):
+    def __init__(self, folder: str, spec: RecordSpec, threads: int, earlier: str = ""):
         super().__init__()
-        self._seed = seed
-        make = functools.partial(
-            make_records, classes=tuple(classes), size=size, aspect=aspect, seed=seed, encoding=encoding
-        )
-        self._write = _WriteShard(folder, threads, make, compression, earlier)
+        self._seed = spec.seed
+        self._write = _WriteShard(folder, spec, threads, earlier)
 
     def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.pvalue.DoOutputsTuple:
         """Turn planned rows and one {split: SplitShards} into outputs `rows` (with outcome), `shards` and `sums`.

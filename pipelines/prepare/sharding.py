@@ -8,6 +8,7 @@ import apache_beam as beam
 
 from pipelines.curation.feasibility import PROBLEM_FILE, InfeasibleError
 from pipelines.dataset.image_row import SPLITS
+from pipelines.dataset.record_spec import RecordSpec
 from pipelines.imaging.encoding import BYTES_PER_PIXEL
 from pipelines.prepare.shard_writer import SplitShards
 from pipelines.storage import filesystem
@@ -16,32 +17,27 @@ from pipelines.storage import filesystem
 SHARD_MB = 16
 
 
-def shard_count(examples: int, image_size: int, encoding: str = "jpeg", shard_mb: int = SHARD_MB) -> int:
+def shard_count(examples: int, spec: RecordSpec, shard_mb: int = SHARD_MB) -> int:
     """Return the number of shards for a split or fold, at least 1.
 
     Args:
         examples: The number of examples of the split or fold.
-        image_size: The side of an image in pixels.
-        encoding: One of `encoding.ENCODINGS`.
+        spec: How images become records.
         shard_mb: The approximate size of a shard in MiB, before compression.
     """
-    return max(1, -(-int(examples * image_size * image_size * BYTES_PER_PIXEL[encoding]) // (shard_mb << 20)))
+    size = int(examples * spec.image_size * spec.image_size * BYTES_PER_PIXEL[spec.encoding])
+    return max(1, -(-size // (shard_mb << 20)))
 
 
 def plan_shards(
-    examples: Mapping[tuple[str, int], int],
-    folds: int,
-    image_size: int,
-    encoding: str = "jpeg",
-    shard_mb: int = SHARD_MB,
+    examples: Mapping[tuple[str, int], int], spec: RecordSpec, folds: int, shard_mb: int = SHARD_MB
 ) -> dict[str, SplitShards]:
     """Return the shards of each split that has examples.
 
     Args:
         examples: The number of examples per (split, fold).
+        spec: How images become records.
         folds: The number of folds of the train split; 0 for none.
-        image_size: The side of an image in pixels.
-        encoding: One of `encoding.ENCODINGS`.
         shard_mb: The approximate size of a shard in MiB, before compression.
     """
     shards = {}
@@ -49,7 +45,7 @@ def plan_shards(
         # Every fold gets as many shards as the largest one needs, so that a shard's index gives its fold.
         largest = max((count for (name, _), count in examples.items() if name == split), default=0)
         if largest:
-            each = shard_count(largest, image_size, encoding, shard_mb)
+            each = shard_count(largest, spec, shard_mb)
             shards[split] = SplitShards(each, folds if split == "train" else 0)
     return shards
 
@@ -60,9 +56,9 @@ class _PlanOrRefuse(beam.DoFn):
     If there is a problem, it writes the reason where the command finds it and raises InfeasibleError.
     """
 
-    def __init__(self, temporary: str, folds: int, image_size: int, encoding: str, shard_mb: int):
+    def __init__(self, temporary: str, spec: RecordSpec, folds: int, shard_mb: int):
         self._temporary = temporary
-        self._arguments = (folds, image_size, encoding, shard_mb)
+        self._arguments = (spec, folds, shard_mb)
 
     def process(self, problem: str, examples: Mapping[tuple[str, int], int]) -> list[dict[str, SplitShards]]:
         if problem:
@@ -75,16 +71,15 @@ class PlanShards(beam.PTransform):
     """PTransform that plans the shards of every split, or stops the pipeline if the images cannot be split as asked.
 
     Args:
-        folds: The number of folds of the train split; 0 for none.
-        image_size: The side of an image in pixels.
         temporary: The folder for PROBLEM_FILE.
-        encoding: One of `encoding.ENCODINGS`.
+        spec: How images become records.
+        folds: The number of folds of the train split; 0 for none.
         shard_mb: The approximate size of a shard in MiB, before compression.
     """
 
-    def __init__(self, folds: int, image_size: int, temporary: str, encoding: str = "jpeg", shard_mb: int = SHARD_MB):
+    def __init__(self, temporary: str, spec: RecordSpec, folds: int, shard_mb: int):
         super().__init__()
-        self._decide = _PlanOrRefuse(temporary, folds, image_size, encoding, shard_mb)
+        self._decide = _PlanOrRefuse(temporary, spec, folds, shard_mb)
 
     def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[dict[str, SplitShards]]:
         """Turn rows with split, fold and copies, and the one line of FindProblem, into one {split: SplitShards}."""

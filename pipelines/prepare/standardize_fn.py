@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import tempfile
 
+import apache_beam as beam
 import tensorflow as tf
 
+from pipelines.dataset.record_spec import RecordSpec
 from pipelines.imaging.standardize_graph import StandardizeModule
 from pipelines.storage import filesystem
 
 
-def write_standardize_fn(folder: str, image_size: int, aspect: str, encoding: str = "jpeg") -> None:
-    """Write the SavedModel that the trainer exports inside the model.
+def _write(folder: str, spec: RecordSpec) -> str:
+    with tempfile.TemporaryDirectory() as local:
+        tf.saved_model.save(StandardizeModule(spec.image_size, spec.aspect, spec.encoding), local)
+        filesystem.copy_tree(local, folder)
+    return folder
+
+
+class WriteStandardizeFn(beam.PTransform):
+    """PTransform that writes the SavedModel from raw image file to record, which the trainer exports inside the model.
 
     Args:
         folder: Destination, on any filesystem that Beam supports.
-        image_size: Side of the square in pixels.
-        aspect: One of `images.ASPECTS`.
-        encoding: One of `encoding.ENCODINGS`.
+        spec: How images become records.
     """
-    with tempfile.TemporaryDirectory() as local:
-        tf.saved_model.save(StandardizeModule(image_size, aspect, encoding), local)
-        filesystem.copy_tree(local, folder)
+
+    def __init__(self, folder: str, spec: RecordSpec):
+        super().__init__()
+        self._folder = folder
+        self._spec = spec
+
+    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[str]:
+        """Turn the start of a pipeline into the folder, once it is written."""
+        return begin | "Folder" >> beam.Create([self._folder]) | "Save" >> beam.Map(_write, self._spec)

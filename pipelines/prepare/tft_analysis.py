@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import apache_beam as beam
 import tensorflow as tf
@@ -10,6 +10,8 @@ import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata import schema_utils
 from tfx_bsl.tfxio import tf_example_record
+
+from pipelines.dataset.record_spec import RecordSpec
 
 ENCODED = "image/encoded"
 CLASS_TEXT = "image/class/text"
@@ -53,21 +55,20 @@ def decode_images(encoded: tf.Tensor, size: int, encoding: str) -> tf.Tensor:
     return tf.map_fn(decode, encoded, fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8))
 
 
-def make_preprocessing_fn(classes: Sequence[str], size: int, encoding: str = "jpeg") -> Callable[[dict], dict]:
+def make_preprocessing_fn(spec: RecordSpec) -> Callable[[dict], dict]:
     """Return the preprocessing_fn for tf.Transform.
 
     The statistics come from integer sums made when the records were written. Adding integers is exact, so the graph is
     the same in any order, and no image is decoded again.
 
     Args:
-        classes: Class names in label order.
-        size: The side of the images in pixels.
-        encoding: One of `encoding.ENCODINGS`.
+        spec: How images become records.
 
     Returns:
         A function from the features of FEATURE_SPEC to `image`, float32 [N, size, size, 3], normalised per channel, and
-        `label`, int64 [N]. A class that is not in `classes` gets label -1.
+        `label`, int64 [N]. A class that is not in `spec.classes` gets label -1.
     """
+    size = spec.image_size
 
     def preprocessing_fn(inputs: dict) -> dict:
         pixels = tf.cast(tft.size(inputs[CLASS_TEXT]), tf.float64) * size * size
@@ -78,9 +79,9 @@ def make_preprocessing_fn(classes: Sequence[str], size: int, encoding: str = "jp
         # Stored as class_counts in the graph's assets: one line per class, the count first.
         tft.vocabulary(inputs[CLASS_TEXT], store_frequency=True, vocab_filename="class_counts")
 
-        decoded = decode_images(inputs[ENCODED], size, encoding)
+        decoded = decode_images(inputs[ENCODED], size, spec.encoding)
         centred = tf.cast(decoded, tf.float32) - tf.cast(mean, tf.float32)
-        matches = tf.equal(inputs[CLASS_TEXT][:, tf.newaxis], tf.constant(list(classes)))
+        matches = tf.equal(inputs[CLASS_TEXT][:, tf.newaxis], tf.constant(list(spec.classes)))
         known = tf.reduce_any(matches, axis=1)
         return {
             # Multiply by the inverse: graph rewriting would turn a division by a constant into that anyway.
@@ -109,16 +110,14 @@ class AnalyzeTrain(beam.PTransform):
     Args:
         folder: The folder to write them to.
         temporary: A folder for tf.Transform's intermediate files.
-        classes: Class names in label order.
-        size: The side of the images in pixels.
-        encoding: One of `encoding.ENCODINGS`.
+        spec: How images become records.
     """
 
-    def __init__(self, folder: str, temporary: str, classes: Sequence[str], size: int, encoding: str = "jpeg"):
+    def __init__(self, folder: str, temporary: str, spec: RecordSpec):
         super().__init__()
         self._folder = folder
         self._temporary = temporary
-        self._preprocessing_fn = make_preprocessing_fn(classes, size, encoding)
+        self._preprocessing_fn = make_preprocessing_fn(spec)
 
     def expand(self, sums: beam.PCollection) -> beam.PCollection[None]:
         """Turn (class, channel sums, sums of squares) of train originals into one element, once both are written."""

@@ -1,1 +1,1 @@
-"""Files: file systems, archives, path lists, and how an output appears."""
+"""Files and buckets: file systems, archives, path lists, listing, access, and how an output appears whole."""

@@ -19,7 +19,6 @@ from PIL import Image
 
 from pipelines.common.cli import UsageError
 from trainer.evaluate import command as evaluate_command
-from trainer.evaluate import options as evaluate_options
 
 CLASSES = ["melanoma", "nevus", "vascular lesion"]
 COLOURS = np.array([[0.2, 0.1, 0.1], [0.6, 0.4, 0.2], [0.8, 0.1, 0.4]])
@@ -139,14 +138,20 @@ def model(tmp_path_factory):
     return write_model(tmp_path_factory.mktemp("model"))
 
 
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "trainer.evaluate", *map(str, arguments)], check=False, capture_output=True, text=True
+    )
+
+
 def options(dataset, model, output, **changes):
     places = {"dataset": str(dataset), "model": str(model), "output": str(output)}
-    return evaluate_options.EvaluateOptions(**places, **{"bootstrap": 50, **changes})
+    return evaluate_command.EvaluateOptions(**places, **{"bootstrap": 50, **changes})
 
 
-def test_command_writes_known_figures(command, dataset, model, tmp_path):
+def test_command_writes_known_figures(dataset, model, tmp_path):
     output = tmp_path / "deep" / "evaluation"
-    result = command("trainer.evaluate", "--dataset", dataset, "--model", model, "--output", output, "--batch_size", 3)
+    result = command("--dataset", dataset, "--model", model, "--output", output, "--batch_size", 3)
     assert (result.returncode, result.stderr) == (0, "")
     assert sorted(path.name for path in output.iterdir()) == [
         "confusion_matrix.png",
@@ -219,11 +224,9 @@ def test_batch_size_does_not_change_figures_and_seed_only_intervals(dataset, mod
     assert none["balanced_accuracy"] == {**one["balanced_accuracy"], "low": None, "high": None}
 
 
-def test_model_of_another_dataset_is_warned_about(command, dataset, tmp_path):
+def test_model_of_another_dataset_is_warned_about(dataset, tmp_path):
     other = write_model(tmp_path / "model", dataset_fingerprint="f" * 64)
-    result = command(
-        "trainer.evaluate", "--dataset", dataset, "--model", other, "--output", tmp_path / "out", "--bootstrap", 0
-    )
+    result = command("--dataset", dataset, "--model", other, "--output", tmp_path / "out", "--bootstrap", 0)
     assert result.returncode == 0
     assert result.stderr.startswith("warning: the model was trained on another dataset")
     assert result.stderr.count("\n") == 1
@@ -318,10 +321,10 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_wrong_use_is_one_line_and_writes_nothing(command, kind, dataset, model, tmp_path):
+def test_wrong_use_is_one_line_and_writes_nothing(kind, dataset, model, tmp_path):
     arguments, says = damaged(kind, dataset, model, tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    result = command("trainer.evaluate", *[part for pair in arguments.items() for part in pair])
+    result = command(*[part for pair in arguments.items() for part in pair])
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("trainer.evaluate: error: ")
@@ -352,13 +355,13 @@ def test_damage_found_late_is_one_line_and_writes_nothing(dataset, model, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-def test_help_and_no_beam_nor_early_tensorflow(command, dataset, model, tmp_path):
-    result = command("trainer.evaluate", "--help")
+def test_help_and_no_beam_nor_early_tensorflow(dataset, model, tmp_path):
+    result = command("--help")
     assert result.returncode == 0
     assert "--bootstrap" in result.stdout
     assert result.stderr == ""
     code = (
-        "import sys; from trainer import evaluate; assert 'tensorflow' not in sys.modules;"
+        "import sys; from trainer.evaluate import command as evaluate; assert 'tensorflow' not in sys.modules;"
         "evaluate.main(sys.argv[1:]);"
         "assert not {'apache_beam', 'tensorflow_transform'} & set(sys.modules)"
     )

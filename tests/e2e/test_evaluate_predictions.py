@@ -14,7 +14,6 @@ import pytest
 
 from pipelines.common.cli import UsageError
 from trainer.evaluate import command as evaluate_command
-from trainer.evaluate import options as evaluate_options
 
 CLASSES = ("basal cell carcinoma", "melanoma", "nevus")
 # Of each scored image: id, true class (None: without a label), what the model says of the three classes.
@@ -68,14 +67,16 @@ def as_text(value):
 
 def run(tmp_path: Path, **options) -> dict:
     options = {name: as_text(value) for name, value in options.items()}
-    return evaluate_command.run(evaluate_options.EvaluateOptions(output=str(tmp_path / "out"), **{"bootstrap": 20, **options}))
+    return evaluate_command.run(
+        evaluate_command.EvaluateOptions(output=str(tmp_path / "out"), **{"bootstrap": 20, **options})
+    )
 
 
 def test_command_evaluates_an_archive_with_labels_without_the_model(tmp_path):
     scores = write_scores(tmp_path / "scores" / "run=2026-01-01" / "scores-00000-of-00001.parquet").parents[1]
     (tmp_path / "labels.csv").write_text(TABLE)
     code = (
-        "import sys; from trainer import evaluate; evaluate.main(sys.argv[1:]);"
+        "import sys; from trainer.evaluate import command as evaluate; evaluate.main(sys.argv[1:]);"
         "assert not {'tensorflow', 'apache_beam'} & set(sys.modules), 'loaded what is not needed'"
     )
     arguments = ["--predictions", scores, "--labels", tmp_path / "labels.csv", "--output", tmp_path / "out"]
@@ -162,7 +163,7 @@ def test_figures_of_an_evaluation_are_those_of_its_predictions(tmp_path, capsys)
     scores = write_scores(tmp_path / "scores.parquet")
     first = run(tmp_path, predictions=scores, labels=tmp_path / "labels.csv")
     again = evaluate_command.run(
-        evaluate_options.EvaluateOptions(
+        evaluate_command.EvaluateOptions(
             output=str(tmp_path / "again"), predictions=str(tmp_path / "out" / "predictions.parquet"), bootstrap=20
         )
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +23,9 @@ from tests.support.tiny_dataset import CLASSES, deal_into_folds
 from trainer.data.dataset_info import fold_split, read_dataset_info
 from trainer.data.originals import read_originals
 from trainer.evaluate import command as evaluate_command
-from trainer.evaluate import options as evaluate_options
 from trainer.evaluate.mistakes import worst_mistakes
-from trainer.evaluate.predictions import Truth
-from trainer.evaluate.stored_predictions import Scores, match
+from trainer.evaluate.predictions import GroundTruth
+from trainer.evaluate.stored_predictions import StoredPredictions, match_labels
 from trainer.export.loaded_model import LoadedModel, read_model_info
 from trainer.metrics.roc_pr_curves import rank_curves
 
@@ -60,11 +61,12 @@ def metadata(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def evaluated(command, mislabelled, trained, metadata, tmp_path_factory):
+def evaluated(mislabelled, trained, metadata, tmp_path_factory):
     """The output of the command with everything that it can be asked for."""
     output = tmp_path_factory.mktemp("evaluated") / "out"
     arguments = ["--dataset", mislabelled, "--model", trained / "model", "--output", output, "--metadata", metadata]
-    done = command("trainer.evaluate", *arguments, "--tta", "--bootstrap", "50")
+    command = [sys.executable, "-m", "trainer.evaluate", *map(str, arguments), "--tta", "--bootstrap", "50"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return output
 
@@ -168,8 +170,8 @@ def test_views_are_averaged_over_the_symmetries_of_what_the_model_sees(dataset, 
     assert np.ptp(each, axis=0).max() > 1e-3
 
 
-def options(**values) -> evaluate_options.EvaluateOptions:
-    return evaluate_options.EvaluateOptions(
+def options(**values) -> evaluate_command.EvaluateOptions:
+    return evaluate_command.EvaluateOptions(
         **{name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
     )
 
@@ -295,7 +297,7 @@ def scores(ids, contents):
     count = len(ids)
     probabilities = np.eye(2, dtype=np.float32)[np.arange(count) % 2]
     empty = [""] * count
-    return Scores(
+    return StoredPredictions(
         Path("scores"),
         ids,
         contents,
@@ -312,11 +314,11 @@ def scores(ids, contents):
 
 def truth(ids, contents, labels=None):
     empty = [""] * len(ids)
-    return Truth(ids, contents, empty, list(ids), np.zeros(len(ids), np.int64) if labels is None else labels)
+    return GroundTruth(ids, contents, empty, list(ids), np.zeros(len(ids), np.int64) if labels is None else labels)
 
 
 def test_matching_is_by_id_then_by_content():
-    found, counts = match(
+    found, counts = match_labels(
         scores(["ISIC_1", "ISIC_1", "1", "1", "renamed", "other"], ["a", "b", "c", "d", "e", "f"]),
         # The id's own content is the second row; an id of two images says nothing; a renamed file is found by content.
         truth(["ISIC_1", "1", "1", "ISIC_5", "ISIC_6"], ["b", "d", "c", "e", "x"]),
@@ -328,7 +330,7 @@ def test_matching_is_by_id_then_by_content():
 
 
 def test_an_id_with_other_bytes_is_the_same_image_and_said():
-    found, counts = match(scores(["ISIC_1", "ISIC_2"], ["a", "b"]), truth(["ISIC_2", "ISIC_1"], ["z", "a"]))
+    found, counts = match_labels(scores(["ISIC_1", "ISIC_2"], ["a", "b"]), truth(["ISIC_2", "ISIC_1"], ["z", "a"]))
     assert found.probabilities.argmax(axis=1).tolist() == [1, 0]
     assert counts.other_bytes == 1
 
@@ -351,7 +353,7 @@ def test_areas_under_the_curves_are_the_figures():
 
 
 def test_worst_mistakes_come_first_and_lesions_once():
-    known = Truth(
+    known = GroundTruth(
         [f"image {number}" for number in range(5)],
         [""] * 5,
         [""] * 5,

@@ -314,7 +314,7 @@ def test_evaluations_that_are_not_whole_or_lack_a_table_are_made_again(places, d
     )
     damaged.write_text("")
     lost.unlink()
-    turn = FoldRun(tmp_path / "fold-0", places / "plain", 0, RECIPE, (places / "people.csv",), once=True)
+    turn = FoldRun(tmp_path / "fold-0", places / "plain", 0, RECIPE, (places / "people.csv",), also_one_view=True)
     run_all([turn], jobs=1)
     assert turn.figures_of_one_view()["metadata"]["matched"] > 0
     assert pq.read_table(lost).num_rows == turn.figures()["images"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.support.tiny_dataset import training, write_dataset
+from tests.support.tiny_dataset import deal_into_folds, training, write_dataset
+
+FOLDS = 3
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +26,11 @@ def trained(command, dataset, tmp_path_factory) -> Path:
     assert done.returncode == 0, done.stderr
     (output.parent / "stdout.txt").write_text(done.stdout)
     return output
+
+
+@pytest.fixture(scope="session")
+def folded(dataset, tmp_path_factory) -> Path:
+    """The directory of the tiny dataset with its train split in FOLDS folds."""
+    copy = shutil.copytree(dataset, tmp_path_factory.mktemp("folds") / "dataset")
+    deal_into_folds(copy, FOLDS)
+    return copy

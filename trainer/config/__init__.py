@@ -1,1 +1,1 @@
-"""Options, limits and recipes."""
+"""Options of training with their limits, and recipes: options in a file."""

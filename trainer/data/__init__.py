@@ -1,1 +1,1 @@
-"""From a prepared dataset to batches."""
+"""From a prepared dataset to batches: records by position, preprocessing, augmentation, the input pipeline."""

@@ -27,7 +27,7 @@ def default_cache() -> Path:
     return Path(home) / "isic-lesion-pipelines" / "datasets"
 
 
-class RemoteDataset:
+class GcsDataset:
     """A finished dataset on gs://.
 
     `info` describes it, with the paths of a copy that is yet to be made.

@@ -1,1 +1,1 @@
-"""Several devices and machines: strategy, cluster, coordination."""
+"""Several devices and machines: TF_CONFIG, strategy, connections between workers, preemption."""

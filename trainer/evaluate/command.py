@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.domain.decision_rule import OperatingPoint
 from pipelines.domain.taxonomy import malignant_classes, melanoma_class
-from trainer.evaluate.gcs import Places, on_this_machine
+from trainer.evaluate.gcs import LocalWorkspace, local_workspace
 from trainer.evaluate.options import (
     OURS,
     PAGE,
@@ -36,7 +36,7 @@ from trainer.evaluate.options import (
 )
 
 if TYPE_CHECKING:
-    from trainer.evaluate.mistakes import Pictures
+    from trainer.evaluate.mistakes import MistakePictures
     from trainer.evaluate.predictions import Predictions
     from trainer.export.loaded_model import LoadedModel
 
@@ -47,7 +47,7 @@ SCHEMA_VERSION = 1
 def _warn(options: EvaluateOptions, inputs: EvaluationInputs) -> None:
     """Warn on stderr if figures are too good, or if maps and thresholds belong to another model."""
     model, dataset = inputs.model, inputs.dataset
-    makes_them = model and (not inputs.scores or inputs.scores.models == (model.fingerprint,))
+    makes_them = model and (not inputs.stored or inputs.stored.models == (model.fingerprint,))
     if model and makes_them and dataset and model.dataset_fingerprint != dataset.fingerprint:
         print(
             f"warning: the model was trained on another dataset ({model.dataset_fingerprint[:12]}, not "
@@ -67,16 +67,16 @@ def _warn(options: EvaluateOptions, inputs: EvaluationInputs) -> None:
             "warning: --split train: the model was trained on these images: the figures say how well it remembers them",
             file=sys.stderr,
         )
-    if model and inputs.scores and inputs.scores.views is None:
+    if model and inputs.stored and inputs.stored.views is None:
         print(
             f"warning: --predictions {options.predictions} does not say whether it is of one view or of eight (--tta): "
             "the model's thresholds are left out; score again for them",
             file=sys.stderr,
         )
-    if model and inputs.scores and _made_by_another(inputs):
+    if model and inputs.stored and _made_by_another(inputs):
         print(
             f"warning: --model {model.path} did not make these predictions ({model.fingerprint[:12]}, not "
-            f"{inputs.scores.models[0][:12]}): its maps show where it looks, not what made the mistakes, and its "
+            f"{inputs.stored.models[0][:12]}): its maps show where it looks, not what made the mistakes, and its "
             "thresholds are left out",
             file=sys.stderr,
         )
@@ -84,7 +84,7 @@ def _warn(options: EvaluateOptions, inputs: EvaluationInputs) -> None:
 
 def _made_by_another(inputs: EvaluationInputs) -> bool:
     """Return whether the predictions name a model other than `inputs.model` as their source."""
-    models = inputs.scores.models if inputs.scores else ()
+    models = inputs.stored.models if inputs.stored else ()
     return bool(models) and inputs.model is not None and models != (inputs.model.fingerprint,)
 
 
@@ -94,12 +94,12 @@ def _predict(
     """Return the images with labels and probabilities, running the model unless `--predictions` was given.
 
     Returns:
-        The predictions; how scores and labels were matched; what the table of labels left out. The last two are ready
+        The predictions; how they were matched with labels; what the table of labels left out. The last two are ready
         for JSON, and None if nothing was matched or no table of labels was read.
     """
     from trainer.evaluate.predictions import Predictions, infer, read_truth
 
-    if inputs.scores is None:
+    if inputs.stored is None:
         assert inputs.dataset is not None
         assert inputs.model is not None
         assert network is not None
@@ -108,19 +108,21 @@ def _predict(
         found = infer(inputs.dataset, inputs.model, network, inputs.split, options.batch_size, options.tta)
         return found, None, None
 
-    from trainer.evaluate.metadata_tables import own_labels, read_labels
-    from trainer.evaluate.stored_predictions import match
+    from trainer.evaluate.metadata_tables import read_labels
+    from trainer.evaluate.stored_predictions import match_labels, own_labels
 
     if inputs.dataset:
-        predictions, matching = match(inputs.scores, read_truth(inputs.dataset, inputs.split, options.batch_size))
-        return predictions, asdict(matching), None
+        predictions, match_counts = match_labels(
+            inputs.stored, read_truth(inputs.dataset, inputs.split, options.batch_size)
+        )
+        return predictions, asdict(match_counts), None
     if options.labels:
         table = read_labels(Path(options.labels), inputs.classes, inputs.facts)
-        predictions, matching = match(inputs.scores, table.truth)
+        predictions, match_counts = match_labels(inputs.stored, table.truth)
         left_out = {"path": options.labels, "unmapped": table.unmapped, "conflicts": table.conflicts}
-        return predictions, asdict(matching), left_out
-    scores = inputs.scores
-    return Predictions(own_labels(scores), scores.probabilities, None, scores.prior, scores.views), None, None
+        return predictions, asdict(match_counts), left_out
+    stored = inputs.stored
+    return Predictions(own_labels(stored), stored.probabilities, None, stored.prior, stored.views), None, None
 
 
 def describe(options: EvaluateOptions, inputs: EvaluationInputs, predictions: Predictions) -> dict[str, Any]:
@@ -134,17 +136,15 @@ def describe(options: EvaluateOptions, inputs: EvaluationInputs, predictions: Pr
     import numpy as np
 
     from pipelines.domain.decision_rule import decision_values, malignancy_scores
+    from trainer.evaluate.mistakes import worst_mistakes
+    from trainer.evaluate.subgroups import DetectionInputs, subgroups
     from trainer.export import calibration
     from trainer.metrics import metrics
-
-    pass
-    from trainer.evaluate.mistakes import worst_mistakes
-    from trainer.evaluate.subgroups import Question, subgroups
     from trainer.metrics.thresholds import subgroup_threshold, threshold_figures
 
     truth, probabilities, classes = predictions.truth, predictions.probabilities, inputs.classes
-    says = inputs.model or inputs.dataset
-    malignant = says.malignant_classes if says else tuple(malignant_classes(classes))
+    described_by = inputs.model or inputs.dataset
+    malignant = described_by.malignant_classes if described_by else tuple(malignant_classes(classes))
     decisions = decision_values(probabilities, predictions.prior)
     drawing: dict[str, int] = {"bootstrap": options.bootstrap, "seed": options.seed}
     figures = metrics.evaluate(
@@ -158,7 +158,7 @@ def describe(options: EvaluateOptions, inputs: EvaluationInputs, predictions: Pr
     is_malignant = np.isin(truth.labels, [label for label, name in enumerate(classes) if name in malignant])
     threshold = subgroup_threshold(points, figures) if malignant else None
     melanoma = melanoma_class(classes)
-    question = Question(
+    detection = DetectionInputs(
         melanoma=classes.index(melanoma) if melanoma else None,
         **({"malignant": is_malignant, "score": scores, "threshold": threshold["value"]} if threshold else {}),
     )
@@ -189,7 +189,7 @@ def describe(options: EvaluateOptions, inputs: EvaluationInputs, predictions: Pr
             probabilities,
             metrics.predict(decisions),
             truth.group_id,
-            question,
+            detection,
             **drawing,
         ),
         "metadata": {
@@ -202,7 +202,7 @@ def describe(options: EvaluateOptions, inputs: EvaluationInputs, predictions: Pr
 
 def _draw(
     options: EvaluateOptions, inputs: EvaluationInputs, mistakes: Mapping[str, Any], network: LoadedModel | None
-) -> dict[str, Pictures]:
+) -> dict[str, MistakePictures]:
     """Draw the worst mistakes, if there is a dataset that holds their images.
 
     Returns:
@@ -226,9 +226,9 @@ def run(options: EvaluateOptions) -> dict[str, Any]:
         UsageError: The options contradict each other, an input is missing, damaged or does not fit the others, or the
             output cannot be written.
     """
-    with on_this_machine(options) as places:
-        result = _evaluate(options, places)
-        places.send()
+    with local_workspace(options) as workspace:
+        result = _evaluate(options, workspace)
+        workspace.upload()
 
     from trainer.evaluate.report import without_class
     from trainer.evaluate.report_console import format_table
@@ -243,21 +243,21 @@ def run(options: EvaluateOptions) -> dict[str, Any]:
     return result
 
 
-def _evaluate(options: EvaluateOptions, places: Places) -> dict[str, Any]:
+def _evaluate(options: EvaluateOptions, workspace: LocalWorkspace) -> dict[str, Any]:
     """Write all files on this machine and return the content of evaluation.json.
 
     Args:
         options: As the user gave them; the result names places in this form.
-        places: Where inputs and output are on this machine.
+        workspace: Where inputs and output are on this machine.
     """
-    inputs = places.inputs
+    inputs = workspace.inputs
     _warn(options, inputs)
     network = None
     if inputs.model:
         from trainer.export.loaded_model import LoadedModel
 
         network = LoadedModel(inputs.model)
-    predictions, matching, left_out = _predict(places.options, inputs, network)
+    predictions, match_counts, left_out = _predict(workspace.options, inputs, network)
 
     model, dataset, seconds = inputs.model, inputs.dataset, predictions.seconds
     result = {
@@ -273,11 +273,11 @@ def _evaluate(options: EvaluateOptions, places: Places) -> dict[str, Any]:
         }
         if model
         else None,
-        "predictions": {"path": str(options.predictions), "models": list(inputs.scores.models)}
-        if inputs.scores
+        "predictions": {"path": str(options.predictions), "models": list(inputs.stored.models)}
+        if inputs.stored
         else None,
         "labels": left_out,
-        "matching": matching,
+        "matching": match_counts,
         "trained_on_this_dataset": model.dataset_fingerprint == dataset.fingerprint if model and dataset else None,
         "views": predictions.views,
         "seconds": None if seconds is None else round(seconds, 3),
@@ -289,7 +289,7 @@ def _evaluate(options: EvaluateOptions, places: Places) -> dict[str, Any]:
             for name in ("tensorflow", "numpy", "scikit-learn", "isic-challenge-scoring")
         },
     }
-    _write(Path(places.options.output), result, predictions, _draw(options, inputs, result["mistakes"], network))
+    _write(Path(workspace.options.output), result, predictions, _draw(options, inputs, result["mistakes"], network))
     return result
 
 
@@ -298,17 +298,17 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _write(output: Path, result: Mapping[str, Any], predictions: Predictions, pictures: Mapping[str, Pictures]) -> None:
+def _write(
+    output: Path, result: Mapping[str, Any], predictions: Predictions, pictures: Mapping[str, MistakePictures]
+) -> None:
     """Write all files under temporary names and rename them once all are complete, the summary last."""
     from pipelines.domain.decision_rule import decision_values
-    from trainer.metrics import metrics
-
-    pass
     from trainer.evaluate.predictions import write_predictions
     from trainer.evaluate.report import part
     from trainer.evaluate.report_console import draw_confusion_matrix
     from trainer.evaluate.report_html import evaluation_page
     from trainer.evaluate.report_markdown import evaluation_text
+    from trainer.metrics import metrics
     from trainer.metrics.roc_pr_curves import rank_curves
 
     figures, classes = result["figures"], result["classes"]

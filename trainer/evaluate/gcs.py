@@ -12,7 +12,7 @@ from typing import Any
 from pipelines.common.cli import UsageError
 from pipelines.common.gcs_client import google_message, read_object
 from pipelines.common.gcs_folder import GcsFolder, UnreachableError, is_gs
-from trainer.data.gcs_dataset_cache import RemoteDataset
+from trainer.data.gcs_dataset_cache import GcsDataset
 from trainer.evaluate.options import (
     OURS,
     SUMMARY,
@@ -24,14 +24,14 @@ from trainer.evaluate.options import (
 
 
 @dataclasses.dataclass(frozen=True)
-class Places:
-    """Local places of an evaluation's inputs and results."""
+class LocalWorkspace:
+    """Where an evaluation has its inputs and results on this machine."""
 
     options: EvaluateOptions  # as the user gave them, but with local copies in place of bucket paths
     inputs: EvaluationInputs  # what `options` name
     _output: GcsFolder | None  # where to upload the results; None if the output is local
 
-    def send(self) -> None:
+    def upload(self) -> None:
         """Upload the results to the bucket, the summary last; do nothing if the output is local."""
         if self._output:
             self._output.delete({SUMMARY} & self._output.names())
@@ -39,13 +39,13 @@ class Places:
 
 
 @contextlib.contextmanager
-def on_this_machine(options: EvaluateOptions) -> Iterator[Places]:
+def local_workspace(options: EvaluateOptions) -> Iterator[LocalWorkspace]:
     """Check all options and copy the inputs that lie in buckets to this machine.
 
     The copies are deleted at the end, except those of a dataset.
 
     Yields:
-        The places to work with.
+        The workspace.
 
     Raises:
         UsageError: A check or a copy fails, or the body of the `with` block raises it. Messages name places as the user
@@ -64,7 +64,7 @@ def on_this_machine(options: EvaluateOptions) -> Iterator[Places]:
             raise UsageError(message) from None
 
 
-def _prepare(options: EvaluateOptions, temporary: Path, copies: dict[str, str]) -> Places:
+def _prepare(options: EvaluateOptions, temporary: Path, copies: dict[str, str]) -> LocalWorkspace:
     """Copy the inputs that lie in buckets, then read and check all inputs.
 
     Args:
@@ -102,11 +102,11 @@ def _prepare(options: EvaluateOptions, temporary: Path, copies: dict[str, str]) 
             _copy_table("--metadata", place, copy)
         metadata.append(str(copy) if is_gs(place) else place)
     local = dataclasses.replace(local, metadata=tuple(metadata))
-    dataset = RemoteDataset(options.dataset) if options.dataset and is_gs(options.dataset) else None
+    dataset = GcsDataset(options.dataset) if options.dataset and is_gs(options.dataset) else None
     inputs = read_evaluation_inputs(local, dataset.info if dataset else None)
     if dataset:
         dataset.copy([options.split if options.fold is None else "train"], graphs=False)
-    return Places(local, inputs, output)
+    return LocalWorkspace(local, inputs, output)
 
 
 def _copy_folder(option: str, place: str, copy: Path, needed: str = "") -> None:

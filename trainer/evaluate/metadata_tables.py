@@ -17,8 +17,7 @@ from pipelines.domain.image_ids import image_id_of
 from pipelines.domain.labels import Claim, make_claim, resolve_label
 from pipelines.domain.metadata_columns import ID_COLUMNS, NO_ID, Columns, facts_of, labels_of
 from pipelines.domain.taxonomy import CLASS_SETS, ClassSet, built_in_set, named_set
-from trainer.evaluate.predictions import Truth
-from trainer.evaluate.stored_predictions import Scores
+from trainer.evaluate.predictions import GroundTruth
 
 # In addition to the columns of ISIC's tables. Our own predictions.parquet has `source_id` and `class`.
 _OTHER_IDS = ("id", "source_id")
@@ -43,7 +42,7 @@ class ImageFacts(NamedTuple):
 class LabelTable:
     """Labels read from a table, and counts of the images that it gives no label."""
 
-    truth: Truth  # the images with a label
+    truth: GroundTruth  # the images with a label
     unmapped: dict[str, int]  # label -> number of images none of whose labels maps to a class
     conflicts: int  # number of images on which rows of the table disagree
 
@@ -91,8 +90,8 @@ def _age(text: str) -> float | None:
     return age if age >= 0 and math.isfinite(age) else None
 
 
-def says_of_people(path: Path, option: str) -> bool:
-    """Return whether a table has a column of age, sex or body site.
+def has_subgroup_columns(path: Path, option: str) -> bool:
+    """Return whether a table has a column of age, sex or body site, by which subgroups are made.
 
     Raises:
         UsageError: The file cannot be read as a table with image ids.
@@ -184,7 +183,7 @@ def read_labels(path: Path, classes: Sequence[str], facts: Mapping[str, ImageFac
         )
     ids = list(labels)
     lesion_ids = [lesions[image] or facts.get(image, ImageFacts()).lesion_id for image in ids]
-    truth = Truth(
+    truth = GroundTruth(
         source_id=ids,
         sha256=[""] * len(ids),
         lesion_id=lesion_ids,
@@ -192,26 +191,3 @@ def read_labels(path: Path, classes: Sequence[str], facts: Mapping[str, ImageFac
         labels=np.array(list(labels.values()), np.int64),
     )
     return LabelTable(truth, dict(unmapped.most_common()), conflicts)
-
-
-def own_labels(scores: Scores) -> Truth:
-    """Return the labels that a table of predictions contains itself.
-
-    Raises:
-        UsageError: A label has no probability column, or an image occurs twice.
-    """
-    assert scores.labels is not None
-    images = Counter(zip(scores.image_id, scores.sha256, strict=True))
-    if twice := [name for (name, _), count in images.items() if count > 1]:
-        raise UsageError(
-            f"--predictions {scores.path}: has {twice[0]} twice ({len(twice)} such images); name one evaluation"
-        )
-    if strangers := sorted({name for name in scores.labels if name not in scores.classes}):
-        raise UsageError(f"--predictions {scores.path}: has the class {strangers[0]!r}, but no probability of it")
-    return Truth(
-        source_id=scores.image_id,
-        sha256=scores.sha256,
-        lesion_id=scores.lesion_id,
-        group_id=[group or image for group, image in zip(scores.group_id, scores.image_id, strict=True)],
-        labels=np.array([scores.classes.index(name) for name in scores.labels], np.int64),
-    )

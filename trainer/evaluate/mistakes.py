@@ -9,14 +9,14 @@ import numpy as np
 
 from pipelines.imaging.images import decode
 from pipelines.imaging.previews import SIDE, overlay, small_jpeg
-from trainer.evaluate.predictions import Truth
+from trainer.evaluate.predictions import GroundTruth
 from trainer.export.loaded_model import LoadedModel
 
 # Maximum number of images of each kind.
 SHOWN = 12
 
 
-class Kind(NamedTuple):
+class MistakeKind(NamedTuple):
     """A kind of mistake."""
 
     name: str  # in evaluation.json
@@ -24,17 +24,21 @@ class Kind(NamedTuple):
     order: str  # which images it includes, and what orders them
 
 
-KINDS = (
-    Kind("missed", "Missed malignancies", "malignant, called no malignant class: the lowest malignancy scores"),
-    Kind("false_alarms", "False alarms", "not malignant, called malignant: the highest malignancy scores"),
-    Kind("confident", "Most confident mistakes", "the highest probabilities of a wrong class"),
+MISTAKE_KINDS = (
+    MistakeKind("missed", "Missed malignancies", "malignant, called no malignant class: the lowest malignancy scores"),
+    MistakeKind("false_alarms", "False alarms", "not malignant, called malignant: the highest malignancy scores"),
+    MistakeKind("confident", "Most confident mistakes", "the highest probabilities of a wrong class"),
 )
 
 
 def worst_mistakes(
-    truth: Truth, probabilities: np.ndarray, predicted: np.ndarray, classes: Sequence[str], malignant: Sequence[str]
+    truth: GroundTruth,
+    probabilities: np.ndarray,
+    predicted: np.ndarray,
+    classes: Sequence[str],
+    malignant: Sequence[str],
 ) -> dict[str, list[dict[str, Any]]]:
-    """Find the worst mistakes of each of KINDS, ready for JSON.
+    """Find the worst mistakes of each of MISTAKE_KINDS, ready for JSON.
 
     At most SHOWN of each kind, the worst first, one image of each lesion. Ties keep the order of the images.
 
@@ -48,16 +52,15 @@ def worst_mistakes(
     Returns:
         The mistakes by the name of their kind.
     """
-    chosen = np.array([name in set(malignant) for name in classes])
-    top = predicted
-    probability = probabilities[np.arange(len(top)), top].astype(np.float64)
-    score = probabilities.astype(np.float64)[:, chosen].sum(axis=1)
-    is_malignant, called_malignant = chosen[truth.labels], chosen[top]
+    malignant_labels = np.array([name in set(malignant) for name in classes])
+    probability = probabilities[np.arange(len(predicted)), predicted].astype(np.float64)
+    score = probabilities.astype(np.float64)[:, malignant_labels].sum(axis=1)
+    is_malignant, called_malignant = malignant_labels[truth.labels], malignant_labels[predicted]
     # Kind -> which images it includes, and a value that is lowest for the worst of them.
     rules = {
         "missed": (is_malignant & ~called_malignant, score),
         "false_alarms": (~is_malignant & called_malignant, -score),
-        "confident": (top != truth.labels, -probability),
+        "confident": (predicted != truth.labels, -probability),
     }
 
     def entry(image: int) -> dict[str, Any]:
@@ -65,16 +68,16 @@ def worst_mistakes(
             "source_id": truth.source_id[image],
             "sha256": truth.sha256[image],
             "class": classes[truth.labels[image]],
-            "predicted": classes[top[image]],
+            "predicted": classes[predicted[image]],
             "probability": float(probability[image]),
             "probability_of_class": float(probabilities[image, truth.labels[image]]),
-            **({"malignancy_score": float(score[image])} if chosen.any() else {}),
+            **({"malignancy_score": float(score[image])} if malignant_labels.any() else {}),
         }
 
     found = {}
-    for kind in KINDS:
-        among, badness = rules[kind.name]
-        order = np.flatnonzero(among)[np.argsort(badness[among], kind="stable")]
+    for kind in MISTAKE_KINDS:
+        among, sort_key = rules[kind.name]
+        order = np.flatnonzero(among)[np.argsort(sort_key[among], kind="stable")]
         # Photographs of one lesion look alike; a few lesions would fill the page.
         firsts: dict[str, int] = {}
         for image in order:
@@ -83,7 +86,7 @@ def worst_mistakes(
     return found
 
 
-class Pictures(NamedTuple):
+class MistakePictures(NamedTuple):
     """JPEGs that show one mistake, with sides of at most SIDE pixels."""
 
     image: bytes
@@ -98,7 +101,7 @@ def draw(
     size: int,
     classes: Sequence[str],
     network: LoadedModel | None,
-) -> dict[str, Pictures]:
+) -> dict[str, MistakePictures]:
     """Draw the images that `worst_mistakes` names.
 
     The map is Grad-CAM (Selvaraju et al. 2017) of the predicted class. For a network that ends in a global mean and one
@@ -116,7 +119,7 @@ def draw(
     Returns:
         The pictures by sha256.
     """
-    pictures: dict[str, Pictures] = {}
+    pictures: dict[str, MistakePictures] = {}
     for entry in (entry for entries in mistakes.values() for entry in entries):
         data = images.get(entry["sha256"])
         if data is None or entry["sha256"] in pictures:
@@ -125,7 +128,7 @@ def draw(
         heat = None
         if network is not None and network.draws_maps:
             heat = network.activation(data)[:, :, list(classes).index(entry["predicted"])]
-        pictures[entry["sha256"]] = Pictures(
+        pictures[entry["sha256"]] = MistakePictures(
             small_jpeg(pixels, SIDE), None if heat is None else small_jpeg(overlay(pixels, heat), SIDE)
         )
     return pictures

@@ -11,8 +11,8 @@ from pathlib import Path
 from pipelines.common.cli import ArgumentParser, UsageError
 from trainer.config.options import number, require_supported
 from trainer.data.dataset_info import DatasetInfo, fold_split, read_dataset_info
-from trainer.evaluate.metadata_tables import ImageFacts, read_image_facts, says_of_people
-from trainer.evaluate.stored_predictions import Scores, read_scores
+from trainer.evaluate.metadata_tables import ImageFacts, has_subgroup_columns, read_image_facts
+from trainer.evaluate.stored_predictions import StoredPredictions, read_stored_predictions
 from trainer.export.loaded_model import ModelInfo, read_model_info, require_same_classes
 
 SUMMARY, PREDICTIONS, PICTURE = "evaluation.json", "predictions.parquet", "confusion_matrix.png"
@@ -50,7 +50,7 @@ class EvaluationInputs:
     dataset: DatasetInfo | None
     split: str  # of the dataset
     model: ModelInfo | None
-    scores: Scores | None
+    stored: StoredPredictions | None
     facts: dict[str, ImageFacts]  # by image id
     metadata: tuple[str, ...]
 
@@ -59,8 +59,8 @@ class EvaluationInputs:
         """The classes of the dataset, or of the scores if there is no dataset."""
         if self.dataset:
             return self.dataset.classes
-        assert self.scores is not None
-        return self.scores.classes
+        assert self.stored is not None
+        return self.stored.classes
 
 
 def read_evaluation_inputs(options: EvaluateOptions, copied: DatasetInfo | None = None) -> EvaluationInputs:
@@ -85,19 +85,19 @@ def read_evaluation_inputs(options: EvaluateOptions, copied: DatasetInfo | None 
     model = read_model_info(Path(options.model)) if options.model else None
     if model and dataset:
         require_same_classes(model, dataset.classes, f"--dataset {options.dataset}")
-    scores = None
+    stored = None
     if options.predictions:
-        scores = read_scores(Path(options.predictions), dataset.classes if dataset else None)
-        if not dataset and not options.labels and scores.labels is None:
+        stored = read_stored_predictions(Path(options.predictions), dataset.classes if dataset else None)
+        if not dataset and not options.labels and stored.labels is None:
             raise UsageError(
                 f"--predictions {options.predictions}: says of no image what it is; add --dataset DIR or --labels CSV"
             )
     metadata = options.metadata
-    if options.labels and says_of_people(Path(options.labels), "--labels"):
+    if options.labels and has_subgroup_columns(Path(options.labels), "--labels"):
         metadata = (*metadata, options.labels)
     facts = read_image_facts(list(map(Path, metadata)))
     _require_output(options)
-    return EvaluationInputs(dataset, split, model, scores, facts, metadata)
+    return EvaluationInputs(dataset, split, model, stored, facts, metadata)
 
 
 def _require_combination(options: EvaluateOptions) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +17,9 @@ from trainer.data.dataset_info import DatasetInfo
 from trainer.data.originals import read_originals
 from trainer.export.loaded_model import LoadedModel, ModelInfo
 
-if TYPE_CHECKING:
-    import numpy as np
-
 
 @dataclass(frozen=True)
-class Truth:
+class GroundTruth:
     """Ids and labels of n images, in the order of their source; an id that the source lacks is ""."""
 
     source_id: list[str]
@@ -36,7 +33,7 @@ class Truth:
 class Predictions:
     """Probabilities that a model gives n images, with their labels."""
 
-    truth: Truth
+    truth: GroundTruth
     probabilities: np.ndarray  # float32 [n, C]
     seconds: float | None  # duration of inference; None if it did not run here
     prior: np.ndarray  # float64 [C], the class frequencies that the probabilities assume
@@ -47,8 +44,8 @@ class Predictions:
 _TEXT = ("image/source_id", "image/key/sha256", "image/lesion_id", "image/group_id")
 
 
-class _TruthColumns:
-    """Collector of the columns of a Truth from batches of records."""
+class _GroundTruthColumns:
+    """Collector of the columns of a GroundTruth from batches of records."""
 
     def __init__(self) -> None:
         self._text: dict[str, list[str]] = {key: [] for key in _TEXT}
@@ -59,20 +56,18 @@ class _TruthColumns:
         for key, column in self._text.items():
             column += [value.decode() for value in batch[key]]
 
-    def truth(self) -> Truth:
-        import numpy as np
-
+    def truth(self) -> GroundTruth:
         source_id, sha256, lesion_id, group_id = (self._text[key] for key in _TEXT)
-        return Truth(source_id, sha256, lesion_id, group_id, np.concatenate(self._labels))
+        return GroundTruth(source_id, sha256, lesion_id, group_id, np.concatenate(self._labels))
 
 
-def read_truth(info: DatasetInfo, split: str, batch_size: int) -> Truth:
+def read_truth(info: DatasetInfo, split: str, batch_size: int) -> GroundTruth:
     """Read ids and labels of a split's originals, in file order.
 
     Raises:
         UsageError: See `read_originals`.
     """
-    columns = _TruthColumns()
+    columns = _GroundTruthColumns()
     for batch in read_originals(info, split, batch_size):
         columns.add(batch)
     return columns.truth()
@@ -89,9 +84,7 @@ def infer(
     Raises:
         UsageError: See `read_originals`; also if the model does not give one finite probability per class.
     """
-    import numpy as np
-
-    columns, probabilities = _TruthColumns(), []
+    columns, probabilities = _GroundTruthColumns(), []
     # The first call builds the graph, which would count against the first batch.
     for batch in read_originals(info, split, 1):
         network.probabilities(batch["image/encoded"], tta)

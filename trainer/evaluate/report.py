@@ -1,4 +1,4 @@
-"""Figures and sentences that the HTML page and the Markdown text of an evaluation share."""
+"""Figures and sentences that the HTML page, the Markdown text and the terminal's table of an evaluation share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pipelines.common.html import counted, grouped
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
-from trainer.metrics.metrics import FEW
+from trainer.metrics.bootstrap import FEW
 
 TITLE = "Evaluation"
 # Maximum number of labels without a class that are listed one by one.
@@ -19,7 +19,7 @@ _VIEWS = {ONE_VIEW: "each image as it is", EIGHT_VIEWS: "mean over eight flips a
 Result = Mapping[str, Any]
 
 
-class Headline(NamedTuple):
+class HeadlineFigure(NamedTuple):
     """A figure with its name."""
 
     name: str
@@ -32,24 +32,36 @@ def whole_percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def headlines(result: Result) -> list[Headline]:
+def format_estimate(estimate: Mapping[str, Any]) -> str:
+    """Format an Estimate as `0.812 (0.70-0.91)`.
+
+    A figure that does not exist becomes a dash; without an interval there are no brackets.
+    """
+    if estimate["value"] is None:
+        return "-"
+    if estimate["low"] is None:
+        return f"{estimate['value']:.3f}"
+    return f"{estimate['value']:.3f} ({estimate['low']:.2f}-{estimate['high']:.2f})"
+
+
+def headline_figures(result: Result) -> list[HeadlineFigure]:
     """Return the headline figures that exist, in the order in which they are shown."""
     figures = result["figures"]
     at = figures["sensitivity_at_specificity"]
     images = counted(figures["n"], "image")
-    found = [Headline("Balanced accuracy", figures["balanced_accuracy"], images)]
+    found = [HeadlineFigure("Balanced accuracy", figures["balanced_accuracy"], images)]
     for name in ("melanoma", "malignant"):
         if name in at:
             title = f"{name.capitalize()} sensitivity at {whole_percent(at['specificity'])} specificity"
-            found.append(Headline(title, at[name], counted(at[name]["n"], f"{name} image")))
+            found.append(HeadlineFigure(title, at[name], counted(at[name]["n"], f"{name} image")))
     if result["melanoma"]:
         auc = figures["per_class"][result["melanoma"]]["auc"]
-        found.append(Headline("Melanoma AUC", auc, counted(auc["n"], "melanoma image")))
+        found.append(HeadlineFigure("Melanoma AUC", auc, counted(auc["n"], "melanoma image")))
     if "malignant_auc" in figures:
         auc = figures["malignant_auc"]
-        found.append(Headline("Malignant AUC", auc, counted(auc["n"], "malignant image")))
-    found.append(Headline("Mean AUC of the classes", figures["mean_auc"], images))
-    found.append(Headline("Accuracy", figures["accuracy"], images))
+        found.append(HeadlineFigure("Malignant AUC", auc, counted(auc["n"], "malignant image")))
+    found.append(HeadlineFigure("Mean AUC of the classes", figures["mean_auc"], images))
+    found.append(HeadlineFigure("Accuracy", figures["accuracy"], images))
     return [one for one in found if one.estimate["value"] is not None]
 
 
@@ -65,9 +77,13 @@ def without_class(unmapped: Mapping[str, int]) -> str:
     return f"{counted(sum(unmapped.values()), 'image')} ({', '.join([*named, *more])})"
 
 
-def few_classes(result: Result) -> list[str]:
-    """Return the classes with so few lesions that their intervals are too narrow."""
-    return [name for name, row in result["figures"]["per_class"].items() if 0 < row["groups"] < FEW]
+def few_classes(figures: Mapping[str, Any]) -> list[str]:
+    """Return the classes with so few lesions that their intervals are too narrow.
+
+    Args:
+        figures: From `metrics.evaluate`.
+    """
+    return [name for name, row in figures["per_class"].items() if 0 < row["groups"] < FEW]
 
 
 def subgroup_columns(result: Result) -> list[tuple[str, str]]:
@@ -78,7 +94,7 @@ def subgroup_columns(result: Result) -> list[tuple[str, str]]:
         "sensitivity": "Malignant sensitivity",
         "specificity": "Malignant specificity",
     }
-    has = {key for division in result["subgroups"] for group in division["groups"] for key in group}
+    has = {key for attribute in result["subgroups"] for group in attribute["groups"] for key in group}
     return [(key, name) for key, name in names.items() if key in has]
 
 
@@ -171,16 +187,16 @@ def origin(result: Result) -> list[tuple[str, str]]:
             facts.append(("labels without a class", without_class(result["labels"]["unmapped"])))
         if conflicts := result["labels"]["conflicts"]:
             facts.append(("conflicting labels", counted(conflicts, "image")))
-    if matching := result["matching"]:
+    if match_counts := result["matching"]:
         facts += [
-            ("scored and labelled", counted(matching["matched"], "image")),
-            ("scored without a label", counted(matching["scored_without_label"], "image")),
-            ("labelled without a score", counted(matching["labelled_without_score"], "image")),
+            ("scored and labelled", counted(match_counts["matched"], "image")),
+            ("scored without a label", counted(match_counts["scored_without_label"], "image")),
+            ("labelled without a score", counted(match_counts["labelled_without_score"], "image")),
         ]
-        if matching["repeated"]:
-            facts.append(("scored again", counted(matching["repeated"], "file")))
-        if matching["other_bytes"]:
-            facts.append(("same id, other file", counted(matching["other_bytes"], "image")))
+        if match_counts["repeated"]:
+            facts.append(("scored again", counted(match_counts["repeated"], "file")))
+        if match_counts["other_bytes"]:
+            facts.append(("same id, other file", counted(match_counts["other_bytes"], "image")))
     known = result["with_lesion_id"]
     facts.append(("lesion ids", f"{grouped(known)} of {counted(result['images'], 'image')}"))
     facts += [("metadata", path) for path in result["metadata"]["paths"]]

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer.metrics.metrics import FEW
+from trainer.evaluate.report import few_classes, format_estimate
+from trainer.metrics.bootstrap import FEW
 
 _COLUMNS = {
     "sensitivity": "sensitivity",
@@ -20,18 +21,6 @@ _COLUMNS = {
     "average_precision": "avg. precision",
 }
 _CELL = 18
-
-
-def format_estimate(estimate: Mapping[str, Any]) -> str:
-    """Format an Estimate as `0.812 (0.70-0.91)`.
-
-    A figure that does not exist becomes a dash; without an interval there are no brackets.
-    """
-    if estimate["value"] is None:
-        return "-"
-    if estimate["low"] is None:
-        return f"{estimate['value']:.3f}"
-    return f"{estimate['value']:.3f} ({estimate['low']:.2f}-{estimate['high']:.2f})"
 
 
 def format_table(figures: Mapping[str, Any]) -> str:
@@ -51,7 +40,7 @@ def format_table(figures: Mapping[str, Any]) -> str:
     for name, row in figures["per_class"].items():
         cells = "  ".join(f"{format_estimate(row[column]):<{_CELL}}" for column in _COLUMNS)
         lines.append(f"{name:<{width}}  {row['n']:>5}  {cells}")
-    few = [name for name, row in figures["per_class"].items() if 0 < row["groups"] < FEW]
+    few = few_classes(figures)
     if few and figures["bootstrap"]["resamples"]:
         which = ", ".join(few) if len(few) <= 3 else f"{len(few)} of {len(figures['per_class'])} classes"
         lines += ["", f"Fewer than {FEW} lesions of {which}: intervals too narrow to rely on."]

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.common.html import Section, render
-from trainer.evaluate.mistakes import KINDS, Pictures
+from trainer.evaluate.mistakes import MISTAKE_KINDS, MistakePictures
 from trainer.evaluate.report import (
     TITLE,
     Result,
     caution,
     few_classes,
-    headlines,
+    headline_figures,
     interval_note,
     origin,
     part,
@@ -67,7 +67,7 @@ def _confusion(result: Result) -> list[dict[str, Any]]:
     return rows
 
 
-def evaluation_page(result: Result, curves: Sequence[Curves], pictures: Mapping[str, Pictures]) -> bytes:
+def evaluation_page(result: Result, curves: Sequence[Curves], pictures: Mapping[str, MistakePictures]) -> bytes:
     """Render the page, as UTF-8.
 
     Args:
@@ -93,14 +93,14 @@ def evaluation_page(result: Result, curves: Sequence[Curves], pictures: Mapping[
         result=result,
         figures=result["figures"],
         caution=caution(result),
-        headlines=headlines(result),
+        headlines=headline_figures(result),
         interval_note=interval_note(result),
         threshold_note=threshold_note(result),
-        few_classes=few_classes(result),
+        few_classes=few_classes(result["figures"]),
         confusion=_confusion(result),
         panels=_panels(curves, result),
         subgroup_columns=subgroup_columns(result),
-        kinds=[(kind, result["mistakes"][kind.name]) for kind in KINDS],
+        kinds=[(kind, result["mistakes"][kind.name]) for kind in MISTAKE_KINDS],
         pictures=pictures,
         has_maps=any(picture.map for picture in pictures.values()),
         origin=origin(result),

@@ -7,20 +7,20 @@ from typing import Any
 
 from pipelines.common.html import counted, percent
 from pipelines.common.markdown import plain, table
-from trainer.evaluate.mistakes import KINDS
+from trainer.evaluate.mistakes import MISTAKE_KINDS
 from trainer.evaluate.report import (
     TITLE,
     Result,
     caution,
     few_classes,
-    headlines,
+    format_estimate,
+    headline_figures,
     interval_note,
     origin,
     subgroup_columns,
     threshold_note,
 )
-from trainer.evaluate.report_console import format_estimate
-from trainer.metrics.metrics import FEW
+from trainer.metrics.bootstrap import FEW
 
 
 def _share(value: float) -> str:
@@ -52,7 +52,7 @@ def _classes(result: Result) -> Iterator[str]:
         for name, row in figures["per_class"].items()
     ]
     yield from table(("Class", "Images", "Lesions", "Sensitivity", "Specificity", "AUC", "Average precision"), rows)
-    if figures["bootstrap"]["resamples"] and (few := few_classes(result)):
+    if figures["bootstrap"]["resamples"] and (few := few_classes(figures)):
         yield ""
         yield f"Fewer than {FEW} lesions of {', '.join(map(plain, few))}: intervals too narrow to rely on."
     yield ""
@@ -106,14 +106,14 @@ def _subgroups(result: Result) -> Iterator[str]:
 
 
 def subgroup_tables(result: Result) -> Iterator[str]:
-    """Yield the lines of a Markdown table for each division of the subgroups.
+    """Yield the lines of a Markdown table for each attribute that divides the images into subgroups.
 
     Args:
         result: Any mapping with `subgroups` as in evaluation.json.
     """
     columns = subgroup_columns(result)
-    for division in result["subgroups"]:
-        yield f"### By {division['by']}"
+    for attribute in result["subgroups"]:
+        yield f"### By {attribute['by']}"
         yield ""
         yield from table(
             ("Group", "Images", "Lesions", "Classes", *(title for _, title in columns)),
@@ -125,7 +125,7 @@ def subgroup_tables(result: Result) -> Iterator[str]:
                     group["classes"],
                     *(_figure(group, key) for key, _ in columns),
                 ]
-                for group in division["groups"]
+                for group in attribute["groups"]
             ],
         )
         yield ""
@@ -140,7 +140,7 @@ def _figure(group: Mapping[str, Any], key: str) -> str:
 def _mistakes(result: Result) -> Iterator[str]:
     yield "## Worst mistakes"
     yield ""
-    for kind in KINDS:
+    for kind in MISTAKE_KINDS:
         entries = result["mistakes"][kind.name]
         yield f"### {kind.title}"
         yield ""
@@ -173,7 +173,7 @@ def evaluation_text(result: Result) -> bytes:
         *([f"**{warning[0]}.** {warning[1]}", ""] if warning else []),
         *table(
             ("Figure", "Value", "Rests on"),
-            [[one.name, format_estimate(one.estimate), one.n] for one in headlines(result)],
+            [[one.name, format_estimate(one.estimate), one.n] for one in headline_figures(result)],
         ),
         "",
         plain(interval_note(result)),

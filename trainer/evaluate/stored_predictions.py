@@ -1,4 +1,4 @@
-"""Predictions that were stored before, matched with labels."""
+"""Read predictions that were stored before, and match them with labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipelines.common.cli import UsageError, first_line
 from pipelines.common.csv_tables import in_line
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
 from pipelines.domain.probability_table import Meaning, class_names, read_metadata
-from trainer.evaluate.predictions import Predictions, Truth
+from trainer.evaluate.predictions import GroundTruth, Predictions
 
 PREFIX = "probability_"
 # With several models, the columns of each one's own probabilities have this suffix: `probability_nevus__2`.
@@ -29,8 +29,8 @@ _TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Ids and probabilities of n scored images, as far as the tables tell."""
+class StoredPredictions:
+    """Ids and probabilities of n images, as far as the tables tell."""
 
     path: Path
     image_id: list[str]
@@ -45,7 +45,7 @@ class Scores:
     views: str | None  # see `Predictions`
 
 
-def score_files(path: Path) -> list[Path]:
+def prediction_files(path: Path) -> list[Path]:
     """List the Parquet files that `--predictions` names, sorted by path.
 
     For runs named after their dates, that is the order in which they were made. A run of the score job without its
@@ -77,11 +77,11 @@ def score_files(path: Path) -> list[Path]:
     return found
 
 
-def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Scores:
+def read_stored_predictions(path: Path, known_classes: Sequence[str] | None = None) -> StoredPredictions:
     """Read all rows of the files that `--predictions` names.
 
     Args:
-        path: See `score_files`.
+        path: See `prediction_files`.
         known_classes: The class names of a dataset or a model. If None, names come from the tables' own values, or else
             from the names of the columns, with spaces for underscores.
 
@@ -96,7 +96,7 @@ def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Score
     tables: list[pa.Table] = []
     columns: list[str] = []
     meanings: list[Meaning] = []
-    for file in score_files(path):
+    for file in prediction_files(path):
         try:
             table = pq.read_table(file, partitioning=None)
         except (OSError, pa.ArrowException) as error:
@@ -161,7 +161,7 @@ def read_scores(path: Path, known_classes: Sequence[str] | None = None) -> Score
             "give softmax outputs, not logits or percentages"
         )
     labels = texts("class") if all("class" in table.column_names for table in tables) else None
-    return Scores(
+    return StoredPredictions(
         path,
         texts(_IDS[1]),
         texts("sha256"),
@@ -200,9 +200,32 @@ def _class_list(columns: list[str], known: Sequence[str] | None, named: set[str]
     return tuple(by_column.get(column, column.replace("_", " ")) for column in columns)
 
 
+def own_labels(stored: StoredPredictions) -> GroundTruth:
+    """Return the labels that a table of predictions contains itself.
+
+    Raises:
+        UsageError: A label has no probability column, or an image occurs twice.
+    """
+    assert stored.labels is not None
+    images = Counter(zip(stored.image_id, stored.sha256, strict=True))
+    if twice := [name for (name, _), count in images.items() if count > 1]:
+        raise UsageError(
+            f"--predictions {stored.path}: has {twice[0]} twice ({len(twice)} such images); name one evaluation"
+        )
+    if strangers := sorted({name for name in stored.labels if name not in stored.classes}):
+        raise UsageError(f"--predictions {stored.path}: has the class {strangers[0]!r}, but no probability of it")
+    return GroundTruth(
+        source_id=stored.image_id,
+        sha256=stored.sha256,
+        lesion_id=stored.lesion_id,
+        group_id=[group or image for group, image in zip(stored.group_id, stored.image_id, strict=True)],
+        labels=np.array([stored.classes.index(name) for name in stored.labels], np.int64),
+    )
+
+
 @dataclass(frozen=True)
-class Matching:
-    """Counts of the images that `match` matched and of those left over."""
+class MatchCounts:
+    """Counts of the images that `match_labels` matched and of those left over."""
 
     matched: int  # images with a score and a label
     scored_without_label: int
@@ -213,7 +236,7 @@ class Matching:
     other_bytes: int | None
 
 
-def match(scores: Scores, truth: Truth) -> tuple[Predictions, Matching]:
+def match_labels(stored: StoredPredictions, truth: GroundTruth) -> tuple[Predictions, MatchCounts]:
     """Match labelled images with their scores, in the order of `truth`.
 
     Ids come first, since the same ISIC id may have other bytes in another download. If an id has several scores, the
@@ -229,7 +252,7 @@ def match(scores: Scores, truth: Truth) -> tuple[Predictions, Matching]:
     """
     by_id: dict[str, list[int]] = {}
     by_content: dict[str, int] = {}
-    for row, (name, sha256) in enumerate(zip(scores.image_id, scores.sha256, strict=True)):
+    for row, (name, sha256) in enumerate(zip(stored.image_id, stored.sha256, strict=True)):
         by_id.setdefault(name, []).append(row)
         if sha256:
             by_content[sha256] = row
@@ -237,37 +260,37 @@ def match(scores: Scores, truth: Truth) -> tuple[Predictions, Matching]:
     images, rows = [], []
     for image, (name, sha256) in enumerate(zip(truth.source_id, truth.sha256, strict=True)):
         candidates = by_id.get(name, []) if name not in shared else []
-        same = [row for row in candidates if sha256 and scores.sha256[row] == sha256]
+        same = [row for row in candidates if sha256 and stored.sha256[row] == sha256]
         found = next(reversed(same or candidates), by_content.get(sha256) if sha256 else None)
         if found is not None:
             images.append(image)
             rows.append(found)
     if not images:
         raise UsageError(
-            f"--predictions {scores.path}: none of its {len(scores.image_id)} images is among the "
-            f"{len(truth.source_id)} labelled ones (scored are {_some(scores.image_id)}; labelled are "
+            f"--predictions {stored.path}: none of its {len(stored.image_id)} images is among the "
+            f"{len(truth.source_id)} labelled ones (scored are {_some(stored.image_id)}; labelled are "
             f"{_some(truth.source_id)})"
         )
     used, done = set(rows), {truth.source_id[image] for image in images}
-    left = [row for row in range(len(scores.image_id)) if row not in used]
-    repeated = sum(scores.image_id[row] in done for row in left)
-    contents = [(truth.sha256[image], scores.sha256[row]) for image, row in zip(images, rows, strict=True)]
+    left = [row for row in range(len(stored.image_id)) if row not in used]
+    repeated = sum(stored.image_id[row] in done for row in left)
+    contents = [(truth.sha256[image], stored.sha256[row]) for image, row in zip(images, rows, strict=True)]
     known = [pair for pair in contents if all(pair)]
-    chosen = Truth(
+    chosen = GroundTruth(
         [truth.source_id[image] for image in images],
-        [truth.sha256[image] or scores.sha256[row] for image, row in zip(images, rows, strict=True)],
+        [truth.sha256[image] or stored.sha256[row] for image, row in zip(images, rows, strict=True)],
         [truth.lesion_id[image] for image in images],
         [truth.group_id[image] for image in images],
         truth.labels[np.array(images)],
     )
-    matching = Matching(
+    match_counts = MatchCounts(
         matched=len(images),
         scored_without_label=len(left) - repeated,
         labelled_without_score=len(truth.source_id) - len(images),
         repeated=repeated,
         other_bytes=sum(one != other for one, other in known) if known else None,
     )
-    return Predictions(chosen, scores.probabilities[np.array(rows)], None, scores.prior, scores.views), matching
+    return Predictions(chosen, stored.probabilities[np.array(rows)], None, stored.prior, stored.views), match_counts
 
 
 def _some(names: list[str]) -> str:

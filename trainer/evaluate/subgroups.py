@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainer.evaluate.metadata_tables import ImageFacts
-from trainer.metrics.metrics import FEW, mean_sensitivity, ranking_figures, resampled
+from trainer.metrics.bootstrap import FEW, resampled
+from trainer.metrics.metrics import mean_sensitivity, ranking_figures
 from trainer.metrics.thresholds import threshold_figures
 
 UNKNOWN = "unknown"
@@ -25,21 +26,21 @@ def age_band(age: float | None) -> str:
     return UNKNOWN if age is None else next(name for end, name in _AGE_BANDS if age < end)
 
 
-class _Division(NamedTuple):
+class _Attribute(NamedTuple):
     name: str
     group_of: Callable[[ImageFacts], str]
     order: tuple[str, ...] = ()
 
 
-_DIVISIONS = (
-    _Division("age", lambda facts: age_band(facts.age), tuple(name for _, name in _AGE_BANDS)),
-    _Division("sex", lambda facts: facts.sex or UNKNOWN),
-    _Division("body site", lambda facts: facts.site or UNKNOWN),
+_ATTRIBUTES = (
+    _Attribute("age", lambda facts: age_band(facts.age), tuple(name for _, name in _AGE_BANDS)),
+    _Attribute("sex", lambda facts: facts.sex or UNKNOWN),
+    _Attribute("body site", lambda facts: facts.site or UNKNOWN),
 )
 
 
-class Question(NamedTuple):
-    """What the figures of a subgroup need beyond labels and predictions."""
+class DetectionInputs(NamedTuple):
+    """What the figures on detecting melanoma and malignancy need beyond labels and predictions."""
 
     melanoma: int | None  # index of its class; None if there is no such class
     # The following are None if no class is malignant.
@@ -55,7 +56,7 @@ def subgroups(
     probabilities: np.ndarray,
     predicted: np.ndarray,
     groups: Sequence[str],
-    question: Question,
+    detection: DetectionInputs,
     *,
     bootstrap: int,
     seed: int,
@@ -69,12 +70,12 @@ def subgroups(
         probabilities: float [n, C].
         predicted: int [n], the predicted label or UNDECIDED.
         groups: [n]; images that share one are of one lesion.
-        question: The figures to compute beyond balanced accuracy.
+        detection: What the figures beyond balanced accuracy need.
         bootstrap: The number of resamples; 0 for no intervals.
         seed: The seed of the resamples.
 
     Returns:
-        An entry for each division (`by`) about which the metadata says something, with its `groups`. Images without
+        An entry for each attribute (`by`) about which the metadata says something, with its `groups`. Images without
         metadata form the last group, UNKNOWN. `classes`: how many occur in the group; balanced accuracy is the mean
         over these. `few`: the group has fewer than FEW lesions and gets no figures. The figures are Estimates as dicts,
         with intervals from a bootstrap over the group's own lesions.
@@ -82,21 +83,21 @@ def subgroups(
     drawing = {"bootstrap": bootstrap, "seed": seed}
     known = [facts.get(name, ImageFacts()) for name in source_id]
     lesions = np.asarray(groups)
-    divisions = []
-    for division in _DIVISIONS:
-        of = np.array([division.group_of(one) for one in known])
-        names = _ordered(of, division.order)
+    found = []
+    for attribute in _ATTRIBUTES:
+        of = np.array([attribute.group_of(one) for one in known])
+        names = _ordered(of, attribute.order)
         if names == [UNKNOWN]:
             continue
         rows = [
             {
                 "group": name,
-                **_figures(of == name, labels, probabilities, predicted, lesions, question, **drawing),
+                **_figures(of == name, labels, probabilities, predicted, lesions, detection, **drawing),
             }
             for name in names
         ]
-        divisions.append({"by": division.name, "groups": rows})
-    return divisions
+        found.append({"by": attribute.name, "groups": rows})
+    return found
 
 
 def _ordered(values: Iterable[str], order: tuple[str, ...]) -> list[str]:
@@ -111,7 +112,7 @@ def _figures(
     probabilities: np.ndarray,
     predicted: np.ndarray,
     groups: np.ndarray,
-    question: Question,
+    detection: DetectionInputs,
     *,
     bootstrap: int,
     seed: int,
@@ -132,17 +133,17 @@ def _figures(
         return asdict(resampled(figure, rests_on, labels, groups, bootstrap=bootstrap, seed=seed))
 
     melanoma_auc: dict[str, Any] = {}
-    if question.melanoma is not None and 0 < truth[:, question.melanoma].sum() < len(labels):
-        positive, probability = truth[:, question.melanoma], probabilities[:, question.melanoma]
+    if detection.melanoma is not None and 0 < truth[:, detection.melanoma].sum() < len(labels):
+        positive, probability = truth[:, detection.melanoma], probabilities[:, detection.melanoma]
         melanoma_auc["melanoma_auc"] = estimate(
             lambda weights: ranking_figures(positive, probability, weights, 0.9).auc, positive
         )
     at_threshold: dict[str, Any] = {}
-    if question.malignant is not None and question.score is not None and question.threshold is not None:
+    if detection.malignant is not None and detection.score is not None and detection.threshold is not None:
         at_threshold = threshold_figures(
-            question.malignant[among],
-            question.score[among],
-            question.threshold,
+            detection.malignant[among],
+            detection.score[among],
+            detection.threshold,
             labels,
             groups,
             bootstrap=bootstrap,

@@ -1,1 +1,1 @@
-"""The cross-validation command."""
+"""The cross-validation command: folds, ablations, out-of-fold predictions, and the model card."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.common.cli import UsageError
-from trainer.evaluate.metadata_tables import read_image_facts, says_of_people
+from trainer.evaluate.metadata_tables import has_subgroup_columns, read_image_facts
 from trainer.experiment.ablations import UNCHANGED, Change
 from trainer.experiment.fold_runs import FoldRun, Leak, run_all
 from trainer.experiment.options import ExperimentOptions, check, check_same, parse_experiment
@@ -64,8 +64,8 @@ def claim_experiment(output: Path, settings: Mapping[str, Any]) -> None:
         raise UsageError(f"--output {output}: cannot be written ({error.strerror}); give another directory") from None
 
 
-def _turn_of(options: ExperimentOptions, recipe: Mapping[str, Any], change: Change, fold: int) -> FoldRun:
-    """Return the turn that trains and evaluates a change of the recipe on one fold."""
+def _fold_run_of(options: ExperimentOptions, recipe: Mapping[str, Any], change: Change, fold: int) -> FoldRun:
+    """Return the fold run that trains and evaluates a change of the recipe on one fold."""
     folder = options.output / "changes" / change.name / f"fold-{fold}"
     merged = {**recipe, **change.options}
     if change.dataset == "plain":
@@ -90,25 +90,34 @@ def run(options: ExperimentOptions) -> dict[str, Any]:
     claim_experiment(options.output, {"recipe": recipe, "dataset_fingerprint": info.fingerprint})
     shortened = {name: value for name, value in ablation.base.items() if recipe.get(name) != value}
     base = {**recipe, **shortened}
-    # If the base is the recipe itself, the recipe's own turns are what changes are compared with.
+    # If the base is the recipe itself, the recipe's own runs are what changes are compared with.
     asked = [UNCHANGED, *ablation.changes] if shortened else ablation.changes
     for change, fold in itertools.product(asked, options.change_folds):
         check_same(options, base, change, fold)
     from trainer.experiment.model_card import format_changes, format_classes, format_summary, model_card
     from trainer.experiment.summary import change_line, summarise
 
-    people = tuple(table for table in options.metadata if says_of_people(table, "--metadata"))
+    subgroup_tables = tuple(table for table in options.metadata if has_subgroup_columns(table, "--metadata"))
     folds = range(len(info.splits["train"].folds))
-    turns = [
-        FoldRun(options.output / "recipe" / f"fold-{fold}", options.dataset, fold, recipe, people, once=True)
+    fold_runs = [
+        FoldRun(
+            options.output / "recipe" / f"fold-{fold}",
+            options.dataset,
+            fold,
+            recipe,
+            subgroup_tables,
+            also_one_view=True,
+        )
         for fold in folds
     ]
     if shortened:
-        compared = [_turn_of(options, base, UNCHANGED, fold) for fold in options.change_folds]
+        compared = [_fold_run_of(options, base, UNCHANGED, fold) for fold in options.change_folds]
     else:
-        compared = [turns[fold] for fold in options.change_folds]
-    changed = [[_turn_of(options, base, change, fold) for fold in options.change_folds] for change in ablation.changes]
-    every = {turn.folder: turn for turn in itertools.chain(turns, compared, *changed)}
+        compared = [fold_runs[fold] for fold in options.change_folds]
+    changed = [
+        [_fold_run_of(options, base, change, fold) for fold in options.change_folds] for change in ablation.changes
+    ]
+    every = {fold_run.folder: fold_run for fold_run in itertools.chain(fold_runs, compared, *changed)}
     run_all(list(every.values()), options.jobs)
     lines = [change_line(info, *line, compared) for line in zip(ablation.changes, changed, strict=True)]
     figures = {
@@ -121,7 +130,7 @@ def run(options: ExperimentOptions) -> dict[str, Any]:
             "examples": info.splits["train"].examples,
         },
         "recipe": recipe,
-        **summarise(info, turns, read_image_facts(people)),
+        **summarise(info, fold_runs, read_image_facts(subgroup_tables)),
         "changes": {"folds": list(options.change_folds), "base": shortened, "lines": lines},
     }
     write_json(options.output / FIGURES, figures)

@@ -1,4 +1,4 @@
-"""Turns of a cross-validation: train a network without a fold and evaluate it on that fold, in separate processes."""
+"""Fold runs of a cross-validation: train a network without a fold and evaluate it on that fold, in own processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TRAIN, _MODEL = "train.json", "model/assets/model.json"
 
 
 class Leak(NamedTuple):
-    """What `trainer.experiment.leaky_dataset` makes the dataset of a turn from."""
+    """What `trainer.experiment.leaky_dataset` makes the dataset of a run from."""
 
     balanced: Path  # a dataset with folds and stored augmented copies
     fold: int  # left out, as the test split
@@ -39,7 +39,7 @@ class FoldRun:
     fold: int  # -1: none; train, validate and test on the dataset's own splits
     options: Mapping[str, Any]
     metadata: tuple[Path, ...] = ()  # tables of age, sex and body site, for the evaluations
-    once: bool = False  # evaluate one view of each image too
+    also_one_view: bool = False  # evaluate one view of each image too
     leak: Leak | None = None  # how to make `dataset`, if it is a leaky one
 
     @property
@@ -54,11 +54,11 @@ class FoldRun:
 
     @property
     def one_view(self) -> Path:
-        """The folder of the evaluation of one view, which exists if `once` is set."""
+        """The folder of the evaluation of one view, which exists if `also_one_view` is set."""
         return self.folder / "one_view"
 
     def figures(self) -> dict[str, Any]:
-        """Read evaluation.json of eight views, with train.json under the key `train`; the turn must be finished.
+        """Read evaluation.json of eight views, with train.json under the key `train`; the run must be finished.
 
         Raises:
             UsageError: train.json is missing or damaged.
@@ -66,27 +66,27 @@ class FoldRun:
         return {**_evaluation(self.evaluation), "train": _trained(self.folder, _TRAIN)}
 
     def figures_of_one_view(self) -> dict[str, Any]:
-        """Read evaluation.json of one view; the turn must be finished, and `once` set."""
+        """Read evaluation.json of one view; the run must be finished, and `also_one_view` set."""
         return _evaluation(self.one_view)
 
 
-def run_all(turns: Sequence[FoldRun], jobs: int) -> None:
-    """Train and evaluate what earlier runs have not: `jobs` turns at once, each on its share of the cores.
+def run_all(runs: Sequence[FoldRun], jobs: int) -> None:
+    """Train and evaluate what earlier runs have not: `jobs` runs at once, each on its share of the cores.
 
     When a command fails or a signal arrives, the other commands are told to end. The trainer saves first, and the same
-    turns continue from there. Incomplete evaluations are made again.
+    runs continue from there. Incomplete evaluations are made again.
 
     Raises:
         SystemExit: A command failed. The code is that of the first one that failed; its own message has been shown.
             After a signal the process ends by that signal instead.
         UsageError: A file of a finished training run is missing or damaged. Raised before any work.
     """
-    for turn in turns:
-        if (turn.train / "model").is_dir():
+    for run in runs:
+        if (run.train / "model").is_dir():
             for name in (_MODEL, _TRAIN):
-                _trained(turn.folder, name)
-    jobs = max(1, min(jobs, len(turns)))
-    outcome = run_chains([_commands(turn, marked=jobs > 1) for turn in turns], jobs, _GRACE_SECONDS)
+                _trained(run.folder, name)
+    jobs = max(1, min(jobs, len(runs)))
+    outcome = run_chains([_commands(run, marked=jobs > 1) for run in runs], jobs, _GRACE_SECONDS)
     if outcome.signal:
         # `run_chains` has restored the earlier handlers: pass the signal on to them.
         signal.raise_signal(outcome.signal)
@@ -94,33 +94,33 @@ def run_all(turns: Sequence[FoldRun], jobs: int) -> None:
         raise SystemExit(outcome.code)
 
 
-def _commands(turn: FoldRun, marked: bool) -> Iterator[Command]:
-    """Yield the commands that a turn still needs, in order; `marked` prefixes their output with its name."""
-    mark = f"[{turn.folder.parent.name}/{turn.folder.name}] " if marked else ""
+def _commands(run: FoldRun, marked: bool) -> Iterator[Command]:
+    """Yield the commands that a run still needs, in order; `marked` prefixes their output with its name."""
+    mark = f"[{run.folder.parent.name}/{run.folder.name}] " if marked else ""
 
     def command(module: str, *arguments: str, **options: object) -> Command:
         given = [f"--{name}={value}" for name, value in options.items()]
         return Command([sys.executable, "-m", module, *given, *arguments], mark)
 
-    fold = {"fold": turn.fold} if turn.fold >= 0 else {}
-    if not (turn.train / "model").is_dir():
+    fold = {"fold": run.fold} if run.fold >= 0 else {}
+    if not (run.train / "model").is_dir():
         if not mark:
-            print(f"== {turn.folder}", flush=True)
-        if turn.leak:
+            print(f"== {run.folder}", flush=True)
+        if run.leak:
             yield command(
-                "trainer.experiment.leaky_dataset", dataset=turn.leak.balanced, fold=turn.leak.fold, output=turn.dataset
+                "trainer.experiment.leaky_dataset", dataset=run.leak.balanced, fold=run.leak.fold, output=run.dataset
             )
-        recipe = as_arguments({**turn.options, **FIXED})
-        yield command("trainer.task", *recipe, dataset=turn.dataset, output=turn.train, **fold)
-    model = turn.train / "model"
-    fingerprint = _trained(turn.folder, _MODEL)["model_fingerprint"]
-    tables = [f"--metadata={table}" for table in turn.metadata]
-    looks = [(turn.evaluation, ["--tta"]), (turn.one_view, [])]
-    for output, how in looks if turn.once else looks[:1]:
-        # If train/ was deleted, the turn has been trained again, and an old evaluation is of another model.
-        if not _is_of(output, fingerprint, turn.metadata):
+        recipe = as_arguments({**run.options, **FIXED})
+        yield command("trainer.task", *recipe, dataset=run.dataset, output=run.train, **fold)
+    model = run.train / "model"
+    fingerprint = _trained(run.folder, _MODEL)["model_fingerprint"]
+    tables = [f"--metadata={table}" for table in run.metadata]
+    evaluations = [(run.evaluation, ["--tta"]), (run.one_view, [])]
+    for output, how in evaluations if run.also_one_view else evaluations[:1]:
+        # If train/ was deleted, the fold has been trained again, and an old evaluation is of another model.
+        if not _is_of(output, fingerprint, run.metadata):
             shutil.rmtree(output, ignore_errors=True)
-            yield command("trainer.evaluate", *tables, *how, dataset=turn.dataset, model=model, output=output, **fold)
+            yield command("trainer.evaluate", *tables, *how, dataset=run.dataset, model=model, output=output, **fold)
 
 
 def _trained(folder: Path, name: str) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def write_leaky_dataset(info: DatasetInfo, fold: int, output: Path, seed: int = 
     pool = [record for index, part in enumerate(train.folds) if index != fold for record in _records(info, part.shards)]
     order = np.random.default_rng([seed, fold]).permutation(len(pool))
     held_out = round(VALIDATION_SHARE * len(pool))
-    truth = [record for record in _records(info, train.folds[fold].shards) if _copy(record) == 0]
+    test = [record for record in _records(info, train.folds[fold].shards) if _copy(record) == 0]
     temporary = output.with_name(f".{output.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -55,7 +55,7 @@ def write_leaky_dataset(info: DatasetInfo, fold: int, output: Path, seed: int = 
     document["splits"] = {
         "train": _write(temporary, "train", [pool[index] for index in order[held_out:]], info.classes),
         "validation": _write(temporary, "validation", [pool[index] for index in order[:held_out]], info.classes),
-        "test": _write(temporary, "test", truth, info.classes),
+        "test": _write(temporary, "test", test, info.classes),
     }
     (temporary / "dataset.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     temporary.rename(output)

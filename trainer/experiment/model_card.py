@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.common.markdown import table
-from trainer.evaluate.report_console import format_estimate
+from trainer.evaluate.report import format_estimate
 from trainer.evaluate.report_markdown import subgroup_tables
 from trainer.metrics.thresholds import SUBGROUP_TARGET
 

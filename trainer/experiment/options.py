@@ -20,7 +20,7 @@ from trainer.data.dataset_info import DatasetInfo, fold_split, read_dataset_info
 from trainer.data.progressive_resizing import check_sizes, smallest_size
 from trainer.distribution.cluster import check_cluster, read_cluster
 from trainer.distribution.processes import available_cores
-from trainer.evaluate.metadata_tables import says_of_people
+from trainer.evaluate.metadata_tables import has_subgroup_columns
 from trainer.experiment.ablations import UNCHANGED, Ablation, Change, leaky_fingerprint, read_changes
 from trainer.experiment.fold_runs import FIXED
 from trainer.task.command_line import parse_options
@@ -106,7 +106,7 @@ def check(options: ExperimentOptions) -> tuple[DatasetInfo, dict[str, Any], Abla
     if options.output.exists() and not options.output.is_dir():
         raise UsageError(f"--output {options.output}: is a file; give a directory")
     for table in options.metadata:
-        says_of_people(table, "--metadata")
+        has_subgroup_columns(table, "--metadata")
     if options.card:
         _check_card(options.card)
     return info, recipe, ablation

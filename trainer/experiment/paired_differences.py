@@ -16,6 +16,7 @@ import numpy as np
 from pipelines.domain.decision_rule import decision_values
 from trainer.experiment.oof_predictions import OutOfFoldPredictions
 from trainer.metrics import metrics
+from trainer.metrics.bootstrap import resampled
 
 
 def differences(
@@ -59,7 +60,7 @@ def differences(
             return np.mean(of_folds, axis=0)
 
         strata = fold * classes + labels
-        return asdict(metrics.resampled(difference, rests_on, strata, groups, bootstrap=bootstrap, seed=0))
+        return asdict(resampled(difference, rests_on, strata, groups, bootstrap=bootstrap, seed=0))
 
     found = {"balanced_accuracy": mean_over_folds(_balanced_accuracy, everything)}
     if melanoma is not None:

@@ -12,7 +12,7 @@ from pipelines.domain.decision_rule import decision_values, malignancy_scores
 from pipelines.domain.taxonomy import melanoma_class
 from trainer.data.dataset_info import DatasetInfo
 from trainer.evaluate.metadata_tables import ImageFacts
-from trainer.evaluate.subgroups import Question, subgroups
+from trainer.evaluate.subgroups import DetectionInputs, subgroups
 from trainer.experiment.ablations import Change
 from trainer.experiment.fold_runs import FoldRun
 from trainer.experiment.oof_predictions import (
@@ -90,20 +90,20 @@ def malignancy_figures(
             rates = threshold_figures(is_malignant, images, 0.5, pooled.labels, pooled.groups, **drawing)
             points.append({"target": target, **rates})
     melanoma, at = melanoma_class(info.classes), flagged[SUBGROUP_TARGET]
-    question = Question(
+    detection = DetectionInputs(
         info.classes.index(melanoma) if melanoma else None,
         *(() if at is None else (is_malignant, at, 0.5)),
     )
     predicted = metrics.predict(decision_values(pooled.probabilities, pooled.prior))
     groups = subgroups(
-        pooled.source_id, facts, pooled.labels, pooled.probabilities, predicted, pooled.groups, question, **drawing
+        pooled.source_id, facts, pooled.labels, pooled.probabilities, predicted, pooled.groups, detection, **drawing
     )
     return {"operating_points": points, "subgroups": groups}
 
 
 def summarise(
     info: DatasetInfo,
-    turns: Sequence[FoldRun],
+    runs: Sequence[FoldRun],
     facts: Mapping[str, ImageFacts],
 ) -> dict[str, Any]:
     """Compute the figures of all folds: each fold's own, their spread, and those of all images pooled.
@@ -113,14 +113,14 @@ def summarise(
 
     Args:
         info: The dataset.
-        turns: Finished turns, evaluated on one view of each image too: `one_view` and `calibration` are computed from
+        runs: Finished runs, evaluated on one view of each image too: `one_view` and `calibration` are computed from
             that.
         facts: Facts about the images, by image id.
     """
-    evaluations = [turn.figures() for turn in turns]
-    once = [turn.figures_of_one_view() for turn in turns]
-    folds = [read_predictions(turn.evaluation, turn.train / "model", info.classes) for turn in turns]
-    single = [read_predictions(turn.one_view, turn.train / "model", info.classes) for turn in turns]
+    evaluations = [run.figures() for run in runs]
+    one_view_evaluations = [run.figures_of_one_view() for run in runs]
+    folds = [read_predictions(run.evaluation, run.train / "model", info.classes) for run in runs]
+    one_view_predictions = [read_predictions(run.one_view, run.train / "model", info.classes) for run in runs]
     each = [fold_figures(evaluation) for evaluation in evaluations]
     together = join(folds)
     pooled = metrics.evaluate(
@@ -132,7 +132,7 @@ def summarise(
         prior=together.prior,
         bootstrap=BOOTSTRAP,
     )
-    model = json.loads((turns[0].train / "model/assets/model.json").read_text(encoding="utf-8"))
+    model = json.loads((runs[0].train / "model/assets/model.json").read_text(encoding="utf-8"))
     train = info.splits["train"]
     return {
         "classes": list(info.classes),
@@ -146,19 +146,21 @@ def summarise(
         },
         "folds": [
             {
-                "fold": turn.fold,
+                "fold": run.fold,
                 "n": evaluation["images"],
                 **figures,
                 "seconds": evaluation["train"]["seconds"],
                 "images_per_second": evaluation["train"]["images_per_second"],
                 "threads": evaluation["train"]["threads"],
             }
-            for turn, evaluation, figures in zip(turns, evaluations, each, strict=True)
+            for run, evaluation, figures in zip(runs, evaluations, each, strict=True)
         ],
         "spread": {name: spread([figures[name] for figures in each]) for name in SPREAD},
-        "one_view": {name: spread([fold_figures(evaluation)[name] for evaluation in once]) for name in SPREAD},
+        "one_view": {
+            name: spread([fold_figures(evaluation)[name] for evaluation in one_view_evaluations]) for name in SPREAD
+        },
         "pooled": pooled,
-        "calibration": calibration_figures(single),
+        "calibration": calibration_figures(one_view_predictions),
         **malignancy_figures(info, folds, together, facts),
     }
 
@@ -171,19 +173,19 @@ def change_line(
     Args:
         info: The dataset.
         change: The change.
-        changed: Finished turns of the changed recipe.
-        recipe: Finished turns of the recipe on the same folds.
+        changed: Finished runs of the changed recipe.
+        recipe: Finished runs of the recipe on the same folds.
 
     Returns:
         The line, ready for JSON. `difference`: changed minus recipe, paired (`paired_differences`). `validation`: the
         balanced accuracy that training itself reported. For the leak it is what a notebook would print.
     """
-    evaluations = [turn.figures() for turn in changed]
+    evaluations = [run.figures() for run in changed]
     own = [fold_figures(evaluation) for evaluation in evaluations]
-    base = [fold_figures(turn.figures()) for turn in recipe]
+    base = [fold_figures(run.figures()) for run in recipe]
     predictions, compared = (
-        [read_predictions(turn.evaluation, turn.train / "model", info.classes) for turn in turns]
-        for turns in (changed, recipe)
+        [read_predictions(run.evaluation, run.train / "model", info.classes) for run in runs]
+        for runs in (changed, recipe)
     )
     training = [evaluation["train"] for evaluation in evaluations]
     melanoma = melanoma_class(info.classes)

@@ -1,1 +1,1 @@
-"""From weights to a SavedModel, and back: fitting, calibration, loading."""
+"""From weights to a SavedModel and back: temperature and operating points, export, loading."""

@@ -1,1 +1,1 @@
-"""Metrics with intervals, thresholds and curves."""
+"""Figures of merit with bootstrap intervals, thresholds, and ROC and precision-recall curves."""

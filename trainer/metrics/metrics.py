@@ -8,7 +8,7 @@ A figure that does not exist (a class without examples, AUC without negatives) i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,23 +19,9 @@ from isic_challenge_scoring.metrics import balanced_multiclass_accuracy
 
 from pipelines.domain.decision_rule import decision_values
 from pipelines.domain.taxonomy import melanoma_class
+from trainer.metrics.bootstrap import CONFIDENCE, Estimate, interval, resamples
 
 UNDECIDED = -1
-# With fewer lesions than this, resampling shows too little of how lesions differ, and intervals are too narrow.
-FEW = 10
-CONFIDENCE = 0.95
-# Resamples are processed in blocks of at most this many numbers, so that memory does not grow with the split.
-_BLOCK = 4_000_000
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval."""
-
-    value: float | None
-    low: float | None  # None if there is no interval
-    high: float | None  # None if there is no interval
-    n: int  # number of images that the figure rests on
 
 
 def predict(decisions: np.ndarray) -> np.ndarray:
@@ -109,35 +95,6 @@ def sensitivity_at_specificity(positive: np.ndarray, score: np.ndarray, specific
     # Along the flat end of the curve the highest threshold with this sensitivity makes the fewest mistakes.
     last = np.flatnonzero(true_rate == true_rate[last])[0]
     return float(true_rate[last]), float(thresholds[last])
-
-
-def resamples(labels: np.ndarray, groups: Sequence | np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
-    """Draw resamples for a cluster bootstrap; the same seed gives the same ones.
-
-    Whole groups are drawn with replacement, because photographs of one lesion are not independent. Each class draws as
-    many groups as it has (a stratified bootstrap, as for ROC curves in pROC, Robin et al. 2011): with few lesions in a
-    class, plain resampling would lose the class in some resamples and change what balanced accuracy means. A group with
-    images of several classes belongs to the class of its first image.
-
-    Args:
-        labels: int [n], or any other strata.
-        groups: [n].
-        count: The number of resamples.
-        seed: The seed of the draws.
-
-    Yields:
-        Blocks of weights, float32 [b, n], with `count` rows in all.
-    """
-    _, first, group_of = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
-    stratum = labels[first]
-    rng = np.random.default_rng(seed)
-    block = max(1, _BLOCK // max(1, len(labels)))
-    for start in range(0, count, block):
-        rows = min(block, count - start)
-        drawn = np.zeros((rows, len(first)), np.float32)
-        for members in (np.flatnonzero(stratum == value) for value in np.unique(stratum)):
-            drawn[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), rows)
-        yield drawn[:, group_of]
 
 
 @dataclass(frozen=True)
@@ -217,54 +174,6 @@ def _over_classes(sensitivity: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.nanmean(sensitivity[:, truth.any(axis=0)], axis=1)
 
 
-def interval(values: np.ndarray | None) -> tuple[float | None, float | None]:
-    """Return the percentile interval of a figure over its resamples.
-
-    Args:
-        values: float [B]; None if there are no resamples.
-
-    Returns:
-        (low, high); (None, None) without resamples, or if the figure does not exist in one of them.
-    """
-    if values is None or not len(values) or not np.isfinite(values).all():
-        return None, None
-    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
-
-
-def resampled(
-    figure: Callable[[np.ndarray], np.ndarray],
-    rests_on: np.ndarray,
-    labels: np.ndarray,
-    groups: np.ndarray,
-    *,
-    bootstrap: int,
-    seed: int,
-) -> Estimate:
-    """Compute a figure and its interval over resamples of the images.
-
-    There is no interval if all resamples give the same value: each class has a single lesion, or all images are called
-    alike. That says nothing about other images.
-
-    Args:
-        figure: Maps weights, float32 [B, n], to the figure's value in each resample, float [B]. With all weights 1 it
-            gives the figure itself.
-        rests_on: bool [n], the images that count as the figure's n, and on whose groups the interval rests.
-        labels: int [n], or any other strata of the bootstrap.
-        groups: [n].
-        bootstrap: The number of resamples; 0 for no interval.
-        seed: The seed of the resamples.
-    """
-    value = float(figure(np.ones((1, len(labels)), np.float32))[0])
-    if not np.isfinite(value):
-        return Estimate(None, None, None, 0)
-    values = None
-    if len(np.unique(groups[rests_on])) > 1:
-        values = np.concatenate([np.zeros(0), *map(figure, resamples(labels, groups, bootstrap, seed))])
-    low, high = interval(values)
-    return Estimate(value, *((None, None) if low == high else (low, high)), int(rests_on.sum()))
-
-
 def evaluate(
     labels: np.ndarray,
     probabilities: np.ndarray,
@@ -316,13 +225,13 @@ def evaluate(
     benign_index = [i for i, name in enumerate(classes) if name not in set(malignant)]
     is_malignant = ~np.isin(labels, benign_index)
     malignant_score = probabilities[:, [i for i in range(count) if i not in benign_index]].sum(axis=1)
-    # One-vs-rest questions: every class, then malignant against benign.
-    questions = [*((truth[:, c], probabilities[:, c]) for c in range(count)), (is_malignant, malignant_score)]
+    # One-vs-rest tasks: every class, then malignant against benign.
+    one_vs_rest = [*((truth[:, c], probabilities[:, c]) for c in range(count)), (is_malignant, malignant_score)]
 
     drawn: dict[tuple[str, int], list[np.ndarray]] = {}
     if n:
         for weights in resamples(labels, groups, bootstrap, seed):
-            _collect(drawn, weights, truth, called, questions, specificity)
+            _collect(drawn, weights, truth, called, one_vs_rest, specificity)
     values = {key: np.concatenate(parts) for key, parts in drawn.items()}
 
     def estimate(figure: str, index: int, value: float | None, among: np.ndarray) -> Estimate:
@@ -352,7 +261,7 @@ def evaluate(
         per_class[name] = {"n": int(truth[:, c].sum()), "groups": len(np.unique(groups[truth[:, c]])), **figures}
 
     def at_specificity(index: int) -> dict[str, Any]:
-        positive, score = questions[index]
+        positive, score = one_vs_rest[index]
         exists = positive.any() and not positive.all()
         value, threshold = sensitivity_at_specificity(positive, score, specificity) if exists else (None, None)
         threshold = threshold if threshold is not None and np.isfinite(threshold) else None
@@ -409,7 +318,7 @@ def _collect(
     weights: np.ndarray,
     truth: np.ndarray,
     called: np.ndarray,
-    questions: Sequence[tuple[np.ndarray, np.ndarray]],
+    one_vs_rest: Sequence[tuple[np.ndarray, np.ndarray]],
     specificity: float,
 ) -> None:
     """Append every figure of a block of resamples to `drawn`, under (figure, class index)."""
@@ -421,7 +330,7 @@ def _collect(
     put("balanced_accuracy", 0, _over_classes(sensitivity, truth))
     right = (truth & called).any(axis=1).astype(np.float32)
     put("accuracy", 0, (weights @ right) / weights.sum(axis=1, dtype=np.float64))
-    for index, (positive, score) in enumerate(questions):
+    for index, (positive, score) in enumerate(one_vs_rest):
         if index < truth.shape[1]:
             put("sensitivity", index, sensitivity[:, index])
             put("specificity", index, true_negative_rate[:, index])

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.domain.decision_rule import OperatingPoint, flags, point_for
-from trainer.metrics.metrics import class_rates, resampled
+from trainer.metrics.bootstrap import resampled
+from trainer.metrics.metrics import class_rates
 
 # The target of the operating point at which subgroups are compared.
 SUBGROUP_TARGET = 0.90

@@ -1,1 +1,1 @@
-"""The network and its layers."""
+"""The network and its layers, and networks of keras.applications in its place."""

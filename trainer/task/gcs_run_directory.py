@@ -26,7 +26,7 @@ _STATE = "checkpoints/checkpoint"
 _MODEL = "model/saved_model.pb"
 
 
-class RemoteOutput:
+class GcsRunDirectory:
     """Output of one run in a bucket, with a local directory from which it is uploaded.
 
     A context manager: on exit it waits for the upload that is under way and deletes the local directory. Methods raise
@@ -41,7 +41,7 @@ class RemoteOutput:
         self._sender = ThreadPoolExecutor(1)
         self._sending: Future[None] | None = None
 
-    def __enter__(self) -> RemoteOutput:
+    def __enter__(self) -> GcsRunDirectory:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainer.export.calibration import ReliabilityBin
 from trainer.training.checkpoint import EpochRecord
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 def draw_curves(history: Sequence[EpochRecord], kept_epoch: int, path: Path) -> None:
     """Write a PNG of losses, validation balanced accuracy and learning rate by epoch.
-
-    The file is written beside `path`, then renamed.
 
     Args:
         history: A record for each epoch.
@@ -42,16 +44,14 @@ def draw_curves(history: Sequence[EpochRecord], kept_epoch: int, path: Path) -> 
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
     losses.legend()
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, dpi=120, format="png")
-    os.replace(temporary, path)
+    _write_png(figure, path)
 
 
 def draw_reliability(panels: Mapping[str, Sequence[ReliabilityBin]], path: Path) -> None:
     """Write a PNG with a reliability diagram in each panel.
 
     On the diagonal, confidence equals accuracy; below it, the model is overconfident. Bars at the foot show the share
-    of the images in each bin. The file is written beside `path`, then renamed.
+    of the images in each bin.
 
     Args:
         panels: Title -> bins, from `reliability`.
@@ -76,6 +76,11 @@ def draw_reliability(panels: Mapping[str, Sequence[ReliabilityBin]], path: Path)
         plot.grid(alpha=0.3)
     axes[0].set_ylabel("accuracy")
     axes[0].legend(loc="upper left")
+    _write_png(figure, path)
+
+
+def _write_png(figure: Figure, path: Path) -> None:
+    """Write a figure beside `path`, then rename it, so that a reader sees the old picture or the new one."""
     temporary = path.with_name(f".{path.name}.tmp")
     figure.savefig(temporary, dpi=120, format="png")
     os.replace(temporary, path)

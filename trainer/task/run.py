@@ -23,14 +23,14 @@ from pipelines.common.gcs_folder import UnreachableError, is_gs
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from trainer.config.options import TrainOptions, same_everywhere
 from trainer.data.dataset_info import DatasetInfo, fold_split, read_dataset_info
-from trainer.data.gcs_dataset_cache import RemoteDataset
+from trainer.data.gcs_dataset_cache import GcsDataset
 from trainer.data.progressive_resizing import check_sizes, smallest_size
 from trainer.distribution.cluster import ALONE, check_cluster, read_cluster
 from trainer.distribution.coordination import WorkerConnections
 from trainer.distribution.preemption import EXIT_RESTART, Preemption, RestartError, exit_process
 from trainer.distribution.processes import available_cores
 from trainer.task.command_line import parse_options
-from trainer.task.gcs_run_directory import RemoteOutput
+from trainer.task.gcs_run_directory import GcsRunDirectory
 from trainer.task.run_directory import RunClaim, check_output, open_output, write_json
 
 
@@ -91,14 +91,16 @@ def run(options: TrainOptions, connections: WorkerConnections | None = None) -> 
     connections = connections or WorkerConnections(ALONE)
     try:
         if connections.cluster.is_chief and is_gs(options.output):
-            with RemoteOutput(options.output) as remote:
+            with GcsRunDirectory(options.output) as remote:
                 return _run(options, connections, remote)
         return _run(options, connections, None)
     except UnreachableError as error:
         raise RestartError(str(error)) from None
 
 
-def _run(options: TrainOptions, connections: WorkerConnections, remote: RemoteOutput | None) -> dict[str, Any] | None:
+def _run(
+    options: TrainOptions, connections: WorkerConnections, remote: GcsRunDirectory | None
+) -> dict[str, Any] | None:
     """Do the work of `run`; `remote` is the bucket folder of the output, if it is in a bucket."""
     cluster = connections.cluster
     preemption = Preemption()
@@ -202,7 +204,7 @@ def _run(options: TrainOptions, connections: WorkerConnections, remote: RemoteOu
     return report
 
 
-def _open_dataset(options: TrainOptions) -> tuple[DatasetInfo, RemoteDataset | None, str]:
+def _open_dataset(options: TrainOptions) -> tuple[DatasetInfo, GcsDataset | None, str]:
     """Return the dataset's description, its bucket folder and the --cache value to read it with.
 
     A dataset in a bucket is not copied yet. For a local dataset the second value is None.
@@ -210,7 +212,7 @@ def _open_dataset(options: TrainOptions) -> tuple[DatasetInfo, RemoteDataset | N
     if not is_gs(options.dataset):
         return read_dataset_info(options.dataset), None, options.cache
     directory = None if options.cache in ("none", "memory") else Path(options.cache)
-    dataset = RemoteDataset(options.dataset, directory)
+    dataset = GcsDataset(options.dataset, directory)
     # A copy in a directory is read directly; compressed shards are unpacked into a second copy.
     again = directory is None or dataset.info.compression != "none"
     return dataset.info, dataset, options.cache if again else "none"

@@ -1,1 +1,1 @@
-"""The training loop: steps, losses, optimizer, checkpoints."""
+"""The training loop: steps, losses, optimizer, checkpoints, progress."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import random
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipelines.beam.components import ConnectedComponents, join_links
 from tests.support.collecting import run
+from tests.support.properties import IN_A_PIPELINE, PURE
+from tests.support.union_find import components
 
 
 def parts(elements):
@@ -64,3 +68,32 @@ def test_join_links_against_a_plain_walk():
                 reached.add(other)
                 waiting.append(other)
         assert root == min(reached)
+
+
+@PURE
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=40), st.randoms())
+def test_joined_links_are_the_components_of_a_union_find_in_any_order(links, random):
+    def joined(pairs):
+        first, second = (np.array(ends, np.uint64) for ends in zip(*pairs, strict=True))
+        items, smallest = join_links(first, second)
+        return dict(zip(items.tolist(), smallest.tolist(), strict=True))
+
+    found = joined(links)
+    assert found == {item: min(part) for part in components(links) for item in part}
+    mixed = [pair[::-1] if random.random() < 0.5 else pair for pair in random.sample(links, len(links))]
+    assert joined(mixed) == found
+
+
+@IN_A_PIPELINE
+@given(st.dictionaries(st.text(max_size=3), st.sets(st.sampled_from("abcdefgh"), max_size=3), min_size=2, max_size=25))
+def test_items_with_keys_are_the_components_of_a_union_find_in_any_order(keys):
+    elements = [(item, sorted(own)) for item, own in keys.items()]
+    found = dict(run(elements, ConnectedComponents()))
+    together: dict = {}
+    for item, component in found.items():
+        together.setdefault(component, set()).add(item)
+    links = [(("item", item), ("key", key)) for item, own in keys.items() for key in own]
+    links += [(("item", item), ("item", item)) for item in keys]
+    expected = {frozenset(name for kind, name in part if kind == "item") for part in components(links)}
+    assert set(map(frozenset, together.values())) == expected
+    assert dict(run([(item, own[::-1]) for item, own in elements[::-1]], ConnectedComponents())) == found

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
+import apache_beam as beam
+import dask
 import pytest
 from apache_beam.options.pipeline_options import (
-    DebugOptions,
     DirectOptions,
-    GoogleCloudOptions,
-    SetupOptions,
+    PipelineOptions,
     StandardOptions,
-    WorkerOptions,
 )
+from apache_beam.runners.dask.dask_runner import DaskRunner
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.worker.data_plane import TimeBasedBufferingClosableOutputStream
+from apache_beam.transforms.window import GlobalWindows
+from dask.distributed import LocalCluster
 
-from pipelines.beam import dataflow
-from pipelines.beam.reachability import require_reachable
-from pipelines.beam.runner import REMOTE_THREADS, beam_options, default_worker_threads, local_worker_processes
+from pipelines.beam.runner import beam_options, local_worker_processes
 from pipelines.common.cli import UsageError
-from pipelines.prepare import options as prepare_options
-from pipelines.score import options as score_options
-
-ROOT = Path(__file__).resolve().parents[3]
-DATAFLOW = ["--runner=DataflowRunner", "--region=x", "--project=myproject", "--temp_location=gs://b/t"]
+from tests.support.dataflow import DATAFLOW
 
 
 def test_the_local_default_is_named():
@@ -61,88 +53,6 @@ def test_refused(arguments, says):
     assert "\n" not in str(caught.value)
 
 
-def test_dataflow_gets_the_documented_workers():
-    options = beam_options(DATAFLOW, "prepare")
-    workers, debug = options.view_as(WorkerOptions), options.view_as(DebugOptions)
-    assert workers.machine_type == dataflow.MACHINE_TYPE
-    assert workers.disk_size_gb == dataflow.DISK_SIZE_GB
-    assert workers.max_num_workers == dataflow.MAX_WORKERS
-    assert workers.autoscaling_algorithm == dataflow.AUTOSCALING
-    assert debug.number_of_worker_harness_threads == dataflow.HARNESS_THREADS
-    assert debug.experiments == list(dataflow.EXPERIMENTS)
-    assert options.view_as(SetupOptions).setup_file == str(ROOT / "setup.py")
-    assert options.view_as(SetupOptions).save_main_session is False
-    assert options.view_as(GoogleCloudOptions).job_name.startswith("isic-prepare-")
-    # The cores of this machine say nothing about theirs.
-    assert default_worker_threads(options) == REMOTE_THREADS
-
-
-def test_what_the_user_names_comes_before_the_defaults():
-    given = ["--machine_type=e2-highmem-8", "--disk_size_gb=200", "--num_workers=50", "--job_name=mine"]
-    given += ["--number_of_worker_harness_threads=1", "--experiments=mine", "--labels=command=nightly"]
-    options = beam_options([*DATAFLOW, *given, "--sdk_container_image=x/y:1"], "score")
-    workers, cloud = options.view_as(WorkerOptions), options.view_as(GoogleCloudOptions)
-    assert (workers.machine_type, workers.disk_size_gb) == ("e2-highmem-8", 200)
-    assert workers.max_num_workers == 50
-    assert options.view_as(DebugOptions).number_of_worker_harness_threads == 1
-    assert options.view_as(DebugOptions).experiments == ["mine"]
-    assert cloud.job_name == "mine"
-    assert cloud.labels[-1] == "command=nightly"
-    # The code is that of the image.
-    assert options.view_as(SetupOptions).setup_file is None
-    assert beam_options([*DATAFLOW, "--autoscaling_algorithm=NONE"]).view_as(WorkerOptions).max_num_workers is None
-
-
-def test_a_setup_file_may_be_named_from_its_own_folder(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    options = beam_options([*DATAFLOW, "--setup_file=setup.py", "--sdk_container_image=x/y:1"])
-    assert options.view_as(SetupOptions).setup_file == str(ROOT / "setup.py")
-
-
-def test_an_installed_package_says_how_the_workers_get_it(tmp_path):
-    shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
-    arguments = ["--input", "gs://b/i", "--output", "gs://b/o", *DATAFLOW]
-    done = subprocess.run(
-        [sys.executable, "-m", "pipelines.prepare", *arguments], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "--sdk_container_image" in done.stderr
-    assert "--setup_file" in done.stderr
-
-
-def reachable(parse, arguments, runner=DATAFLOW):
-    options, _ = parse(arguments)
-    require_reachable(beam_options(runner), options.input_places(), options.other_places())
-
-
-@pytest.mark.parametrize("option", ["--metadata", "--splits_file", "--splits_from", "--output", "--input"])
-def test_prepare_refuses_places_that_workers_cannot_reach(option):
-    there = ["--input", "gs://b/i", "--output", "gs://b/o"]
-    reachable(prepare_options.parse_options, there)
-    with pytest.raises(UsageError, match=f"^{option} data/x: is on this machine; .* name a gs:// path$"):
-        reachable(prepare_options.parse_options, [*there, option, "data/x"])
-    # The machines of a cluster may share a filesystem.
-    reachable(prepare_options.parse_options, [*there, option, "data/x"], ["--runner=PortableRunner"])
-
-
-@pytest.mark.parametrize("option", ["--model", "--previous", "--output", "--input"])
-def test_score_refuses_places_that_workers_cannot_reach(option):
-    there = ["--input", "gs://b/i", "--model", "gs://b/m", "--output", "gs://b/o"]
-    reachable(score_options.parse_options, there)
-    with pytest.raises(UsageError, match=f"^{option} data/x: is on this machine; .* name a gs:// path$"):
-        reachable(score_options.parse_options, [*there, option, "data/x"])
-
-
-def test_a_file_of_sources_may_be_here_but_not_what_it_names(tmp_path):
-    sources = tmp_path / "sources.yaml"
-    sources.write_text("sources:\n- images: gs://b/i\n  metadata: gs://b/i.csv\n")
-    reachable(prepare_options.parse_options, ["--input", str(sources), "--output", "gs://b/o"])
-    sources.write_text("sources:\n- images: gs://b/i\n  metadata: table.csv\n")
-    with pytest.raises(UsageError, match=r"sources\.yaml.*table\.csv: is on this machine"):
-        reachable(prepare_options.parse_options, ["--input", str(sources), "--output", "gs://b/o"])
-
-
 def test_multi_threading_still_loses_what_is_written_during_a_flush():
     """Its workers' output is flushed by a thread: what is written while that hands the buffer over is thrown away."""
     received: list[bytes] = []
@@ -167,3 +77,100 @@ def test_multi_threading_still_loses_what_is_written_during_a_flush():
     assert lost, "Beam has mended the flush: let --direct_running_mode multi_threading pass in pipelines/beam/runner.py"
     assert worker_handlers.DATA_BUFFER_TIME_LIMIT_MS > 0, "Beam flushes by time no longer: multi_threading may pass"
     stream.close()
+
+
+# Beam's Dask runner loses records and says DONE. When a test below fails, Beam has mended that fault. Once all three
+# are mended, `pipelines/beam/runner.py` need not refuse the runner, and docs/runners.md says so.
+MENDED = "Beam's Dask runner has mended this fault; see the comment above"
+
+
+class Pairs(beam.DoFn):
+    """Gives elements two by two; the one that is left over comes from finish_bundle."""
+
+    def start_bundle(self):
+        self._held = []
+
+    def process(self, element):
+        self._held.append(element)
+        if len(self._held) == 2:
+            yield tuple(self._held)
+            self._held = []
+
+    def finish_bundle(self):
+        if self._held:
+            yield GlobalWindows.windowed_value(tuple(self._held))
+
+
+class OddAndEven(beam.DoFn):
+    def process(self, element):
+        yield element if element % 2 else beam.pvalue.TaggedOutput("even", element)
+
+
+class Append(beam.DoFn):
+    """A line for each element."""
+
+    def __init__(self, path):
+        self._path = path
+
+    def process(self, element):
+        with open(self._path, "a") as file:
+            file.write(f"{element}\n")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A scheduler and a worker in threads of this process, without a port."""
+    # Its monitor of the interpreter lock and its web page would start more than is needed.
+    with (
+        dask.config.set({"distributed.admin.system-monitor.gil.enabled": False}),
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as started,
+    ):
+        yield started
+
+
+@pytest.fixture
+def run(cluster, tmp_path):
+    """Runs what `build(pipeline, sink)` adds; gives the elements that arrived at each sink."""
+
+    def run_on_dask(build):
+        options = PipelineOptions(["--dask_client_address", cluster.scheduler_address, "--dask_npartitions", "1"])
+        pipeline = beam.Pipeline(runner=DaskRunner(), options=options)
+        build(pipeline, lambda name: f"Write {name}" >> beam.ParDo(Append(tmp_path / name)))
+        result = pipeline.run()
+        try:
+            assert result.wait_until_finish() == "DONE"
+        finally:
+            result.client.close()
+        return {path.name: path.read_text().splitlines() for path in tmp_path.iterdir()}
+
+    return run_on_dask
+
+
+def test_what_finish_bundle_gives_is_lost(run):
+    def build(pipeline, sink):
+        _ = pipeline | beam.Create([1, 2, 3, 4, 5]) | beam.ParDo(Pairs()) | sink("pairs")
+
+    found = run(build)["pairs"]
+    assert found[:2] == ["(1, 2)", "(3, 4)"]
+    assert found[2:] == [], MENDED
+
+
+def test_tagged_outputs_are_merged(run):
+    def build(pipeline, sink):
+        parts = pipeline | beam.Create([1, 2, 3, 4]) | beam.ParDo(OddAndEven()).with_outputs("even", main="odd")
+        _ = parts.even | sink("even")
+
+    found = run(build)["even"]
+    assert {"2", "4"} <= set(found)
+    assert {"1", "3"} <= set(found), MENDED
+
+
+def test_of_several_branches_only_the_last_is_run(run):
+    def build(pipeline, sink):
+        numbers = pipeline | beam.Create([1, 2])
+        _ = numbers | sink("first")
+        _ = numbers | sink("last")
+
+    found = run(build)
+    assert found["last"] == ["1", "2"]
+    assert "first" not in found, MENDED

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from pipelines.audit.leakage import FindLeakage
-from pipelines.curation.curate import curate_images
+from pipelines.curation.curate import curate_images, reject_license
 from pipelines.curation.options import CurationOptions, with_found_tables
 from pipelines.curation.split import Fractions
+from pipelines.dataset.image_row import ImageRow
 from pipelines.domain.taxonomy import named_set
 from pipelines.sources.inputs import read_inputs
 from tests.support.collecting import run_source
@@ -124,3 +125,16 @@ def test_leaks_are_found_whatever_becomes_of_an_image(tmp_path):
     assert found["Test/nevus/both.jpg"].reason == "label_conflict"
     assert sorted(len(leak.files) for leak in leaks) == [2, 2, 3]
     assert {leak.because for leak in leaks} == {("near-duplicate",)}
+
+
+def test_licences():
+    def reason(*names):
+        return reject_license(ImageRow("/a", "a", licenses=names), ["CC-0", "cc by"]).reason
+
+    assert [reason("CC-0"), reason("CC BY"), reason("CC-BY-NC"), reason(), reason("CC-0", "CC-BY-NC")] == [
+        "",
+        "",
+        "license",
+        "license",
+        "license",
+    ]

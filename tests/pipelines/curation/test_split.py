@@ -1,78 +1,19 @@
-"""The rules of prepare, row by row: duplicates, groups, ranks, splits, balance, feasibility."""
+"""The split: whole groups, the fractions asked for, given splits kept."""
 
 from __future__ import annotations
 
-import random
-from collections import Counter
+from collections import Counter, defaultdict
 
-import apache_beam as beam
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipelines.beam.ranking import RankWithin
-from pipelines.common.seeding import stable_hash, uniforms
-from pipelines.curation import feasibility, split
-from pipelines.curation.groups import AssignGroups
-from pipelines.curation.near_duplicates import NearPair
-from pipelines.dataset.image_row import SIDES, SPLITS, ImageRow
-from pipelines.prepare import balance, sharding
-from tests.support.collecting import run, run_with
-
-
-def row(relative: str, **values) -> ImageRow:
-    return ImageRow(path=f"/archive/{relative}", relative=relative, **{"sha256": "aa", "label": "nevus", **values})
-
-
-class _GroupAlone(beam.PTransform):
-    """AssignGroups for rows that nothing but they themselves links."""
-
-    def __init__(self, by_patient=False):
-        super().__init__()
-        self._by_patient = by_patient
-
-    def expand(self, inputs):
-        rows, pairs = inputs
-        return (rows, pairs, rows) | AssignGroups(self._by_patient)
-
-
-def test_groups_follow_lesions_patients_and_near_duplicates():
-    rows = [
-        row("1", sha256="1", lesion_ids=("HAM_1",)),
-        row("2", sha256="2", lesion_ids=("HAM_1", "IL_9")),
-        row("3", sha256="3", lesion_ids=("IL_9",), patient_ids=("P",)),
-        row("4", sha256="4", lesion_ids=("IL_8",), patient_ids=("P",)),
-        row("5", sha256="5"),
-        row("6", sha256="6"),
-    ]
-
-    def parts(by_patient, *pairs):
-        found: dict[str, set[str]] = {}
-        near = [NearPair(min(pair), max(pair), 2, 0.1) for pair in pairs]
-        for one in run_with(rows, near, _GroupAlone(by_patient)):
-            found.setdefault(one.group_id, set()).add(one.relative)
-        return sorted(map("".join, map(sorted, found.values())))
-
-    assert parts(False) == ["123", "4", "5", "6"]
-    assert parts(True) == ["1234", "5", "6"]
-    assert parts(False, ("6", "5"), ("5", "1")) == ["12356", "4"]
-
-
-def test_ranks_are_the_positions_in_hash_order():
-    names = [f"image {n}" for n in range(500)]
-    random.Random(1).shuffle(names)
-    elements = [("even" if int(name[6:]) % 2 == 0 else "odd", name, name.upper()) for name in names]
-    ranked = run(elements, RankWithin(5, "test"))
-    for stratum in ("even", "odd"):
-        mine = [r for s, r in ranked if s == stratum]
-        expected = sorted((n for s, n, _ in elements if s == stratum), key=lambda n: stable_hash(5, "test", n))
-        assert [r.payload for r in sorted(mine)] == [name.upper() for name in expected]
-        assert {r.stratum_size for r in mine} == {250}
-
-
-def test_hash_separates_parts_and_uniforms_are_uniform():
-    assert stable_hash("ab", "c") != stable_hash("a", "bc")
-    draws = [value for n in range(500) for value in uniforms(4, "seed", n)]
-    assert all(0 <= value < 1 for value in draws)
-    assert abs(sum(draws) / len(draws) - 0.5) < 0.03
+from pipelines.curation import split
+from pipelines.curation.split import AssignFolds
+from pipelines.dataset.image_row import SIDES
+from tests.support.collecting import run
+from tests.support.image_rows import row, shuffled, train_row
+from tests.support.properties import IN_A_PIPELINE, PURE
 
 
 @pytest.mark.parametrize("groups", [3, 4, 5, 7, 10, 70, 1000])
@@ -189,82 +130,125 @@ def test_folder_split_sets_validation_aside_only_where_there_is_none():
     assert kept == {"train": 40, "validation": 40, "test": 40}
 
 
-@pytest.mark.parametrize(("target", "count"), [(10, 3), (9, 3), (100, 7), (5, 5), (3, 5)])
-def test_oversampling_reaches_the_target_as_evenly_as_possible(target, count):
-    copies = [balance.copies_of_rank("oversample", target, rank, count) for rank in range(count)]
-    assert sum(copies) == max(target, count)
-    assert max(copies) - min(copies) <= 1
+def lesions():
+    """Train rows of 20 lesions of melanoma and 41 of nevus, three photographs each, and rows that do not train."""
+    rows = [
+        train_row(
+            f"{lesion}-{n}",
+            group_id=f"g{lesion}",
+            lesion_ids=(f"L{lesion}",),
+            label="melanoma" if lesion < 20 else "nevus",
+        )
+        for lesion in range(61)
+        for n in range(3)
+    ]
+    others = [train_row(f"test{n}", group_id=f"t{n}", label="nevus", split="test") for n in range(5)]
+    return [*rows, *others, train_row("bad", label="nevus").rejected("split", "leakage", "no")]
 
 
-def test_undersampling_keeps_target_images_once():
-    assert [balance.copies_of_rank("undersample", 2, rank, 4) for rank in range(4)] == [1, 1, 0, 0]
+def test_folds_are_whole_groups_and_have_every_class_evenly():
+    found = run(lesions(), AssignFolds(4, seed=3))
+    assert len(found) == len(lesions())
+    folds_of = defaultdict(set)
+    for one in found:
+        assert (one.fold >= 0) == (one.split == "train")
+        if one.fold >= 0:
+            folds_of[one.label, one.lesion_ids].add(one.fold)
+    assert all(len(folds) == 1 for folds in folds_of.values())
+    groups = Counter((label, *folds) for (label, _), folds in folds_of.items())
+    assert [groups["melanoma", fold] for fold in range(4)] == [5] * 4
+    assert sorted(groups["nevus", fold] for fold in range(4)) == [10, 10, 10, 11]
 
 
-@pytest.mark.parametrize(
-    ("method", "target", "expected"),
-    [
-        ("oversample", "max", {"nevus": 20, "melanoma": 20}),
-        ("oversample", 30, {"nevus": 30, "melanoma": 30}),
-        ("oversample", 10, {"nevus": 20, "melanoma": 10}),
-        ("oversample", "mean", {"nevus": 20, "melanoma": 12}),
-        ("undersample", "min", {"nevus": 5, "melanoma": 5}),
-        ("undersample", "mean", {"nevus": 12, "melanoma": 5}),
-        ("undersample", 8, {"nevus": 8, "melanoma": 5}),
-        ("none", "max", {"nevus": 20, "melanoma": 5}),
-    ],
+def test_folds_depend_on_the_seed_and_the_rows_but_not_on_their_order():
+    def folds(rows, seed):
+        return {one.relative: one.fold for one in run(rows, AssignFolds(4, seed))}
+
+    first = folds(lesions(), 3)
+    assert folds(shuffled(lesions()), 3) == first
+    assert folds(lesions(), 4) != first
+
+
+FRACTIONS = st.sampled_from(
+    [(0.8, 0.1, 0.1), (0.9, 0.0, 0.1), (0.5, 0.5, 0.0), (1.0, 0.0, 0.0), (0.34, 0.33, 0.33), (0.1, 0.45, 0.45)]
+).map(lambda shares: split.Fractions(*shares))
+# Sizes of the groups of each class.
+GROUPS = st.dictionaries(
+    st.sampled_from(["melanoma", "nevus", "scar", "wart"]),
+    st.lists(st.integers(1, 3), min_size=3, max_size=9),
+    min_size=2,
 )
-def test_balance_methods(method, target, expected):
-    rows = [row(f"n{n}", sha256=f"n{n}", split="train") for n in range(20)]
-    rows += [row(f"m{n}", sha256=f"m{n}", split="train", label="melanoma") for n in range(5)]
-    planned = run(rows, balance.BalanceTrain(method, target, seed=0))
-    assert len(planned) == 25
-    totals: Counter = Counter()
-    for planned_row in planned:
-        totals[planned_row.label] += planned_row.copies
-        assert (planned_row.outcome == "undersampled") == (planned_row.copies == 0)
-    assert totals == expected
 
 
-def images_in(**per_class):
-    return {
-        (name, label): n for label, counts in per_class.items() for name, n in zip(SPLITS, counts, strict=True) if n
-    }
+def rows_of_groups(groups, **values):
+    return [
+        row(f"{label}{group}-{n}", sha256=f"{label}{group}-{n}", group_id=f"{label}{group}", label=label, **values)
+        for label, sizes in groups.items()
+        for group, size in enumerate(sizes)
+        for n in range(size)
+    ]
 
 
-FRACTIONS = split.Fractions(0.8, 0.1, 0.1)
+@PURE
+@given(st.integers(3, 500), FRACTIONS)
+def test_fractions_of_the_groups_of_a_class_are_met_within_one_group(groups, fractions):
+    counts = Counter(split.split_of_rank(rank, groups, fractions) for rank in range(groups))
+    for name, share in fractions._asdict().items():
+        assert (counts[name] > 0) == (share > 0)
+        # Train has what the others leave.
+        assert abs(counts[name] - share * groups) <= (2 if name == "train" else 1)
 
 
-def test_feasible():
-    assert feasibility.problem_with(images_in(a=(8, 1, 1), b=(8, 1, 1)), ["a", "b"], FRACTIONS, False, False) is None
+@PURE
+@given(st.integers(3, 60), st.integers(0, 30), st.integers(0, 30), FRACTIONS)
+def test_groups_that_have_a_split_count_towards_the_fractions(new, validation, test, fractions):
+    settled = {"validation": validation, "test": test}
+    counts = Counter(split.split_of_rank(rank, new, fractions, settled) for rank in range(new))
+    wanted = split.quota(new + validation + test, fractions)
+    assert counts["test"] == max(0, min(new, wanted.test - test))
+    assert counts["validation"] == max(0, min(new - counts["test"], wanted.validation - validation))
 
 
-@pytest.mark.parametrize(
-    ("names", "images", "says"),
-    [
-        ("ab", {}, "no usable image"),
-        ("abc", images_in(a=(8, 1, 1), c=(8, 1, 1)), "no usable image of class 'b'"),
-        ("ab", images_in(a=(8, 1, 1)), "any class but 'a'"),
-        ("ab", images_in(a=(8, 1, 1), b=(2, 0, 1)), "leaves class 'b' (3 usable images) without a validation image"),
-    ],
-)
-def test_infeasible_names_option_value_and_way_out(names, images, says):
-    problem = feasibility.problem_with(images, names, FRACTIONS, False, False)
-    assert says in problem
-    assert "--classes" in problem
-    assert "\n" not in problem
+@IN_A_PIPELINE
+@given(GROUPS, FRACTIONS, st.randoms())
+def test_no_group_is_in_two_splits_and_any_order_of_rows_gives_the_same(groups, fractions, random):
+    rows = rows_of_groups(groups)
+    first = {r.relative: r.split for r in run(rows, split.SplitGroups(fractions, seed=5))}
+    assert first.keys() == {r.relative for r in rows}
+    splits_of: dict[str, set[str]] = {}
+    for r in rows:
+        splits_of.setdefault(r.group_id, set()).add(first[r.relative])
+    assert {len(splits) for splits in splits_of.values()} == {1}
+    for label, sizes in groups.items():
+        counts = Counter(next(iter(splits_of[f"{label}{group}"])) for group in range(len(sizes)))
+        quota = split.quota(len(sizes), fractions)
+        assert (counts["validation"], counts["test"]) == quota
+    mixed = run(random.sample(rows, len(rows)), split.SplitGroups(fractions, seed=5))
+    assert {r.relative: r.split for r in mixed} == first
 
 
-def test_small_classes_may_go():
-    images = images_in(a=(8, 1, 1), b=(2, 0, 0), c=(5, 1, 1))
-    assert feasibility.small_classes(images, FRACTIONS) == {"b": 2}
-    assert (
-        feasibility.problem_with(images_in(a=(8, 1, 1), c=(5, 1, 1)), ["a", "b", "c"], FRACTIONS, False, True) is None
-    )
-    assert "two classes are needed" in feasibility.problem_with(
-        images_in(a=(8, 1, 1)), ["a", "b"], FRACTIONS, False, True
-    )
+@PURE
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=10), st.integers(1, 60))
+def test_folds_that_get_a_group_are_the_smallest_ones(settled, new):
+    folds = len(settled)
+    dealt = Counter(split.fold_of_rank(rank, dict(enumerate(settled)), folds) for rank in range(new))
+    after = [before + dealt[fold] for fold, before in enumerate(settled)]
+    assert sum(after) == sum(settled) + new
+    assert all(after[fold] - min(after) <= 1 for fold in dealt)
 
 
-def test_shards_grow_with_the_examples():
-    assert sharding.shard_count(10, 180) == 1
-    assert sharding.shard_count(100_000, 180) == 97
+@IN_A_PIPELINE
+@given(GROUPS, st.integers(2, 4), st.randoms())
+def test_no_group_is_in_two_folds_and_any_order_of_rows_gives_the_same(groups, folds, random):
+    rows = rows_of_groups(groups, split="train")
+    first = {r.relative: r.fold for r in run(rows, split.AssignFolds(folds, seed=5))}
+    folds_of: dict[str, set[int]] = {}
+    for r in rows:
+        folds_of.setdefault(r.group_id, set()).add(first[r.relative])
+    assert {len(found) for found in folds_of.values()} == {1}
+    for label, sizes in groups.items():
+        counts = Counter(next(iter(folds_of[f"{label}{group}"])) for group in range(len(sizes)))
+        assert set(counts) <= set(range(folds))
+        assert max(counts[fold] for fold in range(folds)) - min(counts[fold] for fold in range(folds)) <= 1
+    mixed = run(random.sample(rows, len(rows)), split.AssignFolds(folds, seed=5))
+    assert {r.relative: r.fold for r in mixed} == first

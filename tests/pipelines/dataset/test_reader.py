@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +12,19 @@ from PIL import Image
 
 from pipelines.dataset.image_row import ImageRow
 from pipelines.dataset.reader import DamagedShard, decode_pixels, read_shard
+from pipelines.dataset.record_spec import RecordSpec
 from pipelines.dataset.tfrecord import frame
 from pipelines.prepare import examples
-from pipelines.show.contact_sheet import Shown, arrange, draw
 
 ROW = ImageRow("p", "p", sha256="ab" * 32, image_id="it", label="nevus", group_id="g", split="train", fold=2)
+
+
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
 
 
 def _shard() -> bytes:
-    return b"".join(frame(examples.image_example(ROW, 1, b"x%d" % copy, 6, copy)) for copy in range(3))
+    spec = RecordSpec(("melanoma", "nevus"), 6)
+    return b"".join(frame(examples.image_example(ROW, b"x%d" % copy, copy, spec)) for copy in range(3))
 
 
 @pytest.mark.parametrize("name", ["s.tfrecord", "s.tfrecord.gz"])
@@ -67,28 +69,3 @@ def test_every_encoding_gives_pixels():
     jpeg = io.BytesIO()
     Image.fromarray(np.full((6, 6, 3), 90, np.uint8)).save(jpeg, "JPEG")
     assert (decode_pixels(jpeg.getvalue(), "jpeg", 6, 6) == 90).all()
-
-
-@pytest.mark.parametrize("size", [8, 300, 2000])
-@pytest.mark.parametrize("facts", [(), (("file", "p"),)])
-def test_nothing_on_a_sheet_overlaps_or_lies_outside(size: int, facts):
-    names = ("a", "漢字\n\ud800", "x" * 400, "")
-    images = [
-        Shown(heading, (name, "nevus"), tuple(range(copies)), facts)
-        for heading, name, copies in itertools.product(("nevus", "melanoma"), names, (0, 1, 7))
-    ]
-    layout = arrange(images, size)
-    seen = np.zeros((layout.height, layout.width), bool)
-    for block in layout.blocks:
-        for x, y in block.pictures:
-            area = seen[y : y + size, x : x + size]
-            assert area.shape == (size, size)
-            assert not area.any()
-            area[:] = True
-        x, y = block.text
-        assert x + block.width <= layout.width
-        assert not seen[y : y + 36, x : x + block.width].any()
-    if size < 300:
-        black = np.zeros((size, size, 3), np.uint8)
-        sheet = draw("漢", images, [[black] * len(shown.copies) for shown in images], size, layout)
-        assert sheet.size == (layout.width, layout.height)

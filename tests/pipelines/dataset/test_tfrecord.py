@@ -100,3 +100,11 @@ def test_damaged_compression_is_named(tmp_path, damage):
 def test_a_file_that_cannot_be_opened_is_an_os_error(tmp_path):
     with pytest.raises(OSError, match="No such file"):
         read(tmp_path / "none")
+
+
+def test_frames_are_tfrecords(tmp_path):
+    import tensorflow as tf
+
+    path = tmp_path / "x.tfrecord"
+    path.write_bytes(frame(b"first") + frame(b"") + frame(b"x" * 100_000))
+    assert [record.numpy() for record in tf.data.TFRecordDataset(str(path))] == [b"first", b"", b"x" * 100_000]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.imaging.augment import augment
-from tests.pipelines.imaging.test_images import photograph
+from tests.support.image_files import photograph
 
 
 def test_same_draws_same_copy_whatever_was_drawn_before():

@@ -1,4 +1,4 @@
-"""How records are stored: lossless means lossless, bytes repeat, and shards come out near the size asked for."""
+"""How records are stored: lossless means lossless, and bytes repeat."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from PIL import Image
 
 from pipelines.imaging import encoding as imaging_encoding
 from pipelines.imaging import images
-from pipelines.prepare import sharding
-from pipelines.prepare.settings import pixel_versions
-from pipelines.prepare.shard_writer import SplitShards
-from tests.pipelines.imaging.test_images import photograph, png_chunks
+from tests.support.image_files import photograph, png_chunks
 
 
 @pytest.mark.parametrize("name", ["png", "raw"])
@@ -59,21 +56,6 @@ def test_gzip_holds_neither_name_nor_time():
     # RFC 1952: flags, then the time; a name would be announced by the flags.
     assert data[3:8] == bytes(5)
     assert imaging_encoding.compress(shard, "none") == shard
-
-
-def test_what_decides_bytes_is_named_where_it_does():
-    plain = pixel_versions()
-    assert set(pixel_versions("png", "gzip")) - set(plain) == {"png_zlib_ng", "gzip_zlib"}
-    assert pixel_versions("raw") == plain
-
-
-def test_shards_are_counted_by_encoding_and_size():
-    examples = {("train", -1): 2200}
-    counts = {name: sharding.plan_shards(examples, 0, 180, name)["train"] for name in imaging_encoding.ENCODINGS}
-    # 36, 114 and 214 MB in shards of 16 MiB.
-    assert counts == {"jpeg": SplitShards(3), "png": SplitShards(7), "raw": SplitShards(13)}
-    assert sharding.plan_shards(examples, 0, 180, "raw", 1024) == {"train": SplitShards(1)}
-    assert sharding.plan_shards(examples, 0, 180, "raw", 1) == {"train": SplitShards(204)}
 
 
 @pytest.mark.parametrize("size", [64, 180])

@@ -6,7 +6,6 @@ import copy
 import io
 import itertools
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from pipelines.dataset.accounting import Tally
 from pipelines.dataset.description import tally_row
 from pipelines.dataset.image_row import ImageRow
 from pipelines.prepare.card_report import card_page, card_text, describe_card
-from pipelines.prepare.options import regenerating_command
 from tests.support.browser import dump_dom, parse
 
 
@@ -172,22 +170,3 @@ def test_a_command_with_backquotes_stays_in_its_block():
     report = {**_report(), "command": "python '```\n# h'"}
     text = card_text(report).decode()
     assert "````sh\npython '```\n# h'\n````\n" in text
-
-
-def test_the_command_leaves_out_what_changes_no_byte():
-    given = [
-        *("--input", "a b", "--output=/x/y", "--runner", "DirectRunner", "--seed", "2", "--overwrite"),
-        *("--direct_num_workers", "2", "--threads", "3", "--classes=it's", "--output", "z", "--metadata", "m.csv"),
-    ]
-    command = regenerating_command(given)
-    # As a shell reads it.
-    words = subprocess.run(
-        ["sh", "-c", f"python() {{ printf '%s\\n' \"$@\"; }}; {command}"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    assert words == [
-        *("-m", "pipelines.prepare", "--input", "a b", "--seed", "2", "--classes=it's", "--metadata", "m.csv"),
-        *("--output", "COPY"),
-    ]
-    grown = ["--input", "a", "--output", "b", "--update"]
-    assert regenerating_command(grown).endswith("--input a --splits_from DATASET --output COPY")
-    assert regenerating_command([*grown[:-1], "--splits_from=c"]) == regenerating_command(grown)

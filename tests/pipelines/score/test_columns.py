@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.score.columns import FORMATS, encode, score_records, scores_schema
-from pipelines.score.score_row import entropy, malignancy_score, top_class
+from pipelines.score.score_row import top_class
 from pipelines.sources.list_images import printable
 from tests.support.score_row_maker import HOSTILE_PATHS, score_row, scoring_run
 
@@ -84,15 +84,6 @@ def test_columns_say_what_the_row_says():
     assert record["run_fingerprint"] == run.fingerprint
     assert record["run_name"] == "2026-01-02"
     assert record["scored_at"] == "2026-01-02T03:04:05.678901Z"
-
-
-def test_entropy_and_malignancy_of_a_row():
-    run = scoring_run(("benign", "malignant"))
-    assert entropy(score_row("a", run, probabilities=(0.5, 0.5))) == 1.0
-    assert entropy(score_row("a", run, probabilities=(0.0, 1.0))) == 0.0
-    torn = score_row("a", run, probabilities=(0.25, 0.75))
-    assert malignancy_score(torn, run.classes, run.malignant_classes) == 0.75
-    assert malignancy_score(torn, run.classes, ()) == 0.0
 
 
 def test_columns_are_in_this_order():

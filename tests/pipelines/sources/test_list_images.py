@@ -8,10 +8,6 @@ import zipfile
 import pytest
 
 from pipelines.common.cli import UsageError
-from pipelines.curation.check import folder_split, inspect, read_row
-from pipelines.domain import image_ids
-from pipelines.domain.taxonomy import built_in_set
-from pipelines.sources.layouts import Source
 from pipelines.sources.list_images import (
     ListedFile,
     ListImages,
@@ -19,22 +15,10 @@ from pipelines.sources.list_images import (
     _best,
     folder_name,
     images_of,
-    list_files,
     require_images,
 )
 from tests.support.collecting import run_source
-
-
-def tree(folder, *names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
-    return folder
-
-
-def list_images(root):
-    return (file for file in list_files(str(root)) if image_ids.is_image_name(file.path))
+from tests.support.image_trees import list_images, tree
 
 
 def relatives(root):
@@ -73,23 +57,6 @@ def test_an_input_without_images_is_refused(tmp_path, content):
         require_images("--input", str(tmp_path / "missing"))
     with pytest.raises(UsageError, match="matches no image"):
         require_images("--input", str(tmp_path / "*.jpg"))
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("ISIC_0025509(1).jpg", "ISIC_0025509"),
-        ("x/isic_0025509.JPG", "ISIC_0025509"),
-        ("ISIC_0012345_downsampled.jpg", "ISIC_0012345"),
-        ("ISIC_00123456.jpg", "ISIC_00123456"),
-        ("photo (2).png", "photo (2)"),
-        ("photo(2)_downsampled.png", "photo(2)"),
-        ("nai\u0308ve.png", "na\u00efve"),
-        ("my.photo.png", "my.photo"),
-    ],
-)
-def test_image_ids(name, expected):
-    assert image_ids.image_id_of(name) == expected
 
 
 @pytest.mark.parametrize("inputs", [["."], [".", "x", "x/a.jpg", "x/*"], ["x", "y"]])
@@ -160,30 +127,6 @@ def test_of_two_listings_of_a_file_one_is_taken_in_any_order():
     assert len(taken) == 1
 
 
-def test_split_from_folders():
-    assert [folder_split(path) for path in (["data", "Train", "nevus"], ["test"], ["Valid", "x"], ["nevus"])] == [
-        "train",
-        "test",
-        "validation",
-        "",
-    ]
-
-
-def check(root, file):
-    inputs = {str(root): Source("here", str(root))}
-    return inspect(*read_row(ListedFile(str(root), file), inputs, built_in_set("isic9")))
-
-
-def test_check_rejects_with_stage_and_reason(tmp_path):
-    tree(tmp_path, "nevus/a.jpg", "notes/b.jpg")
-    rows = {file.relative: check(tmp_path, file) for file in list_images(tmp_path)}
-    assert (rows["nevus/a.jpg"].stage, rows["nevus/a.jpg"].reason) == ("check", "not_an_image")
-    assert rows["nevus/a.jpg"].claims[0].classes == ("nevus",)
-    assert rows["notes/b.jpg"].claims[0].classes == ()
-    gone = SourceFile(str(tmp_path / "nevus" / "gone.jpg"), "nevus/gone.jpg", 1)
-    assert check(tmp_path, gone).reason == "unreadable"
-
-
 @pytest.mark.parametrize(
     ("root", "name"),
     [
@@ -207,28 +150,6 @@ def test_check_rejects_with_stage_and_reason(tmp_path):
 )
 def test_the_folder_that_an_input_stands_for(root, name):
     assert folder_name(root) == name
-
-
-def test_the_folder_of_an_input_may_be_class_and_split(tmp_path):
-    tree(tmp_path / "Train" / "melanoma", "a [1].jpg")
-    with zipfile.ZipFile(tmp_path / "Test.zip", "w") as archive:
-        archive.writestr("melanoma/b.jpg", "x")
-    for root, split in (
-        ("Train/melanoma/", ""),
-        ("Train/melanoma/*.jpg", ""),
-        ("Train/melanoma/a [1].jpg", ""),
-        ("Train/*/*.jpg", "train"),
-        ("Test.zip", "test"),
-    ):
-        (row,) = (check(f"{tmp_path}/{root}", file) for file in list_images(f"{tmp_path}/{root}"))
-        assert (row.claims[0].classes, row.folder_split) == (("melanoma",), split), root
-
-
-def test_where_there_is_no_folder_none_speaks(tmp_path, monkeypatch):
-    tree(tmp_path, "a.jpg")
-    monkeypatch.chdir(tmp_path)
-    (file,) = list_images("*.jpg")
-    assert (file.relative, check("*.jpg", file).claims) == ("a.jpg", ())
 
 
 @pytest.mark.parametrize("name", ["fold.zip", "fold.tar", "fold.tar.gz", "fold.7z", "fold.txt", "fold.csv"])

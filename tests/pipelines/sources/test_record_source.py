@@ -10,6 +10,7 @@ import pytest
 from pipelines.common.cli import UsageError
 from pipelines.dataset.image_row import ImageRow
 from pipelines.dataset.reader import read_description, read_manifest, read_shard
+from pipelines.dataset.record_spec import RecordSpec
 from pipelines.dataset.tfrecord import frame
 from pipelines.domain.image_ids import image_id_of
 from pipelines.prepare.examples import image_example
@@ -99,7 +100,8 @@ def test_prepare_takes_no_records(dataset):
 def test_an_id_that_two_sources_have(tmp_path):
     rows = [ImageRow(path="", relative="", image_id="1", sha256=letter * 64, label="nevus") for letter in "abc"]
     rows[2] = rows[2]._replace(image_id="2")
-    examples = [image_example(row, 0, row.sha256[:9].encode(), SIZE, copy) for row in rows for copy in (0, 1)]
+    spec = RecordSpec(("nevus",), SIZE)
+    examples = [image_example(row, row.sha256[:9].encode(), copy, spec) for row in rows for copy in (0, 1)]
     shard = tmp_path / "train-00000-of-00001.tfrecord"
     shard.write_bytes(b"".join(map(frame, examples)))
     files = list(list_records(str(shard)))

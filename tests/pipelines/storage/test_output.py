@@ -1,23 +1,12 @@
-"""Output folders: nothing of others is touched, nothing half-written looks finished; sums that do not agree fail."""
+"""Output folders: what is refused, what is replaced, what an interrupted run leaves."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections import Counter
 
-import pyarrow.parquet as pq
 import pytest
 
-from pipelines.beam import table_io
-from pipelines.common.cli import LimitExceeded, UsageError
-from pipelines.dataset import accounting
-from pipelines.dataset import description as dataset_description
-from pipelines.dataset import manifest as dataset_manifest
-from pipelines.dataset.description import Shard
-from pipelines.dataset.image_row import ImageRow
-from pipelines.dataset.tfrecord import frame
+from pipelines.common.cli import UsageError
 from pipelines.storage import filesystem, output
 from tests.support.collecting import run
 
@@ -103,100 +92,6 @@ def test_abandoned_run_leaves_nothing(tmp_path):
     (tmp_path / "mine").mkdir()
     output.abandon(str(tmp_path / "mine"), output.begin(str(tmp_path / "mine")))
     assert (tmp_path / "mine").is_dir()
-
-
-def rows_of(*outcomes):
-    return [
-        ImageRow(f"/a/{n}", f"{n}", outcome=outcome, split="train", label="a", copies=2)
-        for n, outcome in enumerate(outcomes)
-    ]
-
-
-def tallies(rows, listed):
-    totals: Counter = Counter()
-    for row in rows:
-        totals.update(dataset_description.tally_row(row))
-    return Counter({("listed",): len(listed), ("listed paths",): sum(map(accounting.path_hash, listed))}), totals
-
-
-def test_sums_agree():
-    rows = rows_of("written", "duplicate", "rejected", "undersampled")
-    accounting.check_sums(*tallies(rows, [row.path for row in rows]))
-
-
-@pytest.mark.parametrize(
-    ("listed", "says"),
-    [
-        (["/a/0", "/a/1", "/a/2"], "3 files listed, but 1 written .* = 2: 1 lost"),
-        (["/a/0"], "1 files listed, .* = 2: 1 counted twice"),
-        (["/a/0", "/a/9"], "not the same files"),
-    ],
-)
-def test_sums_that_disagree_fail_and_say_by_how_much(listed, says):
-    with pytest.raises(accounting.AccountingError, match=says):
-        accounting.check_sums(*tallies(rows_of("written", "rejected"), listed))
-
-
-def test_examples_missing_from_a_shard_fail():
-    rows = rows_of("written", "written")
-    listed, totals = tallies(rows, [row.path for row in rows])
-    with pytest.raises(accounting.AccountingError, match="4 examples planned, but the shards hold 3"):
-        dataset_description.describe_dataset(
-            listed, totals, {}, [Shard("train-0", "train", 3, 9, "ab")], ["a", "b"], {}
-        )
-    description = dataset_description.describe_dataset(
-        listed, totals, {}, [Shard("train-0", "train", 4, 9, "ab")], ["a", "b"], {"seed": 1}
-    )
-    assert description["splits"]["train"]["per_class"]["a"] == {"originals": 2, "examples": 4}
-    other = dataset_description.describe_dataset(
-        listed, totals, {}, [Shard("train-0", "train", 4, 9, "ab")], ["a", "b"], {"seed": 2}
-    )
-    assert description["fingerprint"] != other["fingerprint"]
-
-
-def test_reject_limit():
-    accounting.check_reject_fraction({"rejected": 1, "listed": 4}, 0.25, "out")
-    with pytest.raises(LimitExceeded, match="2 of 4 files rejected"):
-        accounting.check_reject_fraction({"rejected": 2, "listed": 4}, 0.25, "out")
-
-
-def test_tables_are_sorted_complete_and_the_same_for_any_order(tmp_path):
-    rows = [
-        ImageRow(f"/a/{n:03}", f"{n:03}", outcome="rejected", stage="check", reason="x", message="ü \udce9")
-        for n in range(100)
-    ]
-    digests = []
-    for order, folder in ((rows, "one"), (rows[::-1], "two")):
-        pattern = f"{tmp_path}/{folder}/rejects-{{index:05d}}-of-{{count:05d}}.jsonl"
-        run(
-            order,
-            table_io.WriteTable(pattern, dataset_manifest.rejects_bytes, dataset_manifest.by_path, rows_per_shard=40),
-        )
-        files = sorted((tmp_path / folder).iterdir())
-        assert [file.name for file in files] == [f"rejects-0000{n}-of-00003.jsonl" for n in range(3)]
-        lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
-        assert sorted(line["path"] for line in lines) == [row.path for row in rows]
-        digests.append([hashlib.sha256(file.read_bytes()).hexdigest() for file in files])
-    assert digests[0] == digests[1]
-
-
-def test_an_empty_table_is_a_file_all_the_same(tmp_path):
-    pattern = f"{tmp_path}/m-{{index}}-of-{{count}}.parquet"
-    run([], table_io.WriteTable(pattern, dataset_manifest.manifest_bytes, dataset_manifest.by_path))
-    assert pq.read_table(tmp_path / "m-0-of-1.parquet").num_rows == 0
-
-
-def test_manifest_rows_are_checked_against_the_schema():
-    with pytest.raises(Exception, match=r"null|None|nullable"):
-        dataset_manifest.parquet_bytes([{"id": None, "path": "x"}], dataset_manifest.MANIFEST_SCHEMA)
-
-
-def test_frames_are_tfrecords(tmp_path):
-    import tensorflow as tf
-
-    path = tmp_path / "x.tfrecord"
-    path.write_bytes(frame(b"first") + frame(b"") + frame(b"x" * 100_000))
-    assert [record.numpy() for record in tf.data.TFRecordDataset(str(path))] == [b"first", b"", b"x" * 100_000]
 
 
 def test_what_is_discarded_is_what_an_interrupted_run_left(tmp_path):

@@ -8,11 +8,12 @@ import pytest
 
 from pipelines.common.cli import CheckFailed
 from pipelines.dataset.image_row import ImageRow
-from pipelines.verify.compare import Image, changes_of
 from pipelines.verify.cross_check import CrossCheck
 from pipelines.verify.shard_check import RecordFacts, ShardEntry
 
 TRAIN = ShardEntry("train-00000-of-00001.tfrecord", "train", -1, 2, 0, "")
+
+
 TEST = ShardEntry("test-00000-of-00001.tfrecord", "test", -1, 1, 0, "")
 
 
@@ -90,25 +91,3 @@ def test_a_record_names_the_first_of_its_lesions(lesion):
         return
     with pytest.raises(CheckFailed, match=f"image/lesion_id is '{lesion}', the manifest says 'A; B'"):
         checked.close()
-
-
-WRITTEN = Image("a", "written", "", "nevus", "train", 0, 3, "g", "")
-REJECTED = Image("a", "rejected", "leakage", "nevus", "", -1, 0, "", "")
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "kinds"),
-    [
-        (WRITTEN, WRITTEN, set()),
-        (WRITTEN, REJECTED, {"outcome"}),
-        (WRITTEN, REJECTED._replace(label=""), {"outcome"}),
-        (REJECTED, WRITTEN._replace(label="melanoma"), {"outcome", "label"}),
-        (REJECTED, REJECTED._replace(reason="undecodable"), {"outcome"}),
-        (WRITTEN, WRITTEN._replace(split="test", fold=-1, copies=1), {"split", "copies"}),
-        (WRITTEN, WRITTEN._replace(fold=1), {"fold"}),
-        (WRITTEN, WRITTEN._replace(lesion="L"), {"group"}),
-        (WRITTEN, WRITTEN._replace(id="b"), {"id"}),
-    ],
-)
-def test_what_changed_of_an_image_is_said_once(before, after, kinds):
-    assert set(changes_of(before, after)) == kinds

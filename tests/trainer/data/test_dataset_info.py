@@ -1,4 +1,4 @@
-"""dataset.json is read, and every way in which it can be wrong is one clear line."""
+"""dataset.json is read, and its folds; every way in which it can be wrong is one clear line."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 import shutil
 
 import pytest
+import tensorflow as tf
 
 from pipelines.common.cli import UsageError
 from tests.support.tiny_dataset import CLASSES, SIZE
-from trainer.data.dataset_info import read_dataset_info
+from tests.support.training_fixtures import FOLDS
+from trainer.data.dataset_info import fold_split, read_dataset_info
+from trainer.data.record_reader import RecordReader
 
 
 @pytest.fixture
@@ -64,3 +67,54 @@ def test_unknown_and_empty_splits(copy):
     change(copy, lambda document: document["splits"]["test"].update(examples=0))
     with pytest.raises(UsageError, match=r"test split .* is empty"):
         read_dataset_info(copy).split("test")
+
+
+def source_ids(records: RecordReader) -> list[str]:
+    """Of all records in order."""
+    positions = tf.data.Dataset.range(records.count).batch(1)
+    feature = {"image/source_id": tf.io.FixedLenFeature([], tf.string)}
+    parsed = [tf.io.parse_example(record, feature) for record in records.batches(positions, 1)]
+    return [row["image/source_id"].numpy()[0].decode() for row in parsed]
+
+
+@pytest.mark.parametrize("cache", ["none", "memory"])
+def test_every_original_validates_in_one_fold_and_trains_in_the_others(folded, cache):
+    info = read_dataset_info(folded)
+    validated = []
+    for fold in range(FOLDS):
+        turn = fold_split(info, fold)
+        train, validation = (
+            source_ids(RecordReader(turn, turn.split(name), cache)) for name in ("train", "validation")
+        )
+        assert not set(train) & set(validation)
+        # The fold's originals once each; the others twice, with their copies.
+        assert len(validation) == len(set(validation)) == turn.split("validation").examples
+        assert len(train) == 2 * len(set(train)) == turn.split("train").examples
+        assert len(set(train)) + len(validation) == 70
+        validated += validation
+    assert len(set(validated)) == len(validated) == 70
+
+
+def test_counts_per_class_are_those_of_the_turn(folded):
+    info = read_dataset_info(folded)
+    turn = fold_split(info, 1)
+    for name in CLASSES:
+        whole, train, validation = (
+            split.per_class[name] for split in (info.split("train"), turn.split("train"), turn.split("validation"))
+        )
+        assert train.originals + validation.originals == whole.originals
+        assert train.examples == 2 * train.originals
+        assert validation.examples == validation.originals
+    assert turn.split("test") == info.split("test")
+    assert turn.fingerprint == info.fingerprint
+
+
+@pytest.mark.parametrize(("fold", "says"), [(3, "--fold 3: .* has 3 folds; give 0 to 2"), (-1, "--fold -1: .* 0 to 2")])
+def test_a_fold_that_is_not_there(folded, fold, says):
+    with pytest.raises(UsageError, match=says):
+        fold_split(read_dataset_info(folded), fold)
+
+
+def test_folds_that_are_not_there(dataset):
+    with pytest.raises(UsageError, match=r"--fold 0: .* was prepared without folds; prepare it with --folds 5"):
+        fold_split(read_dataset_info(dataset), 0)

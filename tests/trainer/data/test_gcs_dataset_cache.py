@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.common.cli import UsageError
 from tests.support.gcs import local_gcs, open_bucket, upload
-from trainer.data.gcs_dataset_cache import RemoteDataset
+from trainer.data.gcs_dataset_cache import GcsDataset
 
 PLACE = "gs://datasets/tiny"
 
@@ -27,7 +27,7 @@ def files(folder):
 
 
 def test_only_what_is_needed_is_copied_and_only_once(bucket, dataset, tmp_path):
-    remote = RemoteDataset(PLACE, tmp_path / "cache")
+    remote = GcsDataset(PLACE, tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
     assert remote.info.place == PLACE
     wanted = {name: data for name, data in files(dataset).items() if not name.startswith("test-")}
@@ -35,7 +35,7 @@ def test_only_what_is_needed_is_copied_and_only_once(bucket, dataset, tmp_path):
     assert files(remote.info.path) == wanted
     assert all(shard.is_file() for shard in remote.info.split("train").shards)
 
-    again = RemoteDataset(PLACE, tmp_path / "cache")
+    again = GcsDataset(PLACE, tmp_path / "cache")
     assert again.info.path == remote.info.path
     assert again.copy(("train", "validation")) == 0
     assert again.copy(["test"], graphs=False) == 2
@@ -47,20 +47,20 @@ def test_only_what_is_needed_is_copied_and_only_once(bucket, dataset, tmp_path):
 
 
 def test_another_dataset_has_another_copy(bucket, tmp_path):
-    first = RemoteDataset(PLACE, tmp_path)
+    first = GcsDataset(PLACE, tmp_path)
     blob = bucket.blob("tiny/dataset.json")
     blob.upload_from_string(json.dumps({**json.loads(blob.download_as_bytes()), "fingerprint": "f" * 64}))
-    assert RemoteDataset(PLACE, tmp_path).info.path != first.info.path
+    assert GcsDataset(PLACE, tmp_path).info.path != first.info.path
 
 
 def test_where_copies_are_kept(bucket, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert RemoteDataset(PLACE).info.path.is_relative_to(tmp_path / "xdg")
+    assert GcsDataset(PLACE).info.path.is_relative_to(tmp_path / "xdg")
 
 
 def test_what_is_missing_is_named_before_anything_is_copied(bucket, tmp_path):
     bucket.blob("tiny/train-00001-of-00002.tfrecord").delete()
-    remote = RemoteDataset(PLACE, tmp_path / "cache")
+    remote = GcsDataset(PLACE, tmp_path / "cache")
     with pytest.raises(UsageError, match=f"--dataset {PLACE}: train-00001-of-00002.tfrecord is missing"):
         remote.copy(["train"])
     assert not (tmp_path / "cache").exists()
@@ -69,7 +69,7 @@ def test_what_is_missing_is_named_before_anything_is_copied(bucket, tmp_path):
 def test_a_copy_that_cannot_be_kept(bucket, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=f"--cache {tmp_path}/file: cannot keep a copy .* give another directory"):
-        RemoteDataset(PLACE, tmp_path / "file").copy(["test"])
+        GcsDataset(PLACE, tmp_path / "file").copy(["test"])
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(UsageError, match=f"--dataset {PLACE}: cannot keep a copy .* XDG_CACHE_HOME"):
-        RemoteDataset(PLACE).copy(["test"])
+        GcsDataset(PLACE).copy(["test"])

@@ -1,4 +1,4 @@
-"""Figures against values worked out by hand, scikit-learn and the ISIC scorer; intervals against a known truth."""
+"""Figures against values worked out by hand, scikit-learn and the ISIC scorer."""
 
 from __future__ import annotations
 
@@ -10,23 +10,12 @@ import pytest
 import sklearn.metrics
 from isic_challenge_scoring.classification import ClassificationMetric, ClassificationScore
 
+from tests.support.simulated_predictions import simulate
 from trainer.metrics import metrics
+from trainer.metrics.bootstrap import resamples
 
 CLASSES = ("basal cell carcinoma", "melanoma", "nevus")
 MALIGNANT = CLASSES[:2]
-
-
-def simulate(n, classes, signal, seed, photographs=1):
-    """Labels, softmax probabilities and groups; photographs of one lesion share most of their noise."""
-    rng = np.random.default_rng(seed)
-    lesions = -(-n // photographs)
-    labels = np.repeat(rng.integers(0, classes, lesions), photographs)[:n]
-    groups = np.repeat(np.arange(lesions), photographs)[:n]
-    shared = np.repeat(rng.normal(size=(lesions, classes)), photographs, axis=0)[:n]
-    logits = shared + 0.1 * rng.normal(size=(n, classes))
-    logits[np.arange(n), labels] += signal
-    odds = np.exp(logits)
-    return labels, odds / odds.sum(axis=1, keepdims=True), groups
 
 
 def test_by_hand():
@@ -113,7 +102,7 @@ def test_resampled_figures_are_scikit_learns_with_weights(decimals):
     """Rounded scores have many ties."""
     labels, probabilities, groups = simulate(150, 2, 0.7, seed=3, photographs=2)
     positive, score = labels == 1, probabilities[:, 1].round(decimals)
-    (weights,) = metrics.resamples(labels, groups, 20, seed=0)
+    (weights,) = resamples(labels, groups, 20, seed=0)
     figures = metrics.ranking_figures(positive, score, weights, 0.9)
     for b, w in enumerate(weights):
         assert figures.auc[b] == pytest.approx(sklearn.metrics.roc_auc_score(positive, score, sample_weight=w))
@@ -122,48 +111,6 @@ def test_resampled_figures_are_scikit_learns_with_weights(decimals):
         )
         false_rate, true_rate, _ = sklearn.metrics.roc_curve(positive, score, sample_weight=w, drop_intermediate=False)
         assert figures.sensitivity[b] == pytest.approx(true_rate[false_rate <= 0.1 + 1e-9].max())
-
-
-def test_resamples_draw_whole_lesions_and_keep_the_classes():
-    labels, _, groups = simulate(60, 4, 1.0, seed=4, photographs=3)
-    blocks = list(metrics.resamples(labels, groups, 30, seed=9))
-    weights = np.concatenate(blocks)
-    assert weights.shape == (30, 60)
-    by_lesion = weights.reshape(30, 20, 3)
-    assert (by_lesion == by_lesion[:, :, :1]).all()
-    for label in range(4):
-        assert (weights[:, labels == label].sum(axis=1) == (labels == label).sum()).all()
-    assert np.array_equal(weights, np.concatenate(list(metrics.resamples(labels, groups, 30, seed=9))))
-    assert not np.array_equal(weights, np.concatenate(list(metrics.resamples(labels, groups, 30, seed=8))))
-
-
-def test_blocks_do_not_change_the_shape_of_the_answer(monkeypatch):
-    labels, probabilities, groups = simulate(60, 3, 1.0, seed=4)
-    monkeypatch.setattr(metrics, "_BLOCK", 7 * 60)
-    blocks = list(metrics.resamples(labels, groups, 30, seed=0))
-    assert [len(block) for block in blocks] == [7, 7, 7, 7, 2]
-    figures = metrics.evaluate(labels, probabilities, groups, CLASSES, bootstrap=30)
-    assert figures["balanced_accuracy"]["low"] <= figures["balanced_accuracy"]["value"]
-
-
-def test_interval_covers_the_truth_about_as_often_as_it_says():
-    """150 simulated splits of 100 lesions with 3 photographs each: the truth is known from a huge split."""
-    labels, probabilities, _ = simulate(300_000, 3, 1.0, seed=5)
-    truth = sklearn.metrics.balanced_accuracy_score(labels, probabilities.argmax(axis=1))
-    auc = sklearn.metrics.roc_auc_score(labels == 1, probabilities[:, 1])
-    covered, covered_auc, too_sure = 0, 0, 0
-    for seed in range(150):
-        labels, probabilities, groups = simulate(300, 3, 1.0, seed=1000 + seed, photographs=3)
-        figures = metrics.evaluate(labels, probabilities, groups, CLASSES, bootstrap=200)
-        alone = metrics.evaluate(labels, probabilities, np.arange(300), CLASSES, bootstrap=200)["balanced_accuracy"]
-        covered += figures["balanced_accuracy"]["low"] <= truth <= figures["balanced_accuracy"]["high"]
-        row = figures["per_class"]["melanoma"]["auc"]
-        covered_auc += row["low"] <= auc <= row["high"]
-        too_sure += not alone["low"] <= truth <= alone["high"]
-    assert covered >= 0.88 * 150
-    assert covered_auc >= 0.88 * 150
-    # Photographs taken for independent give intervals that miss far more often than 5 %: why lesions are drawn.
-    assert too_sure >= 0.15 * 150
 
 
 def test_classes_without_examples_are_null_and_json_has_no_nan():
@@ -206,11 +153,3 @@ def test_no_images():
 def test_arrays_that_do_not_fit_are_refused(labels, probabilities, says):
     with pytest.raises(ValueError, match=says):
         metrics.evaluate(np.array(labels), probabilities, np.arange(2), CLASSES)
-
-
-def test_same_seed_same_intervals():
-    labels, probabilities, groups = simulate(90, 3, 1.0, seed=6)
-    one = metrics.evaluate(labels, probabilities, groups, CLASSES, MALIGNANT, bootstrap=100, seed=4)
-    assert one == metrics.evaluate(labels, probabilities, groups, CLASSES, MALIGNANT, bootstrap=100, seed=4)
-    other = metrics.evaluate(labels, probabilities, groups, CLASSES, MALIGNANT, bootstrap=100, seed=5)
-    assert one["balanced_accuracy"]["low"] != other["balanced_accuracy"]["low"]

@@ -11,9 +11,7 @@ import tensorflow as tf
 from keras.src.applications import efficientnet
 
 from pipelines.common.cli import UsageError
-from tests.support.tiny_dataset import CLASSES, HELD_OUT_COUNT, ROOT, SIZE, TRAIN_COUNTS, draw, jpeg, training
-from trainer.data.dataset_info import read_dataset_info
-from trainer.data.preprocessing import Preprocessing
+from tests.support.tiny_dataset import CLASSES, HELD_OUT_COUNT, ROOT, SIZE, draw, jpeg, training
 from trainer.network.backbones import build_backbone, check_backbone
 
 NAME = "MobileNetV3Small"
@@ -64,13 +62,6 @@ def test_the_first_efficientnets_are_the_ones_that_keras_downloads(tmp_path, mon
         np.testing.assert_allclose(
             ours(pixels, training=False), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max()
         )
-
-
-def test_pixel_statistics_are_those_of_the_dataset(dataset):
-    images = np.stack([draw(label, index) for label, count in enumerate(TRAIN_COUNTS) for index in range(count)])
-    mean, std = Preprocessing(read_dataset_info(dataset)).pixel_statistics()
-    np.testing.assert_allclose(mean, images.mean(axis=(0, 1, 2), dtype=float), rtol=1e-4)
-    np.testing.assert_allclose(std, images.std(axis=(0, 1, 2), dtype=float), rtol=1e-4)
 
 
 def test_names_that_are_none():

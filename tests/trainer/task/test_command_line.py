@@ -7,8 +7,6 @@ import json
 import pytest
 
 from pipelines.common.cli import UsageError
-from tests.support.tiny_dataset import ROOT
-from trainer.config.recipes import as_arguments
 from trainer.task.command_line import parse_options
 
 
@@ -126,12 +124,3 @@ def test_the_command_line_comes_before_the_recipe(tmp_path):
     given = ["--no-mixed_precision", "--batch_norm", "--jit", f"--config={path}", "--dataset=d", "--output=o"]
     options = parse_options(given)
     assert (options.mixed_precision, options.batch_norm, options.jit) == (False, True, True)
-
-
-def test_options_survive_being_written_as_arguments():
-    options = parse_options(["--dataset=d", "--output=o", "--no-batch_norm", "--mixed_precision", "--epochs=7"])
-    assert parse_options(as_arguments(options.as_dict())) == options
-
-
-def test_the_recipe_that_we_give_is_right():
-    assert parse_options(["--dataset=d", "--output=o", f"--config={ROOT / 'trainer/config/bespoke.json'}"]).epochs > 1

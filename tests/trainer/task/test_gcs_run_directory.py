@@ -12,7 +12,7 @@ from tests.support.gcs_proxy import door
 from trainer.config.options import TrainOptions
 from trainer.data.dataset_info import read_dataset_info
 from trainer.distribution.preemption import RestartError
-from trainer.task.gcs_run_directory import RemoteOutput
+from trainer.task.gcs_run_directory import GcsRunDirectory
 from trainer.task.run_directory import open_output
 
 PLACE = "gs://runs/one"
@@ -67,7 +67,7 @@ def checkpoint(step):
 
 
 def test_checkpoints_follow_those_on_disk_and_are_fetched_by_the_next_machine(bucket, options, info):
-    with RemoteOutput(PLACE) as remote:
+    with GcsRunDirectory(PLACE) as remote:
         claim = start(remote, options, info)
         assert names(bucket) == {"run.json"}
         for step, kept in ((3, ()), (6, (3,)), (9, (6,))):
@@ -81,7 +81,7 @@ def test_checkpoints_follow_those_on_disk_and_are_fetched_by_the_next_machine(bu
 
     # Of a checkpoint whose machine was lost while it was sent, the state file says nothing.
     bucket.blob("one/checkpoints/ckpt-12.index").upload_from_string(b"half")
-    with RemoteOutput(PLACE) as remote:
+    with GcsRunDirectory(PLACE) as remote:
         again = start(remote, options, info)
         assert again.earlier["threads"] == 2
         found = {path.name for path in (again.path / "checkpoints").iterdir()}
@@ -102,29 +102,29 @@ def finish(remote, claim):
 
 def test_a_run_is_finished_when_all_of_its_model_is_there(bucket, options, info):
     bucket.blob("one/model/variables/variables.index").upload_from_string(b"of a machine lost while it sent the model")
-    with pytest.raises(UsageError, match="holds no training run of ours"), RemoteOutput(PLACE) as remote:
+    with pytest.raises(UsageError, match="holds no training run of ours"), GcsRunDirectory(PLACE) as remote:
         remote.claim(options, info)
     bucket.blob("one/model/variables/variables.index").delete()
-    with RemoteOutput(PLACE) as remote:
+    with GcsRunDirectory(PLACE) as remote:
         claim = start(remote, options, info)
         bucket.blob("one/model/variables/variables.index").upload_from_string(b"older")
-    with RemoteOutput(PLACE) as remote:
+    with GcsRunDirectory(PLACE) as remote:
         claim = start(remote, options, info)
         assert claim.earlier
         finish(remote, claim)
     assert bucket.blob("one/model/variables/variables.index").download_as_bytes() == b"variables/variables.index"
     with (
         pytest.raises(UsageError, match=f"--output {PLACE}: already holds a finished model"),
-        RemoteOutput(PLACE) as remote,
+        GcsRunDirectory(PLACE) as remote,
     ):
         remote.claim(options, info)
 
 
 def test_overwrite_deletes_only_what_is_ours(bucket, options, info):
-    with RemoteOutput(PLACE) as remote:
+    with GcsRunDirectory(PLACE) as remote:
         finish(remote, start(remote, options, info))
     bucket.blob("one/notes.txt").upload_from_string(b"mine")
-    with RemoteOutput(PLACE) as remote:
+    with GcsRunDirectory(PLACE) as remote:
         remote.claim(replace(options, overwrite=True), info)
         assert "model/saved_model.pb" in names(bucket)
         start(remote, replace(options, overwrite=True), info)
@@ -132,23 +132,23 @@ def test_overwrite_deletes_only_what_is_ours(bucket, options, info):
 
 
 def test_other_options_are_named(bucket, options, info):
-    with RemoteOutput(PLACE) as remote:
+    with GcsRunDirectory(PLACE) as remote:
         start(remote, options, info)
     with (
-        RemoteOutput(PLACE) as remote,
+        GcsRunDirectory(PLACE) as remote,
         pytest.raises(UsageError, match=r"interrupted run with --epochs 40, now it is 3"),
     ):
         remote.claim(replace(options, epochs=3), info)
 
 
 def test_a_second_run_in_the_same_place_is_noticed_by_the_first(bucket, options, info):
-    with RemoteOutput(PLACE) as remote:
+    with GcsRunDirectory(PLACE) as remote:
         claim = start(remote, options, info)
         save(claim, 3)
         remote.save()
         # Returns when the first has been sent.
         remote.save()
-        with RemoteOutput(PLACE) as other:
+        with GcsRunDirectory(PLACE) as other:
             # Both go on from the same state.
             theirs = start(other, options, info)
             save(theirs, 6)
@@ -160,7 +160,7 @@ def test_a_second_run_in_the_same_place_is_noticed_by_the_first(bucket, options,
 
 
 def test_told_to_end_it_does_not_say_saved_before_it_has_arrived(bucket, options, info):
-    remote = RemoteOutput(PLACE)
+    remote = GcsRunDirectory(PLACE)
     claim = start(remote, options, info)
     bucket.blob("one/checkpoints/checkpoint").upload_from_string(b"somebody else's")
     save(claim, 3)

@@ -1,16 +1,28 @@
-"""Which class frequencies logits stand for, and what they say of the photographs."""
+"""Losses and class weights, and which class frequencies logits stand for."""
 
 from __future__ import annotations
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 from scipy.special import softmax
+from sklearn.utils.class_weight import compute_class_weight
 
 from pipelines.domain.decision_rule import decision_values
 from trainer.data.dataset_info import ClassCount, read_dataset_info
-from trainer.training.losses import photographed_prior, photographed_shift, trained_prior
+from trainer.training.losses import (
+    class_log_priors,
+    class_weights,
+    cross_entropy,
+    make_loss,
+    photographed_prior,
+    photographed_shift,
+    smoothing_of,
+    targets,
+    trained_prior,
+)
 
 ORIGINALS, EXAMPLES = (10, 30, 60, 0), (60, 60, 60, 0)
 
@@ -53,3 +65,53 @@ def test_decisions_are_those_of_equal_frequencies():
     # 0.3 / 0.2 against 0.6 / 0.8, and a class that training never saw.
     np.testing.assert_allclose(values[0], np.array([1.5, 0.75, 0]) / 2.25)
     assert values.argmax(axis=1).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_agrees_with_keras(smoothing):
+    random = np.random.default_rng(0)
+    labels, logits = random.integers(0, 5, 8), random.normal(size=(8, 5)).astype(np.float32)
+    expected = keras.losses.categorical_crossentropy(
+        np.eye(5)[labels], logits, from_logits=True, label_smoothing=smoothing
+    )
+    target = targets(labels, labels, np.ones(8, np.float32), smoothing_of("cross_entropy", smoothing, np.zeros(5)))
+    np.testing.assert_allclose(cross_entropy(target, logits), expected, rtol=1e-5)
+
+
+def test_focal_loss_agrees_with_keras():
+    random = np.random.default_rng(0)
+    target = np.eye(5, dtype=np.float32)[random.integers(0, 5, 8)]
+    logits = random.normal(size=(8, 5)).astype(np.float32)
+    expected = keras.losses.categorical_focal_crossentropy(target, logits, from_logits=True, alpha=1.0, gamma=2.0)
+    np.testing.assert_allclose(make_loss("focal", np.zeros(5))(target, logits), expected, rtol=1e-4)
+
+
+def test_logits_that_balanced_softmax_asks_for_say_nothing_of_frequencies():
+    """An image that could be anything: the loss is least where all logits are equal, though classes are not."""
+    log_priors = np.log(np.array([0.9, 0.09, 0.01], np.float32))
+    loss = make_loss("balanced_softmax", log_priors)
+    smoothing = smoothing_of("balanced_softmax", 0.1, log_priors)
+    assert smoothing.sum() == pytest.approx(0.1)
+
+    def expected_loss(logits):
+        shares = np.exp(log_priors)
+        rows = np.tile(np.array(logits, np.float32), (3, 1))
+        target = targets(np.arange(3), np.arange(3), np.ones(3, np.float32), smoothing)
+        return float(np.sum(shares * loss(target, rows).numpy()))
+
+    least = expected_loss([0, 0, 0])
+    assert all(expected_loss(other) > least + 1e-4 for other in ([0.2, 0, 0], [0, 0.2, 0], [0, 0, 0.2], [-0.2, 0, 0]))
+
+
+def test_log_priors_count_what_is_stored(dataset):
+    info = read_dataset_info(dataset)
+    counts = np.array([info.split("train").per_class[name].examples for name in info.classes])
+    np.testing.assert_allclose(np.exp(class_log_priors(info)), counts / counts.sum(), rtol=1e-6)
+
+
+def test_balanced_class_weights_are_scikit_learns(dataset):
+    info = read_dataset_info(dataset)
+    labels = np.repeat(np.arange(4), [info.split("train").per_class[name].examples for name in info.classes])
+    expected = compute_class_weight("balanced", classes=np.arange(4), y=labels)
+    np.testing.assert_allclose(class_weights(info, "balanced"), expected, rtol=1e-6)
+    assert class_weights(info, "none").tolist() == [1, 1, 1, 1]

@@ -1,13 +1,11 @@
-"""Plain lines into a file, a bar on a terminal, a picture of the curves."""
+"""Plain lines into a file, a bar on a terminal."""
 
 from __future__ import annotations
 
 import io
 
 import pytest
-from PIL import Image
 
-from trainer.task.plots import draw_curves
 from trainer.training.checkpoint import EpochRecord, RunState
 from trainer.training.progress import EpochProgress, bar
 
@@ -49,11 +47,3 @@ def test_a_terminal_gets_a_bar_that_lines_replace():
 @pytest.mark.parametrize(("done", "shown"), [(0, "[>   ]"), (2, "[==> ]"), (4, "[====]")])
 def test_the_bar_fills(done, shown):
     assert bar(done, 4, 4) == shown
-
-
-def test_curves_are_a_picture(tmp_path):
-    draw_curves([RECORD, EpochRecord(2, 0.4, 0.5, 0.8, 64, 5e-4, 100.0, 2.0)], 2, tmp_path / "curves.png")
-    with Image.open(tmp_path / "curves.png") as picture:
-        assert picture.format == "PNG"
-        assert picture.width > 2 * picture.height > 400
-    assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]

@@ -1,4 +1,4 @@
-"""The figure that says how far the classes have moved."""
+"""The summary of a run: how far the classes have moved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a command ends that is interrupted, by a user or by a scheduler."""
+"""How a command ends: interrupted, by a user or by a scheduler."""
 
 from __future__ import annotations
 

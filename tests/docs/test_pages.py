@@ -1,10 +1,11 @@
-"""The pages name what is there: commands run, links lead somewhere, paths and modules exist."""
+"""The pages name what is there: commands run, links lead somewhere, and named paths, modules and imports exist."""
 
 from __future__ import annotations
 
 import ast
 import functools
 import importlib.util
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -25,6 +26,7 @@ URL = re.compile(r"\w+://\S+")
 TREES = r"pipelines|trainer|tests|docs|deploy|benchmarks|\.github"
 REPOSITORY_PATH = re.compile(rf"(?<![\w./$}}-])((?:{TREES})/[\w./*-]*\w|\.ci/\w+)(?![\w$*{{])")
 DOTTED = re.compile(r"(?<![\w./-])((?:pipelines|trainer)(?:\.\w+)+)")
+IMPORT = re.compile(r"^\s*(?:from|import) (?:pipelines|trainer)\.(\w+)", re.MULTILINE)
 FLOW_STEP = re.compile(r"(?<![\w./])([a-z]+/[a-z_]+)\b(?!/)")
 
 
@@ -143,3 +145,31 @@ def test_the_architecture_has_every_package_in_its_tree_and_only_modules_in_its_
     assert len(steps) > 20
     modules = {f"{package.name}/{module.stem}" for package in packages for module in package.glob("*.py")}
     assert set(steps) <= modules
+
+
+def reachable(arrows: set[tuple[str, str]], start: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        package = waiting.pop()
+        ahead = {end for begin, end in arrows if begin == package} - found
+        found |= ahead
+        waiting += ahead
+    return found
+
+
+def test_the_graph_of_the_architecture_allows_every_import_between_packages():
+    (drawing,) = re.findall(r"^```mermaid\n(.*?)^```", text_of(Path("docs/architecture.md")), re.MULTILINE | re.DOTALL)
+    arrows: set[tuple[str, str]] = set()
+    for line in drawing.splitlines():
+        chain = [re.findall(r"\w+", part) for part in line.split("-->")]
+        for begins, ends in itertools.pairwise(chain):
+            arrows |= set(itertools.product(begins, ends))
+    imports = {
+        (module.parent.name, package)
+        for tree in ("pipelines", "trainer")
+        for module in (ROOT / tree).glob("*/*.py")
+        for package in IMPORT.findall(module.read_text(encoding="utf-8"))
+        if package != module.parent.name
+    }
+    assert {(begin, end) for begin, end in imports if end not in reachable(arrows, begin)} == set()

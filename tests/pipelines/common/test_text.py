@@ -1,0 +1,21 @@
+"""Paths as text for display."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.common.text import printable
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("plain/ISIC_1.jpg", "plain/ISIC_1.jpg"),
+        ("na\u00efve/\u76ae.jpg", "na\u00efve/\u76ae.jpg"),
+        ("bytes \udcff\udc80.jpg", r"bytes \xff\x80.jpg"),
+        ("nul\0.jpg", r"nul\x00.jpg"),
+    ],
+)
+def test_what_is_no_text_in_a_path_is_shown_by_its_bytes(path, shown):
+    assert printable(path) == shown
+    assert printable(path).encode().decode() == shown

@@ -1,0 +1,112 @@
+"""Whether a dataset can be made at all: every class in every split and fold."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from pipelines.curation import feasibility, split
+from pipelines.curation.feasibility import unused_table
+from pipelines.curation.split import Fractions
+from pipelines.dataset.image_row import SPLITS
+from pipelines.prepare.options import PrepareOptions
+from pipelines.sources.layouts import Source, Table
+from tests.support.collecting import run
+from tests.support.image_rows import train_row
+
+
+def images_in(**per_class):
+    return {
+        (name, label): n for label, counts in per_class.items() for name, n in zip(SPLITS, counts, strict=True) if n
+    }
+
+
+FRACTIONS = split.Fractions(0.8, 0.1, 0.1)
+
+
+def test_feasible():
+    assert feasibility.problem_with(images_in(a=(8, 1, 1), b=(8, 1, 1)), ["a", "b"], FRACTIONS, False, False) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "images", "says"),
+    [
+        ("ab", {}, "no usable image"),
+        ("abc", images_in(a=(8, 1, 1), c=(8, 1, 1)), "no usable image of class 'b'"),
+        ("ab", images_in(a=(8, 1, 1)), "any class but 'a'"),
+        ("ab", images_in(a=(8, 1, 1), b=(2, 0, 1)), "leaves class 'b' (3 usable images) without a validation image"),
+    ],
+)
+def test_infeasible_names_option_value_and_way_out(names, images, says):
+    problem = feasibility.problem_with(images, names, FRACTIONS, False, False)
+    assert says in problem
+    assert "--classes" in problem
+    assert "\n" not in problem
+
+
+def test_small_classes_may_go():
+    images = images_in(a=(8, 1, 1), b=(2, 0, 0), c=(5, 1, 1))
+    assert feasibility.small_classes(images, FRACTIONS) == {"b": 2}
+    assert (
+        feasibility.problem_with(images_in(a=(8, 1, 1), c=(5, 1, 1)), ["a", "b", "c"], FRACTIONS, False, True) is None
+    )
+    assert "two classes are needed" in feasibility.problem_with(
+        images_in(a=(8, 1, 1)), ["a", "b"], FRACTIONS, False, True
+    )
+
+
+FOLD_FRACTIONS = Fractions(0.9, 0.0, 0.1)
+
+
+def counted(**per_class):
+    """Images per (part, class) from the number of test images, then of images in each fold."""
+    images = {}
+    for label, (test, *folds) in per_class.items():
+        images |= {("test", label): test, ("train", label): sum(folds)}
+        images |= {(f"fold {fold}", label): count for fold, count in enumerate(folds)}
+    return {key: count for key, count in images.items() if count}
+
+
+def test_a_class_that_a_fold_lacks_is_a_problem_with_a_way_out():
+    enough = counted(a=(1, 2, 2, 2), b=(1, 1, 1, 1))
+    assert feasibility.problem_with(enough, "ab", FOLD_FRACTIONS, False, False, folds=3) is None
+    lacking = counted(a=(1, 2, 2, 2), b=(3, 2, 2, 0))
+    assert feasibility.problem_with(lacking, "ab", FOLD_FRACTIONS, False, False, folds=3) == (
+        "--folds 3 leaves class 'b' (7 usable images) without an image in fold 2; add images, ask for fewer folds, "
+        "leave the class out with --classes, or add --small_classes reject"
+    )
+    assert feasibility.problem_with(lacking, "ab", FOLD_FRACTIONS, False, False, folds=2) is None
+    untested = counted(a=(1, 2, 2, 2), b=(0, 2, 2, 0))
+    assert feasibility.problem_with(untested, "ab", FOLD_FRACTIONS, False, False, folds=3).startswith(
+        "--split_fractions 0.9,0,0.1 leaves class 'b' (4 usable images) without a test image;"
+    )
+
+
+def test_a_class_that_a_fold_lacks_may_go():
+    rows = [train_row(f"n{n}", label="nevus", fold=n % 3) for n in range(9)]
+    rows += [train_row(f"m{n}", label="melanoma", fold=n % 3) for n in range(3)]
+    rows += [train_row(f"t{n}", label="tiny", fold=n) for n in range(2)]
+    rows += [train_row(f"{label} test", label=label, split="test") for label in ("nevus", "melanoma", "tiny")]
+    found = run(rows, feasibility.RejectSmallClasses(FOLD_FRACTIONS, folds=3))
+    assert len(found) == len(rows)
+    rejected = [one for one in found if one.outcome]
+    assert Counter((one.label, one.reason, one.split, one.fold) for one in rejected) == {
+        ("tiny", "class_too_small", "", -1): 3
+    }
+    assert {one.message for one in rejected} == {"'tiny' has 3 usable images, too few for every split and fold"}
+    assert {one.outcome for one in run(rows, feasibility.RejectSmallClasses(FOLD_FRACTIONS, folds=2))} == {""}
+
+
+def test_a_table_that_knows_no_image_is_named():
+    def said(*sources, known, shared=()):
+        return unused_table(PrepareOptions(sources=sources, output="", metadata=shared), dict.fromkeys(known, 1))
+
+    mine = Table("/m.csv", name="m.csv")
+    assert said(known=(), shared=(mine,)).startswith("--metadata /m.csv: knows none of the images")
+    assert said(known=("m.csv",), shared=(mine,)) is None
+    train, test = (Table(f"/{name}.csv", name=name, option="--input", found=True) for name in ("train", "test"))
+    source = Source("a", "/a", "isic2018", (train, test))
+    assert said(source, known=("train",)) is None
+    assert said(source, known=()).startswith("--input /a: /train.csv, found with it, knows none")
+    assert "layout folders" in said(Source("a", "/a", tables=(train,)), known=())

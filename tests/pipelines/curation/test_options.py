@@ -1,0 +1,52 @@
+"""Options of prepare and audit: class sets and licences, what is refused and how that is said."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipelines.common.cli import UsageError
+from pipelines.curation import options as curation_options
+from pipelines.domain import taxonomy
+from pipelines.prepare.options import parse_options
+
+
+def test_class_sets_of_the_users_own(tmp_path):
+    assert curation_options.resolve_classes("isic9").classes == taxonomy.CLASS_SETS["isic9"]
+    own = curation_options.resolve_classes("Nevus, melanoma")
+    assert own.classes == ("nevus", "melanoma")
+    assert own.classes_of(["mel"]) == ("melanoma",)
+    assert own.classes_of(["bcc"]) == ()
+    mapping = tmp_path / "classes.json"
+    mapping.write_text(json.dumps({"dark": ["nv", "mel"], "other": []}))
+    mapped = curation_options.resolve_classes(str(mapping))
+    assert (mapped.classes, mapped.classes_of(["MEL"]), mapped.classes_of(["melanoma"])) == (
+        ("dark", "other"),
+        ("dark",),
+        (),
+    )
+    (tmp_path / "classes.yaml").write_text("dark: [nv, mel]\nother: [bcc]\n")
+    assert curation_options.resolve_classes(str(tmp_path / "classes.yaml")).classes_of(["bcc"]) == ("other",)
+
+
+@pytest.mark.parametrize("value", ["isic99", "", "nevus,nevus", "/missing.json"])
+def test_class_sets_that_are_none(value):
+    with pytest.raises(UsageError, match="--classes"):
+        curation_options.resolve_classes(value)
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "{a: b, c: d}", "{only: [x]}", "{a: [", ""])
+def test_mapping_files_that_are_none(tmp_path, content):
+    path = tmp_path / "classes.yaml"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=r"--classes .*classes.yaml"):
+        curation_options.resolve_classes(str(path))
+
+
+@pytest.mark.parametrize("value", ["", " ", ",,"])
+def test_no_licence_is_not_all_licences(value):
+    with pytest.raises(UsageError, match=r"--licenses .*: names no licence; leave the option out"):
+        parse_options(["--input", "in", "--output", "out", "--licenses", value])
+    options, _ = parse_options(["--input", "in", "--output", "out", "--licenses", " CC-0,,cc by"])
+    assert options.licenses == ("CC-0", "cc by")

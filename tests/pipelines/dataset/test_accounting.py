@@ -1,0 +1,59 @@
+"""Nothing is lost and nothing counted twice, or the run fails and says by how much."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from pipelines.common.cli import LimitExceeded
+from pipelines.dataset import accounting
+from tests.support.tallies import rows_of, tallies
+
+
+def test_sums_agree():
+    rows = rows_of("written", "duplicate", "rejected", "undersampled")
+    accounting.check_sums(*tallies(rows, [row.path for row in rows]))
+
+
+@pytest.mark.parametrize(
+    ("listed", "says"),
+    [
+        (["/a/0", "/a/1", "/a/2"], "3 files listed, but 1 written .* = 2: 1 lost"),
+        (["/a/0"], "1 files listed, .* = 2: 1 counted twice"),
+        (["/a/0", "/a/9"], "not the same files"),
+    ],
+)
+def test_sums_that_disagree_fail_and_say_by_how_much(listed, says):
+    with pytest.raises(accounting.AccountingError, match=says):
+        accounting.check_sums(*tallies(rows_of("written", "rejected"), listed))
+
+
+def test_reject_limit():
+    accounting.check_reject_fraction({"rejected": 1, "listed": 4}, 0.25, "out")
+    with pytest.raises(LimitExceeded, match="2 of 4 files rejected"):
+        accounting.check_reject_fraction({"rejected": 2, "listed": 4}, 0.25, "out")
+
+
+def test_totals_do_not_depend_on_how_rows_are_dealt_out():
+    rows = rows_of("written", "duplicate", "written", "rejected")
+    tally = accounting.Tally()
+
+    def totals(*parts):
+        accumulators = []
+        for part in parts:
+            accumulator = tally.create_accumulator()
+            for row in part:
+                accumulator = tally.add_input(accumulator, accounting.tally_outcome(row))
+            accumulators.append(accumulator)
+        return tally.extract_output(tally.merge_accumulators(accumulators))
+
+    whole = totals(rows)
+    assert totals(rows[:1], [], rows[:0:-1]) == whole
+    assert (whole["outcome", "written"], whole["source", "", "written"]) == (2, 2)
+    assert whole["outcome paths",] == sum(accounting.path_hash(row.path) for row in rows)
+
+
+def test_reasons_are_counted_in_the_order_of_their_names():
+    totals = Counter({("reason", "undecodable"): 2, ("outcome", "rejected"): 3, ("reason", "empty_file"): 1})
+    assert list(accounting.reasons(totals).items()) == [("empty_file", 1), ("undecodable", 2)]

@@ -1,0 +1,49 @@
+"""The row that follows a file through prepare."""
+
+from __future__ import annotations
+
+import apache_beam as beam
+
+from pipelines.dataset.image_row import REJECTED, fold_name, is_open, partition, parts_of, place_of
+from tests.support.collecting import run
+from tests.support.image_rows import row
+
+
+def test_a_rejected_row_says_why_and_is_in_no_split():
+    before = row("a.jpg", split="train", fold=2, copies=3, lesion_ids=("L",))
+    after = before.rejected("write", "changed", "replaced")
+    assert (after.outcome, after.stage, after.reason, after.message) == (
+        REJECTED,
+        "write",
+        "changed",
+        "replaced",
+    )
+    assert (after.split, after.fold, after.copies) == ("", -1, 0)
+    assert (after.path, after.lesion_ids) == (before.path, before.lesion_ids)
+    assert is_open(before)
+    assert not is_open(after)
+
+
+def test_a_row_counts_in_its_split_and_in_its_fold():
+    assert parts_of(row("a", split="test")) == ["test"]
+    assert parts_of(row("a", split="train", fold=0)) == ["train", fold_name(0)] == ["train", "fold 0"]
+
+
+def test_a_place_holds_what_opens_and_sorts_a_file():
+    place = place_of(row("a.jpg", label="nevus"))
+    assert (place.path, place.member, place.relative) == ("/archive/a.jpg", None, "a.jpg")
+
+
+def test_rows_part_by_a_predicate():
+    rows = [row("a"), row("b").rejected("read", "unreadable", "no"), row("c")]
+    assert sorted(one.relative for one in run(rows, _Part(1))) == ["a", "c"]
+    assert [one.relative for one in run(rows, _Part(0))] == ["b"]
+
+
+class _Part(beam.PTransform):
+    def __init__(self, index):
+        super().__init__()
+        self._index = index
+
+    def expand(self, rows):
+        return (rows | partition(is_open))[self._index]

@@ -1,0 +1,51 @@
+"""What the columns of metadata tables mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.domain.metadata_columns import Columns, facts_of, has_facts, labels_of, normalize_license
+
+
+@pytest.mark.parametrize(
+    ("row", "labels"),
+    [
+        ({"diagnosis_1": "Benign", "diagnosis_3": " Nevus ", "diagnosis_2": ""}, ("Nevus", "Benign")),
+        ({"MEL": "0.0", "NV": "1.0", "UNK": "1"}, ("NV", "UNK")),
+        ({"target": "1", "dx": "mel"}, ("mel", "malignant")),
+        ({"target": "2", "dx": None}, ()),
+    ],
+)
+def test_labels_come_most_specific_first(row, labels):
+    assert labels_of(row, Columns()) == labels
+
+
+def test_a_named_label_column_speaks_alone():
+    assert labels_of({"finding": "mel", "dx": "nv"}, Columns(label="finding")) == ("mel",)
+
+
+@pytest.mark.parametrize("missing", ["", " ", "NA", "n/a", "None", "unknown", "-", "?"])
+def test_placeholders_are_no_ids(missing):
+    row = {"lesion_id": missing, "patient_id": " P1 ", "copyright_license": "CC-0", "attribution": "anna"}
+    facts = facts_of(row, "t.csv", Columns())
+    assert (facts.lesion_id, facts.patient_id, facts.license, facts.attribution) == ("", "P1", "CC-0", "anna")
+
+
+def test_columns_that_a_table_lacks_fall_back_to_the_known_ones():
+    given = Columns(id="file", label="finding", lesion="mole")
+    assert given.among(["file", "dx"]) == Columns(id="file")
+    assert given.id_column(["isic_id", "file"]) == "file"
+    assert given.among(["isic_id"]).id_column(["isic_id", "image"]) == "isic_id"
+    assert Columns().id_column(["name"]) is None
+
+
+def test_a_table_has_facts_where_any_column_says_something():
+    assert has_facts(["isic_id", "dx"], Columns())
+    assert not has_facts(["isic_id", "sex"], Columns())
+    assert has_facts(["isic_id", "mole"], Columns(lesion="mole"))
+    assert not has_facts(["isic_id", "dx"], Columns(label="finding"))
+
+
+@pytest.mark.parametrize("text", ["CC-BY-NC", "cc by-nc", " Cc  By - nc "])
+def test_a_licence_has_one_name_however_it_is_written(text):
+    assert normalize_license(text) == "CC-BY-NC"

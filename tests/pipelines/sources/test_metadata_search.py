@@ -1,0 +1,190 @@
+"""Metadata tables are found beside images, above them and in archives."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from pipelines.common.cli import UsageError
+from pipelines.domain.metadata_columns import Columns, facts_of
+from pipelines.sources.inputs import Inputs, source_names, trusted_name
+from pipelines.sources.metadata_tables import table_rows
+from tests.support.gcs import local_gcs, upload
+from tests.support.source_files import CLI, HAM, completed, packed, tables, write
+
+
+def test_tables_are_found_beside_images_above_them_and_beside_archives(tmp_path):
+    write(tmp_path / "ham" / "part_1" / "ISIC_0000001.jpg", "x")
+    write(tmp_path / "ham" / "part_2" / "ISIC_0000002.jpg", "x")
+    bare = write(tmp_path / "ham" / "HAM10000_metadata", HAM)
+    write(tmp_path / "ham" / "hmnist.csv", "pixel0000,label\n1,2\n")
+    one, two, both, some = (
+        f"ham10000={tmp_path}/ham/{place}" for place in ("part_1", "part_2", "", "part_1/ISIC_0000001*")
+    )
+    assert tables(completed([one, two])) == [[bare], [bare]]
+    assert tables(completed([both])) == tables(completed([some])) == [[bare]]
+    packed(tmp_path / "2019.zip", images__ISIC_0000003_jpg="x", images__a="x")
+    archive = packed(tmp_path / "ISIC_2019.zip", **{"in__ISIC_0000003.jpg": "x", "ATTRIBUTION.txt": "x"})
+    truth = write(tmp_path / "truth.CSV", "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC\nISIC_0000003,1,0,0,0,0,0,0,0\n")
+    lesions = write(tmp_path / "lesions.csv", "image,lesion_id,age_approx\nISIC_0000003,L,5\n")
+    (source,) = completed([f"isic2019={archive}"]).sources
+    assert sorted(table.path for table in source.tables) == sorted([truth, lesions])
+    assert not source.folders_speak
+    assert source.read_as() == "ISIC 2019 table"
+    listed = write(tmp_path / "list.txt", "ham/part_1/ISIC_0000001.jpg\n")
+    assert len(completed([f"isic2019={listed}"]).sources[0].tables) == 2
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar"])
+def test_the_shallowest_metadata_in_an_archive_is_read_in_place(tmp_path, suffix):
+    members = {"a__b__metadata.csv": "isic_id\n", "a__metadata.csv": CLI, "a__ISIC_0000001.JPG": "x"}
+    archive = packed(tmp_path / f"gallery.{suffix}", **members)
+    for text in (archive, f"isic_cli={archive}"):
+        (source,) = completed([text]).sources
+        assert [table.path for table in source.tables] == [f"{archive}!/a/metadata.csv"]
+    (row,) = table_rows(source.tables[0].path)
+    assert facts_of(row, "t", Columns())[1:5] == (("Nevus",), "", "", "CC-0")
+    named = completed([f"folders={archive}"], [f"{archive}!/a/metadata.csv"])
+    assert (tables(named), [table.layout for table in named.metadata]) == ([[]], ["isic_cli"])
+    with pytest.raises(UsageError, match=r"no x\.csv in "):
+        completed([archive], [f"{archive}!/x.csv"])
+
+
+UNUSABLE = {
+    "semicolons": ("ISIC_ID;diagnosis\nISIC_0000001;nevus\n", "no image id column (it has ISIC_ID;diagnosis)"),
+    "header case": ("ISIC_ID,diagnosis\nISIC_0000001,nevus\n", "no image id column (it has ISIC_ID, diagnosis)"),
+    "empty": ("", "holds no rows"),
+    "header only": (CLI.splitlines()[0], "holds no rows"),
+    "UTF-16": (CLI.encode("utf-16"), "not a UTF-8 CSV file (invalid start byte)"),
+    "UTF-16, no mark": (CLI.encode("utf-16-le"), r"no image id column (it has i\x00s\x00i\x00c\x00_\x00i\x00d\x00,"),
+    "nothing to say": (
+        "isic_id,sex\nISIC_0000001,male\n",
+        "no lesion_id, label or licence column (it has isic_id, sex)",
+    ),
+    "column twice": ("isic_id,dx,dx\nISIC_0000001,nv,mel\n", "two columns are named 'dx'"),
+    "open quote": ('isic_id,dx\nISIC_0000001,"nv\n', "not a CSV file (line 2: a quote is not closed)"),
+    "many columns": (",".join(f"pixel{n}" for n in range(3000)) + "\n1\n", "pixel0, pixel1, pixel2"),
+    "lines in the header": ('"a\nb",c\n1,2\n', "no image id column (it has a b, c)"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+@pytest.mark.parametrize("packing", ["folder", "zip"])
+def test_a_found_metadata_that_is_no_table_is_ignored_with_a_line(tmp_path, capsys, name, packing):
+    content, says = UNUSABLE[name]
+    content = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "ISIC_0000001.jpg").write_bytes(b"x")
+    table = tmp_path / "in" / "metadata.csv"
+    table.write_bytes(content)
+    root, place = str(tmp_path / "in"), str(table)
+    if packing == "zip":
+        root = shutil.make_archive(root, "zip", root)
+        place = f"{root}!/metadata.csv"
+    # The same table beside two inputs is one line.
+    texts = [root] if packing == "zip" else [root, f"{root}/*.jpg"]
+    assert tables(completed(texts)) == [[]] * len(texts)
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"note: {place} is ignored: ")
+    assert says in printed.err
+    assert (len(printed.err.splitlines()), printed.out) == (1, "")
+    assert len(printed.err) < 400 + len(place)
+    # Named, it is a mistake.
+    with pytest.raises(UsageError, match=r"^--metadata [^\n]*$"):
+        completed([f"folders={root}"], [place])
+
+
+def test_a_found_metadata_with_columns_of_ones_own_is_used_or_named_in_the_message(tmp_path):
+    write(tmp_path / "1.jpg", "x")
+    write(tmp_path / "metadata.csv", "file,finding\n1.jpg,mel\n")
+    assert completed([tmp_path], columns=Columns(id="file", label="finding")).sources[0].tables[0].columns.id == "file"
+    with pytest.raises(UsageError, match=r"^--id_column fiel: no table has this column; there are file, finding"):
+        completed([tmp_path], columns=Columns(id="fiel", label="finding"))
+
+
+def test_several_downloads_side_by_side_bring_their_tables(tmp_path, capsys):
+    found = [write(tmp_path / "all" / name / "metadata.csv", CLI) for name in ("acral", "ham")]
+    write(tmp_path / "all" / "ham" / "ISIC_0000001.jpg", "x")
+    write(tmp_path / "all" / "ham" / "deep" / "metadata.csv", CLI)
+    write(tmp_path / "all" / ".cache" / "metadata.csv", CLI)
+    write(tmp_path / "all" / "pictures" / "ISIC_0000002.jpg", "x")
+    place = tmp_path / "all"
+    options = completed([place])
+    assert tables(options) == [found]
+    assert [table.name for table in options.sources[0].tables] == found
+    assert source_names(Inputs(options.sources)) == ["folder", *found, str(place)]
+    assert trusted_name("metadata.csv", Inputs(options.sources)) == "metadata.csv"
+    # Which of the two is meant cannot be told.
+    assert trusted_name(f"{place}/metadata.csv", Inputs(options.sources)) is None
+    assert tables(completed([f"{place}/*/*.jpg"])) == tables(completed([f"folders={place}"])) == [[]]
+    for form in ("zip", "tar"):
+        archive = shutil.make_archive(str(place), form, tmp_path, "all")
+        assert tables(completed([archive])) == [[f"{archive}!/all/{name}/metadata.csv" for name in ("acral", "ham")]]
+    write(tmp_path / "all" / "acral" / "metadata.csv", "")
+    assert tables(completed([place])) == [found[1:]]
+    assert "acral/metadata.csv is ignored: holds no rows" in capsys.readouterr().err
+    own = write(place / "metadata.csv", CLI)
+    assert tables(completed([place])) == [[own]]
+
+
+def test_metadata_beside_images_speaks_unless_the_layout_is_another(tmp_path):
+    write(tmp_path / "ISIC_0000001.jpg", "x")
+    table = write(tmp_path / "metadata.csv", CLI)
+    for text in (tmp_path, f"{tmp_path}/*.jpg", f"isic_cli={tmp_path}"):
+        assert tables(completed([text])) == [[table]]
+    assert tables(completed([f"folders={tmp_path}"])) == [[]]
+    assert completed([tmp_path]).sources[0].read_as() == "class folders + ISIC archive table"
+    # Named by hand too, it is one table, and speaks of all.
+    named = completed([tmp_path], [table])
+    assert (tables(named), [one.path for one in named.metadata]) == ([[table]], [table])
+    assert not named.sources[0].tables[0].found
+
+
+BUCKET = "layouts"
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory):
+    """gs://layouts/in/ holds images with a table above them, a gallery's archive and a file of sources."""
+    folder = tmp_path_factory.mktemp("bucket")
+    write(folder / "ham" / "part_1" / "ISIC_0000001.jpg", "x")
+    write(folder / "ham" / "HAM10000_metadata", HAM)
+    write(folder / "ham" / "other.csv", "a,b\n1,2\n")
+    packed(folder / "gallery.zip", **{"metadata.csv": CLI, "ISIC_0000001.JPG": "x"})
+    for place in ("a", "b", "a/deep"):
+        write(folder / "downloads" / place / "ISIC_0000001.jpg", "x")
+        write(folder / "downloads" / place / "metadata.csv", CLI)
+    truth = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC\nISIC_0000001,1,0,0,0,0,0,0,0\n"
+    write(folder / "TRUTH.CSV", truth)
+    write(
+        folder / "sets" / "sources.yaml",
+        """\
+sources:
+  - {images: ../ham/part_1, layout: ham10000}
+  - {images: ../gallery.zip, name: gallery}
+""",
+    )
+    with local_gcs(tmp_path_factory.mktemp("gcs"), BUCKET) as environment, pytest.MonkeyPatch.context() as patch:
+        upload(environment, BUCKET, folder, "in")
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield f"gs://{BUCKET}/in"
+
+
+def test_sources_and_their_tables_in_a_bucket(bucket):
+    ham, gallery = completed([f"{bucket}/sets/sources.yaml"]).sources
+    assert (ham.name, ham.path) == ("../ham/part_1", f"{bucket}/ham/part_1")
+    assert [table.path for table in ham.tables] == [f"{bucket}/ham/HAM10000_metadata"]
+    assert [table.path for table in gallery.tables] == [f"{bucket}/gallery.zip!/metadata.csv"]
+    assert [row["isic_id"] for row in table_rows(gallery.tables[0].path)] == ["ISIC_0000001"]
+    (beside,) = completed([f"isic2019={bucket}/gallery.zip"]).sources
+    assert [table.path for table in beside.tables] == [f"{bucket}/TRUTH.CSV"]
+    with pytest.raises(
+        UsageError, match=r"no ISIC 2020 table .* in gs://layouts/in/ham/part_1 or gs://layouts/in/ham;"
+    ):
+        completed([f"isic2020={bucket}/ham/part_1"])
+    (below,) = completed([f"{bucket}/downloads"]).sources
+    assert [table.path for table in below.tables] == [f"{bucket}/downloads/{name}/metadata.csv" for name in ("a", "b")]
+    with pytest.raises(UsageError, match=r"missing\.yaml: no such file"):
+        completed([f"{bucket}/missing.yaml"])

@@ -1,0 +1,12 @@
+"""Classes of labels, for tests."""
+
+from __future__ import annotations
+
+from pipelines.domain import taxonomy
+
+
+def classes(name, *labels):
+    return taxonomy.built_in_set(name).classes_of(labels)
+
+
+ISIC9 = taxonomy.built_in_set("isic9")

@@ -1,0 +1,20 @@
+"""Folders of files that are named like images."""
+
+from __future__ import annotations
+
+from pipelines.domain import image_ids
+from pipelines.sources.list_images import (
+    list_files,
+)
+
+
+def tree(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return folder
+
+
+def list_images(root):
+    return (file for file in list_files(str(root)) if image_ids.is_image_name(file.path))

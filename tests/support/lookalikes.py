@@ -1,0 +1,39 @@
+"""Photographs of skin and copies of them that look alike."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from pipelines.imaging import images, perceptual
+
+
+def photograph(seed: int, height: int = 225, width: int = 300) -> Image.Image:
+    """A smooth random picture of skin colour."""
+    coarse = np.random.default_rng(seed).integers(-60, 60, (7, 9, 3)) + np.array([190, 140, 130])
+    return Image.fromarray(images.resize(coarse.clip(0, 255).astype(np.uint8), height, width))
+
+
+def encoded(image: Image.Image, quality: int) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer)
+
+
+def picture(identity: str, image: Image.Image) -> tuple[str, int, bytes]:
+    return identity, *perceptual.signature(np.asarray(image))
+
+
+def thumbnail_of(pixels: np.ndarray) -> bytes:
+    return perceptual.signature(pixels)[1]
+
+
+COPIES = {
+    "quality": lambda image: encoded(image, 40),
+    "half": lambda image: image.resize((150, 112)),
+    "squashed": lambda image: encoded(image.resize((180, 180)), 80),
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.07),
+    "grey border of one pixel": lambda image: image.crop((1, 1, image.width - 1, image.height - 1)),
+}

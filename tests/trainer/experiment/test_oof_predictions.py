@@ -1,0 +1,89 @@
+"""Predictions for folds that a network never saw: read back, joined, and judged by what the other folds say."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+
+from tests.support.simulated_predictions import CLASSES, simulate
+from trainer.evaluate.predictions import GroundTruth, Predictions, write_predictions
+from trainer.experiment.oof_predictions import (
+    OutOfFoldPredictions,
+    calibration_figures,
+    flagged_at,
+    join,
+    read_predictions,
+    uncalibrated,
+)
+from trainer.export.calibration import log_frequencies, tempered
+
+PRIOR = np.array([0.2, 0.3, 0.5])
+
+
+def fold_of(seed, temperature=2.0, n=200):
+    """Predictions of a network whose logits were divided by a temperature."""
+    labels, probabilities, groups = simulate(n, 3, 1.0, seed=seed)
+    logits = np.log(probabilities)
+    return logits, OutOfFoldPredictions(
+        source_id=[f"{seed}-{index}" for index in range(n)],
+        sha256=[f"{seed}-{index}" for index in range(n)],
+        groups=[str(group) for group in groups],
+        labels=labels,
+        probabilities=softmax(tempered(logits, temperature, log_frequencies(PRIOR)), axis=1),
+        temperature=np.full(n, temperature),
+        prior=np.tile(PRIOR, (n, 1)),
+    )
+
+
+def test_what_an_evaluation_wrote_is_read_with_the_calibration_of_its_model(tmp_path):
+    labels, probabilities, groups = simulate(20, 3, 1.0, seed=0)
+    ids = [f"image {index}" for index in range(20)]
+    truth = GroundTruth(ids, ids, [""] * 20, [str(group) for group in groups], labels)
+    (tmp_path / "model/assets").mkdir(parents=True)
+    calibration = {"temperature": 1.5, "prior": dict(zip(CLASSES, PRIOR, strict=True))}
+    (tmp_path / "model/assets/model.json").write_text(json.dumps({"calibration": calibration}))
+    predictions = Predictions(truth, probabilities.astype(np.float32), None, PRIOR, "one_view")
+    write_predictions(predictions, probabilities.argmax(axis=1), CLASSES, "m", tmp_path / "predictions.parquet")
+    found = read_predictions(tmp_path, tmp_path / "model", CLASSES)
+    assert (found.source_id, found.groups) == (ids, truth.group_id)
+    assert found.labels.tolist() == labels.tolist()
+    assert found.probabilities.dtype == np.float64
+    np.testing.assert_allclose(found.probabilities, probabilities, atol=1e-7)
+    assert found.temperature.tolist() == [1.5] * 20
+    assert np.array_equal(found.prior, np.tile(PRIOR, (20, 1)))
+
+
+def test_folds_are_joined_in_their_order():
+    folds = [fold_of(seed, n=n)[1] for seed, n in ((1, 3), (2, 5))]
+    joined = join(folds)
+    assert joined.source_id == folds[0].source_id + folds[1].source_id
+    assert np.array_equal(joined.probabilities[3:], folds[1].probabilities)
+    assert [len(column) for column in joined] == [8] * 7
+
+
+def test_logits_before_the_temperature_are_found_up_to_a_constant():
+    logits, fold = fold_of(1, temperature=3.0)
+    found = uncalibrated(fold)
+    np.testing.assert_allclose(log_softmax(found, axis=1), log_softmax(logits, axis=1), atol=1e-6)
+
+
+def test_every_fold_gets_the_temperature_of_the_others():
+    folds = [fold_of(seed)[1] for seed in (1, 2, 3)]
+    figures = calibration_figures(folds)
+    assert (figures["n"], len(figures["temperatures"])) == (600, 3)
+    # The first fold's own labels do not touch its temperature, only those of the others.
+    changed = folds[0]._replace(labels=(folds[0].labels + 1) % 3)
+    again = calibration_figures([changed, *folds[1:]])
+    assert again["temperatures"][0] == figures["temperatures"][0]
+    assert again["temperatures"][1] != pytest.approx(figures["temperatures"][1])
+
+
+def test_an_image_is_flagged_at_the_threshold_of_the_other_folds():
+    scores = [np.array([0.1, 0.9]), np.array([0.5, 0.2]), np.array([0.3, 0.6])]
+    malignant = [np.array([False, True]), np.array([True, False]), np.array([True, False])]
+    # Of the others' malignant images the lowest scores are 0.3, 0.3 and 0.5.
+    assert flagged_at(1.0, scores, malignant).tolist() == [0, 1, 1, 0, 0, 1]
+    assert flagged_at(1.0, scores[:2], [malignant[0], np.array([False, False])]) is None

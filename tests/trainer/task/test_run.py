@@ -1,0 +1,22 @@
+"""A training run as a whole, on one fold of a cross-validation."""
+
+from __future__ import annotations
+
+import json
+
+from tests.support.tiny_dataset import training
+from trainer.data.dataset_info import fold_split, read_dataset_info
+from trainer.export.loaded_model import read_model_info
+
+
+def test_a_run_on_a_fold_validates_on_it_and_exports_the_last_epoch(command, folded, tmp_path):
+    done = command(*training(folded, tmp_path / "run", "--fold=1", "--epochs=2", "--keep=last"))
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "run/train.json").read_text())
+    history = json.loads((tmp_path / "run/history.json").read_text())
+    turn = fold_split(read_dataset_info(folded), 1)
+    assert report["validation"]["n"] == turn.split("validation").originals
+    assert report["calibration"]["n"] == turn.split("validation").originals
+    assert report["epoch"] == 2
+    assert read_model_info(tmp_path / "run/model").fold == 1
+    assert report["validation"]["balanced_accuracy"] == history[-1]["val_balanced_accuracy"]
