@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from pipelines.common.cli import (
+    ArgumentParser,
+    CheckFailed,
+    LimitExceeded,
+    UsageError,
+    first_line,
+    require_job_limits,
+    run_command,
+)
 from tests.support.killing import ROOT
 
 STOPPED = """
@@ -45,3 +55,81 @@ def test_a_signal_ends_the_command_in_one_line_and_lets_it_clean_up(number, thro
     assert done.returncode == 128 + number
     assert done.stderr == "command: interrupted; the same command starts again\n"
     assert done.stdout == "cleaned up\n"
+
+
+@pytest.fixture
+def _same_signals():
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def raising(error):
+    def main(_):
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("main", "code", "says"),
+    [
+        (lambda _: None, 0, ""),
+        (lambda _: 1, 1, ""),
+        (raising(UsageError("--seed x: a number is needed")), 2, "prog: error: --seed x: a number is needed\n"),
+        (raising(LimitExceeded("3 of 4 files rejected")), 1, "prog: 3 of 4 files rejected\n"),
+        (raising(CheckFailed("train-0: is missing")), 1, "prog: train-0: is missing\n"),
+        (raising(KeyboardInterrupt()), 130, "prog: interrupted; the same command starts again\n"),
+    ],
+)
+@pytest.mark.usefixtures("_same_signals")
+def test_a_command_ends_with_the_code_and_the_line_of_its_outcome(capsys, main, code, says):
+    with pytest.raises(SystemExit) as ended:
+        run_command("prog", main, [])
+    assert ended.value.code == code
+    assert capsys.readouterr().err == says
+
+
+@pytest.mark.usefixtures("_same_signals")
+def test_a_failure_of_ours_keeps_its_traceback(capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_command("prog", raising(ZeroDivisionError("of ours")), [])
+    assert ended.value.code == 3
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback")
+    assert said.endswith("ZeroDivisionError: of ours\n")
+
+
+def test_a_mistake_on_the_command_line_names_the_help_and_abbreviations_are_none():
+    parser = ArgumentParser("prog")
+    parser.add_argument("--seed", type=int)
+    with pytest.raises(UsageError, match=r"^argument --seed: invalid int value: 'x' \(see prog --help\)$"):
+        parser.parse_args(["--seed", "x"])
+    with pytest.raises(UsageError, match="unrecognized arguments: --see 1"):
+        parser.parse_args(["--see", "1"])
+
+
+def test_help_shows_the_defaults_that_say_something(capsys):
+    parser = ArgumentParser("prog")
+    parser.add_argument("--seed", default=7, help="a seed")
+    parser.add_argument("--name", default="", help="a name")
+    with contextlib.suppress(SystemExit):
+        parser.parse_args(["--help"])
+    said = capsys.readouterr().out
+    assert "a seed (default: 7)" in said
+    assert "a name\n" in said
+
+
+def test_the_first_line_of_an_error_is_never_empty():
+    assert first_line(ValueError("one\ntwo")) == "one"
+    assert first_line(ValueError("")) == "ValueError"
+    assert len(first_line(ValueError("x" * 999))) == 200
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
+def test_a_reject_fraction_beyond_its_range_is_refused(fraction):
+    require_job_limits(0.0, 0)
+    require_job_limits(1.0, 4)
+    with pytest.raises(UsageError, match="--max_reject_fraction"):
+        require_job_limits(fraction, 0)

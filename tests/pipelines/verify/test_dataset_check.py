@@ -1,0 +1,23 @@
+"""Whether a dataset is what its dataset.json says."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.verify.dataset_check import first_difference
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "says"),
+    [
+        ({"a": {"b": [1, 2]}}, {"a": {"b": [1, 2]}}, ""),
+        ({"a": {"b": [1, 2]}}, {"a": {"b": [1, 3]}}, "a.b.1 is 2, manifest and shards give 3"),
+        ({"a": [1]}, {"a": [1, 2]}, "a is [1], manifest and shards give [1, 2]"),
+        ({"b": 1}, {"a": 1, "b": 2}, "a is missing"),
+        ({"a": 1, "b": None}, {"b": None}, "a is there, though nothing gives it"),
+        ({"z": 1, "m": {"k": "x"}}, {"z": 2, "m": {"k": "y"}}, 'm.k is "x", manifest and shards give "y"'),
+        ({"a": None}, {"a": 0}, "a is null, manifest and shards give 0"),
+    ],
+)
+def test_the_first_difference_is_named_by_its_keys_and_values(found, expected, says):
+    assert first_difference(found, expected) == says
