@@ -28,19 +28,6 @@ def test_lossless_encodings_give_the_pixels_back(name):
         assert all(np.array_equal(images.decode(data), one) for data, one in zip(stored, pixels, strict=True))
 
 
-@pytest.mark.parametrize("name", imaging_encoding.ENCODINGS)
-def test_an_image_of_another_size_is_refused(name):
-    import tensorflow as tf
-
-    from pipelines.prepare.tft_analysis import decode_images
-
-    # As many bytes as two of the right size, and an image that is no square.
-    for shape in ((40, 20), (20, 40)):
-        stored = imaging_encoding.encode(photograph(*shape), name)
-        with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=r"shape|compatible"):
-            decode_images(tf.constant([stored]), 20, name)
-
-
 def test_a_png_holds_nothing_but_pixels():
     data = imaging_encoding.encode(photograph(180, 180), "png")
     assert data == imaging_encoding.encode(photograph(180, 180).copy(), "png")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from pipelines.score.summary import drift
+from pipelines.dataset.accounting import path_hash
+from pipelines.score.score_row import ScoreRow
+from pipelines.score.summary import drift, tally_rows
+from tests.support.score_row_maker import score_row, scoring_run
 
 TRAIN = {"a": 0.5, "b": 0.3, "c": 0.2}
 
@@ -81,3 +85,21 @@ def test_one_class_never_drifts():
     found = drift({"a": 1.0}, {"a": 7}, 0.25)
     assert found.figure == pytest.approx(0)
     assert not found.warning
+
+
+def test_totals_are_the_same_however_rows_are_dealt_out():
+    run = scoring_run(threshold=0.5)
+    rows = [score_row(f"{n}.jpg", run) for n in range(40)]
+    rows += [ScoreRow(f"bad{n}", f"bad{n}", "bad").rejected("read", "unreadable", "no") for n in range(3)]
+    whole = tally_rows(rows, run)
+    parts: Counter = Counter()
+    for start in range(0, len(rows), 7):
+        parts.update(tally_rows(rows[::-1][start : start + 7], run))
+    assert {key: count for key, count in parts.items() if count} == {
+        key: count for key, count in whole.items() if count
+    }
+    assert (whole["outcome", "scored"], whole["outcome", "rejected"], whole["reason", "unreadable"]) == (40, 3, 3)
+    assert sum(count for key, count in whole.items() if key[0] == "class") == 40
+    assert whole["outcome paths",] == sum(path_hash(row.path) for row in rows)
+    assert 0 < whole["flagged",] < 40
+    assert ("flagged",) not in tally_rows(rows, scoring_run(threshold=None))

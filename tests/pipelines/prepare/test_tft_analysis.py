@@ -1,0 +1,50 @@
+"""The tf.Transform graph: its statistics come from exact sums of the train originals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipelines.dataset.record_spec import RecordSpec
+from pipelines.imaging import encoding as imaging_encoding
+from pipelines.imaging import images
+from pipelines.prepare.tft_analysis import AnalyzeTrain
+from tests.support.collecting import run
+from tests.support.image_files import photograph
+
+
+@pytest.mark.parametrize("name", imaging_encoding.ENCODINGS)
+def test_an_image_of_another_size_is_refused(name):
+    import tensorflow as tf
+
+    from pipelines.prepare.tft_analysis import decode_images
+
+    # As many bytes as two of the right size, and an image that is no square.
+    for shape in ((40, 20), (20, 40)):
+        stored = imaging_encoding.encode(photograph(*shape), name)
+        with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=r"shape|compatible"):
+            decode_images(tf.constant([stored]), 20, name)
+
+
+def test_the_graph_normalises_by_the_exact_statistics_of_all_originals(tmp_path):
+    import tensorflow as tf
+    import tensorflow_transform as tft
+
+    spec = RecordSpec(("melanoma", "nevus"), 12, encoding="raw")
+    originals = [(name, photograph(12, 12, seed)) for seed, name in enumerate(("nevus", "melanoma", "nevus"))]
+    sums = [(name, *images.channel_sums(pixels)) for name, pixels in originals]
+    run(sums, AnalyzeTrain(str(tmp_path / "graph"), str(tmp_path / "temporary"), spec))
+    counts = (tmp_path / "graph" / "transform_fn" / "assets" / "class_counts").read_text()
+    assert counts == "2 nevus\n1 melanoma\n"
+    given = {
+        "image/encoded": tf.constant([one.tobytes() for _, one in originals]),
+        "image/class/text": tf.constant(["nevus", "melanoma", "scar"]),
+        # What serving knows nothing of does not matter.
+        "image/channel_sum": tf.zeros([3, 3], tf.int64),
+        "image/channel_sum_of_squares": tf.zeros([3, 3], tf.int64),
+    }
+    made = tft.TFTransformOutput(str(tmp_path / "graph")).transform_features_layer()(given)
+    pixels = np.stack([pixels for _, pixels in originals]).astype(np.float64)
+    expected = (pixels - pixels.mean(axis=(0, 1, 2))) / pixels.std(axis=(0, 1, 2))
+    np.testing.assert_allclose(made["image"], expected, atol=1e-4)
+    assert made["label"].numpy().tolist() == [1, 0, -1]
