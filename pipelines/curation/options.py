@@ -332,7 +332,7 @@ def _trust(text: str) -> str:
 
 
 def curation_values(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields of DecisionOptions from a parsed command line.
+    """Return the fields of CurationOptions from a parsed command line.
 
     Raises:
         UsageError: If a value is invalid.
