@@ -37,7 +37,7 @@ def test_what_the_line_says(listed, done, speed, line):
     ("seconds", "text"),
     [(0, "0 s"), (89.4, "89 s"), (90, "2 min"), (89 * 60, "89 min"), (90 * 60, "1 h 30 min"), (36_000, "10 h 0 min")],
 )
-def test_durations(seconds, text):
+def test_a_duration_is_told_in_the_unit_that_fits_it(seconds, text):
     assert duration(seconds) == text
 
 

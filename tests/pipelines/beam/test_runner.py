@@ -47,7 +47,7 @@ def test_the_local_default_is_named():
         ([*DATAFLOW, "--setup_file=nowhere/setup.py"], "--setup_file nowhere/setup.py: no such file"),
     ],
 )
-def test_refused(arguments, says):
+def test_options_that_lose_records_or_mean_nothing_are_refused_in_one_line(arguments, says):
     with pytest.raises(UsageError, match=says) as caught:
         beam_options(arguments)
     assert "\n" not in str(caught.value)

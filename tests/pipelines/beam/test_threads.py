@@ -11,7 +11,7 @@ import pytest
 from pipelines.beam.threads import map_ahead
 
 
-def test_few_results_wait():
+def test_few_results_wait_however_slow_the_first_is():
     """What is made but not yet asked for stays bounded, however slow the first is and however fast the rest."""
     made: list[int] = []
     first_may_end = threading.Event()

@@ -88,14 +88,14 @@ def names(bucket):
         [CutAnswer(0), CutAnswer(100), CutAnswer(70_000), Refuse(503), LoseAnswer()],
     ],
 )
-def test_reading(bucket, fail, faults):
+def test_an_object_is_read_whole_whatever_fails_on_the_way(bucket, fail, faults):
     put(bucket, "a.jpg")
     struck = fail(READ, *faults)
     assert read_object(f"{ROOT}/a.jpg", retry()) == CONTENT
     assert struck.total() == len(faults)
 
 
-def test_reading_nothing_and_what_is_not_there(bucket, served):
+def test_an_empty_object_is_read_and_a_missing_one_is_not_found(bucket, served):
     bucket.blob("empty.jpg").upload_from_string(b"")
     served.requests.clear()
     assert read_object(f"{ROOT}/empty.jpg") == b""
@@ -142,7 +142,7 @@ def test_a_service_that_does_not_answer_is_said_to_be_so(bucket, fail):
 
 
 @pytest.mark.parametrize("fault", [Refuse(503), Refuse(429), CutRequest(), LoseAnswer(), CutAnswer()])
-def test_writing(bucket, fail, fault):
+def test_an_object_is_written_whole_whatever_fails_on_the_way(bucket, fail, fault):
     struck = fail(WRITE, fault)
     write_object(f"{ROOT}/a.bin", CONTENT, retry())
     assert bucket.blob("a.bin").download_as_bytes() == CONTENT
@@ -150,7 +150,7 @@ def test_writing(bucket, fail, fault):
 
 
 @pytest.mark.parametrize("fault", [Refuse(503), CutRequest(), LoseAnswer()])
-def test_writing_much(bucket, fail, fault):
+def test_a_large_object_is_written_whole_whatever_fails_on_the_way(bucket, fail, fault):
     """Beyond 8 MiB an upload has a session, which the store may have closed when its answer was lost."""
     struck = fail(SEND, fault)
     much = CONTENT * 30
@@ -159,7 +159,7 @@ def test_writing_much(bucket, fail, fault):
     assert struck.total() == 1
 
 
-def test_listing_and_looking_up(bucket, fail):
+def test_objects_are_listed_and_looked_up_whatever_fails_on_the_way(bucket, fail):
     put(bucket, "x/a.jpg", "x/b.jpg")
     bucket.blob("x/").upload_from_string(b"")
     struck = fail(LIST, CutAnswer(), Refuse(503))
@@ -172,7 +172,7 @@ def test_listing_and_looking_up(bucket, fail):
     assert struck.total() == 3
 
 
-def test_renaming_and_deleting(bucket, fail):
+def test_objects_are_renamed_and_deleted_whatever_fails_on_the_way(bucket, fail):
     put(bucket, "old/a.bin", "old/deep/b.bin")
     struck = fail(BATCH, Refuse(503), LoseAnswer(), None, RefuseOneOfBatch())
     filesystem.move_tree(f"{ROOT}/old", f"{ROOT}/new")

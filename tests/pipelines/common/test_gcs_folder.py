@@ -92,7 +92,7 @@ def test_what_says_that_all_is_there_comes_last(store, files):
 
 
 @pytest.mark.parametrize("fault", [503, 429, "lost"])
-def test_an_upload_survives(store, files, fault):
+def test_an_upload_survives_what_a_network_does(store, files, fault):
     opened, bucket = store
     failed = []
     faulty = once(fault, "POST /upload")
@@ -109,7 +109,7 @@ def test_an_upload_survives(store, files, fault):
 
 
 @pytest.mark.parametrize("fault", [503, 429, "cut", "lost"])
-def test_a_download_survives(store, files, tmp_path, fault):
+def test_a_download_survives_what_a_network_does(store, files, tmp_path, fault):
     opened, _ = store
     folder = GcsFolder(PLACE, "--dataset")
     folder.upload(files)
@@ -165,7 +165,7 @@ def test_what_the_user_must_mend_is_said_in_one_line(store, status, says):
     assert written(bucket) == {}
 
 
-def test_no_credentials(tmp_path, monkeypatch):
+def test_missing_credentials_are_said_in_one_line(tmp_path, monkeypatch):
     from google.auth.exceptions import DefaultCredentialsError
 
     from pipelines.common.gcs_folder import explain
@@ -175,7 +175,7 @@ def test_no_credentials(tmp_path, monkeypatch):
     assert "no credentials for Google Cloud" in str(error)
 
 
-def test_names(tmp_path):
+def test_a_place_without_a_bucket_is_refused_by_its_option(tmp_path):
     with pytest.raises(UsageError, match="--dataset gs://: names no bucket"):
         GcsFolder("gs://", "--dataset")
 

@@ -17,7 +17,7 @@ from tests.support.image_files import encode, photograph
 from tests.support.image_trees import list_images, tree
 
 
-def test_split_from_folders():
+def test_the_deepest_folder_that_names_a_split_decides():
     assert [folder_split(path) for path in (["data", "Train", "nevus"], ["test"], ["Valid", "x"], ["nevus"])] == [
         "train",
         "test",

@@ -127,7 +127,7 @@ def test_leaks_are_found_whatever_becomes_of_an_image(tmp_path):
     assert {leak.because for leak in leaks} == {("near-duplicate",)}
 
 
-def test_licences():
+def test_only_images_whose_every_licence_is_allowed_are_taken():
     def reason(*names):
         return reject_license(ImageRow("/a", "a", licenses=names), ["CC-0", "cc by"]).reason
 

@@ -25,7 +25,7 @@ def images_in(**per_class):
 FRACTIONS = split.Fractions(0.8, 0.1, 0.1)
 
 
-def test_feasible():
+def test_images_in_every_split_of_every_class_are_no_problem():
     assert feasibility.problem_with(images_in(a=(8, 1, 1), b=(8, 1, 1)), ["a", "b"], FRACTIONS, False, False) is None
 
 

@@ -11,7 +11,7 @@ from pipelines.dataset import accounting
 from tests.support.tallies import rows_of, tallies
 
 
-def test_sums_agree():
+def test_sums_of_every_outcome_agree_with_what_was_listed():
     rows = rows_of("written", "duplicate", "rejected", "undersampled")
     accounting.check_sums(*tallies(rows, [row.path for row in rows]))
 
@@ -29,7 +29,7 @@ def test_sums_that_disagree_fail_and_say_by_how_much(listed, says):
         accounting.check_sums(*tallies(rows_of("written", "rejected"), listed))
 
 
-def test_reject_limit():
+def test_more_rejects_than_the_limit_are_an_error():
     accounting.check_reject_fraction({"rejected": 1, "listed": 4}, 0.25, "out")
     with pytest.raises(LimitExceeded, match="2 of 4 files rejected"):
         accounting.check_reject_fraction({"rejected": 2, "listed": 4}, 0.25, "out")

@@ -102,7 +102,7 @@ def test_a_file_that_cannot_be_opened_is_an_os_error(tmp_path):
         read(tmp_path / "none")
 
 
-def test_frames_are_tfrecords(tmp_path):
+def test_framed_records_are_read_by_tensorflow(tmp_path):
     import tensorflow as tf
 
     path = tmp_path / "x.tfrecord"

@@ -198,7 +198,7 @@ def test_wrong_use_writes_nothing(command, tmp_path, arguments, says):
     assert [path.name for path in files(tmp_path)] == ["theirs.txt"]
 
 
-def test_help(command):
+def test_help_names_the_options_and_exits_with_0(command):
     result = command("pipelines.demo.sample", "--help")
     assert result.returncode == 0
     assert "--seed" in result.stdout

@@ -44,7 +44,7 @@ def test_a_conflict_names_labels_and_sources():
     assert decision.message == "filed as 'mel' (HAM.csv), 'nevus' (folder)"
 
 
-def test_whom_trust_means():
+def test_trust_means_a_folder_a_table_or_all_that_a_source_says():
     def claim(source, label, *owners):
         return Claim(source, (label,), (label,), owners)
 

@@ -54,7 +54,7 @@ def test_resize_keeps_flat_colour(colour):
     assert (images.resize(flat, 64, 64) == colour).all()
 
 
-def test_aspect_policies():
+def test_crop_cuts_pad_fills_and_stretch_keeps_all():
     wide = np.zeros((60, 120, 3), np.uint8)
     wide[:, 40:80] = 200
     wide[:, :10] = 90

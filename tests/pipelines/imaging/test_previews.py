@@ -29,7 +29,7 @@ GREY = np.full((240, 400, 3), 128, np.uint8)
 
 @pytest.mark.parametrize("aspect", ASPECTS)
 @pytest.mark.parametrize(("size", "shown"), [(96, 96), (320, SIDE)])
-def test_sizes(aspect: str, size: int, shown: int):
+def test_thumbnail_and_overlay_have_their_sizes_in_every_aspect(aspect: str, size: int, shown: int):
     pictures = triage_pictures(_jpeg(GREY), np.ones((3, 3), np.float32), size, aspect)
     assert _pixels(pictures.thumbnail).shape == (96, 160, 3)
     assert _pixels(pictures.overlay).shape == (shown, shown, 3)

@@ -38,7 +38,7 @@ def test_undersampling_keeps_target_images_once():
         ("none", "max", {"nevus": 20, "melanoma": 5}),
     ],
 )
-def test_balance_methods(method, target, expected):
+def test_each_method_reaches_its_target_in_every_class(method, target, expected):
     rows = [row(f"n{n}", sha256=f"n{n}", split="train") for n in range(20)]
     rows += [row(f"m{n}", sha256=f"m{n}", split="train", label="melanoma") for n in range(5)]
     planned = run(rows, balance.BalanceTrain(method, target, seed=0))

@@ -229,7 +229,7 @@ def test_models_are_loaded_once_in_a_process(models):
     assert handlers[0].get_num_bytes(images([b"12", b"345"])) == 5
 
 
-def test_activation_maps(models, loaded, files):
+def test_an_activation_map_has_a_channel_for_each_class(models, loaded, files):
     maps = loaded.activation(files[0])
     assert maps.shape[2] == len(CLASSES)
     assert maps.dtype == np.float32

@@ -76,7 +76,7 @@ def test_models_without_points_flag_nothing_unless_asked():
         (("--flag_threshold=nan",), "--flag_threshold nan: a number above 0"),
     ],
 )
-def test_wrong_options(given, says):
+def test_wrong_flagging_options_are_refused(given, says):
     with pytest.raises(UsageError, match=says):
         parse_options(["--input=a", "--model=b", "--output=c", *given])
 
@@ -111,7 +111,7 @@ def test_what_a_model_says_of_its_points(tmp_path):
         [3],
     ],
 )
-def test_damaged_points(tmp_path, points):
+def test_a_model_with_damaged_operating_points_is_refused(tmp_path, points):
     with pytest.raises(UsageError, match=r"model\.json is damaged"):
         described(tmp_path / "model", operating_points={ONE_VIEW: points})
 

@@ -50,7 +50,7 @@ def test_names_do_not_matter_and_neither_does_the_direction():
     assert forth > 0
 
 
-def test_further_is_more():
+def test_classes_that_moved_further_have_a_larger_figure():
     figures = [drift({"a": 0.5, "b": 0.5}, {"a": 500 + n, "b": 500 - n}, 0.25).figure for n in (0, 50, 100, 200, 500)]
     assert figures == sorted(figures)
     assert figures[0] < figures[1]

@@ -126,14 +126,14 @@ def test_what_is_kept_does_not_grow_with_the_archive():
     assert all(len(entries) == REJECTS for entries in tally.rejects.values())
 
 
-def test_nothing_gives_zeros():
+def test_a_run_of_no_rows_gives_zeros():
     empty = _collect([], 10)
     assert (empty.top, empty.rejects, empty.rejected, empty.scored) == ((), {}, {}, 0)
     assert empty.mean_probability == (0.0,) * len(CLASSES)
     assert empty.at_least(0.1) == 0
 
 
-def test_in_a_pipeline():
+def test_a_pipeline_collects_what_one_process_collects():
     rows = _rows(9, 200)
     blocks = [rows[start : start + 17] for start in range(0, len(rows), 17)]
     with beam.Pipeline("FnApiRunner") as pipeline:

@@ -77,7 +77,7 @@ def test_a_table_is_known_by_its_columns(name):
     assert recognize(columns) == recognize(columns[::-1]) == layout
 
 
-def test_real_headers(shared_data):
+def test_real_tables_are_known_by_their_headers(shared_data):
     expected = {
         "HAM10000_metadata.csv": "ham10000",
         "ISIC2018_Task3_Training_GroundTruth.csv": "isic2018",

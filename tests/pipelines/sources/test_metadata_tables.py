@@ -120,7 +120,7 @@ def test_a_quoted_value_may_hold_line_breaks_and_quotes_may_be_loose(tmp_path, e
     ]
 
 
-def test_real_tables(shared_data):
+def test_every_real_table_is_recognised_and_what_has_no_class_is_known(shared_data):
     """Every table at hand is recognised; what stays without a class is known."""
     tables = [*shared_data.glob("tables/*.csv"), *shared_data.glob("tables/isic_cli_layouts/*.csv")]
     tables += [shared_data / name for name in ("ham10000/images/metadata.csv", "isic_cli_download/metadata.csv")]

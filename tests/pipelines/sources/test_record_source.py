@@ -69,7 +69,7 @@ def test_every_original_once_with_its_bytes(dataset):
     assert len({file.version for file in files}) == len(files)
 
 
-def test_shards_and_patterns(dataset):
+def test_single_shards_and_patterns_give_their_records_once(dataset):
     everything = {file.path for file in images_of(dataset)}
     name = shard_names(dataset)[0]
     (one,) = {file.relative.partition("/")[0] for file in images_of(dataset / name)}

@@ -174,7 +174,7 @@ def test_mistakes_in_a_file_of_sources_are_one_line(tmp_path, name):
         ('{"sources": [{"images": "\\ud800"}]}', "images must be one line of text"),
     ],
 )
-def test_mistakes_in_json(tmp_path, content, says):
+def test_mistakes_in_a_json_file_of_sources_are_named(tmp_path, content, says):
     path = write(tmp_path / "sources.json", content)
     with pytest.raises(UsageError, match=says):
         read_sources_file(path)

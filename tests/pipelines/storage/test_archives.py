@@ -100,7 +100,7 @@ def listing_error(path):
 EXPECTED = {name: content_of(name) for name in NAMES}
 
 
-def test_names_of_archives():
+def test_an_archive_is_known_by_its_name():
     assert all(map(archives.is_archive, ["a.zip", "gs://b/x.ZIP", "x y.Tar"]))
     assert not any(map(archives.is_archive, ["a.tar.gz", "zip", "a.zip/b.jpg", "a.jpg", "a.tgz"]))
     for name in ["a.tar.gz", "a.TGZ", "a.tar.bz2", "a.tar.xz", "gs://b/a.tar.zst"]:
@@ -190,7 +190,7 @@ def test_archives_beyond_4_gib(tmp_path, kind):
         assert "too large" in refusal(path, large)
 
 
-def test_zip64_members(tmp_path):
+def test_members_with_zip64_sizes_are_read(tmp_path):
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in NAMES:
@@ -227,11 +227,11 @@ def zip_of_raw_name(path, raw):
         (b"../../up/a.jpg", "../../up/a.jpg"),
     ],
 )
-def test_zip_names(tmp_path, raw, name):
+def test_names_in_a_zip_are_read_in_every_encoding(tmp_path, raw, name):
     assert read_all(zip_of_raw_name(tmp_path / "a.zip", raw)) == {name: b"content"}
 
 
-def test_tar_names(tmp_path):
+def test_names_in_a_tar_are_kept_and_hidden_ones_left_out(tmp_path):
     names = ["./Train/a.jpg", "/absolute/a.jpg", "../up/a.jpg", "latin-1 \udce9.jpg"]
     path = write_tar(tmp_path / "a.tar", [*names, "./.hidden/b.jpg"], tarfile.GNU_FORMAT)
     assert list(listed(path)) == [*names[:3], "latin-1 é.jpg"]
@@ -256,7 +256,7 @@ def test_of_one_name_the_later_member(tmp_path, kind):
     assert read_all(path) == {"b.jpg": b"other", "a.jpg": b"new"}
 
 
-def test_empty_archives(tmp_path):
+def test_an_empty_archive_has_no_members(tmp_path):
     assert listed(write_zip(tmp_path / "a.zip", [])) == {}
     assert listed(write_tar(tmp_path / "a.tar", [])) == {}
     with tarfile.open(tmp_path / "b.tar", "w"):
@@ -335,7 +335,7 @@ def test_one_bad_member_takes_no_good_one_with_it(stored):
     assert read == {name: content_of(name) for name in ("a.jpg", "c.jpg")}
 
 
-def test_truncated_zip(stored):
+def test_a_truncated_zip_is_refused_and_its_whole_members_are_read(stored):
     path, members = stored
     whole = path.read_bytes()
     for end in (len(whole) - 60, members["c.jpg"].offset + 500, 10, 0):
@@ -388,7 +388,7 @@ def test_what_is_no_archive(tmp_path):
     assert "uncompressed" in listing_error(tmp_path / "gz.tar")
 
 
-def test_encrypted_members(stored):
+def test_an_encrypted_member_is_refused_and_the_others_are_read(stored):
     path, members = stored
     data = bytearray(path.read_bytes())
     data[members["b.jpg"].offset + 6] |= 1
@@ -450,7 +450,7 @@ def deflate64_member(path, content):
     return listed(path)["a.jpg"]._replace(method=9, size=len(content), crc=zlib.crc32(content))
 
 
-def test_deflate64(tmp_path):
+def test_deflate64_members_are_read_and_damage_in_them_is_found(tmp_path):
     pytest.importorskip("zipfile_deflate64")
     path = tmp_path / "a.zip"
     content = content_of("a.jpg") + bytes(100_000)
@@ -470,7 +470,7 @@ def test_deflate64_without_its_package(tmp_path, monkeypatch):
     assert "zipfile-deflate64" in refusal(path, deflate64_member(path, b"content"))
 
 
-def test_real_photographs(shared_data, tmp_path):
+def test_real_photographs_come_back_from_zip_and_tar(shared_data, tmp_path):
     folder = shared_data / "ham10000" / "images"
     beside = [path.name for path in folder.iterdir() if not is_image_name(path.name)]
     names = [*sorted(path.name for path in folder.glob("*.jpg"))[::25], *beside]

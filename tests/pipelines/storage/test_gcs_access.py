@@ -97,7 +97,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_refusals(served, refuse, name):
+def test_a_refusal_of_the_store_is_one_line_with_a_way_out(served, refuse, name):
     pattern, status, message, says, way_out = REFUSALS[name]
     refuse(pattern, status, message)
     with pytest.raises(UsageError) as raised:

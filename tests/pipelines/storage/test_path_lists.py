@@ -21,14 +21,14 @@ def write(path, content):
     return str(path)
 
 
-def test_names_of_lists():
+def test_a_list_is_known_by_its_name():
     assert all(map(path_lists.is_path_list, ["a.txt", "gs://b/a.CSV", "a.parquet"]))
     assert not any(map(path_lists.is_path_list, ["a.jpg", "txt", "a.zip", "a.csv/b.png"]))
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_text(tmp_path, end, mark):
+def test_a_text_file_lists_a_path_a_line_without_comments(tmp_path, end, mark):
     lines = [
         "# made by hand",
         "/data/b.jpg",
@@ -51,7 +51,7 @@ def test_text(tmp_path, end, mark):
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_csv(tmp_path, end, mark):
+def test_a_csv_lists_the_paths_of_its_path_column(tmp_path, end, mark):
     rows = ["", "path,label", '"a, b.jpg",nevus', "", "#1.jpg,nevus", ",melanoma", "c.jpg"]
     path = write(tmp_path / "list.csv", mark + end.join(rows))
     path_lists.require_path_list("--input", path)
@@ -69,7 +69,7 @@ def test_csv(tmp_path, end, mark):
         ("file_path,id", 0),
     ],
 )
-def test_path_columns(tmp_path, header, taken):
+def test_of_several_path_columns_the_best_known_is_taken_in_any_case(tmp_path, header, taken):
     path = write(tmp_path / "list.csv", f"{header}\n/a.jpg,/b.jpg\n")
     assert list(path_lists.list_paths(path)) == [("/a.jpg", "/b.jpg")[taken]]
 
@@ -80,7 +80,7 @@ def write_parquet(path, columns, **options):
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
-def test_parquet(tmp_path, kind):
+def test_a_parquet_file_lists_the_paths_of_its_path_column(tmp_path, kind):
     paths = pa.array(["a.jpg", None, "", " b, c.jpg ", "/data/#1.jpg", "a.jpg", "gs://bucket/x.jpg"], pa.string())
     path = write_parquet(tmp_path / "list.parquet", {"n": list(range(7)), "Path": paths.cast(kind)}, row_group_size=2)
     path_lists.require_path_list("--input", path)
@@ -174,6 +174,6 @@ def test_long_lists_are_streamed(tmp_path, name):
     assert next(first).endswith("path" if name == "a.txt" else "ISIC_0000000.jpg")
 
 
-def test_real_tables(shared_data):
+def test_a_metadata_table_is_no_list_of_paths(shared_data):
     with pytest.raises(UsageError, match="needs a column path"):
         path_lists.require_path_list("--input", str(shared_data / "tables" / "HAM10000_metadata.csv"))
