@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.verify.dataset_check import first_difference
+from pipelines.dataset.description import Shard
+from pipelines.verify.dataset_check import first_difference, worker_count
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,8 @@ from pipelines.verify.dataset_check import first_difference
 )
 def test_the_first_difference_is_named_by_its_keys_and_values(found, expected, says):
     assert first_difference(found, expected) == says
+
+
+@pytest.mark.parametrize(("asked", "shards", "count"), [(3, 9, 3), (3, 2, 2), (3, 0, 1), (0, 9, 1)])
+def test_there_are_as_many_processes_as_are_asked_for_and_have_work(asked, shards, count):
+    assert worker_count(asked, [Shard(f"{n}", "train", 1, 1000, "") for n in range(shards)]) == count
