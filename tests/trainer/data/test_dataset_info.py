@@ -82,31 +82,32 @@ def test_every_original_validates_in_one_fold_and_trains_in_the_others(folded, c
     info = read_dataset_info(folded)
     validated = []
     for fold in range(FOLDS):
-        turn = fold_split(info, fold)
+        of_fold = fold_split(info, fold)
         train, validation = (
-            source_ids(RecordReader(turn, turn.split(name), cache)) for name in ("train", "validation")
+            source_ids(RecordReader(of_fold, of_fold.split(name), cache)) for name in ("train", "validation")
         )
         assert not set(train) & set(validation)
         # The fold's originals once each; the others twice, with their copies.
-        assert len(validation) == len(set(validation)) == turn.split("validation").examples
-        assert len(train) == 2 * len(set(train)) == turn.split("train").examples
+        assert len(validation) == len(set(validation)) == of_fold.split("validation").examples
+        assert len(train) == 2 * len(set(train)) == of_fold.split("train").examples
         assert len(set(train)) + len(validation) == 70
         validated += validation
     assert len(set(validated)) == len(validated) == 70
 
 
-def test_counts_per_class_are_those_of_the_turn(folded):
+def test_counts_per_class_are_those_of_the_fold(folded):
     info = read_dataset_info(folded)
-    turn = fold_split(info, 1)
+    of_fold = fold_split(info, 1)
     for name in CLASSES:
         whole, train, validation = (
-            split.per_class[name] for split in (info.split("train"), turn.split("train"), turn.split("validation"))
+            split.per_class[name]
+            for split in (info.split("train"), of_fold.split("train"), of_fold.split("validation"))
         )
         assert train.originals + validation.originals == whole.originals
         assert train.examples == 2 * train.originals
         assert validation.examples == validation.originals
-    assert turn.split("test") == info.split("test")
-    assert turn.fingerprint == info.fingerprint
+    assert of_fold.split("test") == info.split("test")
+    assert of_fold.fingerprint == info.fingerprint
 
 
 @pytest.mark.parametrize(("fold", "says"), [(3, "--fold 3: .* has 3 folds; give 0 to 2"), (-1, "--fold -1: .* 0 to 2")])

@@ -160,13 +160,13 @@ def test_evaluation_batches_say_which_image_it_is(info, preprocessing):
     assert image.shape == (8, SIZE, SIZE, 3)
 
 
-def test_the_streams_of_a_turn_have_its_images(folded):
-    turn = fold_split(read_dataset_info(folded), 2)
-    preprocessing = Preprocessing(turn)
-    records = RecordReader(turn, turn.split("validation"), "none")
+def test_the_streams_of_a_fold_have_its_images(folded):
+    of_fold = fold_split(read_dataset_info(folded), 2)
+    preprocessing = Preprocessing(of_fold)
+    records = RecordReader(of_fold, of_fold.split("validation"), "none")
     batch = next(evaluation_stream(records, preprocessing, Batching(32)).as_numpy_iterator())
     counts = np.bincount(batch["label"][batch["weight"] > 0], minlength=len(CLASSES))
-    assert counts.tolist() == [turn.split("validation").per_class[name].originals for name in CLASSES]
-    train = RecordReader(turn, turn.split("train"), "none")
+    assert counts.tolist() == [of_fold.split("validation").per_class[name].originals for name in CLASSES]
+    train = RecordReader(of_fold, of_fold.split("train"), "none")
     first = next(train_stream(train, preprocessing, Batching(16), 0, 0).as_numpy_iterator())
     assert first["weight"].sum() == 16

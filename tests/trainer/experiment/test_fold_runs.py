@@ -19,7 +19,8 @@ def finished(folder, fingerprint="m" * 64, metadata=(), also_one_view=False):
     for name in ("evaluation", "one_view") if also_one_view else ("evaluation",):
         (folder / name).mkdir()
         (folder / name / "predictions.parquet").write_bytes(b"")
-        said = {"name": name, "model": {"fingerprint": fingerprint}, "metadata": {"paths": list(map(str, metadata))}}
+        said = {"schema_version": 1, "name": name, "model": {"fingerprint": fingerprint}}
+        said["metadata"] = {"paths": list(map(str, metadata))}
         (folder / name / "evaluation.json").write_text(json.dumps(said))
     return FoldRun(folder, Path("missing"), 0, {}, tuple(metadata), also_one_view)
 

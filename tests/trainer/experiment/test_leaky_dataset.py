@@ -32,11 +32,11 @@ def folded(dataset, tmp_path_factory):
 def test_copies_are_on_both_sides_and_the_fold_on_neither(folded, tmp_path):
     leaky = read_dataset_info(write_leaky_dataset(folded, 1, tmp_path / "leaky"))
     train, validation, test = (ids(leaky, split) for split in ("train", "validation", "test"))
-    turn = fold_split(folded, 1)
-    assert sorted(train + validation) == sorted(ids(turn, "train"))
+    of_fold = fold_split(folded, 1)
+    assert sorted(train + validation) == sorted(ids(of_fold, "train"))
     assert len(validation) == round(0.2 * len(train + validation))
     assert len(set(train) & set(validation)) > len(validation) / 2
-    assert len(test) == len(set(test)) == turn.split("validation").originals
+    assert len(test) == len(set(test)) == of_fold.split("validation").originals
     assert not set(test) & set(train + validation)
     for split, names in (("train", train), ("validation", validation), ("test", test)):
         assert (

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from tests.support.simulated_predictions import CLASSES, simulate
+from tests.support.simulated_predictions import simulate
+from tests.support.tiny_dataset import CLASSES
 from trainer.evaluate.predictions import GroundTruth, Predictions, write_predictions
 from trainer.experiment.oof_predictions import (
     OutOfFoldPredictions,
@@ -38,22 +39,21 @@ def fold_of(seed, temperature=2.0, n=200):
     )
 
 
-def test_what_an_evaluation_wrote_is_read_with_the_calibration_of_its_model(tmp_path):
-    labels, probabilities, groups = simulate(20, 3, 1.0, seed=0)
+def test_what_an_evaluation_wrote_is_read_with_the_calibration_of_its_model(trained, tmp_path):
+    random = np.random.default_rng(0)
+    labels, probabilities = random.integers(0, 4, 20), random.dirichlet([1] * 4, 20)
     ids = [f"image {index}" for index in range(20)]
-    truth = GroundTruth(ids, ids, [""] * 20, [str(group) for group in groups], labels)
-    (tmp_path / "model/assets").mkdir(parents=True)
-    calibration = {"temperature": 1.5, "prior": dict(zip(CLASSES, PRIOR, strict=True))}
-    (tmp_path / "model/assets/model.json").write_text(json.dumps({"calibration": calibration}))
-    predictions = Predictions(truth, probabilities.astype(np.float32), None, PRIOR, "one_view")
+    truth = GroundTruth(ids, ids, [""] * 20, [f"lesion {index // 2}" for index in range(20)], labels)
+    predictions = Predictions(truth, probabilities.astype(np.float32), None, np.full(4, 0.25), "one_view")
     write_predictions(predictions, probabilities.argmax(axis=1), CLASSES, "m", tmp_path / "predictions.parquet")
-    found = read_predictions(tmp_path, tmp_path / "model", CLASSES)
+    found = read_predictions(tmp_path, trained / "model", CLASSES)
     assert (found.source_id, found.groups) == (ids, truth.group_id)
     assert found.labels.tolist() == labels.tolist()
     assert found.probabilities.dtype == np.float64
     np.testing.assert_allclose(found.probabilities, probabilities, atol=1e-7)
-    assert found.temperature.tolist() == [1.5] * 20
-    assert np.array_equal(found.prior, np.tile(PRIOR, (20, 1)))
+    calibration = json.loads((trained / "model/assets/model.json").read_text())["calibration"]
+    assert found.temperature.tolist() == [calibration["temperature"]] * 20
+    assert np.array_equal(found.prior, np.tile([calibration["prior"][name] for name in CLASSES], (20, 1)))
 
 
 def test_folds_are_joined_in_their_order():

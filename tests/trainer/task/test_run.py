@@ -14,9 +14,9 @@ def test_a_run_on_a_fold_validates_on_it_and_exports_the_last_epoch(command, fol
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "run/train.json").read_text())
     history = json.loads((tmp_path / "run/history.json").read_text())
-    turn = fold_split(read_dataset_info(folded), 1)
-    assert report["validation"]["n"] == turn.split("validation").originals
-    assert report["calibration"]["n"] == turn.split("validation").originals
+    of_fold = fold_split(read_dataset_info(folded), 1)
+    assert report["validation"]["n"] == of_fold.split("validation").originals
+    assert report["calibration"]["n"] == of_fold.split("validation").originals
     assert report["epoch"] == 2
     assert read_model_info(tmp_path / "run/model").fold == 1
     assert report["validation"]["balanced_accuracy"] == history[-1]["val_balanced_accuracy"]

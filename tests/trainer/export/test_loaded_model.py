@@ -1,0 +1,92 @@
+"""An exported model, read and run: its description, its probabilities of records, its maps, and what is none."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipelines.common.cli import UsageError
+from tests.support.tiny_dataset import CLASSES, SIZE, draw, jpeg
+from trainer.data.dataset_info import read_dataset_info
+from trainer.data.preprocessing import Preprocessing
+from trainer.export.loaded_model import LoadedModel, read_model_info, require_same_classes
+
+
+@pytest.fixture(scope="module")
+def info(trained):
+    return read_model_info(trained / "model")
+
+
+@pytest.fixture(scope="module")
+def network(info):
+    return LoadedModel(info)
+
+
+@pytest.fixture(scope="module")
+def records():
+    """Stored images of two classes."""
+    return [jpeg(draw(label, 4000)) for label in (1, 2)]
+
+
+def test_the_description_is_that_of_its_training(info, dataset):
+    assert (info.classes, info.malignant_classes, info.fold) == (CLASSES, ("melanoma",), -1)
+    assert info.dataset_fingerprint == read_dataset_info(dataset).fingerprint
+    assert sum(info.prior) == pytest.approx(1)
+    assert {name: len(points) for name, points in info.operating_points.items()} == {"one_view": 4, "eight_views": 4}
+
+
+def test_pixels_are_those_of_the_dataset(network, records, dataset):
+    expected = Preprocessing(read_dataset_info(dataset)).normalise(tf.constant(records))
+    assert np.array_equal(network.pixels(records), expected)
+
+
+def test_probabilities_are_of_one_view_or_the_mean_of_eight(network, records, trained):
+    classify = tf.saved_model.load(str(trained / "model")).signatures["classify"]
+    pixels = network.pixels(records).numpy()
+    views = [np.rot90(side, number, (1, 2)) for side in (pixels, pixels[:, :, ::-1]) for number in range(4)]
+    each = [classify(image=tf.constant(view))["probabilities"] for view in views]
+    one, eight = (network.probabilities(records, tta) for tta in (False, True))
+    assert one.shape == eight.shape == (2, len(CLASSES))
+    np.testing.assert_allclose(one, each[0], atol=1e-5)
+    np.testing.assert_allclose(eight, np.mean(each, axis=0), atol=1e-5)
+
+
+def test_a_map_is_drawn_for_each_class(network, records):
+    assert network.draws_maps
+    network.require_views()
+    activation = network.activation(records[0])
+    assert activation.shape[-1] == len(CLASSES)
+    assert np.isfinite(activation).all()
+    assert max(activation.shape[:2]) <= SIZE
+
+
+def test_a_place_that_is_no_model_is_named(trained, tmp_path):
+    with pytest.raises(UsageError, match=r"--model .*none: no such directory; name the model directory"):
+        read_model_info(tmp_path / "none")
+    with pytest.raises(UsageError, match=r"not a model directory \(no saved_model.pb\)"):
+        read_model_info(tmp_path)
+    copy = shutil.copytree(trained / "model", tmp_path / "model")
+    (copy / "assets/model.json").write_text("{")
+    with pytest.raises(UsageError, match=r"model\.json is damaged") as error:
+        read_model_info(copy)
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_graph_is_named(trained, tmp_path):
+    copy = shutil.copytree(trained / "model", tmp_path / "model")
+    (copy / "saved_model.pb").write_bytes(b"no graph")
+    with pytest.raises(UsageError, match=f"--model {copy}: cannot be loaded"):
+        LoadedModel(read_model_info(copy))
+
+
+def test_other_classes_are_named_and_another_order_is_too(info):
+    require_same_classes(info, CLASSES, "--dataset d")
+    with pytest.raises(
+        UsageError, match=r"are not the 2 of --dataset d \(difference: dermatofibroma, vascular lesion\)"
+    ):
+        require_same_classes(info, ("melanoma", "nevus"), "--dataset d")
+    with pytest.raises(UsageError, match="the same ones in another order"):
+        require_same_classes(info, CLASSES[::-1], "--dataset d")
