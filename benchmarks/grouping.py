@@ -20,7 +20,8 @@ from pipelines.common.seeding import stable_hash
 from pipelines.curation.deduplicate import DeduplicateImages
 from pipelines.curation.groups import AssignGroups, FindNear
 from pipelines.curation.split import Fractions, SplitGroups
-from pipelines.dataset.image_row import SPLITS, ImageRow, is_open
+from pipelines.dataset.image_row import ImageRow, is_open
+from pipelines.domain.dataset_json import SPLITS
 from pipelines.domain.labels import Claim
 from pipelines.domain.taxonomy import built_in_set
 from pipelines.imaging import perceptual

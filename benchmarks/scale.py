@@ -28,7 +28,8 @@ from apache_beam.io.filesystem import FileMetadata, FileSystem
 
 from pipelines.beam.progress import Progress
 from pipelines.beam.runner import beam_options
-from pipelines.domain.model_info import model_fingerprint
+from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
+from pipelines.domain.model_info import MODEL_JSON, SCHEMA_VERSION, model_fingerprint
 from pipelines.imaging.images import encode_jpeg
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.score import pipeline as score_pipeline
@@ -133,16 +134,24 @@ def export_blind(folder: Path) -> None:
     module = Blind()
     names = ("serving_default", "records", "standardize", "classify")
     tf.saved_model.save(module, str(folder), signatures={name: getattr(module, name) for name in names})
+    equal = dict.fromkeys(CLASSES, 1 / len(CLASSES))
     description = {
+        "schema_version": SCHEMA_VERSION,
         "classes": CLASSES,
         "malignant_classes": ["melanoma", "basal cell carcinoma"],
         "image_size": 16,
-        "model_fingerprint": model_fingerprint([weight.numpy() for weight in module.weights], {}, "none"),
+        "aspect": "crop",
+        "encoding": "jpeg",
         "dataset_fingerprint": "none",
+        "fold": -1,
+        "model_fingerprint": model_fingerprint([weight.numpy() for weight in module.weights], {}, "none"),
+        "train_class_distribution": equal,
+        "metrics": {},
+        "calibration": {"temperature": 1.0, "prior": equal},
+        "operating_points": {ONE_VIEW: [], EIGHT_VIEWS: []},
         "network": {},
-        "train_class_distribution": dict.fromkeys(CLASSES, 1 / len(CLASSES)),
     }
-    (folder / "assets" / "model.json").write_text(json.dumps(description))
+    (folder / MODEL_JSON).write_text(json.dumps(description))
 
 
 def _arguments(images: int, work: str) -> list[str]:

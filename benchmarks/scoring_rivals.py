@@ -17,6 +17,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 BATCH = 32
 
@@ -67,10 +68,10 @@ def keras_predict(images: str, model: str, output: str) -> None:
     import keras
     import tensorflow as tf
 
-    from trainer.export.saved_model import read_model_description
+    from trainer.export.loaded_model import read_model_info
     from trainer.network.model import ModelConfig, build_model
 
-    network = read_model_description(model)["network"]
+    network = read_model_info(Path(model)).network
     size, classes = network["image_size"], network["classes"]
     given = {field.name: network[field.name] for field in dataclasses.fields(ModelConfig)}
     config = ModelConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
@@ -95,9 +96,9 @@ def beam_example(images: str, model: str, output: str) -> None:
     from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, PredictionResult, RunInference
     from PIL import Image
 
-    from trainer.export.saved_model import read_model_description
+    from trainer.export.loaded_model import read_model_info
 
-    size = read_model_description(model)["network"]["image_size"]
+    size = read_model_info(Path(model)).network["image_size"]
 
     class ArrayHandler(ModelHandler):
         def load_model(self):

@@ -1,4 +1,4 @@
-"""Keep what a dataset knows of each image in `known-*.parquet`, so that an update need not decode it again."""
+"""Keep what a dataset knows of each image in files of its own, so that an update need not decode it again."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 
 from pipelines.beam.table_io import ReadTable
 from pipelines.dataset.image_row import WRITTEN, ImageRow, Stored
-from pipelines.dataset.manifest import parquet_bytes
+from pipelines.dataset.manifest import parquet_bytes, parquet_rows
 from pipelines.storage import filesystem
 from pipelines.storage.filesystem import read_bytes
+from pipelines.storage.numbered_files import any_of
 
-PATTERN = "known-{index:05d}-of-{count:05d}.parquet"
+CACHE_FILES = "known-{index:05d}-of-{count:05d}.parquet"
 _SCHEMA = pa.schema(
     [
         pa.field("sha256", pa.string(), nullable=False),
@@ -62,15 +63,14 @@ def cache_bytes(images: Iterable[CachedImage]) -> bytes:
 
 
 def read_cache(path: str) -> Iterator[tuple[str, CachedImage]]:
-    """Read a file that `known_bytes` made.
+    """Read a file that `cache_bytes` made.
 
     Yields:
-        The content hash and the KnownImage of every row.
+        The content hash and the CachedImage of every row.
     """
-    for batch in pq.ParquetFile(io.BytesIO(read_bytes(path))).iter_batches(batch_size=1024):
-        for row in batch.to_pylist():
-            shard, offsets, sums = row.pop("shard"), tuple(row.pop("offsets")), tuple(row.pop("sums"))
-            yield row["sha256"], CachedImage(**row, stored=Stored(shard, offsets, sums) if shard else None)
+    for row in parquet_rows(pq.ParquetFile(io.BytesIO(read_bytes(path)))):
+        shard, offsets, sums = row.pop("shard"), tuple(row.pop("offsets")), tuple(row.pop("sums"))
+        yield row["sha256"], CachedImage(**row, stored=Stored(shard, offsets, sums) if shard else None)
 
 
 def is_readable_cache(folder: str) -> bool:
@@ -79,7 +79,7 @@ def is_readable_cache(folder: str) -> bool:
     If not, an update decodes all images again.
     """
     try:
-        for path in filesystem.match(filesystem.join(folder, "known-*.parquet")):
+        for path in filesystem.match(filesystem.join(folder, any_of(CACHE_FILES))):
             for _ in read_cache(path):
                 pass
     except Exception:  # Parquet raises many kinds of errors on damaged files
@@ -105,7 +105,7 @@ class MakeDecodeCache(beam.PTransform):
     """PTransform that collects what to keep of every content that can be decoded."""
 
     def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[CachedImage]:
-        """Turn (rows as checked, finished rows) into one KnownImage per content that can be decoded."""
+        """Turn (rows as checked, finished rows) into one CachedImage per content that can be decoded."""
         checked, finished = inputs
         return (
             {
@@ -141,7 +141,9 @@ class UseDecodeCache(beam.PTransform):
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.pvalue.DoOutputsTuple:
         """Turn rows that have been read and hashed into outputs `rows`, those completed, and `unknown`, the others."""
-        known = rows.pipeline | "Read known" >> ReadTable(filesystem.join(self._folder, "known-*.parquet"), read_cache)
+        known = rows.pipeline | "Read known" >> ReadTable(
+            filesystem.join(self._folder, any_of(CACHE_FILES)), read_cache
+        )
         return (
             {"rows": rows | "Rows by content" >> beam.Map(lambda row: (row.sha256, row)), "known": known}
             | "Join known" >> beam.CoGroupByKey()

@@ -8,7 +8,8 @@ from typing import Any
 import apache_beam as beam
 
 from pipelines.beam.components import ConnectedComponents
-from pipelines.dataset.image_row import DUPLICATE, SPLITS, ImageRow
+from pipelines.dataset.image_row import DUPLICATE, ImageRow
+from pipelines.domain.dataset_json import SPLITS
 from pipelines.domain.image_ids import isic_id_of
 from pipelines.domain.labels import resolve_label
 

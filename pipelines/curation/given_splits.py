@@ -12,13 +12,16 @@ import pyarrow.parquet as pq
 from pipelines.beam.table_io import ReadTable
 from pipelines.common.cli import UsageError
 from pipelines.common.csv_tables import in_line
-from pipelines.dataset.image_row import SPLITS, ImageRow
+from pipelines.dataset.image_row import ImageRow
+from pipelines.dataset.manifest import MANIFEST_FILES, parquet_rows
 from pipelines.dataset.reader import require_description
+from pipelines.domain.dataset_json import SPLITS, DatasetDescription
 from pipelines.domain.image_ids import image_id_of, isic_id_of
 from pipelines.domain.metadata_columns import Columns
 from pipelines.sources.metadata_tables import require_table, table_rows
 from pipelines.storage import filesystem
 from pipelines.storage.filesystem import read_bytes
+from pipelines.storage.numbered_files import any_of
 
 SPLIT_COLUMN = "split"
 
@@ -106,7 +109,7 @@ class Assignment(NamedTuple):
 
 def _count_manifest_rows(folder: str) -> int:
     """Count the rows in the files of the manifest; raise an error of some kind if one is damaged or missing."""
-    paths = filesystem.match(filesystem.join(folder, "manifest-*.parquet"))
+    paths = filesystem.match(filesystem.join(folder, any_of(MANIFEST_FILES)))
     if not all(path.endswith(f"-of-{len(paths):05d}.parquet") for path in paths):
         raise ValueError(f"{len(paths)} files")
     return sum(pq.ParquetFile(io.BytesIO(read_bytes(path))).read(_COLUMNS).num_rows for path in paths)
@@ -124,32 +127,32 @@ def require_dataset_splits(option: str, folder: str, folds: int) -> None:
         UsageError: If dataset.json or the manifest is missing, damaged or incomplete, or if the folds differ.
     """
     description = require_description(option, folder)
-    recorded = description.get("options", {}).get("folds", 0)
+    recorded = description.options["folds"]
     if recorded and folds != recorded:
         raise UsageError(f"--folds {folds}: {folder} has {recorded}; name as many, or make a new dataset")
     try:
         rows = _count_manifest_rows(folder)
     except Exception as error:  # each filesystem raises its own errors, and so does Parquet
         raise UsageError(f"{option} {folder}: its manifest is damaged; its splits are not to be had from it") from error
-    listed = description["counts"]["listed"]
+    listed = description.counts["listed"]
     if rows != listed:
         raise UsageError(f"{option} {folder}: its manifest has {rows} of {listed} rows; splits would be lost")
 
 
-def same_versions(description: Mapping[str, Any], versions: Mapping[str, str]) -> bool:
+def same_versions(description: DatasetDescription, versions: Mapping[str, str]) -> bool:
     """Return whether the dataset was made with these versions; it may name more."""
-    return versions.items() <= description.get("versions", {}).items()
+    return versions.items() <= description.versions.items()
 
 
-def same_pixels(description: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+def same_pixels(description: DatasetDescription, settings: Mapping[str, Any]) -> bool:
     """Return whether records of the dataset hold what these settings would write for the same image and copy."""
     names = ("image_size", "aspect", "encoding", "seed", "versions")
-    return all(description.get(name) == settings.get(name) for name in names)
+    return all(description.document[name] == settings[name] for name in names)
 
 
-def is_seekable(description: Mapping[str, Any]) -> bool:
+def is_seekable(description: DatasetDescription) -> bool:
     """Return whether single records can be read from the dataset's shards."""
-    return description.get("compression", "none") == "none"
+    return description.compression == "none"
 
 
 def read_assignments(path: str) -> Iterator[tuple[str, Assignment]]:
@@ -158,14 +161,12 @@ def read_assignments(path: str) -> Iterator[tuple[str, Assignment]]:
     Yields:
         Pairs of key and Assignment: one under the image's content hash and, if it has one, another under its ISIC id.
     """
-    table = pq.ParquetFile(io.BytesIO(read_bytes(path)))
-    for batch in table.iter_batches(batch_size=8192, columns=_COLUMNS):
-        for row in batch.to_pylist():
-            if row["split"]:
-                assignment = Assignment(row["split"], -1 if row["fold"] is None else row["fold"])
-                yield row["sha256"], assignment
-                if isic_id_of(row["id"]):
-                    yield isic_id_of(row["id"]), assignment
+    for row in parquet_rows(pq.ParquetFile(io.BytesIO(read_bytes(path))), _COLUMNS):
+        if row["split"]:
+            assignment = Assignment(row["split"], -1 if row["fold"] is None else row["fold"])
+            yield row["sha256"], assignment
+            if isic_id_of(row["id"]):
+                yield isic_id_of(row["id"]), assignment
 
 
 def _keep_split(element: tuple[str, dict[str, Iterable]]) -> Iterator[ImageRow]:
@@ -192,7 +193,7 @@ class KeepDatasetSplits(beam.PTransform):
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
         """Turn rows into the same rows, those of recorded images with `given_split` and `given_fold`."""
-        manifest = filesystem.join(self._folder, "manifest-*.parquet")
+        manifest = filesystem.join(self._folder, any_of(MANIFEST_FILES))
         recorded = rows.pipeline | "Read assignments" >> ReadTable(manifest, read_assignments)
         by_content = {
             "rows": rows | "By content" >> beam.Map(lambda row: (row.sha256, row)),

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from pipelines.beam.ranking import Ranked, RankWithin
-from pipelines.dataset.image_row import SPLITS, ImageRow, is_open, partition
+from pipelines.dataset.image_row import ImageRow, is_open, partition
+from pipelines.domain.dataset_json import SPLITS
 
 NOTHING: Mapping[Any, Any] = {}
 

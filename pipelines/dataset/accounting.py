@@ -10,7 +10,9 @@ import apache_beam as beam
 from pipelines.common.cli import LimitExceeded
 from pipelines.common.seeding import stable_hash
 from pipelines.dataset.image_row import OUTCOMES, ImageRow
+from pipelines.dataset.manifest import REJECTS_FILES
 from pipelines.storage import filesystem
+from pipelines.storage.numbered_files import any_of
 
 _SUM_MODULUS = 1 << 128
 
@@ -103,5 +105,5 @@ def check_reject_fraction(counts: Mapping[str, int], limit: float, folder: str) 
     if counts["rejected"] > limit * counts["listed"]:
         raise LimitExceeded(
             f"{counts['rejected']} of {counts['listed']} files rejected, more than --max_reject_fraction {limit:g}; "
-            f"the reasons are in {filesystem.join(folder, 'rejects-*.jsonl')}"
+            f"the reasons are in {filesystem.join(folder, any_of(REJECTS_FILES))}"
         )

@@ -6,14 +6,13 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipelines.dataset.accounting import _SUM_MODULUS, AccountingError, check_sums, reasons, tally_outcome
 from pipelines.dataset.image_row import (
     DUPLICATE,
     OUTCOMES,
     REJECTED,
-    SPLITS,
     UNDERSAMPLED,
     WRITTEN,
     ImageRow,
@@ -21,7 +20,7 @@ from pipelines.dataset.image_row import (
     parts_of,
 )
 from pipelines.dataset.manifest import LIST_SEPARATOR
-from pipelines.domain.dataset_json import SCHEMA_VERSION
+from pipelines.domain.dataset_json import SCHEMA_VERSION, SPLITS, Shard
 from pipelines.domain.taxonomy import malignant_classes
 from pipelines.imaging.encoding import SHARD_SUFFIX
 
@@ -167,17 +166,6 @@ def describe_dataset(
         "near_duplicates": dict(near_duplicates),
         "splits": splits,
     }
-
-
-class Shard(NamedTuple):
-    """Written shard."""
-
-    name: str  # file name
-    split: str
-    examples: int
-    bytes: int  # size of the file
-    sha256: str  # of the bytes of the file
-    fold: int = -1  # fold of all its records; -1: none
 
 
 def shard_name(split: str, index: int, count: int, compression: str = "none") -> str:

@@ -10,11 +10,9 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
+from pipelines.domain.dataset_json import SPLITS
 from pipelines.domain.labels import Claim
 from pipelines.storage.archives import Member
-
-SPLITS = ("train", "validation", "test")
-
 
 # --on_leakage -> splits in order of preference: an image or group that given splits put on several sides stays on the
 # first of these that it is on. Removing from test keeps the training data; removing from train keeps an official test

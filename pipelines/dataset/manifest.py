@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,8 +12,12 @@ import pyarrow.parquet as pq
 from pipelines.dataset.image_row import ImageRow
 from pipelines.storage.filesystem import printable
 
+# Names of the numbered files of the manifest and of the rejects.
+MANIFEST_FILES = "manifest-{index:05d}-of-{count:05d}.parquet"
+REJECTS_FILES = "rejects-{index:05d}-of-{count:05d}.jsonl"
 # Separates several values in one cell of the manifest.
 LIST_SEPARATOR = "; "
+_ROWS_AT_ONCE = 8_192
 
 MANIFEST_SCHEMA = pa.schema(
     [
@@ -76,6 +80,17 @@ def parquet_bytes(rows: Iterable[dict], schema: pa.Schema) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer)
     return buffer.getvalue()
+
+
+def parquet_rows(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> Iterator[dict]:
+    """Yield the rows of a Parquet file, a bounded number in memory at once.
+
+    Args:
+        file: The file.
+        columns: The columns to read; None for all.
+    """
+    for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
+        yield from batch.to_pylist()
 
 
 def manifest_bytes(rows: Iterable[ImageRow]) -> bytes:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,16 +16,19 @@ from pipelines.common.cli import CheckFailed, UsageError
 from pipelines.dataset.description_schema import schema_problem
 from pipelines.dataset.example_proto import parse_example
 from pipelines.dataset.image_row import ImageRow
-from pipelines.dataset.manifest import LIST_SEPARATOR, MANIFEST_SCHEMA
+from pipelines.dataset.manifest import (
+    LIST_SEPARATOR,
+    MANIFEST_FILES,
+    MANIFEST_SCHEMA,
+    REJECTS_FILES,
+    parquet_rows,
+)
 from pipelines.dataset.tfrecord import DamagedRecord, open_shard, read_records
-from pipelines.domain.dataset_json import DATASET_JSON, SCHEMA_VERSION
+from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription, description_of, require_version
 from pipelines.imaging import images
 from pipelines.storage import filesystem, output
 from pipelines.storage.filesystem import failure
-
-_MANIFEST = re.compile(r"manifest-\d{5}-of-\d{5}\.parquet$")
-# Rows of a manifest to hold in memory at once.
-_BATCH = 5_000
+from pipelines.storage.numbered_files import named_like, names_of
 
 
 class DamagedShard(Exception):  # noqa: N818  the name says what it is
@@ -82,41 +85,76 @@ def decode_pixels(encoded: bytes, encoding: str, height: int, width: int) -> np.
     return np.frombuffer(encoded, np.uint8).reshape(height, width, 3)
 
 
-def read_description(folder: str) -> dict[str, Any] | None:
-    """Return the content of dataset.json; None if it does not exist, i.e. the folder has no finished dataset."""
-    content = filesystem.read_if_exists(filesystem.join(folder, DATASET_JSON))
-    return None if content is None else json.loads(content)
+def _described(content: bytes, place: str) -> DatasetDescription:
+    """Return what a dataset.json says, once its schema agrees.
+
+    Raises:
+        UsageError: It has another schema version.
+        ValueError: It is damaged; the message is one line.
+    """
+    try:
+        values = json.loads(content)
+    except ValueError as error:
+        raise ValueError(f"is no JSON ({error})") from error
+    # The schema names what is missing.
+    with contextlib.suppress(KeyError, TypeError):
+        require_version(values, place)
+    if problem := schema_problem(values):
+        raise ValueError(problem)
+    try:
+        return description_of(values)
+    except KeyError as error:
+        raise ValueError(f"has no {error}, which it names elsewhere") from error
 
 
-def read_manifest(folder: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+def read_description(place: str, folder: str) -> DatasetDescription | None:
+    """Return what the dataset.json of a folder says; None if it does not exist: the folder has no finished dataset.
+
+    Args:
+        place: How messages refer to the dataset.
+        folder: The folder of the dataset; local or gs://.
+
+    Raises:
+        UsageError: dataset.json cannot be read, is damaged or has another schema version.
+    """
+    try:
+        content = filesystem.read_if_exists(filesystem.join(folder, DATASET_JSON))
+    except Exception as error:  # each filesystem raises its own kinds
+        raise UsageError(f"{place}: {DATASET_JSON} cannot be read: {failure(error)}") from error
+    try:
+        return None if content is None else _described(content, place)
+    except ValueError as error:
+        raise UsageError(f"{place}: {DATASET_JSON} cannot be read: {error}") from error
+
+
+def require_description(option: str, folder: str) -> DatasetDescription:
+    """Return what the dataset.json of a finished dataset says.
+
+    Args:
+        option: The option that names the dataset, for messages.
+        folder: The folder of the dataset; local or gs://.
+
+    Raises:
+        UsageError: There is no dataset.json, or it cannot be read; see `read_description`.
+    """
+    description = read_description(f"{option} {folder}", folder)
+    if description is None:
+        raise UsageError(f"{option} {folder}: holds no finished dataset (no {DATASET_JSON})")
+    return description
+
+
+def read_manifest(folder: str) -> Iterator[dict[str, Any]]:
     """Read the rows of the manifest, in order.
 
     Args:
         folder: The folder of the dataset; local or gs://.
-        columns: The columns to read; None for all.
 
     Yields:
         Column name -> value.
     """
-    for name in sorted(filter(_MANIFEST.match, filesystem.list_tree(folder))):
+    for name in named_like(MANIFEST_FILES, filesystem.list_tree(folder)):
         with filesystem.open_file(filesystem.join(folder, name)) as file:
-            for batch in pq.ParquetFile(file).iter_batches(_BATCH, columns=columns):
-                yield from batch.to_pylist()
-
-
-def shards_of(description: Mapping[str, Any], split: str, fold: int | None = None) -> list[str]:
-    """Return the names of the shards that hold a split, or one of its folds.
-
-    Args:
-        description: The content of dataset.json.
-        split: The name of the split.
-        fold: A fold of the split; None, or a fold that the split does not have, for the whole split.
-    """
-    part = description["splits"][split]
-    for entry in part.get("folds", ()):
-        if entry["fold"] == fold:
-            return list(entry["shards"])
-    return [shard["name"] for shard in part["shards"]]
+            yield from parquet_rows(pq.ParquetFile(file))
 
 
 def parse_record(data: bytes, shard: str = "", position: int = 0) -> StoredImage:
@@ -164,27 +202,27 @@ def read_shard(folder: str, name: str) -> Iterator[StoredImage]:
         name: The name of the shard; a name that ends in .gz is read as gzip.
 
     Raises:
-        DamagedShard: The framing, a CRC or the compression of the shard is damaged.
+        DamagedShard: The framing, a CRC or the compression of the shard is damaged, or a record is none of a dataset.
         OSError: The shard cannot be opened or read.
-        ValueError, KeyError, IndexError: An intact record is not one of a dataset; see `parse_record`.
     """
     with open_shard(filesystem.join(folder, name), "gzip" if name.endswith(".gz") else "none") as shard:
         try:
             for position, (_, data) in enumerate(read_records(shard.records)):
-                yield parse_record(data, name, position)
+                try:
+                    record = parse_record(data, name, position)
+                except (ValueError, KeyError, IndexError) as error:
+                    what = f"{type(error).__name__}: {error}"
+                    raise DamagedShard(f"{name}: record {position} is none that prepare writes ({what})") from error
+                yield record
         except DamagedRecord as error:
             raise DamagedShard(f"{name}: record {error.index} is damaged: {error.what}") from error
-
-
-_ROWS_AT_ONCE = 10_000
-_NUMBERED = re.compile(r"(manifest|rejects)-(\d{5})-of-(\d{5})\.(?:parquet|jsonl)")
 
 
 class Dataset(NamedTuple):
     """A finished dataset."""
 
     folder: str
-    description: Mapping[str, Any]  # content of dataset.json
+    description: DatasetDescription
     names: frozenset[str]  # every file in the folder, as a path relative to it
 
     def read(self, name: str) -> bytes:
@@ -198,10 +236,14 @@ class Dataset(NamedTuple):
         """
         if name not in self.names:
             raise CheckFailed(f"{name} is missing")
-        try:
-            return filesystem.read_bytes(filesystem.join(self.folder, name))
-        except Exception as error:  # each filesystem raises its own kinds
-            raise CheckFailed(f"{name}: cannot be read: {failure(error)}") from error
+        return _read(self.folder, name)
+
+
+def _read(folder: str, name: str) -> bytes:
+    try:
+        return filesystem.read_bytes(filesystem.join(folder, name))
+    except Exception as error:  # each filesystem raises its own kinds
+        raise CheckFailed(f"{name}: cannot be read: {failure(error)}") from error
 
 
 def open_dataset(folder: str, option: str) -> Dataset:
@@ -212,7 +254,7 @@ def open_dataset(folder: str, option: str) -> Dataset:
         option: The command-line option that names the folder, for error messages.
 
     Raises:
-        UsageError: The folder has no finished dataset, or cannot be listed.
+        UsageError: The folder has no finished dataset, or one of another version, or cannot be listed.
         CheckFailed: dataset.json cannot be read, is not JSON, or violates the schema.
     """
     where = f"{option} {folder}"
@@ -228,32 +270,28 @@ def open_dataset(folder: str, option: str) -> Dataset:
         raise UsageError(
             f"{where}: no dataset (no {DATASET_JSON}); name a folder that python -m pipelines.prepare wrote"
         )
-    dataset = Dataset(folder, {}, names)
     try:
-        description = json.loads(dataset.read(DATASET_JSON))
+        return Dataset(folder, _described(_read(folder, DATASET_JSON), where), names)
     except ValueError as error:
-        raise CheckFailed(f"{DATASET_JSON}: is no JSON ({error})") from error
-    if problem := schema_problem(description):
-        raise CheckFailed(f"{DATASET_JSON}: {problem}")
-    return dataset._replace(description=description)
+        raise CheckFailed(f"{DATASET_JSON}: {error}") from error
 
 
-def numbered_files(dataset: Dataset, kind: str) -> list[str]:
-    """Return the names of the numbered files of one kind, in order.
+def _require_all(dataset: Dataset, pattern: str, kind: str) -> list[str]:
+    """Return the names of the numbered files of a table, in order.
 
     Args:
         dataset: The dataset.
-        kind: "manifest" or "rejects".
+        pattern: The pattern of their names.
+        kind: What messages call them.
 
     Raises:
         CheckFailed: A file is missing, or does not belong to the set.
     """
-    found = {name: match for name in dataset.names if (match := _NUMBERED.fullmatch(name)) and match[1] == kind}
-    extension = "parquet" if kind == "manifest" else "jsonl"
-    count = max((int(match[3]) for match in found.values()), default=1)
-    expected = [f"{kind}-{index:05d}-of-{count:05d}.{extension}" for index in range(count)]
+    found = named_like(pattern, dataset.names)
+    expected = names_of(pattern, max(found.values(), default=1))
     for name in sorted(found.keys() ^ set(expected)):
-        raise CheckFailed(f"{name} is missing" if name in expected else f"{name}: is none of the {count} {kind} files")
+        missing = name in expected
+        raise CheckFailed(f"{name} is missing" if missing else f"{name}: is none of the {len(expected)} {kind} files")
     return expected
 
 
@@ -291,16 +329,13 @@ def manifest_rows(dataset: Dataset) -> Iterator[tuple[str, ImageRow]]:
     Raises:
         CheckFailed: A file of the manifest is missing or damaged, or has other columns.
     """
-    for name in numbered_files(dataset, "manifest"):
+    for name in _require_all(dataset, MANIFEST_FILES, "manifest"):
         try:
             file = pq.ParquetFile(io.BytesIO(dataset.read(name)))
             if not file.schema_arrow.equals(MANIFEST_SCHEMA):
                 raise CheckFailed(f"{name}: its columns are not those of a manifest")
-            index = 0
-            for batch in file.iter_batches(_ROWS_AT_ONCE):
-                for values in batch.to_pylist():
-                    yield f"{name}: row {index} ({values['id']})", _row_of(values)
-                    index += 1
+            for index, values in enumerate(parquet_rows(file)):
+                yield f"{name}: row {index} ({values['id']})", _row_of(values)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise CheckFailed(f"{name}: is damaged: {str(error).splitlines()[0]}") from error
 
@@ -317,7 +352,7 @@ def reject_lines(dataset: Dataset) -> Iterator[tuple[str, str, str]]:
     Raises:
         CheckFailed: A rejects file is missing, or a line is not JSON with a path and a reason.
     """
-    for name in numbered_files(dataset, "rejects"):
+    for name in _require_all(dataset, REJECTS_FILES, "rejects"):
         for index, line in enumerate(dataset.read(name).splitlines()):
             where = f"{name}: line {index + 1}"
             try:
@@ -325,25 +360,3 @@ def reject_lines(dataset: Dataset) -> Iterator[tuple[str, str, str]]:
                 yield where, values["path"], values["reason"]
             except (ValueError, KeyError, TypeError) as error:
                 raise CheckFailed(f"{where}: is no JSON with path and reason") from error
-
-
-def require_description(option: str, folder: str) -> dict[str, Any]:
-    """Return the dataset.json of a finished dataset.
-
-    Args:
-        option: The option that names the dataset, for messages.
-        folder: The dataset.
-
-    Raises:
-        UsageError: If there is no readable dataset.json of this version.
-    """
-    try:
-        content = filesystem.read_if_exists(filesystem.join(folder, DATASET_JSON))
-        description = json.loads(content) if content is not None else None
-    except Exception as error:  # each filesystem raises its own errors
-        raise UsageError(f"{option} {folder}: {DATASET_JSON} cannot be read ({error.__class__.__name__})") from error
-    if description is None:
-        raise UsageError(f"{option} {folder}: holds no finished dataset (no {DATASET_JSON})")
-    if not isinstance(description, dict) or description.get("schema_version") != SCHEMA_VERSION:
-        raise UsageError(f"{option} {folder}: was made by another version; leave the option out")
-    return description

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.common.cli import ArgumentParser, UsageError, run_command
+from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription, parse_description
 
 # Summary files of the steps, relative to the folder that `make run` writes to.
-DATASET, PREPARE = "dataset/dataset.json", "dataset/prepare.json"
+DATASET, PREPARE = f"dataset/{DATASET_JSON}", "dataset/prepare.json"
 TRAIN, EVALUATION = "train/train.json", "evaluation/evaluation.json"
 # One match for each run of the score job; the last one by name is used.
 SCORES = "scores/run=*/summary.json"
 
 
-def _read(run: Path, name: str) -> dict[str, Any]:
+def _read(run: Path, name: str, parse: Callable[[bytes], Any] = json.loads) -> Any:
     path = max(run.glob(name), default=run / name)
     try:
-        return json.loads(path.read_text())
+        return parse(path.read_bytes())
     except OSError as error:
         raise UsageError(f"RUN {run}: has no {name}; `make run` makes all of it") from error
     except ValueError as error:
@@ -48,16 +49,17 @@ def summary_rows(run: Path) -> list[tuple[str, str]]:
         UsageError: The output of a step is missing or damaged.
         KeyError: The output of a step lacks a value, as that of another version does.
     """
-    dataset, prepare = _read(run, DATASET), _read(run, PREPARE)
+    dataset: DatasetDescription = _read(run, DATASET, lambda content: parse_description(content, f"RUN {run}"))
+    prepare = _read(run, PREPARE)
     train, evaluation, scores = _read(run, TRAIN), _read(run, EVALUATION), _read(run, SCORES)
-    counts, splits = dataset["counts"], dataset["splits"]
-    originals = " + ".join(f"{split['originals']} {name}" for name, split in splits.items())
+    counts, splits = dataset.counts, dataset.splits
+    originals = " + ".join(f"{split.originals} {name}" for name, split in splits.items())
     return [
         ("prepare: files read", str(counts["listed"])),
         ("  images written", f"{counts['written']} = {originals}"),
-        ("  training examples", f"{splits['train']['examples']} with augmented copies"),
+        ("  training examples", f"{splits['train'].examples} with augmented copies"),
         ("  duplicates dropped", str(counts["duplicates"])),
-        ("  rejected", _with_reasons(counts["rejected"], dataset["dropped"])),
+        ("  rejected", _with_reasons(counts["rejected"], dataset.dropped)),
         ("  speed", f"{prepare['images_per_second']:.0f} images/s in {prepare['seconds']:.0f} s"),
         ("train: best epoch", f"{train['best_epoch']} of {train['epochs']}, {train['parameters']:,} parameters"),
         ("  speed", f"{train['images_per_second']:.0f} images/s in {train['seconds']:.0f} s"),

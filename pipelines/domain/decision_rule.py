@@ -29,7 +29,7 @@ def read_points(values: Mapping[str, Any]) -> dict[str, tuple[OperatingPoint, ..
     """Read the operating points of a model.
 
     Args:
-        values: `operating_points` of model.json; empty for models exported before that field existed.
+        values: `operating_points` of model.json.
 
     Returns:
         The points for ONE_VIEW and for EIGHT_VIEWS.
@@ -39,7 +39,7 @@ def read_points(values: Mapping[str, Any]) -> dict[str, tuple[OperatingPoint, ..
     """
     found = {}
     for views in (ONE_VIEW, EIGHT_VIEWS):
-        points = [OperatingPoint(**point) for point in values.get(views, ())]
+        points = [OperatingPoint(**point) for point in values[views]]
         if not all(math.isfinite(point.threshold) for point in points):
             raise ValueError("a threshold is not finite")
         found[views] = tuple(points)
@@ -84,15 +84,13 @@ def prior_of_model(calibration: Mapping[str, Any], classes: Sequence[str]) -> tu
     """Return the class frequencies that a model's probabilities assume, in label order.
 
     Args:
-        calibration: `calibration` of model.json. Without a `prior`, as in models exported before that field existed,
-            the frequencies are equal.
+        calibration: `calibration` of model.json.
         classes: Classes in label order.
 
     Raises:
-        KeyError: The prior lacks a class.
+        KeyError: There is no prior, or it lacks a class.
     """
-    known = calibration.get("prior") or dict.fromkeys(classes, 1.0 / len(classes))
-    return tuple(float(known[name]) for name in classes)
+    return tuple(float(calibration["prior"][name]) for name in classes)
 
 
 def decision_values(probabilities: np.ndarray, prior: np.ndarray) -> np.ndarray:

@@ -13,7 +13,6 @@ from pipelines.imaging.images import JPEG_QUALITY, encode_jpeg
 
 # raw: the uint8 values in row, column, channel order.
 ENCODINGS = ("jpeg", "png", "raw")
-COMPRESSIONS = ("none", "gzip")
 SHARD_SUFFIX = {"none": "", "gzip": ".gz"}
 # Bytes of `image/encoded` per pixel. Measured on every 40th training image of the nine-class set: JPEG 0.65 at 64
 # pixels and 0.48 at 180, PNG 1.60 and 1.57.
@@ -48,8 +47,8 @@ def compress(shard: bytes, compression: str) -> bytes:
 
     Args:
         shard: The shard's records.
-        compression: One of COMPRESSIONS. The gzip header is zlib's own, without name or time, so that equal shards give
-            equal files.
+        compression: One of `dataset_json.COMPRESSIONS`. The gzip header is zlib's own, without name or time, so that
+            equal shards give equal files.
     """
     if compression == "none":
         return shard
@@ -66,7 +65,7 @@ def coder_versions(encoding: str, compression: str) -> dict[str, str]:
 
     Args:
         encoding: One of ENCODINGS. "png" adds the version of the zlib-ng inside Pillow, or "none" if it has another.
-        compression: One of COMPRESSIONS. "gzip" adds the version of Python's zlib.
+        compression: One of `dataset_json.COMPRESSIONS`. "gzip" adds the version of Python's zlib.
     """
     versions = {}
     if encoding == "png":

@@ -8,7 +8,8 @@ from typing import Any
 
 from pipelines.common.html import Section, counted, grouped, percent, plural, render
 from pipelines.common.markdown import fenced, plain, table
-from pipelines.dataset.image_row import DUPLICATE, REJECTED, SPLITS, UNDERSAMPLED, WRITTEN
+from pipelines.dataset.image_row import DUPLICATE, REJECTED, UNDERSAMPLED, WRITTEN
+from pipelines.domain.dataset_json import SPLITS
 from pipelines.storage.filesystem import printable
 
 TITLE = "Dataset card"

@@ -14,8 +14,9 @@ from typing import Any
 from pipelines.common.cli import ArgumentParser, UsageError
 from pipelines.curation.options import CurationOptions, add_curation_options, curation_values
 from pipelines.dataset.record_spec import RecordSpec
+from pipelines.domain.dataset_json import COMPRESSIONS
 from pipelines.imaging import images
-from pipelines.imaging.encoding import COMPRESSIONS, ENCODINGS
+from pipelines.imaging.encoding import ENCODINGS
 from pipelines.prepare import sharding
 from pipelines.prepare.balance import METHODS
 

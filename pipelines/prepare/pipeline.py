@@ -73,7 +73,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
 
     finished = (decided.dropped, undersampled, written.rows) | "All rows" >> beam.Flatten()
     manifest = finished | "Manifest" >> table_io.WriteTable(
-        filesystem.join(folder, "manifest-{index:05d}-of-{count:05d}.parquet"),
+        filesystem.join(folder, dataset_manifest.MANIFEST_FILES),
         dataset_manifest.manifest_bytes,
         dataset_manifest.by_path,
     )
@@ -82,7 +82,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
         | "Not written" >> beam.Filter(dataset_manifest.is_dropped)
         | "Rejects"
         >> table_io.WriteTable(
-            filesystem.join(folder, "rejects-{index:05d}-of-{count:05d}.jsonl"),
+            filesystem.join(folder, dataset_manifest.REJECTS_FILES),
             dataset_manifest.rejects_bytes,
             dataset_manifest.by_path,
         )
@@ -92,7 +92,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
         | "Remember" >> decode_cache.MakeDecodeCache()
         | "Known images"
         >> table_io.WriteTable(
-            filesystem.join(folder, decode_cache.PATTERN), decode_cache.cache_bytes, decode_cache.cache_order
+            filesystem.join(folder, decode_cache.CACHE_FILES), decode_cache.cache_bytes, decode_cache.cache_order
         )
     )
     standardize = pipeline | "Standardize" >> WriteStandardizeFn(filesystem.join(folder, "standardize_fn"), spec)

@@ -12,11 +12,12 @@ from apache_beam.metrics import Metrics
 
 from pipelines.beam.threads import ThreadedDoFn
 from pipelines.common.seeding import stable_hash
-from pipelines.dataset.description import Shard, shard_name
+from pipelines.dataset.description import shard_name
 from pipelines.dataset.example_proto import parse_example
 from pipelines.dataset.image_row import WRITTEN, ImageRow, Stored
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.dataset.tfrecord import frame, next_record
+from pipelines.domain.dataset_json import Shard
 from pipelines.imaging.encoding import compress
 from pipelines.imaging.images import BadImage
 from pipelines.prepare.examples import ImageRecords, Record, make_records

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import apache_beam as beam
 
 from pipelines.curation.feasibility import PROBLEM_FILE, InfeasibleError
-from pipelines.dataset.image_row import SPLITS
 from pipelines.dataset.record_spec import RecordSpec
+from pipelines.domain.dataset_json import SPLITS
 from pipelines.imaging.encoding import BYTES_PER_PIXEL
 from pipelines.prepare.shard_writer import SplitShards
 from pipelines.storage import filesystem

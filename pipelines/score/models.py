@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pipelines.common.cli import UsageError
-from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW, OperatingPoint, point_for, read_points
-from pipelines.domain.model_info import MODEL_JSON, ModelInfo
-from pipelines.imaging.images import ASPECTS
+from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW, OperatingPoint, point_for
+from pipelines.domain.model_info import MODEL_JSON, ModelInfo, parse_model_info
 from pipelines.storage import filesystem
 
 
@@ -22,7 +20,8 @@ def read_model_info(option: str, folder: str) -> ModelInfo:
         folder: A SavedModel, on any filesystem that Beam supports.
 
     Raises:
-        UsageError: The folder cannot be read or was not exported by trainer.task, or its model.json is damaged.
+        UsageError: The folder cannot be read or was not exported by trainer.task, or its model.json is damaged or of
+            another version.
     """
     try:
         is_model = filesystem.read_if_exists(filesystem.join(folder, "saved_model.pb")) is not None
@@ -33,29 +32,7 @@ def read_model_info(option: str, folder: str) -> ModelInfo:
         raise UsageError(f"{option} {folder}: is no model (no saved_model.pb); name the model folder of trainer.task")
     if text is None:
         raise UsageError(f"{option} {folder}: is a SavedModel, but not from trainer.task (no {MODEL_JSON})")
-    try:
-        content = json.loads(text)
-        model = ModelInfo(
-            path=folder,
-            classes=tuple(content["classes"]),
-            malignant_classes=tuple(content["malignant_classes"]),
-            image_size=int(content["image_size"]),
-            # Models exported before this field existed lack it. They do not make the maps that it is needed for either.
-            aspect=str(content.get("aspect", ASPECTS[0])),
-            encoding=str(content.get("encoding", "jpeg")),
-            fingerprint=str(content["model_fingerprint"]),
-            dataset_fingerprint=str(content["dataset_fingerprint"]),
-            network=dict(content["network"]),
-            train_distribution={name: float(share) for name, share in content["train_class_distribution"].items()},
-            metrics=dict(content.get("metrics", {})),
-            calibration=dict(content.get("calibration", {})),
-            operating_points=read_points(content.get("operating_points", {})),
-        )
-        # Detect frequencies that lack a class here rather than on a worker.
-        _ = model.prior
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{option} {folder}: {MODEL_JSON} is damaged ({error!r})") from error
-    return model
+    return parse_model_info(text, option, folder)
 
 
 def read_ensemble(option: str, folders: Sequence[str]) -> tuple[ModelInfo, ...]:
@@ -132,7 +109,7 @@ def choose_flagging(
     views = EIGHT_VIEWS if tta else ONE_VIEW
     points = []
     for model in models:
-        known = model.operating_points.get(views, ())
+        known = model.operating_points[views]
         point = point_for(known, target)
         if point is None:
             if sensitivity is None:

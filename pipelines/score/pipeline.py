@@ -132,7 +132,8 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
         "scores": scores
         | "Scores" >> table_io.WriteBlocks(path(f"scores-*.{options.format}"), scores_bytes, order, pack, unpack, most),
         "rejects": rejects
-        | "Rejects" >> table_io.WriteBlocks(path("rejects-*.jsonl"), rejects_bytes, order, pack, unpack, most),
+        | "Rejects"
+        >> table_io.WriteBlocks(join(folder, dataset_manifest.REJECTS_FILES), rejects_bytes, order, pack, unpack, most),
     }
     for label, files, failed in (("Seen", SCORED_FILES, False), ("Failed", FAILED_FILES, True)):
         keys = blocks | f"{label} keys" >> beam.Map(keys_of, failed)

@@ -10,12 +10,11 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipelines.common.cli import ArgumentParser, UsageError
-from pipelines.dataset.image_row import SPLITS, WRITTEN
+from pipelines.dataset.image_row import WRITTEN
 from pipelines.dataset.reader import DamagedShard, read_description, read_manifest
-from pipelines.domain.dataset_json import DATASET_JSON
+from pipelines.domain.dataset_json import DATASET_JSON, SPLITS, DatasetDescription
 from pipelines.imaging.images import BadImage
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.show import contact_sheet
@@ -140,11 +139,8 @@ def require_file(output: str, dataset: str, overwrite: bool) -> None:
         raise UsageError(f"--output {output}: exists; add --overwrite to replace it")
 
 
-def _require_dataset(folder: str) -> dict[str, Any]:
-    try:
-        description = read_description(folder)
-    except Exception as error:  # each filesystem raises its own kinds, and JSON its own
-        raise UsageError(f"{folder}: {DATASET_JSON} cannot be read: {str(error).splitlines()[0]}") from error
+def _require_dataset(folder: str) -> DatasetDescription:
+    description = read_description(folder, folder)
     if description is None:
         raise UsageError(f"{folder}: holds no {DATASET_JSON}; name a folder that pipelines.prepare has finished")
     return description
@@ -162,12 +158,12 @@ def _shown(row: Row, heading: str) -> Shown:
     return Shown(heading, (row["id"], place, *more), tuple(range(pictures)))
 
 
-def several_images(options: ShowOptions, description: dict[str, Any]) -> Sheet:
+def several_images(options: ShowOptions, description: DatasetDescription) -> Sheet:
     """Return a sheet of some images, optionally of one class or split only.
 
     Args:
         options: The validated options.
-        description: The content of dataset.json.
+        description: What dataset.json says.
 
     Returns:
         The sheet, in order of class and split.
@@ -176,7 +172,7 @@ def several_images(options: ShowOptions, description: dict[str, Any]) -> Sheet:
         UsageError: No image matches, or the number asked for does not fit on a sheet.
         DamagedShard: A shard is damaged, or lacks records that the manifest lists.
     """
-    classes, size = description["classes"], description["image_size"]
+    classes, size = description.classes, description.image_size
     if options.class_name not in (None, *classes):
         raise UsageError(f"--class {options.class_name}: no such class; there are {', '.join(classes)}")
     what = ", ".join(filter(None, (options.class_name, options.split))) or "all classes and splits"
@@ -206,19 +202,19 @@ def several_images(options: ShowOptions, description: dict[str, Any]) -> Sheet:
     return Sheet(f"{count:,} of {chosen.among:,} images: {what}", line, entries)
 
 
-def one_image(options: ShowOptions, description: dict[str, Any], name: str) -> Sheet:
+def one_image(options: ShowOptions, description: DatasetDescription, name: str) -> Sheet:
     """Return a sheet of one image, with every file that has its id.
 
     Args:
         options: The validated options.
-        description: The content of dataset.json.
+        description: What dataset.json says.
         name: An image id, or the beginning of a SHA-256.
 
     Raises:
         UsageError: `name` does not identify exactly one image.
         DamagedShard: A shard is damaged, or lacks records that the manifest lists.
     """
-    classes, size = description["classes"], description["image_size"]
+    classes, size = description.classes, description.image_size
     files = find_image(lambda: read_manifest(options.dataset), name)
     written = [row for row in files if row["outcome"] == WRITTEN]
     most = 0
@@ -241,12 +237,12 @@ def fact_lines(entry: Entry) -> list[str]:
     return [visible(entry.shown.lines[0]), *(f"  {name:<13} {visible(value)}" for name, value in entry.shown.facts)]
 
 
-def encode_sheet(sheet: Sheet, description: dict[str, Any], format_name: str) -> bytes:
+def encode_sheet(sheet: Sheet, description: DatasetDescription, format_name: str) -> bytes:
     """Render a sheet as a file.
 
     Args:
         sheet: The sheet.
-        description: The content of dataset.json.
+        description: What dataset.json says.
         format_name: One of the values of FORMATS.
 
     Raises:
@@ -254,7 +250,7 @@ def encode_sheet(sheet: Sheet, description: dict[str, Any], format_name: str) ->
     """
     if format_name == "HTML":
         return show_page(sheet, description)
-    size = description["image_size"]
+    size = description.image_size
     shown = [entry.shown for entry in sheet.entries]
     pixels = [[record.pixels() for record in entry.records] for entry in sheet.entries]
     image = contact_sheet.draw(sheet.title, shown, pixels, size, contact_sheet.arrange(shown, size))
@@ -277,7 +273,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.output:
         require_file(options.output, options.dataset, options.overwrite)
     description = _require_dataset(options.dataset)
-    if options.class_name in (None, *description["classes"]):
+    if options.class_name in (None, *description.classes):
         start_tensorflow()
     try:
         sheet = (

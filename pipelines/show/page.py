@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from PIL import Image
 
 from pipelines.common.html import render
 from pipelines.dataset.reader import StoredImage
+from pipelines.domain.dataset_json import DatasetDescription
 from pipelines.show.contact_sheet import Shown
 
 
@@ -40,12 +40,12 @@ def _png(record: StoredImage) -> bytes:
     return buffer.getvalue()
 
 
-def show_page(sheet: Sheet, description: Mapping[str, Any]) -> bytes:
+def show_page(sheet: Sheet, description: DatasetDescription) -> bytes:
     """Render a sheet as an HTML page.
 
     Args:
         sheet: The sheet.
-        description: The content of dataset.json.
+        description: What dataset.json says.
     """
     groups = itertools.groupby(sheet.entries, key=lambda entry: entry.shown.heading)
     return render(

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from pipelines.common.cli import UsageError
 from pipelines.common.seeding import stable_hash
 from pipelines.dataset.image_row import DUPLICATE, WRITTEN, fold_name
-from pipelines.dataset.reader import DamagedShard, StoredImage, read_shard, shards_of
+from pipelines.dataset.reader import DamagedShard, StoredImage, read_shard
+from pipelines.domain.dataset_json import DatasetDescription
 
 # Most files shown for one image.
 _FILES = 1_000
@@ -120,14 +121,14 @@ class FoundImages(NamedTuple):
     scanned: str  # how many shards were read, in words
 
 
-def find_records(folder: str, description: Mapping[str, Any], rows: Sequence[Row], most: int) -> FoundImages:
+def find_records(folder: str, description: DatasetDescription, rows: Sequence[Row], most: int) -> FoundImages:
     """Find all records of written images.
 
     The shards of each split or fold are read one after the other, until every record is found.
 
     Args:
         folder: The folder of the dataset; local or gs://.
-        description: The content of dataset.json.
+        description: What dataset.json says.
         rows: The rows of the images in the manifest; all of them written.
         most: Copies with this number or a higher one are returned without their pixels, to save memory.
 
@@ -140,12 +141,12 @@ def find_records(folder: str, description: Mapping[str, Any], rows: Sequence[Row
     records: dict[str, list[StoredImage]] = defaultdict(list)
     scanned = []
     for (split, fold), missing in sorted(parts.items(), key=str):
-        shards = shards_of(description, split, fold)
+        shards = description.shards_of(split, fold)
         part = split if fold is None else f"{split} {fold_name(fold)}"
         read = 0
         for shard in shards:
             read += 1
-            for record in read_shard(folder, shard):
+            for record in read_shard(folder, shard.name):
                 if record.sha256 not in missing:
                     continue
                 kept = record if record.copy < most else record._replace(encoded=b"")

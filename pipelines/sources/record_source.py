@@ -11,14 +11,13 @@ import io
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pipelines.common.cli import UsageError
 from pipelines.common.gcs_client import require_service
-from pipelines.dataset.description_schema import schema_problem
 from pipelines.dataset.reader import parse_record, read_description
 from pipelines.dataset.tfrecord import RecordPlace, frame_size, masked_crc, next_frame, next_record, open_shard
-from pipelines.domain.dataset_json import DATASET_JSON
+from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription
 from pipelines.sources.listing import SourceFile, Unit, has_wildcard, list_files
 from pipelines.storage import filesystem
 from pipelines.storage.file_versions import versions_of
@@ -38,7 +37,7 @@ class RecordFormat(NamedTuple):
 
 
 class _Dataset(NamedTuple):
-    description: dict[str, Any]
+    description: DatasetDescription
     shards: list[str]
 
 
@@ -49,15 +48,16 @@ def is_record_source(root: str) -> bool:
     return not has_wildcard(root) and filesystem.exists(filesystem.join(root, DATASET_JSON))
 
 
-def _shards_by_size(description: dict[str, Any]) -> dict[str, int]:
-    return {shard["name"]: shard["bytes"] for split in description["splits"].values() for shard in split["shards"]}
-
-
-def _open(root: str) -> _Dataset:
+def _open(place: str, root: str) -> _Dataset:
     """Read the dataset's description and list the shards of an input.
+
+    Args:
+        place: How messages refer to the input.
+        root: A prepared dataset, a shard or a pattern of shards.
 
     Raises:
         ValueError: If these are not shards of one finished dataset; the message is one line.
+        UsageError: If dataset.json cannot be read.
     """
     is_shards = root.lower().endswith(_SHARDS) and not filesystem.is_folder(root)
     shards = sorted(file.path for file in list_files(root)) if is_shards else []
@@ -66,14 +66,12 @@ def _open(root: str) -> _Dataset:
     folders = sorted({folder_of(shard) for shard in shards}) or [root]
     if len(folders) > 1:
         raise ValueError(f"shards of several datasets ({folders[0]}, {folders[1]}); give each an --input of its own")
-    description = read_description(folders[0])
+    description = read_description(place, folders[0])
     if description is None:
         raise ValueError(
             f"no {DATASET_JSON} beside it to say how its records were made; give a whole dataset of prepare"
         )
-    if problem := schema_problem(description):
-        raise ValueError(f"{DATASET_JSON}: {problem}")
-    return _Dataset(description, shards or [filesystem.join(root, name) for name in _shards_by_size(description)])
+    return _Dataset(description, shards or [filesystem.join(root, shard.name) for shard in description.shards])
 
 
 def record_format(option: str, root: str) -> RecordFormat:
@@ -89,10 +87,10 @@ def record_format(option: str, root: str) -> RecordFormat:
             message is one line.
     """
     try:
-        description, shards = _open(root)
-        if description.get("compression", "none") != "none" or any(shard.endswith(".gz") for shard in shards):
+        description, shards = _open(f"{option} {root}", root)
+        if description.compression != "none" or any(shard.endswith(".gz") for shard in shards):
             raise ValueError("gzip shards cannot be read at one record; prepare the dataset with --compression none")
-        sizes = _shards_by_size(description)
+        sizes = {shard.name: shard.bytes for shard in description.shards}
         for shard, state in zip(shards, versions_of(shards), strict=True):
             name = posixpath.basename(shard)
             if name not in sizes:
@@ -104,21 +102,18 @@ def record_format(option: str, root: str) -> RecordFormat:
                 )
         if not shards:
             raise ValueError("a dataset without records")
+    except UsageError:
+        raise
     except ValueError as error:
         raise UsageError(f"{option} {root}: {error}") from error
     except Exception as error:  # each filesystem raises its own kinds; none is worth a traceback
         raise UsageError(f"{option} {root}: cannot be read: {filesystem.failure(error).splitlines()[0]}") from error
-    return RecordFormat(
-        description["image_size"],
-        description["encoding"]["format"],
-        description["aspect"],
-        description["fingerprint"],
-    )
+    return RecordFormat(description.image_size, description.encoding, description.aspect, description.fingerprint)
 
 
 def record_units(root: str) -> Iterator[Unit]:
     """Return the shards of an input, which `record_format` must accept, as units of listing."""
-    return (functools.partial(list_records, shard) for shard in _open(root).shards)
+    return (functools.partial(list_records, shard) for shard in _open(root, root).shards)
 
 
 class _Original(NamedTuple):

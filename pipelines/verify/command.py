@@ -7,11 +7,11 @@ and dataset.json files of the two datasets.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from pipelines.common.cli import ArgumentParser, UsageError
 from pipelines.dataset.reader import open_dataset
+from pipelines.domain.dataset_json import DatasetDescription
 from pipelines.storage import filesystem
 from pipelines.storage.filesystem import failure
 from pipelines.storage.gcs_access import require_readable, require_writable
@@ -42,25 +42,25 @@ Exit codes: 0 all is well, or compared, whatever the differences; 1 a check fail
 """
 
 
-def summary_lines(description: Mapping[str, Any], verified: Verified, seconds: float) -> list[str]:
+def summary_lines(description: DatasetDescription, verified: Verified, seconds: float) -> list[str]:
     """Return the lines to print when verification succeeds.
 
     Args:
-        description: The content of dataset.json.
+        description: What dataset.json says.
         verified: How much was read.
         seconds: Wall time of the verification.
     """
-    counts, splits = description["counts"], description["splits"]
-    size, form = description["image_size"], description["encoding"]["format"]
-    folds = len(splits["train"]["folds"])
-    parts = ", ".join(f"{name} {split['originals']} images in {split['examples']}" for name, split in splits.items())
+    counts, splits = description.counts, description.splits
+    size, form = description.image_size, description.encoding
+    folds = len(splits["train"].folds)
+    parts = ", ".join(f"{name} {split.originals} images in {split.examples}" for name, split in splits.items())
     return [
         f"shards: {verified.shards} of {verified.bytes:,} bytes; SHA-256 and every CRC agree",
         f"records: {verified.records}, each with a {form} image of {size} x {size} that decodes",
         f"splits: {parts}; no image, group or lesion is in two of them{f', or in two of {folds} folds' * bool(folds)}",
         f"manifest: {verified.rows} files = {counts['written']} written + {counts['duplicates']} duplicates"
         f" + {counts['rejected']} rejected + {counts['undersampled']} undersampled; each has its records or its reason",
-        f"fingerprint {description['fingerprint'][:16]}, recomputed",
+        f"fingerprint {description.fingerprint[:16]}, recomputed",
         f"{verified.records / seconds:.0f} records/s in {seconds:.1f} s",
         "ok",
     ]

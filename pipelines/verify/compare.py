@@ -7,10 +7,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from pipelines.common.cli import CheckFailed
 from pipelines.dataset import description as dataset_description
 from pipelines.dataset.image_row import DUPLICATE, REJECTED, UNDERSAMPLED, WRITTEN
 from pipelines.dataset.manifest import LIST_SEPARATOR
 from pipelines.dataset.reader import Dataset, manifest_rows
+from pipelines.verify.cross_check import SHA256
 
 # Entries printed for each kind of difference.
 SHOWN = 20
@@ -57,12 +59,16 @@ def images_by_hash(dataset: Dataset) -> dict[bytes, Image]:
         SHA-256 of the file -> its outcome. Files that could not be read have no hash and are left out.
 
     Raises:
-        CheckFailed: The manifest is incomplete or damaged.
+        CheckFailed: The manifest is incomplete or damaged, or a row has an unknown outcome or no SHA-256 for a hash.
     """
     images: dict[bytes, Image] = {}
-    for _, row in manifest_rows(dataset):
+    for where, row in manifest_rows(dataset):
+        if row.outcome not in _TELLING:
+            raise CheckFailed(f"{where}: its outcome is {row.outcome!r}")
         if not row.sha256:
             continue
+        if not SHA256.fullmatch(row.sha256):
+            raise CheckFailed(f"{where}: its sha256 is {row.sha256!r}")
         outcome, reason, label, split = map(sys.intern, (row.outcome, row.reason, row.label, row.split))
         lesion = LIST_SEPARATOR.join(row.lesion_ids)
         image = Image(row.image_id, outcome, reason, label, split, row.fold, row.copies, row.group_id, lesion)
@@ -81,12 +87,8 @@ def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
             yield f"{above}{key}", value
 
 
-def _settings(description: Mapping[str, Any]) -> dict[str, Any]:
-    return {"classes": description["classes"], **dict(_flat(dataset_description.settings_in(description)))}
-
-
-def _shards(description: Mapping[str, Any]) -> dict[str, str]:
-    return {shard["name"]: shard["sha256"] for split in description["splits"].values() for shard in split["shards"]}
+def _settings(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {"classes": document["classes"], **dict(_flat(dataset_description.settings_in(document)))}
 
 
 def changes_of(before: Image, after: Image) -> dict[str, tuple[dict, dict]]:
@@ -141,13 +143,13 @@ def compare(dataset: Dataset, other: Dataset) -> dict[str, Any]:
             changed[kind].append(entry)
     for entries in changed.values():
         entries.sort(key=lambda entry: (entry["id"], entry["sha256"]))
-    settings = [_settings(each.description) for each in (other, dataset)]
-    shards = [_shards(each.description) for each in (other, dataset)]
+    settings = [_settings(each.description.document) for each in (other, dataset)]
+    shards = [{shard.name: shard.sha256 for shard in each.description.shards} for each in (other, dataset)]
     return {
         "dataset": dataset.folder,
         "against": other.folder,
         "same_records": shards[0] == shards[1],
-        "fingerprints": {"from": other.description["fingerprint"], "to": dataset.description["fingerprint"]},
+        "fingerprints": {"from": other.description.fingerprint, "to": dataset.description.fingerprint},
         "settings": [
             {"key": key, "from": settings[0].get(key), "to": settings[1].get(key)}
             for key in sorted(settings[0].keys() | settings[1].keys())

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipelines.common.cli import CheckFailed
-from pipelines.dataset.image_row import OUTCOMES, SPLITS, UNDERSAMPLED, WRITTEN, ImageRow, fold_name
+from pipelines.dataset.image_row import OUTCOMES, UNDERSAMPLED, WRITTEN, ImageRow, fold_name
 from pipelines.dataset.manifest import LIST_SEPARATOR
-from pipelines.verify.shard_check import RecordFacts, ShardEntry, at
+from pipelines.domain.dataset_json import SPLITS, Shard
+from pipelines.verify.shard_check import RecordFacts, at
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def part_name(split: str, fold: int) -> str:
@@ -86,7 +87,7 @@ class CrossCheck:
         # One byte for each copy of each image: 1 once a record holds it. Copy 0 of row r is at starts[r].
         self._starts = array("q")
         self._seen = bytearray()
-        self._shards: list[ShardEntry] = []
+        self._shards: list[Shard] = []
         # Where a value was first seen, as shard << 32 | record. Images are indexed by row; -1 means not seen yet.
         self._images_at = array("q")
         self._names_at: dict[str, dict[str, int]] = {"group": {}, "lesion": {}}
@@ -106,7 +107,7 @@ class CrossCheck:
             raise CheckFailed(f"{where}: {problem}")
         if row.outcome != WRITTEN:
             return
-        if not _SHA256.fullmatch(row.sha256):
+        if not SHA256.fullmatch(row.sha256):
             raise CheckFailed(f"{where}: written, but its sha256 is {row.sha256!r}")
         number = self._row_of.setdefault(bytes.fromhex(row.sha256), len(self._images))
         if number != len(self._images):
@@ -120,7 +121,7 @@ class CrossCheck:
         self._seen.extend(bytes(row.copies))
         self._images_at.append(-1)
 
-    def add_shard(self, shard: ShardEntry, facts: Sequence[RecordFacts]) -> None:
+    def add_shard(self, shard: Shard, facts: Sequence[RecordFacts]) -> None:
         """Add the records of a shard.
 
         Args:
@@ -185,7 +186,7 @@ class CrossCheck:
         parts = f"{part_name(shard.split, shard.fold)} and in {part_name(other.split, other.fold)}"
         return f"{what} is in {parts} ({other.name}: record {first & 0xFFFFFFFF})"
 
-    def _compare(self, shard: ShardEntry, fact: RecordFacts, row: int | None) -> str:
+    def _compare(self, shard: Shard, fact: RecordFacts, row: int | None) -> str:
         """Mark the record's copy as seen and return how the record differs from the manifest; empty if it does not."""
         if row is None:
             return f"no written row of the manifest has its image, {fact.sha256.hex()}"

@@ -21,14 +21,13 @@ from typing import Any, NamedTuple
 from pipelines.common.cli import CheckFailed
 from pipelines.dataset import accounting
 from pipelines.dataset import description as dataset_description
-from pipelines.dataset.description import Shard
 from pipelines.dataset.reader import Dataset, manifest_rows, reject_lines
 from pipelines.dataset.record_schema import RECORD_SCHEMA, feature_kinds, parse_record_schema, record_schema
-from pipelines.domain.dataset_json import DATASET_JSON
+from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription, Shard
 from pipelines.storage import output
 from pipelines.storage.filesystem import printable
 from pipelines.verify.cross_check import CrossCheck
-from pipelines.verify.shard_check import Expected, RecordFacts, ShardEntry, verify_shard
+from pipelines.verify.shard_check import Expected, RecordFacts, verify_shard
 
 NEEDED = (
     RECORD_SCHEMA,
@@ -52,17 +51,7 @@ class Verified(NamedTuple):
     rows: int  # of the manifest: one for each listed file
 
 
-def shard_entries(description: Mapping[str, Any]) -> list[ShardEntry]:
-    """Return every shard that dataset.json lists, sorted by name."""
-    folds = {name: fold["fold"] for fold in description["splits"]["train"]["folds"] for name in fold["shards"]}
-    return sorted(
-        ShardEntry(split=split, fold=folds.get(shard["name"], -1), **shard)
-        for split, entry in description["splits"].items()
-        for shard in entry["shards"]
-    )
-
-
-def check_files(dataset: Dataset, shards: Iterable[ShardEntry]) -> None:
+def check_files(dataset: Dataset, shards: Iterable[Shard]) -> None:
     """Check that the dataset is finished, has every file it needs, and has no shard that dataset.json does not list.
 
     Raises:
@@ -90,13 +79,13 @@ def expected_records(dataset: Dataset) -> Expected:
         schema = parse_record_schema(dataset.read(RECORD_SCHEMA))
     except ValueError as error:
         raise CheckFailed(f"{RECORD_SCHEMA}: is damaged ({error})") from error
-    if schema != record_schema(description):
+    if schema != record_schema(description.document):
         raise CheckFailed(f"{RECORD_SCHEMA}: is not that of the classes, size and encoding in {DATASET_JSON}")
     return Expected(
-        classes=tuple(description["classes"]),
-        image_size=description["image_size"],
-        format=description["encoding"]["format"],
-        compression=description.get("compression", "none"),
+        classes=description.classes,
+        image_size=description.image_size,
+        format=description.encoding,
+        compression=description.compression,
         kinds=feature_kinds(schema),
     )
 
@@ -106,7 +95,7 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def worker_count(workers: int, shards: Sequence[ShardEntry]) -> int:
+def worker_count(workers: int, shards: Sequence[Shard]) -> int:
     """Return how many processes read the shards.
 
     Args:
@@ -123,8 +112,8 @@ def worker_count(workers: int, shards: Sequence[ShardEntry]) -> int:
 
 
 def read_shards(
-    folder: str, shards: Sequence[ShardEntry], expected: Expected, workers: int
-) -> Iterator[tuple[ShardEntry, list[RecordFacts]]]:
+    folder: str, shards: Sequence[Shard], expected: Expected, workers: int
+) -> Iterator[tuple[Shard, list[RecordFacts]]]:
     """Verify shards in parallel, each in its own process.
 
     Processes rather than threads: everything except image decoding holds the GIL, so threads could not use all cores of
@@ -150,7 +139,7 @@ def read_shards(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "pipelines.verify.compare"])
     with ProcessPoolExecutor(workers, context, _ignore_interrupts) as pool:
-        coming: deque[tuple[ShardEntry, Future]] = deque()
+        coming: deque[tuple[Shard, Future]] = deque()
         try:
             for shard in shards:
                 coming.append((shard, pool.submit(check, shard)))
@@ -212,18 +201,18 @@ def first_difference(found: Any, expected: Any, where: str = "") -> str:
     return f"{where} is {json.dumps(found)}, manifest and shards give {json.dumps(expected)}"
 
 
-def check_description(description: Mapping[str, Any], totals: Counter, shards: Iterable[ShardEntry]) -> None:
+def check_description(description: DatasetDescription, totals: Counter) -> None:
     """Check that dataset.json matches the description recomputed from the manifest and the shards.
 
     Args:
-        description: The content of dataset.json.
+        description: What dataset.json says.
         totals: Sum of `description.tally_row` over the rows of the manifest.
-        shards: Every shard, as dataset.json lists it.
 
     Raises:
         CheckFailed: A value differs, or the sums do not agree.
     """
-    foreign = [name for name in description["malignant_classes"] if name not in description["classes"]]
+    document = description.document
+    foreign = [name for name in description.malignant_classes if name not in description.classes]
     if foreign:
         raise CheckFailed(f"{DATASET_JSON}: malignant_classes has {foreign[0]!r}, which is no class")
     rows = sum(count for key, count in totals.items() if key[0] == "outcome")
@@ -232,21 +221,20 @@ def check_description(description: Mapping[str, Any], totals: Counter, shards: I
     listed = {
         ("listed",): rows,
         ("listed paths",): totals["outcome paths",],
-        ("ignored",): description["counts"]["ignored"],
+        ("ignored",): description.counts["ignored"],
     }
-    stored = [Shard(shard.name, shard.split, shard.examples, shard.bytes, shard.sha256, shard.fold) for shard in shards]
     try:
         given = dataset_description.describe_dataset(
-            *(listed, totals, description["near_duplicates"], stored),
-            *(description["classes"], dataset_description.settings_in(description)),
+            *(listed, totals, document["near_duplicates"], description.shards),
+            *(description.classes, dataset_description.settings_in(document)),
         )
     except accounting.AccountingError as error:
         raise CheckFailed(f"{DATASET_JSON}: {error}") from error
     # This depends on the taxonomy at the time of writing; no record depends on it.
-    given["malignant_classes"] = description["malignant_classes"]
+    given["malignant_classes"] = document["malignant_classes"]
     # Compare the fingerprint last: a difference in what it covers is the more useful message.
     for part in (lambda key: key != "fingerprint", lambda key: key == "fingerprint"):
-        one, other = ({key: value for key, value in each.items() if part(key)} for each in (description, given))
+        one, other = ({key: value for key, value in each.items() if part(key)} for each in (document, given))
         if difference := first_difference(one, other):
             raise CheckFailed(f"{DATASET_JSON}: {difference}")
 
@@ -264,7 +252,7 @@ def verify_dataset(dataset: Dataset, workers: int) -> Verified:
     Raises:
         CheckFailed: Something is wrong; the message names the first error.
     """
-    shards = shard_entries(dataset.description)
+    shards = dataset.description.shards
     check_files(dataset, shards)
     expected = expected_records(dataset)
     ledger, totals = CrossCheck(), accounting.Tally().create_accumulator()
@@ -282,5 +270,5 @@ def verify_dataset(dataset: Dataset, workers: int) -> Verified:
         records += len(facts)
     ledger.close()
     check_rejects(dataset, dropped)
-    check_description(dataset.description, totals, shards)
+    check_description(dataset.description, totals)
     return Verified(len(shards), sum(shard.bytes for shard in shards), records, rows)

@@ -10,21 +10,11 @@ from google.protobuf.message import Message
 from pipelines.common.cli import CheckFailed
 from pipelines.dataset.example_proto import parse_example
 from pipelines.dataset.tfrecord import DamagedRecord, open_shard, read_records
+from pipelines.domain.dataset_json import Shard
 from pipelines.imaging import images
 from pipelines.storage import filesystem
 
 KIND_NAMES = {"bytes_list": "bytes", "int64_list": "int64", "float_list": "float"}
-
-
-class ShardEntry(NamedTuple):
-    """A shard as dataset.json lists it."""
-
-    name: str
-    split: str
-    fold: int  # fold of all its records; -1 for none
-    examples: int
-    bytes: int  # size of the stored file
-    sha256: str  # of the stored file, hexadecimal
 
 
 class Expected(NamedTuple):
@@ -33,7 +23,7 @@ class Expected(NamedTuple):
     classes: tuple[str, ...]  # in label order
     image_size: int  # pixels per side
     format: str  # value of `image/format`
-    compression: str  # of the shards, one of `tfrecord.COMPRESSIONS`
+    compression: str  # of the shards, one of `dataset_json.COMPRESSIONS`
     kinds: Mapping[str, str]  # key -> field of its Feature (see `record_schema.feature_kinds`)
 
 
@@ -111,7 +101,7 @@ def _digest(text: str) -> bytes:
         raise ValueError(f"image/key/sha256 is {text!r}") from error
 
 
-def _facts(offset: int, data: bytes, shard: ShardEntry, expected: Expected) -> RecordFacts:
+def _facts(offset: int, data: bytes, shard: Shard, expected: Expected) -> RecordFacts:
     """Check one record and return its facts.
 
     Raises:
@@ -139,14 +129,14 @@ def _facts(offset: int, data: bytes, shard: ShardEntry, expected: Expected) -> R
     )
 
 
-def _check_stored(found: ShardEntry, size: int, sha256: str) -> Iterator[str]:
+def _check_stored(found: Shard, size: int, sha256: str) -> Iterator[str]:
     if size != found.bytes:
         yield f"{found.name}: has {size:,} bytes, dataset.json says {found.bytes:,}"
     if sha256 != found.sha256:
         yield f"{found.name}: SHA-256 is {sha256}, dataset.json says {found.sha256}"
 
 
-def verify_shard(folder: str, shard: ShardEntry, expected: Expected) -> list[RecordFacts]:
+def verify_shard(folder: str, shard: Shard, expected: Expected) -> list[RecordFacts]:
     """Check a shard and return the facts of its records.
 
     Errors are reported in this order. An unreadable record comes first, because it locates the damage. The size and

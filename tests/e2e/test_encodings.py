@@ -162,7 +162,8 @@ def test_the_trainer_reads_it_and_its_model_gives_files_and_records_the_same_ans
     tf.keras.utils.set_random_seed(0)
     config = ModelConfig(width=0.25, depth=1, dropout=0.0)
     model = build_model(config, SIZE, len(info.classes))
-    export_model(tmp_path / "model", info, preprocessing, config, model.get_weights(), {}, {"temperature": 1.0}, {})
+    calibration = {"temperature": 1.0, "prior": {name: 1 / len(info.classes) for name in info.classes}}
+    export_model(tmp_path / "model", info, preprocessing, config, model.get_weights(), {}, calibration, {})
     signatures = tf.saved_model.load(str(tmp_path / "model")).signatures
     files, compared = files_of(datasets[encoding]), 0
     for batch in evaluation_batches(info, "test", 8):

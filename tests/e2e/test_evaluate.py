@@ -18,6 +18,7 @@ import tensorflow as tf
 from PIL import Image
 
 from pipelines.common.cli import UsageError
+from tests.support.documents import dataset_document, model_document, shard_entry, write_model_json
 from trainer.evaluate import command as evaluate_command
 
 CLASSES = ["melanoma", "nevus", "vascular lesion"]
@@ -84,7 +85,7 @@ def write_split(root, name, rows, shards=2):
         for label, name in enumerate(CLASSES)
     }
     return {
-        "shards": [{"name": shard} for shard in names],
+        "shards": [shard_entry(root / shard, len(rows[k::shards])) for k, shard in enumerate(names)],
         "originals": sum(row[3] == 0 for row in rows),
         "examples": len(rows),
         "bytes": sum((root / shard).stat().st_size for shard in names),
@@ -103,34 +104,16 @@ def dataset(tmp_path_factory):
     }
     for name in ("transform_fn", "standardize_fn"):
         tf.saved_model.save(Empty(), str(root / name))
-    document = {
-        "schema_version": 1,
-        "fingerprint": "d" * 64,
-        "classes": CLASSES,
-        "malignant_classes": ["melanoma"],
-        "image_size": SIZE,
-        "aspect": "crop",
-        "seed": 0,
-        "splits": splits,
-    }
-    (root / "dataset.json").write_text(json.dumps(document))
+    (root / "dataset.json").write_text(json.dumps(dataset_document(CLASSES, ["melanoma"], SIZE, splits)))
     return root
 
 
 def write_model(root, **changes):
     model = ColourModel()
     tf.saved_model.save(model, str(root), signatures={"records": model.records})
-    document = {
-        "schema_version": 1,
-        "classes": CLASSES,
-        "malignant_classes": ["melanoma"],
-        "image_size": SIZE,
-        "dataset_fingerprint": "d" * 64,
-        "model_fingerprint": "e" * 64,
-    }
-    (root / "assets").mkdir(exist_ok=True)
-    (root / "assets" / "model.json").write_text(json.dumps({**document, **changes}))
-    return root
+    return write_model_json(
+        root, model_document(**{"classes": CLASSES, "malignant": ["melanoma"], **changes}, image_size=SIZE)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -192,7 +192,6 @@ def test_a_fold_is_evaluated_on_its_originals(dataset, trained, tmp_path, capsys
         (-1, "The model was trained on this fold", "trained without --fold"),
         (0, "The model was trained on this fold", "trained with --fold 0"),
         (1, "The model was adjusted to these images", ""),
-        (None, "The model was adjusted to these images", ""),
     ],
 )
 def test_a_fold_that_the_model_knows_is_said(dataset, trained, tmp_path, capsys, trained_with, heading, on_stderr):

@@ -227,6 +227,12 @@ def test_what_does_not_fit_or_is_damaged_is_said(command, dataset, rows, tmp_pat
         f"pipelines.show: error: {broken}: is damaged: {shard.name}: record 0 is damaged: data CRC differs; "
         "prepare it again\n"
     )
+    for record in (b"no example", b""):
+        shard.write_bytes(frame(record))
+        with pytest.raises(
+            UsageError, match=f"{shard.name}: record 0 is none that prepare writes .*; prepare it again$"
+        ):
+            show_command.main([str(broken), "--split", "test", "--output", str(tmp_path / "a.png")])
     description = json.loads((broken / "dataset.json").read_text())
     (broken / "dataset.json").write_text(json.dumps({**description, "image_size": 4000}))
     with pytest.raises(UsageError, match=r"-n 20: at 4000 pixels, (\d) images fit on a sheet; take -n \1"):

@@ -15,7 +15,7 @@ import pytest
 from tests.support.tiny_dataset import ROOT, command
 from tests.support.workers import LIMIT_SECONDS, run_pair
 from trainer.distribution.preemption import EXIT_RESTART
-from trainer.export.saved_model import read_model_description
+from trainer.export.loaded_model import read_model_info
 
 STEPS = "--checkpoint_steps=4"
 
@@ -98,7 +98,7 @@ def test_a_lost_worker_a_preemption_and_a_power_cut_change_nothing(unbroken, dat
 
 
 def fingerprint(run: Path) -> str:
-    return read_model_description(run / "model")["model_fingerprint"]
+    return read_model_info(run / "model").fingerprint
 
 
 def test_a_cluster_of_one_is_one_worker(dataset, trained, tmp_path):

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.common.cli import CheckFailed, UsageError
-from pipelines.dataset.image_row import SPLITS
 from pipelines.dataset.manifest import MANIFEST_SCHEMA
+from pipelines.domain.dataset_json import SPLITS
 from pipelines.imaging.images import encode_jpeg
 from pipelines.verify import command as verify_command
 from tests.support.damage import DATASET, Copy, image_of, set_text
@@ -493,6 +493,29 @@ def test_against_itself_elsewhere_the_records_are_the_same(dataset, copied, caps
     copied.write(TEST, list(copied.records(TEST))[::-1])
     verify_command.main([str(copied.folder), "--against", str(dataset)])
     assert capsys.readouterr().out.splitlines()[-1].startswith("2 of 3 shards are the same, byte for byte; ")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [({"outcome": "lost"}, "its outcome is 'lost'"), ({"sha256": "A" * 64}, f"its sha256 is '{'A' * 64}'")],
+)
+def test_a_comparison_names_the_row_that_cannot_be_right(dataset, copied, change, says):
+    rows = copied.manifest()
+    rows[3].update(change)
+    copied.write_manifest(rows)
+    with pytest.raises(CheckFailed) as caught:
+        verify_command.main([str(dataset), "--against", str(copied.folder)])
+    assert str(caught.value) == f"manifest-00000-of-00001.parquet: row 3 ({rows[3]['id']}): {says}"
+
+
+def test_a_dataset_of_another_version_is_refused_by_name(copied):
+    copied.describe(["schema_version"], lambda _: 2)
+    with pytest.raises(UsageError) as caught:
+        verify_command.main([str(copied.folder)])
+    assert str(caught.value) == (
+        f"DATASET {copied.folder}: dataset.json has schema version 2, this program reads 1; "
+        "prepare it again with this version"
+    )
 
 
 def test_against_another_dataset_every_difference_is_told(command, sample, dataset, tmp_path):

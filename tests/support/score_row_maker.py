@@ -7,6 +7,7 @@ import hashlib
 
 import numpy as np
 
+from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
 from pipelines.domain.model_info import ModelInfo
 from pipelines.domain.taxonomy import CLASS_SETS, malignant_classes
 from pipelines.score.models import Flagging
@@ -37,12 +38,16 @@ def scoring_run(
             image_size=180,
             aspect="crop",
             encoding="jpeg",
+            fold=-1,
             fingerprint=hashlib.sha256(f"model {number}".encode()).hexdigest(),
             dataset_fingerprint="d" * 64,
             network={},
             train_distribution={name: 1 / len(classes) for name in classes},
             metrics={},
-            calibration={"prior": dict(zip(classes, prior, strict=True))} if prior else {},
+            calibration={
+                "prior": dict(zip(classes, prior, strict=True)) if prior else dict.fromkeys(classes, 1 / len(classes))
+            },
+            operating_points={ONE_VIEW: (), EIGHT_VIEWS: ()},
         )
         for number in range(models)
     )

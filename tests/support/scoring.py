@@ -39,7 +39,8 @@ def export_untrained(dataset: Path, folder: Path, seed: int) -> Path:
 
     weights = [drawn(weight) for weight in build_model(config, info.image_size, len(info.classes)).weights]
     metrics = {"validation": {"balanced_accuracy": 0.5}}
-    export_model(folder, info, Preprocessing(info), config, weights, metrics, {"temperature": TEMPERATURE}, POINTS)
+    calibration = {"temperature": TEMPERATURE, "prior": {name: 1 / len(info.classes) for name in info.classes}}
+    export_model(folder, info, Preprocessing(info), config, weights, metrics, calibration, POINTS)
     return folder
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tests.support.documents import dataset_document, shard_entry
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
@@ -128,7 +130,7 @@ def write_split(directory: Path, split: str, counts: tuple[int, ...], first: int
             for record in records[shard::2]:
                 writer.write(record)
     return {
-        "shards": [{"name": name} for name in shards],
+        "shards": [shard_entry(directory / name, len(records[shard::2])) for shard, name in enumerate(shards)],
         "originals": sum(counts),
         "examples": len(records),
         "bytes": sum((directory / name).stat().st_size for name in shards),
@@ -155,15 +157,8 @@ def write_dataset(root: Path) -> Path:
     transform = Transform(vocabulary, pixels.mean(axis=(0, 1, 2)), pixels.std(axis=(0, 1, 2)))
     tf.saved_model.save(transform, str(directory / "transform_fn"))
     tf.saved_model.save(Standardize(), str(directory / "standardize_fn"))
-    document = {
-        "schema_version": 1,
-        "fingerprint": "0123456789abcdef" * 4,
-        "classes": list(CLASSES),
-        "malignant_classes": ["melanoma"],
-        "image_size": SIZE,
-        "aspect": "stretch",
-        "splits": splits,
-    }
+    named = {"fingerprint": "0123456789abcdef" * 4, "aspect": "stretch"}
+    document = dataset_document(CLASSES, ["melanoma"], SIZE, splits, **named)
     (directory / "dataset.json").write_text(json.dumps(document))
     return directory
 
@@ -195,14 +190,16 @@ def deal_into_folds(directory: Path, folds: int = 3, copies: bool = True) -> Non
             for record in own:
                 writer.write(record)
         originals = sum(count["originals"] for count in per_class.values())
-        counts = {"originals": originals, "examples": len(own), "per_class": per_class}
+        size = (directory / name).stat().st_size
+        counts = {"originals": originals, "examples": len(own), "bytes": size, "per_class": per_class}
         parts.append({"fold": fold, "shards": [name], **counts})
     train["examples"] = sum(part["examples"] for part in parts)
     train["per_class"] = {
         name: {kind: sum(part["per_class"][name][kind] for part in parts) for kind in ("originals", "examples")}
         for name in CLASSES
     }
-    train["shards"] = [{"name": part["shards"][0]} for part in parts]
+    train["shards"] = [shard_entry(directory / part["shards"][0], part["examples"]) for part in parts]
+    train["bytes"] = sum(part["bytes"] for part in parts)
     train["folds"] = parts
     (directory / "dataset.json").write_text(json.dumps(document))
 

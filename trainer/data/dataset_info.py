@@ -2,57 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pipelines.common.cli import UsageError
-from pipelines.domain.dataset_json import DATASET_JSON, SCHEMA_VERSION
+from pipelines.domain.dataset_json import (
+    DATASET_JSON,
+    SPLITS,
+    ClassCount,
+    DatasetDescription,
+    Fold,
+    Split,
+    parse_description,
+)
 
-SPLITS = ("train", "validation", "test")
 # Name of a compression in dataset.json -> its name in TensorFlow.
 COMPRESSION_TYPES = {"none": "", "gzip": "GZIP"}
 
 
 @dataclass(frozen=True)
-class ClassCount:
-    """Number of images of one class in one split."""
-
-    originals: int  # image files as listed
-    examples: int  # records as stored: originals and augmented copies
-
-
-@dataclass(frozen=True)
-class Split:
-    """One of the splits train, validation and test."""
-
-    name: str
-    shards: tuple[Path, ...]  # full paths of TFRecord files, in the order of their names
-    originals: int
-    examples: int  # records to read: all of them, or with `originals_only` those that are not augmented copies
-    per_class: Mapping[str, ClassCount]
-    # Parts of a train split that was prepared with folds; each has whole groups, and shards of its own.
-    folds: tuple[Split, ...] = ()
-    originals_only: bool = False
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
+class DatasetInfo(DatasetDescription):
     """A finished dataset, or one with a fold as its validation split (see `fold_split`)."""
 
-    path: Path
-    fingerprint: str
-    classes: tuple[str, ...]  # names, by label
-    malignant_classes: tuple[str, ...]
-    image_size: int  # side in pixels
-    aspect: str  # how images were made square, one of prepare's `--aspect`
-    splits: Mapping[str, Split]
-    encoding: str = "jpeg"  # of the stored images, one of prepare's `--encoding`
-    compression: str = "none"  # of the shards, one of COMPRESSION_TYPES
-    place: str = ""  # place in the user's words, which is not `path` if that is a copy of a dataset in a bucket
-    left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> listed files that did not become records
+    path: Path  # the directory that has its files
+    place: str  # place in the user's words, which is not `path` if that is a copy of a dataset in a bucket
     fold: int = -1  # the fold that validates; -1: the dataset as prepared
 
     @property
@@ -64,6 +38,14 @@ class DatasetInfo:
     def standardize_fn(self) -> Path:
         """Directory of the SavedModel that turns raw image files into stored images."""
         return self.path / "standardize_fn"
+
+    def paths(self, part: Split | Fold) -> list[Path]:
+        """Return the full paths of the shards of a split or fold, in the order of their names."""
+        return [self.path / shard.name for shard in part.shards]
+
+    def is_originals_only(self, split: Split) -> bool:
+        """Return whether the augmented copies in the shards of a split are passed over."""
+        return self.fold >= 0 and split.name == "validation"
 
     def split(self, name: str) -> Split:
         """Return the split with this name.
@@ -118,7 +100,7 @@ def unfinished(where: str) -> UsageError:
     Args:
         where: Option and place, with which the message begins.
     """
-    return UsageError(f"{where}: not a finished dataset (no dataset.json); run python -m pipelines.prepare again")
+    return UsageError(f"{where}: not a finished dataset (no {DATASET_JSON}); run python -m pipelines.prepare again")
 
 
 def require_files(missing: Sequence[str], where: str) -> None:
@@ -154,61 +136,16 @@ def parse_dataset_info(document: bytes, path: Path, place: str, option: str = "-
     """
     where = f"{option} {place}"
     try:
-        return _parse(path, place, json.loads(document.decode("utf-8")), where)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"{where}: dataset.json is damaged ({type(error).__name__}: {error}); prepare it again"
-        ) from None
-
-
-def _parse(path: Path, place: str, values: Mapping[str, Any], where: str) -> DatasetInfo:
-    if values["schema_version"] != SCHEMA_VERSION:
-        raise UsageError(
-            f"{where}: dataset.json has schema version {values['schema_version']}, this program reads "
-            f"{SCHEMA_VERSION}; prepare it again with this version"
-        )
-    classes = tuple(map(str, values["classes"]))
-    if len(classes) < 2:
-        raise UsageError(f"{where}: has {len(classes)} class; a classifier needs at least two")
-    # Datasets from before there was a choice do not name it.
-    compression = str(values.get("compression", "none"))
-    if compression not in COMPRESSION_TYPES:
-        raise ValueError(f"compression {compression!r}")
-    return DatasetInfo(
-        path=path,
-        place=place,
-        fingerprint=str(values["fingerprint"]),
-        classes=classes,
-        malignant_classes=tuple(map(str, values["malignant_classes"])),
-        image_size=int(values["image_size"]),
-        aspect=str(values["aspect"]),
-        splits={name: _parse_split(path, name, values["splits"][name], classes) for name in SPLITS},
-        compression=compression,
-        encoding=str(values.get("encoding", {}).get("format", "jpeg")),
-        left_out={str(reason): int(count) for reason, count in values.get("dropped", {}).items()},
-    )
-
-
-def _parse_split(path: Path, name: str, values: Mapping[str, Any], classes: tuple[str, ...]) -> Split:
-    counts = values["per_class"]
-    none = {"originals": 0, "examples": 0}
-    # A split lists its shards as objects, a fold lists the names of its own shards.
-    shards = (shard if isinstance(shard, str) else shard["name"] for shard in values["shards"])
-    return Split(
-        name=name,
-        shards=tuple(path / name for name in sorted(shards)),
-        originals=int(values["originals"]),
-        examples=int(values["examples"]),
-        per_class={
-            cls: ClassCount(int(counts.get(cls, none)["originals"]), int(counts.get(cls, none)["examples"]))
-            for cls in classes
-        },
-        folds=tuple(_parse_split(path, name, fold, classes) for fold in values.get("folds", ())),
-    )
+        description = parse_description(document, where)
+    except ValueError as error:
+        raise UsageError(f"{where}: {DATASET_JSON} is damaged ({error}); prepare it again") from None
+    if len(description.classes) < 2:
+        raise UsageError(f"{where}: has {len(description.classes)} class; a classifier needs at least two")
+    return DatasetInfo(**vars(description), path=path, place=place)
 
 
 def fold_split(info: DatasetInfo, fold: int) -> DatasetInfo:
-    """Return the dataset for one turn of cross-validation.
+    """Return the dataset for one fold run of cross-validation.
 
     The fold validates, without its augmented copies. All other folds train, and the test split does not change.
 
@@ -241,14 +178,14 @@ def fold_split(info: DatasetInfo, fold: int) -> DatasetInfo:
             examples=sum(part.examples for part in others),
             per_class={name: total(name) for name in info.classes},
         ),
-        "validation": replace(
-            left_out,
+        "validation": Split(
             name="validation",
+            shards=left_out.shards,
+            originals=left_out.originals,
             examples=left_out.originals,
             per_class={
                 name: ClassCount(count.originals, count.originals) for name, count in left_out.per_class.items()
             },
-            originals_only=True,
         ),
     }
     return replace(info, splits=splits, fold=fold)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from pipelines.domain.dataset_json import Split
 from trainer.data.augment import augment, example_keys
-from trainer.data.dataset_info import COMPRESSION_TYPES, DatasetInfo, Split
+from trainer.data.dataset_info import COMPRESSION_TYPES, DatasetInfo
 from trainer.data.mixup import Mixer, unmixed
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.record_reader import RecordReader
@@ -196,7 +197,7 @@ def evaluation_batches(info: DatasetInfo, split: str, batch_size: int) -> tf.dat
         A dataset of dicts with everything in FEATURES (`image/encoded` is the input of the exported model's `records`
         signature).
     """
-    paths = [str(shard) for shard in info.split(split).shards]
+    paths = list(map(str, info.paths(info.split(split))))
     records = tf.data.TFRecordDataset(paths, compression_type=COMPRESSION_TYPES[info.compression])
     return records.batch(batch_size).map(parse_examples, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 

@@ -20,7 +20,8 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.common.cli import UsageError
-from trainer.data.dataset_info import DatasetInfo, Split
+from pipelines.domain.dataset_json import Split
+from trainer.data.dataset_info import DatasetInfo
 
 # Bytes around the payload of a TFRecord: before it the length and its CRC, after it the CRC of the payload.
 _HEADER, _FOOTER = 12, 4
@@ -30,7 +31,7 @@ _READ_AT_ONCE = 16
 class RecordReader:
     """The serialised examples of a split by position, from 0 to `count` - 1 in file order.
 
-    For a split with `originals_only` these are its originals.
+    Of a fold that validates these are its originals.
     """
 
     def __init__(self, info: DatasetInfo, split: Split, cache: str):
@@ -54,10 +55,10 @@ class RecordReader:
             split_paths = copy_shards(info, split, Path(cache))
             zipped = False
         else:
-            split_paths = list(split.shards)
+            split_paths = info.paths(split)
         positions = [_positions(path, zipped) for path in split_paths]
         compression = "GZIP" if zipped else ""
-        kept = _originals(split_paths, compression) if split.originals_only else None
+        kept = _originals(split_paths, compression) if info.is_originals_only(split) else None
         found = sum(len(offsets) for offsets in positions) if kept is None else len(kept)
         if found != split.examples:
             raise UsageError(
@@ -137,7 +138,7 @@ def copy_shards(info: DatasetInfo, split: Split, cache: Path) -> list[Path]:
     copies = [folder / shard.name for shard in split.shards]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for shard, copy in zip(split.shards, copies, strict=True):
+        for shard, copy in zip(info.paths(split), copies, strict=True):
             if copy.exists():
                 continue
             temporary = folder / f".{shard.name}.{os.getpid()}.tmp"

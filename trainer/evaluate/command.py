@@ -27,6 +27,7 @@ from trainer.evaluate.options import (
     PAGE,
     PICTURE,
     PREDICTIONS,
+    SCHEMA_VERSION,
     SUMMARY,
     TEXT,
     EvaluateOptions,
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
     from trainer.export.loaded_model import LoadedModel
 
 
-SCHEMA_VERSION = 1
-
-
 def _warn(options: EvaluateOptions, inputs: EvaluationInputs) -> None:
     """Warn on stderr if figures are too good, or if maps and thresholds belong to another model."""
     model, dataset = inputs.model, inputs.dataset
@@ -55,7 +53,7 @@ def _warn(options: EvaluateOptions, inputs: EvaluationInputs) -> None:
             "figures are too good",
             file=sys.stderr,
         )
-    elif model and makes_them and options.fold is not None and model.fold not in (None, options.fold):
+    elif model and makes_them and options.fold is not None and model.fold != options.fold:
         trained = f"with --fold {model.fold}" if model.fold >= 0 else "without --fold"
         print(
             f"warning: --fold {options.fold}: the model was trained {trained}: these images were among its training "
@@ -153,7 +151,7 @@ def describe(options: EvaluateOptions, inputs: EvaluationInputs, predictions: Pr
 
     points: Sequence[OperatingPoint] = ()
     if inputs.model and predictions.views and not _made_by_another(inputs):
-        points = inputs.model.operating_points.get(predictions.views, ())
+        points = inputs.model.operating_points[predictions.views]
     scores = malignancy_scores(probabilities, classes, malignant)
     is_malignant = np.isin(truth.labels, [label for label, name in enumerate(classes) if name in malignant])
     threshold = subgroup_threshold(points, figures) if malignant else None

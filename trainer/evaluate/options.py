@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.common.cli import ArgumentParser, UsageError
+from pipelines.domain.model_info import ModelInfo
 from trainer.config.options import number, require_supported
 from trainer.data.dataset_info import DatasetInfo, fold_split, read_dataset_info
 from trainer.evaluate.metadata_tables import ImageFacts, has_subgroup_columns, read_image_facts
 from trainer.evaluate.stored_predictions import StoredPredictions, read_stored_predictions
-from trainer.export.loaded_model import ModelInfo, read_model_info, require_same_classes
+from trainer.export.loaded_model import read_model_info, require_same_classes
 
+# Of evaluation.json.
+SCHEMA_VERSION = 1
 SUMMARY, PREDICTIONS, PICTURE = "evaluation.json", "predictions.parquet", "confusion_matrix.png"
 PAGE, TEXT = "report.html", "report.md"
 # In the order in which they are written. The summary comes last: its presence means that the others are complete.

@@ -12,10 +12,11 @@ import numpy as np
 
 from pipelines.common.cli import UsageError
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
+from pipelines.domain.model_info import ModelInfo
 from pipelines.domain.probability_table import as_metadata, class_names
 from trainer.data.dataset_info import DatasetInfo
 from trainer.data.originals import read_originals
-from trainer.export.loaded_model import LoadedModel, ModelInfo
+from trainer.export.loaded_model import LoadedModel
 
 
 @dataclass(frozen=True)

@@ -148,13 +148,13 @@ def caution(result: Result) -> tuple[str, str] | None:
             "The model was trained on another dataset",
             "These images may have been among its training images; then these figures are too good.",
         )
-    if result["fold"] is not None and model["fold"] not in (None, result["fold"]):
+    if result["fold"] is not None and model["fold"] != result["fold"]:
         return (
             "The model was trained on this fold",
             "These images were among its training images: these figures are too good.",
         )
     if result["fold"] is None and result["split"] == "train":
-        but = f", all but those of fold {model['fold']}" if model["fold"] is not None and model["fold"] >= 0 else ""
+        but = f", all but those of fold {model['fold']}" if model["fold"] >= 0 else ""
         return (
             f"The model was trained on these images{but}",
             "These figures say how well it remembers them, not how good it is on others.",

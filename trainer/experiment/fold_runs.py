@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.common.cli import UsageError
+from pipelines.common.schema_version import require_schema_version
+from pipelines.domain.model_info import MODEL_JSON
 from trainer.config.recipes import as_arguments
 from trainer.distribution.processes import Command, run_chains
+from trainer.evaluate.options import PREDICTIONS, SCHEMA_VERSION, SUMMARY
 
 # Options of every training run: train all epochs and keep the weights of the last.
 FIXED = {"keep": "last", "patience": 0}
 # How long a process may take to end. Saving takes seconds; this is for processes that hang.
 _GRACE_SECONDS = 120.0
 # Files in which a finished training run describes itself and its model.
-_TRAIN, _MODEL = "train.json", "model/assets/model.json"
+_TRAIN, _MODEL = "train.json", f"model/{MODEL_JSON}"
 
 
 class Leak(NamedTuple):
@@ -138,16 +141,24 @@ def _trained(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _evaluation(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    """Read the summary of an evaluation.
+
+    Raises:
+        UsageError: It has another schema version.
+    """
+    path = folder / SUMMARY
+    values = json.loads(path.read_text(encoding="utf-8"))
+    require_schema_version(values, SCHEMA_VERSION, f"--output {path}", "delete its folder to have it made again")
+    return values
 
 
 def _is_of(evaluation: Path, model_fingerprint: str, metadata: Sequence[Path]) -> bool:
     """Return whether an evaluation is complete, of this model, and made with these tables."""
-    if not (evaluation / "predictions.parquet").is_file():
+    if not (evaluation / PREDICTIONS).is_file():
         return False
     try:
         found = _evaluation(evaluation)
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, KeyError):
         return False
     tables = list(map(str, metadata))
     return found["model"]["fingerprint"] == model_fingerprint and found["metadata"]["paths"] == tables

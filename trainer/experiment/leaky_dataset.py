@@ -6,6 +6,7 @@ of its own, `python -m trainer.experiment.leaky_dataset`, for `trainer.experimen
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.common.cli import ArgumentParser, UsageError, run_command
+from pipelines.domain.dataset_json import DATASET_JSON, Fold
 from trainer.config.options import number
 from trainer.data.dataset_info import COMPRESSION_TYPES, DatasetInfo, fold_split, read_dataset_info
 from trainer.data.input_pipeline import parse_examples
@@ -40,31 +42,34 @@ def write_leaky_dataset(info: DatasetInfo, fold: int, output: Path, seed: int = 
         `output`.
     """
     train = info.splits["train"]
-    pool = [record for index, part in enumerate(train.folds) if index != fold for record in _records(info, part.shards)]
+    pool = [record for index, part in enumerate(train.folds) if index != fold for record in _records(info, part)]
     order = np.random.default_rng([seed, fold]).permutation(len(pool))
     held_out = round(VALIDATION_SHARE * len(pool))
-    test = [record for record in _records(info, train.folds[fold].shards) if _copy(record) == 0]
+    test = [record for record in _records(info, train.folds[fold]) if _copy(record) == 0]
     temporary = output.with_name(f".{output.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     for graph in (info.transform_fn, info.standardize_fn):
         shutil.copytree(graph, temporary / graph.name)
-    document = json.loads((info.path / "dataset.json").read_text(encoding="utf-8"))
-    document["fingerprint"] = leaky_fingerprint(info.fingerprint, fold, seed)
-    document["compression"] = "none"
-    document["splits"] = {
-        "train": _write(temporary, "train", [pool[index] for index in order[held_out:]], info.classes),
-        "validation": _write(temporary, "validation", [pool[index] for index in order[:held_out]], info.classes),
-        "test": _write(temporary, "test", test, info.classes),
+    mixed = _write(temporary, "train", [pool[index] for index in order[held_out:]], info.classes)
+    document = {
+        **info.document,
+        "fingerprint": leaky_fingerprint(info.fingerprint, fold, seed),
+        "compression": "none",
+        "splits": {
+            "train": {**mixed, "folds": []},
+            "validation": _write(temporary, "validation", [pool[index] for index in order[:held_out]], info.classes),
+            "test": _write(temporary, "test", test, info.classes),
+        },
     }
-    (temporary / "dataset.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    (temporary / DATASET_JSON).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     temporary.rename(output)
     return output
 
 
-def _records(info: DatasetInfo, shards: tuple[Path, ...]) -> list[bytes]:
+def _records(info: DatasetInfo, fold: Fold) -> list[bytes]:
     compression = COMPRESSION_TYPES[info.compression]
-    dataset = tf.data.TFRecordDataset([str(shard) for shard in shards], compression_type=compression)
+    dataset = tf.data.TFRecordDataset([str(path) for path in info.paths(fold)], compression_type=compression)
     return [record.numpy() for record in dataset]
 
 
@@ -74,18 +79,21 @@ def _copy(record: bytes) -> int:
 
 def _write(folder: Path, split: str, records: list[bytes], classes: tuple[str, ...]) -> dict:
     """Write one shard and return the split's entry in dataset.json."""
-    name = f"{split}-00000-of-00001.tfrecord"
-    with tf.io.TFRecordWriter(str(folder / name)) as writer:
+    path = folder / f"{split}-00000-of-00001.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
         for record in records:
             writer.write(record)
     parsed = parse_examples(tf.constant(records))
     labels, copies = parsed["image/class/label"].numpy(), parsed["image/augmentation/copy"].numpy()
     examples = np.bincount(labels, minlength=len(classes))
     originals = np.bincount(labels[copies == 0], minlength=len(classes))
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
     return {
-        "shards": [{"name": name}],
+        "shards": [{"name": path.name, "examples": len(records), "bytes": len(content), "sha256": sha256}],
         "originals": int(originals.sum()),
         "examples": len(records),
+        "bytes": len(content),
         "per_class": {
             cls: {"originals": int(originals[label]), "examples": int(examples[label])}
             for label, cls in enumerate(classes)

@@ -5,7 +5,6 @@ Nothing here is fitted to the images that it is judged by: temperatures and thre
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy.special import softmax
 
-from pipelines.domain.decision_rule import flags, prior_of_model
+from pipelines.domain.decision_rule import flags
 from pipelines.domain.probability_table import class_names
 from trainer.export.calibration import (
     expected_calibration_error,
@@ -25,6 +24,7 @@ from trainer.export.calibration import (
     tempered,
 )
 from trainer.export.fitting import operating_points
+from trainer.export.loaded_model import read_model_info
 
 
 class OutOfFoldPredictions(NamedTuple):
@@ -48,7 +48,7 @@ def read_predictions(evaluation: Path, model: Path, classes: Sequence[str]) -> O
         classes: Class names in label order.
     """
     table = pq.read_table(evaluation / "predictions.parquet")
-    calibration = json.loads((model / "assets/model.json").read_text(encoding="utf-8"))["calibration"]
+    info = read_model_info(model)
     columns = [table[f"probability_{name}"].to_numpy().astype(np.float64) for name in class_names(classes)]
     n = len(table)
     return OutOfFoldPredictions(
@@ -57,8 +57,8 @@ def read_predictions(evaluation: Path, model: Path, classes: Sequence[str]) -> O
         groups=table["group_id"].to_pylist(),
         labels=table["label"].to_numpy(),
         probabilities=np.stack(columns, axis=1),
-        temperature=np.full(n, float(calibration["temperature"])),
-        prior=np.tile(prior_of_model(calibration, classes), (n, 1)),
+        temperature=np.full(n, float(info.calibration["temperature"])),
+        prior=np.tile(info.prior, (n, 1)),
     )
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.common.cli import ArgumentParser, UsageError
-from pipelines.domain.dataset_json import DATASET_JSON
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from trainer.config.options import first_difference, number
 from trainer.config.recipes import as_arguments, read_config
@@ -168,10 +167,9 @@ def check_same(options: ExperimentOptions, recipe: Mapping[str, Any], change: Ch
 
 def _folds_follow_from(info: DatasetInfo) -> dict[str, Any]:
     """Return what determines the folds of given images: the seed and all options except those on copies."""
-    document = json.loads((info.path / DATASET_JSON).read_text(encoding="utf-8"))
     of_copies = ("balance", "target_per_class", "shard_mb")
-    options = {name: value for name, value in document.get("options", {}).items() if name not in of_copies}
-    return {"seed": document.get("seed"), **options}
+    options = {name: value for name, value in info.options.items() if name not in of_copies}
+    return {"seed": info.seed, **options}
 
 
 def _check_balanced(path: Path, info: DatasetInfo) -> None:

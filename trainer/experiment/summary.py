@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from trainer.experiment.oof_predictions import (
 )
 from trainer.experiment.paired_differences import differences
 from trainer.export.fitting import TARGETS
+from trainer.export.loaded_model import read_model_info
 from trainer.metrics import metrics
 from trainer.metrics.thresholds import SUBGROUP_TARGET, threshold_figures
 
@@ -132,17 +132,17 @@ def summarise(
         prior=together.prior,
         bootstrap=BOOTSTRAP,
     )
-    model = json.loads((runs[0].train / "model/assets/model.json").read_text(encoding="utf-8"))
+    model = read_model_info(runs[0].train / "model")
     train = info.splits["train"]
     return {
         "classes": list(info.classes),
         "malignant_classes": list(info.malignant_classes),
         "images": {name: train.per_class[name].originals for name in info.classes},
-        "left_out": dict(info.left_out),
+        "left_out": dict(info.dropped),
         "network": {
             "parameters": evaluations[0]["train"]["parameters"],
             "multiply_adds": evaluations[0]["train"]["multiply_adds"],
-            **model["network"],
+            **model.network,
         },
         "folds": [
             {

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipelines.common.cli import UsageError, first_line
-from pipelines.domain.decision_rule import OperatingPoint, prior_of_model, read_points
+from pipelines.domain.model_info import MODEL_JSON, ModelInfo, parse_model_info
 from pipelines.imaging.previews import symmetric_activation
 from pipelines.imaging.symmetries import symmetric_views
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
@@ -20,24 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-@dataclass(frozen=True)
-class ModelInfo:
-    """Description of an exported model, read from its directory."""
-
-    path: Path
-    fingerprint: str
-    dataset_fingerprint: str
-    classes: tuple[str, ...]  # names, in the order of the probabilities
-    malignant_classes: tuple[str, ...]
-    # Class frequencies that the probabilities stand for; equal ones if the model does not say.
-    prior: tuple[float, ...] = ()
-    fold: int | None = None  # fold of the dataset that was left out of training; -1: none; None: the model does not say
-    # See `decision_rule.read_points`.
-    operating_points: dict[str, tuple[OperatingPoint, ...]] = field(compare=False, default_factory=dict)
-
-
 def read_model_info(directory: Path) -> ModelInfo:
-    """Read DIRECTORY/assets/model.json.
+    """Read the model.json of a model directory.
 
     Raises:
         UsageError: If the directory is not a model that `trainer.task` wrote.
@@ -45,25 +27,11 @@ def read_model_info(directory: Path) -> ModelInfo:
     where, remedy = f"--model {directory}", "name the model directory that python -m trainer.task wrote"
     if not directory.is_dir():
         raise UsageError(f"{where}: no such directory; {remedy}")
-    document = directory / "assets" / "model.json"
+    document = directory / MODEL_JSON
     for file in (directory / "saved_model.pb", document):
         if not file.is_file():
             raise UsageError(f"{where}: not a model directory (no {file.relative_to(directory)}); {remedy}")
-    try:
-        values = json.loads(document.read_text(encoding="utf-8"))
-        classes = tuple(map(str, values["classes"]))
-        return ModelInfo(
-            path=directory,
-            fingerprint=str(values["model_fingerprint"]),
-            dataset_fingerprint=str(values["dataset_fingerprint"]),
-            classes=classes,
-            malignant_classes=tuple(map(str, values["malignant_classes"])),
-            prior=prior_of_model(values.get("calibration", {}), classes),
-            fold=None if values.get("fold") is None else int(values["fold"]),
-            operating_points=read_points(values.get("operating_points", {})),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{where}: assets/model.json is damaged ({type(error).__name__}: {error}); {remedy}") from None
+    return parse_model_info(document.read_bytes(), "--model", str(directory))
 
 
 class LoadedModel:

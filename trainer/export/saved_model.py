@@ -31,14 +31,11 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.domain.decision_rule import prior_of_model
-from pipelines.domain.model_info import model_fingerprint
+from pipelines.domain.model_info import MODEL_JSON, SCHEMA_VERSION, model_fingerprint
 from trainer.data.dataset_info import DatasetInfo
 from trainer.data.preprocessing import Preprocessing
 from trainer.export.calibration import log_frequencies, tempered
 from trainer.network.model import ModelConfig, build_model
-
-SCHEMA_VERSION = 1
-METADATA_FILE = "model.json"
 
 
 def describe_model(
@@ -205,7 +202,7 @@ def export_model(
     temporary = temporary_sibling(directory)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    metadata_file = temporary / METADATA_FILE
+    metadata_file = temporary / Path(MODEL_JSON).name
     metadata_file.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     prior = prior_of_model(calibration, info.classes)
     exported = ExportedModel(model, calibration["temperature"], prior, preprocessing, metadata_file)
@@ -219,12 +216,3 @@ def export_model(
 def temporary_sibling(directory: Path) -> Path:
     """Return the directory in which a model is written before it is renamed."""
     return directory.with_name(f".{directory.name}.tmp")
-
-
-def read_model_description(directory: str | Path) -> dict[str, Any]:
-    """Return the contents of an exported model's model.json.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
-    return json.loads((Path(directory) / "assets" / METADATA_FILE).read_text(encoding="utf-8"))

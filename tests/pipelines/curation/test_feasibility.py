@@ -9,7 +9,7 @@ import pytest
 from pipelines.curation import feasibility, split
 from pipelines.curation.feasibility import unused_table
 from pipelines.curation.split import Fractions
-from pipelines.dataset.image_row import SPLITS
+from pipelines.domain.dataset_json import SPLITS
 from pipelines.prepare.options import PrepareOptions
 from pipelines.sources.layouts import Source, Table
 from tests.support.collecting import run

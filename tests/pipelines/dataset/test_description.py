@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.dataset import accounting
 from pipelines.dataset import description as dataset_description
-from pipelines.dataset.description import Shard
+from pipelines.domain.dataset_json import Shard
 from tests.support.image_rows import train_row
 from tests.support.tallies import rows_of, tallies
 

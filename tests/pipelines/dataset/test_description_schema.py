@@ -21,6 +21,7 @@ GOOD = {
     "image_size": 48,
     "aspect": "crop",
     "encoding": {"format": "jpeg", "quality": 95},
+    "compression": "none",
     "seed": 0,
     "options": {"balance": "none"},
     "versions": {"record_format": "1"},
@@ -86,6 +87,7 @@ def test_what_prepare_may_write_is_taken(path, value):
     ("path", "value", "says"),
     [
         ("seed", None, "the whole: 'seed' is a required property"),
+        ("compression", None, "the whole: 'compression' is a required property"),
         ("sed", 1, "the whole: Additional properties are not allowed ('sed' was unexpected)"),
         ("schema_version", 2, "schema_version: 1 was expected"),
         ("counts.listed", -1, "counts.listed: -1 is less than the minimum of 0"),

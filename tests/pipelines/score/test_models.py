@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import pytest
 
@@ -11,6 +10,7 @@ from pipelines.common.cli import UsageError
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW, OperatingPoint
 from pipelines.score.models import choose_flagging, read_model_info
 from pipelines.score.options import parse_options
+from tests.support.documents import model_document, write_model_json
 from tests.support.score_row_maker import scoring_run
 
 
@@ -22,7 +22,7 @@ def models(*thresholds):
     """One for each: with points for 0.9 and 0.95, that much higher for eight views; None: a model without points."""
     infos = scoring_run(models=len(thresholds)).models
     known = [
-        {}
+        {ONE_VIEW: (), EIGHT_VIEWS: ()}
         if value is None
         else {
             ONE_VIEW: (point(0.9, value + 0.1), point(0.95, value)),
@@ -83,22 +83,42 @@ def test_wrong_flagging_options_are_refused(given, says):
 
 def described(folder, **more):
     """What is read of a model's description with these keys."""
-    (folder / "assets").mkdir(parents=True)
+    write_model_json(folder, model_document(["a", "b"], ["b"], 32, **more))
     (folder / "saved_model.pb").write_bytes(b"")
-    needed = {"classes": ["a", "b"], "malignant_classes": ["b"], "image_size": 32, "model_fingerprint": "f"}
-    needed |= {"dataset_fingerprint": "d", "network": {}, "train_class_distribution": {}}
-    (folder / "assets" / "model.json").write_text(json.dumps({**needed, **more}))
     return read_model_info("--model", str(folder))
 
 
 def test_what_a_model_says_of_its_points(tmp_path):
     own = point(0.95, 0.2)._replace(specificity=None)
     stored = {ONE_VIEW: [own._asdict()], EIGHT_VIEWS: []}
-    model = described(tmp_path / "new", operating_points=stored, calibration={"temperature": 1.5})
-    assert (model.operating_points, model.calibration) == ({ONE_VIEW: (own,), EIGHT_VIEWS: ()}, {"temperature": 1.5})
-    older = described(tmp_path / "older")
-    assert choose_flagging([older], False, None, None) is None
-    assert older.calibration == {}
+    calibration = {"temperature": 1.5, "prior": {"a": 0.75, "b": 0.25}}
+    model = described(tmp_path / "with", operating_points=stored, calibration=calibration)
+    assert (model.operating_points, model.calibration) == ({ONE_VIEW: (own,), EIGHT_VIEWS: ()}, calibration)
+    assert model.prior == (0.75, 0.25)
+    without = described(tmp_path / "without")
+    assert choose_flagging([without], False, None, None) is None
+
+
+def test_a_model_of_another_version_is_refused(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        described(tmp_path / "model", schema_version=2)
+    assert str(caught.value) == (
+        f"--model {tmp_path}/model: assets/model.json has schema version 2, this program reads 1; "
+        "train the model again with this version"
+    )
+
+
+@pytest.mark.parametrize("key", sorted(model_document(["a", "b"], ["b"], 32)))
+def test_a_description_that_lacks_a_key_is_damaged(tmp_path, key):
+    document = model_document(["a", "b"], ["b"], 32)
+    del document[key]
+    write_model_json(tmp_path, document)
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(
+        UsageError, match=rf"model\.json is damaged \(KeyError: '{key}'\); name the model folder"
+    ) as caught:
+        read_model_info("--model", str(tmp_path))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +133,7 @@ def test_what_a_model_says_of_its_points(tmp_path):
 )
 def test_a_model_with_damaged_operating_points_is_refused(tmp_path, points):
     with pytest.raises(UsageError, match=r"model\.json is damaged"):
-        described(tmp_path / "model", operating_points={ONE_VIEW: points})
+        described(tmp_path / "model", operating_points={ONE_VIEW: points, EIGHT_VIEWS: []})
 
 
 def test_frequencies_that_lack_a_class(tmp_path):

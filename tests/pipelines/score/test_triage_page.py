@@ -22,6 +22,7 @@ from pipelines.score.score_row import SCORED, ScoreRow, ScoringRun, malignancy_s
 from pipelines.score.triage import REJECTS, CollectTriage, Triage
 from pipelines.score.triage_page import IMAGE_BYTES, PAGE_BYTES, TEXT, THRESHOLDS, triage_page
 from tests.support.browser import Element, dump_dom, parse, screenshot
+from tests.support.documents import model_document, write_model_json
 
 CLASSES = ["melanoma", "nevus", "basal cell carcinoma", "wart"]
 MALIGNANT = ["melanoma", "basal cell carcinoma"]
@@ -29,20 +30,9 @@ MALIGNANT = ["melanoma", "basal cell carcinoma"]
 
 def _run(folder: Path, classes: list[str] = CLASSES, malignant: list[str] = MALIGNANT) -> ScoringRun:
     """A run with a model of these classes."""
-    (folder / "assets").mkdir(parents=True)
+    description = model_document(classes, malignant, 64, model_fingerprint="a1" * 32, train_class_distribution={})
+    write_model_json(folder, description)
     (folder / "saved_model.pb").write_bytes(b"")
-    description = {
-        "classes": classes,
-        "malignant_classes": malignant,
-        "image_size": 64,
-        "aspect": "crop",
-        "model_fingerprint": "a1" * 32,
-        "dataset_fingerprint": "b2" * 32,
-        "network": {},
-        "train_class_distribution": {},
-        "metrics": {},
-    }
-    (folder / "assets" / "model.json").write_text(json.dumps(description))
     started = datetime.datetime(2026, 3, 4, 2, 30, tzinfo=datetime.UTC)
     return ScoringRun((read_model_info("--model", str(folder)),), False, "2026-03-04", started)
 

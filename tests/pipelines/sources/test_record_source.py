@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.common.cli import UsageError
 from pipelines.dataset.image_row import ImageRow
-from pipelines.dataset.reader import read_description, read_manifest, read_shard
+from pipelines.dataset.reader import read_manifest, read_shard, require_description
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.dataset.tfrecord import frame
 from pipelines.domain.image_ids import image_id_of
@@ -79,8 +79,8 @@ def test_single_shards_and_patterns_give_their_records_once(dataset):
 
 
 def test_how_records_were_made(dataset):
-    description = read_description(str(dataset))
-    expected = RecordFormat(SIZE, "jpeg", description["aspect"], description["fingerprint"])
+    description = require_description("--input", str(dataset))
+    expected = RecordFormat(SIZE, "jpeg", description.aspect, description.fingerprint)
     for root in (dataset, dataset / "train-*.tfrecord", dataset / shard_names(dataset)[-1]):
         assert is_record_source(str(root))
         assert record_format("--input", str(root)) == expected
@@ -172,7 +172,7 @@ def nothing(folder):
         (without_shard, "has 0 bytes"),
         (with_a_stranger, "train-00099-of-00100.tfrecord is no shard of the dataset"),
         (two_datasets, r"shards of several datasets .* an --input of its own"),
-        (broken_description, "dataset.json: image_size"),
+        (broken_description, r"dataset\.json cannot be read: image_size: 'large' is not of type 'integer'"),
         (nothing, "matches no shard"),
     ],
 )

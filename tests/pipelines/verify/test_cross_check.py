@@ -8,13 +8,12 @@ import pytest
 
 from pipelines.common.cli import CheckFailed
 from pipelines.dataset.image_row import ImageRow
+from pipelines.domain.dataset_json import Shard
 from pipelines.verify.cross_check import CrossCheck
-from pipelines.verify.shard_check import RecordFacts, ShardEntry
+from pipelines.verify.shard_check import RecordFacts
 
-TRAIN = ShardEntry("train-00000-of-00001.tfrecord", "train", -1, 2, 0, "")
-
-
-TEST = ShardEntry("test-00000-of-00001.tfrecord", "test", -1, 1, 0, "")
+TRAIN = Shard("train-00000-of-00001.tfrecord", "train", 2, 0, "")
+TEST = Shard("test-00000-of-00001.tfrecord", "test", 1, 0, "")
 
 
 def row(name, split, *lesions, copies=1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.dataset.description import Shard
+from pipelines.domain.dataset_json import Shard
 from pipelines.verify.dataset_check import first_difference, worker_count
 
 

@@ -7,12 +7,12 @@ import hashlib
 import pytest
 
 from pipelines.common.cli import CheckFailed
-from pipelines.dataset.description import Shard
 from pipelines.dataset.example_proto import Example
 from pipelines.dataset.image_row import ImageRow
 from pipelines.dataset.record_schema import feature_kinds, record_schema
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.dataset.tfrecord import frame
+from pipelines.domain.dataset_json import Shard
 from pipelines.prepare.examples import image_example
 from pipelines.verify.shard_check import Expected, verify_shard
 from tests.support.image_files import encode, photograph

@@ -33,14 +33,14 @@ def test_only_what_is_needed_is_copied_and_only_once(bucket, dataset, tmp_path):
     wanted = {name: data for name, data in files(dataset).items() if not name.startswith("test-")}
     assert remote.copy(("train", "validation")) == len(wanted)
     assert files(remote.info.path) == wanted
-    assert all(shard.is_file() for shard in remote.info.split("train").shards)
+    assert all(path.is_file() for path in remote.info.paths(remote.info.split("train")))
 
     again = GcsDataset(PLACE, tmp_path / "cache")
     assert again.info.path == remote.info.path
     assert again.copy(("train", "validation")) == 0
     assert again.copy(["test"], graphs=False) == 2
     # A copy that was damaged is made again.
-    shard = again.info.split("test").shards[0]
+    shard = again.info.paths(again.info.split("test"))[0]
     shard.write_bytes(shard.read_bytes()[:-1] + b"?")
     assert again.copy(["test"], graphs=False) == 1
     assert shard.read_bytes() == (dataset / shard.name).read_bytes()

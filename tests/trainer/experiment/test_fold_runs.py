@@ -32,6 +32,18 @@ def test_figures_are_those_of_eight_views_with_the_training_beside_them(tmp_path
     assert run.figures_of_one_view()["name"] == "one_view"
 
 
+def test_an_evaluation_of_another_version_is_refused(tmp_path):
+    run = finished(tmp_path / "fold-0")
+    file = run.evaluation / "evaluation.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "schema_version": 2}))
+    for use in (run.figures, lambda: run_all([run], jobs=1)):
+        with pytest.raises(UsageError) as caught:
+            use()
+        assert str(caught.value) == (
+            f"--output {file} has schema version 2, this program reads 1; delete its folder to have it made again"
+        )
+
+
 def test_what_is_finished_is_not_done_again(tmp_path, capfd):
     runs = [finished(tmp_path / f"fold-{fold}", also_one_view=bool(fold)) for fold in (0, 1)]
     before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))

@@ -17,7 +17,7 @@ from trainer.experiment.leaky_dataset import write_leaky_dataset
 
 
 def ids(info, split):
-    paths = [str(path) for path in info.split(split).shards]
+    paths = [str(path) for path in info.paths(info.split(split))]
     records = [record.numpy() for record in tf.data.TFRecordDataset(paths)]
     return [name.decode() for name in parse_examples(tf.constant(records))["image/source_id"].numpy()]
 

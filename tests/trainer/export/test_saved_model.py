@@ -12,12 +12,13 @@ import pytest
 import tensorflow as tf
 
 from pipelines.domain.decision_rule import decision_values
+from tests.support.scoring import model_json
 from tests.support.tiny_dataset import CLASSES, HELD_OUT_COUNT, SIZE, draw, jpeg
 from trainer.data.dataset_info import read_dataset_info
 from trainer.data.input_pipeline import evaluation_batches
 from trainer.data.preprocessing import Preprocessing
 from trainer.export.calibration import example_weights, expected_calibration_error, fit_temperature, tempered
-from trainer.export.saved_model import model_fingerprint, pooled_features, read_model_description
+from trainer.export.saved_model import model_fingerprint, pooled_features
 from trainer.network.model import ModelConfig, build_model
 
 TOLERANCE = 1e-5
@@ -96,7 +97,7 @@ def test_class_activation_maps_are_what_the_probabilities_are_made_of(model, tra
     bias = model.weights[-1].numpy()
     assert bias.shape == (len(CLASSES),)
     probabilities = model.signatures["classify"](image=pixels)["probabilities"]
-    calibration = read_model_description(trained / "model")["calibration"]
+    calibration = model_json(trained / "model")["calibration"]
     prior = np.array([calibration["prior"][name] for name in CLASSES])
     logits = tempered(maps.mean(axis=(1, 2)) + bias, calibration["temperature"], np.log(prior))
     np.testing.assert_allclose(tf.nn.softmax(logits), probabilities, atol=TOLERANCE)
@@ -143,7 +144,7 @@ def test_the_model_reaches_its_stated_accuracy_on_the_records(model, trained, da
     for batch in evaluation_batches(read_dataset_info(dataset), "validation", 6):
         probabilities = model.signatures["records"](image_encoded=batch["image/encoded"])["probabilities"]
         hits += (np.argmax(probabilities, axis=1) == batch["image/class/label"].numpy()).tolist()
-    stated = read_model_description(trained / "model")["metrics"]["validation"]
+    stated = model_json(trained / "model")["metrics"]["validation"]
     # As many of each class: accuracy is balanced accuracy.
     assert np.mean(hits) == pytest.approx(stated["balanced_accuracy"])
     assert len(hits) == stated["n"]
@@ -151,7 +152,7 @@ def test_the_model_reaches_its_stated_accuracy_on_the_records(model, trained, da
 
 def test_calibration_and_operating_points_are_those_of_the_validation_images(model, trained, dataset):
     """Counted once more from what the exported model says, of one view and of eight."""
-    said = read_model_description(trained / "model")
+    said = model_json(trained / "model")
     preprocessing = Preprocessing(read_dataset_info(dataset))
     (batch,) = evaluation_batches(read_dataset_info(dataset), "validation", 100)
     labels = batch["image/class/label"].numpy()
@@ -180,7 +181,7 @@ def test_calibration_and_operating_points_are_those_of_the_validation_images(mod
 
 
 def test_model_json(trained, dataset):
-    document, info = read_model_description(trained / "model"), read_dataset_info(dataset)
+    document, info = model_json(trained / "model"), read_dataset_info(dataset)
     assert document["schema_version"] == 1
     assert document["classes"] == list(CLASSES)
     assert document["malignant_classes"] == ["melanoma"]

@@ -10,8 +10,9 @@ import pytest
 from scipy.special import softmax
 from sklearn.utils.class_weight import compute_class_weight
 
+from pipelines.domain.dataset_json import ClassCount
 from pipelines.domain.decision_rule import decision_values
-from trainer.data.dataset_info import ClassCount, read_dataset_info
+from trainer.data.dataset_info import read_dataset_info
 from trainer.training.losses import (
     class_log_priors,
     class_weights,
