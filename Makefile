@@ -111,7 +111,7 @@ test-airflow: $(STAMP) $(AIRFLOW)/.installed  ## Run the nightly DAG's tests in 
 lint: $(STAMP)  ## Check style, types and who imports whom
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy pipelines trainer
+	$(PY) -m mypy
 	$(VENV)/bin/lint-imports --no-logo
 
 .PHONY: venv

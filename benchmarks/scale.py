@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 import apache_beam as beam
 import numpy as np
@@ -96,7 +97,7 @@ class SyntheticFileSystem(FileSystem):
     def checksum(self, path: str) -> None:
         return None
 
-    def _refuse(self, *arguments: object) -> None:
+    def _refuse(self, *arguments: Any, **options: Any) -> NoReturn:
         raise OSError(f"{SCHEME}:// cannot be written")
 
     mkdirs = create = copy = rename = delete = _refuse

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -196,7 +196,9 @@ def _report(names: Sequence[str], rounds: Sequence[Mapping[str, Turn]], labels: 
         print(f"| {labels.get(name, name)} | {' | '.join(cells)} |", flush=True)
 
 
-def _compare(names: Sequence[str], labels: Mapping[str, str], bench: Bench, rounds: int, run) -> None:
+def _compare(
+    names: Sequence[str], labels: Mapping[str, str], bench: Bench, rounds: int, run: Callable[[str, int], Cost]
+) -> None:
     large = len(bench) // 3 * 3
     done: list[dict[str, Turn]] = []
     for index in range(rounds):

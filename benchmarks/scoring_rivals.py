@@ -18,6 +18,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from apache_beam.ml.inference.base import PredictionResult
+    from PIL import Image
 
 BATCH = 32
 
@@ -74,8 +80,10 @@ def keras_predict(images: str, model: str, output: str) -> None:
     network = read_model_info(Path(model)).network
     size, classes = network["image_size"], network["classes"]
     given = {field.name: network[field.name] for field in dataclasses.fields(ModelConfig)}
-    config = ModelConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
-    built = build_model(config, size, classes)
+    settings: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+    }
+    built = build_model(ModelConfig(**settings), size, classes)
     built.set_weights([weight.numpy() for weight in tf.saved_model.load(model).weights])
     inputs = keras.Input((size, size, 3))
     scorer = keras.Model(inputs, keras.layers.Softmax()(built(keras.layers.Rescaling(1 / 255)(inputs))))
@@ -101,22 +109,24 @@ def beam_example(images: str, model: str, output: str) -> None:
     size = read_model_info(Path(model)).network["image_size"]
 
     class ArrayHandler(ModelHandler):
-        def load_model(self):
+        def load_model(self) -> Any:
             import tensorflow as tf
 
             return tf.saved_model.load(model)
 
-        def run_inference(self, batch, loaded, inference_args=None):
+        def run_inference(
+            self, batch: Sequence[np.ndarray], loaded: Any, inference_args: dict[str, Any] | None = None
+        ) -> list[PredictionResult]:
             import tensorflow as tf
 
             found = loaded.signatures["classify"](image=tf.stack(batch, axis=0))["probabilities"]
             return [PredictionResult(array, row) for array, row in zip(batch, found.numpy(), strict=True)]
 
-    def read_image(path: str):
+    def read_image(path: str) -> tuple[str, Image.Image]:
         with FileSystems.open(path) as file:
             return path, Image.open(io.BytesIO(file.read())).convert("RGB")
 
-    def preprocess(path: str, image):
+    def preprocess(path: str, image: Image.Image) -> tuple[str, np.ndarray]:
         return path, np.asarray(image.resize((size, size)), np.float32) / 255
 
     paths = [os.path.join(images, name) for name in sorted(os.listdir(images))]

@@ -14,15 +14,16 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO, cast
 
 import numpy as np
 import pytest
 import threadpoolctl
 from PIL import Image
 
-from tests.support.commands import entry_point
+from tests.support.commands import Command, entry_point
 
 # Tests look at decoded pixels, not at start-up chatter.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -31,9 +32,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 pytest_plugins = ["tests.support.training_fixtures", "tests.support.web_fixtures"]
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-Command = Callable[..., subprocess.CompletedProcess]
 
 
 # Files that take longest, longest first. `--dist loadfile` gives a file to a process as a whole: one of these that came
@@ -74,7 +72,7 @@ def process() -> Command:
     code.
     """
 
-    def run(module: str, *arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    def run(module: str, *arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", module, *map(str, arguments)],
             check=False,
@@ -121,7 +119,7 @@ def _captured() -> Iterator[list[str]]:
 
 def _hand_out_streams() -> None:
     """Gives today's stdout and stderr to what keeps those that there were when it was made or imported."""
-    for reference in logging._handlerList:
+    for reference in logging._handlerList:  # type: ignore[attr-defined]
         handler = reference()
         if not isinstance(handler, logging.StreamHandler) or isinstance(handler, logging.FileHandler):
             continue
@@ -141,7 +139,8 @@ def _own_logging() -> Iterator[None]:
     try:
         yield
     finally:
-        for one, level, one.propagate, one.handlers, one.filters in before:
+        for one, level, propagate, handlers, filters in before:
+            one.propagate, one.handlers, one.filters = propagate, handlers, filters
             one.setLevel(level)
 
 
@@ -149,7 +148,14 @@ def _own_logging() -> Iterator[None]:
 def _own_warnings() -> Iterator[None]:
     """Warnings are shown on stderr, and the usual ones of them, whatever pytest does with them."""
 
-    def show(message, category, filename, lineno, file=None, line=None):
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         (file or sys.stderr).write(warnings.formatwarning(message, category, filename, lineno, line))
 
     with warnings.catch_warnings():
@@ -216,7 +222,7 @@ def _own_state(env: dict[str, str]) -> Iterator[None]:
 def command() -> Command:
     """What `process` gives, within this process, which has imported TensorFlow and Beam long since."""
 
-    def run(module: str, *arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    def run(module: str, *arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         from pipelines.common.cli import run_command
 
         # As those of a new process are: no text is the very object of a default, by which argparse tells what is given.
@@ -227,7 +233,7 @@ def command() -> Command:
             try:
                 run_command(module, main, given)
             except SystemExit as ended:
-                code = ended.code
+                code = cast("int", ended.code)
         return subprocess.CompletedProcess([module, *given], code, *said)
 
     return run
@@ -246,7 +252,7 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def sample(tmp_path_factory) -> Path:
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small synthetic archive with its deliberate troubles (see pipelines.demo.sample)."""
     from pipelines.demo.sample import write_sample
 

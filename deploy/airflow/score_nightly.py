@@ -19,6 +19,7 @@ from airflow.providers.apache.beam.operators.beam import BeamRunPythonPipelineOp
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.providers.google.cloud.hooks.dataflow import DataflowHook
 from airflow.sdk import DAG, task
+from airflow.sdk.definitions.context import Context
 
 # Exit codes of `pipelines.score`; any other is a failure that the same command may mend.
 TOO_MANY_REJECTS = 1
@@ -48,7 +49,7 @@ class ScoreOperator(BeamRunPythonPipelineOperator):
         options = self.pipeline_options
         return DataflowHook(gcp_conn_id=self.gcp_conn_id), options["project"], options["region"]
 
-    def execute(self, context):
+    def execute(self, context: Context) -> int:
         hook, project, region = self._dataflow()
         if hook.is_job_dataflow_running(name=JOB_NAME, project_id=project, location=region):
             raise AirflowException(f"a job {JOB_NAME} of an earlier attempt is still running")
@@ -64,7 +65,7 @@ class ScoreOperator(BeamRunPythonPipelineOperator):
             return TOO_MANY_REJECTS
         return 0
 
-    def on_kill(self):
+    def on_kill(self) -> None:
         hook, project, region = self._dataflow()
         hook.cancel_job(job_name=JOB_NAME, project_id=project, location=region)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipelines.domain import taxonomy
 
 
-def classes(name, *labels):
+def classes(name: str, *labels: str) -> tuple[str, ...]:
     return taxonomy.built_in_set(name).classes_of(labels)
 
 

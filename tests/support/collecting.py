@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import apache_beam as beam
+from apache_beam.pvalue import PBegin
 
 _collected: list = []
 
 
-def _keep(element) -> None:
+def _keep(element: Any) -> None:
     _collected.append(element)
 
 
-def run_source(transform) -> list:
+def run_source(transform: beam.PTransform) -> list:
     """What a transform that starts from nothing gives on the local runner."""
     _collected.clear()
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
@@ -19,21 +23,21 @@ def run_source(transform) -> list:
     return list(_collected)
 
 
-def run(elements, transform) -> list:
+def run(elements: Iterable, transform: beam.PTransform) -> list:
     """What `transform` makes of `elements` on the local runner."""
     return run_source(beam.Create(elements) | transform)
 
 
 class _WithSide(beam.PTransform):
-    def __init__(self, elements, side, transform):
+    def __init__(self, elements: list, side: list, transform: beam.PTransform):
         super().__init__()
         self._elements, self._side, self._transform = elements, side, transform
 
-    def expand(self, begin):
+    def expand(self, begin: PBegin) -> beam.PCollection:
         main, side = begin | "Main" >> beam.Create(self._elements), begin | "Side" >> beam.Create(self._side)
         return (main, side) | self._transform
 
 
-def run_with(elements, side, transform) -> list:
+def run_with(elements: Iterable, side: Iterable, transform: beam.PTransform) -> list:
     """What `transform` makes of the pair of collections `elements` and `side`."""
     return run_source(_WithSide(list(elements), list(side), transform))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
 
 
-def model_document(classes, malignant, image_size, **changes) -> dict:
+def model_document(classes: Sequence[str], malignant: Iterable[str], image_size: int, **changes: Any) -> dict:
     """model.json of a model without operating points, whose probabilities assume equally frequent classes."""
     document = {
         "schema_version": 1,
@@ -45,7 +47,9 @@ def shard_entry(path: Path, examples: int) -> dict:
     return {"name": path.name, "examples": examples, "bytes": len(content), "sha256": sha256}
 
 
-def dataset_document(classes, malignant, image_size, splits, **changes) -> dict:
+def dataset_document(
+    classes: Sequence[str], malignant: Iterable[str], image_size: int, splits: dict[str, dict], **changes: Any
+) -> dict:
     """dataset.json of a dataset with these splits, from as many files as it has originals."""
     originals = sum(split["originals"] for split in splits.values())
     counts = dict.fromkeys(("ignored", "duplicates", "rejected", "undersampled", "with_lesion_id"), 0)

@@ -13,16 +13,20 @@ import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from gcp_storage_emulator import server
 from gcp_storage_emulator.exceptions import NotFound
 from gcp_storage_emulator.handlers import buckets, objects
-from gcp_storage_emulator.server import RequestHandler
+from gcp_storage_emulator.server import Request, RequestHandler, Response
 from gcp_storage_emulator.storage import Storage
 
 from tests.support.gcs_faults import Fault
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Bucket
 
 # It warns of its own ways.
 logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL)
@@ -129,7 +133,9 @@ class _Bucket(RequestHandler):
         self.wfile.write(body)
 
 
-def _batch_get(request, item, storage, bucket, name, meta, response) -> bool:
+def _batch_get(
+    request: Request, item: dict[str, Any], storage: Storage, bucket: str, name: str, meta: Any, response: Response
+) -> bool:
     """Google's batches hold look-ups too; the emulator knows deletions and changes only."""
     try:
         found = storage.get_file_obj(bucket, name)
@@ -143,7 +149,7 @@ objects._BATCH_METHOD_HANDLERS["GET"] = _batch_get
 _upload_something = objects._media_upload
 
 
-def _upload(request, response, storage) -> None:
+def _upload(request: Request, response: Response, storage: Storage) -> None:
     """An upload in one piece; the emulator takes a body of no bytes, such as TensorFlow's for a folder, for none."""
     request._data = request.data or b""
     _upload_something(request, response, storage)
@@ -153,7 +159,7 @@ objects._media_upload = _upload
 _read_sized = server._read_raw_data
 
 
-def _read_body(handler) -> bytes | None:
+def _read_body(handler: RequestHandler) -> bytes | None:
     """TensorFlow's uploads come in chunks and name a length besides; RFC 9112 has the chunks decide."""
     if handler.headers.get("Expect", "").lower() == "100-continue":
         # Without this word TensorFlow waits for a second before it sends the body.
@@ -231,7 +237,7 @@ def local_gcs(folder: Path, bucket: str, page: int = 1000) -> Iterator[Environme
         served.server_close()
 
 
-def open_bucket(environment: dict[str, str], bucket: str):
+def open_bucket(environment: dict[str, str], bucket: str) -> Bucket:
     """The bucket as an object of google-cloud-storage."""
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import http.server
 import json
 import re
@@ -74,7 +75,9 @@ def door(storage: str) -> Iterator[Door]:
             path = self.path
             if self.command == "POST" and "uploadType=" in path and "name=" not in path:
                 # What an upload begins with names the object.
-                path += "&name=" + urllib.parse.quote(json.loads(_NAME.search(body)[1]), safe="")
+                named = _NAME.search(body)
+                assert named, body
+                path += "&name=" + urllib.parse.quote(json.loads(named[1]), safe="")
             fault = opened.fault(self.command, path)
             if isinstance(fault, int):
                 self._send(fault, {}, b"not now")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,7 +21,7 @@ def photograph(width: int, height: int, seed: int = 0) -> np.ndarray:
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def encode(pixels: np.ndarray, format: str = "JPEG", mode: str | None = None, **options) -> bytes:
+def encode(pixels: np.ndarray, format: str = "JPEG", mode: str | None = None, **options: Any) -> bytes:
     image = Image.fromarray(pixels)
     buffer = io.BytesIO()
     (image.convert(mode) if mode else image).save(buffer, format, **options)

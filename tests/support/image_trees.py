@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from pipelines.domain import image_ids
 from pipelines.sources.list_images import (
     list_files,
 )
+from pipelines.sources.listing import SourceFile
 
 
-def tree(folder, *names):
+def tree(folder: Path, *names: str) -> Path:
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -16,5 +20,5 @@ def tree(folder, *names):
     return folder
 
 
-def list_images(root):
+def list_images(root: Path) -> Iterator[SourceFile]:
     return (file for file in list_files(str(root)) if image_ids.is_image_name(file.path))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,14 +19,14 @@ STARTED = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=datetime.UTC)
 
 
 def scoring_run(
-    classes=CLASS_SETS["isic9"],
-    models=1,
-    name="2026-01-02",
-    tta=False,
-    threshold=0.5,
-    malignant=None,
-    prior=(),
-):
+    classes: Sequence[str] = CLASS_SETS["isic9"],
+    models: int = 1,
+    name: str = "2026-01-02",
+    tta: bool = False,
+    threshold: float = 0.5,
+    malignant: Sequence[str] | None = None,
+    prior: tuple[float, ...] = (),
+) -> ScoringRun:
     """A run of `models` models that differ in their fingerprints.
 
     threshold: of its flags, None for none; malignant: those of the taxonomy, if not given; prior: the class frequencies
@@ -54,7 +56,7 @@ def scoring_run(
     return ScoringRun(infos, tta, name, STARTED, None if threshold is None else Flagging(threshold))
 
 
-def score_row(path, run, **fields):
+def score_row(path: str, run: ScoringRun, **fields: Any) -> ScoreRow:
     """A scored row with probabilities of its own, decided by its path."""
     sha256 = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()
     draws = np.random.default_rng(int(sha256[:16], 16))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -30,7 +31,7 @@ def export_untrained(dataset: Path, folder: Path, seed: int) -> Path:
     config = ModelConfig(width=0.25, depth=1)
     random = np.random.default_rng(seed)
 
-    def drawn(weight) -> np.ndarray:
+    def drawn(weight: Any) -> np.ndarray:
         if not weight.path.endswith("kernel"):
             return weight.numpy()
         # As wide as keeps signals of one size through the layers (He et al. 2015); depthwise kernels see one channel.

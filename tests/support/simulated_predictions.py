@@ -7,7 +7,9 @@ import numpy as np
 CLASSES = ("basal cell carcinoma", "melanoma", "nevus")
 
 
-def simulate(n, classes, signal, seed, photographs=1):
+def simulate(
+    n: int, classes: int, signal: float, seed: int, photographs: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Labels, softmax probabilities and groups; photographs of one lesion share most of their noise."""
     rng = np.random.default_rng(seed)
     lesions = -(-n // photographs)

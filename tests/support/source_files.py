@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
+from collections.abc import Iterable
+from pathlib import Path
 
 from pipelines.curation.options import NO_COLUMNS, with_found_tables
+from pipelines.domain.metadata_columns import Columns
 from pipelines.prepare.options import PrepareOptions
 from pipelines.sources.inputs import read_inputs
 
 
-def write(path, content):
+def write(path: Path, content: str) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content, encoding="utf-8")
     return str(path)
@@ -23,7 +26,7 @@ HAM = "lesion_id,image_id,dx\nL1,ISIC_0000001,mel\n"
 CLI = "isic_id,diagnosis_3,copyright_license\nISIC_0000001,Nevus,CC-0\n"
 
 
-def packed(path, **members):
+def packed(path: Path, **members: str) -> str:
     """An archive with these members; in their names, two underscores stand for a slash."""
     files = {name.replace("__", "/"): content.encode() for name, content in members.items()}
     if path.suffix == ".zip":
@@ -39,12 +42,14 @@ def packed(path, **members):
     return str(path)
 
 
-def completed(texts, metadata=(), columns=NO_COLUMNS):
+def completed(
+    texts: Iterable[Path | str], metadata: Iterable[Path | str] = (), columns: Columns = NO_COLUMNS
+) -> PrepareOptions:
     """What a command does with its inputs before any work."""
     inputs = read_inputs(list(map(str, texts)), list(map(str, metadata)))
     options = PrepareOptions(sources=inputs.sources, output="", metadata=inputs.metadata, columns=columns)
     return with_found_tables(options)
 
 
-def tables(options):
+def tables(options: PrepareOptions) -> list[list[str]]:
     return [[table.path for table in source.tables] for source in options.sources]

@@ -50,7 +50,7 @@ class Standardize(tf.Module):
     """Stands for prepare's graph: any JPEG -> SIZE x SIZE JPEG of quality 95."""
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
-    def standardize(self, image_bytes):
+    def standardize(self, image_bytes: tf.Tensor) -> tf.Tensor:
         pixels = tf.io.decode_jpeg(image_bytes, channels=3, dct_method="INTEGER_ACCURATE")
         pixels = tf.image.resize(tf.cast(pixels, tf.float32), [SIZE, SIZE], antialias=True)
         pixels = tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
@@ -85,8 +85,8 @@ class Transform(tf.Module):
             }
         ]
     )
-    def transform_fn(self, inputs):
-        def decode(encoded):
+    def transform_fn(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        def decode(encoded: tf.Tensor) -> tf.Tensor:
             pixels = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
             return tf.ensure_shape(tf.cast(pixels, tf.float32), [SIZE, SIZE, 3])
 
@@ -95,12 +95,12 @@ class Transform(tf.Module):
 
 
 def example(encoded: bytes, label: int, name: str, copy: int) -> bytes:
-    def feature(value):
+    def feature(value: int | bytes) -> tf.train.Feature:
         if isinstance(value, int):
             return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
-    values = {
+    values: dict[str, int | bytes] = {
         "image/encoded": encoded,
         "image/format": b"jpeg",
         "image/height": SIZE,

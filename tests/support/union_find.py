@@ -9,7 +9,7 @@ def components(links: Iterable[tuple[Hashable, Hashable]]) -> set[frozenset]:
     """The sets of items that are linked, directly or through others."""
     parent: dict = {}
 
-    def root(item):
+    def root(item: Hashable) -> Hashable:
         while parent.setdefault(item, item) != item:
             item = parent[item]
         return item

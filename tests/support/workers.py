@@ -49,6 +49,11 @@ def started(arguments: Sequence[Sequence[str]], folder: Path) -> Iterator[list[s
             process.wait()
 
 
+def _kill(processes: list[subprocess.Popen]) -> None:
+    for process in processes:
+        process.kill()
+
+
 def run_pair(
     dataset: Path,
     output: Path,
@@ -64,10 +69,11 @@ def run_pair(
     outputs = [output, folder / "not-for-worker-1"]
     with started([command(dataset, one, *options) for one in outputs], folder) as processes:
         # Bounded, whatever hangs: the tests then see the code of a killed process.
-        killer = threading.Timer(LIMIT_SECONDS, lambda: [process.kill() for process in processes])
+        killer = threading.Timer(LIMIT_SECONDS, _kill, [processes])
         killer.daemon = True
         killer.start()
         lines = []
+        assert processes[0].stdout is not None
         for line in processes[0].stdout:
             lines.append(line)
             if at and line.startswith(at):
