@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from typing import Any
 
 import pytest
 import yaml
@@ -20,36 +21,38 @@ STAGING = "/tmp/beam-artifact-staging"
 
 
 @pytest.fixture(params=CLUSTERS)
-def cluster(request):
+def cluster(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture
-def text(cluster):
+def text(cluster: str) -> str:
     return (COMPOSE / f"{cluster}.yaml").read_text()
 
 
 @pytest.fixture
-def file(text):
+def file(text: str) -> dict[str, Any]:
     return yaml.safe_load(text)
 
 
-def test_releases_are_those_of_the_lock(file, cluster):
+def test_releases_are_those_of_the_lock(file: dict[str, Any], cluster: str) -> None:
     images = [service["image"] for service in file["services"].values()]
-    beam = [re.fullmatch(r"apache/beam_(\w+?)([\d.]+)_job_server:(.+)", image) for image in images if "beam" in image]
-    assert [(each[1], each[3]) for each in beam] == [(cluster, locked_version("apache-beam"))]
+    (of_beam,) = (image for image in images if "beam" in image)
+    beam = re.fullmatch(r"apache/beam_(\w+?)([\d.]+)_job_server:(.+)", of_beam)
+    assert beam is not None
+    assert (beam[1], beam[3]) == (cluster, locked_version("apache-beam"))
     own_release = [
         image.partition(":")[2] for image in images if image.startswith((f"{cluster}:", f"apache/{cluster}:"))
     ]
     assert len(own_release) == 2
     # The job server's name says for which release of the cluster it was built.
     assert len(set(own_release)) == 1
-    assert own_release[0].startswith(beam[0][2])
+    assert own_release[0].startswith(beam[2])
     if cluster == "flink":
         assert own_release[0] in FlinkRunnerOptions.PUBLISHED_FLINK_VERSIONS
 
 
-def test_services_and_volumes_that_are_named_exist(file):
+def test_services_and_volumes_that_are_named_exist(file: dict[str, Any]) -> None:
     services = file["services"]
     for service in services.values():
         assert set(service.get("depends_on", ())) <= services.keys()
@@ -57,7 +60,7 @@ def test_services_and_volumes_that_are_named_exist(file):
         assert set(named) <= file["volumes"].keys()
 
 
-def test_workers_stand_beside_the_cluster_and_see_what_it_is_sent(file, cluster):
+def test_workers_stand_beside_the_cluster_and_see_what_it_is_sent(file: dict[str, Any], cluster: str) -> None:
     services, beside = file["services"], CLUSTERS[cluster]
     assert services["worker"]["network_mode"] == f"service:{beside}"
     assert services["worker"]["image"] == services["submit"]["image"] == "isic-pool"
@@ -70,13 +73,13 @@ def test_workers_stand_beside_the_cluster_and_see_what_it_is_sent(file, cluster)
     assert len(set(data)) == 1
 
 
-def test_nothing_is_open_to_the_network(file):
+def test_nothing_is_open_to_the_network(file: dict[str, Any]) -> None:
     ports = [port for service in file["services"].values() for port in service.get("ports", ())]
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-def test_the_command_on_top_is_one_of_ours(text):
+def test_the_command_on_top_is_one_of_ours(text: str) -> None:
     comment = "\n".join(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
     (line,) = re.findall(r"run --rm submit (pipelines\.score .*?)\n(?!-)", comment.replace("\\\n", "") + "\n")
     options, rest = parse_options(shlex.split(line)[1:])

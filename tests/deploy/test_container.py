@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,34 +18,40 @@ from tests.support.tiny_dataset import ROOT
 
 CONTAINER = ROOT / "deploy" / "container"
 
+# (INSTRUCTION, its text)
+Instruction = tuple[str, str]
+# {stage: (base, its instructions)}
+Stages = dict[str, tuple[str, list[Instruction]]]
 
-def instructions(text):
-    """(INSTRUCTION, its text) in order; comments are left out and continued lines joined."""
+
+def instructions(text: str) -> list[Instruction]:
+    """All in order; comments are left out and continued lines joined."""
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
     return [(word.upper(), rest) for word, _, rest in (line.partition(" ") for line in joined.splitlines())]
 
 
 @pytest.fixture(scope="module")
-def stages():
-    """{stage: (base, its instructions)}"""
-    found = {}
+def stages() -> Stages:
+    found: Stages = {}
     for word, rest in instructions((CONTAINER / "Dockerfile").read_text()):
         if word == "FROM":
-            base, name = re.fullmatch(r"(\S+) AS (\S+)", rest).groups()
+            stage = re.fullmatch(r"(\S+) AS (\S+)", rest)
+            assert stage, rest
+            base, name = stage.groups()
             found[name] = (base, [])
         else:
             found[name][1].append((word, rest))
     return found
 
 
-def lineage(stages, name):
+def lineage(stages: Stages, name: str) -> list[Instruction]:
     """The instructions of a stage and of all that it is built on, first to last."""
     base, own = stages[name]
     return (lineage(stages, base) if base in stages else []) + own
 
 
-def copied(stages, name):
+def copied(stages: Stages, name: str) -> Iterator[tuple[list[str], str]]:
     """What a stage takes from the repository: (sources, destination)."""
     for word, rest in lineage(stages, name):
         if word == "COPY" and not rest.startswith("--from"):
@@ -51,7 +59,7 @@ def copied(stages, name):
             yield sources, destination
 
 
-def test_versions_are_those_of_the_lock(stages):
+def test_versions_are_those_of_the_lock(stages: Stages) -> None:
     assert stages["installed"][0] == f"apache/beam_python{python_version()}_sdk:{locked_version('apache-beam')}"
     launcher = f"gcr.io/dataflow-templates-base/python{python_version().replace('.', '')}-template-launcher-base:"
     assert stages["launcher"][0].startswith(launcher)
@@ -61,14 +69,14 @@ def test_versions_are_those_of_the_lock(stages):
     assert named & stages.keys() == {"launcher"}
 
 
-def test_all_that_is_installed_is_locked(stages):
+def test_all_that_is_installed_is_locked(stages: Stages) -> None:
     installs = [rest for word, rest in lineage(stages, "worker") if word == "RUN" and "pip install" in rest]
     assert len(installs) == 3
     assert all("-c requirements.lock" in each or "--no-deps" in each for each in installs)
 
 
 @pytest.mark.parametrize("name", ["worker", "pool", "score-template", "prepare-template"])
-def test_what_is_copied_exists_and_reaches_the_builder(stages, name):
+def test_what_is_copied_exists_and_reaches_the_builder(stages: Stages, name: str) -> None:
     ignored, *allowed = [
         line for line in (CONTAINER / "Dockerfile.dockerignore").read_text().splitlines() if not line.startswith("#")
     ]
@@ -89,7 +97,7 @@ def test_what_is_copied_exists_and_reaches_the_builder(stages, name):
         ("prepare-template", "/opt/google/dataflow/python_template_launcher"),
     ],
 )
-def test_images_start_as_their_service_wants_it(stages, name, entry):
+def test_images_start_as_their_service_wants_it(stages: Stages, name: str, entry: str) -> None:
     said = lineage(stages, name)
     assert [json.loads(rest) for word, rest in said if word == "ENTRYPOINT"][-1] == [entry]
     variables = dict(rest.split("=", 1) for word, rest in said if word == "ENV")
@@ -102,13 +110,13 @@ def test_images_start_as_their_service_wants_it(stages, name, entry):
         )
 
 
-def test_the_pool_is_not_root_and_nothing_secret_is_asked_for(stages):
+def test_the_pool_is_not_root_and_nothing_secret_is_asked_for(stages: Stages) -> None:
     assert [rest for word, rest in lineage(stages, "pool") if word == "USER"] == ["10001"]
     names = [rest for name in stages for word, rest in lineage(stages, name) if word in ("ENV", "ARG")]
     assert not any(re.search(r"(?i)token|secret|password|key|credential", each) for each in names)
 
 
-def test_what_is_copied_is_a_whole_package(stages, tmp_path):
+def test_what_is_copied_is_a_whole_package(stages: Stages, tmp_path: Path) -> None:
     build, target = tmp_path / "build", tmp_path / "site"
     for sources, _ in copied(stages, "worker"):
         for source in sources:

@@ -8,6 +8,9 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,11 +25,11 @@ from trainer.task.command_line import parse_options
 DEPLOY = ROOT / "deploy"
 
 
-def documents(name):
+def documents(name: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((DEPLOY / name).read_text()))
 
 
-def assert_ours(arguments):
+def assert_ours(arguments: Sequence[str]) -> None:
     options = parse_options(arguments)
     assert options.strategy == "multi_worker"
     assert options.output.endswith("/lesions")
@@ -41,14 +44,15 @@ def assert_ours(arguments):
         ("r[1-2]n[1-2]-ib", ["r1n1-ib", "r1n2-ib", "r2n1-ib", "r2n2-ib"]),
     ],
 )
-def test_slurm_node_lists(text, nodes):
+def test_slurm_node_lists_are_expanded_to_their_nodes(text: str, nodes: list[str]) -> None:
     assert expand_nodes(text) == nodes
 
 
-def test_slurm_tasks_are_blocks_on_nodes():
+def test_slurm_tasks_are_blocks_on_nodes() -> None:
     assert expand_counts("2(x3),1") == [2, 2, 2, 1]
     environ = {"SLURM_STEP_NODELIST": "n[1-2]", "SLURM_STEP_TASKS_PER_NODE": "2,1", "SLURM_PROCID": "2"}
     cluster = read_cluster({"TF_CONFIG": slurm_config(environ, 4000)})
+    assert cluster is not None
     assert cluster.addresses == ("n1:4000", "n1:4001", "n2:4000")
     assert cluster.rank == 2
     with pytest.raises(UsageError, match="SLURM_PROCID is not set: start this with srun"):
@@ -57,15 +61,16 @@ def test_slurm_tasks_are_blocks_on_nodes():
         slurm_config({**environ, "SLURM_STEP_TASKS_PER_NODE": "2"})
 
 
-def test_kubernetes_pods_find_each_other():
+def test_kubernetes_pods_find_each_other() -> None:
     cluster = read_cluster({"TF_CONFIG": kubernetes_config({"JOB_COMPLETION_INDEX": "1"}, "job", "svc", 2)})
+    assert cluster is not None
     assert (cluster.addresses, cluster.rank) == (("job-0.svc:2222", "job-1.svc:2222"), 1)
     for index in ("2", "", "x"):
         with pytest.raises(UsageError, match=f"JOB_COMPLETION_INDEX '{index}' is not from 0 to 1"):
             kubernetes_config({"JOB_COMPLETION_INDEX": index}, "job", "svc", 2)
 
 
-def test_the_kubernetes_job():
+def test_the_kubernetes_job_is_indexed_retried_on_preemption_alone_and_its_options_are_ours() -> None:
     service, job = documents("kubernetes.yaml")
     assert (service["apiVersion"], service["kind"], service["spec"]["clusterIP"]) == ("v1", "Service", "None")
     assert (job["apiVersion"], job["kind"], job["spec"]["completionMode"]) == ("batch/v1", "Job", "Indexed")
@@ -93,6 +98,7 @@ def test_the_kubernetes_job():
     assert done.returncode == 0, done.stderr
     config, *arguments = done.stdout.splitlines()
     cluster = read_cluster({"TF_CONFIG": config})
+    assert cluster is not None
     assert (cluster.size, cluster.rank) == (job["spec"]["completions"], 3)
     assert (
         cluster.addresses[0] == f"{job['metadata']['name']}-0.{pod['subdomain']}:{service['spec']['ports'][0]['port']}"
@@ -100,7 +106,7 @@ def test_the_kubernetes_job():
     assert_ours(arguments)
 
 
-def test_the_vertex_ai_job():
+def test_the_vertex_ai_job_restarts_whole_and_its_options_are_ours() -> None:
     (job,) = documents("vertex_ai.yaml")
     assert job.keys() == {"workerPoolSpecs", "scheduling"}
     assert job["scheduling"]["restartJobOnWorkerRestart"] is True
@@ -113,7 +119,7 @@ def test_the_vertex_ai_job():
         assert_ours(pool["containerSpec"]["args"])
 
 
-def test_the_tfjob():
+def test_the_tfjob_restarts_failed_replicas_and_its_options_are_ours() -> None:
     (job,) = documents("tfjob.yaml")
     assert (job["apiVersion"], job["kind"]) == ("kubeflow.org/v1", "TFJob")
     replicas = job["spec"]["tfReplicaSpecs"]
@@ -139,7 +145,7 @@ exec {sys.executable} "$@"
 SCONTROL = '#!/bin/bash\necho "scontrol $*"\n'
 
 
-def test_the_slurm_script_gives_tf_config_and_queues_again(tmp_path):
+def test_the_slurm_script_gives_tf_config_and_queues_again(tmp_path: Path) -> None:
     script = DEPLOY / "slurm.sh"
     assert subprocess.run(["bash", "-n", script]).returncode == 0
     for name, text in (("srun", SRUN), ("python", PYTHON), ("scontrol", SCONTROL)):
@@ -153,7 +159,9 @@ def test_the_slurm_script_gives_tf_config_and_queues_again(tmp_path):
     assert done.returncode == EXIT_RESTART, done.stderr
     config, *arguments, queued = done.stdout.splitlines()
     assert json.loads(config)["cluster"]["worker"] == [f"node{n}:2222" for n in range(1, 5)]
-    assert read_cluster({"TF_CONFIG": config}).rank == 1
+    cluster = read_cluster({"TF_CONFIG": config})
+    assert cluster is not None
+    assert cluster.rank == 1
     assert_ours(arguments)
     assert parse_options(arguments).dataset == "/data/my dataset"
     assert queued == "scontrol requeue 17"

@@ -118,25 +118,25 @@ def on_pages(problems: Callable[[Path], list[str]]) -> list[str]:
     return [f"{page}: {problem}" for page in PAGES for problem in problems(page)]
 
 
-def test_every_command_on_a_page_names_a_module_that_runs():
+def test_every_command_on_a_page_names_a_module_that_runs() -> None:
     assert on_pages(lambda page: [name for name in COMMAND.findall(text_of(page)) if not runs(name)]) == []
 
 
-def test_every_relative_link_on_a_page_leads_to_a_file_and_a_heading():
+def test_every_relative_link_on_a_page_leads_to_a_file_and_a_heading() -> None:
     assert on_pages(broken_links) == []
 
 
-def test_every_path_of_the_repository_on_a_page_exists():
+def test_every_path_of_the_repository_on_a_page_exists() -> None:
     assert on_pages(missing_paths) == []
 
 
-def test_every_dotted_name_on_a_page_is_a_module_or_is_defined_in_one():
+def test_every_dotted_name_on_a_page_is_a_module_or_is_defined_in_one() -> None:
     assert (
         on_pages(lambda page: [name for name in DOTTED.findall(URL.sub("", text_of(page))) if not resolves(name)]) == []
     )
 
 
-def test_the_architecture_has_every_package_in_its_tree_and_only_modules_in_its_flows():
+def test_the_architecture_has_every_package_in_its_tree_and_only_modules_in_its_flows() -> None:
     blocks = plain_blocks(text_of(Path("docs/architecture.md")))
     packages = {path.parent for tree in ("pipelines", "trainer") for path in (ROOT / tree).glob("*/__init__.py")}
     tree = set(re.findall(r"^  (\w+)/ ", blocks, re.MULTILINE))
@@ -158,7 +158,7 @@ def reachable(arrows: set[tuple[str, str]], start: str) -> set[str]:
     return found
 
 
-def test_the_graph_of_the_architecture_allows_every_import_between_packages():
+def test_the_graph_of_the_architecture_allows_every_import_between_packages() -> None:
     (drawing,) = re.findall(r"^```mermaid\n(.*?)^```", text_of(Path("docs/architecture.md")), re.MULTILINE | re.DOTALL)
     arrows: set[tuple[str, str]] = set()
     for line in drawing.splitlines():
