@@ -8,13 +8,23 @@ import pytest
 
 from pipelines.common.cli import UsageError
 from pipelines.demo.run_summary import main, summary_rows
+from tests.support.documents import dataset_document
+
+
+def part(originals, examples):
+    counts = {"nevus": {"originals": originals, "examples": examples}, "melanoma": {"originals": 0, "examples": 0}}
+    return {"shards": [], "originals": originals, "examples": examples, "bytes": 0, "per_class": counts}
+
 
 FILES = {
-    "dataset/dataset.json": {
-        "counts": {"listed": 20, "written": 12, "duplicates": 3, "rejected": 5},
-        "dropped": {"duplicate": 3, "empty_file": 2, "undecodable": 3},
-        "splits": {"train": {"originals": 9, "examples": 18}, "test": {"originals": 3, "examples": 3}},
-    },
+    "dataset/dataset.json": dataset_document(
+        ("melanoma", "nevus"),
+        ["melanoma"],
+        48,
+        {"train": part(9, 18), "validation": part(0, 0), "test": part(3, 3)},
+        counts={"listed": 20, "written": 12, "duplicates": 3, "rejected": 5},
+        dropped={"duplicate": 3, "empty_file": 2, "undecodable": 3},
+    ),
     "dataset/prepare.json": {"images_per_second": 99.6, "seconds": 4.4},
     "train/train.json": {
         "best_epoch": 3,
@@ -50,7 +60,7 @@ def run(tmp_path):
 def test_figures_come_from_each_step_and_from_the_last_scores(run):
     rows = summary_rows(run)
     assert ("prepare: files read", "20") in rows
-    assert ("  images written", "12 = 9 train + 3 test") in rows
+    assert ("  images written", "12 = 9 train + 0 validation + 3 test") in rows
     assert ("  rejected", "5 (empty_file 2, undecodable 3)") in rows
     assert ("train: best epoch", "3 of 5, 12,345 parameters") in rows
     assert ("  balanced accuracy", "0.500 (95 % interval 0.250 to 0.750, n = 3)") in rows
