@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from pipelines.common.text import printable
 from pipelines.curation.near_duplicates import NearPair
 from pipelines.dataset.accounting import tally_outcome
 from pipelines.dataset.image_row import DUPLICATE, REJECTED, USABLE, ImageRow, Place, place_of
 from pipelines.domain.image_ids import has_copy_number, isic_id_of
 from pipelines.domain.labels import Claim
-from pipelines.storage.filesystem import printable
 
 OUTCOMES_OF_AUDIT = (USABLE, DUPLICATE, REJECTED)
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import apache_beam as beam
 
 from pipelines.beam.components import ConnectedComponents
+from pipelines.common.text import printable
 from pipelines.curation.deduplicate import ByComponent
 from pipelines.curation.groups import group_keys, near_keys
 from pipelines.dataset.image_row import ImageRow, Place, place_of
 from pipelines.domain.dataset_json import SPLITS
-from pipelines.storage.filesystem import printable
 
 # Reason for a group whose sides share no key directly.
 _CHAIN = "a chain of such links"

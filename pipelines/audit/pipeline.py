@@ -20,7 +20,6 @@ from pipelines.audit.leakage import leak_json
 from pipelines.audit.page import audit_page, pictured_paths
 from pipelines.audit.report import Evidence, describe_audit
 from pipelines.beam import table_io
-from pipelines.beam.reachability import require_access, require_reachable
 from pipelines.beam.runner import beam_options, default_worker_threads, quiet_beam, running_pipeline
 from pipelines.beam.threads import ThreadedDoFn
 from pipelines.beam.wait_for_files import WaitForFiles
@@ -32,6 +31,7 @@ from pipelines.dataset import manifest as dataset_manifest
 from pipelines.dataset.image_row import Place
 from pipelines.imaging.images import BadImage
 from pipelines.imaging.previews import preview_jpeg
+from pipelines.sources.locations import check_locations
 from pipelines.storage import archives, filesystem, output
 
 MARKER = "audit.json"
@@ -206,8 +206,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     options, rest = parse_options(argv)
     beam_arguments = beam_options(rest, "audit")
-    require_reachable(beam_arguments, options.input_places(), options.other_places())
-    require_access(beam_arguments, [*options.input_places(), *options.other_places()])
+    check_locations(options.locations(), beam_arguments)
     options = with_found_tables(options)
     output.require_output(options.output, MARKER, options.overwrite, options.paths())
     report = run(options, beam_arguments)

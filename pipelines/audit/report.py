@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from pipelines.audit import findings
 from pipelines.audit.findings import Conflict, NearPictures
 from pipelines.audit.leakage import LeakedGroup, leak_json
+from pipelines.common.text import printable
 from pipelines.curation import value_counts
 from pipelines.curation.options import CurationOptions
 from pipelines.dataset.accounting import check_sums
 from pipelines.dataset.image_row import DUPLICATE, REJECTED, USABLE, ImageRow, Place, place_of
 from pipelines.domain.dataset_json import SPLITS
-from pipelines.storage.filesystem import printable
 
 SCHEMA_VERSION = 1
 

@@ -21,8 +21,8 @@ from google.api_core.exceptions import GoogleAPICallError
 
 from pipelines.beam.dataflow import set_dataflow_defaults
 from pipelines.beam.threads import default_threads
-from pipelines.common.cli import UsageError
-from pipelines.common.gcs_client import google_message
+from pipelines.common.cli import UsageError, first_line
+from pipelines.common.gcs_client import google_message, is_gs
 
 # Runs in this process. `DirectRunner` would first try Prism, a binary that has to be downloaded.
 DEFAULT_RUNNER = "FnApiRunner"
@@ -52,7 +52,7 @@ def _require_runner(name: str) -> None:
     try:
         create_runner(name)
     except (ValueError, ImportError, AttributeError) as error:
-        raise UsageError(f"--runner {name}: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"--runner {name}: {first_line(error)}") from error
 
 
 def _require_cloud(name: str, options: PipelineOptions) -> None:
@@ -62,7 +62,7 @@ def _require_cloud(name: str, options: PipelineOptions) -> None:
             raise UsageError(f"--runner {name}: needs --project, --region and --temp_location; --{option} is missing")
     for option in ("temp_location", "staging_location"):
         path = getattr(cloud, option)
-        if path and not path.startswith("gs://"):
+        if path and not is_gs(path):
             raise UsageError(f"--{option} {path}: {name} needs a gs:// path")
 
 

@@ -48,6 +48,11 @@ def gcs_client() -> Client:
     return _client(threading.get_ident(), os.environ.get("STORAGE_EMULATOR_HOST"))
 
 
+def is_gs(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is on Google Cloud Storage."""
+    return os.fspath(path).startswith("gs://")
+
+
 def split_path(path: str) -> tuple[str, str]:
     """Split `gs://bucket/name` into bucket and name; the name may be empty."""
     bucket, _, name = path.removeprefix("gs://").partition("/")
@@ -208,7 +213,7 @@ def require_service(path: str, error: BaseException | None, retry: Retry | None 
         error: Its error after every retry, or None.
         retry: Retry policy for asking the bucket; `default_retry()` if None.
     """
-    if not path.startswith("gs://") or not isinstance(error, Exception) or not is_transient(error):
+    if not is_gs(path) or not isinstance(error, Exception) or not is_transient(error):
         return
     bucket, _ = split_path(path)
     try:

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from pipelines.common.cli import UsageError
-from pipelines.common.gcs_client import gcs_client
+from pipelines.common.gcs_client import gcs_client, split_path
 
 _THREADS = 8
 # Seconds for a request and its retries; requests made before any work get less time.
@@ -45,11 +45,6 @@ class UnreachableError(Exception):
 
     The message is one line. The same call may succeed later.
     """
-
-
-def is_gs(path: str | Path) -> bool:
-    """Return whether a path is on Google Cloud Storage."""
-    return str(path).startswith("gs://")
 
 
 def crc32c(source: Path | bytes) -> str:
@@ -85,7 +80,7 @@ class GcsFolder:
         """
         self.place = place.rstrip("/")
         self._option = option
-        self._bucket, _, folder = place.removeprefix("gs://").partition("/")
+        self._bucket, folder = split_path(place)
         self._prefix = folder.strip("/") + "/" if folder.strip("/") else ""
         # Objects as last seen in the bucket.
         self._objects: dict[str, ObjectState] = {}

@@ -10,7 +10,6 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from pipelines.beam.threads import ThreadedDoFn
-from pipelines.common.gcs_client import ServiceUnavailable
 from pipelines.dataset.image_row import ImageRow, is_open, partition
 from pipelines.domain.image_ids import image_id_of
 from pipelines.domain.labels import folder_claim
@@ -18,7 +17,8 @@ from pipelines.domain.taxonomy import ClassSet, normalize_term
 from pipelines.imaging import images, perceptual
 from pipelines.sources import list_images
 from pipelines.sources.layouts import Source
-from pipelines.storage import archives, filesystem
+from pipelines.storage import archives
+from pipelines.storage.errors import StorageError
 
 # Folder names that data sets use to mark their own splits.
 FOLDER_SPLITS = {
@@ -81,10 +81,8 @@ def read_row(
     )
     try:
         data = archives.read_file(file.path, file.member)
-    except ServiceUnavailable:
-        raise
-    except Exception as error:  # each filesystem raises its own exception types
-        return row.rejected("read", "unreadable", filesystem.failure(error)), b""
+    except StorageError as error:
+        return row.rejected("read", "unreadable", str(error)), b""
     return row._replace(size=len(data), sha256=hashlib.sha256(data).hexdigest()), data
 
 
@@ -119,10 +117,8 @@ def inspect_again(row: ImageRow) -> ImageRow:
     """
     try:
         data = archives.read_file(row.path, row.member)
-    except ServiceUnavailable:
-        raise
-    except Exception as error:  # each filesystem raises its own exception types
-        return row.rejected("read", "unreadable", filesystem.failure(error))
+    except StorageError as error:
+        return row.rejected("read", "unreadable", str(error))
     if hashlib.sha256(data).hexdigest() != row.sha256:
         return row.rejected("read", "changed", "the file was replaced while the pipeline ran")
     return inspect(row, data)

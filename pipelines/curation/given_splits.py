@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.beam.table_io import ReadTable
 from pipelines.common.cli import UsageError
 from pipelines.common.csv_tables import in_line
+from pipelines.common.gcs_client import ServiceUnavailable
 from pipelines.dataset.image_row import ImageRow
 from pipelines.dataset.manifest import MANIFEST_FILES, parquet_rows
 from pipelines.dataset.reader import require_description
@@ -132,7 +134,7 @@ def require_dataset_splits(option: str, folder: str, folds: int) -> None:
         raise UsageError(f"--folds {folds}: {folder} has {recorded}; name as many, or make a new dataset")
     try:
         rows = _count_manifest_rows(folder)
-    except Exception as error:  # each filesystem raises its own errors, and so does Parquet
+    except (OSError, ServiceUnavailable, pa.ArrowException, ValueError) as error:
         raise UsageError(f"{option} {folder}: its manifest is damaged; its splits are not to be had from it") from error
     listed = description.counts["listed"]
     if rows != listed:

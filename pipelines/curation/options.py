@@ -16,9 +16,11 @@ from pipelines.curation.split import MOST_FOLDS, Fractions
 from pipelines.dataset.image_row import SIDES
 from pipelines.domain.metadata_columns import Columns
 from pipelines.domain.taxonomy import CLASS_SETS, ClassSet, built_in_set, mapped_set, named_set, normalize_term
-from pipelines.sources import list_images
 from pipelines.sources.inputs import Inputs, complete_inputs, read_inputs, source_names, trusted_name
 from pipelines.sources.layouts import LAYOUTS, Source, Table
+from pipelines.sources.locations import Location
+from pipelines.storage import filesystem
+from pipelines.storage.errors import StorageError
 from pipelines.storage.gcs_access import require_readable
 
 
@@ -28,13 +30,12 @@ def _mapping_file(path: str) -> ClassSet:
     Raises:
         UsageError: The file cannot be read or does not hold such a mapping.
     """
-    # Imports Beam, which code that only needs the table should not wait for.
-    from pipelines.storage import filesystem
-
     try:
         content = yaml.safe_load(filesystem.read_if_exists(path) or b"")  # JSON is YAML
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--classes {path}: cannot be read as JSON or YAML ({error.__class__.__name__})") from error
+    except StorageError as error:
+        raise UsageError(f"--classes {path}: cannot be read as JSON or YAML ({error.kind})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"--classes {path}: cannot be read as JSON or YAML ({type(error).__name__})") from error
     valid = isinstance(content, dict) and all(
         isinstance(terms, list) and all(isinstance(term, str) for term in terms) for terms in content.values()
     )
@@ -124,18 +125,19 @@ class CurationOptions:
         tables = [*self.metadata, *(table for source in self.sources for table in source.tables)]
         return [*(source.path for source in self.sources), *(table.path for table in tables)]
 
-    def input_places(self) -> list[tuple[str, str]]:
-        """Return where the images are, each as (option, path)."""
-        return [(source.option, source.path) for source in self.sources]
-
-    def other_places(self) -> list[tuple[str, str]]:
-        """Return what else workers read or write, each as (option, path).
+    def locations(self) -> list[Location]:
+        """Return what workers read or write, inputs first.
 
         Files of sources or classes are not included: workers do not read them.
         """
+        inputs = [Location(source.option, source.path, is_input=True) for source in self.sources]
         tables = [*(table for source in self.sources for table in source.tables), *self.metadata]
         given = [("--splits_file", self.splits_file), ("--splits_from", self.splits_from), ("--output", self.output)]
-        return [*((table.option, table.path) for table in tables), *((option, path) for option, path in given if path)]
+        return [
+            *inputs,
+            *(Location(table.option, table.path) for table in tables),
+            *(Location(option, path) for option, path in given if path),
+        ]
 
     def read_as(self) -> list[str]:
         """Return one line per source saying what it was read as, and one for the tables that apply to all images."""
@@ -387,8 +389,6 @@ def with_found_tables(options: AnyCurationOptions) -> AnyCurationOptions:
     Raises:
         UsageError: If any input named in the options cannot be read.
     """
-    for source in options.sources:
-        list_images.require_images(source.option, source.path)
     if options.splits_from:
         require_dataset_splits("--splits_from", options.splits_from, options.folds)
     splits = require_splits(options.splits_file, options.columns) if options.splits_file else []

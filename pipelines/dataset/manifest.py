@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.common.text import printable
 from pipelines.dataset.image_row import ImageRow
-from pipelines.storage.filesystem import printable
 
 # Names of the numbered files of the manifest and of the rejects.
 MANIFEST_FILES = "manifest-{index:05d}-of-{count:05d}.parquet"

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.common.cli import CheckFailed, UsageError
+from pipelines.common.cli import CheckFailed, UsageError, first_line
+from pipelines.common.gcs_client import ServiceUnavailable
 from pipelines.dataset.description_schema import schema_problem
 from pipelines.dataset.example_proto import parse_example
 from pipelines.dataset.image_row import ImageRow
@@ -27,7 +28,7 @@ from pipelines.dataset.tfrecord import DamagedRecord, open_shard, read_records
 from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription, description_of, require_version
 from pipelines.imaging import images
 from pipelines.storage import filesystem, output
-from pipelines.storage.filesystem import failure
+from pipelines.storage.errors import StorageError
 from pipelines.storage.numbered_files import named_like, names_of
 
 
@@ -119,8 +120,8 @@ def read_description(place: str, folder: str) -> DatasetDescription | None:
     """
     try:
         content = filesystem.read_if_exists(filesystem.join(folder, DATASET_JSON))
-    except Exception as error:  # each filesystem raises its own kinds
-        raise UsageError(f"{place}: {DATASET_JSON} cannot be read: {failure(error)}") from error
+    except StorageError as error:
+        raise UsageError(f"{place}: {DATASET_JSON} cannot be read: {error}") from error
     try:
         return None if content is None else _described(content, place)
     except ValueError as error:
@@ -242,8 +243,8 @@ class Dataset(NamedTuple):
 def _read(folder: str, name: str) -> bytes:
     try:
         return filesystem.read_bytes(filesystem.join(folder, name))
-    except Exception as error:  # each filesystem raises its own kinds
-        raise CheckFailed(f"{name}: cannot be read: {failure(error)}") from error
+    except (StorageError, ServiceUnavailable) as error:
+        raise CheckFailed(f"{name}: cannot be read: {error}") from error
 
 
 def open_dataset(folder: str, option: str) -> Dataset:
@@ -260,8 +261,8 @@ def open_dataset(folder: str, option: str) -> Dataset:
     where = f"{option} {folder}"
     try:
         names = frozenset(filesystem.list_tree(folder))
-    except Exception as error:  # each filesystem raises its own kinds
-        raise UsageError(f"{where}: cannot be read: {failure(error)}") from error
+    except StorageError as error:
+        raise UsageError(f"{where}: cannot be read: {error}") from error
     if not names:
         raise UsageError(f"{where}: no such folder, or nothing in it; name one that python -m pipelines.prepare wrote")
     if DATASET_JSON not in names:
@@ -337,7 +338,7 @@ def manifest_rows(dataset: Dataset) -> Iterator[tuple[str, ImageRow]]:
             for index, values in enumerate(parquet_rows(file)):
                 yield f"{name}: row {index} ({values['id']})", _row_of(values)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise CheckFailed(f"{name}: is damaged: {str(error).splitlines()[0]}") from error
+            raise CheckFailed(f"{name}: is damaged: {first_line(error)}") from error
 
 
 def reject_lines(dataset: Dataset) -> Iterator[tuple[str, str, str]]:

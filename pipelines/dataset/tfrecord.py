@@ -17,7 +17,6 @@ from typing import Any, BinaryIO, NamedTuple
 import google_crc32c
 
 from pipelines.storage import filesystem
-from pipelines.storage.filesystem import failure
 
 COMPRESSIONS = ("none", "gzip")
 _HEADER = struct.Struct("<Q4s")
@@ -93,12 +92,9 @@ class HashedFile(io.RawIOBase):
             The number of bytes read; 0 at the end of the file.
 
         Raises:
-            OSError: The file cannot be read, whichever error its filesystem raises.
+            StorageError: The file cannot be read.
         """
-        try:
-            data = self._file.read(len(buffer))
-        except Exception as error:  # each filesystem raises its own kinds
-            raise OSError(failure(error)) from error
+        data = self._file.read(len(buffer))
         self._hash.update(data)
         self.size += len(data)
         buffer[: len(data)] = data
@@ -128,13 +124,9 @@ def open_shard(path: str, compression: str) -> Iterator[OpenShard]:
         compression: One of COMPRESSIONS.
 
     Raises:
-        OSError: The shard cannot be opened.
+        StorageError: The shard cannot be opened.
     """
-    try:
-        opened = filesystem.open_file(path)
-    except Exception as error:  # each filesystem raises its own kinds
-        raise OSError(failure(error)) from error
-    with opened as file:
+    with filesystem.open_file(path) as file:
         stored = HashedFile(file)
         buffered = io.BufferedReader(stored, _AT_ONCE)
         records = gzip.GzipFile(fileobj=buffered) if compression == "gzip" else buffered

@@ -8,9 +8,9 @@ from typing import Any
 
 from pipelines.common.html import Section, counted, grouped, percent, plural, render
 from pipelines.common.markdown import fenced, plain, table
+from pipelines.common.text import printable
 from pipelines.dataset.image_row import DUPLICATE, REJECTED, UNDERSAMPLED, WRITTEN
 from pipelines.domain.dataset_json import SPLITS
-from pipelines.storage.filesystem import printable
 
 TITLE = "Dataset card"
 # Key in the counts of dataset.json -> outcome, in the order in which the sum is shown.

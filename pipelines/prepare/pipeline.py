@@ -16,7 +16,6 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.beam import table_io
-from pipelines.beam.reachability import require_access, require_reachable
 from pipelines.beam.runner import beam_options, default_worker_threads, is_left_running, quiet_beam, running_pipeline
 from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.common.cli import UsageError
@@ -39,6 +38,7 @@ from pipelines.prepare.shard_writer import EXAMPLES_REUSED, WriteShards
 from pipelines.prepare.sharding import PlanShards
 from pipelines.prepare.summary import summary_lines, update_line
 from pipelines.prepare.update import Earlier, building_on_output, earlier_of
+from pipelines.sources.locations import check_locations
 from pipelines.storage import filesystem, output
 
 
@@ -176,8 +176,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     options, rest = parse_options(argv)
     beam_arguments = beam_options(rest, "prepare")
-    require_reachable(beam_arguments, options.input_places(), options.other_places())
-    require_access(beam_arguments, [*options.input_places(), *options.other_places()])
+    check_locations(options.locations(), beam_arguments)
     options = with_found_tables(options)
     output.require_output(options.output, DATASET_JSON, options.overwrite or options.update, options.paths())
     if options.update:

@@ -22,7 +22,7 @@ from pipelines.imaging.encoding import compress
 from pipelines.imaging.images import BadImage
 from pipelines.prepare.examples import ImageRecords, Record, make_records
 from pipelines.storage import filesystem
-from pipelines.storage.filesystem import failure
+from pipelines.storage.errors import StorageError
 
 # Metrics counter of the examples whose encoded images an update took from the earlier dataset.
 EXAMPLES_REUSED = "examples_reused"
@@ -91,8 +91,8 @@ class _WriteShard(ThreadedDoFn):
             return row._replace(outcome=WRITTEN), make_records(row, self._spec, stored)
         except BadImage as error:
             return row.rejected("write", error.reason, error.message), None
-        except OSError as error:
-            return row.rejected("write", "unreadable", failure(error)), None
+        except StorageError as error:
+            return row.rejected("write", "unreadable", str(error)), None
 
     def process(self, element: tuple[ShardKey, Iterable[ImageRow]]) -> Iterator:
         (split, index, count, fold), rows = element
@@ -190,6 +190,6 @@ def stored_images(row: ImageRow, folder: str) -> list[bytes]:
                 if encoded is None:
                     break
                 found.append(encoded)
-    except Exception:  # each filesystem raises its own errors; what cannot be read back is made again
+    except (StorageError, ValueError, KeyError, IndexError):  # what cannot be read back is made again
         return found
     return found

@@ -23,7 +23,6 @@ from pipelines.score.scored_keys import scored_key
 from pipelines.sources import list_images
 from pipelines.sources.listing import SourceFile
 from pipelines.sources.read_ahead import map_files
-from pipelines.storage import filesystem
 
 # Memory limit for decoding a batch: enough for one image of the largest size, or for a batch of ordinary ones.
 MAX_BATCH_BYTES = 1 << 30
@@ -57,7 +56,7 @@ def look_at(file: SourceFile, content: bytes | Exception, run: ScoringRun) -> Re
         place=file.record or file.member,
     )
     if isinstance(content, Exception):
-        return ReadImage(row.rejected("read", "unreadable", filesystem.failure(content)), EncodedImage(b""), 0)
+        return ReadImage(row.rejected("read", "unreadable", str(content)), EncodedImage(b""), 0)
     size = max(model.image_size for model in run.models)
     row = row._replace(size=len(content), sha256=hashlib.sha256(content).hexdigest())
     if file.is_record:  # prepare has already made it square

@@ -13,6 +13,7 @@ import pyarrow as pa
 from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 
 from pipelines.common.cli import UsageError
+from pipelines.common.gcs_client import is_gs
 from pipelines.score.columns import score_records, scores_schema
 from pipelines.score.score_row import ScoreRow, ScoringRun
 
@@ -54,7 +55,7 @@ def parse_table(text: str) -> str:
 
 def require_temp_location(temp_location: str | None) -> str:
     """Return the folder for BigQuery's load files; raise UsageError unless it is on gs://."""
-    if not (temp_location or "").startswith("gs://"):
+    if not is_gs(temp_location or ""):
         given = f"--temp_location {temp_location}" if temp_location else "--output_table"
         raise UsageError(f"{given}: BigQuery loads files from gs:// only; add --temp_location gs://BUCKET/FOLDER")
     return str(temp_location)

@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.common.text import printable
 from pipelines.dataset.manifest import LIST_SEPARATOR
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW, flags, malignancy_scores
 from pipelines.domain.probability_table import as_metadata, class_names
 from pipelines.score.score_row import ScoreRow, ScoringRun, entropies, top_classes
-from pipelines.sources.list_images import printable
 
 # Each name is also the file extension.
 FORMATS = ("parquet", "csv", "jsonl")

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
-from pipelines.beam.reachability import require_access, require_reachable
 from pipelines.beam.runner import REMOTE_THREADS, default_worker_threads, is_local_runner, local_worker_processes
 from pipelines.common.cli import UsageError
 from pipelines.domain.model_info import ModelInfo
@@ -19,8 +18,8 @@ from pipelines.score.options import AUTO, ScoreOptions
 from pipelines.score.score_row import ScoringRun
 from pipelines.score.scored_keys import require_scored_keys
 from pipelines.score.submission import Challenge, challenge_for
-from pipelines.sources import list_images
-from pipelines.sources.record_source import is_record_source, record_format
+from pipelines.sources.locations import check_locations
+from pipelines.sources.record_source import RecordFormat
 from pipelines.storage import filesystem, output, partitions
 from pipelines.storage.partitions import MARKER
 
@@ -63,14 +62,10 @@ def earlier_partitions(options: ScoreOptions, partition: str) -> tuple[str, ...]
     return tuple(dict.fromkeys(itertools.chain.from_iterable(found)))
 
 
-def _require_input(path: str, models: tuple[ModelInfo, ...], tta: bool) -> None:
-    """Raise UsageError unless an input can be listed and holds images that the models accept."""
-    list_images.require_images("--input", path, records=True)
-    if not is_record_source(path):
-        return
+def _require_format(path: str, stored: RecordFormat, models: tuple[ModelInfo, ...], tta: bool) -> None:
+    """Raise UsageError unless the models accept the records of an input."""
     if tta:
         raise UsageError(f"--tta: cannot turn the records of {path}, which are as the model takes them; leave it out")
-    stored = record_format("--input", path)
     for model in models:
         taken = (model.image_size, model.encoding)
         if taken != (stored.image_size, stored.encoding):
@@ -91,12 +86,12 @@ def plan_run(options: ScoreOptions, beam_arguments: PipelineOptions, started: da
     Raises:
         UsageError: An option, an input, a model or the output cannot be used.
     """
-    require_reachable(beam_arguments, options.input_places(), options.other_places())
-    require_access(beam_arguments, [*options.input_places(), *options.other_places()])
+    formats = check_locations(options.locations(), beam_arguments, records=True)
     models = read_ensemble("--model", options.model)
     flagging = choose_flagging(models, options.tta, options.flag_sensitivity, options.flag_threshold)
     for path in options.input:
-        _require_input(path, models, options.tta)
+        if path in formats:
+            _require_format(path, formats[path], models, options.tta)
         if filesystem.same_place(path, options.output):
             raise UsageError(f"--output {options.output}: is also an input; name another folder")
     partitions.require_own(options.output)

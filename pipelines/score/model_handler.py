@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler
 
+from pipelines.common.cli import first_line
 from pipelines.domain.model_info import ModelInfo, model_fingerprint
 from pipelines.imaging.images import BadImage, encode_jpeg
 from pipelines.imaging.previews import symmetric_activation
@@ -87,7 +88,7 @@ class _Network:
             # Older exports have no such signature.
             self.class_activation = signatures.get("class_activation")
         except Exception as error:  # TensorFlow raises many error types for a damaged SavedModel
-            raise ModelError(f"cannot be loaded: {(str(error) or error.__class__.__name__).splitlines()[0]}") from error
+            raise ModelError(f"cannot be loaded: {first_line(error)}") from error
         found = model_fingerprint(weights, info.network, info.dataset_fingerprint)
         if found != info.fingerprint:
             raise ModelError(

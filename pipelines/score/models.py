@@ -10,6 +10,7 @@ from pipelines.common.cli import UsageError
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW, OperatingPoint, point_for
 from pipelines.domain.model_info import MODEL_JSON, ModelInfo, parse_model_info
 from pipelines.storage import filesystem
+from pipelines.storage.errors import StorageError
 
 
 def read_model_info(option: str, folder: str) -> ModelInfo:
@@ -26,8 +27,8 @@ def read_model_info(option: str, folder: str) -> ModelInfo:
     try:
         is_model = filesystem.read_if_exists(filesystem.join(folder, "saved_model.pb")) is not None
         text = filesystem.read_if_exists(filesystem.join(folder, *MODEL_JSON.split("/"))) if is_model else None
-    except Exception as error:  # each filesystem raises its own exception types
-        raise UsageError(f"{option} {folder}: cannot be read ({error.__class__.__name__})") from error
+    except StorageError as error:
+        raise UsageError(f"{option} {folder}: cannot be read ({error.kind})") from error
     if not is_model:
         raise UsageError(f"{option} {folder}: is no model (no saved_model.pb); name the model folder of trainer.task")
     if text is None:

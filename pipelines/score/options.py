@@ -9,6 +9,7 @@ from pipelines.common.cli import ArgumentParser, UsageError, require_job_limits
 from pipelines.score.columns import FORMATS
 from pipelines.score.models import SENSITIVITY
 from pipelines.score.submission import YEARS
+from pipelines.sources.locations import Location
 
 # Value of --submission when it is given without a year.
 AUTO = "auto"
@@ -58,14 +59,11 @@ class ScoreOptions:
     max_reject_fraction: float = 0.25
     threads: int = 0  # per worker process; 0: the default
 
-    def input_places(self) -> list[tuple[str, str]]:
-        """Return the places that images are read from, each as (option, path)."""
-        return [("--input", path) for path in self.input]
-
-    def other_places(self) -> list[tuple[str, str]]:
-        """Return all other places that workers read or write, each as (option, path)."""
-        lists = {"--model": self.model, "--previous": self.previous, "--output": (self.output,)}
-        return [(option, path) for option, paths in lists.items() for path in paths]
+    def locations(self) -> list[Location]:
+        """Return what workers read or write, inputs first."""
+        inputs = [Location("--input", path, is_input=True) for path in self.input]
+        others = {"--model": self.model, "--previous": self.previous, "--output": (self.output,)}
+        return [*inputs, *(Location(option, path) for option, paths in others.items() for path in paths)]
 
 
 def build_parser() -> ArgumentParser:

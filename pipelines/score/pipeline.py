@@ -199,7 +199,7 @@ def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any] | None:
     require_models(job.run)
     if job.shared:
         load_models.cache_clear()  # worker processes load their own; this one no longer needs them
-    output.discard(job.partition, OWN_FILES, MARKER)
+    output.discard_interrupted(job.partition, OWN_FILES, MARKER)
     existing = output.begin(job.partition)
     try:
         with shown_progress(is_local_runner(beam_arguments)) as progress, running_pipeline(beam_arguments) as pipeline:

@@ -15,9 +15,11 @@ import numpy as np
 from apache_beam.metrics import Metrics
 
 from pipelines.common.cli import UsageError
+from pipelines.common.gcs_client import ServiceUnavailable
 from pipelines.dataset import accounting
 from pipelines.sources import list_images
 from pipelines.storage import filesystem
+from pipelines.storage.errors import StorageError
 
 _KEY_BYTES = 16
 SCORED_FILES = "seen-*.keys"
@@ -100,7 +102,8 @@ def read_scored_keys(partitions: Iterable[str], files: str = SCORED_FILES) -> Sc
         files: Glob pattern of the key files, SEEN_FILES or FAILED_FILES.
 
     Raises:
-        OSError: A file cannot be read; remote filesystems may raise errors of their own.
+        StorageError: A file cannot be read.
+        ServiceUnavailable: Cloud Storage itself does not respond.
         ValueError: A file is damaged.
     """
     parts = []
@@ -160,8 +163,10 @@ def require_scored_keys(option: str, partitions: Sequence[str]) -> None:
     """
     try:
         read_scored_keys(partitions)
-    except Exception as error:  # each filesystem raises its own error types
-        raise UsageError(f"{option}: {filesystem.failure(error)}") from error
+    except (StorageError, ServiceUnavailable) as error:
+        raise UsageError(f"{option}: {error}") from error
+    except ValueError as error:
+        raise UsageError(f"{option}: ValueError: {error}") from error
 
 
 def failed_again(partition: str, earlier: Sequence[str]) -> int:

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from pipelines.common.cli import UsageError
+from pipelines.common.text import printable
 from pipelines.domain.decision_rule import decision_values
 from pipelines.domain.taxonomy import CLASS_SETS, TABLE, built_in_set, normalize_term
 from pipelines.score.columns import probability_matrix
 from pipelines.score.score_row import ScoreRow, ScoringRun
-from pipelines.sources.list_images import printable
 
 # Challenge column for images of none of the training classes. A model without such a class gives 0.
 _UNKNOWN = "UNK"

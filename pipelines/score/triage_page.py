@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipelines.common.html import Section, render
+from pipelines.common.text import printable
 from pipelines.domain.decision_rule import flags
 from pipelines.score.score_row import ScoreRow, ScoringRun, entropy, malignancy_score, top_class
 from pipelines.score.triage import BINS, Triage
-from pipelines.sources.list_images import printable
 
 TEXT = 200
 BARS = 12
@@ -37,7 +37,7 @@ def clipped(text: str) -> str:
 
 
 def clipped_path(path: str) -> str:
-    """Return a path for display (see `list_images.printable`), cut to at most TEXT characters.
+    """Return a path for display (see `text.printable`), cut to at most TEXT characters.
 
     A long path loses its beginning, because its end says more.
     """

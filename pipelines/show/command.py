@@ -22,6 +22,7 @@ from pipelines.show.contact_sheet import Shown
 from pipelines.show.page import Entry, Sheet, show_page
 from pipelines.show.select import Row, choose, facts_of, find_image, find_records, visible
 from pipelines.storage import filesystem
+from pipelines.storage.errors import StorageError
 from pipelines.storage.gcs_access import require_readable, require_writable
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".html": "HTML"}
@@ -133,8 +134,8 @@ def require_file(output: str, dataset: str, overwrite: bool) -> None:
     require_writable("--output", output)
     try:
         there = filesystem.exists(output)
-    except Exception as error:  # each filesystem raises its own kinds
-        raise UsageError(f"--output {output}: cannot be written: {str(error).splitlines()[0]}") from error
+    except StorageError as error:
+        raise UsageError(f"--output {output}: cannot be written: {error.text}") from error
     if there and not overwrite:
         raise UsageError(f"--output {output}: exists; add --overwrite to replace it")
 

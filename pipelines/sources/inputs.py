@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from pipelines.common.cli import UsageError
 from pipelines.common.csv_tables import TableError, in_line
+from pipelines.common.text import printable
 from pipelines.domain.labels import FOLDER
 from pipelines.domain.metadata_columns import Columns, has_facts
 from pipelines.sources.layouts import (
@@ -20,12 +21,10 @@ from pipelines.sources.layouts import (
     missing_columns,
     recognize,
 )
-from pipelines.sources.list_images import has_wildcard
 from pipelines.sources.metadata_search import find_layout_tables, find_metadata, places_of
 from pipelines.sources.metadata_tables import file_name, read_header, require_columns, require_table
 from pipelines.sources.sources_file import is_sources_file, read_sources_file
 from pipelines.storage import filesystem
-from pipelines.storage.filesystem import printable
 from pipelines.storage.gcs_access import require_readable
 
 # Characters of column names in a note: a file that is not a table may have thousands of columns.
@@ -57,7 +56,7 @@ def parse_input(text: str) -> Source:
         if is_sources_file(path):
             raise UsageError(f"--input {text}: a file of sources names its layouts itself; --input {path} is needed")
         return Source(path, path, prefix)
-    if equals and prefix.isidentifier() and not has_wildcard(text) and not filesystem.exists(text):
+    if equals and prefix.isidentifier() and not filesystem.has_wildcard(text) and not filesystem.exists(text):
         raise UsageError(
             f"--input {text}: no such file or folder, and {prefix} is no layout; {', '.join(LAYOUTS)} are known"
         )

@@ -1,4 +1,4 @@
-"""Check the inputs of a job, list their image files across workers, and read them."""
+"""List the image files of a job's inputs across workers."""
 
 from __future__ import annotations
 
@@ -13,25 +13,21 @@ from typing import NamedTuple
 
 import apache_beam as beam
 
-from pipelines.common.cli import UsageError
 from pipelines.common.seeding import stable_hash
 from pipelines.dataset.accounting import Tally, path_hash
-from pipelines.domain.image_ids import IMAGE_EXTENSIONS, is_image_name
+from pipelines.domain.image_ids import is_image_name
 from pipelines.sources.listing import (
     SourceFile,
     Unit,
     container_of,
     fixed_part,
-    has_wildcard,
-    list_files,
     list_units,
     offset_of,
 )
-from pipelines.sources.record_source import is_record_source, record_format, record_units
-from pipelines.storage.archives import is_archive, unsupported_archive
-from pipelines.storage.filesystem import is_folder, is_local, printable
-from pipelines.storage.gcs_access import require_readable_entries
-from pipelines.storage.path_lists import is_path_list, list_paths, require_path_list
+from pipelines.sources.record_source import is_record_source, record_units
+from pipelines.storage.archives import is_archive
+from pipelines.storage.filesystem import has_wildcard, is_folder, is_local
+from pipelines.storage.path_lists import is_path_list
 
 
 def _count_chunk(chunk: Sequence[ListedFile]) -> Counter:
@@ -77,48 +73,6 @@ def folder_name(root: str) -> str:
     if is_image_name(name) and (not has_wildcard(root) or (is_local(root) and os.path.exists(root))):
         return posixpath.basename(posixpath.dirname(path))
     return posixpath.basename(fixed_part(path).rstrip("/")) if has_wildcard(root) else name
-
-
-def _not_listed(option: str, root: str, error: Exception) -> UsageError:
-    detail = str(error).splitlines()[0] if str(error) else error.__class__.__name__
-    return UsageError(f"{option} {root}: cannot be listed: {detail}")
-
-
-def _holds_records(option: str, root: str) -> bool:
-    try:
-        return is_record_source(root)
-    except Exception as error:  # each filesystem raises its own kinds; none is worth a traceback
-        raise _not_listed(option, root, error) from error
-
-
-def require_images(option: str, root: str, records: bool = False) -> None:
-    """Raise UsageError unless `root` exists, can be listed and holds at least one image, judging by file names.
-
-    Args:
-        option: Command-line option that names `root`; it starts the error message.
-        root: A folder, a glob, an archive, a list of paths or a single file.
-        records: Whether a prepared dataset, or shards of one, is accepted too.
-    """
-    if root != printable(root):
-        raise UsageError(f"{option} {printable(root)}: holds bytes that are not UTF-8 text; rename it or link to it")
-    if is_local(root) and not has_wildcard(root) and not os.path.exists(root):
-        raise UsageError(f"{option} {root}: no such file or folder")
-    if records and _holds_records(option, root):
-        record_format(option, root)
-        return
-    refused = unsupported_archive(root)
-    if refused:
-        raise UsageError(f"{option} {root}: {refused}")
-    if is_path_list(root):
-        require_path_list(option, root)
-        require_readable_entries(option, root, list_paths(root))
-    try:
-        first = next((file for file in list_files(root) if is_image_name(file.path)), None)
-    except Exception as error:  # each filesystem raises its own kinds; none is worth a traceback
-        raise _not_listed(option, root, error) from error
-    if first is None:
-        what = "matches" if has_wildcard(root) and not os.path.exists(root) else "holds"
-        raise UsageError(f"{option} {root}: {what} no image (files named {', '.join(sorted(IMAGE_EXTENSIONS))})")
 
 
 class ListedFile(NamedTuple):

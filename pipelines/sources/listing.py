@@ -14,14 +14,15 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from apache_beam.io.filesystems import FileSystems
-
+from pipelines.common.gcs_client import is_gs, split_path
+from pipelines.common.text import printable
 from pipelines.dataset.tfrecord import RecordPlace
 from pipelines.domain.image_ids import is_image_name
 from pipelines.storage import gcs_listing
 from pipelines.storage.archives import Member, is_archive, list_members, member_path, split_member_path
-from pipelines.storage.file_versions import FileVersion, local_version, metadata_version, versions_of
-from pipelines.storage.filesystem import is_local, printable
+from pipelines.storage.errors import storage_errors
+from pipelines.storage.file_versions import FileVersion, local_version, match_versions, versions_of
+from pipelines.storage.filesystem import has_wildcard, is_local
 from pipelines.storage.path_lists import is_path_list, list_paths
 
 # Entries of a path list that one unit looks up; those in a bucket take one request.
@@ -70,11 +71,6 @@ def offset_of(file: SourceFile) -> int:
     return place.offset if place else 0
 
 
-def has_wildcard(path: str) -> bool:
-    """Return whether a path contains a wildcard and so may match several files."""
-    return any(character in path for character in "*?[")
-
-
 def fixed_part(pattern: str) -> str:
     """Return the part of a pattern before its first wildcard, cut after its last slash."""
     fixed = _before_wildcard(pattern)
@@ -90,7 +86,8 @@ def _file(path: str, relative: str, state: FileVersion) -> SourceFile:
 
 
 def _fail(error: OSError) -> None:
-    raise error
+    with storage_errors():
+        raise error
 
 
 def _list_local(folder: str) -> Iterator[SourceFile]:
@@ -117,10 +114,20 @@ def _list_local(folder: str) -> Iterator[SourceFile]:
                 yield _file(path, printable(os.path.relpath(path, folder).replace(os.sep, "/")), local_version(path))
 
 
+def _is_hidden(relative: str) -> bool:
+    return any(part.startswith(".") for part in relative.split("/"))
+
+
+def is_below(folder: str, path: str) -> bool:
+    """Return whether a listing of a bucket's folder has an object; the folder may also be that object itself."""
+    start = folder.rstrip("/") + "/"
+    return path == folder or (path.startswith(start) and not _is_hidden(path.removeprefix(start)))
+
+
 def _list_range(names: gcs_listing.NameRange) -> Iterator[SourceFile]:
     for name, state in gcs_listing.list_range(names):
         relative = name[len(names.prefix) :]
-        if not any(part.startswith(".") for part in relative.split("/")):
+        if not _is_hidden(relative):
             yield _file(f"gs://{names.bucket}/{name}", relative, state)
 
 
@@ -141,9 +148,8 @@ def _list_matches(pattern: str) -> Iterator[SourceFile]:
     if is_local(pattern) and not fixed_part(pattern):
         pattern = f"./{pattern}"  # Beam finds nothing for a pattern whose first folder is a wildcard
     start = len(fixed_part(pattern))
-    for found in FileSystems.match([pattern])[0].metadata_list:
-        state = local_version(found.path) if is_local(found.path) else metadata_version(found)
-        yield _file(found.path, found.path[start:], state)
+    for path, state in match_versions(pattern):
+        yield _file(path, path[start:], state)
 
 
 def _list_one(path: str) -> Iterator[SourceFile]:
@@ -190,7 +196,7 @@ def _path_list_units(path: str) -> Iterator[Unit]:
 
 
 def _bucket_units(root: str, split: bool) -> Iterator[Unit]:
-    bucket, _, name = root.removeprefix("gs://").partition("/")
+    bucket, name = split_path(root)
     if has_wildcard(root):
         for names in gcs_listing.ranges(bucket, _before_wildcard(name), split):
             yield functools.partial(_list_matching, names, root)
@@ -220,7 +226,7 @@ def list_units(root: str, split: bool = True) -> Iterator[Unit]:
         yield functools.partial(_list_local, root)
     elif is_local(root) and os.path.isfile(root):
         yield functools.partial(_list_one, root)
-    elif root.startswith("gs://") and not has_wildcard(root.split("/")[2]):
+    elif is_gs(root) and not has_wildcard(root.split("/")[2]):
         yield from _bucket_units(root, split)
     elif is_local(root) or has_wildcard(root):
         yield functools.partial(_list_matches, root)
@@ -235,5 +241,8 @@ def list_files(root: str) -> Iterator[SourceFile]:
 
     Args:
         root: A folder (listed at any depth), a glob, an archive, a list of paths or a single file.
+
+    Raises:
+        StorageError: While iterating, if a part of the input cannot be listed.
     """
     return itertools.chain.from_iterable(unit() for unit in list_units(root, split=False))

@@ -9,14 +9,12 @@ import os
 import posixpath
 from collections.abc import Iterator
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-
 from pipelines.sources.layouts import LAYOUTS, Source, form_of
-from pipelines.sources.list_images import fixed_part, has_wildcard
+from pipelines.sources.listing import fixed_part
 from pipelines.sources.metadata_tables import file_name, table_bytes
 from pipelines.storage import filesystem
 from pipelines.storage.archives import is_archive, list_members, member_path, split_member_path
+from pipelines.storage.errors import StorageError
 from pipelines.storage.path_lists import folder_of, is_path_list
 
 # Dataverse serves the HAM10000 table without an extension.
@@ -39,7 +37,7 @@ def images_folder(path: str) -> str:
         return path
     if is_archive(path) or is_path_list(path):
         return folder_of(path)
-    if has_wildcard(path):
+    if filesystem.has_wildcard(path):
         return folder_of(fixed_part(path))
     return folder_of(path) if filesystem.is_local(path) else path
 
@@ -56,8 +54,8 @@ def _tables_in(folder: str) -> list[str]:
     """Return the tables directly in a folder, sorted; empty if the folder does not exist."""
     if not filesystem.is_local(folder):
         bare = filesystem.join(folder, BARE_TABLE)
-        found = FileSystems.match([filesystem.join(folder, "*.[cC][sS][vV]")])[0].metadata_list
-        return sorted([*(entry.path for entry in found), *([bare] if filesystem.exists(bare) else [])])
+        found = filesystem.match(filesystem.join(folder, "*.[cC][sS][vV]"))
+        return sorted([*found, *([bare] if filesystem.exists(bare) else [])])
     try:
         names = sorted(os.listdir(folder or os.curdir))
     except OSError:
@@ -81,15 +79,12 @@ def columns_of(path: str) -> list[str]:
     try:
         if split_member_path(path):
             head = table_bytes(path)
-        elif filesystem.is_local(path):
-            with open(path, "rb") as file:
-                head = file.read(_HEADER_BYTES)
         else:
-            with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            with filesystem.open_file(path) as file:
                 head = file.read(_HEADER_BYTES)
         line = head.decode("utf-8-sig", "replace")
         return next(csv.reader(io.StringIO(line, newline="")), [])
-    except Exception:  # each filesystem raises its own kinds; an unreadable file is not the table we want
+    except (StorageError, csv.Error):  # not the table we want
         return []
 
 
@@ -158,5 +153,7 @@ def find_metadata(source: Source) -> list[str]:
     if filesystem.exists(path):
         return [path]
     # The subfolders of a pattern's folder, or of a single file's, contain unrelated images too.
-    whole = filesystem.is_folder(source.path) or not (filesystem.is_local(source.path) or has_wildcard(source.path))
+    whole = filesystem.is_folder(source.path) or not (
+        filesystem.is_local(source.path) or filesystem.has_wildcard(source.path)
+    )
     return _below(folder, ISIC_CLI_TABLE) if whole else []

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from pipelines.common.cli import UsageError
 from pipelines.common.csv_tables import TableError, header_of, in_line, rows_of
+from pipelines.common.gcs_client import ServiceUnavailable
 from pipelines.domain.image_ids import image_id_of
 from pipelines.domain.metadata_columns import ID_COLUMNS, Columns, Facts, facts_of, has_facts
 from pipelines.storage.archives import is_archive, list_members, member_path, read_member, split_member_path
-from pipelines.storage.filesystem import failure, read_bytes
+from pipelines.storage.errors import StorageError
+from pipelines.storage.filesystem import read_bytes
 
 
 def file_name(path: str) -> str:
@@ -25,7 +27,8 @@ def table_bytes(path: str) -> bytes:
         path: A file, or an archive member as `archive.zip!/name`.
 
     Raises:
-        OSError: If the table or its archive cannot be read. Remote filesystems may raise their own errors instead.
+        StorageError: If the table or its archive cannot be read.
+        ServiceUnavailable: If Cloud Storage itself does not respond.
     """
     inside = split_member_path(path)
     if inside is None:
@@ -33,7 +36,7 @@ def table_bytes(path: str) -> bytes:
     archive, name = inside
     member = next((member for member in list_members(archive) if member.name == name), None)
     if member is None:
-        raise FileNotFoundError(f"no {name} in {archive}")
+        raise StorageError(f"no {name} in {archive}", "FileNotFoundError")
     return read_member(archive, member)
 
 
@@ -70,8 +73,8 @@ def read_header(path: str) -> list[str]:
         raise TableError(f"is an archive; name the table in it, such as {member_path(path, 'metadata.csv')}")
     try:
         data = table_bytes(path)
-    except Exception as error:  # each filesystem raises its own kinds
-        raise TableError(f"cannot be read ({failure(error)})") from error
+    except (StorageError, ServiceUnavailable) as error:
+        raise TableError(f"cannot be read ({error})") from error
     return header_of(data)
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
-from pipelines.common.gcs_client import ServiceUnavailable
 from pipelines.sources.listing import SourceFile, container_of
 from pipelines.sources.record_source import read_records_at
 from pipelines.storage.archives import SPAN_BYTES, read_members
+from pipelines.storage.errors import StorageError
 from pipelines.storage.filesystem import is_local, read_bytes
 
 # Enough to hide the cost of opening, and few enough that every thread gets some files of a chunk.
@@ -20,7 +20,7 @@ _RUN_FILES = 16
 
 
 # A file's bytes, or the error that prevented reading them.
-Content = bytes | Exception
+Content = bytes | StorageError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -58,9 +58,7 @@ def _runs(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
 def _read_one(file: SourceFile) -> Content:
     try:
         return read_bytes(file.path)
-    except ServiceUnavailable:
-        raise
-    except Exception as error:  # each filesystem raises its own kinds
+    except StorageError as error:
         return error
 
 

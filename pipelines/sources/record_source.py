@@ -13,13 +13,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from pipelines.common.cli import UsageError
+from pipelines.common.cli import UsageError, first_line
 from pipelines.common.gcs_client import require_service
 from pipelines.dataset.reader import parse_record, read_description
 from pipelines.dataset.tfrecord import RecordPlace, frame_size, masked_crc, next_frame, next_record, open_shard
 from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription
-from pipelines.sources.listing import SourceFile, Unit, has_wildcard, list_files
+from pipelines.sources.listing import SourceFile, Unit, list_files
 from pipelines.storage import filesystem
+from pipelines.storage.errors import StorageError
 from pipelines.storage.file_versions import versions_of
 from pipelines.storage.path_lists import folder_of
 
@@ -45,7 +46,7 @@ def is_record_source(root: str) -> bool:
     """Return whether an input is a prepared dataset (a folder with dataset.json), a shard or a pattern of shards."""
     if root.lower().endswith(_SHARDS) and not filesystem.is_folder(root):
         return True
-    return not has_wildcard(root) and filesystem.exists(filesystem.join(root, DATASET_JSON))
+    return not filesystem.has_wildcard(root) and filesystem.exists(filesystem.join(root, DATASET_JSON))
 
 
 def _open(place: str, root: str) -> _Dataset:
@@ -62,7 +63,7 @@ def _open(place: str, root: str) -> _Dataset:
     is_shards = root.lower().endswith(_SHARDS) and not filesystem.is_folder(root)
     shards = sorted(file.path for file in list_files(root)) if is_shards else []
     if is_shards and not shards:
-        raise ValueError("matches no shard" if has_wildcard(root) else "no such file")
+        raise ValueError("matches no shard" if filesystem.has_wildcard(root) else "no such file")
     folders = sorted({folder_of(shard) for shard in shards}) or [root]
     if len(folders) > 1:
         raise ValueError(f"shards of several datasets ({folders[0]}, {folders[1]}); give each an --input of its own")
@@ -102,12 +103,10 @@ def record_format(option: str, root: str) -> RecordFormat:
                 )
         if not shards:
             raise ValueError("a dataset without records")
-    except UsageError:
-        raise
     except ValueError as error:
         raise UsageError(f"{option} {root}: {error}") from error
-    except Exception as error:  # each filesystem raises its own kinds; none is worth a traceback
-        raise UsageError(f"{option} {root}: cannot be read: {filesystem.failure(error).splitlines()[0]}") from error
+    except StorageError as error:
+        raise UsageError(f"{option} {root}: cannot be read: {first_line(error)}") from error
     return RecordFormat(description.image_size, description.encoding, description.aspect, description.fingerprint)
 
 
@@ -166,7 +165,7 @@ def list_records(shard: str) -> Iterator[SourceFile]:
         yield SourceFile(f"{shard}!/{name}", f"{posixpath.basename(shard)}/{name}", size, version=version, record=place)
 
 
-def read_records_at(shard: str, places: Iterable[RecordPlace]) -> Iterator[bytes | Exception]:
+def read_records_at(shard: str, places: Iterable[RecordPlace]) -> Iterator[bytes | StorageError]:
     """Yield `image/encoded` of each record, or the error that prevented reading it.
 
     The shard is opened once.
@@ -183,8 +182,8 @@ def read_records_at(shard: str, places: Iterable[RecordPlace]) -> Iterator[bytes
     """
     try:
         file = filesystem.open_file(shard)
-    except Exception as error:  # each filesystem raises its own kinds
-        require_service(shard, error)
+    except StorageError as error:
+        require_service(shard, error.source)
         yield from (error for _ in places)
         return
     with file:
@@ -193,11 +192,11 @@ def read_records_at(shard: str, places: Iterable[RecordPlace]) -> Iterator[bytes
                 file.seek(place.offset)
                 frame = file.read(place.size)
                 if frame[-len(place.crc) :] != place.crc:
-                    raise OSError("the shard was replaced while the pipeline ran")
+                    raise StorageError("the shard was replaced while the pipeline ran", "OSError")
                 data = next_record(io.BytesIO(frame))
                 yield parse_record(data or b"").encoded
             except (KeyError, IndexError, ValueError) as error:
-                yield OSError(f"damaged record: {error}")
-            except Exception as error:  # each filesystem raises its own kinds
-                require_service(shard, error)
+                yield StorageError(f"damaged record: {error}", "OSError")
+            except StorageError as error:
+                require_service(shard, error.source)
                 yield error

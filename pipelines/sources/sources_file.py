@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from pipelines.common.cli import UsageError
+from pipelines.common.cli import UsageError, first_line
 from pipelines.domain.labels import FOLDER
 from pipelines.domain.metadata_columns import Columns
 from pipelines.sources.layouts import FOLDERS, LAYOUTS, RECOGNIZE, TABLE, Source, Table
 from pipelines.storage import filesystem
-from pipelines.storage.filesystem import failure
+from pipelines.storage.errors import StorageError
 from pipelines.storage.path_lists import folder_of, resolve_path
 
 _FILE_KEYS = ("sources", "metadata")
@@ -58,8 +58,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _parse(path: str, option: str) -> Any:
     try:
         content = filesystem.read_if_exists(path)
-    except Exception as error:  # each filesystem raises its own kinds
-        raise UsageError(f"{option}: cannot be read ({failure(error)})") from error
+    except StorageError as error:
+        raise UsageError(f"{option}: cannot be read ({error})") from error
     if content is None:
         raise UsageError(f"{option}: no such file")
     try:
@@ -76,7 +76,7 @@ def _parse(path: str, option: str) -> Any:
         line = f", line {mark.line + 1}" if mark else ""
         raise UsageError(f"{option}: not YAML{line}: {error.problem or error.context}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{option}: cannot be read: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"{option}: cannot be read: {first_line(error)}") from error
 
 
 class _Mistakes:

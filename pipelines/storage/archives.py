@@ -16,11 +16,10 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-
+from pipelines.common.cli import first_line
 from pipelines.common.gcs_client import require_service
-from pipelines.storage.filesystem import is_folder, is_local, read_bytes
+from pipelines.storage.errors import StorageError
+from pipelines.storage.filesystem import is_folder, open_exact, open_file, read_bytes
 
 STORED = zipfile.ZIP_STORED
 DEFLATE = zipfile.ZIP_DEFLATED
@@ -54,8 +53,8 @@ _COMPRESSED_TAR = re.compile(r"(?:\.tar\.(?:gz|bz2|xz|zst|lz4?|lzma|z)|\.t(?:gz|
 _OTHER_ARCHIVE = re.compile(r"\.(7z|rar|zipx|cab|gz|bz2|xz|zst)$", re.IGNORECASE)
 
 
-class ArchiveError(OSError):
-    """An archive or member that cannot be read; the message is one short line without the path."""
+class ArchiveError(StorageError):
+    """An archive or member that cannot be read; the reason is one short line without the path."""
 
 
 class Member(NamedTuple):
@@ -119,7 +118,7 @@ def list_members(path: str) -> Iterator[Member]:
         ArchiveError: If the archive is damaged, truncated or cannot be opened. It is raised before the first member, so
             the list is always complete.
     """
-    with _one_kind_of_error(), _open_for_listing(path) as file:
+    with _one_kind_of_error(), open_file(path) as file:
         found = _tar_members(file) if _is_tar(path) else _zip_members(file)
         by_name = {member.name: member for member in found if not _is_hidden(member.name)}
     yield from sorted(by_name.values(), key=lambda member: member.offset)
@@ -156,9 +155,9 @@ def read_members(path: str, members: Iterable[Member]) -> Iterator[tuple[Member,
         file: BinaryIO | ArchiveError
         try:
             with _one_kind_of_error():
-                file = stack.enter_context(_open_for_reading(path))
+                file = stack.enter_context(open_exact(path))
         except ArchiveError as error:
-            require_service(path, error.__cause__)
+            require_service(path, error.source)
             file = error
         for span in _spans(members):
             if isinstance(file, ArchiveError):
@@ -176,28 +175,15 @@ def _is_tar(path: str) -> bool:
 
 @contextlib.contextmanager
 def _one_kind_of_error() -> Iterator[None]:
-    """Turn every error into a one-line ArchiveError: filesystems and format libraries raise their own kinds."""
+    """Turn every error into a one-line ArchiveError."""
     try:
         yield
     except ArchiveError:
         raise
-    except Exception as error:
-        text = (isinstance(error, OSError) and error.strerror) or str(error) or error.__class__.__name__
-        raise ArchiveError(text.splitlines()[0]) from error
-
-
-def _open_for_listing(path: str) -> BinaryIO:
-    if is_local(path):
-        return open(path, "rb")
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-
-
-def _open_for_reading(path: str) -> BinaryIO:
-    if path.startswith("gs://"):
-        # FileSystems.open fetches 16 MiB around each read; we read exactly what we need.
-        storage = FileSystems.get_filesystem(path)._gcsIO()  # type: ignore[attr-defined]
-        return storage.open(path, "rb", read_buffer_size=1)
-    return _open_for_listing(path)
+    except StorageError as error:
+        raise ArchiveError(error.summary) from error
+    except Exception as error:  # zipfile, tarfile and zlib raise many kinds of errors on damaged files
+        raise ArchiveError(first_line(error)) from error
 
 
 # Listing
@@ -325,7 +311,7 @@ def _read_span(path: str, file: BinaryIO, span: list[Member]) -> Iterator[tuple[
         with _one_kind_of_error():
             data = memoryview(_read_at(file, start, max(0, max(map(_end, span)) - start)))
     except ArchiveError as error:
-        require_service(path, error.__cause__)
+        require_service(path, error.source)
         if len(span) == 1:
             yield span[0], error
         else:  # a bad spot on a disk must not cost the neighbours of the members on it
@@ -416,7 +402,8 @@ def read_file(path: str, member: Member | None = None) -> bytes:
         member: Location in the archive; None for a file outside archives.
 
     Raises:
-        OSError: If the file cannot be read. Remote filesystems may raise their own errors instead.
+        StorageError: If the file cannot be read.
+        ServiceUnavailable: If the store does not respond (see `gcs_client`).
     """
     archive = split_member_path(path) if member else None
     return read_member(archive[0], member) if archive and member else read_bytes(path)

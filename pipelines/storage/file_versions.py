@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from apache_beam.io.filesystem import BeamIOError, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.common.gcs_client import BATCH, batched, gcs_client, split_path
-from pipelines.storage.filesystem import is_local
+from pipelines.common.gcs_client import BATCH, batched, gcs_client, is_gs, split_path
+from pipelines.storage.errors import storage_errors
+from pipelines.storage.filesystem import is_local, match_metadata
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob
@@ -34,7 +35,7 @@ class FileVersion(NamedTuple):
 
 def is_object(path: str) -> bool:
     """Return whether a path names an object in a Google Cloud Storage bucket."""
-    return path.startswith("gs://") and bool(path.removeprefix("gs://").partition("/")[2])
+    return is_gs(path) and bool(split_path(path)[1])
 
 
 def local_version(path: str) -> FileVersion:
@@ -102,14 +103,28 @@ def _other_version(path: str) -> FileVersion:
         return FileVersion()
 
 
+@storage_errors()
 def versions_of(paths: Sequence[str]) -> list[FileVersion]:
     """Return the state of each file, in order; an empty one if it is missing or forbidden.
 
     A local file costs one system call, objects on `gs://` one request per BATCH of them, files on other filesystems one
     request each.
+
+    Raises:
+        StorageError: If a store gives no answer about a file.
     """
     of_blobs = _blob_versions([path for path in paths if is_object(path)])
     return [
         next(of_blobs) if is_object(path) else local_version(path) if is_local(path) else _other_version(path)
         for path in paths
     ]
+
+
+def match_versions(pattern: str) -> Iterator[tuple[str, FileVersion]]:
+    """Yield the path and state of each file that matches a pattern.
+
+    Raises:
+        StorageError: If the pattern cannot be matched.
+    """
+    for found in match_metadata(pattern):
+        yield found.path, local_version(found.path) if is_local(found.path) else metadata_version(found)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import posixpath
 import shutil
 import stat
+import threading
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.common.gcs_client import delete_objects, read_object, write_object
-from pipelines.common.text import printable
+from pipelines.common.gcs_client import ServiceUnavailable, delete_objects, is_gs, read_object, write_object
+from pipelines.storage.errors import StorageError, storage_errors
 
 
 def is_local(path: str) -> bool:
@@ -21,9 +23,9 @@ def is_local(path: str) -> bool:
     return "://" not in path
 
 
-def is_google(path: str) -> bool:
-    """Return whether a path is on Google Cloud Storage."""
-    return path.startswith("gs://")
+def has_wildcard(path: str) -> bool:
+    """Return whether a path contains a wildcard and so may match several files."""
+    return any(character in path for character in "*?[")
 
 
 def join(folder: str, *parts: str) -> str:
@@ -31,18 +33,17 @@ def join(folder: str, *parts: str) -> str:
     return os.path.join(folder, *parts) if is_local(folder) else posixpath.join(folder, *parts)
 
 
-def failure(error: Exception) -> str:
-    """Return why a file could not be read, on one line."""
-    return f"{error.__class__.__name__}: {getattr(error, 'strerror', None) or printable(str(error))}"
-
-
+@storage_errors()
 def write_bytes(path: str, data: bytes) -> None:
     """Write a file atomically.
 
     A local file is written under a temporary name and then renamed, with folders created as needed. On other
     filesystems, objects appear when closed.
+
+    Raises:
+        StorageError: If the file cannot be written.
     """
-    if is_google(path):
+    if is_gs(path):
         write_object(path, data)
         return
     if not is_local(path):
@@ -50,7 +51,8 @@ def write_bytes(path: str, data: bytes) -> None:
             file.write(data)
         return
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    partial = f"{path}.{os.getpid()}.partial"
+    # Threads of one process may write the same file, when a runner repeats a slow step.
+    partial = f"{path}.{os.getpid()}.{threading.get_ident()}.partial"
     with open(partial, "wb") as file:
         file.write(data)
     os.replace(partial, path)
@@ -64,17 +66,74 @@ def is_folder(path: str) -> bool:
     return is_local(path) and os.path.isdir(path)
 
 
+class _File(io.RawIOBase):
+    """A file on any filesystem, open for reading, whose errors are StorageErrors."""
+
+    def __init__(self, file: Any):
+        super().__init__()
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    @storage_errors()
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    @storage_errors()
+    def readall(self) -> bytes:
+        return self._file.read()
+
+    @storage_errors()
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    @storage_errors()
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+def _open(path: str) -> Any:
+    if is_local(path):
+        return open(path, "rb", buffering=0)
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+@storage_errors()
+def open_exact(path: str) -> BinaryIO:
+    """Open a file for reading such that nothing is fetched beyond what is asked for; a read may return less.
+
+    Raises:
+        StorageError: If the file cannot be opened. Reading it raises the same kind.
+    """
+    if not is_gs(path):
+        return _File(_open(path))  # type: ignore[return-value]
+    # FileSystems.open fetches 16 MiB around each read.
+    storage = FileSystems.get_filesystem(path)._gcsIO()  # type: ignore[attr-defined]
+    return _File(storage.open(path, "rb", read_buffer_size=1))  # type: ignore[return-value]
+
+
+@storage_errors()
 def open_file(path: str) -> BinaryIO:
     """Open a file for reading; the result is seekable and is not decompressed.
 
     Raises:
-        OSError: If the file cannot be opened. Remote filesystems may raise their own errors instead.
+        StorageError: If the file cannot be opened. Reading it raises the same kind.
     """
-    if is_local(path):
-        return open(path, "rb")
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return io.BufferedReader(_File(_open(path)))
 
 
+@storage_errors()
 def exists(path: str) -> bool:
     """Return whether a path exists."""
     return FileSystems.exists(path)
@@ -82,14 +141,22 @@ def exists(path: str) -> bool:
 
 def match(pattern: str) -> list[str]:
     """Return the paths of the files that match a pattern, sorted."""
-    return sorted(found.path for found in FileSystems.match([pattern])[0].metadata_list)
+    return sorted(found.path for found in match_metadata(pattern))
 
 
+@storage_errors()
+def match_metadata(pattern: str) -> list[FileMetadata]:
+    """Return what a filesystem says about the files that match a pattern."""
+    return FileSystems.match([pattern])[0].metadata_list
+
+
+@storage_errors()
 def read_bytes(path: str) -> bytes:
     """Return the whole content of a file.
 
     Raises:
-        OSError: If the file cannot be read. Remote filesystems may raise their own errors instead.
+        StorageError: If the file cannot be read.
+        ServiceUnavailable: If Cloud Storage itself does not respond (see `gcs_client`).
     """
     if is_local(path):
         # Opening a pipe would wait for ever.
@@ -97,22 +164,29 @@ def read_bytes(path: str) -> bytes:
             raise OSError("not a regular file")
         with open(path, "rb") as file:
             return file.read()
-    if is_google(path):
+    if is_gs(path):
         return read_object(path)
     with open_file(path) as file:
         return file.read()
 
 
+@storage_errors()
 def read_if_exists(path: str) -> bytes | None:
-    """Return the whole content of a file, or None if it does not exist."""
-    if is_google(path):
+    """Return the whole content of a file, or None if it does not exist.
+
+    Raises:
+        StorageError: If the file cannot be read, whether the fault is its own or its store's.
+    """
+    if is_gs(path):
         try:
             return read_object(path)
         except FileNotFoundError:
             return None
-    if not FileSystems.exists(path):
+        except ServiceUnavailable as error:
+            raise StorageError(str(error), type(error).__name__) from error
+    if not exists(path):
         return None
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+    with open_file(path) as file:
         return file.read()
 
 
@@ -134,7 +208,7 @@ def list_tree(folder: str) -> Iterator[str]:
 
 def _match_below(folder: str) -> list[str]:
     """Return every object below a folder that is not local."""
-    return [found.path for found in FileSystems.match([folder.rstrip("/") + "/**"])[0].metadata_list]
+    return [found.path for found in match_metadata(folder.rstrip("/") + "/**")]
 
 
 def _folders_above(names: list[str]) -> list[str]:
@@ -146,6 +220,7 @@ def _folders_above(names: list[str]) -> list[str]:
     return sorted(folders)
 
 
+@storage_errors()
 def move_tree(source: str, destination: str) -> None:
     """Rename every file below `source` to the same relative path below `destination`, replacing existing files."""
     names = sorted(list_tree(source))
@@ -166,6 +241,7 @@ def copy_tree(source: str, destination: str) -> None:
         write_bytes(join(destination, name), read_bytes(join(source, name)))
 
 
+@storage_errors()
 def delete_files(folder: str, names: list[str]) -> None:
     """Delete files below a folder, and any local subfolders that this leaves empty; the folder itself stays.
 
@@ -175,7 +251,7 @@ def delete_files(folder: str, names: list[str]) -> None:
         folder: A folder on any filesystem.
         names: Paths of the files relative to the folder, with forward slashes.
     """
-    if is_google(folder):
+    if is_gs(folder):
         delete_objects([join(folder, name) for name in (*names, *_folders_above(names))])
         return
     if not is_local(folder):
@@ -189,11 +265,12 @@ def delete_files(folder: str, names: list[str]) -> None:
             parent = os.path.dirname(parent)
 
 
+@storage_errors()
 def delete_tree(folder: str) -> None:
     """Delete a folder and everything below it; do nothing if it does not exist."""
     if is_local(folder):
         shutil.rmtree(folder, ignore_errors=True)
-    elif is_google(folder):
+    elif is_gs(folder):
         delete_objects(_match_below(folder))
     else:
         delete_files(folder, list(list_tree(folder)))
@@ -207,6 +284,7 @@ def nearest_folder(path: str) -> str:
     return path
 
 
+@storage_errors()
 def remove_empty(folder: str, existing: str) -> None:
     """Remove a local folder if it is empty, and then each ancestor that this leaves empty.
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pipelines.common.cli import UsageError
-from pipelines.common.gcs_client import default_retry, gcs_client, google_message, is_transient, split_path
+from pipelines.common.gcs_client import default_retry, gcs_client, google_message, is_gs, is_transient, split_path
 from pipelines.storage.archives import split_member_path
+from pipelines.storage.errors import StorageError, storage_errors
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob
 
 
-_SCHEME = "gs://"
 READER, WRITER = "roles/storage.objectViewer", "roles/storage.objectUser"
 # Below the output folder, where a run writes everything until it is finished.
 _PROBE = ".unfinished/probe"
@@ -72,9 +72,10 @@ def _ask(bucket: str, what: str, role: str, question: Callable[[], object]) -> N
     `what` is the action that a 403 response forbids, and `role` the one that allows it.
     """
     try:
-        question()
-    except Exception as error:  # google-auth, google-cloud-storage and the libraries below have kinds of their own
-        raise _Refused(_reason(error, bucket, what, role)) from error
+        with storage_errors():
+            question()
+    except StorageError as error:
+        raise _Refused(_reason(error.source, bucket, what, role)) from error
 
 
 def _prefix(name: str) -> str:
@@ -83,7 +84,8 @@ def _prefix(name: str) -> str:
     return re.split(r"[*?\[]", inside[0] if inside else name, maxsplit=1)[0].rstrip("/")
 
 
-def _reading_problem(bucket: str, prefix: str) -> str:
+def _look(bucket: str, prefix: str) -> list[str]:
+    """Return the names of some objects, or raise _Refused if they cannot be listed and read."""
     from google.api_core.exceptions import NotFound
 
     retry = default_retry().with_timeout(_PATIENCE)
@@ -97,14 +99,11 @@ def _reading_problem(bucket: str, prefix: str) -> str:
         with contextlib.suppress(NotFound):  # deleted since the listing
             found[0].reload(retry=retry)
 
-    try:
-        # Check before Beam does: without credentials it searches for half a minute, then sends anonymous requests.
-        _ask(bucket, "list objects", READER, look)
-        if found:
-            _ask(bucket, "read objects", READER, look_at_one)
-    except _Refused as refused:
-        return str(refused)
-    return ""
+    # Check before Beam does: without credentials it searches for half a minute, then sends anonymous requests.
+    _ask(bucket, "list objects", READER, look)
+    if found:
+        _ask(bucket, "read objects", READER, look_at_one)
+    return [blob.name for blob in found]
 
 
 def _writing_problem(bucket: str, folder: str) -> str:
@@ -138,7 +137,7 @@ def _bucket_of(option: str, path: str) -> tuple[str, str]:
     return bucket, name
 
 
-def require_readable(option: str, path: str) -> None:
+def require_readable(option: str, path: str) -> list[str]:
     """Raise UsageError if objects of a `gs://` path cannot be listed or read; other paths pass.
 
     A path without any object passes too; other checks report that.
@@ -146,11 +145,17 @@ def require_readable(option: str, path: str) -> None:
     Args:
         option: Command-line option that names the path; it starts the error message.
         path: A folder, pattern, archive, archive member or object.
+
+    Returns:
+        Paths of some objects whose names begin with the path, up to its first wildcard.
     """
-    if path.startswith(_SCHEME):
-        bucket, name = _bucket_of(option, path)
-        if problem := _reading_problem(bucket, _prefix(name)):
-            raise UsageError(f"{option} {path}: {problem}")
+    if not is_gs(path):
+        return []
+    bucket, name = _bucket_of(option, path)
+    try:
+        return [f"gs://{bucket}/{found}" for found in _look(bucket, _prefix(name))]
+    except _Refused as refused:
+        raise UsageError(f"{option} {path}: {refused}") from refused
 
 
 def require_writable(option: str, path: str) -> None:
@@ -162,24 +167,8 @@ def require_writable(option: str, path: str) -> None:
         option: Command-line option that names the path; it starts the error message.
         path: Folder to write to.
     """
-    if path.startswith(_SCHEME):
+    if is_gs(path):
         require_readable(option, path)
         bucket, name = _bucket_of(option, path)
         if problem := _writing_problem(bucket, name.rstrip("/")):
             raise UsageError(f"{option} {path}: {problem}")
-
-
-def require_readable_entries(option: str, path: str, entries: Iterable[str]) -> None:
-    """Run `require_readable` on the first entry of each bucket that a list of paths names.
-
-    Args:
-        option: Command-line option that names the list; it starts the error message.
-        path: The list; for the message only.
-        entries: The listed paths.
-    """
-    first: dict[str, str] = {}
-    for entry in entries:
-        if entry.startswith(_SCHEME):
-            first.setdefault(split_path(entry)[0], entry)
-    for entry in first.values():
-        require_readable(f"{option} {path}: lists", entry)

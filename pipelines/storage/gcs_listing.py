@@ -13,6 +13,7 @@ from typing import NamedTuple
 from apache_beam.io.filesystem import FileSystem
 
 from pipelines.common.gcs_client import gcs_client
+from pipelines.storage.errors import storage_errors
 from pipelines.storage.file_versions import BLOB_FIELDS, FileVersion, blob_version
 
 # ISIC archives are flat folders of names like ISIC_0000000.jpg: a split by first letter would keep them together.
@@ -32,6 +33,7 @@ class NameRange(NamedTuple):
     end: str | None = None  # exclusive; None: no limit
 
 
+@storage_errors()
 def ranges(bucket: str, prefix: str, split: bool) -> list[NameRange]:
     """Return ranges that together contain every name with a prefix exactly once, whatever characters follow it.
 
@@ -42,6 +44,9 @@ def ranges(bucket: str, prefix: str, split: bool) -> list[NameRange]:
 
     Returns:
         No range if there is no object; a single one without `split`, or if the listing has only one page.
+
+    Raises:
+        StorageError: If the bucket cannot be listed.
     """
     listing = gcs_client().list_blobs(bucket, prefix=prefix, fields="items(name),nextPageToken")
     first = next(listing.pages, None)
@@ -52,16 +57,21 @@ def ranges(bucket: str, prefix: str, split: bool) -> list[NameRange]:
 
 
 def list_range(names: NameRange) -> Iterator[tuple[str, FileVersion]]:
-    """Yield the name and state of every object in a range, page by page; folder placeholders are left out."""
-    for blob in gcs_client().list_blobs(
-        names.bucket,
-        prefix=names.prefix,
-        start_offset=names.start,
-        end_offset=names.end,
-        fields=f"items({BLOB_FIELDS}),nextPageToken",
-    ):
-        if not blob.name.endswith("/"):
-            yield blob.name, blob_version(blob)
+    """Yield the name and state of every object in a range, page by page; folder placeholders are left out.
+
+    Raises:
+        StorageError: If the bucket cannot be listed.
+    """
+    with storage_errors():
+        for blob in gcs_client().list_blobs(
+            names.bucket,
+            prefix=names.prefix,
+            start_offset=names.start,
+            end_offset=names.end,
+            fields=f"items({BLOB_FIELDS}),nextPageToken",
+        ):
+            if not blob.name.endswith("/"):
+                yield blob.name, blob_version(blob)
 
 
 def matcher(pattern: str) -> re.Pattern[str]:

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 import apache_beam as beam
 
 from pipelines.common.cli import UsageError
+from pipelines.common.gcs_client import is_gs
 from pipelines.storage import filesystem
+from pipelines.storage.errors import StorageError
 from pipelines.storage.gcs_access import require_writable
 
 # All files are written below this folder and moved at the end. While it exists, the output is not finished.
@@ -93,17 +95,17 @@ def _is_claimed(output: str) -> bool:
 
 
 def _probe(output: str) -> None:
-    """Raise an OSError, or the filesystem's own error, if nothing can be written below `output`.
+    """Raise StorageError if nothing can be written below `output`.
 
     gs:// paths are skipped because `require_writable` has already checked them.
     """
     if filesystem.is_local(output):
         existing = filesystem.nearest_folder(output)
         if not os.path.isdir(existing):
-            raise NotADirectoryError(0, f"{existing} is no folder")
+            raise StorageError(f"{existing} is no folder")
         if not os.access(existing, os.W_OK | os.X_OK):
-            raise PermissionError(0, f"{existing} is not writable")
-    elif not output.startswith("gs://"):
+            raise StorageError(f"{existing} is not writable")
+    elif not is_gs(output):
         filesystem.write_bytes(filesystem.join(temporary_folder(output), "probe"), b"")
         filesystem.delete_files(temporary_folder(output), ["probe"])
 
@@ -140,11 +142,8 @@ def require_output(output: str, marker: str, overwrite: bool, beside: list[str])
         if not ours:
             raise UsageError(f"--output {output}: has a folder {TEMPORARY} that is not ours; name another folder")
         _probe(output)
-    except UsageError:
-        raise
-    except Exception as error:  # each filesystem raises its own exception types
-        detail = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UsageError(f"--output {output}: cannot be written: {detail}") from error
+    except StorageError as error:
+        raise UsageError(f"--output {output}: cannot be written: {error.summary}") from error
 
 
 def begin(output: str) -> str:
@@ -162,7 +161,7 @@ def begin(output: str) -> str:
 
 
 def abandon(output: str, existing: str) -> None:
-    """Delete all traces of a run that was refused.
+    """Delete all traces of the present run, which was refused before it published anything.
 
     Args:
         output: The output folder.
@@ -173,8 +172,8 @@ def abandon(output: str, existing: str) -> None:
         filesystem.remove_empty(output, existing)
 
 
-def discard(output: str, pattern: re.Pattern[str], marker: str) -> None:
-    """Delete all traces of an interrupted run, even if some of its files are already in place.
+def discard_interrupted(output: str, pattern: re.Pattern[str], marker: str) -> None:
+    """Delete all traces of an earlier, interrupted run, even if some of its files are already in place.
 
     Two interruptions can lead to that: one while files were being moved, and one after the same run had started again.
     Files that do not belong to the job are kept.

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from pipelines.common.cli import UsageError
 from pipelines.storage import filesystem, output
+from pipelines.storage.errors import StorageError
 
 MARKER = "summary.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
@@ -37,7 +38,7 @@ def finished_runs(folder: str) -> list[str]:
 
 @contextlib.contextmanager
 def readable(option: str, folder: str) -> Iterator[None]:
-    """Convert any error in the block, which reads an option's folder, to a UsageError.
+    """Convert a failure to read an option's folder in the block to a UsageError.
 
     Args:
         option: The option that names the folder, for error messages.
@@ -45,10 +46,8 @@ def readable(option: str, folder: str) -> Iterator[None]:
     """
     try:
         yield
-    except UsageError:
-        raise
-    except Exception as error:  # each filesystem raises its own exception types
-        raise UsageError(f"{option} {folder}: cannot be read ({error.__class__.__name__})") from error
+    except StorageError as error:
+        raise UsageError(f"{option} {folder}: cannot be read ({error.kind})") from error
 
 
 def choose_name(folder: str, wanted: str, today: datetime.date, further: bool) -> str:
@@ -128,5 +127,5 @@ def finish_others(folder: str, current: str, own_files: re.Pattern[str]) -> list
             if output.finish_interrupted(partition, own_files):
                 finished.append(name)
             else:
-                output.discard(partition, own_files, MARKER)
+                output.discard_interrupted(partition, own_files, MARKER)
     return finished

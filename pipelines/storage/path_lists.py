@@ -6,16 +6,17 @@ import csv
 import io
 import os
 import posixpath
-from collections.abc import Iterator
-from typing import TextIO
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
-from pipelines.common.cli import UsageError
-from pipelines.storage.filesystem import is_folder, is_local, open_file
+from pipelines.common.cli import UsageError, first_line
+from pipelines.common.gcs_client import is_gs, split_path
+from pipelines.domain.image_ids import is_image_name
+from pipelines.storage.errors import StorageError
+from pipelines.storage.filesystem import has_wildcard, is_folder, is_local, open_file
 
 # The first of these that a table has is its path column.
 PATH_COLUMNS = ("path", "file", "filename", "image_path", "file_path")
@@ -44,10 +45,7 @@ def _is_csv(path: str) -> bool:
 
 def _open(path: str, newline: str | None) -> TextIO:
     # utf-8-sig: spreadsheets and editors on Windows write a byte order mark.
-    if is_local(path):
-        return open(path, encoding="utf-8-sig", newline=newline)
-    file = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-    return io.TextIOWrapper(file, encoding="utf-8-sig", newline=newline)
+    return io.TextIOWrapper(open_file(path), encoding="utf-8-sig", newline=newline)
 
 
 def _lines(file: TextIO) -> Iterator[str]:
@@ -122,10 +120,10 @@ def list_paths(path: str) -> Iterator[str]:
     """Return an iterator over the paths of a list, in its order and with repeats.
 
     Relative paths are resolved against the list's own folder. Empty lines and cells are skipped; in text files, so are
-    lines that start with `#`. The list is streamed, so iterating raises the errors below. Filesystems may raise others.
+    lines that start with `#`. The list is streamed, so iterating raises the errors below.
 
     Raises:
-        OSError: If the list cannot be read.
+        StorageError: If the list cannot be read.
         UnicodeDecodeError: If a text or CSV file is not UTF-8.
         csv.Error: If a CSV file is malformed.
         pyarrow.ArrowInvalid: If a Parquet file is malformed.
@@ -135,7 +133,36 @@ def list_paths(path: str) -> Iterator[str]:
     return (resolve_path(folder, entry) for entry in _entries(path) if entry)
 
 
-def require_path_list(option: str, path: str) -> None:
+class PathList(NamedTuple):
+    """What one pass over a list of paths tells."""
+
+    local: str | None  # the first entry on this machine
+    first_in_bucket: tuple[str, ...]  # the first entry in each bucket
+    names_image: bool  # whether an entry is the name of an image file
+    others: tuple[str, ...]  # the other entries, such as folders and archives; empty if an entry is an image
+
+
+def _look_through(paths: Iterable[str]) -> PathList:
+    local = None
+    buckets: dict[str, str] = {}
+    names_image = False
+    others: list[str] = []
+    for path in paths:
+        if is_gs(path):
+            buckets.setdefault(split_path(path)[0], path)
+        elif local is None and is_local(path):
+            local = path
+        if names_image:
+            continue
+        if is_image_name(path) and not has_wildcard(path):
+            names_image = True
+            others.clear()
+        else:
+            others.append(path)
+    return PathList(local, tuple(buckets.values()), names_image, tuple(others))
+
+
+def require_path_list(option: str, path: str) -> PathList:
     """Raise UsageError unless `path` is a list that can be read to its end and holds at least one path.
 
     Whether the listed files exist is not checked.
@@ -143,9 +170,12 @@ def require_path_list(option: str, path: str) -> None:
     Args:
         option: Command-line option that names the list; it starts the error message.
         path: The list.
+
+    Returns:
+        What the list holds.
     """
     try:
-        count = sum(1 for _ in list_paths(path))
+        found = _look_through(list_paths(path))
     except NoPathColumnError as error:
         raise UsageError(f"{option} {path}: {error}") from error
     except UnicodeDecodeError as error:
@@ -153,9 +183,9 @@ def require_path_list(option: str, path: str) -> None:
     except csv.Error as error:
         raise UsageError(f"{option} {path}: not a CSV file ({error})") from error
     except pa.ArrowInvalid as error:
-        raise UsageError(f"{option} {path}: not a Parquet file ({str(error).splitlines()[0]})") from error
-    except Exception as error:  # each filesystem raises its own kinds; none is worth a traceback
-        detail = (isinstance(error, OSError) and error.strerror) or str(error) or error.__class__.__name__
-        raise UsageError(f"{option} {path}: cannot be read: {detail.splitlines()[0]}") from error
-    if count == 0:
+        raise UsageError(f"{option} {path}: not a Parquet file ({first_line(error)})") from error
+    except StorageError as error:
+        raise UsageError(f"{option} {path}: cannot be read: {error.summary}") from error
+    if not (found.names_image or found.others):
         raise UsageError(f"{option} {path}: lists no path")
+    return found

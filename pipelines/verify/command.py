@@ -13,7 +13,7 @@ from pipelines.common.cli import ArgumentParser, UsageError
 from pipelines.dataset.reader import open_dataset
 from pipelines.domain.dataset_json import DatasetDescription
 from pipelines.storage import filesystem
-from pipelines.storage.filesystem import failure
+from pipelines.storage.errors import StorageError
 from pipelines.storage.gcs_access import require_readable, require_writable
 from pipelines.verify import compare
 from pipelines.verify.dataset_check import Verified, verify_dataset
@@ -91,8 +91,8 @@ def _require_output(path: str | None, overwrite: bool, against: str | None) -> N
     require_writable("--output", path)
     try:
         there = filesystem.exists(path)
-    except Exception as error:  # each filesystem raises its own kinds
-        raise UsageError(f"--output {path}: cannot be written: {failure(error)}") from error
+    except StorageError as error:
+        raise UsageError(f"--output {path}: cannot be written: {error}") from error
     if there and not overwrite:
         raise UsageError(f"--output {path}: is there already; add --overwrite to replace it")
 
@@ -123,6 +123,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.output:
         try:
             filesystem.write_bytes(options.output, compare.comparison_bytes(comparison))
-        except Exception as error:  # each filesystem raises its own kinds
-            raise UsageError(f"--output {options.output}: cannot be written: {failure(error)}") from error
+        except StorageError as error:
+            raise UsageError(f"--output {options.output}: cannot be written: {error}") from error
     print("\n".join(compare.summary_lines(comparison)))

@@ -19,13 +19,13 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any, NamedTuple
 
 from pipelines.common.cli import CheckFailed
+from pipelines.common.text import printable
 from pipelines.dataset import accounting
 from pipelines.dataset import description as dataset_description
 from pipelines.dataset.reader import Dataset, manifest_rows, reject_lines
 from pipelines.dataset.record_schema import RECORD_SCHEMA, feature_kinds, parse_record_schema, record_schema
 from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription, Shard
 from pipelines.storage import output
-from pipelines.storage.filesystem import printable
 from pipelines.verify.cross_check import CrossCheck
 from pipelines.verify.shard_check import Expected, RecordFacts, verify_shard
 

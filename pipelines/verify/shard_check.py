@@ -13,6 +13,7 @@ from pipelines.dataset.tfrecord import DamagedRecord, open_shard, read_records
 from pipelines.domain.dataset_json import Shard
 from pipelines.imaging import images
 from pipelines.storage import filesystem
+from pipelines.storage.errors import StorageError
 
 KIND_NAMES = {"bytes_list": "bytes", "int64_list": "int64", "float_list": "float"}
 
@@ -170,7 +171,7 @@ def verify_shard(folder: str, shard: Shard, expected: Expected) -> list[RecordFa
             size = opened.stored.size
     except DamagedRecord as error:
         raise CheckFailed(f"{at(shard.name, error.index, error.offset)}: {error.what}") from None
-    except OSError as error:
+    except StorageError as error:
         raise CheckFailed(f"{shard.name}: cannot be read: {error}") from error
     for difference in _check_stored(shard, size, sha256):
         raise CheckFailed(difference)

@@ -16,12 +16,12 @@ from apache_beam.metrics import MetricsFilter
 from pipelines.beam.progress import Progress
 from pipelines.beam.runner import beam_options
 from pipelines.common.cli import UsageError
+from pipelines.common.text import printable
 from pipelines.dataset.reader import read_shard
 from pipelines.score import pipeline as score_pipeline
 from pipelines.score.job import plan_run, require_models
 from pipelines.score.options import parse_options
 from pipelines.storage import output
-from pipelines.storage.filesystem import printable
 from tests.pipelines.score.test_submission import scorer, write_truth
 from tests.support.bigquery_server import local_bigquery
 from tests.support.browser import dump_dom, parse

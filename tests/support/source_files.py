@@ -8,10 +8,13 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from apache_beam.options.pipeline_options import PipelineOptions
+
 from pipelines.curation.options import NO_COLUMNS, with_found_tables
 from pipelines.domain.metadata_columns import Columns
 from pipelines.prepare.options import PrepareOptions
 from pipelines.sources.inputs import read_inputs
+from pipelines.sources.locations import check_locations
 
 
 def write(path: Path, content: str) -> str:
@@ -48,6 +51,7 @@ def completed(
     """What a command does with its inputs before any work."""
     inputs = read_inputs(list(map(str, texts)), list(map(str, metadata)))
     options = PrepareOptions(sources=inputs.sources, output="", metadata=inputs.metadata, columns=columns)
+    check_locations(options.locations(), PipelineOptions([]))
     return with_found_tables(options)
 
 

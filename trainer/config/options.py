@@ -9,7 +9,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from pipelines.common.cli import UsageError
-from pipelines.common.gcs_folder import is_gs
+from pipelines.common.gcs_client import is_gs
 
 Number = TypeVar("Number", int, float)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.common.cli import UsageError
-from pipelines.common.gcs_client import google_message, read_object
-from pipelines.common.gcs_folder import GcsFolder, UnreachableError, is_gs
+from pipelines.common.gcs_client import google_message, is_gs, read_object
+from pipelines.common.gcs_folder import GcsFolder, UnreachableError
 from trainer.data.gcs_dataset_cache import GcsDataset
 from trainer.evaluate.options import (
     OURS,

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.common.cli import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, UsageError
-from pipelines.common.gcs_folder import UnreachableError, is_gs
+from pipelines.common.gcs_client import is_gs
+from pipelines.common.gcs_folder import UnreachableError
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from trainer.config.options import TrainOptions, same_everywhere
 from trainer.data.dataset_info import DatasetInfo, fold_split, read_dataset_info

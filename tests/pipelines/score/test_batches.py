@@ -20,6 +20,7 @@ from pipelines.score.scored_keys import scored_key
 from pipelines.sources import read_ahead
 from pipelines.sources.list_images import ListedFile
 from pipelines.sources.listing import SourceFile, list_files
+from pipelines.storage.errors import StorageError
 from tests.support.collecting import run
 from tests.support.score_row_maker import scoring_run
 
@@ -144,7 +145,7 @@ def test_what_is_known_of_a_file_before_it_is_scored(tmp_path):
     assert row.key == scored_key(file, RUN.fingerprint)
     assert (row.outcome, image) == ("", EncodedImage(data))
     assert weight >= 31 * 17 * 3
-    gone = look_at(file, FileNotFoundError(2, "No such file"), RUN).row
+    gone = look_at(file, StorageError("No such file", "FileNotFoundError"), RUN).row
     assert (gone.stage, gone.reason, gone.sha256) == ("read", "unreadable", "")
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from pipelines.common.cli import UsageError
 from pipelines.score.options import AUTO, ScoreOptions, parse_options
+from pipelines.sources.locations import Location
 
 NEEDED = ["--input", "in", "--model", "m", "--output", "out"]
 
@@ -57,5 +58,9 @@ def test_impossible_values_are_refused_in_one_line(given, says):
 
 def test_places_come_with_the_options_that_name_them():
     options, _ = parse_options([*NEEDED, "--previous", "p"])
-    assert options.input_places() == [("--input", "in")]
-    assert options.other_places() == [("--model", "m"), ("--previous", "p"), ("--output", "out")]
+    assert options.locations() == [
+        Location("--input", "in", is_input=True),
+        Location("--model", "m"),
+        Location("--previous", "p"),
+        Location("--output", "out"),
+    ]

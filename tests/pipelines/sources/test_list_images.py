@@ -11,14 +11,14 @@ from pipelines.common.cli import UsageError
 from pipelines.sources.list_images import (
     ListedFile,
     ListImages,
-    SourceFile,
     _best,
     folder_name,
     images_of,
-    require_images,
 )
+from pipelines.sources.listing import SourceFile
 from tests.support.collecting import run_source
 from tests.support.image_trees import list_images, tree
+from tests.support.inputs import require_images
 
 
 def relatives(root):

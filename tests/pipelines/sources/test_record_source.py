@@ -19,6 +19,7 @@ from pipelines.sources.read_ahead import read_files
 from pipelines.sources.record_source import RecordFormat, is_record_source, list_records, record_format
 from tests.support.collecting import run_source
 from tests.support.gcs import local_gcs, upload
+from tests.support.inputs import require_images
 
 SIZE = 32
 
@@ -84,7 +85,7 @@ def test_how_records_were_made(dataset):
     for root in (dataset, dataset / "train-*.tfrecord", dataset / shard_names(dataset)[-1]):
         assert is_record_source(str(root))
         assert record_format("--input", str(root)) == expected
-        list_images.require_images("--input", str(root), records=True)
+        require_images("--input", str(root), records=True)
     assert not is_record_source(str(dataset.parent))
     assert not is_record_source(str(dataset / "manifest-*.parquet"))
 
@@ -92,7 +93,7 @@ def test_how_records_were_made(dataset):
 def test_prepare_takes_no_records(dataset):
     for root in (dataset, dataset / shard_names(dataset)[0]):
         with pytest.raises(UsageError, match="holds no image"):
-            list_images.require_images("--input", str(root))
+            require_images("--input", str(root))
         chunks = run_source(list_images.ListImages([str(root)]))
         assert [listed for chunk in chunks for listed in list_images.images_of(chunk)] == []
 
@@ -179,7 +180,7 @@ def nothing(folder):
 def test_what_cannot_be_read_at_its_records_is_refused(copied, change, says):
     root = str(change(copied))
     with pytest.raises(UsageError, match=says) as caught:
-        list_images.require_images("--input", root, records=True)
+        require_images("--input", root, records=True)
     assert str(caught.value).startswith(f"--input {root}: ")
     assert "\n" not in str(caught.value)
 
@@ -194,7 +195,7 @@ def test_a_damaged_record_costs_nothing_but_itself(copied):
     assert len(files) == len(whole)
     (damaged,) = {file.path for file in files} - {file.path for file in whole}
     contents = {file.path: content for file, content in read_files(files)}
-    assert str(contents.pop(damaged)) == "damaged record: data CRC differs"
+    assert contents.pop(damaged).reason == "damaged record: data CRC differs"
     assert contents == {file.path: content for file, content in read_files(whole) if file != whole[1]}
 
 
@@ -225,11 +226,11 @@ def test_a_dataset_in_a_bucket(dataset, tmp_path, monkeypatch):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         root = "gs://records/dataset"
-        list_images.require_images("--input", root, records=True)
+        require_images("--input", root, records=True)
         contents = {file.path: content for file, content in read_files(images_of(root))}
         assert contents == {path.replace(str(dataset), root): content for path, content in stored(dataset).items()}
         for nothing in ("gs://no-such-bucket/dataset", "gs://records/none"):
             with pytest.raises(UsageError, match=r"cannot be listed|holds no image"):
-                list_images.require_images("--input", nothing, records=True)
+                require_images("--input", nothing, records=True)
         first = shard_names(dataset)[0]
         assert {file.path for file in images_of(f"{root}/{first[:-10]}?{first[-9:]}")} < contents.keys()

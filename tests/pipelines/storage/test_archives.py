@@ -82,7 +82,7 @@ def read_all(path):
 def refusal(path, member):
     with pytest.raises(ArchiveError) as caught:
         archives.read_member(str(path), member)
-    message = str(caught.value)
+    message = caught.value.reason
     assert "\n" not in message
     assert str(path) not in message
     return message
@@ -91,7 +91,7 @@ def refusal(path, member):
 def listing_error(path):
     with pytest.raises(ArchiveError) as caught:
         list(archives.list_members(str(path)))
-    message = str(caught.value)
+    message = caught.value.reason
     assert "\n" not in message
     assert str(path) not in message
     return message

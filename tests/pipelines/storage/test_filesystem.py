@@ -7,9 +7,11 @@ import pytest
 from pipelines.beam.runner import beam_options
 from pipelines.common.cli import UsageError
 from pipelines.sources import list_images
+from pipelines.sources.listing import list_files
 from pipelines.sources.read_ahead import read_files
 from pipelines.storage import filesystem
 from tests.support.collecting import run_source
+from tests.support.inputs import require_images
 from tests.support.s3 import CREDENTIALS, local_s3
 
 pytest.importorskip("boto3", reason="the extra s3 is not installed")
@@ -47,7 +49,7 @@ def bucket():
     ],
 )
 def test_images_on_s3_are_listed_and_read(place, found):
-    list_images.require_images("--input", f"{ROOT}/{place}")
+    require_images("--input", f"{ROOT}/{place}")
     chunks = run_source(list_images.ListImages([f"{ROOT}/{place}"]))
     files = [listed.file for chunk in chunks for listed in list_images.images_of(chunk)]
     assert {file.relative: content for file, content in read_files(files)} == found
@@ -56,13 +58,13 @@ def test_images_on_s3_are_listed_and_read(place, found):
 
 def test_a_file_on_s3_has_one_version_however_it_is_found():
     roots = (f"{ROOT}/in", f"{ROOT}/in/*.jpg", f"{ROOT}/in/a.jpg", f"{ROOT}/list.txt")
-    found = [file for root in roots for file in list_images.list_files(root) if file.path == f"{ROOT}/in/a.jpg"]
+    found = [file for root in roots for file in list_files(root) if file.path == f"{ROOT}/in/a.jpg"]
     assert len(found) == len(roots)
     assert len({(file.size, file.version) for file in found}) == 1
 
 
 def test_what_is_missing_on_s3_has_no_size_and_no_version():
-    (missing,) = (file for file in list_images.list_files(f"{ROOT}/list.txt") if file.path.endswith("none.jpg"))
+    (missing,) = (file for file in list_files(f"{ROOT}/list.txt") if file.path.endswith("none.jpg"))
     assert (missing.size, missing.version) == (0, "")
     with pytest.raises(UsageError, match="holds no image"):
-        list_images.require_images("--input", f"{ROOT}/nothing")
+        require_images("--input", f"{ROOT}/nothing")

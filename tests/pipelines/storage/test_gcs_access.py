@@ -14,11 +14,11 @@ from pipelines.common.cli import UsageError
 from pipelines.prepare import pipeline as prepare_pipeline
 from pipelines.score import pipeline as score_pipeline
 from pipelines.show import command as show_command
-from pipelines.sources import list_images
 from pipelines.storage.gcs_access import require_readable, require_writable
 from pipelines.verify import command as verify_command
 from tests.support.gcs import local_gcs, open_bucket, service_account
 from tests.support.gcs_faults import Plan, Refuse, Rule
+from tests.support.inputs import require_images
 
 BUCKET = "clinic"
 IMAGE = "images/ISIC_0000000.jpg"
@@ -123,10 +123,10 @@ def test_a_place_without_a_bucket(place):
 def test_a_list_of_paths_is_checked_for_each_bucket(served, tmp_path):
     lines = tmp_path / "list.txt"
     lines.write_text(f"gs://{BUCKET}/{IMAGE}\ngs://{BUCKET}/missing.jpg\n")
-    list_images.require_images("--input", str(lines))
+    require_images("--input", str(lines))
     lines.write_text(f"gs://{BUCKET}/{IMAGE}\ngs://nowhere/a.jpg\ngs://nowhere/b.jpg\n")
     with pytest.raises(UsageError) as raised:
-        list_images.require_images("--input", str(lines))
+        require_images("--input", str(lines))
     assert str(raised.value).startswith(f"--input {lines}: lists gs://nowhere/a.jpg: there is no bucket nowhere;")
 
 

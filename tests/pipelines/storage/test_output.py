@@ -96,13 +96,13 @@ def test_abandoned_run_leaves_nothing(tmp_path):
 
 def test_what_is_discarded_is_what_an_interrupted_run_left(tmp_path):
     folder = tmp_path / "out" / "deep"
-    output.discard(str(folder), OWN, "done.json")
+    output.discard_interrupted(str(folder), OWN, "done.json")
     output.begin(str(folder))
     (folder / "part-1").write_text("put in place")
-    output.discard(str(folder), OWN, "done.json")
+    output.discard_interrupted(str(folder), OWN, "done.json")
     assert not folder.exists()
     output.begin(str(folder))
     (folder / "part-1").write_text("of the finished run that was to be replaced")
     (folder / "done.json").write_text("{}")
-    output.discard(str(folder), OWN, "done.json")
+    output.discard_interrupted(str(folder), OWN, "done.json")
     assert names(folder) == ["done.json", "part-1"]

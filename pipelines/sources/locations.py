@@ -1,0 +1,165 @@
+"""Check, before a job starts, every location that it reads or writes: each is opened once, whatever is asked about it.
+
+The questions, in this order: do the workers reach it, do the credentials allow it, and, of inputs, does it exist and
+hold images, or records of which format.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+
+from pipelines.beam.runner import is_dataflow
+from pipelines.common.cli import UsageError
+from pipelines.common.text import printable
+from pipelines.domain.image_ids import IMAGE_EXTENSIONS, is_image_name
+from pipelines.sources.listing import is_below, list_files
+from pipelines.sources.record_source import RecordFormat, is_record_source, record_format
+from pipelines.storage.archives import unsupported_archive
+from pipelines.storage.errors import StorageError
+from pipelines.storage.filesystem import has_wildcard, is_local
+from pipelines.storage.gcs_access import require_readable, require_writable
+from pipelines.storage.path_lists import PathList, is_path_list, require_path_list
+
+
+class Location(NamedTuple):
+    """A path that a job reads or writes."""
+
+    option: str  # that names the path; it starts error messages
+    path: str
+    is_input: bool = False  # whether images are read from it
+
+
+class Locations:
+    """The locations of a job, with what is known of each."""
+
+    def __init__(self, locations: Sequence[Location]):
+        """Take the locations without looking at them.
+
+        Args:
+            locations: All that workers read or write. Leave out files that only this machine reads, such as a file of
+                sources or classes.
+        """
+        self._locations = locations
+        self._inputs = [location for location in locations if location.is_input]
+        self._lists: dict[str, PathList] = {}
+        # By location, some of the objects there.
+        self._objects: dict[Location, list[str]] = {}
+
+    def require_reachable(self, options: PipelineOptions) -> None:
+        """Raise UsageError for the first path that Dataflow workers cannot reach.
+
+        Other runners are not checked, because the machines of a cluster may share a filesystem with this one.
+
+        Args:
+            options: Beam's options.
+
+        Raises:
+            UsageError: A path, or an entry of a list of paths, is on this machine.
+        """
+        if not is_dataflow(options):
+            return
+        for location in self._locations:
+            option, path, is_input = location
+            if is_local(path):
+                raise UsageError(
+                    f"{option} {printable(path)}: is on this machine; workers of DataflowRunner cannot reach it; "
+                    "name a gs:// path"
+                )
+            if is_input and is_path_list(path) and (entry := self._list(location).local) is not None:
+                raise UsageError(
+                    f"{option} {printable(path)}: lists {printable(entry)}, which is on this machine; workers of "
+                    "DataflowRunner cannot reach it; list gs:// paths, or paths relative to the list"
+                )
+
+    def require_access(self, options: PipelineOptions) -> None:
+        """Raise UsageError for the first `gs://` path that these credentials cannot access.
+
+        Beam's own paths (--temp_location, --staging_location) must be writable. `output.require_output` checks the
+        output.
+
+        Args:
+            options: Beam's options.
+
+        Raises:
+            UsageError: A path is not readable or not writable.
+        """
+        for location in self._locations:
+            self._objects[location] = require_readable(location.option, location.path)
+        cloud = options.view_as(GoogleCloudOptions)
+        for option in ("temp_location", "staging_location"):
+            require_writable(f"--{option}", getattr(cloud, option) or "")
+
+    def require_images(self, records: bool = False) -> dict[str, RecordFormat]:
+        """Raise UsageError unless every input exists, can be listed and holds at least one image, by file names.
+
+        Args:
+            records: Whether a prepared dataset, or shards of one, is accepted too.
+
+        Returns:
+            The format of each input that holds records, by path.
+        """
+        formats = {}
+        for location in self._inputs:
+            option, path, _ = location
+            if path != printable(path):
+                raise UsageError(
+                    f"{option} {printable(path)}: holds bytes that are not UTF-8 text; rename it or link to it"
+                )
+            if is_local(path) and not has_wildcard(path) and not os.path.exists(path):
+                raise UsageError(f"{option} {path}: no such file or folder")
+            try:
+                if records and is_record_source(path):
+                    formats[path] = record_format(option, path)
+                    continue
+                if refused := unsupported_archive(path):
+                    raise UsageError(f"{option} {path}: {refused}")
+                found = self._holds_image(location)
+            except StorageError as error:
+                raise UsageError(f"{option} {path}: cannot be listed: {error.text}") from error
+            if not found:
+                what = "matches" if has_wildcard(path) and not os.path.exists(path) else "holds"
+                names = ", ".join(sorted(IMAGE_EXTENSIONS))
+                raise UsageError(f"{option} {path}: {what} no image (files named {names})")
+        return formats
+
+    def _list(self, location: Location) -> PathList:
+        if location.path not in self._lists:
+            self._lists[location.path] = require_path_list(location.option, location.path)
+        return self._lists[location.path]
+
+    def _holds_image(self, location: Location) -> bool:
+        option, path, _ = location
+        if not is_path_list(path):
+            seen = (name for name in self._objects.get(location, ()) if is_below(path, name))
+            return any(map(is_image_name, seen)) or _lists_image(path)
+        listed = self._list(location)
+        for entry in listed.first_in_bucket:
+            require_readable(f"{option} {path}: lists", entry)
+        return listed.names_image or any(map(_lists_image, listed.others))
+
+
+def _lists_image(path: str) -> bool:
+    return any(is_image_name(file.path) for file in list_files(path))
+
+
+def check_locations(
+    locations: Sequence[Location], options: PipelineOptions, records: bool = False
+) -> dict[str, RecordFormat]:
+    """Raise UsageError for the first location that a job cannot use.
+
+    Args:
+        locations: All that workers read or write.
+        options: Beam's options.
+        records: Whether inputs may be prepared datasets, or shards of one.
+
+    Returns:
+        The format of each input that holds records, by path.
+    """
+    checked = Locations(locations)
+    checked.require_reachable(options)
+    checked.require_access(options)
+    return checked.require_images(records)

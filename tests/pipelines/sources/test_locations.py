@@ -1,0 +1,102 @@
+"""What a job asks about its locations before it starts, and how often."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.beam.runner import beam_options
+from pipelines.common.cli import UsageError
+from pipelines.prepare import options as prepare_options
+from pipelines.score import options as score_options
+from pipelines.sources.locations import Location, Locations, check_locations
+from pipelines.storage.path_lists import list_paths
+from tests.support.dataflow import DATAFLOW
+from tests.support.gcs import local_gcs, open_bucket
+
+BUCKET = "clinic"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    with local_gcs(tmp_path_factory.mktemp("gcs"), BUCKET) as environment, pytest.MonkeyPatch.context() as patch:
+        bucket = open_bucket(environment, BUCKET)
+        bucket.blob("images/ISIC_0000000.jpg").upload_from_string(b"an image")
+        bucket.blob("hidden/.trash/ISIC_0000000.jpg").upload_from_string(b"an image")
+        bucket.blob("list.txt").upload_from_string(f"gs://{BUCKET}/images\ngs://{BUCKET}/none.jpg\n".encode())
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield environment
+
+
+def check(path, *arguments):
+    check_locations([Location("--input", path, is_input=True)], PipelineOptions(list(arguments)))
+
+
+def asked(served, do, *arguments):
+    """The requests that a function makes, without those about the bucket itself."""
+    served.requests.clear()
+    do(*arguments)
+    return [request for request in served.requests if not re.match(rf"GET /storage/v1/b/{BUCKET}(\?|$)", request)]
+
+
+@pytest.mark.parametrize("name", ["images", "images/", "images/ISIC_0000000.jpg", ""])
+def test_an_input_in_a_bucket_costs_a_listing_and_a_look_at_one_object(served, name):
+    assert len(asked(served, check, f"gs://{BUCKET}/{name}")) == 2
+
+
+@pytest.mark.parametrize("arguments", [[], ["--runner=DataflowRunner"]])
+def test_a_list_of_paths_is_read_once_whatever_is_asked_about_it(served, arguments):
+    path = f"gs://{BUCKET}/list.txt"
+
+    def downloads(requests):
+        return [request for request in requests if re.search(r"list\.txt.*alt=media", request)]
+
+    once = downloads(asked(served, lambda: list(list_paths(path))))
+    assert once
+    assert downloads(asked(served, check, path, *arguments)) == once
+
+
+def test_a_local_list_of_paths_costs_two_requests_for_each_bucket(served, tmp_path):
+    lines = tmp_path / "list.txt"
+    lines.write_text("".join(f"gs://{BUCKET}/images/ISIC_{number:07d}.jpg\n" for number in range(500)))
+    assert len(asked(served, check, str(lines))) == 2
+
+
+def test_a_hidden_object_is_no_image(served):
+    with pytest.raises(UsageError, match="holds no image"):
+        check(f"gs://{BUCKET}/hidden")
+
+
+def reachable(parse, arguments, runner=DATAFLOW):
+    options, _ = parse(arguments)
+    Locations(options.locations()).require_reachable(beam_options(runner))
+
+
+@pytest.mark.parametrize("option", ["--metadata", "--splits_file", "--splits_from", "--output", "--input"])
+def test_prepare_refuses_places_that_workers_cannot_reach(option):
+    there = ["--input", "gs://b/i", "--output", "gs://b/o"]
+    reachable(prepare_options.parse_options, there)
+    with pytest.raises(UsageError, match=f"^{option} data/x: is on this machine; .* name a gs:// path$"):
+        reachable(prepare_options.parse_options, [*there, option, "data/x"])
+    # The machines of a cluster may share a filesystem.
+    reachable(prepare_options.parse_options, [*there, option, "data/x"], ["--runner=PortableRunner"])
+
+
+@pytest.mark.parametrize("option", ["--model", "--previous", "--output", "--input"])
+def test_score_refuses_places_that_workers_cannot_reach(option):
+    there = ["--input", "gs://b/i", "--model", "gs://b/m", "--output", "gs://b/o"]
+    reachable(score_options.parse_options, there)
+    with pytest.raises(UsageError, match=f"^{option} data/x: is on this machine; .* name a gs:// path$"):
+        reachable(score_options.parse_options, [*there, option, "data/x"])
+
+
+def test_a_file_of_sources_may_be_here_but_not_what_it_names(tmp_path):
+    sources = tmp_path / "sources.yaml"
+    sources.write_text("sources:\n- images: gs://b/i\n  metadata: gs://b/i.csv\n")
+    reachable(prepare_options.parse_options, ["--input", str(sources), "--output", "gs://b/o"])
+    sources.write_text("sources:\n- images: gs://b/i\n  metadata: table.csv\n")
+    with pytest.raises(UsageError, match=r"sources\.yaml.*table\.csv: is on this machine"):
+        reachable(prepare_options.parse_options, ["--input", str(sources), "--output", "gs://b/o"])
