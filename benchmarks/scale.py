@@ -36,7 +36,7 @@ from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.score import pipeline as score_pipeline
 from pipelines.score.job import plan_run
 from pipelines.score.options import parse_options
-from pipelines.sources.listing import list_files
+from pipelines.sources.list_files import list_files
 
 SCHEME = "synthetic"
 CLASSES = ("melanoma", "nevus", "basal cell carcinoma")

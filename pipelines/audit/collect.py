@@ -162,16 +162,16 @@ class _Examples(beam.PTransform):
         )
 
 
-def collect(pipeline: beam.Pipeline, decided: Curated, group_by_patient: bool) -> Collected:
+def collect(pipeline: beam.Pipeline, curated: Curated, group_by_patient: bool) -> Collected:
     """Add the gathering of an audit's findings to a pipeline.
 
     Args:
         pipeline: The pipeline.
-        decided: The judged rows.
+        curated: The judged rows.
         group_by_patient: Whether images of one patient belong to one group.
     """
-    usable = decided.images | "Usable rows" >> beam.Map(lambda row: row._replace(outcome=USABLE))
-    finished = (decided.dropped, usable) | "All rows" >> beam.Flatten()
+    usable = curated.images | "Usable rows" >> beam.Map(lambda row: row._replace(outcome=USABLE))
+    finished = (curated.dropped, usable) | "All rows" >> beam.Flatten()
     conflicts = (
         finished
         | "In conflict" >> beam.Filter(lambda row: row.reason == findings.LABEL_CONFLICT)
@@ -179,8 +179,8 @@ def collect(pipeline: beam.Pipeline, decided: Curated, group_by_patient: bool) -
         | "Files in conflict" >> beam.GroupByKey()
         | "Conflicts" >> beam.MapTuple(lambda _, rows: findings.make_conflict(rows))
     )
-    leaks = (decided.readable, decided.near.pairs) | "Leakage" >> FindLeakage(group_by_patient)
-    pairs = (decided.near.pairs, decided.near.rows) | "Describe pairs" >> DescribePairs()
+    leaks = (curated.readable, curated.near.pairs) | "Leakage" >> FindLeakage(group_by_patient)
+    pairs = (curated.near.pairs, curated.near.rows) | "Describe pairs" >> DescribePairs()
     sized = finished | "Sizes" >> beam.FlatMap(findings.sizes_of)
     one, many = beam.pvalue.AsSingleton, beam.pvalue.AsDict
     evidence = (
@@ -191,9 +191,9 @@ def collect(pipeline: beam.Pipeline, decided: Curated, group_by_patient: bool) -
             lambda _, smallest, largest, **found: Evidence(sizes=(smallest, largest), **found),
             one(sized | "Smallest" >> beam.combiners.Top.Smallest(1)),
             one(sized | "Largest" >> beam.combiners.Top.Largest(1)),
-            listed=one(decided.listed),
+            listed=one(curated.listed),
             totals=one(finished | "Count rows" >> beam.Map(findings.tally_finding) | "Totals" >> _Sum()),
-            identities=one(decided.checked | "Identities" >> CountIdentities()),
+            identities=one(curated.checked | "Identities" >> CountIdentities()),
             values=many(finished | "Frequent values" >> FrequentValues()),
             groups=many(
                 usable
@@ -205,13 +205,13 @@ def collect(pipeline: beam.Pipeline, decided: Curated, group_by_patient: bool) -
                 conflicts | "Conflict pair" >> beam.Map(_conflict_pair) | "Pairs" >> beam.CombinePerKey(_add_pairs)
             ),
             leaks=one(leaks | "Count leaks" >> beam.Map(_tally_leak) | "Leaks" >> _Sum()),
-            near=one(decided.near.counts),
+            near=one(curated.near.counts),
             other_label=one(
                 pairs
                 | "Other label" >> beam.Filter(findings.differs)
                 | "Count other" >> beam.combiners.Count.Globally()
             ),
-            problem=one(decided.problem),
+            problem=one(curated.problem),
             rejects=one(finished | "Rejected examples" >> _Examples()),
             duplicates=one(
                 finished
@@ -219,7 +219,7 @@ def collect(pipeline: beam.Pipeline, decided: Curated, group_by_patient: bool) -
                 | "First duplicates" >> _FirstOf(by_path)
             ),
             numbered=one(
-                decided.checked
+                curated.checked
                 | "Numbered copies" >> beam.Filter(lambda row: has_copy_number(row.relative))
                 | "Their paths" >> beam.Map(lambda row: printable(row.relative))
                 | "First numbered" >> beam.combiners.Top.Smallest(EXAMPLES)

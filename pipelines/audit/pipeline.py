@@ -1,6 +1,6 @@
 """Audit an archive of lesion images (`python -m pipelines.audit`): judge it as prepare does, but write only a report.
 
-Stages: list -> check -> deduplicate -> group -> split -> gather -> report
+Stages: list -> check -> deduplicate -> group -> split -> collect -> report
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ def json_lines(elements: Iterable, as_json: Callable[[Any], dict]) -> bytes:
 def build(pipeline: beam.Pipeline, options: CurationOptions, threads: int) -> None:
     """Add the whole job to a pipeline."""
     folder = output.publish_folder(options.output)
-    decided = curate_images(pipeline, options, threads)
-    found = collect(pipeline, decided, options.group_by_patient)
+    curated = curate_images(pipeline, options, threads)
+    found = collect(pipeline, curated, options.group_by_patient)
 
     def write(name: str, extension: str, encode: Callable[[Iterable], bytes], order: Callable) -> beam.PTransform:
         pattern = filesystem.join(folder, f"{name}-{{index:05d}}-of-{{count:05d}}.{extension}")

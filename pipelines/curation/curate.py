@@ -34,14 +34,14 @@ class Curated(NamedTuple):
     problem: beam.PCollection  # one line, see `feasibility.FindProblem`
 
 
-def curate_images(pipeline: beam.Pipeline, options: CurationOptions, threads: int, known: str = "") -> Curated:
+def curate_images(pipeline: beam.Pipeline, options: CurationOptions, threads: int, cache: str = "") -> Curated:
     """Add list -> check -> join tables -> identify, label -> group -> split, fold to a pipeline.
 
     Args:
         pipeline: The pipeline to extend.
         options: The validated options.
         threads: Images processed at once per worker process.
-        known: A dataset whose decoding results replace decoding its images again, see `known_images`; empty for none.
+        cache: A dataset whose decoding results replace decoding its images again, see `decode_cache`; empty for none.
     """
     sides = image_row.SIDES[options.on_leakage]
     chunks = pipeline | "List images" >> list_images.ListImages([source.path for source in options.sources])
@@ -54,7 +54,7 @@ def curate_images(pipeline: beam.Pipeline, options: CurationOptions, threads: in
             options.class_set,
             options.split_from_folders,
             threads,
-            UseDecodeCache(known) if known else None,
+            UseDecodeCache(cache) if cache else None,
         )
         | "Join metadata" >> JoinTables(options.sources, options.metadata, options.class_set)
     )

@@ -45,9 +45,9 @@ class CachedImage(NamedTuple):
     stored: Stored | None = None
 
 
-def cache_order(known: CachedImage) -> tuple[str]:
+def cache_order(image: CachedImage) -> tuple[str]:
     """Return the sort key of a known image; no two share one."""
-    return (known.sha256,)
+    return (image.sha256,)
 
 
 def cache_bytes(images: Iterable[CachedImage]) -> bytes:
@@ -87,9 +87,9 @@ def is_readable_cache(folder: str) -> bool:
     return True
 
 
-def with_cached(row: ImageRow, known: CachedImage) -> ImageRow:
+def with_cached(row: ImageRow, image: CachedImage) -> ImageRow:
     """Return a row that has been read, completed from what is known of its content as if it had been decoded."""
-    return row._replace(**known._asdict())
+    return row._replace(**image._asdict())
 
 
 def _entry(element: tuple[str, dict[str, Iterable]]) -> Iterator[CachedImage]:
@@ -123,9 +123,9 @@ class MakeDecodeCache(beam.PTransform):
 
 def _look_up(element: tuple[str, dict[str, Iterable]]) -> Iterator[ImageRow | beam.pvalue.TaggedOutput]:
     _, found = element
-    known = next(iter(found["known"]), None)
+    cached = next(iter(found["cached"]), None)
     for row in found["rows"]:
-        yield with_cached(row, known) if known else beam.pvalue.TaggedOutput("unknown", row)
+        yield with_cached(row, cached) if cached else beam.pvalue.TaggedOutput("unknown", row)
 
 
 class UseDecodeCache(beam.PTransform):
@@ -141,11 +141,11 @@ class UseDecodeCache(beam.PTransform):
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.pvalue.DoOutputsTuple:
         """Turn rows that have been read and hashed into outputs `rows`, those completed, and `unknown`, the others."""
-        known = rows.pipeline | "Read known" >> ReadTable(
+        cached = rows.pipeline | "Read cache" >> ReadTable(
             filesystem.join(self._folder, any_of(CACHE_FILES)), read_cache
         )
         return (
-            {"rows": rows | "Rows by content" >> beam.Map(lambda row: (row.sha256, row)), "known": known}
-            | "Join known" >> beam.CoGroupByKey()
+            {"rows": rows | "Rows by content" >> beam.Map(lambda row: (row.sha256, row)), "cached": cached}
+            | "Join cache" >> beam.CoGroupByKey()
             | "Recall" >> beam.FlatMap(_look_up).with_outputs("unknown", main="rows")
         )

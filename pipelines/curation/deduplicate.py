@@ -14,7 +14,7 @@ from pipelines.domain.image_ids import isic_id_of
 from pipelines.domain.labels import resolve_label
 
 # Fields whose values, once known for one file, hold for all files of the same image.
-_KNOWN_OF_IMAGE = ("claims", "lesion_ids", "patient_ids", "licenses", "attributions")
+_UNITED = ("claims", "lesion_ids", "patient_ids", "licenses", "attributions")
 
 
 def _preference(row: ImageRow, sides: Sequence[str]) -> tuple:
@@ -46,20 +46,20 @@ def merge_files(rows: Iterable[ImageRow], trust: str = "", sides: Sequence[str] 
     """
     ordered = sorted(rows, key=lambda row: _preference(row, sides))
     ordered = [row._replace(image_of=ordered[0].path) for row in ordered]
-    known: dict[str, Any] = {name: _union(ordered, name) for name in _KNOWN_OF_IMAGE}
-    decision = resolve_label(known["claims"], trust)
-    if decision.reason:
+    united: dict[str, Any] = {name: _union(ordered, name) for name in _UNITED}
+    chosen = resolve_label(united["claims"], trust)
+    if chosen.reason:
         places = ", ".join(row.relative for row in ordered[:4])
-        rejected = [row.rejected("label", decision.reason, f"{decision.message}: {places}") for row in ordered]
-        return [row._replace(**known) for row in rejected]
-    kept = ordered[0]._replace(label=decision.label, **known)
+        rejected = [row.rejected("label", chosen.reason, f"{chosen.message}: {places}") for row in ordered]
+        return [row._replace(**united) for row in rejected]
+    kept = ordered[0]._replace(label=chosen.label, **united)
     resolved = [kept]
     for row in ordered[1:]:
         if row.sha256 == kept.sha256:
             dropped = row.dropped(DUPLICATE, "deduplicate", "duplicate", f"the same bytes as {kept.relative}")
         else:
             dropped = row.dropped(DUPLICATE, "deduplicate", "same_image", f"the same image as {kept.relative}")
-        resolved.append(dropped._replace(label=decision.label))
+        resolved.append(dropped._replace(label=chosen.label))
     return resolved
 
 
@@ -93,7 +93,7 @@ class DeduplicateImages(beam.PTransform):
 
     Args:
         trust: The source of labels that outranks the others, see `labels.trusted`; empty for none.
-        sides: The splits in order of preference, see `resolve_image`.
+        sides: The splits in order of preference, see `merge_files`.
     """
 
     def __init__(self, trust: str = "", sides: Sequence[str] = SPLITS):

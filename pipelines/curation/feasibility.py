@@ -139,7 +139,7 @@ class RejectSmallClasses(beam.PTransform):
         return rows | "Reject" >> beam.Map(_reject_small, beam.pvalue.AsSingleton(small), _every_part(self._folds))
 
 
-def unused_table(options: CurationOptions, known: Mapping[str, int]) -> str | None:
+def unused_table(options: CurationOptions, known_images: Mapping[str, int]) -> str | None:
     """Return one line about a table that knows none of the images, or None.
 
     Of the tables that were found beside a source's images at least one must know some; tables of other images may lie
@@ -147,15 +147,15 @@ def unused_table(options: CurationOptions, known: Mapping[str, int]) -> str | No
 
     Args:
         options: The validated options.
-        known: The number of images that each table knows, by the table's name.
+        known_images: The number of images that each table knows, by the table's name.
     """
     why = "knows none of the images; do its ids match the file names?"
     for table in (*options.metadata, *(table for source in options.sources for table in source.tables)):
-        if not table.found and not known.get(table.name):
+        if not table.found and not known_images.get(table.name):
             return f"{table.option} {table.path}: {why} else leave it out"
     for source in options.sources:
         found = [table for table in source.tables if table.found]
-        if found and not any(known.get(table.name) for table in found):
+        if found and not any(known_images.get(table.name) for table in found):
             out = f"else leave it out with layout {FOLDERS}" if source.layout == RECOGNIZE else "else name the table"
             return f"{source.option} {source.path}: {found[0].path}, found with it, {why} {out}"
     return None
@@ -188,7 +188,7 @@ def find_problem(
     images: Mapping[tuple[str, str], int],
     reasons: Mapping[str, int],
     problems: Sequence[str],
-    known: Mapping[str, int],
+    known_images: Mapping[str, int],
 ) -> str | None:
     """Return one line that says why these images cannot be prepared as asked, or None.
 
@@ -197,11 +197,11 @@ def find_problem(
         images: The number of images per (part, class), see `image_row.parts_of`.
         reasons: The number of files rejected for each reason.
         problems: Problems with the splits file.
-        known: The number of images that each table knows, by the table's name.
+        known_images: The number of images that each table knows, by the table's name.
     """
     return (
         (f"--splits_file {options.splits_file}: {problems[0]}" if problems else None)
-        or unused_table(options, known)
+        or unused_table(options, known_images)
         or (nothing_left(options, reasons) if not images else None)
         or problem_with(
             images,
@@ -230,7 +230,7 @@ class FindProblem(beam.PTransform):
         """
         rows, dropped, problems, tables = inputs
         options = self._options
-        known = tables | "Count known" >> beam.combiners.Count.PerElement()
+        known_images = tables | "Count known" >> beam.combiners.Count.PerElement()
         first = problems | "First problem" >> beam.combiners.Top.Smallest(1)
         reasons = (
             dropped
@@ -247,7 +247,7 @@ class FindProblem(beam.PTransform):
                 beam.pvalue.AsDict(rows | "Count images" >> _CountImages()),
                 beam.pvalue.AsDict(reasons),
                 beam.pvalue.AsSingleton(first),
-                beam.pvalue.AsDict(known),
+                beam.pvalue.AsDict(known_images),
             )
         )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
@@ -17,7 +17,7 @@ from pipelines.common.gcs_client import ServiceUnavailable
 from pipelines.dataset.image_row import ImageRow
 from pipelines.dataset.manifest import MANIFEST_FILES, parquet_rows
 from pipelines.dataset.reader import require_description
-from pipelines.domain.dataset_json import SPLITS, DatasetDescription
+from pipelines.domain.dataset_json import SPLITS
 from pipelines.domain.image_ids import image_id_of, isic_id_of
 from pipelines.domain.metadata_columns import Columns
 from pipelines.sources.metadata_tables import require_table, table_rows
@@ -139,22 +139,6 @@ def require_dataset_splits(option: str, folder: str, folds: int) -> None:
     listed = description.counts["listed"]
     if rows != listed:
         raise UsageError(f"{option} {folder}: its manifest has {rows} of {listed} rows; splits would be lost")
-
-
-def same_versions(description: DatasetDescription, versions: Mapping[str, str]) -> bool:
-    """Return whether the dataset was made with these versions; it may name more."""
-    return versions.items() <= description.versions.items()
-
-
-def same_pixels(description: DatasetDescription, settings: Mapping[str, Any]) -> bool:
-    """Return whether records of the dataset hold what these settings would write for the same image and copy."""
-    names = ("image_size", "aspect", "encoding", "seed", "versions")
-    return all(description.document[name] == settings[name] for name in names)
-
-
-def is_seekable(description: DatasetDescription) -> bool:
-    """Return whether single records can be read from the dataset's shards."""
-    return description.compression == "none"
 
 
 def read_assignments(path: str) -> Iterator[tuple[str, Assignment]]:

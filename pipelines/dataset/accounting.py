@@ -68,7 +68,7 @@ def check_sums(listed: Mapping, finished: Mapping, outcomes: Sequence[str] = OUT
     """Raise AccountingError unless the files that were listed are the files that were finished.
 
     Args:
-        listed: The result of TallyListed.
+        listed: The result of `list_images.CountListed`.
         finished: The sum of `tally_outcome` or `tally_row` over all rows.
         outcomes: The outcomes that a row of this job can have.
 

@@ -130,7 +130,7 @@ def describe_dataset(
     """Return the content of `dataset.json`.
 
     Args:
-        listed: The result of TallyListed.
+        listed: The result of CountListed.
         totals: The sum of `tally_row` over all rows.
         near_duplicates: The numbers of pairs found and of comparisons skipped, as `pairs` and `skipped`.
         shards: All written shards.

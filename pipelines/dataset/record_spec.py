@@ -16,7 +16,7 @@ class RecordSpec:
     image_size: int = 180  # side in pixels
     aspect: str = "crop"  # how a photograph becomes a square, one of `images.ASPECTS`
     encoding: str = "jpeg"  # of `image/encoded`, one of `encoding.ENCODINGS`
-    compression: str = "none"  # of the shards, one of `encoding.COMPRESSIONS`
+    compression: str = "none"  # of the shards, one of `dataset_json.COMPRESSIONS`
     seed: int = 0  # decides augmentation, the shard of an image and the order of records
 
     def settings(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pipelines.imaging import images
-from pipelines.imaging.symmetries import turned_back, views_of
+from pipelines.imaging.tta_views import turned_back, views_of
 
 _QUALITY = 80
 

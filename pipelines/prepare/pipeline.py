@@ -59,19 +59,19 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
     temporary = output.temporary_folder(options.output)
     spec = options.record_spec
 
-    decided = curate_images(pipeline, options, threads, earlier.known)
-    others, train = decided.images | "Train" >> image_row.partition(lambda row: row.split == "train")
+    curated = curate_images(pipeline, options, threads, earlier.cache)
+    others, train = curated.images | "Train" >> image_row.partition(lambda row: row.split == "train")
     undersampled, balanced = (
         train
         | "Balance" >> BalanceTrain(options.balance, options.target_per_class, options.seed, options.folds)
         | "Not dropped" >> image_row.partition(image_row.is_open)
     )
     planned = (balanced, others | "Once each" >> beam.Map(write_once)) | "Planned" >> beam.Flatten()
-    shards = (planned, decided.problem) | "Plan" >> PlanShards(temporary, spec, options.folds, options.shard_mb)
+    shards = (planned, curated.problem) | "Plan" >> PlanShards(temporary, spec, options.folds, options.shard_mb)
     written = (planned, shards) | "Write" >> WriteShards(folder, spec, threads, earlier.records)
     transform = written.sums | "Transform" >> AnalyzeTrain(folder, filesystem.join(temporary, "tft"), spec)
 
-    finished = (decided.dropped, undersampled, written.rows) | "All rows" >> beam.Flatten()
+    finished = (curated.dropped, undersampled, written.rows) | "All rows" >> beam.Flatten()
     manifest = finished | "Manifest" >> table_io.WriteTable(
         filesystem.join(folder, dataset_manifest.MANIFEST_FILES),
         dataset_manifest.manifest_bytes,
@@ -87,8 +87,8 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
             dataset_manifest.by_path,
         )
     )
-    known = (
-        (decided.checked, written.rows)
+    cache = (
+        (curated.checked, written.rows)
         | "Remember" >> decode_cache.MakeDecodeCache()
         | "Known images"
         >> table_io.WriteTable(
@@ -107,7 +107,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
             "shards": written.shards,
             "manifest": manifest,
             "rejects": rejects,
-            "known": known,
+            "cache": cache,
             "standardize_fn": standardize,
             "transform_fn": transform,
         }
@@ -115,9 +115,9 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
         | "Describe"
         >> beam.ParDo(
             DescribeDataset(spec.classes, settings_of(options), folder, run_report),
-            beam.pvalue.AsSingleton(decided.listed),
+            beam.pvalue.AsSingleton(curated.listed),
             beam.pvalue.AsSingleton(totals),
-            beam.pvalue.AsSingleton(decided.near.counts),
+            beam.pvalue.AsSingleton(curated.near.counts),
         )
         | "Card" >> card.WriteCard(finished, totals, options, folder, threads)
         | "Publish" >> output.Publish(options.output, OWN_FILES, DATASET_JSON)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from pipelines.curation.decode_cache import is_readable_cache
-from pipelines.curation.given_splits import is_seekable, require_dataset_splits, same_pixels, same_versions
+from pipelines.curation.given_splits import require_dataset_splits
 from pipelines.dataset.reader import require_description
-from pipelines.domain.dataset_json import DATASET_JSON
+from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription
 from pipelines.prepare.options import PrepareOptions
 from pipelines.prepare.settings import OWN_FILES, pixel_versions, settings_of
 from pipelines.storage import filesystem, output
@@ -17,8 +18,24 @@ from pipelines.storage import filesystem, output
 class Earlier(NamedTuple):
     """Dataset folders that an update may reuse; empty where nothing can be reused."""
 
-    known: str = ""  # whose decoding results may be used, see `known_images`
-    records: str = ""  # whose records may be used, see `reuse`
+    cache: str = ""  # whose decoding results may be used, see `decode_cache`
+    records: str = ""  # whose records may be used, see `shard_writer.stored_images`
+
+
+def _same_versions(description: DatasetDescription, versions: Mapping[str, str]) -> bool:
+    """Return whether the dataset was made with these versions; it may name more."""
+    return versions.items() <= description.versions.items()
+
+
+def _same_pixels(description: DatasetDescription, settings: Mapping[str, Any]) -> bool:
+    """Return whether records of the dataset hold what these settings would write for the same image and copy."""
+    names = ("image_size", "aspect", "encoding", "seed", "versions")
+    return all(description.document[name] == settings[name] for name in names)
+
+
+def _is_seekable(description: DatasetDescription) -> bool:
+    """Return whether single records can be read from the dataset's shards."""
+    return description.compression == "none"
 
 
 def earlier_of(options: PrepareOptions) -> Earlier:
@@ -31,8 +48,8 @@ def earlier_of(options: PrepareOptions) -> Earlier:
         return Earlier()
     description, settings = require_description("--output", options.output), settings_of(options)
     return Earlier(
-        options.output if is_readable_cache(options.output) and same_versions(description, pixel_versions()) else "",
-        options.output if is_seekable(description) and same_pixels(description, settings) else "",
+        options.output if is_readable_cache(options.output) and _same_versions(description, pixel_versions()) else "",
+        options.output if _is_seekable(description) and _same_pixels(description, settings) else "",
     )
 
 

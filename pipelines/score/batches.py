@@ -21,7 +21,7 @@ from pipelines.score.model_handler import EncodedImage
 from pipelines.score.score_row import ScoreRow, ScoringRun
 from pipelines.score.scored_keys import scored_key
 from pipelines.sources import list_images
-from pipelines.sources.listing import SourceFile
+from pipelines.sources.list_files import SourceFile
 from pipelines.sources.read_ahead import map_files
 
 # Memory limit for decoding a batch: enough for one image of the largest size, or for a batch of ordinary ones.

@@ -30,7 +30,7 @@ class Job(NamedTuple):
     options: ScoreOptions
     run: ScoringRun
     partition: str  # folder that this run writes to
-    known: tuple[str, ...]  # partitions of earlier runs
+    earlier: tuple[str, ...]  # partitions of earlier runs
     threads: int  # reading threads in each worker process
     shared: bool  # whether the worker processes of a machine share one copy of the models
     challenge: Challenge | None  # form of the submission; None: no submission
@@ -106,8 +106,8 @@ def plan_run(options: ScoreOptions, beam_arguments: PipelineOptions, started: da
             "--run NAME to begin another, or --overwrite to replace it"
         )
     output.require_output(partition, MARKER, options.overwrite, [*options.input, *options.model])
-    known = earlier_partitions(options, partition)
-    require_scored_keys("--previous", known)
+    earlier = earlier_partitions(options, partition)
+    require_scored_keys("--previous", earlier)
     challenge = None
     if options.submission:
         challenge = challenge_for(models[0].classes, "" if options.submission == AUTO else options.submission)
@@ -121,7 +121,7 @@ def plan_run(options: ScoreOptions, beam_arguments: PipelineOptions, started: da
         options,
         ScoringRun(models, options.tta, name, started, flagging),
         partition,
-        known,
+        earlier,
         options.threads or (REMOTE_THREADS if remote else default_worker_threads(beam_arguments)),
         # A single process needs no model server.
         not is_local_runner(beam_arguments) or processes > 1,

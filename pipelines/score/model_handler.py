@@ -18,7 +18,7 @@ from pipelines.common.cli import first_line
 from pipelines.domain.model_info import ModelInfo, model_fingerprint
 from pipelines.imaging.images import BadImage, encode_jpeg
 from pipelines.imaging.previews import symmetric_activation
-from pipelines.imaging.symmetries import symmetric_views
+from pipelines.imaging.tta_views import symmetric_views
 from pipelines.storage import filesystem
 
 _BLANK = encode_jpeg(np.zeros((1, 1, 3), np.uint8))

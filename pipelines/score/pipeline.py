@@ -99,8 +99,8 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
     listed = chunks | "Listed" >> list_images.CountListed()
     found = chunks | "Count" >> beam.ParDo(ReportListed(progress))
     unchanged = []
-    if job.known:
-        skipped = found | "Skip known" >> beam.ParDo(SkipScored(job.known, run.fingerprint)).with_outputs(
+    if job.earlier:
+        skipped = found | "Skip known" >> beam.ParDo(SkipScored(job.earlier, run.fingerprint)).with_outputs(
             "unchanged", main="new"
         )
         found, unchanged = skipped.new, [skipped.unchanged]
@@ -228,7 +228,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     job = plan_run(options, beam_arguments, datetime.datetime.now(datetime.UTC))
     for name in partitions.finish_others(options.output, job.partition, OWN_FILES):
         print(f"run {name} had been interrupted at its very end and is now finished")
-        job = job._replace(known=earlier_partitions(options, job.partition))
+        job = job._replace(earlier=earlier_partitions(options, job.partition))
     summary = run(job, beam_arguments)
     if summary is None:
         print(f"left running; {join(job.partition, MARKER)} appears when it is done")
@@ -240,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(*report_lines(summary, job.partition), sep="\n")
     # Check new files only: many unchanged files must not hide a bad night, and one file that fails every night must
     # not make every night a bad one.
-    again = failed_again(job.partition, job.known)
+    again = failed_again(job.partition, job.earlier)
     if again:
         print(f"{again} of the rejected files could not be read in earlier runs either")
     new = {"listed": counts["scored"] + counts["rejected"] - again, "rejected": counts["rejected"] - again}

@@ -62,7 +62,7 @@ class ScoredKeys:
         halves["high"], halves["low"] = self._high, self._low
         return iter(unpack_keys(halves.tobytes()))
 
-    def known(self, keys: Sequence[bytes]) -> np.ndarray:
+    def contains(self, keys: Sequence[bytes]) -> np.ndarray:
         """Look up keys in the set.
 
         Args:
@@ -128,7 +128,7 @@ class SkipScored(beam.DoFn):
 
     def setup(self) -> None:
         """Read the keys of all earlier partitions."""
-        self._seen = read_scored_keys(self._partitions)
+        self._scored = read_scored_keys(self._partitions)
 
     def process(self, element: list[list_images.ListedFile]) -> Iterator:
         """Split a chunk into new and known files.
@@ -140,7 +140,7 @@ class SkipScored(beam.DoFn):
             The new files as a chunk; counts of the known ones for `accounting.Tally`, tagged `unchanged`.
         """
         files = [listed.file for listed in element]
-        known = self._seen.known([scored_key(file, self._fingerprint) for file in files])
+        known = self._scored.contains([scored_key(file, self._fingerprint) for file in files])
         fresh = [listed for listed, is_known in zip(element, known, strict=True) if not is_known]
         paths = [file.path for file, is_known in zip(files, known, strict=True) if is_known]
         self._unchanged.inc(len(paths))
@@ -171,4 +171,5 @@ def require_scored_keys(option: str, partitions: Sequence[str]) -> None:
 
 def failed_again(partition: str, earlier: Sequence[str]) -> int:
     """Return the number of files that could not be read in a run nor in earlier ones."""
-    return int(read_scored_keys(earlier, FAILED_FILES).known(list(read_scored_keys([partition], FAILED_FILES))).sum())
+    failed = list(read_scored_keys([partition], FAILED_FILES))
+    return int(read_scored_keys(earlier, FAILED_FILES).contains(failed).sum())

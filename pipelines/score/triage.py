@@ -23,7 +23,7 @@ from pipelines.score.score_row import (
     malignancy_score,
     top_class,
 )
-from pipelines.sources.listing import SourceFile
+from pipelines.sources.list_files import SourceFile
 from pipelines.sources.read_ahead import read_files
 
 # Number of bins of a histogram.

@@ -16,7 +16,7 @@ import apache_beam as beam
 from pipelines.common.seeding import stable_hash
 from pipelines.dataset.accounting import Tally, path_hash
 from pipelines.domain.image_ids import is_image_name
-from pipelines.sources.listing import (
+from pipelines.sources.list_files import (
     SourceFile,
     Unit,
     container_of,

@@ -16,7 +16,7 @@ from pipelines.beam.runner import is_dataflow
 from pipelines.common.cli import UsageError
 from pipelines.common.text import printable
 from pipelines.domain.image_ids import IMAGE_EXTENSIONS, is_image_name
-from pipelines.sources.listing import is_below, list_files
+from pipelines.sources.list_files import is_below, list_files
 from pipelines.sources.record_source import RecordFormat, is_record_source, record_format
 from pipelines.storage.archives import unsupported_archive
 from pipelines.storage.errors import StorageError

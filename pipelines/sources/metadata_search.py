@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Iterator
 
 from pipelines.sources.layouts import LAYOUTS, Source, form_of
-from pipelines.sources.listing import fixed_part
+from pipelines.sources.list_files import fixed_part
 from pipelines.sources.metadata_tables import file_name, table_bytes
 from pipelines.storage import filesystem
 from pipelines.storage.archives import is_archive, list_members, member_path, split_member_path

@@ -18,7 +18,7 @@ from pipelines.common.gcs_client import require_service
 from pipelines.dataset.reader import parse_record, read_description
 from pipelines.dataset.tfrecord import RecordPlace, frame_size, masked_crc, next_frame, next_record, open_shard
 from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription
-from pipelines.sources.listing import SourceFile, Unit, list_files
+from pipelines.sources.list_files import SourceFile, Unit, list_files
 from pipelines.storage import filesystem
 from pipelines.storage.errors import StorageError
 from pipelines.storage.file_versions import versions_of

@@ -490,7 +490,7 @@ def test_archives_and_lists_give_the_bytes_of_the_folder(command, tmp_path):
 def test_our_failure_is_neither_0_nor_1_nor_2(command, tmp_path):
     source = archive(tmp_path / "in", melanoma=5, nevus=5)
     script = (
-        "import sys, pipelines.prepare as p\n"
+        "import pipelines.prepare.pipeline as p\n"
         "from pipelines.common.cli import run_command\n"
         "def broken(*a): raise MemoryError('no')\n"
         "p.build = broken\n"

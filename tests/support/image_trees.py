@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.domain import image_ids
-from pipelines.sources.listing import SourceFile, list_files
+from pipelines.sources.list_files import SourceFile, list_files
 
 
 def tree(folder: Path, *names: str) -> Path:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from scipy.special import softmax
 
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW, OperatingPoint, malignancy_scores
-from pipelines.imaging.symmetries import SYMMETRIES, symmetric_views
+from pipelines.imaging.tta_views import SYMMETRIES, symmetric_views
 from trainer.data.dataset_info import DatasetInfo
 from trainer.data.originals import read_originals
 from trainer.data.preprocessing import Preprocessing

@@ -11,8 +11,8 @@ import numpy as np
 from pipelines.common.cli import UsageError, first_line
 from pipelines.domain.model_info import MODEL_JSON, ModelInfo, parse_model_info
 from pipelines.imaging.previews import symmetric_activation
-from pipelines.imaging.symmetries import symmetric_views
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
+from pipelines.imaging.tta_views import symmetric_views
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from pipelines.common.gcs_client import (
     require_service,
     write_object,
 )
-from pipelines.sources.listing import list_files
+from pipelines.sources.list_files import list_files
 from pipelines.storage import filesystem
 from pipelines.storage.file_versions import versions_of
 from tests.support.gcs import local_gcs, open_bucket

@@ -18,8 +18,8 @@ from pipelines.score.batches import MAX_BATCH_BYTES, ReadBatches, beam, look_at
 from pipelines.score.model_handler import EncodedImage
 from pipelines.score.scored_keys import scored_key
 from pipelines.sources import read_ahead
+from pipelines.sources.list_files import SourceFile, list_files
 from pipelines.sources.list_images import ListedFile
-from pipelines.sources.listing import SourceFile, list_files
 from pipelines.storage.errors import StorageError
 from tests.support.collecting import run
 from tests.support.score_row_maker import scoring_run

@@ -49,25 +49,25 @@ def test_a_set_says_what_a_set_says(seed):
     asked += [key[:8] + other[8:] for key, other in zip(asked[500:600], asked[:100], strict=True)]
     asked += [other[:8] + key[8:] for key, other in zip(asked[500:600], asked[:100], strict=True)]
     expected = set(inside)
-    seen = ScoredKeys(pack_keys(inside))
-    assert len(seen) == len(inside)
-    assert seen.known(asked).tolist() == [key in expected for key in asked]
+    scored = ScoredKeys(pack_keys(inside))
+    assert len(scored) == len(inside)
+    assert scored.contains(asked).tolist() == [key in expected for key in asked]
 
 
 def test_keys_that_share_their_first_half_are_never_taken_for_another():
     first, *others = (b"\xff" * 8 + bytes([number]) * 8 for number in range(5))
     outside = b"\xff" * 8 + b"\x77" * 8
-    seen = ScoredKeys(pack_keys([*others, first]))
-    found = seen.known([first, *others, outside, b"\0" * 16, b"\xff" * 16])
+    scored = ScoredKeys(pack_keys([*others, first]))
+    found = scored.contains([first, *others, outside, b"\0" * 16, b"\xff" * 16])
     assert found[:5].any()
     assert not found[5:].any()
 
 
 def test_the_ends_of_the_range_and_empty_sets():
     edges = [b"\0" * 16, b"\xff" * 16]
-    assert ScoredKeys(pack_keys(edges)).known([*edges, b"\0" * 15 + b"\1"]).tolist() == [True, True, False]
-    assert ScoredKeys(b"").known(edges).tolist() == [False, False]
-    assert ScoredKeys(pack_keys(edges)).known([]).tolist() == []
+    assert ScoredKeys(pack_keys(edges)).contains([*edges, b"\0" * 15 + b"\1"]).tolist() == [True, True, False]
+    assert ScoredKeys(b"").contains(edges).tolist() == [False, False]
+    assert ScoredKeys(pack_keys(edges)).contains([]).tolist() == []
 
 
 def test_packed_keys_come_back_in_the_order_of_their_file():

@@ -8,6 +8,7 @@ import zipfile
 import pytest
 
 from pipelines.common.cli import UsageError
+from pipelines.sources.list_files import SourceFile
 from pipelines.sources.list_images import (
     ListedFile,
     ListImages,
@@ -15,7 +16,6 @@ from pipelines.sources.list_images import (
     folder_name,
     images_of,
 )
-from pipelines.sources.listing import SourceFile
 from tests.support.collecting import run_source
 from tests.support.image_trees import list_images, tree
 from tests.support.inputs import require_images

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipelines.beam.threads import map_ahead
-from pipelines.sources.listing import SourceFile, list_files
+from pipelines.sources.list_files import SourceFile, list_files
 from pipelines.sources.read_ahead import map_files, read_files
 
 

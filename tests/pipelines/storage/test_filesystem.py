@@ -7,7 +7,7 @@ import pytest
 from pipelines.beam.runner import beam_options
 from pipelines.common.cli import UsageError
 from pipelines.sources import list_images
-from pipelines.sources.listing import list_files
+from pipelines.sources.list_files import list_files
 from pipelines.sources.read_ahead import read_files
 from pipelines.storage import filesystem
 from tests.support.collecting import run_source

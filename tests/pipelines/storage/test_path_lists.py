@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.common.cli import UsageError
 from pipelines.domain.image_ids import is_image_name
-from pipelines.sources.listing import list_files
+from pipelines.sources.list_files import list_files
 from pipelines.storage import path_lists
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.imaging.symmetries import SYMMETRIES, symmetric_views, turned_back, views_of
+from pipelines.imaging.tta_views import SYMMETRIES, symmetric_views, turned_back, views_of
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
 

@@ -10,7 +10,7 @@ import zlib
 import pytest
 
 from pipelines.sources import list_images
-from pipelines.sources.listing import list_files, list_units
+from pipelines.sources.list_files import list_files, list_units
 from tests.support.collecting import run_source
 from tests.support.gcs import local_gcs, open_bucket
 
