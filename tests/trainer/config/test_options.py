@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,7 @@ OPTIONS = TrainOptions(dataset="d", output="o")
         (number(float, 0, 1, below=True), "0", 0.0),
     ],
 )
-def test_numbers_at_their_limits_are_accepted(parse, text, value):
+def test_numbers_at_their_limits_are_accepted(parse: Callable[..., Any], text: str, value: float) -> None:
     assert parse(text) == value
 
 
@@ -38,13 +40,13 @@ def test_numbers_at_their_limits_are_accepted(parse, text, value):
         (number(float, 0), "", "'' is not a number"),
     ],
 )
-def test_numbers_beyond_their_limits_are_explained(parse, text, says):
+def test_numbers_beyond_their_limits_are_explained(parse: Callable[..., Any], text: str, says: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError) as error:
         parse(text)
     assert str(error.value) == says
 
 
-def test_the_first_option_that_forbids_to_continue_is_named():
+def test_the_first_option_that_forbids_to_continue_is_named() -> None:
     earlier = OPTIONS.as_dict()
     assert first_difference(OPTIONS, earlier) is None
     assert first_difference(dataclasses.replace(OPTIONS, seed=3, epochs=7), earlier) == ("epochs", 40, 7)
@@ -56,14 +58,14 @@ def test_the_first_option_that_forbids_to_continue_is_named():
     )
 
 
-def test_options_of_one_machine_may_change():
+def test_options_of_one_machine_may_change() -> None:
     moved = dataclasses.replace(OPTIONS, dataset="x", output="y", cache="memory", checkpoint_steps=1, overwrite=True)
     assert first_difference(moved, OPTIONS.as_dict()) is None
     assert same_everywhere(moved) == same_everywhere(OPTIONS)
     assert same_everywhere(dataclasses.replace(OPTIONS, seed=3))["seed"] == 3
 
 
-def test_only_local_places_and_buckets_are_supported():
+def test_only_local_places_and_buckets_are_supported() -> None:
     for place in ("runs/dataset", "/data", "gs://bucket/folder"):
         require_supported("--dataset", place)
     with pytest.raises(

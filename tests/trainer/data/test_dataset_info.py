@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -16,11 +19,11 @@ from trainer.data.record_reader import RecordReader
 
 
 @pytest.fixture
-def copy(dataset, tmp_path):
+def copy(dataset: Path, tmp_path: Path) -> Path:
     return shutil.copytree(dataset, tmp_path / "copy")
 
 
-def test_reads_a_finished_dataset(dataset):
+def test_a_finished_dataset_is_read_with_classes_shards_and_counts(dataset: Path) -> None:
     info = read_dataset_info(dataset)
     assert (info.classes, info.image_size, info.malignant_classes) == (CLASSES, SIZE, ("melanoma",))
     assert [shard.name for shard in info.split("train").shards] == [
@@ -32,7 +35,7 @@ def test_reads_a_finished_dataset(dataset):
     assert sum(info.train_distribution().values()) == pytest.approx(1)
 
 
-def change(copy, edit):
+def change(copy: Path, edit: Callable[[dict[str, Any]], object]) -> None:
     document = json.loads((copy / "dataset.json").read_text())
     edit(document)
     (copy / "dataset.json").write_text(json.dumps(document))
@@ -52,7 +55,9 @@ def change(copy, edit):
         (lambda copy: shutil.rmtree(copy / "transform_fn"), "transform_fn/saved_model.pb is missing"),
     ],
 )
-def test_names_what_is_wrong(copy, damage, says):
+def test_a_dataset_that_is_not_whole_is_refused_in_one_line_that_says_why(
+    copy: Path, damage: Callable[..., Any], says: str
+) -> None:
     damage(copy)
     with pytest.raises(UsageError) as error:
         read_dataset_info(copy)
@@ -61,7 +66,7 @@ def test_names_what_is_wrong(copy, damage, says):
     assert "\n" not in str(error.value)
 
 
-def test_unknown_and_empty_splits(copy):
+def test_unknown_and_empty_splits_are_refused(copy: Path) -> None:
     with pytest.raises(UsageError, match="no split 'holdout'"):
         read_dataset_info(copy).split("holdout")
     change(copy, lambda document: document["splits"]["test"].update(examples=0))
@@ -78,7 +83,7 @@ def source_ids(records: RecordReader) -> list[str]:
 
 
 @pytest.mark.parametrize("cache", ["none", "memory"])
-def test_every_original_validates_in_one_fold_and_trains_in_the_others(folded, cache):
+def test_every_original_validates_in_one_fold_and_trains_in_the_others(folded: Path, cache: str) -> None:
     info = read_dataset_info(folded)
     validated = []
     for fold in range(FOLDS):
@@ -95,7 +100,7 @@ def test_every_original_validates_in_one_fold_and_trains_in_the_others(folded, c
     assert len(set(validated)) == len(validated) == 70
 
 
-def test_counts_per_class_are_those_of_the_fold(folded):
+def test_counts_per_class_are_those_of_the_fold(folded: Path) -> None:
     info = read_dataset_info(folded)
     of_fold = fold_split(info, 1)
     for name in CLASSES:
@@ -111,11 +116,11 @@ def test_counts_per_class_are_those_of_the_fold(folded):
 
 
 @pytest.mark.parametrize(("fold", "says"), [(3, "--fold 3: .* has 3 folds; give 0 to 2"), (-1, "--fold -1: .* 0 to 2")])
-def test_a_fold_that_is_not_there(folded, fold, says):
+def test_a_fold_that_is_not_there_is_refused(folded: Path, fold: int, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         fold_split(read_dataset_info(folded), fold)
 
 
-def test_folds_that_are_not_there(dataset):
+def test_a_fold_of_a_dataset_without_folds_is_refused(dataset: Path) -> None:
     with pytest.raises(UsageError, match=r"--fold 0: .* was prepared without folds; prepare it with --folds 5"):
         fold_split(read_dataset_info(dataset), 0)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipelines.common.cli import UsageError
-from trainer.data.dataset_info import read_dataset_info
+from trainer.data.dataset_info import DatasetInfo, read_dataset_info
 from trainer.data.originals import read_originals
 
 
-def ids(info, split, batch_size):
+def ids(info: DatasetInfo, split: str, batch_size: int) -> list[str]:
     return [name.decode() for batch in read_originals(info, split, batch_size) for name in batch["image/source_id"]]
 
 
-def test_copies_are_left_out_and_the_order_is_that_of_the_files(dataset):
+def test_copies_are_left_out_and_the_order_is_that_of_the_files(dataset: Path) -> None:
     info = read_dataset_info(dataset)
     found = ids(info, "train", 16)
     assert len(found) == len(set(found)) == info.split("train").originals == 70
@@ -27,11 +28,11 @@ def test_copies_are_left_out_and_the_order_is_that_of_the_files(dataset):
 
 
 @pytest.fixture
-def copy(dataset, tmp_path):
+def copy(dataset: Path, tmp_path: Path) -> Path:
     return shutil.copytree(dataset, tmp_path / "copy")
 
 
-def test_a_damaged_shard_is_one_line(copy):
+def test_a_damaged_shard_is_one_line(copy: Path) -> None:
     shard = copy / "test-00000-of-00002.tfrecord"
     shard.write_bytes(shard.read_bytes()[:-5])
     with pytest.raises(UsageError, match=r"the test split cannot be read .*; prepare it again") as error:
@@ -40,7 +41,7 @@ def test_a_damaged_shard_is_one_line(copy):
     assert "\n" not in str(error.value)
 
 
-def test_another_number_of_originals_than_stated_is_noticed(copy):
+def test_another_number_of_originals_than_stated_is_noticed(copy: Path) -> None:
     document = json.loads((copy / "dataset.json").read_text())
     document["splits"]["test"]["originals"] += 1
     (copy / "dataset.json").write_text(json.dumps(document))

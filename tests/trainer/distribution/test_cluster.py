@@ -10,15 +10,15 @@ from pipelines.common.cli import UsageError
 from trainer.distribution.cluster import Cluster, read_cluster, split_address
 
 
-def config(task=("worker", 0), **cluster):
+def config(task: tuple[str, object] = ("worker", 0), **cluster: object) -> str:
     return json.dumps({"cluster": cluster, "task": {"type": task[0], "index": task[1]}, "environment": "cloud"})
 
 
-def read(text):
+def read(text: str) -> Cluster | None:
     return read_cluster({"TF_CONFIG": text})
 
 
-def test_workers_are_ranked_chief_first():
+def test_workers_are_ranked_chief_first() -> None:
     assert read_cluster({}) is None
     assert read("") is None
     assert read("{}") is None
@@ -26,9 +26,14 @@ def test_workers_are_ranked_chief_first():
     assert read(config(("worker", 1), worker=workers)) == Cluster(("b:1", "c:2"), 1)
     assert read(config(("worker", 1), chief=["a:9"], worker=workers)) == Cluster(("a:9", "b:1", "c:2"), 2)
     chief = read(config(("chief", 0), worker=workers, chief=["a:9"]))
+    assert chief is not None
     assert (chief.rank, chief.size, chief.is_chief) == (0, 3, True)
-    assert read(config(("worker", "1"), worker=workers)).name(1) == "worker 1 (c:2)"
-    assert read(config(worker=["a:1"])).size == 1
+    worker = read(config(("worker", "1"), worker=workers))
+    assert worker is not None
+    assert worker.name(1) == "worker 1 (c:2)"
+    alone = read(config(worker=["a:1"]))
+    assert alone is not None
+    assert alone.size == 1
     assert split_address("[::1]:80") == ("::1", 80)
 
 
@@ -54,7 +59,7 @@ def test_workers_are_ranked_chief_first():
         (config(("worker", 0), worker=["a:1"], ps=["b:1"]), "names tasks of type 'ps'; this program knows chief and"),
     ],
 )
-def test_a_wrong_tf_config_is_explained(text, says):
+def test_a_wrong_tf_config_is_explained(text: str, says: str) -> None:
     with pytest.raises(UsageError) as caught:
         read(text)
     assert str(caught.value).startswith("TF_CONFIG ")

@@ -7,6 +7,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -41,11 +43,13 @@ print("parted", flush=True)
 
 
 @pytest.fixture
-def worker():
+def worker() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts a worker; whatever is left of them at the end is killed."""
-    processes = []
+    processes: list[subprocess.Popen[str]] = []
 
-    def start(tf_config, told=None, timeout=LIMIT_SECONDS):
+    def start(
+        tf_config: str, told: dict[str, Any] | None = None, timeout: float = LIMIT_SECONDS
+    ) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-c", WORKER, json.dumps(told or {}), str(timeout)],
             stdin=subprocess.PIPE,
@@ -64,27 +68,29 @@ def worker():
         process.communicate()
 
 
-def outcome(process, say=None):
+def outcome(process: subprocess.Popen[str], say: str | None = None) -> tuple[int, str, str]:
     out, error = process.communicate(say, timeout=LIMIT_SECONDS)
     return process.returncode, out, error
 
 
-def met(processes):
+def met(processes: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str]]:
     for process in processes:
+        assert process.stdout is not None
         assert process.stdout.readline() == "met 1000000\n"
     return processes
 
 
-def test_workers_meet_share_and_part(worker):
+def test_workers_meet_share_and_part(worker: Callable[..., subprocess.Popen[str]]) -> None:
     processes = met([worker(one, {"seed": 3}) for one in local_configs(free_ports(3))])
     for process in processes:
+        assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
     assert [outcome(process) for process in processes] == [(0, "parted\n", "")] * 3
 
 
 @pytest.mark.parametrize("lost", [0, 2])
-def test_a_killed_worker_ends_all_others(worker, lost):
+def test_a_killed_worker_ends_all_others(worker: Callable[..., subprocess.Popen[str]], lost: int) -> None:
     ports = free_ports(3)
     processes = met([worker(one) for one in local_configs(ports)])
     processes.pop(lost).kill()
@@ -93,7 +99,9 @@ def test_a_killed_worker_ends_all_others(worker, lost):
 
 
 @pytest.mark.parametrize("failing", [0, 1])
-def test_a_worker_that_gives_up_tells_the_others_why(worker, failing):
+def test_a_worker_that_gives_up_tells_the_others_why(
+    worker: Callable[..., subprocess.Popen[str]], failing: int
+) -> None:
     ports = free_ports(3)
     processes = met([worker(one) for one in local_configs(ports)])
     assert outcome(processes.pop(failing), "fail\n") == (2, "", "trainer.task: error: no space left\n")
@@ -101,7 +109,7 @@ def test_a_worker_that_gives_up_tells_the_others_why(worker, failing):
     assert [outcome(process) for process in processes] == [(2, "", line)] * 2
 
 
-def test_missing_workers_are_named_after_the_time_out(worker):
+def test_missing_workers_are_named_after_the_time_out(worker: Callable[..., subprocess.Popen[str]]) -> None:
     ports = free_ports(3)
     present = [worker(one, timeout=2) for one in local_configs(ports)[:2]]
     for process in present:
@@ -110,7 +118,7 @@ def test_missing_workers_are_named_after_the_time_out(worker):
         assert f"no worker at localhost:{ports[2]} after 2 s (--peer_timeout); start all workers again\n" in error
 
 
-def test_a_missing_chief_is_named_after_the_time_out(worker):
+def test_a_missing_chief_is_named_after_the_time_out(worker: Callable[..., subprocess.Popen[str]]) -> None:
     ports = free_ports(2)
     code, _, error = outcome(worker(local_configs(ports)[1], timeout=1))
     assert code == EXIT_RESTART
@@ -119,7 +127,7 @@ def test_a_missing_chief_is_named_after_the_time_out(worker):
     )
 
 
-def test_workers_that_were_told_different_things_stop(worker):
+def test_workers_that_were_told_different_things_stop(worker: Callable[..., subprocess.Popen[str]]) -> None:
     ports = free_ports(2)
     chief, other = (
         worker(one, {"dataset": "d", "seed": seed}) for one, seed in zip(local_configs(ports), (1, 2), strict=True)
@@ -129,8 +137,9 @@ def test_workers_that_were_told_different_things_stop(worker):
     assert outcome(other) == (2, "", f"trainer.task: worker 0 (localhost:{ports[0]}): {line}")
 
 
-def test_a_port_in_use_is_an_error(worker):
+def test_a_port_in_use_is_an_error(worker: Callable[..., subprocess.Popen[str]]) -> None:
     first = worker(local_configs(free_ports(1))[0])
+    assert first.stdout is not None
     assert first.stdout.readline() == "met 1000000\n"
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -17,18 +19,18 @@ FOREVER = "import time; time.sleep(60)"
 GRACE = 30
 
 
-def python(code, mark="", **environment):
+def python(code: str, mark: str = "", **environment: str) -> Command:
     return Command([sys.executable, "-c", code], mark, environment)
 
 
-def test_cores_are_split_evenly():
+def test_cores_are_split_evenly() -> None:
     assert split_cores([0, 1, 2, 3, 4], 2) == [[0, 1], [2, 3]]
     assert split_cores([3, 7], 2) == [[3], [7]]
     assert split_cores([0], 2) == [[0], [0]]
 
 
-def test_a_chain_goes_on_after_success_and_is_asked_for_no_sooner(tmp_path):
-    def chain(name):
+def test_a_chain_goes_on_after_success_and_is_asked_for_no_sooner(tmp_path: Path) -> None:
+    def chain(name: str) -> Iterator[Command]:
         path = tmp_path / name
         yield python(f"open({str(path)!r}, 'w').write('first')")
         assert path.read_text() == "first"
@@ -38,7 +40,7 @@ def test_a_chain_goes_on_after_success_and_is_asked_for_no_sooner(tmp_path):
     assert [(tmp_path / name).read_text() for name in "abc"] == ["first second"] * 3
 
 
-def test_each_has_its_share_of_the_cores_and_its_mark(capfd):
+def test_each_has_its_share_of_the_cores_and_its_mark(capfd: pytest.CaptureFixture[str]) -> None:
     code = "import os; print('cores', *sorted(os.sched_getaffinity(0)))"
     before = os.sched_getaffinity(0)
     assert run_chains([iter([python(code, f"[{name}] ")]) for name in "ab"], 2, GRACE) == (0, None)
@@ -49,7 +51,7 @@ def test_each_has_its_share_of_the_cores_and_its_mark(capfd):
     assert os.sched_getaffinity(0) == before
 
 
-def test_the_first_failure_is_the_code_and_ends_the_others(tmp_path, capfd):
+def test_the_first_failure_is_the_code_and_ends_the_others(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     started = tmp_path / "started"
     chains = [
         iter([python(FOREVER, "[a] ")]),
@@ -61,7 +63,7 @@ def test_the_first_failure_is_the_code_and_ends_the_others(tmp_path, capfd):
     assert "[a] ended by SIGTERM\n" in capfd.readouterr().err
 
 
-def test_what_does_not_end_is_killed(tmp_path, capfd):
+def test_what_does_not_end_is_killed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     ready = tmp_path / "ready"
     stubborn = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); open({str(ready)!r}, 'w'); {FOREVER}"
     fails = f"import os, sys\nwhile not os.path.exists({str(ready)!r}): pass\nsys.exit(3)"
@@ -70,7 +72,7 @@ def test_what_does_not_end_is_killed(tmp_path, capfd):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_while_they_are_started_reaches_all(tmp_path, number):
+def test_a_signal_while_they_are_started_reaches_all(tmp_path: Path, number: signal.Signals) -> None:
     started = tmp_path / "started"
     tells = f"import os; os.kill(os.getppid(), {int(number)}); {FOREVER}"
     chains = [
@@ -86,7 +88,7 @@ def test_a_signal_while_they_are_started_reaches_all(tmp_path, number):
     assert signal.getsignal(number) == before
 
 
-def test_any_bytes_and_any_amount_are_copied(capfd):
+def test_any_bytes_and_any_amount_are_copied(capfd: pytest.CaptureFixture[str]) -> None:
     code = "import sys; sys.stdout.buffer.write(b'\\xff\\n' + b'x' * 99 + b'\\n' + b'y\\n' * 100_000); sys.exit(4)"
     assert run_chains([iter([python(code, "[a] ")])], 1, GRACE).code == 4
     lines = capfd.readouterr().out.splitlines()
@@ -94,14 +96,14 @@ def test_any_bytes_and_any_amount_are_copied(capfd):
     assert {line[:4] for line in lines} == {"[a] "}
 
 
-def run_program(code):
+def run_program(code: Sequence[str]) -> subprocess.Popen[str]:
     """A program that runs chains; its output ends when nothing that it started is left."""
     lines = ("import sys", "from trainer.distribution.processes import Command, run_chains", *code)
     command = [sys.executable, "-c", "\n".join(lines)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
 
-def test_nothing_goes_on_for_a_reader_who_has_gone():
+def test_nothing_goes_on_for_a_reader_who_has_gone() -> None:
     code = (
         "import os",
         "endless = [sys.executable, '-c', 'while True: print(0, flush=True)']",
@@ -110,12 +112,14 @@ def test_nothing_goes_on_for_a_reader_who_has_gone():
         "os._exit(0)",
     )
     with run_program(code) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
         assert process.stdout.readline() == "[a] 0\n"
         process.stdout.close()
         assert process.stderr.read().splitlines()[-1] == f"code {128 + signal.SIGTERM}"
 
 
-def test_a_failure_of_ours_leaves_nothing_running():
+def test_a_failure_of_ours_leaves_nothing_running() -> None:
     code = (
         "def fails():",
         "    yield Command([sys.executable, '-c', ''])",

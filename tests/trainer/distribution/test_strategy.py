@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -27,11 +28,11 @@ PAIR = Cluster(("a:1", "b:1"))
         ({"strategy": "multi_worker"}, PAIR, "multi_worker"),
     ],
 )
-def test_auto_means_what_the_machine_and_the_cluster_have(changed, cluster, name):
+def test_auto_means_what_the_machine_and_the_cluster_have(changed: dict[str, Any], cluster: Cluster, name: str) -> None:
     assert resolve(dataclasses.replace(OPTIONS, **changed), cluster) == name
 
 
-def test_a_strategy_for_one_device_and_for_all_of_a_machine():
+def test_a_strategy_for_one_device_and_for_all_of_a_machine() -> None:
     assert isinstance(make_strategy(OPTIONS), tf.distribute.OneDeviceStrategy)
     mirrored = make_strategy(dataclasses.replace(OPTIONS, strategy="mirrored"))
     assert isinstance(mirrored, tf.distribute.MirroredStrategy)
@@ -46,11 +47,11 @@ def test_a_strategy_for_one_device_and_for_all_of_a_machine():
         ({"strategy": "mirrored", "jit": True}, "--jit goes with --strategy one_device, not with mirrored"),
     ],
 )
-def test_what_does_not_go_with_a_strategy_is_named(changed, says):
+def test_what_does_not_go_with_a_strategy_is_named(changed: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         make_strategy(dataclasses.replace(OPTIONS, **changed))
 
 
-def test_a_pipeline_feeds_the_replicas_of_its_own_worker():
+def test_a_pipeline_feeds_the_replicas_of_its_own_worker() -> None:
     context = tf.distribute.InputContext(num_input_pipelines=2, input_pipeline_id=1, num_replicas_in_sync=4)
     assert Batching.of_pipeline(context, 32, 2) == Batching(size=32, parts=2, replicas=4, first=2, local=2)

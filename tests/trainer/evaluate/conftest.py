@@ -33,7 +33,7 @@ def predictions() -> Predictions:
 
 
 @pytest.fixture(scope="session")
-def stored(predictions, tmp_path_factory) -> Path:
+def stored(predictions: Predictions, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The predictions as a table, as an evaluation writes it."""
     path = tmp_path_factory.mktemp("stored") / "predictions.parquet"
     write_predictions(predictions, predict(predictions.probabilities), CLASSES, "m" * 64, path)
@@ -41,7 +41,7 @@ def stored(predictions, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def metadata(tmp_path_factory) -> Path:
+def metadata(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Age, sex and body site of all images but the first."""
     rows = [
         f"ISIC_{number:07},{30 + number % 50},{'female' if number % 3 else 'male'},torso" for number in range(1, 90)
@@ -52,7 +52,7 @@ def metadata(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def evaluated(stored, metadata, tmp_path_factory) -> tuple[Path, dict[str, Any]]:
+def evaluated(stored: Path, metadata: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The output directory of an evaluation, and the content of its evaluation.json."""
     output = tmp_path_factory.mktemp("evaluated") / "out"
     options = EvaluateOptions(predictions=str(stored), metadata=(str(metadata),), output=str(output), bootstrap=30)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +18,7 @@ PLACE = "gs://runs/evaluation"
 
 
 @pytest.fixture
-def bucket(stored, tmp_path, monkeypatch):
+def bucket(stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     with local_gcs(tmp_path, "runs") as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
@@ -24,15 +27,17 @@ def bucket(stored, tmp_path, monkeypatch):
         yield opened
 
 
-def names(bucket):
+def names(bucket: Any) -> set[str]:
     return {blob.name.removeprefix("evaluation/") for blob in bucket.client.list_blobs(bucket, prefix="evaluation/")}
 
 
-def test_inputs_are_copied_and_results_uploaded_and_nothing_is_left_here(bucket):
+def test_inputs_are_copied_and_results_uploaded_and_nothing_is_left_here(bucket: Any) -> None:
     options = EvaluateOptions(predictions="gs://runs/nights/predictions.parquet", output=PLACE)
     with local_workspace(options) as workspace:
         local = workspace.options
+        assert local.predictions is not None
         assert os.path.isfile(local.predictions)
+        assert workspace.inputs.stored is not None
         assert workspace.inputs.stored.classes == ("basal cell carcinoma", "melanoma", "nevus")
         os.makedirs(local.output)
         for name in OURS:
@@ -48,7 +53,7 @@ def test_inputs_are_copied_and_results_uploaded_and_nothing_is_left_here(bucket)
         pass
 
 
-def test_messages_name_places_as_the_user_did(bucket):
+def test_messages_name_places_as_the_user_did(bucket: Any) -> None:
     bucket.blob("nights/broken.parquet").upload_from_string(b"no table")
     options = EvaluateOptions(predictions="gs://runs/nights/broken.parquet", output=PLACE)
     with pytest.raises(UsageError, match=r"^--predictions gs://runs/nights/broken.parquet: "), local_workspace(options):
@@ -58,7 +63,7 @@ def test_messages_name_places_as_the_user_did(bucket):
         pass
 
 
-def test_local_places_are_used_as_they_are(stored, tmp_path):
+def test_local_places_are_used_as_they_are(stored: Path, tmp_path: Path) -> None:
     options = EvaluateOptions(predictions=str(stored), output=str(tmp_path / "out"))
     with local_workspace(options) as workspace:
         assert workspace.options == options

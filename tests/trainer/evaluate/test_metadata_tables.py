@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipelines.common.cli import UsageError
@@ -14,13 +16,13 @@ from trainer.evaluate.metadata_tables import (
 )
 
 
-def table(tmp_path, text, name="table.csv"):
+def table(tmp_path: Path, text: str, name: str = "table.csv") -> Path:
     path = tmp_path / name
     path.write_text(text)
     return path
 
 
-def test_facts_are_read_from_the_columns_of_several_archives(tmp_path):
+def test_facts_are_read_from_the_columns_of_several_archives(tmp_path: Path) -> None:
     archive = table(tmp_path, "isic_id,age_approx,sex,anatom_site_1,lesion_id\nISIC_1.jpg,45,Female,Trunk,IL_9\n")
     ham = table(tmp_path, "image_id,age,sex,localization\nISIC_2,NaN,unknown,back\nISIC_3,-4,male,\n", "ham.csv")
     assert read_image_facts([archive, ham]) == {
@@ -30,7 +32,7 @@ def test_facts_are_read_from_the_columns_of_several_archives(tmp_path):
     }
 
 
-def test_the_first_table_that_knows_a_fact_counts(tmp_path):
+def test_the_first_table_that_knows_a_fact_counts(tmp_path: Path) -> None:
     first = table(tmp_path, "isic_id,age_approx\nISIC_1,\nISIC_2,30\n")
     second = table(tmp_path, "isic_id,age_approx,sex\nISIC_1,50,male\nISIC_2,60,female\n", "second.csv")
     facts = read_image_facts([first, second])
@@ -38,7 +40,7 @@ def test_the_first_table_that_knows_a_fact_counts(tmp_path):
     assert facts["ISIC_2"] == ImageFacts(30.0, "female")
 
 
-def test_whether_a_table_divides_images_into_subgroups(tmp_path):
+def test_whether_a_table_divides_images_into_subgroups(tmp_path: Path) -> None:
     assert has_subgroup_columns(table(tmp_path, "isic_id,sex\nISIC_1,male\n"), "--labels")
     labels = table(tmp_path, "isic_id,class\nISIC_1,nevus\n", "labels.csv")
     assert not has_subgroup_columns(labels, "--labels")
@@ -46,7 +48,7 @@ def test_whether_a_table_divides_images_into_subgroups(tmp_path):
         read_image_facts([labels])
 
 
-def test_a_table_without_ids_or_without_a_file_is_named(tmp_path):
+def test_a_table_without_ids_or_without_a_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--labels .*table.csv: needs a column .*; it has name, sex"):
         has_subgroup_columns(table(tmp_path, "name,sex\nx,male\n"), "--labels")
     with pytest.raises(UsageError, match=r"--metadata .*none.csv: cannot be read \(No such file or directory\)"):
@@ -56,7 +58,7 @@ def test_a_table_without_ids_or_without_a_file_is_named(tmp_path):
 CLASSES = ("melanoma", "nevus")
 
 
-def test_labels_unmapped_terms_and_conflicts_are_told_apart(tmp_path):
+def test_labels_unmapped_terms_and_conflicts_are_told_apart(tmp_path: Path) -> None:
     rows = ["ISIC_1,nevus", "ISIC_2,melanoma", "ISIC_2,nevus", "ISIC_3,moon", "ISIC_4,mel", "ISIC_4,melanoma"]
     path = table(tmp_path, "\n".join(["isic_id,class", *rows]) + "\n")
     found = read_labels(path, CLASSES, {"ISIC_4": ImageFacts(lesion_id="IL_4")})
@@ -68,11 +70,11 @@ def test_labels_unmapped_terms_and_conflicts_are_told_apart(tmp_path):
     assert (found.unmapped, found.conflicts) == ({"moon": 1}, 1)
 
 
-def test_a_table_of_other_classes_is_refused(tmp_path):
+def test_a_table_of_other_classes_is_refused(tmp_path: Path) -> None:
     path = table(tmp_path, "isic_id,class\nISIC_1,moon\n")
     with pytest.raises(UsageError, match="no image has one of the classes melanoma, nevus; its columns are isic_id"):
         read_labels(path, CLASSES, {})
 
 
-def test_a_known_class_set_is_known_by_its_classes():
+def test_a_known_class_set_is_known_by_its_classes() -> None:
     assert tuple(class_set_of(CLASSES).classes) == CLASSES

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from pipelines.common.cli import UsageError
@@ -9,7 +12,7 @@ from trainer.evaluate.options import OURS, SUMMARY, EvaluateOptions, parse_optio
 from trainer.evaluate.options import read_evaluation_inputs as read_inputs
 
 
-def test_defaults_are_those_of_the_class():
+def test_defaults_are_those_of_the_class() -> None:
     assert parse_options(["--output=o"]) == EvaluateOptions(output="o")
     options = parse_options(["--output=o", "--metadata=a.csv", "--metadata=b.csv", "--fold=2"])
     assert (options.metadata, options.fold) == (("a.csv", "b.csv"), 2)
@@ -25,7 +28,7 @@ def test_defaults_are_those_of_the_class():
         (["--output=o", "--metadata=http://host/x.csv"], "--metadata http://host/x.csv: only local directories"),
     ],
 )
-def test_a_wrong_command_line_is_explained(given, says):
+def test_a_wrong_command_line_is_explained(given: list[str], says: str) -> None:
     with pytest.raises(UsageError) as error:
         parse_options(given)
     assert says in str(error.value)
@@ -43,13 +46,13 @@ def test_a_wrong_command_line_is_explained(given, says):
         ({"predictions": "p", "tta": True}, "--tta: with --predictions the model is not run"),
     ],
 )
-def test_options_that_contradict_each_other_are_found_before_anything_is_read(given, says):
+def test_options_that_contradict_each_other_are_found_before_anything_is_read(given: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError) as error:
         read_inputs(EvaluateOptions(output="o", **given))
     assert says in str(error.value)
 
 
-def test_inputs_of_stored_predictions_are_read(stored, metadata, tmp_path):
+def test_inputs_of_stored_predictions_are_read(stored: Path, metadata: Path, tmp_path: Path) -> None:
     options = EvaluateOptions(predictions=str(stored), metadata=(str(metadata),), output=str(tmp_path / "out"))
     inputs = read_inputs(options)
     assert inputs.classes == ("basal cell carcinoma", "melanoma", "nevus")
@@ -57,7 +60,7 @@ def test_inputs_of_stored_predictions_are_read(stored, metadata, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_only_what_an_interrupted_run_left_may_be_written_over():
+def test_only_what_an_interrupted_run_left_may_be_written_over() -> None:
     options = EvaluateOptions(output="o")
     leftovers = {*OURS, *map(partial_name, OURS)} - {SUMMARY}
     require_free(set(), options)
@@ -68,7 +71,7 @@ def test_only_what_an_interrupted_run_left_may_be_written_over():
         require_free(kept, EvaluateOptions(output="o", overwrite=True))
 
 
-def test_an_output_that_is_a_file_is_named(stored, tmp_path):
+def test_an_output_that_is_a_file_is_named(stored: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file; name a directory"):
         read_inputs(EvaluateOptions(predictions=str(stored), output=str(tmp_path / "file")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,17 +12,17 @@ import pytest
 from tests.support.simulated_predictions import CLASSES
 from tests.support.tiny_dataset import CLASSES as TINY_CLASSES
 from tests.support.tiny_dataset import HELD_OUT_COUNT
-from trainer.data.dataset_info import read_dataset_info
-from trainer.evaluate.predictions import read_images, read_truth, write_predictions
+from trainer.data.dataset_info import DatasetInfo, read_dataset_info
+from trainer.evaluate.predictions import Predictions, read_images, read_truth, write_predictions
 from trainer.metrics.metrics import UNDECIDED
 
 
 @pytest.fixture(scope="module")
-def info(dataset):
+def info(dataset: Path) -> DatasetInfo:
     return read_dataset_info(dataset)
 
 
-def test_truth_is_that_of_the_originals_whatever_the_size_of_a_batch(info):
+def test_truth_is_that_of_the_originals_whatever_the_size_of_a_batch(info: DatasetInfo) -> None:
     truth = read_truth(info, "train", 7)
     assert len(truth.source_id) == len(set(truth.source_id)) == info.split("train").originals
     assert np.bincount(truth.labels).tolist() == [
@@ -33,7 +34,7 @@ def test_truth_is_that_of_the_originals_whatever_the_size_of_a_batch(info):
     assert (again.source_id, again.labels.tolist()) == (truth.source_id, truth.labels.tolist())
 
 
-def test_only_wanted_images_are_read(info):
+def test_only_wanted_images_are_read(info: DatasetInfo) -> None:
     truth = read_truth(info, "test", 8)
     assert len(truth.sha256) == HELD_OUT_COUNT * len(TINY_CLASSES)
     images = read_images(info, "test", {truth.sha256[3], "not there"}, 8)
@@ -41,7 +42,9 @@ def test_only_wanted_images_are_read(info):
     assert images[truth.sha256[3]].startswith(b"\xff\xd8")
 
 
-def test_the_table_has_a_row_for_each_image_and_a_column_for_each_class(predictions, tmp_path):
+def test_the_table_has_a_row_for_each_image_and_a_column_for_each_class(
+    predictions: Predictions, tmp_path: Path
+) -> None:
     path = tmp_path / "predictions.parquet"
     predicted = predictions.probabilities.argmax(axis=1)
     predicted[2] = UNDECIDED
@@ -55,7 +58,7 @@ def test_the_table_has_a_row_for_each_image_and_a_column_for_each_class(predicti
         assert np.array_equal(table[f"probability_{name}"].to_numpy(), predictions.probabilities[:, index])
 
 
-def test_the_same_predictions_give_the_same_bytes(predictions, tmp_path):
+def test_the_same_predictions_give_the_same_bytes(predictions: Predictions, tmp_path: Path) -> None:
     for name in ("one", "other"):
         write_predictions(
             dataclasses.replace(predictions), predictions.probabilities.argmax(axis=1), CLASSES, "m", tmp_path / name

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from trainer.evaluate.report import (
@@ -18,13 +21,13 @@ from trainer.evaluate.report import (
 )
 
 
-def test_an_estimate_is_its_value_with_its_interval_in_brackets():
+def test_an_estimate_is_its_value_with_its_interval_in_brackets() -> None:
     assert format_estimate({"value": 0.8124, "low": 0.7, "high": 0.906}) == "0.812 (0.70-0.91)"
     assert format_estimate({"value": 0.8124, "low": None, "high": None}) == "0.812"
     assert format_estimate({"value": None, "low": None, "high": None}) == "-"
 
 
-def test_headline_figures_are_those_that_exist(evaluated):
+def test_headline_figures_are_those_that_exist(evaluated: tuple[Path, dict[str, Any]]) -> None:
     _, result = evaluated
     names = [figure.name for figure in headline_figures(result)]
     assert names[:3] == [
@@ -43,24 +46,24 @@ def test_headline_figures_are_those_that_exist(evaluated):
     ]
 
 
-def test_labels_without_a_class_are_named_up_to_five():
+def test_labels_without_a_class_are_named_up_to_five() -> None:
     assert without_class({"moon": 2, "": 1}) == "3 images ('moon' 2, empty 1)"
     many = {f"label {number}": 1000 for number in range(7)}
     assert without_class(many).endswith("'label 4' 1,000, 2 more)")
 
 
-def test_classes_of_few_lesions_are_named_but_not_those_without_any():
+def test_classes_of_few_lesions_are_named_but_not_those_without_any() -> None:
     figures = {"per_class": {name: {"groups": count} for name, count in (("a", 0), ("b", 1), ("c", 9), ("d", 10))}}
     assert few_classes(figures) == ["b", "c"]
 
 
-def test_the_note_on_intervals_names_samples_and_seed(evaluated):
+def test_the_note_on_intervals_names_samples_and_seed(evaluated: tuple[Path, dict[str, Any]]) -> None:
     _, result = evaluated
     assert "95 % percentiles of 30 bootstrap samples" in interval_note(result)
     assert interval_note({"figures": {"bootstrap": {"resamples": 0}}}) == "Without intervals (--bootstrap 0)."
 
 
-def test_the_note_on_thresholds_says_where_the_threshold_comes_from():
+def test_the_note_on_thresholds_says_where_the_threshold_comes_from() -> None:
     assert threshold_note({"subgroup_threshold": None}) == ""
     own = threshold_note({"subgroup_threshold": {"value": 0.25, "target": 0.9}})
     assert "the model's operating point for 90 % sensitivity: a malignancy score of 0.2500 or more" in own
@@ -68,7 +71,7 @@ def test_the_note_on_thresholds_says_where_the_threshold_comes_from():
     assert "these images together have 90 % specificity: a malignancy score of 0.5000 or more" in measured
 
 
-def test_columns_of_subgroups_are_the_figures_that_some_group_has(evaluated):
+def test_columns_of_subgroups_are_the_figures_that_some_group_has(evaluated: tuple[Path, dict[str, Any]]) -> None:
     _, result = evaluated
     assert [key for key, _ in subgroup_columns(result)] == [
         "balanced_accuracy",
@@ -79,7 +82,7 @@ def test_columns_of_subgroups_are_the_figures_that_some_group_has(evaluated):
     assert subgroup_columns({"subgroups": []}) == []
 
 
-def test_the_part_of_the_dataset_is_a_split_or_a_fold():
+def test_the_part_of_the_dataset_is_a_split_or_a_fold() -> None:
     assert part({"fold": 2, "split": "train"}) == "fold 2"
     assert part({"fold": None, "split": "test"}) == "test split"
     assert part({"fold": None, "split": None}) == ""
@@ -105,13 +108,15 @@ MODEL = {"fingerprint": "m", "fold": -1}
         ({"fold": 3, "model": {**MODEL, "fold": 3}}, "The model was adjusted to these images"),
     ],
 )
-def test_figures_that_are_too_good_come_with_a_caution(changed, heading):
+def test_figures_that_are_too_good_come_with_a_caution(changed: dict[str, Any], heading: str | None) -> None:
     result = {"model": MODEL, "predictions": None, "trained_on_this_dataset": True, "fold": None, "split": "test"}
     found = caution({**result, **changed})
     assert (found and found[0]) == heading
 
 
-def test_the_origin_names_predictions_model_and_tables(evaluated, stored, metadata):
+def test_the_origin_names_predictions_model_and_tables(
+    evaluated: tuple[Path, dict[str, Any]], stored: Path, metadata: Path
+) -> None:
     _, result = evaluated
     facts = origin(result)
     assert ("predictions", str(stored)) in facts

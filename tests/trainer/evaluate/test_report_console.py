@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from PIL import Image
 
 from trainer.evaluate.report import format_estimate
 from trainer.evaluate.report_console import draw_confusion_matrix, format_table
 
 
-def test_the_table_has_a_line_for_each_class(evaluated):
+def test_the_table_has_a_line_for_each_class(evaluated: tuple[Path, dict[str, Any]]) -> None:
     _, result = evaluated
     lines = format_table(result["figures"]).splitlines()
     assert lines[0].startswith(
@@ -25,12 +28,12 @@ def test_the_table_has_a_line_for_each_class(evaluated):
         assert line == line.rstrip()
 
 
-def few(figures, *names):
+def few(figures: dict[str, Any], *names: str) -> dict[str, Any]:
     per_class = {name: {**row, "groups": 9 if name in names else 50} for name, row in figures["per_class"].items()}
     return {**figures, "per_class": per_class}
 
 
-def test_classes_of_few_lesions_are_named_below_the_table(evaluated):
+def test_classes_of_few_lesions_are_named_below_the_table(evaluated: tuple[Path, dict[str, Any]]) -> None:
     _, result = evaluated
     table = format_table(few(result["figures"], "melanoma", "nevus"))
     assert table.endswith("\n\nFewer than 10 lesions of melanoma, nevus: intervals too narrow to rely on.")
@@ -39,7 +42,7 @@ def test_classes_of_few_lesions_are_named_below_the_table(evaluated):
     assert "Fewer" not in format_table(without)
 
 
-def test_the_confusion_matrix_grows_with_its_classes(tmp_path):
+def test_the_confusion_matrix_grows_with_its_classes(tmp_path: Path) -> None:
     widths = []
     for classes in (["a", "b"], ["a", "b", "c", "d", "e"]):
         path = tmp_path / "matrix.png"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from trainer.evaluate.report import format_estimate, headline_figures
 from trainer.evaluate.report_markdown import evaluation_text, subgroup_tables
 
 
-def test_the_text_is_what_the_command_wrote(evaluated):
+def test_the_text_is_what_the_command_wrote(evaluated: tuple[Path, dict[str, Any]]) -> None:
     output, result = evaluated
     assert (output / "report.md").read_bytes() == evaluation_text(result)
 
 
-def test_every_headline_figure_is_in_it(evaluated):
+def test_every_headline_figure_is_in_it(evaluated: tuple[Path, dict[str, Any]]) -> None:
     _, result = evaluated
     text = evaluation_text(result).decode()
     for figure in headline_figures(result):
@@ -20,14 +23,14 @@ def test_every_headline_figure_is_in_it(evaluated):
         assert f"\n## {heading}\n" in text
 
 
-def test_a_caution_comes_before_the_figures(evaluated):
+def test_a_caution_comes_before_the_figures(evaluated: tuple[Path, dict[str, Any]]) -> None:
     _, result = evaluated
     model = {"path": "m", "fingerprint": "m" * 64, "fold": -1}
     text = evaluation_text({**result, "model": model, "trained_on_this_dataset": False}).decode()
     assert text.index("**The model was trained on another dataset.**") < text.index("| Figure | Value |")
 
 
-def test_a_small_group_has_no_figures_and_a_missing_one_a_dash():
+def test_a_small_group_has_no_figures_and_a_missing_one_a_dash() -> None:
     group = {"n": 3, "lesions": 2, "classes": 1}
     some = {"value": 0.5, "low": None, "high": None}
     groups = [

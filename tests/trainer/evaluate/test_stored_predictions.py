@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +13,11 @@ import pytest
 
 from pipelines.common.cli import UsageError
 from tests.support.simulated_predictions import CLASSES
+from trainer.evaluate.predictions import Predictions
 from trainer.evaluate.stored_predictions import match_labels, own_labels, prediction_files, read_stored_predictions
 
 
-def test_what_an_evaluation_wrote_is_read_back(stored, predictions):
+def test_what_an_evaluation_wrote_is_read_back(stored: Path, predictions: Predictions) -> None:
     found = read_stored_predictions(stored)
     assert found.classes == CLASSES
     assert np.array_equal(found.probabilities, predictions.probabilities)
@@ -26,7 +29,7 @@ def test_what_an_evaluation_wrote_is_read_back(stored, predictions):
     assert truth.group_id == predictions.truth.group_id
 
 
-def test_labels_are_matched_in_their_own_order(stored, predictions):
+def test_labels_are_matched_in_their_own_order(stored: Path, predictions: Predictions) -> None:
     found = read_stored_predictions(stored)
     truth = own_labels(found)
     few = type(truth)(*(values[5:2:-1] for values in vars(truth).values()))
@@ -36,7 +39,7 @@ def test_labels_are_matched_in_their_own_order(stored, predictions):
     assert (counts.matched, counts.scored_without_label, counts.labelled_without_score) == (3, 87, 0)
 
 
-def test_files_are_found_at_any_depth_but_not_those_of_an_unfinished_run(stored, tmp_path):
+def test_files_are_found_at_any_depth_but_not_those_of_an_unfinished_run(stored: Path, tmp_path: Path) -> None:
     assert prediction_files(stored) == [stored]
     finished, unfinished, hidden = (tmp_path / name for name in ("2024/01", "2024/02", ".unfinished/03"))
     for folder in (finished, unfinished, hidden):
@@ -47,14 +50,14 @@ def test_files_are_found_at_any_depth_but_not_those_of_an_unfinished_run(stored,
     assert prediction_files(tmp_path) == [finished / "scores-00000-of-00001.parquet"]
 
 
-def test_a_folder_without_predictions_is_named(tmp_path):
+def test_a_folder_without_predictions_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"--predictions {tmp_path}: holds neither .* nor predictions.parquet; name"):
         prediction_files(tmp_path)
     with pytest.raises(UsageError, match="missing: no such file or folder"):
         prediction_files(tmp_path / "missing")
 
 
-def written(path, **columns):
+def written(path: Path, **columns: Any) -> Path:
     pq.write_table(pa.table(columns), path)
     return path
 
@@ -69,7 +72,7 @@ def written(path, **columns):
         ({"source_id": pa.array([], pa.string()), "probability_a": [], "probability_b": []}, "a probability|no image"),
     ],
 )
-def test_what_is_no_table_of_predictions_is_explained(tmp_path, columns, says):
+def test_what_is_no_table_of_predictions_is_explained(tmp_path: Path, columns: dict[str, Any], says: str) -> None:
     path = written(tmp_path / "table.parquet", **columns)
     with pytest.raises(UsageError, match=says) as error:
         read_stored_predictions(path)
@@ -77,7 +80,7 @@ def test_what_is_no_table_of_predictions_is_explained(tmp_path, columns, says):
     assert "\n" not in str(error.value)
 
 
-def test_columns_of_single_models_and_of_other_classes(tmp_path):
+def test_columns_of_single_models_and_of_other_classes(tmp_path: Path) -> None:
     columns = {
         "image_id": ["a"],
         "probability_nevus": [0.25],
@@ -91,7 +94,7 @@ def test_columns_of_single_models_and_of_other_classes(tmp_path):
         read_stored_predictions(path, ["nevus", "melanoma"])
 
 
-def test_an_image_with_two_rows_has_no_label_of_its_own(tmp_path):
+def test_an_image_with_two_rows_has_no_label_of_its_own(tmp_path: Path) -> None:
     path = written(
         tmp_path / "t.parquet",
         source_id=["a", "a"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
@@ -15,12 +17,15 @@ from trainer.evaluate.subgroups import DetectionInputs, age_band, subgroups
     ("age", "band"),
     [(None, "unknown"), (0, "under 30"), (29.5, "under 30"), (30, "30 to 44"), (74, "60 to 74"), (75, "75 and over")],
 )
-def test_age_bands_begin_at_their_lower_end(age, band):
+def test_age_bands_begin_at_their_lower_end(age: float | None, band: str) -> None:
     assert age_band(age) == band
 
 
+Images = tuple[list[str], dict[str, ImageFacts], np.ndarray, np.ndarray, Any]
+
+
 @pytest.fixture(scope="module")
-def images():
+def images() -> Images:
     """Ids, facts (none of the last ten images, three of one sex), labels, probabilities, lesions."""
     labels, probabilities, groups = simulate(80, 3, 0.8, seed=2)
     ids = [f"image {number}" for number in range(80)]
@@ -31,14 +36,14 @@ def images():
     return ids, facts, labels, probabilities, groups
 
 
-def figures(images, detection, bootstrap=20):
+def figures(images: Images, detection: DetectionInputs, bootstrap: int = 20) -> dict[str, list[dict[str, Any]]]:
     ids, facts, labels, probabilities, groups = images
     predicted = probabilities.argmax(axis=1)
     found = subgroups(ids, facts, labels, probabilities, predicted, groups, detection, bootstrap=bootstrap, seed=0)
     return {attribute["by"]: attribute["groups"] for attribute in found}
 
 
-def test_attributes_that_the_metadata_knows_divide_all_images(images):
+def test_attributes_that_the_metadata_knows_divide_all_images(images: Images) -> None:
     found = figures(images, DetectionInputs(melanoma=None))
     # No image has a site.
     assert list(found) == ["age", "sex"]
@@ -48,12 +53,12 @@ def test_attributes_that_the_metadata_knows_divide_all_images(images):
         assert sum(group["n"] for group in groups) == 80
 
 
-def test_a_group_of_few_lesions_has_no_figures(images):
+def test_a_group_of_few_lesions_has_no_figures(images: Images) -> None:
     few = figures(images, DetectionInputs(melanoma=None))["sex"][1]
     assert few == {"group": "other", "n": 3, "lesions": 3, "classes": few["classes"], "few": True}
 
 
-def test_each_group_has_figures_of_its_own_images(images):
+def test_each_group_has_figures_of_its_own_images(images: Images) -> None:
     ids, facts, labels, probabilities, _ = images
     malignant = labels == 1
     detection = DetectionInputs(melanoma=1, malignant=malignant, score=probabilities[:, 1], threshold=0.4)
@@ -70,6 +75,6 @@ def test_each_group_has_figures_of_its_own_images(images):
     assert young["balanced_accuracy"]["low"] < young["balanced_accuracy"]["value"] < young["balanced_accuracy"]["high"]
 
 
-def test_without_metadata_there_are_no_subgroups(images):
-    ids, _, *others = images
-    assert figures((ids, {}, *others), DetectionInputs(melanoma=None)) == {}
+def test_without_metadata_there_are_no_subgroups(images: Images) -> None:
+    ids, _, labels, probabilities, groups = images
+    assert figures((ids, {}, labels, probabilities, groups), DetectionInputs(melanoma=None)) == {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,13 +15,13 @@ from trainer.experiment.ablations import Ablation, Change, is_leaky, leaky_finge
 LINE = {"name": "wide", "says": "twice the channels", "options": {"width": 2.0}}
 
 
-def read(tmp_path, value):
+def read(tmp_path: Path, value: Any) -> Ablation:
     path = tmp_path / "changes.json"
     path.write_text(value if isinstance(value, str) else json.dumps(value))
     return read_changes(path)
 
 
-def test_changes_are_read_in_their_order(tmp_path):
+def test_changes_are_read_in_their_order(tmp_path: Path) -> None:
     leaky = {"name": "leak", "says": "the mistake", "options": {}, "dataset": "leaky"}
     assert read(tmp_path, {"changes": [LINE, leaky], "base": {"epochs": 3}}) == Ablation(
         base={"epochs": 3},
@@ -47,24 +49,24 @@ def test_changes_are_read_in_their_order(tmp_path):
         ({"changes": [], "base": {"output": "x"}}, ", base: 'output' is not an option of a recipe"),
     ],
 )
-def test_a_list_that_cannot_be_is_explained(tmp_path, value, says):
+def test_a_list_that_cannot_be_is_explained(tmp_path: Path, value: Any, says: str) -> None:
     with pytest.raises(UsageError) as error:
         read(tmp_path, value)
     assert str(error.value).startswith(f"--changes {tmp_path / 'changes.json'}")
     assert says in str(error.value)
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path):
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot be read \(Is a directory\); name a JSON file"):
         read_changes(tmp_path)
 
 
-def test_a_leaky_dataset_is_known_by_its_fingerprint():
+def test_a_leaky_dataset_is_known_by_its_fingerprint() -> None:
     names = {leaky_fingerprint("f", fold, seed) for fold in (0, 1) for seed in (0, 1)}
     assert len(names) == 4
     assert all(map(is_leaky, names))
     assert not is_leaky("f")
 
 
-def test_the_changes_that_we_give_can_be_read():
+def test_the_changes_that_we_give_can_be_read() -> None:
     assert read_changes(ROOT / "trainer/config/changes.json").changes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipelines.common.cli import UsageError
@@ -10,7 +12,7 @@ from trainer.experiment.command import claim_experiment
 SETTINGS = {"recipe": {"epochs": 3}, "dataset_fingerprint": "f"}
 
 
-def test_the_same_experiment_goes_on_in_its_directory(tmp_path):
+def test_the_same_experiment_goes_on_in_its_directory(tmp_path: Path) -> None:
     output = tmp_path / "new/experiment"
     claim_experiment(output, SETTINGS)
     written = (output / "settings.json").read_bytes()
@@ -19,21 +21,21 @@ def test_the_same_experiment_goes_on_in_its_directory(tmp_path):
     assert (output / "settings.json").read_bytes() == written
 
 
-def test_another_recipe_or_dataset_is_refused(tmp_path):
+def test_another_recipe_or_dataset_is_refused(tmp_path: Path) -> None:
     claim_experiment(tmp_path / "out", SETTINGS)
     for changed in ({**SETTINGS, "recipe": {}}, {**SETTINGS, "dataset_fingerprint": "g"}):
         with pytest.raises(UsageError, match="holds an experiment with another recipe or dataset; give a new"):
             claim_experiment(tmp_path / "out", changed)
 
 
-def test_files_of_someone_else_are_left_alone(tmp_path):
+def test_files_of_someone_else_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match="is not empty and holds no experiment of ours"):
         claim_experiment(tmp_path, SETTINGS)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_damaged_settings_and_a_file_in_the_way_are_named(tmp_path):
+def test_damaged_settings_and_a_file_in_the_way_are_named(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text("{")
     with pytest.raises(UsageError, match=r"settings\.json is damaged; give a new directory"):
         claim_experiment(tmp_path, SETTINGS)

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
+from tests.support.commands import Command
 from tests.support.tiny_dataset import deal_into_folds
-from trainer.data.dataset_info import fold_split, read_dataset_info
+from trainer.data.dataset_info import DatasetInfo, fold_split, read_dataset_info
 from trainer.data.input_pipeline import parse_examples
 from trainer.experiment import leaky_dataset
 from trainer.experiment.ablations import leaky_fingerprint
 from trainer.experiment.leaky_dataset import write_leaky_dataset
 
 
-def ids(info, split):
+def ids(info: DatasetInfo, split: str) -> list[str]:
     paths = [str(path) for path in info.paths(info.split(split))]
     records = [record.numpy() for record in tf.data.TFRecordDataset(paths)]
     return [name.decode() for name in parse_examples(tf.constant(records))["image/source_id"].numpy()]
 
 
 @pytest.fixture(scope="module")
-def folded(dataset, tmp_path_factory):
+def folded(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> DatasetInfo:
     copy = shutil.copytree(dataset, tmp_path_factory.mktemp("leak") / "dataset")
     deal_into_folds(copy)
     return read_dataset_info(copy)
 
 
-def test_copies_are_on_both_sides_and_the_fold_on_neither(folded, tmp_path):
+def test_copies_are_on_both_sides_and_the_fold_on_neither(folded: DatasetInfo, tmp_path: Path) -> None:
     leaky = read_dataset_info(write_leaky_dataset(folded, 1, tmp_path / "leaky"))
     train, validation, test = (ids(leaky, split) for split in ("train", "validation", "test"))
     of_fold = fold_split(folded, 1)
@@ -44,7 +46,9 @@ def test_copies_are_on_both_sides_and_the_fold_on_neither(folded, tmp_path):
         )
 
 
-def test_the_command_makes_it_once_and_anew_of_another_dataset_and_deletes_nothing_else(folded, tmp_path, command):
+def test_the_command_makes_it_once_and_anew_of_another_dataset_and_deletes_nothing_else(
+    folded: DatasetInfo, tmp_path: Path, command: Command
+) -> None:
     output = tmp_path / "leaky"
     arguments = [f"--dataset={folded.path}", "--fold=1", f"--output={output}"]
     leaky_dataset.main(arguments)
@@ -68,7 +72,7 @@ def test_the_command_makes_it_once_and_anew_of_another_dataset_and_deletes_nothi
     assert (folded.path / "dataset.json").is_file()
 
 
-def test_the_same_seed_leaks_alike(folded, tmp_path):
+def test_the_same_seed_leaks_alike(folded: DatasetInfo, tmp_path: Path) -> None:
     first, again, other = (
         read_dataset_info(write_leaky_dataset(folded, 0, tmp_path / name, seed))
         for name, seed in (("a", 1), ("b", 1), ("c", 2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from trainer.experiment.model_card import format_changes, format_difference, format_spread
@@ -15,7 +17,7 @@ from trainer.experiment.model_card import format_changes, format_difference, for
         ({"mean": None, "sd": None}, "-"),
     ],
 )
-def test_a_spread_is_its_mean_and_deviation(values, text):
+def test_a_spread_is_its_mean_and_deviation(values: dict[str, float | None], text: str) -> None:
     assert format_spread(values) == text
 
 
@@ -28,11 +30,11 @@ def test_a_spread_is_its_mean_and_deviation(values, text):
         ({"value": None, "low": None, "high": None}, "-"),
     ],
 )
-def test_a_difference_always_has_its_sign(estimate, text):
+def test_a_difference_always_has_its_sign(estimate: dict[str, float | None], text: str) -> None:
     assert format_difference(estimate) == text
 
 
-def line(says, dataset="plain"):
+def line(says: str, dataset: str = "plain") -> dict[str, Any]:
     some = {"mean": 0.7, "sd": 0.01}
     return {
         "says": says,
@@ -44,19 +46,19 @@ def line(says, dataset="plain"):
     }
 
 
-def rows(*lines):
+def rows(*lines: dict[str, Any]) -> list[list[str]]:
     table = format_changes({"changes": {"lines": lines}}).splitlines()
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in table]
 
 
-def test_the_recipe_comes_first_and_each_change_with_its_difference():
+def test_the_recipe_comes_first_and_each_change_with_its_difference() -> None:
     head, _, recipe, change = rows(line("no mixup"))
     assert head == ["", "balanced accuracy", "difference"]
     assert recipe == ["**the recipe**", "0.750 ± 0.020", ""]
     assert change == ["no mixup", "0.700 ± 0.010", "-0.050 (-0.090 to -0.010)"]
 
 
-def test_only_the_leak_says_what_its_validation_promised():
+def test_only_the_leak_says_what_its_validation_promised() -> None:
     head, _, recipe, plain, leak = rows(line("a|b"), line("the leak", "leaky"))
     assert head[-1] == '"validation" with the leak'
     assert (recipe[-1], plain[-1], leak[-1]) == ("", "", "0.950")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from trainer.export.calibration import log_frequencies, tempered
 PRIOR = np.array([0.2, 0.3, 0.5])
 
 
-def fold_of(seed, temperature=2.0, n=200):
+def fold_of(seed: int, temperature: float = 2.0, n: int = 200) -> tuple[np.ndarray, OutOfFoldPredictions]:
     """Predictions of a network whose logits were divided by a temperature."""
     labels, probabilities, groups = simulate(n, 3, 1.0, seed=seed)
     logits = np.log(probabilities)
@@ -39,7 +40,7 @@ def fold_of(seed, temperature=2.0, n=200):
     )
 
 
-def test_what_an_evaluation_wrote_is_read_with_the_calibration_of_its_model(trained, tmp_path):
+def test_what_an_evaluation_wrote_is_read_with_the_calibration_of_its_model(trained: Path, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     labels, probabilities = random.integers(0, 4, 20), random.dirichlet([1] * 4, 20)
     ids = [f"image {index}" for index in range(20)]
@@ -56,7 +57,7 @@ def test_what_an_evaluation_wrote_is_read_with_the_calibration_of_its_model(trai
     assert np.array_equal(found.prior, np.tile([calibration["prior"][name] for name in CLASSES], (20, 1)))
 
 
-def test_folds_are_joined_in_their_order():
+def test_folds_are_joined_in_their_order() -> None:
     folds = [fold_of(seed, n=n)[1] for seed, n in ((1, 3), (2, 5))]
     joined = join(folds)
     assert joined.source_id == folds[0].source_id + folds[1].source_id
@@ -64,13 +65,13 @@ def test_folds_are_joined_in_their_order():
     assert [len(column) for column in joined] == [8] * 7
 
 
-def test_logits_before_the_temperature_are_found_up_to_a_constant():
+def test_logits_before_the_temperature_are_found_up_to_a_constant() -> None:
     logits, fold = fold_of(1, temperature=3.0)
     found = uncalibrated(fold)
     np.testing.assert_allclose(log_softmax(found, axis=1), log_softmax(logits, axis=1), atol=1e-6)
 
 
-def test_every_fold_gets_the_temperature_of_the_others():
+def test_every_fold_gets_the_temperature_of_the_others() -> None:
     folds = [fold_of(seed)[1] for seed in (1, 2, 3)]
     figures = calibration_figures(folds)
     assert (figures["n"], len(figures["temperatures"])) == (600, 3)
@@ -81,9 +82,11 @@ def test_every_fold_gets_the_temperature_of_the_others():
     assert again["temperatures"][1] != pytest.approx(figures["temperatures"][1])
 
 
-def test_an_image_is_flagged_at_the_threshold_of_the_other_folds():
+def test_an_image_is_flagged_at_the_threshold_of_the_other_folds() -> None:
     scores = [np.array([0.1, 0.9]), np.array([0.5, 0.2]), np.array([0.3, 0.6])]
     malignant = [np.array([False, True]), np.array([True, False]), np.array([True, False])]
     # Of the others' malignant images the lowest scores are 0.3, 0.3 and 0.5.
-    assert flagged_at(1.0, scores, malignant).tolist() == [0, 1, 1, 0, 0, 1]
+    flagged = flagged_at(1.0, scores, malignant)
+    assert flagged is not None
+    assert flagged.tolist() == [0, 1, 1, 0, 0, 1]
     assert flagged_at(1.0, scores[:2], [malignant[0], np.array([False, False])]) is None

@@ -12,14 +12,14 @@ from trainer.experiment.options import parse_experiment
 NEEDED = ["--dataset=d", "--output=o", "--config=c.json"]
 
 
-def test_options_and_their_defaults():
+def test_options_that_are_not_given_have_their_defaults() -> None:
     options = parse_experiment(NEEDED)
     assert (options.dataset, options.output, options.config) == (Path("d"), Path("o"), Path("c.json"))
     assert (options.changes, options.balanced, options.card, options.metadata) == (None, None, None, ())
     assert (options.change_folds, options.jobs) == ((0,), 1)
 
 
-def test_folds_are_taken_once_each_and_tables_as_often_as_given():
+def test_folds_are_taken_once_each_and_tables_as_often_as_given() -> None:
     options = parse_experiment([*NEEDED, "--change_folds=2,0,2", "--metadata=a.csv", "--metadata=b.csv"])
     assert options.change_folds == (2, 0)
     assert options.metadata == (Path("a.csv"), Path("b.csv"))
@@ -35,7 +35,7 @@ def test_folds_are_taken_once_each_and_tables_as_often_as_given():
         ([*NEEDED, "--jobs=0"], "--jobs: 0 is out of range: give 1 or more"),
     ],
 )
-def test_a_wrong_command_line_is_explained(given, says):
+def test_a_wrong_command_line_is_explained(given: list[str], says: str) -> None:
     with pytest.raises(UsageError) as error:
         parse_experiment(given)
     assert says in str(error.value)

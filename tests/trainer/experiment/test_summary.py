@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,12 +13,12 @@ from trainer.experiment.summary import SPREAD, fold_figures, spread
 from trainer.metrics.metrics import evaluate
 
 
-def evaluation(classes, malignant):
+def evaluation(classes: Sequence[str], malignant: Sequence[str]) -> dict[str, Any]:
     labels, probabilities, groups = simulate(60, 3, 1.0, seed=4)
     return {"classes": classes, "figures": evaluate(labels, probabilities, groups, classes, malignant, bootstrap=0)}
 
 
-def test_figures_of_a_fold_are_those_of_its_evaluation():
+def test_figures_of_a_fold_are_those_of_its_evaluation() -> None:
     whole = evaluation(CLASSES, CLASSES[:2])
     figures = whole["figures"]
     assert fold_figures(whole) == {
@@ -28,7 +31,7 @@ def test_figures_of_a_fold_are_those_of_its_evaluation():
     }
 
 
-def test_figures_of_classes_that_are_not_there_are_none():
+def test_figures_of_classes_that_are_not_there_are_none() -> None:
     found = fold_figures(evaluation(("x", "y", "z"), ()))
     assert set(found) == set(SPREAD)
     assert [name for name, value in found.items() if value is None] == [
@@ -38,7 +41,7 @@ def test_figures_of_classes_that_are_not_there_are_none():
     ]
 
 
-def test_a_spread_is_mean_and_deviation_of_a_sample():
+def test_a_spread_is_mean_and_deviation_of_a_sample() -> None:
     values = [0.7, 0.8, 0.75, 0.65]
     assert spread(values) == {
         "mean": pytest.approx(np.mean(values)),

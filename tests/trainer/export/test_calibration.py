@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
@@ -9,7 +11,7 @@ from scipy.special import log_softmax, softmax
 from trainer.export.calibration import example_weights, expected_calibration_error, fit_temperature, reliability
 
 
-def drawn(temperature, n=4000, classes=5, seed=0):
+def drawn(temperature: float, n: int = 4000, classes: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Logits and labels, drawn from softmax(logits / temperature)."""
     random = np.random.default_rng(seed)
     logits = random.normal(0, 3, (n, classes))
@@ -17,13 +19,13 @@ def drawn(temperature, n=4000, classes=5, seed=0):
     return logits, (random.random((n, 1)) > chances).sum(axis=1).clip(max=classes - 1)
 
 
-def likelihood(logits, labels, weights, temperature=1.0):
+def likelihood(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray, temperature: float = 1.0) -> float:
     log_p = log_softmax(np.asarray(logits, np.float64) / temperature, axis=1)
     return np.average(log_p[np.arange(len(labels)), labels], weights=weights)
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
-def test_the_temperature_of_the_draw_is_found(temperature):
+def test_the_temperature_of_the_draw_is_found(temperature: float) -> None:
     logits, labels = drawn(temperature)
     weights = np.ones(len(labels))
     found = fit_temperature(logits, labels, weights)
@@ -35,16 +37,20 @@ def test_the_temperature_of_the_draw_is_found(temperature):
     assert fit_temperature(2 * logits, labels, weights) == pytest.approx(2 * found, rel=1e-4)
 
 
-def test_calibration_mends_a_network_that_is_too_sure():
+def test_calibration_mends_a_network_that_is_too_sure() -> None:
     logits, labels = drawn(2.5)
     found = fit_temperature(logits, labels, np.ones(len(labels)))
+    assert found is not None
     before, after = softmax(logits, axis=1), softmax(logits / found, axis=1)
-    assert expected_calibration_error(before, labels) > 0.15
-    assert expected_calibration_error(after, labels) < 0.03
+    errors = [expected_calibration_error(probabilities, labels) for probabilities in (before, after)]
+    assert errors[0] is not None
+    assert errors[0] > 0.15
+    assert errors[1] is not None
+    assert errors[1] < 0.03
     assert np.array_equal(before.argmax(axis=1), after.argmax(axis=1))
 
 
-def test_weights_count_as_repetition():
+def test_weights_count_as_repetition() -> None:
     logits, labels = drawn(1.5, n=300)
     times = np.random.default_rng(1).integers(0, 4, 300)
     repeated = np.repeat(np.arange(300), times)
@@ -80,11 +86,13 @@ HUGE = np.array([[1e4, -1e4, 0.0]] * 3 + [[-1e4, 1e4, 0.0]])
         (np.array([[1e-6, 0.0]] * 99 + [[0.0, 1e-9]]), [0] * 100, np.ones(100), 0.05),
     ],
 )
-def test_what_images_cannot_tell_or_not_within_limits(logits, labels, weights, temperature):
+def test_what_images_cannot_tell_or_not_within_limits(
+    logits: np.ndarray, labels: list[int], weights: Any, temperature: float
+) -> None:
     assert fit_temperature(logits, np.array(labels, int), np.array(weights)) == pytest.approx(temperature)
 
 
-def test_the_likelihood_never_falls():
+def test_the_likelihood_never_falls() -> None:
     random = np.random.default_rng(2)
     for scale in (1e-3, 1.0, 30.0, 1e5):
         for _ in range(20):
@@ -97,7 +105,7 @@ def test_the_likelihood_never_falls():
         fit_temperature(np.array([[np.nan, 0.0]]), np.array([0]), np.ones(1))
 
 
-def test_example_weights_make_the_prior():
+def test_example_weights_make_the_prior() -> None:
     labels = np.array([0] * 90 + [1] * 9 + [3])
     # Class 2 does not occur, class 4 neither; class 3 once.
     weights = example_weights(labels, np.array([0.1, 0.2, 0.3, 0.2, 0.2]))
@@ -111,7 +119,7 @@ def test_example_weights_make_the_prior():
     assert example_weights(np.array([], int), np.array([0.5, 0.5])).shape == (0,)
 
 
-def test_the_error_counted_by_hand():
+def test_the_error_counted_by_hand() -> None:
     # Two bins: (0, 0.5] has one image, wrong at 0.5; (0.5, 1] three, two of them right.
     probabilities = np.array([[0.5, 0.5], [0.6, 0.4], [0.3, 0.7], [0.0, 1.0]])
     labels = np.array([1, 0, 1, 0])
@@ -124,7 +132,7 @@ def test_the_error_counted_by_hand():
     assert weighted == pytest.approx(abs(0.5 - 0.8))
 
 
-def test_every_image_is_in_one_bin():
+def test_every_image_is_in_one_bin() -> None:
     edges = np.linspace(0, 1, 16)
     probabilities = np.stack([edges, 1 - edges], axis=1)
     table = reliability(probabilities, np.zeros(16, int))
@@ -134,7 +142,7 @@ def test_every_image_is_in_one_bin():
         assert row.confidence is None or row.low < row.confidence <= row.high
 
 
-def test_nothing_has_no_error():
+def test_nothing_has_no_error() -> None:
     for weights in (None, np.zeros(0)):
         assert expected_calibration_error(np.zeros((0, 3)), np.zeros(0, int), weights) is None
     assert expected_calibration_error(np.array([[0.2, 0.8]]), np.array([1]), np.zeros(1)) is None

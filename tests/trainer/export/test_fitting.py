@@ -15,7 +15,7 @@ TEMPERATURE = 2.0
 
 
 @pytest.fixture(scope="module")
-def drawn():
+def drawn() -> tuple[np.ndarray, np.ndarray]:
     """Logits [n, 8, C] of a network that is too sure, and labels, which follow its first view."""
     random = np.random.default_rng(0)
     logits = random.normal(0, 3, (3000, 1, 4)) + random.normal(0, 0.5, (3000, 8, 4))
@@ -23,7 +23,9 @@ def drawn():
     return logits.astype(np.float32), (random.random((3000, 1)) > chances).sum(axis=1).clip(max=3)
 
 
-def test_temperature_and_points(drawn):
+def test_the_temperature_of_the_draw_is_found_and_points_reach_their_targets(
+    drawn: tuple[np.ndarray, np.ndarray],
+) -> None:
     logits, labels = drawn
     prior = np.bincount(labels) / len(labels)
     fitted = fit_outputs(logits, labels, prior, CLASSES, MALIGNANT)
@@ -47,7 +49,7 @@ def test_temperature_and_points(drawn):
     assert one != pytest.approx(eight, rel=1e-3)
 
 
-def test_images_weigh_as_the_prior_says(drawn):
+def test_images_weigh_as_the_prior_says(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     """In a world of nevi, on which the network is always right where classes are alike, it is not sure enough."""
     logits, labels = drawn
     nevi = np.flatnonzero((labels == 2) & (logits[:, 0].argmax(axis=1) == 2))
@@ -64,15 +66,15 @@ def test_images_weigh_as_the_prior_says(drawn):
     assert flagged == pytest.approx([0.8, 0.8], abs=0.01)
 
 
-def test_without_malignant_classes_or_images_there_are_no_points(drawn):
+def test_without_malignant_classes_or_images_there_are_no_points(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     logits, labels = drawn
-    none = {"one_view": [], "eight_views": []}
+    none: dict[str, list] = {"one_view": [], "eight_views": []}
     assert fit_outputs(logits, labels, np.full(4, 0.25), CLASSES, ()).operating_points == none
     benign = labels >= 2
     assert fit_outputs(logits[benign], labels[benign], np.full(4, 0.25), CLASSES, MALIGNANT).operating_points == none
 
 
-def test_twenty_malignant_images():
+def test_points_of_twenty_malignant_images_are_those_counted_by_hand() -> None:
     scores = np.concatenate([np.arange(1, 21) / 20, np.arange(0, 10) / 10])
     is_malignant = np.arange(30) < 20
     points = operating_points(scores, is_malignant)
@@ -86,7 +88,7 @@ def test_twenty_malignant_images():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_no_higher_threshold_would_do(seed):
+def test_no_higher_threshold_would_do(seed: int) -> None:
     random = np.random.default_rng(seed)
     n = int(random.integers(2, 60))
     # Many equal scores, many of exactly 0 and 1.
@@ -102,7 +104,7 @@ def test_no_higher_threshold_would_do(seed):
             assert point.specificity == (~flagged)[~is_malignant].mean()
 
 
-def test_the_last_digits_of_a_score_decide_nothing():
+def test_the_last_digits_of_a_score_decide_nothing() -> None:
     scores = np.random.default_rng(0).random(50)
     is_malignant = np.arange(50) < 20
     for point in operating_points(scores, is_malignant):
@@ -110,19 +112,19 @@ def test_the_last_digits_of_a_score_decide_nothing():
         assert (elsewhere[is_malignant] >= np.float32(point.threshold)).mean() >= point.target
 
 
-def test_without_malignant_or_benign_images():
+def test_without_malignant_or_benign_images() -> None:
     assert operating_points(np.array([0.1, 0.9]), np.array([False, False])) == []
     assert operating_points(np.zeros(0), np.zeros(0, bool)) == []
     (point,) = operating_points(np.array([0.4]), np.array([True]), (0.95,))
     assert (point.sensitivity, point.specificity, point.malignant, point.benign) == (1, None, 1, 0)
 
 
-def test_a_malignant_image_of_score_0_is_found_by_flagging_all():
+def test_a_malignant_image_of_score_0_is_found_by_flagging_all() -> None:
     (point,) = operating_points(np.array([0.0, 0.5, 0.2]), np.array([True, True, False]), (1.0,))
     assert (point.threshold, point.sensitivity, point.specificity) == (0, 1, 0)
 
 
-def test_what_is_no_sensitivity_or_no_score():
+def test_what_is_no_sensitivity_or_no_score() -> None:
     one = np.array([True])
     for target in (0.0, -1.0, 1.01, float("nan")):
         with pytest.raises(ValueError, match="above 0 and at most 1"):

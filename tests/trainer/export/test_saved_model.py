@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -25,22 +27,22 @@ TOLERANCE = 1e-5
 
 
 @pytest.fixture(scope="module")
-def model(trained):
+def model(trained: Path) -> Any:
     return tf.saved_model.load(str(trained / "model"))
 
 
 @pytest.fixture(scope="module")
-def files():
+def files() -> list[bytes]:
     """Raw image files of another size than the network's."""
     return [jpeg(draw(label, 3000 + index, size=57)) for label in range(len(CLASSES)) for index in range(2)]
 
 
 @pytest.fixture(scope="module")
-def served(model, files):
+def served(model: Any, files: list[bytes]) -> np.ndarray:
     return model.signatures["serving_default"](image_bytes=tf.constant(files))["probabilities"].numpy()
 
 
-def test_signatures_have_the_promised_names_and_types(model):
+def test_signatures_have_the_promised_names_and_types(model: Any) -> None:
     expected = {
         "serving_default": ("image_bytes", tf.string, [None], "probabilities", [None, 4]),
         "standardize": ("image_bytes", tf.string, [], "image", [SIZE, SIZE, 3]),
@@ -60,13 +62,15 @@ def test_signatures_have_the_promised_names_and_types(model):
         assert outputs[target].shape.as_list() == target_shape
 
 
-def test_probabilities_are_right(served):
+def test_probabilities_sum_to_one_and_mostly_name_the_class_that_was_drawn(served: np.ndarray) -> None:
     assert served.dtype == np.float32
     np.testing.assert_allclose(served.sum(axis=1), 1, atol=1e-5)
     assert (served.argmax(axis=1) == np.repeat(np.arange(len(CLASSES)), 2)).mean() > 0.8
 
 
-def test_serving_and_records_see_the_same_pixels(model, dataset, files, served):
+def test_serving_and_records_see_the_same_pixels(
+    model: Any, dataset: Path, files: list[bytes], served: np.ndarray
+) -> None:
     # The way of the TFRecords: prepare's standardisation, stored bytes, then the network.
     standardize = tf.saved_model.load(str(dataset / "standardize_fn")).standardize
     encoded = tf.stack([standardize(file) for file in files])
@@ -74,25 +78,27 @@ def test_serving_and_records_see_the_same_pixels(model, dataset, files, served):
     np.testing.assert_allclose(records, served, atol=TOLERANCE)
 
 
-def test_the_two_halves_make_the_whole(model, files, served):
+def test_the_two_halves_make_the_whole(model: Any, files: list[bytes], served: np.ndarray) -> None:
     images = tf.stack([model.signatures["standardize"](image_bytes=tf.constant(file))["image"] for file in files])
     halves = model.signatures["classify"](image=images)["probabilities"]
     np.testing.assert_allclose(halves, served, atol=TOLERANCE)
 
 
-def test_an_image_gets_the_same_answer_alone(model, files, served):
+def test_an_image_gets_the_same_answer_alone(model: Any, files: list[bytes], served: np.ndarray) -> None:
     for file, row in zip(files, served, strict=True):
         alone = model.signatures["serving_default"](image_bytes=tf.constant([file]))["probabilities"]
         np.testing.assert_allclose(alone[0], row, atol=TOLERANCE)
 
 
 @pytest.fixture(scope="module")
-def pixels(model, files):
+def pixels(model: Any, files: list[bytes]) -> tf.Tensor:
     """The files as the network sees them."""
     return tf.stack([model.signatures["standardize"](image_bytes=tf.constant(file))["image"] for file in files])
 
 
-def test_class_activation_maps_are_what_the_probabilities_are_made_of(model, trained, pixels):
+def test_class_activation_maps_are_what_the_probabilities_are_made_of(
+    model: Any, trained: Path, pixels: tf.Tensor
+) -> None:
     maps = model.signatures["class_activation"](image=pixels)["activation"].numpy()
     bias = model.weights[-1].numpy()
     assert bias.shape == (len(CLASSES),)
@@ -107,7 +113,7 @@ def test_class_activation_maps_are_what_the_probabilities_are_made_of(model, tra
 
 
 @pytest.mark.parametrize("squeeze_excite", [0, 8])
-def test_the_head_is_found_behind_other_pooling(squeeze_excite):
+def test_the_head_is_found_behind_other_pooling(squeeze_excite: int) -> None:
     keras.utils.set_random_seed(0)
     network = build_model(ModelConfig(width=0.25, depth=1, squeeze_excite=squeeze_excite), 96, 3)
     features, head = pooled_features(network)
@@ -121,7 +127,7 @@ def test_the_head_is_found_behind_other_pooling(squeeze_excite):
     assert maps.std(axis=(1, 2)).min() > 1e-4
 
 
-def test_a_network_without_pooling_before_its_head_is_refused():
+def test_a_network_without_pooling_before_its_head_is_refused() -> None:
     images = keras.Input((8, 8, 3))
     layers = keras.layers
     hidden = layers.Dense(4, activation="relu")(layers.GlobalAveragePooling2D()(images))
@@ -134,12 +140,12 @@ def test_a_network_without_pooling_before_its_head_is_refused():
             pooled_features(keras.Model(images, head))
 
 
-def test_a_bad_file_fails(model):
+def test_a_bad_file_fails(model: Any) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError):
         model.signatures["standardize"](image_bytes=tf.constant(b"not an image"))
 
 
-def test_the_model_reaches_its_stated_accuracy_on_the_records(model, trained, dataset):
+def test_the_model_reaches_its_stated_accuracy_on_the_records(model: Any, trained: Path, dataset: Path) -> None:
     hits = []
     for batch in evaluation_batches(read_dataset_info(dataset), "validation", 6):
         probabilities = model.signatures["records"](image_encoded=batch["image/encoded"])["probabilities"]
@@ -150,7 +156,9 @@ def test_the_model_reaches_its_stated_accuracy_on_the_records(model, trained, da
     assert len(hits) == stated["n"]
 
 
-def test_calibration_and_operating_points_are_those_of_the_validation_images(model, trained, dataset):
+def test_calibration_and_operating_points_are_those_of_the_validation_images(
+    model: Any, trained: Path, dataset: Path
+) -> None:
     """Counted once more from what the exported model says, of one view and of eight."""
     said = model_json(trained / "model")
     preprocessing = Preprocessing(read_dataset_info(dataset))
@@ -159,7 +167,7 @@ def test_calibration_and_operating_points_are_those_of_the_validation_images(mod
     pixels = preprocessing.normalise(batch["image/encoded"]).numpy()
     views = [np.rot90(side, turns, (1, 2)) for side in (pixels, pixels[:, :, ::-1]) for turns in range(4)]
     each = [model.signatures["classify"](image=tf.constant(view))["probabilities"].numpy() for view in views]
-    temperature, prior = said["calibration"]["temperature"], list(said["calibration"]["prior"].values())
+    temperature, prior = said["calibration"]["temperature"], np.array([*said["calibration"]["prior"].values()])
     weights = example_weights(labels, prior)
     # Logits but for a constant of each image.
     logits = tempered(np.log(each[0].astype(np.float64)), 1 / temperature, np.log(prior))
@@ -180,7 +188,7 @@ def test_calibration_and_operating_points_are_those_of_the_validation_images(mod
             assert (~flagged)[labels != melanoma].mean() == point["specificity"]
 
 
-def test_model_json(trained, dataset):
+def test_model_json_describes_dataset_network_and_figures(trained: Path, dataset: Path) -> None:
     document, info = model_json(trained / "model"), read_dataset_info(dataset)
     assert document["schema_version"] == 1
     assert document["classes"] == list(CLASSES)
@@ -195,7 +203,7 @@ def test_model_json(trained, dataset):
     assert document["versions"]["tensorflow"] == tf.__version__
 
 
-def test_fingerprint_depends_on_weights_network_and_dataset():
+def test_fingerprint_depends_on_weights_network_and_dataset() -> None:
     weights, network = [np.zeros((2, 3), np.float32), np.ones(3, np.float32)], {"width": 1.0}
     one = model_fingerprint(weights, network, "d")
     assert one == model_fingerprint([weight.copy() for weight in weights], dict(network), "d")
@@ -220,7 +228,9 @@ print(json.dumps([probabilities.numpy().tolist(), classes, extra]))
 """
 
 
-def test_loads_where_there_is_only_tensorflow(trained, files, served, tmp_path):
+def test_loads_where_there_is_only_tensorflow(
+    trained: Path, files: list[bytes], served: np.ndarray, tmp_path: Path
+) -> None:
     # Moved away from where it was made, and without the project on the path.
     moved = tmp_path / "elsewhere"
     (trained / "model").rename(moved)

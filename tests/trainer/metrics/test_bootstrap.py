@@ -13,7 +13,7 @@ CLASSES = ("basal cell carcinoma", "melanoma", "nevus")
 MALIGNANT = CLASSES[:2]
 
 
-def test_resamples_draw_whole_lesions_and_keep_the_classes():
+def test_resamples_draw_whole_lesions_and_keep_the_classes() -> None:
     labels, _, groups = simulate(60, 4, 1.0, seed=4, photographs=3)
     blocks = list(bootstrap.resamples(labels, groups, 30, seed=9))
     weights = np.concatenate(blocks)
@@ -26,7 +26,7 @@ def test_resamples_draw_whole_lesions_and_keep_the_classes():
     assert not np.array_equal(weights, np.concatenate(list(bootstrap.resamples(labels, groups, 30, seed=8))))
 
 
-def test_blocks_do_not_change_the_shape_of_the_answer(monkeypatch):
+def test_blocks_do_not_change_the_shape_of_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, probabilities, groups = simulate(60, 3, 1.0, seed=4)
     monkeypatch.setattr(bootstrap, "_BLOCK", 7 * 60)
     blocks = list(bootstrap.resamples(labels, groups, 30, seed=0))
@@ -35,7 +35,7 @@ def test_blocks_do_not_change_the_shape_of_the_answer(monkeypatch):
     assert figures["balanced_accuracy"]["low"] <= figures["balanced_accuracy"]["value"]
 
 
-def test_interval_covers_the_truth_about_as_often_as_it_says():
+def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     """150 simulated splits of 100 lesions with 3 photographs each: the truth is known from a huge split."""
     labels, probabilities, _ = simulate(300_000, 3, 1.0, seed=5)
     truth = sklearn.metrics.balanced_accuracy_score(labels, probabilities.argmax(axis=1))
@@ -55,7 +55,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     assert too_sure >= 0.15 * 150
 
 
-def test_same_seed_same_intervals():
+def test_same_seed_same_intervals() -> None:
     labels, probabilities, groups = simulate(90, 3, 1.0, seed=6)
     one = metrics.evaluate(labels, probabilities, groups, CLASSES, MALIGNANT, bootstrap=100, seed=4)
     assert one == metrics.evaluate(labels, probabilities, groups, CLASSES, MALIGNANT, bootstrap=100, seed=4)
@@ -63,7 +63,7 @@ def test_same_seed_same_intervals():
     assert one["balanced_accuracy"]["low"] != other["balanced_accuracy"]["low"]
 
 
-def test_a_figure_alike_in_all_resamples_has_no_interval():
+def test_a_figure_alike_in_all_resamples_has_no_interval() -> None:
     labels, groups = np.array([0, 0, 1, 1]), np.array(list("abcd"))
     everything = np.ones(4, bool)
     always = bootstrap.resampled(
@@ -74,7 +74,7 @@ def test_a_figure_alike_in_all_resamples_has_no_interval():
     assert never == bootstrap.Estimate(None, None, None, 0)
 
 
-def test_the_interval_is_of_the_middle_ninety_five_percent_of_resamples():
+def test_the_interval_is_of_the_middle_ninety_five_percent_of_resamples() -> None:
     assert bootstrap.interval(np.arange(1001.0)) == pytest.approx((25, 975))
     assert bootstrap.interval(np.array([1.0, np.nan])) == (None, None)
     assert bootstrap.interval(None) == (None, None)

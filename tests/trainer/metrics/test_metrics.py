@@ -18,7 +18,7 @@ CLASSES = ("basal cell carcinoma", "melanoma", "nevus")
 MALIGNANT = CLASSES[:2]
 
 
-def test_by_hand():
+def test_figures_are_those_counted_by_hand() -> None:
     labels = np.array([0, 0, 1, 1, 1, 1, 2, 2])
     probabilities = np.array(
         [
@@ -52,7 +52,7 @@ def test_by_hand():
     assert at["malignant"]["threshold"] == pytest.approx(0.8)
 
 
-def test_equal_probabilities_are_undecided_and_wrong_as_in_the_isic_scorer():
+def test_equal_probabilities_are_undecided_and_wrong_as_in_the_isic_scorer() -> None:
     probabilities = np.array([[0.4, 0.4, 0.2], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8]])
     labels = np.array([0, 1, 2])
     figures = metrics.evaluate(labels, probabilities, labels, CLASSES, bootstrap=0)
@@ -61,7 +61,7 @@ def test_equal_probabilities_are_undecided_and_wrong_as_in_the_isic_scorer():
     assert figures["balanced_accuracy"] == {"value": pytest.approx(2 / 3), "low": None, "high": None, "n": 3}
 
 
-def test_agrees_with_scikit_learn():
+def test_agrees_with_scikit_learn() -> None:
     labels, probabilities, groups = simulate(300, 3, 1.0, seed=1)
     figures = metrics.evaluate(labels, probabilities, groups, CLASSES, MALIGNANT, bootstrap=0)
     predicted = probabilities.argmax(axis=1)
@@ -77,7 +77,7 @@ def test_agrees_with_scikit_learn():
 
 
 @pytest.mark.filterwarnings("ignore:The inplace keyword")
-def test_agrees_with_the_isic_challenge_scorer():
+def test_agrees_with_the_isic_challenge_scorer() -> None:
     """Balanced accuracy, AUC and average precision of the package that scored ISIC 2018 and 2019."""
     labels, probabilities, groups = simulate(200, 3, 1.0, seed=2)
     images = pd.Index([f"ISIC_{i:07d}" for i in range(200)])
@@ -98,7 +98,7 @@ def test_agrees_with_the_isic_challenge_scorer():
 
 
 @pytest.mark.parametrize("decimals", [1, 8])
-def test_resampled_figures_are_scikit_learns_with_weights(decimals):
+def test_resampled_figures_are_scikit_learns_with_weights(decimals: int) -> None:
     """Rounded scores have many ties."""
     labels, probabilities, groups = simulate(150, 2, 0.7, seed=3, photographs=2)
     positive, score = labels == 1, probabilities[:, 1].round(decimals)
@@ -113,7 +113,7 @@ def test_resampled_figures_are_scikit_learns_with_weights(decimals):
         assert figures.sensitivity[b] == pytest.approx(true_rate[false_rate <= 0.1 + 1e-9].max())
 
 
-def test_classes_without_examples_are_null_and_json_has_no_nan():
+def test_classes_without_examples_are_null_and_json_has_no_nan() -> None:
     labels = np.array([2, 2, 1, 2, 1])
     probabilities = np.array([[0.1, 0.2, 0.7], [0.2, 0.5, 0.3], [0.0, 0.9, 0.1], [0.3, 0.3, 0.4], [0.6, 0.3, 0.1]])
     figures = metrics.evaluate(labels, probabilities, np.array(list("aabcd")), CLASSES, MALIGNANT, bootstrap=100)
@@ -127,7 +127,7 @@ def test_classes_without_examples_are_null_and_json_has_no_nan():
     assert figures["balanced_accuracy"]["value"] == pytest.approx((2 / 3 + 1 / 2) / 2)
 
 
-def test_one_class_only_and_one_lesion_only():
+def test_one_class_only_and_one_lesion_only() -> None:
     probabilities = np.array([[0.1, 0.7, 0.2], [0.1, 0.2, 0.7]])
     figures = metrics.evaluate(np.array([1, 1]), probabilities, np.array(["a", "a"]), CLASSES, MALIGNANT, bootstrap=20)
     json.dumps(figures, allow_nan=False)
@@ -136,7 +136,7 @@ def test_one_class_only_and_one_lesion_only():
     assert figures["sensitivity_at_specificity"]["melanoma"]["value"] is None
 
 
-def test_no_images():
+def test_without_images_a_figure_has_no_value() -> None:
     figures = metrics.evaluate(np.zeros(0, int), np.zeros((0, 3)), np.zeros(0, str), CLASSES, MALIGNANT)
     json.dumps(figures, allow_nan=False)
     assert figures["balanced_accuracy"] == {"value": None, "low": None, "high": None, "n": 0}
@@ -150,6 +150,6 @@ def test_no_images():
         ([0, 1], np.full((2, 3), np.nan), "finite"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(labels, probabilities, says):
+def test_arrays_that_do_not_fit_are_refused(labels: list[int], probabilities: np.ndarray, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         metrics.evaluate(np.array(labels), probabilities, np.arange(2), CLASSES)

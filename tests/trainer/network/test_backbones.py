@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +13,7 @@ import tensorflow as tf
 from keras.src.applications import efficientnet
 
 from pipelines.common.cli import UsageError
+from tests.support.commands import Command
 from tests.support.tiny_dataset import CLASSES, HELD_OUT_COUNT, ROOT, SIZE, draw, jpeg, training
 from trainer.network.backbones import build_backbone, check_backbone
 
@@ -18,20 +21,22 @@ NAME = "MobileNetV3Small"
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> Any:
     keras.utils.set_random_seed(0)
     return keras.applications.MobileNetV3Small(include_top=False, weights=None, input_shape=(64, 64, 3))
 
 
 @pytest.fixture(scope="module")
-def weights(network, tmp_path_factory):
+def weights(network: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("weights") / "backbone.weights.h5"
     network.save_weights(path)
     return str(path)
 
 
 @pytest.mark.parametrize("synchronized", [False, True])
-def test_a_backbone_sees_the_pixels_and_has_the_weights_that_it_was_trained_with(network, weights, synchronized):
+def test_a_backbone_sees_the_pixels_and_has_the_weights_that_it_was_trained_with(
+    network: Any, weights: str, synchronized: bool
+) -> None:
     mean, std = (150.0, 120.0, 90.0), (40.0, 30.0, 50.0)
     pixels = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
     inputs = keras.Input((64, 64, 3))
@@ -41,7 +46,9 @@ def test_a_backbone_sees_the_pixels_and_has_the_weights_that_it_was_trained_with
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_the_first_efficientnets_are_the_ones_that_keras_downloads(tmp_path, monkeypatch):
+def test_the_first_efficientnets_are_the_ones_that_keras_downloads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keras.utils.set_random_seed(0)
     file = str(tmp_path / "b0.weights.h5")
     keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(64, 64, 3)).save_weights(file)
@@ -64,7 +71,7 @@ def test_the_first_efficientnets_are_the_ones_that_keras_downloads(tmp_path, mon
         )
 
 
-def test_names_that_are_none():
+def test_names_of_no_network_or_of_one_that_cannot_be_trained_are_refused() -> None:
     check_backbone("EfficientNetV2B0")
     with pytest.raises(
         UsageError, match=r"--backbone efficientnetv2: no network of keras.applications; .*EfficientNetV2"
@@ -77,7 +84,7 @@ def test_names_that_are_none():
 @pytest.mark.parametrize(
     ("name", "content"), [("x.weights.h5", b"no weights"), ("x.weights.h5", b""), ("x.keras", b"no weights")]
 )
-def test_weights_that_are_none(tmp_path, name, content):
+def test_a_file_that_holds_no_weights_of_the_backbone_is_named(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(UsageError, match=f"--weights .*{name}: cannot be used for --backbone {NAME}"):
@@ -94,7 +101,9 @@ def test_weights_that_are_none(tmp_path, name, content):
         ),
     ],
 )
-def test_a_backbone_that_does_not_fit_leaves_nothing_behind(command, dataset, tmp_path, options, says):
+def test_a_backbone_that_does_not_fit_leaves_nothing_behind(
+    command: Command, dataset: Path, tmp_path: Path, options: list[str], says: str
+) -> None:
     done = command(*training(dataset, tmp_path / "run", *options))
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
@@ -102,7 +111,9 @@ def test_a_backbone_that_does_not_fit_leaves_nothing_behind(command, dataset, tm
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_with_a_backbone_exports_like_any_other(command, dataset, weights, tmp_path):
+def test_a_run_with_a_backbone_exports_like_any_other(
+    command: Command, dataset: Path, weights: str, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     options = ("--epochs=1", f"--backbone={NAME}", f"--weights={weights}", "--progressive=", "--learning_rate=0.001")
     done = command(*training(dataset, run, *options))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -9,7 +11,7 @@ import tensorflow as tf
 from trainer.network.batch_norm import BatchNormalization, synchronized_batch_norm
 
 
-def test_batch_normalization_agrees_with_keras():
+def test_batch_normalization_agrees_with_keras() -> None:
     x = tf.constant(np.random.default_rng(0).normal(2, 3, size=(8, 5, 5, 6)), tf.float32)
     ours, theirs = BatchNormalization(momentum=0.9), keras.layers.BatchNormalization(momentum=0.9)
     for training in (True, False):
@@ -18,19 +20,19 @@ def test_batch_normalization_agrees_with_keras():
         np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=0.006)
 
 
-def test_synchronized_batch_norm_of_one_replica_is_batch_norm():
+def test_synchronized_batch_norm_of_one_replica_is_batch_norm() -> None:
     random = np.random.default_rng(0)
     x = tf.constant(random.normal(2, 3, size=(8, 5, 5, 6)), tf.float32)
     gamma, beta = (tf.constant(random.normal(1, 0.5, 6), tf.float32) for _ in range(2))
     upstream = tf.constant(random.normal(size=x.shape), tf.float32)
 
-    def ours(x, gamma, beta):
+    def ours(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return synchronized_batch_norm(x, gamma, beta, 1e-3)
 
-    def theirs(x, gamma, beta):
+    def theirs(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, epsilon=1e-3, is_training=True)
 
-    def values_and_gradients(function):
+    def values_and_gradients(function: Callable[..., tuple[tf.Tensor, ...]]) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch([x, gamma, beta])
             outputs, mean, variance = function(x, gamma, beta)
@@ -40,7 +42,7 @@ def test_synchronized_batch_norm_of_one_replica_is_batch_norm():
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
-def test_a_layer_that_is_not_trained_keeps_its_statistics():
+def test_a_layer_that_is_not_trained_keeps_its_statistics() -> None:
     layer = BatchNormalization()
     x = tf.constant(np.random.default_rng(0).normal(2, 3, size=(8, 5, 5, 6)), tf.float32)
     layer(x, training=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,7 +23,7 @@ from trainer.training.optimizer import make_optimizer
 from trainer.training.steps import make_train_step
 
 
-def test_default_network_is_small_and_gives_logits():
+def test_default_network_is_small_and_gives_logits() -> None:
     model = build_model(ModelConfig(), image_size=64, classes=9)
     assert 0.6e6 < model.count_params() < 0.8e6
     logits = model(tf.zeros([2, 64, 64, 3]), training=False)
@@ -30,7 +31,7 @@ def test_default_network_is_small_and_gives_logits():
     assert logits.dtype == tf.float32
 
 
-def test_plain_blocks_and_no_normalisation_give_the_same_kind_of_network():
+def test_plain_blocks_and_no_normalisation_give_the_same_kind_of_network() -> None:
     plain = build_model(ModelConfig(block="plain", depth=1, width=0.5), image_size=32, classes=3)
     kinds = {type(layer).__name__ for layer in plain.layers}
     assert "DepthwiseConv2D" not in kinds
@@ -43,7 +44,7 @@ def test_plain_blocks_and_no_normalisation_give_the_same_kind_of_network():
         assert np.isfinite(logits).all()
 
 
-def test_config_changes_the_network_and_survives_json():
+def test_config_changes_the_network_and_survives_json() -> None:
     small = ModelConfig(width=0.25, depth=1, squeeze_excite=0, channels=(16, 32))
     assert build_model(small, 33, 2).count_params() < 5000
     assert json.loads(json.dumps(small.as_dict())) == small.as_dict()
@@ -51,14 +52,14 @@ def test_config_changes_the_network_and_survives_json():
 
 
 @pytest.mark.parametrize("synchronized", [False, True])
-def test_no_gradient_is_a_sum_whose_order_is_left_to_chance(synchronized):
+def test_no_gradient_is_a_sum_whose_order_is_left_to_chance(synchronized: bool) -> None:
     # AddN of three or more adds in an order that depends on timing; of two it cannot matter.
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     with strategy.scope():
         model = build_model(ModelConfig(), 32, 3, synchronized)
         optimizer = make_optimizer(TrainOptions(dataset="d", output="o"), 10, model)
     ones, smoothing = np.ones(3, np.float32), np.full(3, 0.1 / 3, np.float32)
-    step = make_train_step(strategy, model, optimizer, cross_entropy, ones, smoothing, 4, clip_norm=1.0)
+    step: Any = make_train_step(strategy, model, optimizer, cross_entropy, ones, smoothing, 4, clip_norm=1.0)
     batch = {
         "image": tf.TensorSpec([4, 32, 32, 3], tf.float32),
         "label": tf.TensorSpec([4], tf.int64),
@@ -74,7 +75,7 @@ def test_no_gradient_is_a_sum_whose_order_is_left_to_chance(synchronized):
     assert max(sums) == 2
 
 
-def test_dropout_keeps_the_expected_share_and_scales_it():
+def test_dropout_keeps_the_expected_share_and_scales_it() -> None:
     layer = Dropout(0.3, seed=1)
     x = tf.ones([100, 50])
     assert np.array_equal(layer(x, training=False), x)
@@ -84,8 +85,8 @@ def test_dropout_keeps_the_expected_share_and_scales_it():
     assert not np.array_equal(first, second)
 
 
-def test_same_seed_same_initial_weights():
-    def weights(seed):
+def test_same_seed_same_initial_weights() -> None:
+    def weights(seed: int) -> np.ndarray:
         keras.utils.set_random_seed(seed)
         model = build_model(ModelConfig(width=0.25, depth=1), 32, 3)
         return np.concatenate([weight.numpy().ravel() for weight in model.weights])
@@ -94,7 +95,7 @@ def test_same_seed_same_initial_weights():
     assert not np.array_equal(weights(1), weights(2))
 
 
-def test_layers_by_hand():
+def test_multiplications_are_those_counted_by_hand() -> None:
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(16, 3, strides=2, padding="same")(inputs)
     x = keras.layers.DepthwiseConv2D(3, padding="same")(x)
@@ -106,7 +107,7 @@ def test_layers_by_hand():
     assert multiply_adds(keras.Model(outer, inner(outer))) == by_hand
 
 
-def test_a_separable_layer_costs_what_its_two_parts_do():
+def test_a_separable_layer_costs_what_its_two_parts_do() -> None:
     inputs = keras.Input((8, 8, 6))
     one = keras.Model(inputs, keras.layers.SeparableConv2D(10, 3, strides=2, padding="same")(inputs))
     x = keras.layers.DepthwiseConv2D(3, strides=2, padding="same")(inputs)
@@ -114,7 +115,7 @@ def test_a_separable_layer_costs_what_its_two_parts_do():
     assert multiply_adds(one) == multiply_adds(two) == 4 * 4 * (6 * 9 + 6 * 10)
 
 
-def test_an_image_of_twice_the_side_costs_four_times_as_much():
+def test_an_image_of_twice_the_side_costs_four_times_as_much() -> None:
     small, large = (multiply_adds(build_model(ModelConfig(squeeze_excite=0), size, 9)) for size in (64, 128))
     linear = 288 * 9
     assert large - linear == 4 * (small - linear)

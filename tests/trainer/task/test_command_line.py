@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from pipelines.common.cli import UsageError
+from tests.support.commands import Command
 from trainer.task.command_line import parse_options
 
 
-def test_help_is_quick_and_shows_defaults(process):
+def test_help_is_quick_and_shows_defaults(process: Command) -> None:
     # Python then names each module that it imports on stderr; TensorFlow would take seconds.
     done = process("trainer.task", "--help", env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert done.returncode == 0
@@ -56,7 +58,9 @@ def test_help_is_quick_and_shows_defaults(process):
         (["--dataset=missing"], ["--dataset missing", "no such directory", "pipelines.prepare"]),
     ],
 )
-def test_wrong_use_exits_2_with_one_line_and_writes_nothing(command, dataset, tmp_path, wrong, says):
+def test_wrong_use_exits_2_with_one_line_and_writes_nothing(
+    command: Command, dataset: Path, tmp_path: Path, wrong: list[str], says: list[str]
+) -> None:
     output = tmp_path / "out"
     done = command("trainer.task", f"--dataset={dataset}", f"--output={output}", *wrong)
     assert done.returncode == 2
@@ -68,7 +72,7 @@ def test_wrong_use_exits_2_with_one_line_and_writes_nothing(command, dataset, tm
     assert not output.exists()
 
 
-def test_tf_config_is_checked_before_tensorflow_starts(command, dataset, tmp_path):
+def test_tf_config_is_checked_before_tensorflow_starts(command: Command, dataset: Path, tmp_path: Path) -> None:
     done = command(
         "trainer.task", f"--dataset={dataset}", f"--output={tmp_path / 'out'}", env={"TF_CONFIG": '{"cluster": {}'}
     )
@@ -78,7 +82,7 @@ def test_tf_config_is_checked_before_tensorflow_starts(command, dataset, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_a_tpu_that_is_not_there(process, dataset, tmp_path):
+def test_a_tpu_that_is_not_there_exits_2_with_one_line(process: Command, dataset: Path, tmp_path: Path) -> None:
     done = process("trainer.task", f"--dataset={dataset}", f"--output={tmp_path / 'out'}", "--tpu=local")
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("trainer.task: error: --tpu local: cannot be used (")
@@ -86,7 +90,7 @@ def test_a_tpu_that_is_not_there(process, dataset, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_required_options_are_named(command):
+def test_required_options_that_are_missing_are_named(command: Command) -> None:
     done = command("trainer.task")
     assert done.returncode == 2
     assert "--dataset, --output" in done.stderr
@@ -106,7 +110,7 @@ def test_required_options_are_named(command):
         ('{"progressive": ["64:0.6"]}', "'progressive' is [\"64:0.6\"]; give text"),
     ],
 )
-def test_a_recipe_that_cannot_be(tmp_path, text, says):
+def test_a_recipe_that_cannot_be_is_refused_with_its_file_named(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "recipe.json"
     path.write_text(text)
     with pytest.raises(UsageError) as error:
@@ -115,7 +119,7 @@ def test_a_recipe_that_cannot_be(tmp_path, text, says):
     assert f"--config {path}" in str(error.value)
 
 
-def test_the_command_line_comes_before_the_recipe(tmp_path):
+def test_the_command_line_comes_before_the_recipe(tmp_path: Path) -> None:
     path = tmp_path / "recipe.json"
     path.write_text(json.dumps({"epochs": 3, "width": 0.5, "mixed_precision": True, "batch_norm": False, "jit": False}))
     options = parse_options(["--width=2", f"--config={path}", "--dataset=d", "--output=o"])

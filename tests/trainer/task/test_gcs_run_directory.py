@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,37 +13,37 @@ from pipelines.common.cli import UsageError
 from tests.support.gcs import local_gcs, open_bucket
 from tests.support.gcs_proxy import door
 from trainer.config.options import TrainOptions
-from trainer.data.dataset_info import read_dataset_info
+from trainer.data.dataset_info import DatasetInfo, read_dataset_info
 from trainer.distribution.preemption import RestartError
 from trainer.task.gcs_run_directory import GcsRunDirectory
-from trainer.task.run_directory import open_output
+from trainer.task.run_directory import RunClaim, open_output
 
 PLACE = "gs://runs/one"
 
 
 @pytest.fixture
-def info(dataset):
+def info(dataset: Path) -> DatasetInfo:
     return read_dataset_info(dataset)
 
 
 @pytest.fixture
-def options(dataset):
+def options(dataset: Path) -> TrainOptions:
     return TrainOptions(dataset=str(dataset), output=PLACE)
 
 
 @pytest.fixture
-def bucket(tmp_path, monkeypatch):
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     with local_gcs(tmp_path, "runs") as environment, door(environment["STORAGE_EMULATOR_HOST"]) as opened:
         for name, value in {**environment, "STORAGE_EMULATOR_HOST": opened.url}.items():
             monkeypatch.setenv(name, value)
         yield open_bucket(environment, "runs")
 
 
-def names(bucket):
+def names(bucket: Any) -> set[str]:
     return {blob.name.removeprefix("one/") for blob in bucket.client.list_blobs(bucket)}
 
 
-def start(remote, options, info):
+def start(remote: GcsRunDirectory, options: TrainOptions, info: DatasetInfo) -> RunClaim:
     """Claim and open as a run does; gives the run's local directory."""
     claim = remote.claim(options, info)
     open_output(claim, options, info, threads=2)
@@ -48,7 +51,7 @@ def start(remote, options, info):
     return claim
 
 
-def save(claim, step, *kept):
+def save(claim: RunClaim, step: int, *kept: int) -> None:
     """What TensorFlow leaves on disk of a checkpoint, and of those before it."""
     folder = claim.path / "checkpoints"
     folder.mkdir(exist_ok=True)
@@ -62,11 +65,13 @@ def save(claim, step, *kept):
     (folder / "checkpoint").write_text("\n".join(lines) + "\n")
 
 
-def checkpoint(step):
+def checkpoint(step: int) -> set[str]:
     return {f"checkpoints/ckpt-{step}.index", f"checkpoints/ckpt-{step}.data-00000-of-00001"}
 
 
-def test_checkpoints_follow_those_on_disk_and_are_fetched_by_the_next_machine(bucket, options, info):
+def test_checkpoints_follow_those_on_disk_and_are_fetched_by_the_next_machine(
+    bucket: Any, options: TrainOptions, info: DatasetInfo
+) -> None:
     with GcsRunDirectory(PLACE) as remote:
         claim = start(remote, options, info)
         assert names(bucket) == {"run.json"}
@@ -83,6 +88,7 @@ def test_checkpoints_follow_those_on_disk_and_are_fetched_by_the_next_machine(bu
     bucket.blob("one/checkpoints/ckpt-12.index").upload_from_string(b"half")
     with GcsRunDirectory(PLACE) as remote:
         again = start(remote, options, info)
+        assert again.earlier is not None
         assert again.earlier["threads"] == 2
         found = {path.name for path in (again.path / "checkpoints").iterdir()}
         assert found == {name.partition("/")[2] for name in checkpoint(6) | checkpoint(9)} | {"checkpoint"}
@@ -92,7 +98,7 @@ def test_checkpoints_follow_those_on_disk_and_are_fetched_by_the_next_machine(bu
     assert bucket.blob("one/checkpoints/ckpt-12.index").download_as_bytes() == b"12 index"
 
 
-def finish(remote, claim):
+def finish(remote: GcsRunDirectory, claim: RunClaim) -> None:
     for name in ("saved_model.pb", "assets/model.json", "variables/variables.index"):
         path = claim.path / "model" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +106,9 @@ def finish(remote, claim):
     remote.finish()
 
 
-def test_a_run_is_finished_when_all_of_its_model_is_there(bucket, options, info):
+def test_a_run_is_finished_when_all_of_its_model_is_there(
+    bucket: Any, options: TrainOptions, info: DatasetInfo
+) -> None:
     bucket.blob("one/model/variables/variables.index").upload_from_string(b"of a machine lost while it sent the model")
     with pytest.raises(UsageError, match="holds no training run of ours"), GcsRunDirectory(PLACE) as remote:
         remote.claim(options, info)
@@ -120,7 +128,7 @@ def test_a_run_is_finished_when_all_of_its_model_is_there(bucket, options, info)
         remote.claim(options, info)
 
 
-def test_overwrite_deletes_only_what_is_ours(bucket, options, info):
+def test_overwrite_deletes_only_what_is_ours(bucket: Any, options: TrainOptions, info: DatasetInfo) -> None:
     with GcsRunDirectory(PLACE) as remote:
         finish(remote, start(remote, options, info))
     bucket.blob("one/notes.txt").upload_from_string(b"mine")
@@ -131,7 +139,9 @@ def test_overwrite_deletes_only_what_is_ours(bucket, options, info):
     assert names(bucket) == {"run.json", "notes.txt"}
 
 
-def test_other_options_are_named(bucket, options, info):
+def test_an_interrupted_run_with_other_options_is_refused_and_they_are_named(
+    bucket: Any, options: TrainOptions, info: DatasetInfo
+) -> None:
     with GcsRunDirectory(PLACE) as remote:
         start(remote, options, info)
     with (
@@ -141,7 +151,9 @@ def test_other_options_are_named(bucket, options, info):
         remote.claim(replace(options, epochs=3), info)
 
 
-def test_a_second_run_in_the_same_place_is_noticed_by_the_first(bucket, options, info):
+def test_a_second_run_in_the_same_place_is_noticed_by_the_first(
+    bucket: Any, options: TrainOptions, info: DatasetInfo
+) -> None:
     with GcsRunDirectory(PLACE) as remote:
         claim = start(remote, options, info)
         save(claim, 3)
@@ -159,7 +171,9 @@ def test_a_second_run_in_the_same_place_is_noticed_by_the_first(bucket, options,
             remote.save()
 
 
-def test_told_to_end_it_does_not_say_saved_before_it_has_arrived(bucket, options, info):
+def test_told_to_end_it_does_not_say_saved_before_it_has_arrived(
+    bucket: Any, options: TrainOptions, info: DatasetInfo
+) -> None:
     remote = GcsRunDirectory(PLACE)
     claim = start(remote, options, info)
     bucket.blob("one/checkpoints/checkpoint").upload_from_string(b"somebody else's")

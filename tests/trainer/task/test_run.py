@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+from tests.support.commands import Command
 from tests.support.tiny_dataset import training
 from trainer.data.dataset_info import fold_split, read_dataset_info
 from trainer.export.loaded_model import read_model_info
 
 
-def test_a_run_on_a_fold_validates_on_it_and_exports_the_last_epoch(command, folded, tmp_path):
+def test_a_run_on_a_fold_validates_on_it_and_exports_the_last_epoch(
+    command: Command, folded: Path, tmp_path: Path
+) -> None:
     done = command(*training(folded, tmp_path / "run", "--fold=1", "--epochs=2", "--keep=last"))
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "run/train.json").read_text())

@@ -10,7 +10,7 @@ from pipelines.common.cli import UsageError
 from trainer.training.checkpoint import EpochRecord, RunState, require_room
 
 
-def state_of(*figures, sizes=()):
+def state_of(*figures: tuple[float, float], sizes: tuple[int, ...] = ()) -> RunState:
     """A run with these (validation balanced accuracy, validation loss), one per epoch, on images of these sizes."""
     return RunState(
         [
@@ -29,18 +29,18 @@ def state_of(*figures, sizes=()):
     )
 
 
-def best_epoch(state):
-    return state.best and state.best.epoch
+def best_epoch(state: RunState) -> int | None:
+    return state.best.epoch if state.best else None
 
 
-def test_the_best_epoch_has_the_highest_accuracy_then_the_lower_loss_then_comes_first():
+def test_the_best_epoch_has_the_highest_accuracy_then_the_lower_loss_then_comes_first() -> None:
     assert best_epoch(state_of()) is None
     assert best_epoch(state_of((0.5, 1.0), (0.7, 2.0), (0.6, 0.1))) == 2
     assert best_epoch(state_of((0.7, 1.0), (0.7, 0.9), (0.7, 0.95))) == 2
     assert best_epoch(state_of((0.7, 1.0), (0.7, 1.0))) == 1
 
 
-def test_epochs_on_smaller_images_than_the_last_are_not_the_best():
+def test_epochs_on_smaller_images_than_the_last_are_not_the_best() -> None:
     state = state_of((0.9, 1.0), (0.6, 1.0), (0.7, 1.0), sizes=(32, 64, 64))
     assert best_epoch(state) == 3
     # Patience counts from the best of those.
@@ -52,13 +52,13 @@ def test_epochs_on_smaller_images_than_the_last_are_not_the_best():
 @pytest.mark.parametrize(
     ("patience", "epochs", "finished"), [(2, 10, True), (3, 10, False), (0, 10, False), (0, 4, True), (9, 4, True)]
 )
-def test_a_run_stops_when_epochs_or_patience_have_run_out(patience, epochs, finished):
+def test_a_run_stops_when_epochs_or_patience_have_run_out(patience: int, epochs: int, finished: bool) -> None:
     state = state_of((0.5, 1.0), (0.7, 1.0), (0.6, 1.0), (0.7, 1.1))
     assert state.finished(epochs, patience, 64) is finished
     assert not state_of().finished(epochs, patience, 64)
 
 
-def test_figures_survive_exactly():
+def test_figures_survive_exactly() -> None:
     state, again = state_of((1 / 3, 2 / 7), (0.1 + 0.2, 1e-17)), RunState()
     for step in range(1, 4):
         state.add_step(0.1 * step, 1 / 3)
@@ -67,14 +67,14 @@ def test_figures_survive_exactly():
     assert (again.epoch, again.step) == (2, 3)
 
 
-def test_a_new_epoch_begins_with_nothing():
+def test_a_new_epoch_begins_with_nothing() -> None:
     state = state_of((0.5, 1.0))
     state.add_step(3.0, 2.0)
     state.end_epoch(state.history[0])
     assert state == RunState(state.history)
 
 
-def test_a_directory_without_room_or_permission_is_an_error_at_the_start(tmp_path):
+def test_a_directory_without_room_or_permission_is_an_error_at_the_start(tmp_path: Path) -> None:
     require_room(tmp_path / "new", 1000)
     assert list((tmp_path / "new").iterdir()) == []
     with pytest.raises(

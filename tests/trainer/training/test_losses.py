@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,7 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from pipelines.domain.dataset_json import ClassCount
 from pipelines.domain.decision_rule import decision_values
-from trainer.data.dataset_info import read_dataset_info
+from trainer.data.dataset_info import DatasetInfo, read_dataset_info
 from trainer.training.losses import (
     class_log_priors,
     class_weights,
@@ -29,7 +31,7 @@ ORIGINALS, EXAMPLES = (10, 30, 60, 0), (60, 60, 60, 0)
 
 
 @pytest.fixture
-def info(dataset):
+def info(dataset: Path) -> DatasetInfo:
     info = read_dataset_info(dataset)
     counts = (ClassCount(*pair) for pair in zip(ORIGINALS, EXAMPLES, strict=True))
     train = dataclasses.replace(
@@ -38,17 +40,17 @@ def info(dataset):
     return dataclasses.replace(info, splits={**info.splits, "train": train})
 
 
-def test_photographs_count_as_they_are(info):
+def test_photographs_count_as_they_are(info: DatasetInfo) -> None:
     np.testing.assert_allclose(photographed_prior(info), [0.1, 0.3, 0.6, 0])
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "balanced_softmax"])
 @pytest.mark.parametrize("weights", ["none", "balanced"])
-def test_what_was_balanced_stands_for_equal_frequencies(info, loss, weights):
+def test_what_was_balanced_stands_for_equal_frequencies(info: DatasetInfo, loss: str, weights: str) -> None:
     np.testing.assert_allclose(trained_prior(info, loss, weights), [1 / 3, 1 / 3, 1 / 3, 0])
 
 
-def test_the_shift_turns_one_frequency_into_another(info):
+def test_the_shift_turns_one_frequency_into_another(info: DatasetInfo) -> None:
     """Bayes' rule on made-up likelihoods of an image in each class."""
     likelihood = np.array([0.2, 0.05, 0.01])
     logits = np.log(likelihood * trained_prior(info, "cross_entropy", "none")[:3])
@@ -58,7 +60,7 @@ def test_the_shift_turns_one_frequency_into_another(info):
     assert photographed_shift(info, "cross_entropy", "none")[3] == 0
 
 
-def test_decisions_are_those_of_equal_frequencies():
+def test_decisions_are_those_of_equal_frequencies() -> None:
     probabilities = np.array([[0.3, 0.6, 0.1], [0.05, 0.9, 0.05]])
     prior = np.array([0.2, 0.8, 0.0])
     values = decision_values(probabilities, prior)
@@ -69,7 +71,7 @@ def test_decisions_are_those_of_equal_frequencies():
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_loss_agrees_with_keras(smoothing):
+def test_loss_agrees_with_keras(smoothing: float) -> None:
     random = np.random.default_rng(0)
     labels, logits = random.integers(0, 5, 8), random.normal(size=(8, 5)).astype(np.float32)
     expected = keras.losses.categorical_crossentropy(
@@ -79,7 +81,7 @@ def test_loss_agrees_with_keras(smoothing):
     np.testing.assert_allclose(cross_entropy(target, logits), expected, rtol=1e-5)
 
 
-def test_focal_loss_agrees_with_keras():
+def test_focal_loss_agrees_with_keras() -> None:
     random = np.random.default_rng(0)
     target = np.eye(5, dtype=np.float32)[random.integers(0, 5, 8)]
     logits = random.normal(size=(8, 5)).astype(np.float32)
@@ -87,14 +89,14 @@ def test_focal_loss_agrees_with_keras():
     np.testing.assert_allclose(make_loss("focal", np.zeros(5))(target, logits), expected, rtol=1e-4)
 
 
-def test_logits_that_balanced_softmax_asks_for_say_nothing_of_frequencies():
+def test_logits_that_balanced_softmax_asks_for_say_nothing_of_frequencies() -> None:
     """An image that could be anything: the loss is least where all logits are equal, though classes are not."""
     log_priors = np.log(np.array([0.9, 0.09, 0.01], np.float32))
     loss = make_loss("balanced_softmax", log_priors)
     smoothing = smoothing_of("balanced_softmax", 0.1, log_priors)
     assert smoothing.sum() == pytest.approx(0.1)
 
-    def expected_loss(logits):
+    def expected_loss(logits: Sequence[float]) -> float:
         shares = np.exp(log_priors)
         rows = np.tile(np.array(logits, np.float32), (3, 1))
         target = targets(np.arange(3), np.arange(3), np.ones(3, np.float32), smoothing)
@@ -104,13 +106,13 @@ def test_logits_that_balanced_softmax_asks_for_say_nothing_of_frequencies():
     assert all(expected_loss(other) > least + 1e-4 for other in ([0.2, 0, 0], [0, 0.2, 0], [0, 0, 0.2], [-0.2, 0, 0]))
 
 
-def test_log_priors_count_what_is_stored(dataset):
+def test_log_priors_count_what_is_stored(dataset: Path) -> None:
     info = read_dataset_info(dataset)
     counts = np.array([info.split("train").per_class[name].examples for name in info.classes])
     np.testing.assert_allclose(np.exp(class_log_priors(info)), counts / counts.sum(), rtol=1e-6)
 
 
-def test_balanced_class_weights_are_scikit_learns(dataset):
+def test_balanced_class_weights_are_scikit_learns(dataset: Path) -> None:
     info = read_dataset_info(dataset)
     labels = np.repeat(np.arange(4), [info.split("train").per_class[name].examples for name in info.classes])
     expected = compute_class_weight("balanced", classes=np.arange(4), y=labels)

@@ -15,7 +15,7 @@ from trainer.network.model import ModelConfig, build_model
 from trainer.training.optimizer import averaging_decay, learning_rate_schedule, make_average, make_optimizer
 
 
-def test_learning_rate_rises_then_falls_to_zero():
+def test_learning_rate_rises_then_falls_to_zero() -> None:
     options = TrainOptions(dataset="d", output="o", epochs=10, learning_rate=0.01, warmup=0.2)
     schedule = learning_rate_schedule(options, steps_per_epoch=10)
     rates = [float(schedule(step)) for step in range(101)]
@@ -30,7 +30,7 @@ def test_learning_rate_rises_then_falls_to_zero():
         assert float(other(0)) == pytest.approx(0.01)
 
 
-def test_only_kernels_decay():
+def test_only_kernels_decay() -> None:
     model = build_model(ModelConfig(width=0.25, depth=1), 32, 3)
     options = TrainOptions(dataset="d", output="o", weight_decay=0.5, warmup=0.0, learning_rate=0.1)
     optimizer = make_optimizer(options, 10, model)
@@ -42,11 +42,11 @@ def test_only_kernels_decay():
 
 
 @pytest.mark.parametrize(("step", "expected"), [(0, 0.1), (8, 0.5), (10_000, 0.99)])
-def test_the_average_forgets_fast_at_first(step, expected):
+def test_the_average_forgets_fast_at_first(step: int, expected: float) -> None:
     assert float(averaging_decay(0.99, tf.constant(step))) == pytest.approx(expected)
 
 
-def test_the_average_moves_towards_the_weights_by_the_rest_of_its_decay():
+def test_the_average_moves_towards_the_weights_by_the_rest_of_its_decay() -> None:
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     with strategy.scope():
         model, averaged = (keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]) for _ in range(2))

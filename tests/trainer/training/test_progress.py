@@ -13,11 +13,11 @@ RECORD = EpochRecord(1, 0.5, 0.6, 0.7, 64, 1e-3, 100.0, 2.0)
 
 
 class Terminal(io.StringIO):
-    def isatty(self):
+    def isatty(self) -> bool:
         return True
 
 
-def epoch(stream):
+def epoch(stream: io.StringIO) -> str:
     progress, state = EpochProgress(3, 80, stream), RunState()
     for _ in range(4):
         state.add_step(2.0, 4.0)
@@ -28,14 +28,14 @@ def epoch(stream):
     return stream.getvalue()
 
 
-def test_a_file_gets_whole_lines_only():
+def test_a_file_gets_whole_lines_only() -> None:
     assert epoch(io.StringIO()).splitlines() == [
         "saved epoch 1/3 step 2/4",
         "epoch 1/3  loss 0.5000  val_loss 0.6000  val_balanced_accuracy 0.7000 *  learning_rate 1.00e-03  100 images/s",
     ]
 
 
-def test_a_terminal_gets_a_bar_that_lines_replace():
+def test_a_terminal_gets_a_bar_that_lines_replace() -> None:
     text = epoch(Terminal())
     assert "\repoch 1/3 [======>" in text
     assert "] 4/4  loss 0.5000" in text
@@ -45,5 +45,5 @@ def test_a_terminal_gets_a_bar_that_lines_replace():
 
 
 @pytest.mark.parametrize(("done", "shown"), [(0, "[>   ]"), (2, "[==> ]"), (4, "[====]")])
-def test_the_bar_fills(done, shown):
+def test_the_bar_fills_with_the_steps_that_are_done(done: int, shown: str) -> None:
     assert bar(done, 4, 4) == shown

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from trainer.training.optimizer import make_optimizer
 from trainer.training.steps import make_predict, make_train_step
 
 
-def small_step(accumulate=1, jit=False, mixed=False):
+def small_step(accumulate: int = 1, jit: bool = False, mixed: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Loss, weight and flag of one step of a network without batch normalisation, and the weights after it."""
     keras.utils.set_random_seed(0)
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
@@ -45,20 +47,22 @@ def small_step(accumulate=1, jit=False, mixed=False):
     ("changed", "tolerance"),
     [({"accumulate": 4}, 1e-5), ({"jit": True}, 1e-4), ({"accumulate": 3, "jit": True}, 1e-4), ({"mixed": True}, 5e-2)],
 )
-def test_parts_of_a_batch_compilation_and_precision_do_not_change_a_step(changed, tolerance):
+def test_parts_of_a_batch_compilation_and_precision_do_not_change_a_step(
+    changed: dict[str, Any], tolerance: float
+) -> None:
     figures, weights = small_step()
     other_figures, other_weights = small_step(**changed)
     np.testing.assert_allclose(other_figures, figures, rtol=tolerance)
     np.testing.assert_allclose(other_weights, weights, rtol=tolerance, atol=tolerance / 10)
 
 
-def test_predictions_are_those_of_the_real_examples_in_their_order():
+def test_predictions_are_those_of_the_real_examples_in_their_order() -> None:
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     with strategy.scope():
         inputs = keras.Input((1, 1, 3))
         model = keras.Model(inputs, keras.layers.Flatten()(inputs))
     images = np.arange(24, dtype=np.float32).reshape(8, 1, 1, 3)
-    rows = {"image": images, "label": np.arange(8), "weight": np.float32([1] * 6 + [0] * 2)}
+    rows = {"image": images, "label": np.arange(8), "weight": np.array([1] * 6 + [0] * 2, np.float32)}
     batches = tf.data.Dataset.from_tensor_slices(rows).batch(4).repeat()
     logits, labels = make_predict(strategy, model)(iter(batches), 2)
     # The last two examples fill the batch and have no weight.
