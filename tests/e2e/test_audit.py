@@ -5,24 +5,28 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from tests.support.browser import dump_dom, parse
+from tests.support.commands import Command
 
 HOSTILE = "<img src=x onerror=alert(1)> & 'it'.jpg"
 
 
-def split_of(path):
+def split_of(path: str) -> str:
     return next((part.lower() for part in Path(path).parts if part in ("Train", "Test")), "")
 
 
 @pytest.fixture(scope="module")
-def halves(sample, tmp_path_factory):
+def halves(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample as Train and Test folders: every fourth photograph in Test, and copies of each kind."""
     root = tmp_path_factory.mktemp("halves") / "set"
     shutil.copytree(sample / "images", root / "Train")
@@ -42,31 +46,35 @@ def halves(sample, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(process, sample, halves, tmp_path_factory):
+def finished(
+    process: Command, sample: Path, halves: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
     output = tmp_path_factory.mktemp("audited") / "audit"
     done = process("pipelines.audit", "--input", halves, "--metadata", sample / "metadata.csv", "--output", output)
     return output, done
 
 
 @pytest.fixture(scope="module")
-def audit(finished):
+def audit(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
     assert finished[1].returncode == 0, finished[1].stderr
     return finished[0]
 
 
-def report_of(audit):
+def report_of(audit: Path) -> dict[str, Any]:
     return json.loads((audit / "audit.json").read_text())
 
 
-def lines(audit, name):
+def lines(audit: Path, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for path in sorted(audit.glob(f"{name}-*")) for line in path.read_text().splitlines()]
 
 
-def manifest(audit):
+def manifest(audit: Path) -> list[dict[str, Any]]:
     return [row for path in sorted(audit.glob("manifest-*")) for row in pq.read_table(path).to_pylist()]
 
 
-def test_it_exits_with_0_and_writes_the_report_and_no_records(finished):
+def test_it_exits_with_0_and_writes_the_report_and_no_records(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
     output, done = finished
     assert (done.returncode, done.stderr) == (0, "")
     assert str(output / "report.html") in done.stdout
@@ -74,7 +82,7 @@ def test_it_exits_with_0_and_writes_the_report_and_no_records(finished):
     assert kinds == {"audit.json", "report.html", "manifest", "rejects", "conflicts", "leakage", "near_duplicates"}
 
 
-def test_every_figure_is_that_of_the_files(audit, halves, sample):
+def test_every_figure_is_that_of_the_files(audit: Path, halves: Path, sample: Path) -> None:
     report, rows = report_of(audit), manifest(audit)
     listed = [path for path in halves.rglob("*") if path.suffix.lower() in (".jpg", ".png")]
     counts, outcomes = report["counts"], Counter(row["outcome"] for row in rows)
@@ -111,12 +119,12 @@ def test_every_figure_is_that_of_the_files(audit, halves, sample):
     assert len(names) == 2
 
 
-def test_leakage_is_every_group_with_files_on_both_sides(audit, halves):
+def test_leakage_is_every_group_with_files_on_both_sides(audit: Path, halves: Path) -> None:
     """Against a search of our own: files joined by lesion, id and bytes, and by the pairs that the audit confirmed."""
     rows = [row for row in manifest(audit) if row["sha256"] and row["format"] and row["reason"] != "undecodable"]
     group = {row["path"]: number for number, row in enumerate(rows)}
 
-    def join(paths):
+    def join(paths: Iterable[str]) -> None:
         numbers = {group[path] for path in paths if path in group}
         for path, number in group.items():
             if number in numbers:
@@ -131,13 +139,13 @@ def test_leakage_is_every_group_with_files_on_both_sides(audit, halves):
         join(paths)
     for pair in lines(audit, "near_duplicates"):
         join([pair["first"]["path"], pair["second"]["path"]])
-    members = defaultdict(lambda: {"train": [], "test": []})
+    members: defaultdict[int, dict[str, list[str]]] = defaultdict(lambda: {"train": [], "test": []})
     for path, number in group.items():
         members[number][split_of(path)].append(path)
     found = [leak["files"] for leak in lines(audit, "leakage")]
     expected = [sides for sides in members.values() if all(sides.values())]
 
-    def in_order(groups):
+    def in_order(groups: Iterable[dict[str, list[str]]]) -> list[list[tuple[str, list[str]]]]:
         return sorted(sorted((side, sorted(paths)) for side, paths in sides.items()) for sides in groups)
 
     assert in_order(found) == in_order(expected)
@@ -153,7 +161,7 @@ def test_leakage_is_every_group_with_files_on_both_sides(audit, halves):
     assert report["given"]["test"] == sum(split_of(row["path"]) == "test" for row in manifest(audit))
 
 
-def test_conflicts_name_both_labels(audit):
+def test_conflicts_name_both_labels(audit: Path) -> None:
     conflicts = lines(audit, "conflicts")
     # The sample has one of its own.
     (ours,) = [conflict for conflict in conflicts if any("under two" in path for path in conflict["paths"])]
@@ -166,7 +174,7 @@ def test_conflicts_name_both_labels(audit):
     assert {"labels": ["melanoma", "nevus"], "images": 2, "files": 4} in report["pairs"]
 
 
-def test_the_page_shows_all_of_it_and_runs_nothing(audit):
+def test_the_page_shows_all_of_it_and_runs_nothing(audit: Path) -> None:
     page = parse(dump_dom(audit / "report.html"))
     text = page.text()
     assert HOSTILE in text
@@ -176,21 +184,23 @@ def test_the_page_shows_all_of_it_and_runs_nothing(audit):
     assert all(image.attributes["src"].startswith("data:image/jpeg;base64,") for image in images)
 
 
-def test_prepare_judges_alike(command, audit, sample, halves, tmp_path):
+def test_prepare_judges_alike(command: Command, audit: Path, sample: Path, halves: Path, tmp_path: Path) -> None:
     done = command(
         *("pipelines.prepare", "--input", halves, "--metadata", sample / "metadata.csv"),
         *("--output", tmp_path / "out", "--image_size", 16, "--balance", "none"),
     )
     assert done.returncode == 0, done.stderr
 
-    def judged(rows):
+    def judged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         kept = ("path", "label", "claims", "group_id", "split", "reason")
         return [{name: row[name] for name in kept} for row in rows]
 
     assert judged(manifest(tmp_path / "out")) == judged(manifest(audit))
 
 
-def test_the_same_report_with_other_workers_and_exit_1_beyond_a_limit(process, audit, sample, halves, tmp_path):
+def test_the_same_report_with_other_workers_and_exit_1_beyond_a_limit(
+    process: Command, audit: Path, sample: Path, halves: Path, tmp_path: Path
+) -> None:
     done = process(
         *("pipelines.audit", "--input", halves, "--metadata", sample / "metadata.csv", "--output", tmp_path / "out"),
         *("--direct_running_mode", "multi_processing", "--direct_num_workers", 2, "--max_reject_fraction", 0.001),
@@ -201,7 +211,7 @@ def test_the_same_report_with_other_workers_and_exit_1_beyond_a_limit(process, a
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_what_prepare_would_refuse_is_reported(command, sample, tmp_path):
+def test_what_prepare_would_refuse_is_reported(command: Command, sample: Path, tmp_path: Path) -> None:
     source = tmp_path / "in"
     for name in ("melanoma", "nevus"):
         shutil.copytree(sample / "images" / name, source / name)
@@ -216,7 +226,7 @@ def test_what_prepare_would_refuse_is_reported(command, sample, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_the_nine_class_set(command, shared_data, tmp_path):
+def test_the_nine_class_set(command: Command, shared_data: Path, tmp_path: Path) -> None:
     """Figures counted by hand when the data was collected."""
     done = command(
         *("pipelines.audit", "--input", shared_data / "isic9/Train", "--output", tmp_path),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.commands import Command
 from tests.support.scoring import model_json, only_partition, probabilities, rejects, scores
 
 SIZE = 48
@@ -16,7 +20,7 @@ IMAGES = (".jpg", ".jpeg", ".png")
 
 
 @pytest.fixture(scope="module")
-def chain(command, process, sample, tmp_path_factory):
+def chain(command: Command, process: Command, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with `dataset` and `train`, made by the commands."""
     folder = tmp_path_factory.mktemp("chain")
     metadata = ("--metadata", sample / "metadata.csv")
@@ -35,7 +39,7 @@ def chain(command, process, sample, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def scored(process, chain, sample):
+def scored(process: Command, chain: Path, sample: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """The archive's scores and how the command ended."""
     output = chain / "scores"
     archive, model = sample / "archive", chain / "train" / "model"
@@ -44,7 +48,7 @@ def scored(process, chain, sample):
 
 
 @pytest.fixture(scope="module")
-def evaluated(process, chain):
+def evaluated(process: Command, chain: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """The evaluation of the test split and how the command ended."""
     output = chain / "evaluation"
     return output, process(
@@ -52,11 +56,11 @@ def evaluated(process, chain):
     )
 
 
-def trained_model(chain):
+def trained_model(chain: Path) -> dict[str, Any]:
     return model_json(chain / "train" / "model")
 
 
-def test_promise_4_the_record_path_and_the_serving_signature_agree(chain, sample):
+def test_promise_4_the_record_path_and_the_serving_signature_agree(chain: Path, sample: Path) -> None:
     """The same file through prepare's record and as raw bytes: the same pixels, so the same probabilities."""
     import tensorflow as tf
 
@@ -87,7 +91,9 @@ def test_promise_4_the_record_path_and_the_serving_signature_agree(chain, sample
     np.testing.assert_allclose(by_halves, by_record[:20], atol=1e-5)
 
 
-def test_evaluate_reads_the_same_model_and_split(evaluated, chain):
+def test_evaluate_reads_the_same_model_and_split(
+    evaluated: tuple[Path, subprocess.CompletedProcess[str]], chain: Path
+) -> None:
     output, done = evaluated
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("balanced accuracy")
@@ -98,7 +104,9 @@ def test_evaluate_reads_the_same_model_and_split(evaluated, chain):
     assert (output / "confusion_matrix.png").stat().st_size > 1000
 
 
-def test_every_archive_file_is_scored_or_rejected_with_a_reason(scored, chain, sample):
+def test_every_archive_file_is_scored_or_rejected_with_a_reason(
+    scored: tuple[Path, subprocess.CompletedProcess[str]], chain: Path, sample: Path
+) -> None:
     output, done = scored
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -121,7 +129,7 @@ def test_every_archive_file_is_scored_or_rejected_with_a_reason(scored, chain, s
     assert summary["models"][0]["fingerprint"] == trained_model(chain)["model_fingerprint"]
 
 
-def test_scores_are_what_the_model_says(scored, chain):
+def test_scores_are_what_the_model_says(scored: tuple[Path, subprocess.CompletedProcess[str]], chain: Path) -> None:
     import tensorflow as tf
 
     model = tf.saved_model.load(str(chain / "train" / "model"))
@@ -143,7 +151,9 @@ def test_scores_are_what_the_model_says(scored, chain):
         assert row["model_fingerprint"] == info["model_fingerprint"]
 
 
-def test_bad_images_take_no_good_one_with_them(command, scored, chain, sample, tmp_path):
+def test_bad_images_take_no_good_one_with_them(
+    command: Command, scored: tuple[Path, subprocess.CompletedProcess[str]], chain: Path, sample: Path, tmp_path: Path
+) -> None:
     """Every kind of bad file in one batch with good ones; two workers give the scores that one gave."""
     archive = tmp_path / "archive"
     shutil.copytree(sample / "archive", archive)
@@ -174,7 +184,9 @@ def test_bad_images_take_no_good_one_with_them(command, scored, chain, sample, t
         np.testing.assert_allclose(values, before[sha256], atol=1e-5)
 
 
-def test_globs_and_files_are_inputs_and_what_overlaps_is_scored_once(command, chain, sample, tmp_path):
+def test_globs_and_files_are_inputs_and_what_overlaps_is_scored_once(
+    command: Command, chain: Path, sample: Path, tmp_path: Path
+) -> None:
     one = next((sample / "archive" / "2024").rglob("*.png"))
     done = command(
         *(
@@ -196,7 +208,9 @@ def test_globs_and_files_are_inputs_and_what_overlaps_is_scored_once(command, ch
     assert len(listed) > 1
 
 
-def test_too_many_rejects_is_exit_1_with_every_score_written(command, scored, chain, sample, tmp_path):
+def test_too_many_rejects_is_exit_1_with_every_score_written(
+    command: Command, scored: tuple[Path, subprocess.CompletedProcess[str]], chain: Path, sample: Path, tmp_path: Path
+) -> None:
     done = command(
         *("pipelines.score", "--input", sample / "archive", "--model", chain / "train" / "model"),
         *("--output", tmp_path / "scores", "--max_reject_fraction", 0),
@@ -218,7 +232,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_wrong_use_of_score_is_one_line_exit_2_and_nothing_written(command, chain, sample, tmp_path, name):
+def test_wrong_use_of_score_is_one_line_exit_2_and_nothing_written(
+    command: Command, chain: Path, sample: Path, tmp_path: Path, name: str
+) -> None:
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.txt").write_text("mine")
     places = {"tmp": tmp_path, "chain": chain}
@@ -234,7 +250,13 @@ def test_wrong_use_of_score_is_one_line_exit_2_and_nothing_written(command, chai
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_summary_of_a_run(command, chain, evaluated, scored, tmp_path):
+def test_the_summary_of_a_run(
+    command: Command,
+    chain: Path,
+    evaluated: tuple[Path, subprocess.CompletedProcess[str]],
+    scored: tuple[Path, subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+) -> None:
     done = command("pipelines.demo.run_summary", chain)
     assert done.returncode == 0, done.stderr
     listed = json.loads((chain / "dataset" / "dataset.json").read_text())["counts"]["listed"]
@@ -246,7 +268,7 @@ def test_the_summary_of_a_run(command, chain, evaluated, scored, tmp_path):
     assert "dataset/dataset.json" in refused.stderr
 
 
-def test_score_help(command):
+def test_score_help(command: Command) -> None:
     done = command("pipelines.score", "--help")
     assert done.returncode == 0
     assert "(default: 32)" in " ".join(done.stdout.split())

@@ -24,12 +24,14 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.runners.pipeline_context import PipelineContext
 from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.transforms.environments import ExternalEnvironment
 
 from pipelines.beam.dataflow import DISK_SIZE_GB, HARNESS_THREADS, MACHINE_TYPE, MAX_WORKERS
+from tests.support.commands import Command
 from tests.support.dataflow_server import LocalDataflow, local_dataflow
-from tests.support.gcs import local_gcs, open_bucket, upload
+from tests.support.gcs import Environment, local_gcs, open_bucket, upload
 from tests.support.gcs_tensorflow import tensorflow_gcs
 from tests.support.portable import job_server
 from tests.support.scoring import export_untrained, only_partition, probabilities, rejects, scores, write_images
@@ -40,7 +42,7 @@ BUCKET = "lesions"
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory):
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     """The environment in which Beam and TensorFlow find a local bucket."""
     folder = tmp_path_factory.mktemp("cloud")
     with (
@@ -52,7 +54,7 @@ def cloud(tmp_path_factory):
 
 
 @pytest.fixture
-def dataflow():
+def dataflow() -> Iterator[LocalDataflow]:
     with local_dataflow() as service:
         yield service
 
@@ -131,7 +133,7 @@ def run_staged(pipeline: Path, options: PipelineOptions) -> None:
     """Run a staged pipeline on a job server; its container's place is taken by the server's own workers."""
     proto = beam_runner_api_pb2.Pipeline.FromString(pipeline.read_bytes())
     address = options.get_all_options()["environment_config"]
-    workers = ExternalEnvironment(address).to_runner_api(None)
+    workers = ExternalEnvironment(address).to_runner_api(PipelineContext())
     for environment in proto.components.environments.values():
         assert environment.urn == common_urns.environments.DOCKER.urn
         environment.urn, environment.payload = workers.urn, workers.payload
@@ -190,7 +192,9 @@ def digests(dataset: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for name in names for path in dataset.glob(name)}
 
 
-def test_prepare(command, process, sample, cloud, dataflow, tmp_path):
+def test_prepare(
+    command: Command, process: Command, sample: Path, cloud: Environment, dataflow: LocalDataflow, tmp_path: Path
+) -> None:
     upload(cloud, BUCKET, sample / "images", "sample/images")
     open_bucket(cloud, BUCKET).blob("sample/metadata.csv").upload_from_filename(str(sample / "metadata.csv"))
     size = ["--image_size", "32"]
@@ -221,7 +225,7 @@ def test_prepare(command, process, sample, cloud, dataflow, tmp_path):
 
 
 @pytest.mark.proof
-def test_score(command, cloud, dataflow, tmp_path):
+def test_score(command: Command, cloud: Environment, dataflow: LocalDataflow, tmp_path: Path) -> None:
     model = export_untrained(write_dataset(tmp_path), tmp_path / "model", 1)
     archive = tmp_path / "archive"
     first, *_ = write_images(archive, 24)
@@ -261,7 +265,9 @@ def test_score(command, cloud, dataflow, tmp_path):
     assert (made / "report.html").stat().st_size > 10_000
 
 
-def test_a_list_of_files_on_this_machine_is_refused_before_submission(cloud, dataflow, tmp_path):
+def test_a_list_of_files_on_this_machine_is_refused_before_submission(
+    cloud: Environment, dataflow: LocalDataflow, tmp_path: Path
+) -> None:
     open_bucket(cloud, BUCKET).blob("lists/two.txt").upload_from_string("a.jpg\n/data/b.jpg\n")
     arguments = ["--input", f"gs://{BUCKET}/lists/two.txt", "--output", f"gs://{BUCKET}/nothing"]
     command = make_command("dataflow-prepare", [*arguments, f"--dataflow_endpoint={dataflow.address}", "--no_auth"])
@@ -273,7 +279,7 @@ def test_a_list_of_files_on_this_machine_is_refused_before_submission(cloud, dat
 
 
 @pytest.mark.parametrize("missing", ["PROJECT", "REGION", "BUCKET", "ARGS"])
-def test_make_says_in_one_line_what_is_missing(missing):
+def test_make_says_in_one_line_what_is_missing(missing: str) -> None:
     given = {"PROJECT": "p", "REGION": "r", "BUCKET": "b", "ARGS": "--input gs://b/i"}
     del given[missing]
     done = subprocess.run(

@@ -7,11 +7,15 @@ import json
 import re
 import shutil
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
+from tests.support.commands import Command
 
 SIZE = 48
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,10 +29,10 @@ ASKED = {
 
 
 @pytest.fixture(scope="module")
-def prepare(command, sample, tmp_path_factory):
+def prepare(command: Command, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Prepares the sample with these options; gives the dataset's folder. by: what runs the command."""
 
-    def run(*more, by=command) -> Path:
+    def run(*more: object, by: Command = command) -> Path:
         output = tmp_path_factory.mktemp("prepared") / "dataset"
         done = by(
             *("pipelines.prepare", "--input", sample / "images", "--metadata", sample / "metadata.csv"),
@@ -41,16 +45,16 @@ def prepare(command, sample, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def datasets(prepare):
+def datasets(prepare: Callable[..., Path]) -> dict[str, Path]:
     """Encoding -> a dataset with it."""
     return {encoding: prepare(*more) for encoding, more in ASKED.items()}
 
 
-def describe(dataset):
+def describe(dataset: Path) -> dict[str, Any]:
     return json.loads((dataset / "dataset.json").read_text())
 
 
-def records(dataset, split="train"):
+def records(dataset: Path, split: str = "train") -> Iterator[dict[str, Any]]:
     """Every record of a split as {key: value}, in order, read without TensorFlow's own reader of compressed files."""
     import tensorflow as tf
 
@@ -67,7 +71,7 @@ def records(dataset, split="train"):
             }
 
 
-def pixels_of(record):
+def pixels_of(record: dict[str, Any]) -> np.ndarray:
     """What a record shows; independent of the code under test."""
     from pipelines.imaging import images
 
@@ -76,19 +80,20 @@ def pixels_of(record):
     return images.decode(record["image/encoded"])
 
 
-def files_of(dataset):
+def files_of(dataset: Path) -> dict[str, bytes]:
     """Content hash -> bytes of every image written."""
     rows = [row for path in dataset.glob("manifest-*.parquet") for row in pq.read_table(path).to_pylist()]
     return {row["sha256"]: Path(row["path"]).read_bytes() for row in rows if row["outcome"] == "written"}
 
 
 @pytest.mark.parametrize("encoding", ASKED)
-def test_records_hold_the_standardised_pixels(datasets, encoding):
+def test_records_hold_the_standardised_pixels(datasets: dict[str, Path], encoding: str) -> None:
     from pipelines.imaging import images
     from pipelines.imaging.augment import augment
 
     dataset = datasets[encoding]
-    files, seen = files_of(dataset), Counter()
+    files = files_of(dataset)
+    seen: Counter[bool] = Counter()
     for split in ("train", "validation", "test"):
         for record in records(dataset, split):
             sha256, copy = record["image/key/sha256"].decode(), record["image/augmentation/copy"]
@@ -104,7 +109,7 @@ def test_records_hold_the_standardised_pixels(datasets, encoding):
     assert seen[True] > 100
 
 
-def test_dataset_json_says_how_it_is_stored(datasets):
+def test_dataset_json_says_how_it_is_stored(datasets: dict[str, Path]) -> None:
     from pipelines.prepare.settings import OWN_FILES
 
     described = {encoding: describe(dataset) for encoding, dataset in datasets.items()}
@@ -130,7 +135,9 @@ def test_dataset_json_says_how_it_is_stored(datasets):
 
 
 @pytest.mark.proof
-def test_compressed_shards_have_the_same_bytes_with_other_processes(prepare, process, datasets):
+def test_compressed_shards_have_the_same_bytes_with_other_processes(
+    prepare: Callable[..., Path], process: Command, datasets: dict[str, Path]
+) -> None:
     workers = ("--direct_running_mode", "multi_processing", "--direct_num_workers", 2)
     again = prepare(*ASKED["png"], *workers, by=process)
     shards = [path.name for path in datasets["png"].glob("*.tfrecord.gz")]
@@ -141,7 +148,9 @@ def test_compressed_shards_have_the_same_bytes_with_other_processes(prepare, pro
 
 
 @pytest.mark.parametrize("encoding", ASKED)
-def test_the_trainer_reads_it_and_its_model_gives_files_and_records_the_same_answer(datasets, encoding, tmp_path):
+def test_the_trainer_reads_it_and_its_model_gives_files_and_records_the_same_answer(
+    datasets: dict[str, Path], encoding: str, tmp_path: Path
+) -> None:
     """An untrained model will do: what differs is how pixels come to it."""
     import tensorflow as tf
 
@@ -180,7 +189,7 @@ def test_the_trainer_reads_it_and_its_model_gives_files_and_records_the_same_ans
 
 
 @pytest.mark.parametrize("encoding", ASKED)
-def test_pixels_can_be_taken_back_to_levels(datasets, encoding):
+def test_pixels_can_be_taken_back_to_levels(datasets: dict[str, Path], encoding: str) -> None:
     """What a backbone and colour constancy do inside the network."""
     from trainer.data.dataset_info import read_dataset_info
     from trainer.data.input_pipeline import evaluation_batches
@@ -214,7 +223,7 @@ def readme_block(word: str, dataset: Path) -> dict:
 
 
 @pytest.mark.parametrize("encoding", ASKED)
-def test_the_reader_of_the_readme(datasets, encoding):
+def test_the_reader_of_the_readme(datasets: dict[str, Path], encoding: str) -> None:
     found = list(readme_block("def parse", datasets[encoding])["train"].as_numpy_iterator())
     expected = list(records(datasets[encoding]))
     assert len(found) == len(expected)
@@ -224,7 +233,7 @@ def test_the_reader_of_the_readme(datasets, encoding):
 
 
 @pytest.fixture(scope="module")
-def for_tfds(datasets, tmp_path_factory):
+def for_tfds(datasets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Encoding -> a dataset that TFDS can read: the compressed one is unpacked and described as prepare would."""
     from pipelines.dataset.tfds_metadata import metadata_files
 
@@ -239,7 +248,9 @@ def for_tfds(datasets, tmp_path_factory):
 
 
 @pytest.mark.parametrize("encoding", ASKED)
-def test_tensorflow_datasets_reads_every_feature(for_tfds, datasets, encoding):
+def test_tensorflow_datasets_reads_every_feature(
+    for_tfds: dict[str, Path], datasets: dict[str, Path], encoding: str
+) -> None:
     import tensorflow_datasets as tfds
 
     description = describe(datasets[encoding])
@@ -278,7 +289,7 @@ def test_tensorflow_datasets_reads_every_feature(for_tfds, datasets, encoding):
 
 
 @pytest.mark.parametrize("encoding", ASKED)
-def test_the_readme_on_tensorflow_datasets(for_tfds, datasets, encoding):
+def test_the_readme_on_tensorflow_datasets(for_tfds: dict[str, Path], datasets: dict[str, Path], encoding: str) -> None:
     found = list(readme_block("builder_from_directory", for_tfds[encoding])["pairs"].as_numpy_iterator())
     expected = list(records(datasets[encoding]))
     assert Counter(label for _, label in found) == Counter(record["image/class/label"] for record in expected)

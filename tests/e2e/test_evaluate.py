@@ -10,6 +10,8 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,6 +22,7 @@ from PIL import Image
 from pipelines.common.cli import UsageError
 from tests.support.documents import dataset_document, model_document, shard_entry, write_model_json
 from trainer.evaluate import command as evaluate_command
+from trainer.evaluate.options import EvaluateOptions
 
 CLASSES = ["melanoma", "nevus", "vascular lesion"]
 COLOURS = np.array([[0.2, 0.1, 0.1], [0.6, 0.4, 0.2], [0.8, 0.1, 0.4]])
@@ -30,8 +33,8 @@ SIZE = 16
 
 class ColourModel(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_encoded")])
-    def records(self, image_encoded):
-        def mean_colour(data):
+    def records(self, image_encoded: tf.Tensor) -> dict[str, tf.Tensor]:
+        def mean_colour(data: tf.Tensor) -> tf.Tensor:
             return tf.reduce_mean(tf.cast(tf.io.decode_jpeg(data, channels=3), tf.float32) / 255.0, axis=[0, 1])
 
         colours = tf.map_fn(mean_colour, image_encoded, fn_output_signature=tf.float32)
@@ -43,15 +46,15 @@ class Empty(tf.Module):
     pass
 
 
-def example(number, label, colour, lesion, copy=0):
+def example(number: int, label: int, colour: int, lesion: str, copy: int = 0) -> bytes:
     pixels = np.full((SIZE, SIZE, 3), np.round(255 * COLOURS[colour]), np.uint8)
     pixels[number % SIZE, number // SIZE] = 255
     encoded = tf.io.encode_jpeg(pixels, quality=95).numpy()
 
-    def text(value):
+    def text(value: str) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
 
-    def integer(value):
+    def integer(value: int) -> tf.train.Feature:
         return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
 
     features = {
@@ -70,7 +73,7 @@ def example(number, label, colour, lesion, copy=0):
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
-def write_split(root, name, rows, shards=2):
+def write_split(root: Path, name: str, rows: list[tuple[int, int, str, int]], shards: int = 2) -> dict[str, Any]:
     """`rows`: (label, colour, lesion, copy). Returns the split's part of dataset.json."""
     names = [f"{name}-{k:05d}-of-{shards:05d}.tfrecord" for k in range(shards)]
     for k, shard in enumerate(names):
@@ -94,7 +97,7 @@ def write_split(root, name, rows, shards=2):
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("dataset")
     train = [(label, label, f"T{label}", copy) for label in range(3) for copy in (0, 1, 2)]
     splits = {
@@ -108,7 +111,7 @@ def dataset(tmp_path_factory):
     return root
 
 
-def write_model(root, **changes):
+def write_model(root: Path, **changes: Any) -> Path:
     model = ColourModel()
     tf.saved_model.save(model, str(root), signatures={"records": model.records})
     return write_model_json(
@@ -117,22 +120,22 @@ def write_model(root, **changes):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("model"))
 
 
-def command(*arguments):
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "trainer.evaluate", *map(str, arguments)], check=False, capture_output=True, text=True
     )
 
 
-def options(dataset, model, output, **changes):
-    places = {"dataset": str(dataset), "model": str(model), "output": str(output)}
-    return evaluate_command.EvaluateOptions(**places, **{"bootstrap": 50, **changes})
+def options(dataset: Path, model: Path, output: Path, **changes: Any) -> EvaluateOptions:
+    given: dict[str, Any] = {"bootstrap": 50, **changes}
+    return evaluate_command.EvaluateOptions(dataset=str(dataset), model=str(model), output=str(output), **given)
 
 
-def test_command_writes_known_figures(dataset, model, tmp_path):
+def test_command_writes_known_figures(dataset: Path, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "deep" / "evaluation"
     result = command("--dataset", dataset, "--model", model, "--output", output, "--batch_size", 3)
     assert (result.returncode, result.stderr) == (0, "")
@@ -171,7 +174,9 @@ def test_command_writes_known_figures(dataset, model, tmp_path):
         assert min(picture.size) > 300
 
 
-def test_predictions_have_a_row_per_image_in_file_order(dataset, model, tmp_path, capsys):
+def test_predictions_have_a_row_per_image_in_file_order(
+    dataset: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     evaluate_command.run(options(dataset, model, tmp_path))
     table = pq.read_table(tmp_path / "predictions.parquet").to_pydict()
     assert list(table) == [
@@ -192,13 +197,17 @@ def test_predictions_have_a_row_per_image_in_file_order(dataset, model, tmp_path
     assert sums == pytest.approx(np.ones(8), abs=1e-5)
 
 
-def test_train_split_counts_originals_only(dataset, model, tmp_path, capsys):
+def test_train_split_counts_originals_only(
+    dataset: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = evaluate_command.run(options(dataset, model, tmp_path, split="train", batch_size=2))
     assert result["images"] == 3
     assert result["figures"]["confusion_matrix"] == np.eye(3).tolist()
 
 
-def test_batch_size_does_not_change_figures_and_seed_only_intervals(dataset, model, tmp_path, capsys):
+def test_batch_size_does_not_change_figures_and_seed_only_intervals(
+    dataset: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     one = evaluate_command.run(options(dataset, model, tmp_path / "1", batch_size=1))["figures"]
     many = evaluate_command.run(options(dataset, model, tmp_path / "2", batch_size=100))["figures"]
     assert one["confusion_matrix"] == many["confusion_matrix"]
@@ -207,7 +216,7 @@ def test_batch_size_does_not_change_figures_and_seed_only_intervals(dataset, mod
     assert none["balanced_accuracy"] == {**one["balanced_accuracy"], "low": None, "high": None}
 
 
-def test_model_of_another_dataset_is_warned_about(dataset, tmp_path):
+def test_model_of_another_dataset_is_warned_about(dataset: Path, tmp_path: Path) -> None:
     other = write_model(tmp_path / "model", dataset_fingerprint="f" * 64)
     result = command("--dataset", dataset, "--model", other, "--output", tmp_path / "out", "--bootstrap", 0)
     assert result.returncode == 0
@@ -216,7 +225,9 @@ def test_model_of_another_dataset_is_warned_about(dataset, tmp_path):
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["trained_on_this_dataset"] is False
 
 
-def test_overwrite_keeps_other_files_and_is_needed(dataset, model, tmp_path, capsys):
+def test_overwrite_keeps_other_files_and_is_needed(
+    dataset: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     evaluate_command.run(options(dataset, model, tmp_path))
     (tmp_path / "notes.txt").write_text("mine")
     before = (tmp_path / "evaluation.json").read_bytes()
@@ -228,7 +239,9 @@ def test_overwrite_keeps_other_files_and_is_needed(dataset, model, tmp_path, cap
     assert json.loads((tmp_path / "evaluation.json").read_text())["options"]["seed"] == 1
 
 
-def test_interrupted_run_is_repeated_without_overwrite(dataset, model, tmp_path, capsys):
+def test_interrupted_run_is_repeated_without_overwrite(
+    dataset: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "confusion_matrix.png").write_bytes(b"")
     (tmp_path / ".evaluation.json.partial").write_bytes(b"{")
     evaluate_command.run(options(dataset, model, tmp_path))
@@ -237,7 +250,7 @@ def test_interrupted_run_is_repeated_without_overwrite(dataset, model, tmp_path,
     )
 
 
-def damaged(kind, dataset, model, tmp_path):
+def damaged(kind: str, dataset: Path, model: Path, tmp_path: Path) -> tuple[dict[str, Any], list[str]]:
     """Arguments of a wrong use, and what its message must say."""
     arguments = {"--dataset": dataset, "--model": model, "--output": tmp_path / "out"}
     if kind == "no dataset":
@@ -304,7 +317,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_wrong_use_is_one_line_and_writes_nothing(kind, dataset, model, tmp_path):
+def test_wrong_use_is_one_line_and_writes_nothing(kind: str, dataset: Path, model: Path, tmp_path: Path) -> None:
     arguments, says = damaged(kind, dataset, model, tmp_path)
     before = sorted(tmp_path.rglob("*"))
     result = command(*[part for pair in arguments.items() for part in pair])
@@ -315,7 +328,7 @@ def test_wrong_use_is_one_line_and_writes_nothing(kind, dataset, model, tmp_path
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_damage_found_late_is_one_line_and_writes_nothing(dataset, model, tmp_path):
+def test_damage_found_late_is_one_line_and_writes_nothing(dataset: Path, model: Path, tmp_path: Path) -> None:
     """What only shows once TensorFlow reads it: a cut-off shard, a model file that is none, a missing signature."""
     cut = tmp_path / "cut"
     shutil.copytree(dataset, cut)
@@ -338,7 +351,7 @@ def test_damage_found_late_is_one_line_and_writes_nothing(dataset, model, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-def test_help_and_no_beam_nor_early_tensorflow(dataset, model, tmp_path):
+def test_help_and_no_beam_nor_early_tensorflow(dataset: Path, model: Path, tmp_path: Path) -> None:
     result = command("--help")
     assert result.returncode == 0
     assert "--bootstrap" in result.stdout

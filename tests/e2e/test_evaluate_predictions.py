@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,7 +39,7 @@ ISIC_0000009,Benign,Wart,IL_7,30,female,
 """
 
 
-def write_scores(path: Path, rows=SCORED, **more) -> Path:
+def write_scores(path: Path, rows: list[tuple[Any, ...]] = SCORED, **more: Any) -> Path:
     """A Parquet file with the columns of pipelines.score that matter here, and `more` of them."""
     probabilities = np.array([row[2] for row in rows], np.float32)
     columns = {
@@ -58,21 +59,21 @@ def write_scores(path: Path, rows=SCORED, **more) -> Path:
     return path
 
 
-def as_text(value):
+def as_text(value: Any) -> Any:
     """An option as the command line gives it."""
     if isinstance(value, tuple):
         return tuple(map(str, value))
     return str(value) if isinstance(value, Path) else value
 
 
-def run(tmp_path: Path, **options) -> dict:
+def run(tmp_path: Path, **options: Any) -> dict:
     options = {name: as_text(value) for name, value in options.items()}
     return evaluate_command.run(
         evaluate_command.EvaluateOptions(output=str(tmp_path / "out"), **{"bootstrap": 20, **options})
     )
 
 
-def test_command_evaluates_an_archive_with_labels_without_the_model(tmp_path):
+def test_command_evaluates_an_archive_with_labels_without_the_model(tmp_path: Path) -> None:
     scores = write_scores(tmp_path / "scores" / "run=2026-01-01" / "scores-00000-of-00001.parquet").parents[1]
     (tmp_path / "labels.csv").write_text(TABLE)
     code = (
@@ -141,7 +142,9 @@ def test_command_evaluates_an_archive_with_labels_without_the_model(tmp_path):
     ],
     ids=["id and class", "challenge", "HAM10000"],
 )
-def test_labels_come_in_every_form_that_prepare_reads(text, tmp_path, capsys):
+def test_labels_come_in_every_form_that_prepare_reads(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "labels.csv").write_text(text)
     scores = write_scores(tmp_path / "scores.parquet")
     result = run(tmp_path, predictions=scores, labels=tmp_path / "labels.csv")
@@ -151,14 +154,18 @@ def test_labels_come_in_every_form_that_prepare_reads(text, tmp_path, capsys):
     assert table["class"] == ["melanoma", "nevus", "basal cell carcinoma"]
 
 
-def test_rows_that_disagree_on_an_image_are_left_out_and_counted(tmp_path, capsys):
+def test_rows_that_disagree_on_an_image_are_left_out_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "labels.csv").write_text("id,class\nISIC_0000001,melanoma\nISIC_0000003,nevus\nISIC_0000003,melanoma\n")
     scores = write_scores(tmp_path / "scores.parquet")
     result = run(tmp_path, predictions=scores, labels=tmp_path / "labels.csv")
     assert (result["images"], result["labels"]["conflicts"]) == (1, 1)
 
 
-def test_figures_of_an_evaluation_are_those_of_its_predictions(tmp_path, capsys):
+def test_figures_of_an_evaluation_are_those_of_its_predictions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "labels.csv").write_text(TABLE)
     scores = write_scores(tmp_path / "scores.parquet")
     first = run(tmp_path, predictions=scores, labels=tmp_path / "labels.csv")
@@ -172,7 +179,7 @@ def test_figures_of_an_evaluation_are_those_of_its_predictions(tmp_path, capsys)
     assert again["predictions"]["models"] == ["f" * 64]
 
 
-def test_an_output_of_several_runs_is_one_archive(tmp_path, capsys):
+def test_an_output_of_several_runs_is_one_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each night scores what is new. What an unfinished run wrote does not count, nor do columns of single models."""
     root = tmp_path / "scores"
     own = {f"probability_{name.replace(' ', '_')}__1": [0.0] * 3 for name in CLASSES}
@@ -186,7 +193,9 @@ def test_an_output_of_several_runs_is_one_archive(tmp_path, capsys):
     assert (result["matching"]["matched"], result["matching"]["repeated"]) == (6, 0)
 
 
-def test_nights_from_before_the_views_were_said_are_still_read(tmp_path, capsys):
+def test_nights_from_before_the_views_were_said_are_still_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = tmp_path / "scores"
     write_scores(root / "run=1" / "scores-00000-of-00001.parquet", SCORED[:3])
     later = write_scores(root / "run=2" / "scores-00000-of-00001.parquet", SCORED[3:])
@@ -196,7 +205,7 @@ def test_nights_from_before_the_views_were_said_are_still_read(tmp_path, capsys)
     assert (result["matching"]["matched"], result["views"]) == (6, None)
 
 
-def test_of_an_image_scored_twice_the_last_score_counts(tmp_path, capsys):
+def test_of_an_image_scored_twice_the_last_score_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scores = write_scores(tmp_path / "scores.parquet", [("ISIC_0000001", 1, (0.0, 0.0, 1.0)), *SCORED])
     (tmp_path / "labels.csv").write_text(TABLE)
     result = run(tmp_path, predictions=scores, labels=tmp_path / "labels.csv")
@@ -204,13 +213,13 @@ def test_of_an_image_scored_twice_the_last_score_counts(tmp_path, capsys):
     assert result["figures"]["confusion_matrix"] == [[1, 0, 0], [0, 1, 1], [0, 1, 2]]
 
 
-def test_a_table_may_have_both_names_of_the_id(tmp_path, capsys):
+def test_a_table_may_have_both_names_of_the_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "labels.csv").write_text(TABLE)
     scores = write_scores(tmp_path / "scores.parquet", source_id=[row[0] for row in SCORED])
     assert run(tmp_path, predictions=scores, labels=tmp_path / "labels.csv")["matching"]["matched"] == 6
 
 
-def test_subgroups_have_figures_of_their_own(tmp_path, capsys):
+def test_subgroups_have_figures_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of twenty women's lesions all are called rightly, of twenty men's half; the others are too few."""
     as_nevus, as_melanoma, almost = (0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (0.0, 0.6, 0.4)
     rows, lines = [], ["image_id,dx,age,sex,localization,lesion_id"]
@@ -263,7 +272,7 @@ def wrong(kind: str, tmp_path: Path) -> tuple[dict, str]:
         scores = write_scores(tmp_path / "two.parquet", model_fingerprint=names)
         return {**options, "predictions": scores}, "scores of 2 models; name the folder of one run"
     if kind == "one evaluation twice":
-        labelled = {"class": [CLASSES[row[1] or 0] for row in SCORED]}
+        labelled: dict[str, Any] = {"class": [CLASSES[row[1] or 0] for row in SCORED]}
         for name in ("evaluation", "one_view"):
             write_scores(tmp_path / "fold" / name / "predictions.parquet", **labelled)
         return {"predictions": tmp_path / "fold"}, "has ISIC_0000001 twice .7 such images.; name one evaluation"
@@ -317,7 +326,7 @@ def wrong(kind: str, tmp_path: Path) -> tuple[dict, str]:
         *("a score in words", "other numbers"),
     ],
 )
-def test_wrong_use_is_one_line_and_writes_nothing(kind, tmp_path):
+def test_wrong_use_is_one_line_and_writes_nothing(kind: str, tmp_path: Path) -> None:
     options, says = wrong(kind, tmp_path)
     with pytest.raises(UsageError, match=says) as raised:
         run(tmp_path, **options)

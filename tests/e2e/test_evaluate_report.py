@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,7 +32,7 @@ from trainer.metrics.roc_pr_curves import rank_curves
 
 
 @pytest.fixture(scope="module")
-def mislabelled(dataset, tmp_path_factory):
+def mislabelled(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny dataset, in which the first test image of each class is called the next one: so there are mistakes."""
     copy = shutil.copytree(dataset, tmp_path_factory.mktemp("mislabelled") / "dataset")
     for shard in sorted(copy.glob("test-*.tfrecord")):
@@ -48,7 +49,7 @@ def mislabelled(dataset, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def metadata(tmp_path_factory):
+def metadata(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A table of whom the test images were taken: all but the first one of each class."""
     rows = [
         f"test-{label}-{index},{20 * index - 39990},{('male', 'female')[index % 2]},Trunk"
@@ -61,7 +62,7 @@ def metadata(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def evaluated(mislabelled, trained, metadata, tmp_path_factory):
+def evaluated(mislabelled: Path, trained: Path, metadata: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of the command with everything that it can be asked for."""
     output = tmp_path_factory.mktemp("evaluated") / "out"
     arguments = ["--dataset", mislabelled, "--model", trained / "model", "--output", output, "--metadata", metadata]
@@ -72,11 +73,11 @@ def evaluated(mislabelled, trained, metadata, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def summary(evaluated):
+def summary(evaluated: Path) -> dict[str, Any]:
     return json.loads((evaluated / "evaluation.json").read_text())
 
 
-def test_the_page_says_what_the_summary_says(evaluated, summary):
+def test_the_page_says_what_the_summary_says(evaluated: Path, summary: dict[str, Any]) -> None:
     page = parse((evaluated / "report.html").read_text())
     sections = {one.attributes.get("id"): one for one in page.find("section")}
     value = summary["figures"]["balanced_accuracy"]["value"]
@@ -97,7 +98,7 @@ def test_the_page_says_what_the_summary_says(evaluated, summary):
     assert len(sections["operating"].find("tbody")[0].find("tr")) == len(summary["operating_points"]) > 0
 
 
-def test_the_page_loads_nothing_and_every_picture_has_words(evaluated):
+def test_the_page_loads_nothing_and_every_picture_has_words(evaluated: Path) -> None:
     text = (evaluated / "report.html").read_text()
     assert not re.search(r"https?:|//[a-z]|@import|<script|<link|url\(", text)
     page = parse(text)
@@ -106,7 +107,7 @@ def test_the_page_loads_nothing_and_every_picture_has_words(evaluated):
     assert all(cell.attributes.get("scope") for cell in page.find("th"))
 
 
-def test_each_mistake_has_its_picture_and_its_map(evaluated, summary):
+def test_each_mistake_has_its_picture_and_its_map(evaluated: Path, summary: dict[str, Any]) -> None:
     page = parse((evaluated / "report.html").read_text())
     assert [one["source_id"] for one in summary["mistakes"]["missed"]] == ["test-0-2000"]
     assert [one["source_id"] for one in summary["mistakes"]["false_alarms"]] == ["test-1-2000"]
@@ -116,15 +117,17 @@ def test_each_mistake_has_its_picture_and_its_map(evaluated, summary):
 
 
 @pytest.mark.parametrize("width", [400, 1200])
-def test_a_browser_shows_the_page(evaluated, tmp_path, width):
+def test_a_browser_shows_the_page(evaluated: Path, tmp_path: Path, width: int) -> None:
     assert "Balanced accuracy" in dump_dom(evaluated / "report.html")
     screenshot(evaluated / "report.html", tmp_path / "page.png", width, 1600)
     with Image.open(tmp_path / "page.png") as picture:
         # Something is drawn: more than the few colours of an empty page.
-        assert len(picture.convert("RGB").getcolors(1 << 24)) > 50
+        colours = picture.convert("RGB").getcolors(1 << 24)
+        assert colours is not None
+        assert len(colours) > 50
 
 
-def test_the_markdown_is_tables_of_even_rows(evaluated, summary):
+def test_the_markdown_is_tables_of_even_rows(evaluated: Path, summary: dict[str, Any]) -> None:
     lines = (evaluated / "report.md").read_text().splitlines()
     blocks = "\n".join(line if line.startswith("|") else "" for line in lines).split("\n\n")
     tables = [block.strip().splitlines() for block in blocks if block.strip()]
@@ -138,7 +141,7 @@ def test_the_markdown_is_tables_of_even_rows(evaluated, summary):
     assert f"| Balanced accuracy | {summary['figures']['balanced_accuracy']['value']:.3f} (" in "\n".join(lines)
 
 
-def test_subgroups_are_joined_by_id(summary):
+def test_subgroups_are_joined_by_id(summary: dict[str, Any]) -> None:
     assert summary["metadata"]["matched"] == 16
     ages = {row["group"]: row["n"] for row in summary["subgroups"][0]["groups"]}
     assert list(ages) == ["30 to 44", "45 to 59", "60 to 74", "75 and over", "unknown"]
@@ -155,7 +158,7 @@ def test_subgroups_are_joined_by_id(summary):
     assert (unknown["group"], unknown["few"]) == ("unknown", True)
 
 
-def test_views_are_averaged_over_the_symmetries_of_what_the_model_sees(dataset, trained):
+def test_views_are_averaged_over_the_symmetries_of_what_the_model_sees(dataset: Path, trained: Path) -> None:
     """The model's own transform gives the pixels of a record, and the eight views are those of the score job."""
     info = read_dataset_info(dataset)
     network = LoadedModel(read_model_info(trained / "model"))
@@ -170,13 +173,14 @@ def test_views_are_averaged_over_the_symmetries_of_what_the_model_sees(dataset, 
     assert np.ptp(each, axis=0).max() > 1e-3
 
 
-def options(**values) -> evaluate_command.EvaluateOptions:
-    return evaluate_command.EvaluateOptions(
-        **{name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
-    )
+def options(**values: Any) -> evaluate_command.EvaluateOptions:
+    given: dict[str, Any] = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+    return evaluate_command.EvaluateOptions(**given)
 
 
-def test_a_fold_is_evaluated_on_its_originals(dataset, trained, tmp_path, capsys):
+def test_a_fold_is_evaluated_on_its_originals(
+    dataset: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folded = shutil.copytree(dataset, tmp_path / "dataset")
     deal_into_folds(folded, 3)
     result = evaluate_command.run(
@@ -194,7 +198,15 @@ def test_a_fold_is_evaluated_on_its_originals(dataset, trained, tmp_path, capsys
         (1, "The model was adjusted to these images", ""),
     ],
 )
-def test_a_fold_that_the_model_knows_is_said(dataset, trained, tmp_path, capsys, trained_with, heading, on_stderr):
+def test_a_fold_that_the_model_knows_is_said(
+    dataset: Path,
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    trained_with: int | None,
+    heading: str,
+    on_stderr: str,
+) -> None:
     folded, model = (shutil.copytree(place, tmp_path / place.name) for place in (dataset, trained / "model"))
     deal_into_folds(folded, 3)
     description = json.loads((model / "assets" / "model.json").read_text())
@@ -204,12 +216,14 @@ def test_a_fold_that_the_model_knows_is_said(dataset, trained, tmp_path, capsys,
     assert all(heading in (tmp_path / "out" / name).read_text() for name in ("report.md", "report.html"))
 
 
-def test_images_that_had_no_say_need_no_caution(evaluated):
+def test_images_that_had_no_say_need_no_caution(evaluated: Path) -> None:
     assert 'bad-box" role' not in (evaluated / "report.html").read_text()
     assert (evaluated / "report.md").read_text().splitlines()[4].startswith("| Figure |")
 
 
-def test_predictions_are_matched_with_a_dataset_and_the_model_only_draws(mislabelled, trained, tmp_path, capsys):
+def test_predictions_are_matched_with_a_dataset_and_the_model_only_draws(
+    mislabelled: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = evaluate_command.run(
         options(dataset=mislabelled, model=trained / "model", output=tmp_path / "first", bootstrap=0)
     )
@@ -237,7 +251,9 @@ def test_predictions_are_matched_with_a_dataset_and_the_model_only_draws(mislabe
     assert pictures[0] == pictures[1] != []
 
 
-def test_thresholds_are_those_of_the_views_that_were_scored(mislabelled, trained, tmp_path, capsys):
+def test_thresholds_are_those_of_the_views_that_were_scored(
+    mislabelled: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     places = {"dataset": mislabelled, "model": trained / "model", "bootstrap": 0}
     first = evaluate_command.run(options(**places, tta=True, output=tmp_path / "first"))
     one_view = evaluate_command.run(options(**places, output=tmp_path / "one_view"))
@@ -256,7 +272,9 @@ def test_thresholds_are_those_of_the_views_that_were_scored(mislabelled, trained
     assert "does not say whether it is of one view or of eight (--tta)" in capsys.readouterr().err
 
 
-def test_images_of_the_training_are_said(dataset, trained, tmp_path, capsys):
+def test_images_of_the_training_are_said(
+    dataset: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     evaluate_command.run(
         options(dataset=dataset, model=trained / "model", split="train", output=tmp_path / "a", bootstrap=0)
     )
@@ -268,7 +286,9 @@ def test_images_of_the_training_are_said(dataset, trained, tmp_path, capsys):
         assert "The model was trained on these images" in (tmp_path / name / "report.md").read_text()
 
 
-def test_another_model_s_predictions_are_not_judged_by_its_thresholds(mislabelled, trained, tmp_path, capsys):
+def test_another_model_s_predictions_are_not_judged_by_its_thresholds(
+    mislabelled: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     evaluate_command.run(options(dataset=mislabelled, model=trained / "model", output=tmp_path / "first", bootstrap=0))
     table = pq.read_table(tmp_path / "first" / "predictions.parquet")
     column = table.column_names.index("model_fingerprint")
@@ -292,7 +312,7 @@ def test_another_model_s_predictions_are_not_judged_by_its_thresholds(mislabelle
     assert capsys.readouterr().err.count("its thresholds are left out") == 1
 
 
-def scores(ids, contents):
+def scores(ids: list[str], contents: list[str]) -> StoredPredictions:
     count = len(ids)
     probabilities = np.eye(2, dtype=np.float32)[np.arange(count) % 2]
     empty = [""] * count
@@ -311,12 +331,12 @@ def scores(ids, contents):
     )
 
 
-def truth(ids, contents, labels=None):
+def truth(ids: list[str], contents: list[str], labels: np.ndarray | None = None) -> GroundTruth:
     empty = [""] * len(ids)
     return GroundTruth(ids, contents, empty, list(ids), np.zeros(len(ids), np.int64) if labels is None else labels)
 
 
-def test_matching_is_by_id_then_by_content():
+def test_matching_is_by_id_then_by_content() -> None:
     found, counts = match_labels(
         scores(["ISIC_1", "ISIC_1", "1", "1", "renamed", "other"], ["a", "b", "c", "d", "e", "f"]),
         # The id's own content is the second row; an id of two images says nothing; a renamed file is found by content.
@@ -328,13 +348,13 @@ def test_matching_is_by_id_then_by_content():
     assert counts.other_bytes == 0
 
 
-def test_an_id_with_other_bytes_is_the_same_image_and_said():
+def test_an_id_with_other_bytes_is_the_same_image_and_said() -> None:
     found, counts = match_labels(scores(["ISIC_1", "ISIC_2"], ["a", "b"]), truth(["ISIC_2", "ISIC_1"], ["z", "a"]))
     assert found.probabilities.argmax(axis=1).tolist() == [1, 0]
     assert counts.other_bytes == 1
 
 
-def test_areas_under_the_curves_are_the_figures():
+def test_areas_under_the_curves_are_the_figures() -> None:
     random = np.random.default_rng(3)
     labels = random.integers(0, 3, 60)
     # Rounded, so that scores tie.
@@ -351,7 +371,7 @@ def test_areas_under_the_curves_are_the_figures():
     assert (absent[0].roc, absent[1].roc, absent[1].precision_recall) == (None, None, None)
 
 
-def test_worst_mistakes_come_first_and_lesions_once():
+def test_worst_mistakes_come_first_and_lesions_once() -> None:
     known = GroundTruth(
         [f"image {number}" for number in range(5)],
         [""] * 5,
@@ -366,7 +386,7 @@ def test_worst_mistakes_come_first_and_lesions_once():
     assert [one["source_id"] for one in found["confident"]] == ["image 1", "image 3", "image 2"]
 
 
-def test_melanoma_is_known_by_its_short_name():
+def test_melanoma_is_known_by_its_short_name() -> None:
     assert melanoma_class(["nv", "mel"]) == "mel"
     assert melanoma_class(["nevus", "Melanoma"]) == "Melanoma"
     assert melanoma_class(["nevus", "wart"]) is None

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,6 +19,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from pipelines.common.cli import UsageError
 from pipelines.domain.decision_rule import decision_values
+from tests.support.commands import Command
 from tests.support.tiny_dataset import CLASSES, ROOT, deal_into_folds
 from trainer.distribution.processes import available_cores
 from trainer.experiment import command as experiment_command
@@ -40,7 +43,7 @@ FOLDS = 2
 
 
 @pytest.fixture(scope="module")
-def places(dataset, tmp_path_factory):
+def places(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The dataset in folds, with and without its copies, the recipe and the changes."""
     folder = tmp_path_factory.mktemp("experiment")
     for name in ("plain", "balanced"):
@@ -59,7 +62,7 @@ def places(dataset, tmp_path_factory):
     return folder
 
 
-def arguments(places, **other):
+def arguments(places: Path, **other: object) -> list[str]:
     values = {
         "dataset": places / "plain",
         "output": places / "out",
@@ -71,25 +74,25 @@ def arguments(places, **other):
     return [f"--{name}={value}" for name, value in values.items() if value is not None]
 
 
-def tables(places):
+def tables(places: Path) -> list[str]:
     return [f"--metadata={places / name}" for name in ("people.csv", "labels.csv")]
 
 
 @pytest.fixture(scope="module")
-def run(command):
+def run(command: Command) -> Command:
     """Runs an experiment; its trainings and evaluations are processes of their own, as they always are."""
     return functools.partial(command, "trainer.experiment")
 
 
 @pytest.fixture(scope="module")
-def done(process, places):
+def done(process: Command, places: Path) -> tuple[str, dict[str, Any]]:
     """A finished experiment, as a process: what it printed, and its figures."""
     ended = process("trainer.experiment", *arguments(places, card=places / "card.md"), *tables(places))
     assert ended.returncode == 0, ended.stderr
     return ended.stdout, json.loads((places / "out/experiment.json").read_text())
 
 
-def predictions(places, fold):
+def predictions(places: Path, fold: int) -> tuple[Any, np.ndarray, np.ndarray]:
     turn = places / "out/recipe" / f"fold-{fold}"
     table = pq.read_table(turn / "evaluation/predictions.parquet").to_pandas()
     prior = json.loads((turn / "train/model/assets/model.json").read_text())["calibration"]["prior"]
@@ -97,7 +100,9 @@ def predictions(places, fold):
     return table, probabilities, np.array([prior[name] for name in CLASSES])
 
 
-def test_every_original_is_predicted_once_by_a_network_that_never_saw_it(places, done):
+def test_every_original_is_predicted_once_by_a_network_that_never_saw_it(
+    places: Path, done: tuple[str, dict[str, Any]]
+) -> None:
     tables = [predictions(places, fold)[0] for fold in range(FOLDS)]
     names = [name for table in tables for name in table["source_id"]]
     assert len(names) == len(set(names)) == 70 == done[1]["pooled"]["n"]
@@ -107,7 +112,7 @@ def test_every_original_is_predicted_once_by_a_network_that_never_saw_it(places,
         assert (options["fold"], options["keep"], options["epochs"], options["patience"]) == (fold, "last", 2, 0)
 
 
-def test_figures_are_those_of_the_predictions(places, done):
+def test_figures_are_those_of_the_predictions(places: Path, done: tuple[str, dict[str, Any]]) -> None:
     each, melanoma = [], []
     for fold in range(FOLDS):
         table, probabilities, prior = predictions(places, fold)
@@ -134,7 +139,7 @@ def test_figures_are_those_of_the_predictions(places, done):
     )
 
 
-def test_subgroups_are_those_of_the_tables(places, done):
+def test_subgroups_are_those_of_the_tables(places: Path, done: tuple[str, dict[str, Any]]) -> None:
     (division,) = done[1]["subgroups"]
     assert division["by"] == "age"
     assert [group["group"] for group in division["groups"]] == ["under 30", "75 and over"]
@@ -143,16 +148,18 @@ def test_subgroups_are_those_of_the_tables(places, done):
     assert "### By age" in report
 
 
-def test_a_threshold_is_chosen_on_the_other_folds():
+def test_a_threshold_is_chosen_on_the_other_folds() -> None:
     scores = [np.array([0.9, 0.1]), np.array([0.6, 0.2, 0.05])]
     malignant = [np.array([True, False]), np.array([True, True, False])]
     # All malignant of the second fold have 0.2 or more, which flags one of the first; of the first, 0.9 or more.
-    assert flagged_at(1.0, scores, malignant).tolist() == [1, 0, 0, 0, 0]
-    assert flagged_at(0.5, scores, malignant).tolist() == [1, 0, 0, 0, 0]
+    for target in (1.0, 0.5):
+        flagged = flagged_at(target, scores, malignant)
+        assert flagged is not None
+        assert flagged.tolist() == [1, 0, 0, 0, 0]
     assert flagged_at(1.0, scores, [np.array([False, False]), malignant[1]]) is None
 
 
-def test_calibration_before_is_that_of_the_networks_own_logits():
+def test_calibration_before_is_that_of_the_networks_own_logits() -> None:
     random = np.random.default_rng(0)
     folds, before, labels, prior = [], [], [], np.array([0.6, 0.3, 0.1])
     for temperature in (0.6, 1.7):
@@ -182,7 +189,9 @@ def test_calibration_before_is_that_of_the_networks_own_logits():
     assert first != pytest.approx(second, rel=0.01)
 
 
-def test_changes_are_compared_with_their_base_on_the_same_fold_and_the_leak_shows(places, done):
+def test_changes_are_compared_with_their_base_on_the_same_fold_and_the_leak_shows(
+    places: Path, done: tuple[str, dict[str, Any]]
+) -> None:
     no_dropout, leak = done[1]["changes"]["lines"]
     evaluation = json.loads((places / "out/changes/base/fold-0/evaluation/evaluation.json").read_text())
     first = evaluation["figures"]["balanced_accuracy"]["value"]
@@ -201,7 +210,9 @@ def test_changes_are_compared_with_their_base_on_the_same_fold_and_the_leak_show
     assert 0 <= leak["validation"]["mean"] <= 1
 
 
-def test_a_base_that_is_the_recipe_is_not_trained_a_second_time(run, places, done, tmp_path):
+def test_a_base_that_is_the_recipe_is_not_trained_a_second_time(
+    run: Command, places: Path, done: tuple[str, dict[str, Any]], tmp_path: Path
+) -> None:
     for name in ("recipe", "settings.json"):
         (shutil.copytree if name == "recipe" else shutil.copy)(places / "out" / name, tmp_path / name)
     changes = tmp_path / "same.json"
@@ -212,7 +223,7 @@ def test_a_base_that_is_the_recipe_is_not_trained_a_second_time(run, places, don
     assert json.loads((tmp_path / "experiment.json").read_text())["changes"]["base"] == {}
 
 
-def test_the_card_and_the_terminal_say_the_same(places, done):
+def test_the_card_and_the_terminal_say_the_same(places: Path, done: tuple[str, dict[str, Any]]) -> None:
     printed, figures = done
     card = (places / "card.md").read_text()
     assert card == (places / "out/model_card.md").read_text()
@@ -233,7 +244,9 @@ def test_the_card_and_the_terminal_say_the_same(places, done):
     assert "A convolutional network, trained from scratch, that tells 4 kinds" in card
 
 
-def test_the_card_says_what_a_network_started_from_and_which_class_had_no_images(done):
+def test_the_card_says_what_a_network_started_from_and_which_class_had_no_images(
+    done: tuple[str, dict[str, Any]],
+) -> None:
     figures = done[1]
     started = {
         "imagenet": "started from ImageNet weights",
@@ -256,7 +269,9 @@ def test_the_card_says_what_a_network_started_from_and_which_class_had_no_images
     assert f"; none of {CLASSES[0]}, which the figures leave out" in card
 
 
-def test_again_trains_nothing_and_another_recipe_is_refused(run, places, done, tmp_path):
+def test_again_trains_nothing_and_another_recipe_is_refused(
+    run: Command, places: Path, done: tuple[str, dict[str, Any]], tmp_path: Path
+) -> None:
     stamps = {path: path.stat().st_mtime_ns for path in (places / "out").rglob("saved_model.pb")}
     evaluations = {path: path.stat().st_mtime_ns for path in (places / "out").rglob("evaluation.json")}
     again = run(*arguments(places), *tables(places))
@@ -272,14 +287,15 @@ def test_again_trains_nothing_and_another_recipe_is_refused(run, places, done, t
     assert "holds an experiment with another recipe" in refused.stderr
 
 
-def test_damaged_settings_are_no_failure_of_ours(places, tmp_path):
+def test_damaged_settings_are_no_failure_of_ours(places: Path, tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text("{")
     with pytest.raises(UsageError, match=r"--output .*: settings\.json is damaged; give a new directory"):
         experiment_command.run(parse_experiment(arguments(places, output=tmp_path)))
 
 
-def test_a_change_is_not_taken_for_another_of_its_name(places, done):
+def test_a_change_is_not_taken_for_another_of_its_name(places: Path, done: tuple[str, dict[str, Any]]) -> None:
     options = parse_experiment(arguments(places))
+    assert options.changes is not None
     ablation = read_changes(options.changes)
     change, base = ablation.changes[0], {**RECIPE, **ablation.base}
     check_same(options, base, change, 0)
@@ -297,7 +313,9 @@ def test_a_change_is_not_taken_for_another_of_its_name(places, done):
         check_same(options, RECIPE, UNCHANGED, 0)
 
 
-def test_a_network_that_was_trained_again_is_evaluated_again(places, done, tmp_path):
+def test_a_network_that_was_trained_again_is_evaluated_again(
+    places: Path, done: tuple[str, dict[str, Any]], tmp_path: Path
+) -> None:
     shutil.copytree(places / "out/recipe/fold-0", tmp_path / "fold-0")
     shutil.rmtree(tmp_path / "fold-0/train")
     shutil.copytree(places / "out/changes/base/fold-0/train", tmp_path / "fold-0/train")
@@ -307,7 +325,9 @@ def test_a_network_that_was_trained_again_is_evaluated_again(places, done, tmp_p
     assert turn.figures()["model"]["fingerprint"] == model["model_fingerprint"]
 
 
-def test_evaluations_that_are_not_whole_or_lack_a_table_are_made_again(places, done, tmp_path):
+def test_evaluations_that_are_not_whole_or_lack_a_table_are_made_again(
+    places: Path, done: tuple[str, dict[str, Any]], tmp_path: Path
+) -> None:
     shutil.copytree(places / "out/recipe/fold-0", tmp_path / "fold-0")
     damaged, lost = (
         tmp_path / "fold-0" / name for name in ("one_view/evaluation.json", "evaluation/predictions.parquet")
@@ -326,7 +346,9 @@ def test_evaluations_that_are_not_whole_or_lack_a_table_are_made_again(places, d
 
 
 @pytest.mark.parametrize("name", ["train.json", "model/assets/model.json"])
-def test_a_training_run_that_is_not_whole_is_said_before_any_work(places, done, tmp_path, name):
+def test_a_training_run_that_is_not_whole_is_said_before_any_work(
+    places: Path, done: tuple[str, dict[str, Any]], tmp_path: Path, name: str
+) -> None:
     shutil.copytree(places / "out/recipe/fold-0/train", tmp_path / "fold-0/train")
     (tmp_path / "fold-0/train" / name).write_text("{")
     with pytest.raises(UsageError, match=rf"--output .*fold-0: train/{name} is missing or damaged; delete"):
@@ -334,15 +356,18 @@ def test_a_training_run_that_is_not_whole_is_said_before_any_work(places, done, 
     assert not (tmp_path / "fold-0/evaluation").exists()
 
 
-def test_a_change_whose_options_are_lost(places, done, tmp_path):
+def test_a_change_whose_options_are_lost(places: Path, done: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
     shutil.copytree(places / "out/changes/no_dropout/fold-0/train", tmp_path / "changes/no_dropout/fold-0/train")
     (tmp_path / "changes/no_dropout/fold-0/train/run.json").write_text("")
     options = parse_experiment(arguments(places, output=tmp_path))
+    assert options.changes is not None
     with pytest.raises(UsageError, match=r"run\.json is damaged; delete .*no_dropout/fold-0$"):
         check_same(options, RECIPE, read_changes(options.changes).changes[0], 0)
 
 
-def test_changes_may_be_left_out_again(places, done, tmp_path, capsys):
+def test_changes_may_be_left_out_again(
+    places: Path, done: tuple[str, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(places / "out", tmp_path / "out")
     options = [*arguments(places, changes=None, output=tmp_path / "out"), *tables(places)]
     again = experiment_command.run(parse_experiment(options))
@@ -359,7 +384,9 @@ def test_changes_may_be_left_out_again(places, done, tmp_path, capsys):
         ({"strategy": "multi_worker"}, "other: --strategy multi_worker needs TF_CONFIG"),
     ],
 )
-def test_what_training_would_refuse_is_refused_before_it(places, tmp_path, options, says):
+def test_what_training_would_refuse_is_refused_before_it(
+    places: Path, tmp_path: Path, options: dict[str, str], says: str
+) -> None:
     changes = tmp_path / "changes.json"
     changes.write_text(json.dumps({"changes": [{"name": "other", "says": "", "options": options}]}))
     with pytest.raises(UsageError, match=says):
@@ -367,7 +394,7 @@ def test_what_training_would_refuse_is_refused_before_it(places, tmp_path, optio
 
 
 @pytest.mark.parametrize("name", ["ResNet5", 5])
-def test_a_backbone_is_looked_for_before_the_work(places, tmp_path, name):
+def test_a_backbone_is_looked_for_before_the_work(places: Path, tmp_path: Path, name: int | str) -> None:
     changes = tmp_path / "changes.json"
     line = {"name": "other", "says": "", "options": {"backbone": name}}
     changes.write_text(json.dumps({"changes": [line]}))
@@ -375,7 +402,7 @@ def test_a_backbone_is_looked_for_before_the_work(places, tmp_path, name):
         check(parse_experiment(arguments(places, changes=changes)))
 
 
-def test_the_fold_that_is_left_out_does_not_say_when_to_stop(places, tmp_path):
+def test_the_fold_that_is_left_out_does_not_say_when_to_stop(places: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps({**RECIPE, "patience": 5}))
     with pytest.raises(UsageError, match=r"recipe\.json: 'patience' is 5: .*when to stop; give 0, or leave it out"):
@@ -384,7 +411,7 @@ def test_the_fold_that_is_left_out_does_not_say_when_to_stop(places, tmp_path):
     check(parse_experiment(arguments(places, config=recipe)))
 
 
-def test_the_base_of_changes_is_checked_before_the_work(places, tmp_path):
+def test_the_base_of_changes_is_checked_before_the_work(places: Path, tmp_path: Path) -> None:
     changes = tmp_path / "changes.json"
     changes.write_text('{"base": {"epochs": "many"}, "changes": []}')
     with pytest.raises(UsageError, match=r"changes\.json, base: .*--epochs.*many"):
@@ -396,7 +423,7 @@ several_cores = pytest.mark.skipif(len(available_cores()) < 2, reason="one core 
 
 @several_cores
 @pytest.mark.proof
-def test_folds_at_once_share_the_cores(run, places, tmp_path):
+def test_folds_at_once_share_the_cores(run: Command, places: Path, tmp_path: Path) -> None:
     process = run(*arguments(places, changes=None, output=tmp_path / "out", jobs=2))
     assert process.returncode == 0, process.stderr
     lines = process.stdout.splitlines()
@@ -410,7 +437,7 @@ def test_folds_at_once_share_the_cores(run, places, tmp_path):
 
 
 @several_cores
-def test_a_fold_that_fails_ends_the_other(run, places, tmp_path):
+def test_a_fold_that_fails_ends_the_other(run: Command, places: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps({**RECIPE, "epochs": 10_000}))
     command = arguments(places, config=recipe, changes=None, output=tmp_path / "out", jobs=2)
@@ -430,7 +457,7 @@ def test_a_fold_that_fails_ends_the_other(run, places, tmp_path):
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=several_cores)])
-def test_the_signal_to_end_reaches_the_training(places, tmp_path, jobs):
+def test_the_signal_to_end_reaches_the_training(places: Path, tmp_path: Path, jobs: int) -> None:
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps({**RECIPE, "epochs": 10_000}))
     command = [*arguments(places, config=recipe, changes=None, output=tmp_path / "out", jobs=jobs)]
@@ -441,6 +468,7 @@ def test_the_signal_to_end_reaches_the_training(places, tmp_path, jobs):
         text=True,
         cwd=ROOT,
     ) as process:
+        assert process.stdout is not None
         for line in process.stdout:
             if "epoch 1/" in line:
                 break
@@ -468,12 +496,12 @@ def test_the_signal_to_end_reaches_the_training(places, tmp_path, jobs):
         ({"card": ROOT / "setup.py" / "card.md"}, r"--card .*: .*setup\.py is no directory; name another file"),
     ],
 )
-def test_wrong_use(places, changed, says):
+def test_wrong_use(places: Path, changed: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         check(parse_experiment(arguments(places, **changed)))
 
 
-def test_datasets_that_do_not_belong_together(places, dataset, tmp_path):
+def test_datasets_that_do_not_belong_together(places: Path, dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="prepared without folds"):
         check(parse_experiment(arguments(places, dataset=dataset)))
     other = shutil.copytree(places / "balanced", tmp_path / "other")
@@ -515,14 +543,14 @@ def test_datasets_that_do_not_belong_together(places, dataset, tmp_path):
         ),
     ],
 )
-def test_changes_that_are_none(tmp_path, content, says):
+def test_changes_that_are_none(tmp_path: Path, content: str, says: str) -> None:
     path = tmp_path / "changes.json"
     path.write_text(content)
     with pytest.raises(UsageError, match=says):
         read_changes(path)
 
 
-def test_what_we_give_is_right(places, tmp_path):
+def test_what_we_give_is_right(places: Path, tmp_path: Path) -> None:
     recipe, changes = (ROOT / "trainer/config" / name for name in ("bespoke.json", "changes.json"))
     found = check(parse_experiment(arguments(places, config=recipe, changes=changes)))[2]
     assert {change.dataset for change in found.changes} == {"plain", "balanced", "leaky"}
@@ -535,7 +563,7 @@ def test_what_we_give_is_right(places, tmp_path):
         check(parse_experiment(arguments(places, config=larger, changes=changes)))
 
 
-def test_a_spread_needs_every_fold():
+def test_a_spread_needs_every_fold() -> None:
     assert spread([0.5, 0.7]) == {"mean": pytest.approx(0.6), "sd": pytest.approx(0.2 / 2**0.5), "folds": 2}
     assert spread([0.5]) == {"mean": 0.5, "sd": None, "folds": 1}
     assert spread([0.5, None])["mean"] is None

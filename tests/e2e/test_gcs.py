@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+from tests.support.commands import Command
 from tests.support.dataflow_server import local_dataflow
-from tests.support.gcs import local_gcs, open_bucket, upload
+from tests.support.gcs import Environment, local_gcs, open_bucket, upload
 
 BUCKET = "lesions"
 
 
 @pytest.fixture(scope="module")
-def bucket(sample, tmp_path_factory):
+def bucket(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     """The environment of a local bucket that holds the sample under gs://lesions/sample/."""
     with local_gcs(tmp_path_factory.mktemp("gcs"), BUCKET) as environment:
         upload(environment, BUCKET, sample / "images", "sample/images")
@@ -21,7 +25,7 @@ def bucket(sample, tmp_path_factory):
         yield environment
 
 
-def test_a_missing_bucket_is_refused(process, bucket, tmp_path):
+def test_a_missing_bucket_is_refused(process: Command, bucket: Environment, tmp_path: Path) -> None:
     done = process("pipelines.prepare", "--input", "gs://no-such-bucket/x", "--output", tmp_path / "out", env=bucket)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -30,7 +34,7 @@ def test_a_missing_bucket_is_refused(process, bucket, tmp_path):
     assert "--input gs://no-such-bucket/x: there is no bucket no-such-bucket; " in done.stderr
 
 
-def test_a_project_in_which_no_job_is_taken(process, bucket):
+def test_a_project_in_which_no_job_is_taken(process: Command, bucket: Environment) -> None:
     message = "Dataflow API has not been used in project lesions-9 before or it is disabled."
     before = {blob.name for blob in open_bucket(bucket, BUCKET).list_blobs()}
     with local_dataflow() as dataflow:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.gcs import local_gcs, open_bucket, upload
+from tests.support.commands import Command
+from tests.support.gcs import Environment, local_gcs, open_bucket, upload
 from tests.support.gcs_faults import CutAnswer, CutRequest, LoseAnswer, Plan, Refuse, RefuseOneOfBatch, Rule
 from tests.support.gcs_tensorflow import tensorflow_gcs
 from tests.support.scoring import export_untrained, only_partition, rejects, scores, write_images
@@ -24,7 +27,7 @@ pytestmark = pytest.mark.proof
 
 
 @pytest.fixture(scope="module")
-def bucket(sample, tmp_path_factory):
+def bucket(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     """The environment of a local bucket that holds the sample under sample/, with objects that stand for folders."""
     folder = tmp_path_factory.mktemp("gcs")
     with (
@@ -68,7 +71,9 @@ def digests(dataset: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for name in names for path in dataset.glob(name)}
 
 
-def test_prepare_verify_show_and_audit(command, process, bucket, sample, tmp_path):
+def test_prepare_verify_show_and_audit(
+    command: Command, process: Command, bucket: Environment, sample: Path, tmp_path: Path
+) -> None:
     size = ("--image_size", SIZE, "--threads", 4)
     local = command(
         *("pipelines.prepare", "--input", sample / "images", "--metadata", sample / "metadata.csv", *size),
@@ -109,7 +114,7 @@ def test_prepare_verify_show_and_audit(command, process, bucket, sample, tmp_pat
     assert (found["listed"], found["rejected"]) == (counts["listed"], counts["rejected"])
 
 
-def test_score(command, process, bucket, tmp_path):
+def test_score(command: Command, process: Command, bucket: Environment, tmp_path: Path) -> None:
     model = export_untrained(write_dataset(tmp_path), tmp_path / "model", 1)
     archive = tmp_path / "archive"
     images = write_images(archive, 40)
@@ -123,7 +128,7 @@ def test_score(command, process, bucket, tmp_path):
     open_bucket(bucket, BUCKET).blob("archive/empty.jpg").upload_from_string(b"")
     open_bucket(bucket, BUCKET).blob("archive/refused.jpg").upload_from_filename(str(images[0]))
 
-    def given(place):
+    def given(place: Path | str) -> tuple[object, ...]:
         return ("--input", f"{place}/archive", "--input", f"{place}/archive/some.zip", "--run", "one", "--threads", 4)
 
     bucket.faults = plan = faults()
@@ -138,7 +143,7 @@ def test_score(command, process, bucket, tmp_path):
     done = command("pipelines.score", *given(tmp_path), "--model", model, "--output", tmp_path / "local")
     assert done.returncode == 0, done.stderr
 
-    def by_name(partition):
+    def by_name(partition: Path) -> dict[str, Any]:
         rows = {row["path"].rpartition("/")[2]: row for row in scores(partition)}
         return {
             name: {key: row[key] for key in row if key.startswith(("sha256", "probability_"))}

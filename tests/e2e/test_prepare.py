@@ -10,17 +10,21 @@ import shutil
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.commands import Command
+
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 48
 
 
-def arguments(sample, output, *more):
+def arguments(sample: Path, output: Path, *more: object) -> tuple[object, ...]:
     metadata = ("--metadata", sample / "metadata.csv")
     return (
         "pipelines.prepare",
@@ -36,20 +40,22 @@ def arguments(sample, output, *more):
 
 
 @pytest.fixture(scope="module")
-def finished(process, sample, tmp_path_factory):
+def finished(
+    process: Command, sample: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A prepared dataset and how the command ended, as a process."""
     output = tmp_path_factory.mktemp("prepared") / "dataset"
     return output, process(*arguments(sample, output))
 
 
 @pytest.fixture(scope="module")
-def dataset(finished):
+def dataset(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
     assert finished[1].returncode == 0, finished[1].stderr
     return finished[0]
 
 
 @pytest.fixture(scope="module")
-def folded(command, sample, tmp_path_factory):
+def folded(command: Command, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same images in three folds."""
     output = tmp_path_factory.mktemp("folded") / "dataset"
     done = command(*arguments(sample, output, "--folds", 3))
@@ -58,19 +64,19 @@ def folded(command, sample, tmp_path_factory):
     return output
 
 
-def describe(dataset):
+def describe(dataset: Path) -> dict[str, Any]:
     return json.loads((dataset / "dataset.json").read_text())
 
 
-def manifest(dataset):
+def manifest(dataset: Path) -> list[dict[str, Any]]:
     return [row for path in sorted(dataset.glob("manifest-*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
-def rejects(dataset):
+def rejects(dataset: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for path in dataset.glob("rejects-*.jsonl") for line in path.read_text().splitlines()]
 
 
-def examples(dataset, split):
+def examples(dataset: Path, split: str) -> Iterator[dict[str, Any]]:
     """Every record of a split as {key: value}, in order; also checks TensorFlow's own CRCs."""
     import tensorflow as tf
 
@@ -83,11 +89,11 @@ def examples(dataset, split):
             }
 
 
-def digests(dataset, pattern="*.tfrecord"):
+def digests(dataset: Path, pattern: str = "*.tfrecord") -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in dataset.glob(pattern)}
 
 
-def test_exits_with_0_and_says_what_it_did(finished):
+def test_exits_with_0_and_says_what_it_did(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     output, done = finished
     assert done.returncode == 0
     assert done.stderr == ""
@@ -97,10 +103,10 @@ def test_exits_with_0_and_says_what_it_did(finished):
     assert not (output / ".unfinished").exists()
 
 
-def test_promise_1_no_lesion_no_content_in_two_splits_and_only_train_is_balanced(dataset):
+def test_promise_1_no_lesion_no_content_in_two_splits_and_only_train_is_balanced(dataset: Path) -> None:
     splits_of = defaultdict(set)
     for split in ("train", "validation", "test"):
-        per_class = Counter()
+        per_class: Counter[bytes] = Counter()
         for example in examples(dataset, split):
             for key in ("image/key/sha256", "image/group_id", "image/lesion_id"):
                 if example[key]:
@@ -113,7 +119,7 @@ def test_promise_1_no_lesion_no_content_in_two_splits_and_only_train_is_balanced
     assert any(key == "image/lesion_id" for key, _ in splits_of)
 
 
-def test_photographs_of_one_lesion_are_together_and_there_are_such(dataset):
+def test_photographs_of_one_lesion_are_together_and_there_are_such(dataset: Path) -> None:
     lesions = defaultdict(set)
     for row in manifest(dataset):
         if row["outcome"] == "written" and row["lesion_id"]:
@@ -123,7 +129,7 @@ def test_photographs_of_one_lesion_are_together_and_there_are_such(dataset):
     assert all(len({split for split, _ in photographs}) == 1 for photographs in several)
 
 
-def test_promise_2_every_file_is_accounted_for(dataset, sample):
+def test_promise_2_every_file_is_accounted_for(dataset: Path, sample: Path) -> None:
     description, rows = describe(dataset), manifest(dataset)
     listed = {str(path) for path in (sample / "images").rglob("*") if path.suffix in (".jpg", ".png")}
     assert [row["path"] for row in rows] == sorted({row["path"] for row in rows})
@@ -150,7 +156,7 @@ def test_promise_2_every_file_is_accounted_for(dataset, sample):
         }
 
 
-def test_the_deliberate_troubles_are_each_named(dataset, sample):
+def test_the_deliberate_troubles_are_each_named(dataset: Path, sample: Path) -> None:
     found = {line["path"]: line for line in rejects(dataset)}
     troubles = json.loads((sample / "sample.json").read_text())["troubles"]
     images = [trouble for trouble in troubles if trouble["path"].startswith("images/")]
@@ -160,7 +166,9 @@ def test_the_deliberate_troubles_are_each_named(dataset, sample):
     assert all(line["stage"] and line["message"] for line in found.values())
 
 
-def test_promise_3_same_bytes_again_elsewhere_and_with_other_threads(command, sample, dataset, tmp_path):
+def test_promise_3_same_bytes_again_elsewhere_and_with_other_threads(
+    command: Command, sample: Path, dataset: Path, tmp_path: Path
+) -> None:
     copy = tmp_path / "another place" / "sample"
     shutil.copytree(sample, copy)
     output = tmp_path / "out"
@@ -170,7 +178,9 @@ def test_promise_3_same_bytes_again_elsewhere_and_with_other_threads(command, sa
     assert (output / "dataset.json").read_text() == (dataset / "dataset.json").read_text()
 
 
-def test_promise_3_same_bytes_in_another_order_and_with_other_processes(process, sample, folded, tmp_path):
+def test_promise_3_same_bytes_in_another_order_and_with_other_processes(
+    process: Command, sample: Path, folded: Path, tmp_path: Path
+) -> None:
     paths = [str(path) for path in (sample / "images").rglob("*") if path.suffix in (".jpg", ".png")]
     (tmp_path / "list.txt").write_text("\n".join(random.Random(1).sample(paths, len(paths))))
     output = tmp_path / "out"
@@ -192,14 +202,16 @@ def test_promise_3_same_bytes_in_another_order_and_with_other_processes(process,
     assert describe(output) == {**describe(folded), "counts": counts}
 
 
-def test_folds_hold_lesions_whole_and_every_class_and_are_balanced(folded, dataset):
+def test_folds_hold_lesions_whole_and_every_class_and_are_balanced(folded: Path, dataset: Path) -> None:
     description, splits = describe(folded), describe(folded)["splits"]
     assert description["options"]["folds"] == 3
     assert description["options"]["split_fractions"] == [0.9, 0, 0.1]
     assert splits["validation"]["originals"] == 0 < splits["test"]["originals"]
     folds = splits["train"]["folds"]
     assert [name for fold in folds for name in fold["shards"]] == [shard["name"] for shard in splits["train"]["shards"]]
-    folds_of, per_class, originals = defaultdict(set), Counter(), Counter()
+    folds_of: defaultdict[tuple[str, bytes], set[int]] = defaultdict(set)
+    per_class: Counter[tuple[int, str]] = Counter()
+    originals: Counter[tuple[int, str]] = Counter()
     for example in examples(folded, "train"):
         fold = example["image/fold"]
         for key in ("image/key/sha256", "image/group_id", "image/lesion_id"):
@@ -227,7 +239,9 @@ def test_folds_hold_lesions_whole_and_every_class_and_are_balanced(folded, datas
     assert describe(dataset)["splits"]["train"]["folds"] == []
 
 
-def test_a_dataset_without_validation_images_cannot_be_trained_on_and_says_so(command, folded, tmp_path):
+def test_a_dataset_without_validation_images_cannot_be_trained_on_and_says_so(
+    command: Command, folded: Path, tmp_path: Path
+) -> None:
     done = command("trainer.task", "--dataset", folded, "--output", tmp_path / "out")
     assert done.returncode == 2
     assert done.stderr == (
@@ -237,7 +251,7 @@ def test_a_dataset_without_validation_images_cannot_be_trained_on_and_says_so(co
     assert not (tmp_path / "out").exists()
 
 
-def test_transform_graph_normalises_the_train_originals(dataset):
+def test_transform_graph_normalises_the_train_originals(dataset: Path) -> None:
     import tensorflow as tf
 
     transform = tf.saved_model.load(str(dataset / "transform_fn")).transform_fn
@@ -262,7 +276,9 @@ def test_transform_graph_normalises_the_train_originals(dataset):
     )
 
 
-def test_finished_dataset_is_kept_unless_told_otherwise(command, process, sample, dataset, tmp_path):
+def test_finished_dataset_is_kept_unless_told_otherwise(
+    command: Command, process: Command, sample: Path, dataset: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "dataset"
     shutil.copytree(dataset, output)
     before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
@@ -284,7 +300,9 @@ def test_finished_dataset_is_kept_unless_told_otherwise(command, process, sample
     assert description["counts"]["undersampled"] == description["dropped"]["undersampled"] > 0
 
 
-def test_too_many_rejects_is_exit_1_with_everything_good_written(command, sample, dataset, tmp_path):
+def test_too_many_rejects_is_exit_1_with_everything_good_written(
+    command: Command, sample: Path, dataset: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "dataset"
     done = command(*arguments(sample, output, "--max_reject_fraction", "0.001"))
     assert done.returncode == 1
@@ -294,7 +312,7 @@ def test_too_many_rejects_is_exit_1_with_everything_good_written(command, sample
 
 
 @pytest.mark.parametrize(("more", "loser"), [((), "Test"), (("--on_leakage", "remove_from_train"), "Train")])
-def test_split_from_folders(command, sample, tmp_path, more, loser):
+def test_split_from_folders(command: Command, sample: Path, tmp_path: Path, more: tuple[str, ...], loser: str) -> None:
     """Train and Test halves that share lesions, and one file: what they share leaves one of them."""
     rows = {line.split(",")[0]: line.split(",")[1] for line in (sample / "metadata.csv").read_text().splitlines()[1:]}
     source = tmp_path / "source"
@@ -330,7 +348,7 @@ def test_split_from_folders(command, sample, tmp_path, more, loser):
     assert train["examples"] == train["originals"]
 
 
-def archive(folder, **per_class):
+def archive(folder: Path, **per_class: int) -> Path:
     """Class folders with that many tiny PNGs, no two alike."""
     from PIL import Image
 
@@ -342,7 +360,7 @@ def archive(folder, **per_class):
     return folder
 
 
-def test_names_that_are_not_utf_8_and_broken_links_have_their_row(command, tmp_path):
+def test_names_that_are_not_utf_8_and_broken_links_have_their_row(command: Command, tmp_path: Path) -> None:
     source = archive(tmp_path / "in", melanoma=5, nevus=5)
     os.rename(source / "nevus" / "nevus0.png", os.fsencode(source / "nevus") + b"/odd\xff\xfe.png")
     os.symlink("nowhere", source / "nevus" / "dangling.jpg")
@@ -359,7 +377,9 @@ def test_names_that_are_not_utf_8_and_broken_links_have_their_row(command, tmp_p
     assert any(row["path"].endswith("odd\\xff\\xfe.png") for row in manifest(tmp_path / "out"))
 
 
-def test_a_copy_of_another_size_shares_the_split_of_its_original(command, sample, tmp_path):
+def test_a_copy_of_another_size_shares_the_split_of_its_original(
+    command: Command, sample: Path, tmp_path: Path
+) -> None:
     """No id, no lesion, other bytes: only the picture says that it is one photograph."""
     from PIL import Image
 
@@ -390,7 +410,7 @@ def test_a_copy_of_another_size_shares_the_split_of_its_original(command, sample
     assert describe(tmp_path / "out")["near_duplicates"]["pairs"] >= sum(together)
 
 
-def test_one_file_under_two_spellings_comes_once(command, tmp_path):
+def test_one_file_under_two_spellings_comes_once(command: Command, tmp_path: Path) -> None:
     source = archive(tmp_path / "in", melanoma=5, nevus=5)
     done = command(
         *("pipelines.prepare", "--input", source, "--input", f"{source}/../in/", "--output", tmp_path / "out"),
@@ -400,7 +420,7 @@ def test_one_file_under_two_spellings_comes_once(command, tmp_path):
     assert describe(tmp_path / "out")["counts"]["listed"] == 10
 
 
-def test_ids_with_dots_find_their_lesion(command, tmp_path):
+def test_ids_with_dots_find_their_lesion(command: Command, tmp_path: Path) -> None:
     source = archive(tmp_path / "in", melanoma=9, nevus=9)
     ids = []
     for number, path in enumerate(sorted(source.rglob("*.png"))):
@@ -420,7 +440,7 @@ def test_ids_with_dots_find_their_lesion(command, tmp_path):
     assert all(len(found) == 1 for found in splits.values())
 
 
-def test_a_table_that_knows_no_image_is_refused(command, tmp_path):
+def test_a_table_that_knows_no_image_is_refused(command: Command, tmp_path: Path) -> None:
     source = archive(tmp_path / "in", melanoma=5, nevus=5)
     (tmp_path / "m.csv").write_text("image_id,lesion_id\nother,L1\n")
     done = command(
@@ -441,7 +461,7 @@ def test_a_table_that_knows_no_image_is_refused(command, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_splits_file_and_trust(command, tmp_path):
+def test_splits_file_and_trust(command: Command, tmp_path: Path) -> None:
     source = archive(tmp_path / "in", melanoma=8, nevus=8)
     (tmp_path / "splits.csv").write_text("image,split\nnevus0,test\nmelanoma3,Train\n")
     (tmp_path / "dx.csv").write_text("image_id,dx\nnevus1,mel\n")
@@ -469,7 +489,7 @@ def test_splits_file_and_trust(command, tmp_path):
     assert describe(tmp_path / "out")["counts"]["rejected"] == 1
 
 
-def test_archives_and_lists_give_the_bytes_of_the_folder(command, tmp_path):
+def test_archives_and_lists_give_the_bytes_of_the_folder(command: Command, tmp_path: Path) -> None:
     source = archive(tmp_path / "in", melanoma=6, nevus=6)
     (source / "LICENSE.txt").write_text("CC-0")
     shutil.make_archive(str(tmp_path / "images"), "zip", tmp_path, "in")
@@ -487,7 +507,7 @@ def test_archives_and_lists_give_the_bytes_of_the_folder(command, tmp_path):
     assert all(one == found[0] for one in found)
 
 
-def test_our_failure_is_neither_0_nor_1_nor_2(command, tmp_path):
+def test_our_failure_is_neither_0_nor_1_nor_2(command: Command, tmp_path: Path) -> None:
     source = archive(tmp_path / "in", melanoma=5, nevus=5)
     script = (
         "import pipelines.prepare.pipeline as p\n"
@@ -501,7 +521,7 @@ def test_our_failure_is_neither_0_nor_1_nor_2(command, tmp_path):
     assert "MemoryError" in done.stderr
 
 
-def test_a_class_too_small_to_split(command, tmp_path):
+def test_a_class_too_small_to_split(command: Command, tmp_path: Path) -> None:
     source = archive(tmp_path / "in", melanoma=6, nevus=9, tiny=2)
     prepare = ("pipelines.prepare", "--input", source, "--output", tmp_path / "out", "--classes", "melanoma,nevus,tiny")
     refused = command(*prepare)
@@ -520,7 +540,7 @@ def test_a_class_too_small_to_split(command, tmp_path):
     assert describe(tmp_path / "out")["dropped"] == {"class_too_small": 2}
 
 
-def test_labels_that_are_no_class_are_rejected_by_name(command, tmp_path):
+def test_labels_that_are_no_class_are_rejected_by_name(command: Command, tmp_path: Path) -> None:
     source = archive(tmp_path / "in", melanoma=6, nevus=9, odd=2)
     done = command(
         *("pipelines.prepare", "--input", source, "--output", tmp_path / "out", "--image_size", 16),
@@ -573,7 +593,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_wrong_use_is_one_line_exit_2_and_nothing_written(command, sample, tmp_path, name):
+def test_wrong_use_is_one_line_exit_2_and_nothing_written(
+    command: Command, sample: Path, tmp_path: Path, name: str
+) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.txt").write_text("mine")
@@ -593,7 +615,7 @@ def test_wrong_use_is_one_line_exit_2_and_nothing_written(command, sample, tmp_p
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_help_tells_a_newcomer(command):
+def test_help_tells_a_newcomer(command: Command) -> None:
     done = command("pipelines.prepare", "--help")
     assert done.returncode == 0
     for word in ("--input", "--metadata", "(default: 180)", "(default: 0.25)", "example:", "Exit codes"):

@@ -7,12 +7,16 @@ import itertools
 import json
 import shutil
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+
+from tests.support.commands import Command
 
 CLASSES = ("melanoma", "nevus", "basal cell carcinoma")
 HAM_TERMS = ("mel", "nv", "bcc")
@@ -21,7 +25,7 @@ COLUMNS_2019 = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK")
 SIZE = 32
 
 
-def noise(path, *seed):
+def noise(path: Path, *seed: int) -> None:
     """A picture like no other: flat colours would be near-duplicates of each other."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(list(seed)).integers(0, 256, (6, 6, 3), np.uint8)
@@ -29,18 +33,18 @@ def noise(path, *seed):
     picture.save(path, format="PNG" if path.suffix.lower() == ".png" else "JPEG", quality=90)
 
 
-def table(path, header, rows):
+def table(path: Path, header: Sequence[str], rows: Iterable[Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
     return path
 
 
-def one_hot(columns, label):
+def one_hot(columns: Sequence[str], label: str) -> list[str]:
     return ["1.0" if name == columns[CLASSES.index(label)] else "0.0" for name in columns]
 
 
-def zipped(folder):
+def zipped(folder: Path) -> str:
     """The folder as a .zip beside it; the folder itself goes."""
     shutil.make_archive(str(folder), "zip", folder)
     shutil.rmtree(folder)
@@ -58,7 +62,15 @@ class Archive:
         self.expected: dict[tuple[str, str], tuple[str, str, str | None, str | None]] = {}
         self._numbers = itertools.count(1)
 
-    def images(self, source, folder, name="ISIC_{0:07d}.jpg", per_class=4, lesions=True, license=None):
+    def images(
+        self,
+        source: str,
+        folder: Path,
+        name: str = "ISIC_{0:07d}.jpg",
+        per_class: int = 4,
+        lesions: bool = True,
+        license: str | None = None,
+    ) -> Iterator[tuple[str, str, str | None]]:
         """Yields (id, class, lesion id) of new images; `name` may hold {0}, a number, and {1}, the class."""
         for label in CLASSES:
             for copy in range(per_class):
@@ -71,7 +83,7 @@ class Archive:
                 yield image_id, label, lesion
 
 
-def make_archive(root) -> tuple[Archive, Path]:
+def make_archive(root: Path) -> tuple[Archive, Path]:
     """Every layout but ISIC 2020, and a file of sources that names them."""
     archive = Archive(root)
     make = archive.images
@@ -81,7 +93,7 @@ def make_archive(root) -> tuple[Archive, Path]:
     cli = root / "gallery"
     header = ("isic_id", "attribution", "copyright_license", "diagnosis_1", "diagnosis_3", "lesion_id")
 
-    def cli_lines(source, folder):
+    def cli_lines(source: str, folder: Path) -> Iterator[tuple[str | None, ...]]:
         for image, label, lesion in make(source, folder, license="CC-BY"):
             yield image, "Anna", "CC-BY", "Benign" if label == "nevus" else "Malignant", label.capitalize(), lesion
 
@@ -117,7 +129,7 @@ def make_archive(root) -> tuple[Archive, Path]:
     folder = root / "2019" / "ISIC_2019_Training_Input"
     found = list(make("2019", folder, "ISIC_{0:07d}_downsampled.jpg"))
     zipped(folder)
-    rows = [(image + "_downsampled", *one_hot(COLUMNS_2019, label)) for image, label, _ in found]
+    rows: list[tuple[Any, ...]] = [(image + "_downsampled", *one_hot(COLUMNS_2019, label)) for image, label, _ in found]
     table(root / "2019" / "ISIC_2019_Training_GroundTruth.csv", ("image", *COLUMNS_2019), rows)
     rows = [(image + "_downsampled", 55, lesion) for image, _, lesion in found]
     table(root / "2019" / "ISIC_2019_Training_Metadata.csv", ("image", "age_approx", "lesion_id"), rows)
@@ -138,7 +150,7 @@ def make_archive(root) -> tuple[Archive, Path]:
     return archive, _write_sources(root)
 
 
-def _write_sources(root):
+def _write_sources(root: Path) -> Path:
     """The file of sources; its paths are relative, so the archive may lie anywhere."""
     path = root / "all sources.yaml"
     path.write_text(
@@ -167,15 +179,15 @@ sources:
     return path
 
 
-def manifest(dataset):
+def manifest(dataset: Path) -> list[dict[str, Any]]:
     return [row for path in sorted(dataset.glob("manifest-*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
-def describe(dataset):
+def describe(dataset: Path) -> dict[str, Any]:
     return json.loads((dataset / "dataset.json").read_text())
 
 
-def check_sums(dataset, rows):
+def check_sums(dataset: Path, rows: list[dict[str, Any]]) -> None:
     counts, outcomes = describe(dataset)["counts"], Counter(row["outcome"] for row in rows)
     assert counts["listed"] == len(rows) == counts["written"] + counts["duplicates"] + counts["rejected"]
     assert (counts["written"], counts["duplicates"], counts["rejected"]) == tuple(
@@ -183,7 +195,7 @@ def check_sums(dataset, rows):
     )
 
 
-def check_lesions(rows):
+def check_lesions(rows: list[dict[str, Any]]) -> dict[str, set[str]]:
     splits = defaultdict(set)
     for row in rows:
         if row["outcome"] == "written":
@@ -194,14 +206,14 @@ def check_lesions(rows):
     return splits
 
 
-def taken_for(rows):
+def taken_for(rows: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[Any, ...]]:
     return {
         (row["source"], Path(row["path"]).name): (row["id"], row["label"], row["lesion_id"], row["license"])
         for row in rows
     }
 
 
-def test_every_layout_in_one_run(command, tmp_path):
+def test_every_layout_in_one_run(command: Command, tmp_path: Path) -> None:
     archive, sources = make_archive(tmp_path / "data sets")
     output = tmp_path / "out"
     done = command(
@@ -237,20 +249,20 @@ def test_every_layout_in_one_run(command, tmp_path):
     }
 
 
-def test_isic_2020_in_both_versions_and_ones_own_columns_by_options(command, tmp_path):
+def test_isic_2020_in_both_versions_and_ones_own_columns_by_options(command: Command, tmp_path: Path) -> None:
     """Benign or malignant; `--input LAYOUT=PATH`, a list of paths, and a table with columns named by options."""
     archive = Archive(tmp_path)
     header = ("image_name", "patient_id", "lesion_id", "diagnosis", "benign_malignant", "target")
     for version, lesions in (("v1", False), ("v2", True)):
-        rows = [
+        truth = [
             (image, "P", lesion, "unknown", "benign" if label == "nevus" else "malignant", int(label != "nevus"))
             for image, label, lesion in archive.images(version, tmp_path / version / "train", lesions=lesions)
         ]
         kept = [n for n, name in enumerate(header) if lesions or name != "lesion_id"]
-        table(tmp_path / version / "truth.csv", [header[n] for n in kept], [[row[n] for n in kept] for row in rows])
+        table(tmp_path / version / "truth.csv", [header[n] for n in kept], [[row[n] for n in kept] for row in truth])
     found = list(archive.images("list.csv", tmp_path / "mine", lesions=False))
-    rows = [(f"mine/{image}.jpg", "malignant" if label == "melanoma" else "benign") for image, label, _ in found]
-    own = table(tmp_path / "list.csv", ("path", "finding"), rows)
+    findings = [(f"mine/{image}.jpg", "malignant" if label == "melanoma" else "benign") for image, label, _ in found]
+    own = table(tmp_path / "list.csv", ("path", "finding"), findings)
     output = tmp_path / "out"
     done = command(
         *("pipelines.prepare", "--input", f"isic2020={tmp_path}/v1/train", "--input", f"isic2020={tmp_path}/v2/train"),
@@ -274,7 +286,9 @@ def test_isic_2020_in_both_versions_and_ones_own_columns_by_options(command, tmp
 
 
 @pytest.mark.parametrize("name", ["unknown key", "layout without its table", "output"])
-def test_a_wrong_file_of_sources_is_one_line_exit_2_and_nothing_written(command, tmp_path, name):
+def test_a_wrong_file_of_sources_is_one_line_exit_2_and_nothing_written(
+    command: Command, tmp_path: Path, name: str
+) -> None:
     noise(tmp_path / "in" / "melanoma" / "a.png", 1)
     entry, output, says = {
         "unknown key": ({"images": "in", "labels": "x"}, "out", "sources.json: source 1: unknown key 'labels'"),
@@ -291,7 +305,7 @@ def test_a_wrong_file_of_sources_is_one_line_exit_2_and_nothing_written(command,
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_real_downloads_side_by_side(command, shared_data, tmp_path):
+def test_real_downloads_side_by_side(command: Command, shared_data: Path, tmp_path: Path) -> None:
     """Class folders, an isic-cli download with the HAM10000 table, another: one image in two is one example."""
     sources = tmp_path / "sources.yaml"
     sources.write_text(
@@ -316,7 +330,7 @@ metadata: {shared_data}/ham10000/HAM10000_metadata.csv
     assert describe(output)["near_duplicates"] == {"pairs": 52, "skipped": 0}
     assert len(check_lesions(rows)) > 3000
     sources_of = defaultdict(set)
-    written = Counter()
+    written: Counter[str] = Counter()
     for row in rows:
         sources_of[row["id"]].add(row["source"])
         written[row["id"]] += row["outcome"] == "written"

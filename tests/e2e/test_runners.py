@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.commands import Command
 from tests.support.portable import job_server
 from tests.support.scoring import export_untrained, only_partition, probabilities, rejects, scores, write_images
 from tests.support.tiny_dataset import CLASSES, write_dataset
@@ -16,7 +17,7 @@ from tests.support.tiny_dataset import CLASSES, write_dataset
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def prepare(process, sample, output, *more):
+def prepare(process: Command, sample: Path, output: Path, *more: object) -> dict[str, str]:
     done = process(
         *("pipelines.prepare", "--input", sample / "images", "--metadata", sample / "metadata.csv"),
         *("--output", output, "--image_size", 32, *more),
@@ -27,7 +28,9 @@ def prepare(process, sample, output, *more):
 
 
 @pytest.mark.proof
-def test_promise_3_a_job_server_with_workers_of_its_own_gives_the_same_bytes(process, sample, tmp_path):
+def test_promise_3_a_job_server_with_workers_of_its_own_gives_the_same_bytes(
+    process: Command, sample: Path, tmp_path: Path
+) -> None:
     in_memory = prepare(process, sample, tmp_path / "memory")
     assert len(in_memory) > 8
     with job_server(ROOT, tmp_path) as portable:
@@ -36,7 +39,7 @@ def test_promise_3_a_job_server_with_workers_of_its_own_gives_the_same_bytes(pro
 
 
 @pytest.mark.proof
-def test_a_job_server_with_workers_of_its_own_gives_the_same_scores(process, tmp_path):
+def test_a_job_server_with_workers_of_its_own_gives_the_same_scores(process: Command, tmp_path: Path) -> None:
     model = export_untrained(write_dataset(tmp_path), tmp_path / "model", 1)
     archive = tmp_path / "archive"
     first, *_ = write_images(archive, 24)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.json
 import pytest
 
+from tests.support.commands import Command
 from tests.support.killing import kill
 from tests.support.scoring import (
     export_untrained,
@@ -25,7 +29,7 @@ from tests.support.tiny_dataset import CLASSES, write_dataset
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two models of one dataset."""
     folder = tmp_path_factory.mktemp("models")
     dataset = write_dataset(folder)
@@ -33,7 +37,7 @@ def models(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory):
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images, a file that is none, one that is cut short, one with an odd name, and a text beside them."""
     folder = tmp_path_factory.mktemp("archive") / "images"
     first, second, *_ = write_images(folder, 70)
@@ -44,22 +48,22 @@ def archive(tmp_path_factory):
     return folder
 
 
-def arguments(source, model, output, *more):
+def arguments(source: object, model: object, output: Path, *more: object) -> tuple[object, ...]:
     return ("--input", source, "--model", model, "--output", output, *more)
 
 
-def score(command, *given):
+def score(command: Command, *given: Any) -> subprocess.CompletedProcess[str]:
     done = command("pipelines.score", *arguments(*given))
     assert done.returncode == 0, done.stderr
     return done
 
 
-def summary(partition):
+def summary(partition: Path) -> dict[str, Any]:
     return json.loads((partition / "summary.json").read_text())
 
 
 @pytest.fixture(scope="module")
-def scored(command, models, archive, tmp_path_factory):
+def scored(command: Command, models: list[Path], archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of one model over the archive."""
     output = tmp_path_factory.mktemp("scored") / "scores"
     done = score(command, archive, models[0], output)
@@ -67,7 +71,9 @@ def scored(command, models, archive, tmp_path_factory):
     return only_partition(output)
 
 
-def test_a_zip_gives_the_scores_of_its_folder(command, scored, models, archive, tmp_path):
+def test_a_zip_gives_the_scores_of_its_folder(
+    command: Command, scored: Path, models: list[Path], archive: Path, tmp_path: Path
+) -> None:
     packed = tmp_path / "images.zip"
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
         for path in sorted(archive.rglob("*")):
@@ -88,7 +94,9 @@ def test_a_zip_gives_the_scores_of_its_folder(command, scored, models, archive, 
     assert reasons == {"broken.jpg": "undecodable", "no image.png": "not_an_image"}
 
 
-def test_all_models_of_an_ensemble_have_columns_and_the_mean_counts(command, scored, models, archive, tmp_path):
+def test_all_models_of_an_ensemble_have_columns_and_the_mean_counts(
+    command: Command, scored: Path, models: list[Path], archive: Path, tmp_path: Path
+) -> None:
     score(command, archive, models[0], tmp_path / "scores", "--model", models[1], "--flag_sensitivity", 0.9)
     alone = {row["path"]: probabilities(row, CLASSES) for row in scores(scored)}
     rows = scores(only_partition(tmp_path / "scores"))
@@ -101,7 +109,9 @@ def test_all_models_of_an_ensemble_have_columns_and_the_mean_counts(command, sco
     assert np.abs(each[0] - each[1]).max() > 0.01
 
 
-def test_tta_is_the_mean_over_the_symmetries_of_the_standardised_image(command, models, archive, tmp_path):
+def test_tta_is_the_mean_over_the_symmetries_of_the_standardised_image(
+    command: Command, models: list[Path], archive: Path, tmp_path: Path
+) -> None:
     import tensorflow as tf
 
     score(command, archive, models[0], tmp_path / "scores", "--tta")
@@ -122,7 +132,9 @@ def test_tta_is_the_mean_over_the_symmetries_of_the_standardised_image(command, 
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_other_formats_hold_the_same_rows(command, scored, models, archive, tmp_path, kind):
+def test_other_formats_hold_the_same_rows(
+    command: Command, scored: Path, models: list[Path], archive: Path, tmp_path: Path, kind: str
+) -> None:
     score(command, archive, models[0], tmp_path / "scores", "--format", kind)
     (path,) = only_partition(tmp_path / "scores").glob(f"scores-*.{kind}")
     options = pyarrow.csv.ParseOptions(newlines_in_values=True)
@@ -140,7 +152,7 @@ def test_other_formats_hold_the_same_rows(command, scored, models, archive, tmp_
             assert np.float32(row[name]) == np.float32(other[name])
 
 
-def test_a_run_describes_itself(scored, models):
+def test_a_run_describes_itself(scored: Path, models: list[Path]) -> None:
     info, said = model_json(models[0]), summary(scored)
     assert said["models"][0]["fingerprint"] == info["model_fingerprint"]
     assert said["models"][0]["metrics"] == info["metrics"]
@@ -169,12 +181,14 @@ def test_a_run_describes_itself(scored, models):
 
 
 @pytest.fixture(scope="module")
-def nights(command, models, tmp_path_factory):
+def nights(
+    command: Command, models: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, Path, list[Any]]:
     """Three nights over one folder, the second killed once. Gives the output and what each night printed."""
     folder = tmp_path_factory.mktemp("nights")
     images, output = folder / "images", folder / "scores"
     first = write_images(images, 40)
-    said = [score(command, images, models[0], output, "--previous", output, "--run", "2026-01-01").stdout]
+    said: list[Any] = [score(command, images, models[0], output, "--previous", output, "--run", "2026-01-01").stdout]
     write_images(images, 5, first=100)
     first[3].write_bytes(first[4].read_bytes())
     (images / "bad.jpg").write_bytes(b"bad")
@@ -190,7 +204,7 @@ def nights(command, models, tmp_path_factory):
     return images, output, first[3], said
 
 
-def test_each_night_scores_what_is_new_or_changed(nights):
+def test_each_night_scores_what_is_new_or_changed(nights: tuple[Path, Path, Path, list[str]]) -> None:
     images, output, changed, said = nights
     assert "scored 40" in said[0]
     assert len(scores(output / "run=2026-01-01")) == 40
@@ -200,7 +214,7 @@ def test_each_night_scores_what_is_new_or_changed(nights):
     assert counts == {"listed": 46, "ignored": 0, "unchanged": 39, "scored": 6, "rejected": 1}
 
 
-def test_a_killed_night_looks_unfinished_and_is_made_up_for(nights):
+def test_a_killed_night_looks_unfinished_and_is_made_up_for(nights: tuple[Path, Path, Path, list[str]]) -> None:
     said = nights[3]
     assert said[1] == [".unfinished"]
     assert ".unfinished" in said[2]
@@ -208,14 +222,16 @@ def test_a_killed_night_looks_unfinished_and_is_made_up_for(nights):
     assert "run 2026-01-02 had been interrupted at its very end and is now finished" in said[3]
 
 
-def test_a_night_without_news_says_so_and_writes_nothing(nights):
+def test_a_night_without_news_says_so_and_writes_nothing(nights: tuple[Path, Path, Path, list[str]]) -> None:
     _, output, _, said = nights
     assert "nothing new: all 46 images were scored or rejected before" in said[3]
     assert said[4] == "nothing new: all 46 images were scored or rejected before\n"
     assert sorted(path.name for path in output.iterdir()) == ["run=2026-01-01", "run=2026-01-02"]
 
 
-def test_partitions_read_as_one_table_have_every_version_of_every_image_once(nights):
+def test_partitions_read_as_one_table_have_every_version_of_every_image_once(
+    nights: tuple[Path, Path, Path, list[str]],
+) -> None:
     _, output, changed, _ = nights
     table = pyarrow.dataset.dataset(output, partitioning="hive", exclude_invalid_files=True)
     rows = table.to_table(columns=["path", "sha256", "run"]).to_pylist()
@@ -223,14 +239,18 @@ def test_partitions_read_as_one_table_have_every_version_of_every_image_once(nig
     assert sum(row["path"] == str(changed) for row in rows) == 2
 
 
-def test_another_threshold_is_no_reason_to_score_again(command, nights, models, tmp_path):
+def test_another_threshold_is_no_reason_to_score_again(
+    command: Command, nights: tuple[Path, Path, Path, list[str]], models: list[Path], tmp_path: Path
+) -> None:
     images, output, _, _ = nights
     given = ("--previous", output, "--flag_threshold", 0.7)
     done = score(command, images, models[0], tmp_path / "other", *given)
     assert done.stdout == "nothing new: all 46 images were scored or rejected before\n"
 
 
-def test_another_model_scores_everything_again(command, nights, models, tmp_path):
+def test_another_model_scores_everything_again(
+    command: Command, nights: tuple[Path, Path, Path, list[str]], models: list[Path], tmp_path: Path
+) -> None:
     images, output, _, _ = nights
     done = score(command, images, models[1], tmp_path / "other", "--previous", output, "--flag_threshold", 0.5)
     assert "listed 46 = scored 45 + rejected 1" in done.stdout
@@ -241,7 +261,9 @@ def test_another_model_scores_everything_again(command, nights, models, tmp_path
     assert f"flagged {flagged} of 45: malignancy score of 0.5 or more\n" in done.stdout
 
 
-def test_a_run_of_this_name_is_replaced_only_when_told_to(command, scored, models, archive, tmp_path):
+def test_a_run_of_this_name_is_replaced_only_when_told_to(
+    command: Command, scored: Path, models: list[Path], archive: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "scores"
     shutil.copytree(scored, output / "run=a")
     before = (output / "run=a" / "summary.json").read_bytes()
@@ -268,7 +290,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_use_is_one_line_exit_2_and_nothing_written(command, models, archive, tmp_path, name):
+def test_wrong_use_is_one_line_exit_2_and_nothing_written(
+    command: Command, models: list[Path], archive: Path, tmp_path: Path, name: str
+) -> None:
     if name == "other weights":
         shutil.copytree(models[0], tmp_path / "swapped")
         shutil.copytree(models[1] / "variables", tmp_path / "swapped" / "variables", dirs_exist_ok=True)

@@ -6,6 +6,9 @@ import datetime
 import json
 import os
 import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +28,7 @@ from pipelines.storage import output
 from tests.pipelines.score.test_submission import scorer, write_truth
 from tests.support.bigquery_server import local_bigquery
 from tests.support.browser import dump_dom, parse
+from tests.support.commands import Command
 from tests.support.gcs import local_gcs, open_bucket, upload
 from tests.support.scoring import export_untrained, model_json, only_partition, probabilities, rejects, scores
 
@@ -50,7 +54,7 @@ sys.addaudithook(heard)
 
 
 @pytest.fixture(scope="module")
-def dataset(command, sample, tmp_path_factory):
+def dataset(command: Command, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample as prepare stores it, with the classes of the challenge of 2018."""
     folder = tmp_path_factory.mktemp("prepared") / "dataset"
     done = command(
@@ -62,19 +66,19 @@ def dataset(command, sample, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def model(dataset, tmp_path_factory):
+def model(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_untrained(dataset, tmp_path_factory.mktemp("exported") / "model", 1)
 
 
 @pytest.fixture(scope="module")
-def photographs(sample):
+def photographs(sample: Path) -> list[bytes]:
     """Whole JPEGs of the sample."""
     paths = sorted(path for path in (sample / "images").rglob("*.jpg") if path.stat().st_size > 1500)
     return [path.read_bytes() for path in paths[:16]]
 
 
 @pytest.fixture
-def images(photographs, tmp_path):
+def images(photographs: list[bytes], tmp_path: Path) -> Path:
     """A folder of them, with a file that is none."""
     folder = tmp_path / "images"
     folder.mkdir()
@@ -84,28 +88,30 @@ def images(photographs, tmp_path):
     return folder
 
 
-def arguments(source, model, folder, *more):
+def arguments(source: object, model: object, folder: object, *more: object) -> list[str]:
     return [str(part) for part in ("--input", source, "--model", model, "--output", folder, *more)]
 
 
-def plan(*given):
+def plan(*given: Any) -> tuple[Any, Any]:
     options, rest = parse_options(arguments(*given))
     beam_arguments = beam_options(rest)
     return plan_run(options, beam_arguments, datetime.datetime.now(datetime.UTC)), beam_arguments
 
 
-def run(*given):
+def run(*given: Any) -> Path:
     """A run in this process; gives its partition."""
     score_pipeline.main(arguments(*given))
     return given[2] / f"run={given[given.index('--run') + 1]}" if "--run" in given else only_partition(given[2])
 
 
-def summary(partition):
+def summary(partition: Path) -> dict[str, Any]:
     return json.loads((partition / "summary.json").read_text())
 
 
 @pytest.fixture(scope="module")
-def reported(command, model, photographs, tmp_path_factory):
+def reported(
+    command: Command, model: Path, photographs: list[bytes], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A run with report and submission over names that are hard; and what the command printed."""
     folder = tmp_path_factory.mktemp("reported")
     (folder / "images").mkdir()
@@ -119,7 +125,7 @@ def reported(command, model, photographs, tmp_path_factory):
     return only_partition(folder / "scores"), done
 
 
-def test_nothing_is_said_twice(reported):
+def test_nothing_is_said_twice(reported: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     partition, done = reported
     lines = done.stdout.splitlines()
     assert len(set(lines)) == len(lines)
@@ -128,7 +134,9 @@ def test_nothing_is_said_twice(reported):
     assert done.stderr == ""
 
 
-def test_the_report_shows_the_top_images_with_what_the_model_saw(reported):
+def test_the_report_shows_the_top_images_with_what_the_model_saw(
+    reported: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
     partition, _ = reported
     page = parse(dump_dom(partition / "report.html"))
     (title,) = page.find("title")
@@ -150,7 +158,9 @@ def test_the_report_shows_the_top_images_with_what_the_model_saw(reported):
     assert any(printable(name) in text for name in HOSTILE)
 
 
-def test_the_challenge_s_scorer_takes_the_submission(reported, tmp_path):
+def test_the_challenge_s_scorer_takes_the_submission(
+    reported: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     partition, _ = reported
     data = (partition / "submission.csv").read_bytes()
     said = summary(partition)["submission"]
@@ -168,7 +178,9 @@ def test_the_challenge_s_scorer_takes_the_submission(reported, tmp_path):
     assert "balanced_accuracy" in done.stdout
 
 
-def test_records_of_a_dataset_are_scored_as_the_model_s_signature_says(dataset, model, tmp_path):
+def test_records_of_a_dataset_are_scored_as_the_model_s_signature_says(
+    dataset: Path, model: Path, tmp_path: Path
+) -> None:
     import tensorflow as tf
 
     partition = run(dataset, model, tmp_path / "scores", "--report", "--report_top", 5)
@@ -186,7 +198,7 @@ def test_records_of_a_dataset_are_scored_as_the_model_s_signature_says(dataset, 
     assert (partition / "report.html").read_text().count("data:image/jpeg") == 10
 
 
-def test_records_that_a_model_cannot_take_are_refused(dataset, model, tmp_path):
+def test_records_that_a_model_cannot_take_are_refused(dataset: Path, model: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--tta: cannot turn the records of .*; leave it out"):
         plan(dataset, model, tmp_path / "scores", "--tta")
     other = tmp_path / "other"
@@ -198,7 +210,7 @@ def test_records_that_a_model_cannot_take_are_refused(dataset, model, tmp_path):
     assert not (tmp_path / "scores").exists()
 
 
-def test_a_manifest_names_what_is_scored(images, model, tmp_path):
+def test_a_manifest_names_what_is_scored(images: Path, model: Path, tmp_path: Path) -> None:
     chosen = sorted(images.glob("*.jpg"))[:5]
     names = [*map(str, chosen), str(chosen[0]), str(images / "missing.jpg")]
     pq.write_table(pa.table({"other": range(7), "path": names}), tmp_path / "list.parquet")
@@ -208,7 +220,9 @@ def test_a_manifest_names_what_is_scored(images, model, tmp_path):
     assert [(line["path"], line["reason"]) for line in rejects(partition)] == [(names[6], "unreadable")]
 
 
-def test_what_could_not_be_read_is_tried_again_and_what_is_broken_is_not(images, model, tmp_path):
+def test_what_could_not_be_read_is_tried_again_and_what_is_broken_is_not(
+    images: Path, model: Path, tmp_path: Path
+) -> None:
     (images / "dangling.jpg").symlink_to(tmp_path / "later.jpg")
     (images / "broken.jpg").write_bytes((images / "ISIC_0000000.jpg").read_bytes()[:900])
     given = (images, model, tmp_path / "scores", "--previous", tmp_path / "scores")
@@ -227,7 +241,7 @@ def test_what_could_not_be_read_is_tried_again_and_what_is_broken_is_not(images,
     ]
 
 
-def test_counters_are_among_the_run_s_metrics(images, model, tmp_path):
+def test_counters_are_among_the_run_s_metrics(images: Path, model: Path, tmp_path: Path) -> None:
     import apache_beam as beam
 
     run(images, model, tmp_path / "scores", "--run", "1")
@@ -250,7 +264,7 @@ def test_counters_are_among_the_run_s_metrics(images, model, tmp_path):
     assert any("latency" in distribution.key.metric.name for distribution in found["distributions"])
 
 
-def test_worker_processes_share_one_model(process, images, model, tmp_path):
+def test_worker_processes_share_one_model(process: Command, images: Path, model: Path, tmp_path: Path) -> None:
     alone = run(images, model, tmp_path / "alone")
     (tmp_path / "sitecustomize.py").write_text(WATCH)
     users = tmp_path / "users"
@@ -273,7 +287,7 @@ def test_worker_processes_share_one_model(process, images, model, tmp_path):
         np.testing.assert_allclose(values, expected[path], atol=1e-5)
 
 
-def test_two_nights_in_a_bucket(process, images, model, tmp_path):
+def test_two_nights_in_a_bucket(process: Command, images: Path, model: Path, tmp_path: Path) -> None:
     """The second asks for no object that it knows already, and scores go to a table of BigQuery."""
     root = "gs://lesions"
     with (

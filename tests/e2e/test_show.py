@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,13 +26,14 @@ from pipelines.dataset.tfrecord import frame, read_records
 from pipelines.imaging.previews import small_jpeg
 from pipelines.show import command as show_command
 from tests.support.browser import dump_dom, parse
+from tests.support.commands import Command
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = "病<img src=x onerror=alert(1)>\n\x1b[31m'it'"
 
 
 @pytest.fixture(scope="module")
-def dataset(command, sample, tmp_path_factory):
+def dataset(command: Command, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample and an image with a hostile name, in two folds."""
     root = tmp_path_factory.mktemp("show")
     shutil.copytree(sample / "images", root / "images")
@@ -47,12 +49,12 @@ def dataset(command, sample, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def rows(dataset):
+def rows(dataset: Path) -> list[dict[str, Any]]:
     return [row for path in sorted(dataset.glob("manifest-*")) for row in pq.read_table(path).to_pylist()]
 
 
 @pytest.fixture(scope="module")
-def records(dataset):
+def records(dataset: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Of each hash: its records as (copy, shard, position, stored file, pixels), as TensorFlow reads them."""
     import tensorflow as tf
 
@@ -68,25 +70,31 @@ def records(dataset):
     return {sha256: sorted(shots, key=lambda shot: shot[0]) for sha256, shots in found.items()}
 
 
-def run(capsys, *arguments):
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     show_command.main(list(map(str, arguments)))
     return capsys.readouterr().out
 
 
-def places(sheet, pixels):
+def places(sheet: np.ndarray, pixels: np.ndarray) -> list[tuple[int, int]]:
     """Where a sheet has exactly these pixels: (row, column)."""
     height, width = pixels.shape[:2]
     starts = np.argwhere((sheet[: 1 - height, : 1 - width] == pixels[0, 0]).all(axis=2))
     return [(int(y), int(x)) for y, x in starts if np.array_equal(sheet[y : y + height, x : x + width], pixels)]
 
 
-def expected(rows, seed, count, **where):
+def expected(rows: list[dict[str, Any]], seed: int, count: int, **where: Any) -> list[dict[str, Any]]:
     """The ids that a sheet shows."""
     wanted = [row for row in rows if row["outcome"] == "written" and where.items() <= row.items()]
     return sorted(wanted, key=lambda row: stable_hash(seed, "show", row["id"]))[:count]
 
 
-def test_the_sheet_has_the_pixels_of_the_records_and_of_no_others(process, dataset, rows, records, tmp_path):
+def test_the_sheet_has_the_pixels_of_the_records_and_of_no_others(
+    process: Command,
+    dataset: Path,
+    rows: list[dict[str, Any]],
+    records: dict[str, list[tuple[Any, ...]]],
+    tmp_path: Path,
+) -> None:
     done = process("pipelines.show", dataset, "--output", tmp_path / "s.png", "--split", "train", "-n", 9, "--seed", 3)
     assert (done.returncode, done.stderr) == (0, "")
     train = [row for row in rows if row["split"] == "train"]
@@ -110,7 +118,7 @@ def test_the_sheet_has_the_pixels_of_the_records_and_of_no_others(process, datas
     assert not any(places(sheet, records[row["sha256"]][0][-1]) for row in others[:20])
 
 
-def test_what_is_chosen_depends_on_no_order(capsys, dataset, tmp_path):
+def test_what_is_chosen_depends_on_no_order(capsys: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path) -> None:
     turned = tmp_path / "turned"
     shutil.copytree(dataset, turned)
     for path in turned.glob("*.tfrecord"):
@@ -127,7 +135,13 @@ def test_what_is_chosen_depends_on_no_order(capsys, dataset, tmp_path):
     assert (tmp_path / "one.png").read_bytes() != (tmp_path / "seed.png").read_bytes()
 
 
-def test_one_image_all_its_copies_and_where_they_are(capsys, dataset, rows, records, tmp_path):
+def test_one_image_all_its_copies_and_where_they_are(
+    capsys: pytest.CaptureFixture[str],
+    dataset: Path,
+    rows: list[dict[str, Any]],
+    records: dict[str, list[tuple[Any, ...]]],
+    tmp_path: Path,
+) -> None:
     row = max((row for row in rows if row["outcome"] == "written"), key=lambda row: (row["copies"], row["id"]))
     said = run(capsys, dataset, "--output", tmp_path / "i.png", "--id", row["id"])
     shots = records[row["sha256"]]
@@ -149,7 +163,9 @@ def test_one_image_all_its_copies_and_where_they_are(capsys, dataset, rows, reco
     assert run(capsys, dataset, "--id", row["sha256"][:10]) == said.replace(f"wrote {tmp_path / 'i.png'}\n", "")
 
 
-def test_files_that_became_no_record_say_why(capsys, dataset, rows, tmp_path):
+def test_files_that_became_no_record_say_why(
+    capsys: pytest.CaptureFixture[str], dataset: Path, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
     conflict = next(row for row in rows if row["reason"] == "label_conflict")
     said = run(capsys, dataset, "--id", conflict["id"], "--output", tmp_path / "c.png")
     assert "outcome       rejected (label_conflict)\n" in said
@@ -167,7 +183,13 @@ def test_files_that_became_no_record_say_why(capsys, dataset, rows, tmp_path):
     assert "outcome       rejected (undecodable)\n" in run(capsys, dataset, "--id", broken["id"])
 
 
-def test_a_page_has_the_stored_files_and_hostile_names_do_nothing(capsys, dataset, rows, records, tmp_path):
+def test_a_page_has_the_stored_files_and_hostile_names_do_nothing(
+    capsys: pytest.CaptureFixture[str],
+    dataset: Path,
+    rows: list[dict[str, Any]],
+    records: dict[str, list[tuple[Any, ...]]],
+    tmp_path: Path,
+) -> None:
     said = run(capsys, dataset, "--id", HOSTILE, "--output", tmp_path / "h.html")
     run(capsys, dataset, "--id", HOSTILE, "--output", tmp_path / "h.jpg")
     assert Image.open(tmp_path / "h.jpg").format == "JPEG"
@@ -199,7 +221,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_wrong_use_is_said_and_nothing_is_written(dataset, rows, tmp_path, name):
+def test_wrong_use_is_said_and_nothing_is_written(
+    dataset: Path, rows: list[dict[str, Any]], tmp_path: Path, name: str
+) -> None:
     (tmp_path / "d.png").mkdir()
     (tmp_path / "there.png").write_bytes(b"mine")
     (tmp_path / "broken").mkdir()
@@ -214,7 +238,9 @@ def test_wrong_use_is_said_and_nothing_is_written(dataset, rows, tmp_path, name)
     assert (tmp_path / "there.png").read_bytes() == b"mine"
 
 
-def test_what_does_not_fit_or_is_damaged_is_said(command, dataset, rows, tmp_path):
+def test_what_does_not_fit_or_is_damaged_is_said(
+    command: Command, dataset: Path, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
     broken = tmp_path / "dataset"
     shutil.copytree(dataset, broken)
     shard = min(broken.glob("test-*.tfrecord"))
@@ -240,9 +266,10 @@ def test_what_does_not_fit_or_is_damaged_is_said(command, dataset, rows, tmp_pat
     assert not (tmp_path / "a.png").exists()
 
 
-def _tables(text):
+def _tables(text: str) -> dict[str, dict[str, list[Any]]]:
     """The tables of a card's text, by the first heading of each: {first cell: the others}."""
-    tables, current = {}, None
+    tables: dict[str, dict[str, list[Any]]] = {}
+    current: dict[str, list[Any]] | None = None
     for line in re.sub(r"\\(.)", r"\1", text).splitlines():
         if not line.startswith("| "):
             current = None
@@ -255,7 +282,7 @@ def _tables(text):
     return tables
 
 
-def test_the_card_says_what_the_dataset_and_its_manifest_say(dataset, rows):
+def test_the_card_says_what_the_dataset_and_its_manifest_say(dataset: Path, rows: list[dict[str, Any]]) -> None:
     description = json.loads((dataset / "dataset.json").read_text())
     text, counts = (dataset / "report.md").read_text(), description["counts"]
     tables = _tables(text)
@@ -289,7 +316,9 @@ def test_the_card_says_what_the_dataset_and_its_manifest_say(dataset, rows):
     assert str(dataset) not in text
 
 
-def test_the_card_shows_records_of_every_class(dataset, rows, records):
+def test_the_card_shows_records_of_every_class(
+    dataset: Path, rows: list[dict[str, Any]], records: dict[str, list[tuple[Any, ...]]]
+) -> None:
     tree = parse((dataset / "report.html").read_text())
     (section,) = (element for element in tree.find("section") if element.attributes["id"] == "pictures")
     classes = json.loads((dataset / "dataset.json").read_text())["classes"]
@@ -313,7 +342,7 @@ def test_the_card_shows_records_of_every_class(dataset, rows, records):
     assert seen == {(name, "train"): found for name, found in chosen.items()}
 
 
-def test_the_command_of_the_card_gives_the_dataset_and_the_card_again(dataset, tmp_path):
+def test_the_command_of_the_card_gives_the_dataset_and_the_card_again(dataset: Path, tmp_path: Path) -> None:
     (block,) = re.findall(r"^```sh\n(.*?)\n```$", (dataset / "report.md").read_text(), re.MULTILINE | re.DOTALL)
     done = subprocess.run(
         # Other workers than before, which the card leaves out.

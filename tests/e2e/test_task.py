@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.support.commands import Command
 from tests.support.tiny_dataset import ROOT, TRAIN_OPTIONS, training
 from trainer.distribution.preemption import EXIT_RESTART
 
@@ -20,7 +22,7 @@ EPOCHS = 6
 PARTS = {"model", "optimizer", "averaged", "kept"}
 
 
-def read_json(path: Path):
+def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
@@ -32,7 +34,7 @@ def final_state(run: Path) -> dict[str, np.ndarray]:
     return {name: reader.get_tensor(name) for name in names}
 
 
-def test_a_short_run_learns_and_reports(trained):
+def test_a_short_run_learns_and_reports(trained: Path) -> None:
     report, history = read_json(trained / "train.json"), read_json(trained / "history.json")
     assert report["validation"]["balanced_accuracy"] >= 0.9
     assert report["validation"]["n"] == 20
@@ -61,17 +63,21 @@ def test_a_short_run_learns_and_reports(trained):
     }  # fmt: skip
 
 
-def signal_at(arguments, line_start, number):
+def signal_at(arguments: list[str], line_start: str, number: int) -> tuple[int, str]:
     """Run a command, send it a signal when it prints such a line; its exit code and stderr."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-m", *arguments], text=True, cwd=ROOT, **pipes) as process:
+    command, pipe = [sys.executable, "-m", *arguments], subprocess.PIPE
+    with subprocess.Popen(command, text=True, cwd=ROOT, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
         for line in process.stdout:
             if line.startswith(line_start):
                 process.send_signal(number)
         return process.wait(timeout=60), process.stderr.read()
 
 
-def test_a_run_told_to_end_and_killed_continues_to_the_same_bits(command, trained, dataset, tmp_path):
+def test_a_run_told_to_end_and_killed_continues_to_the_same_bits(
+    command: Command, trained: Path, dataset: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     # The unbroken run saved at the end of epochs only.
     arguments = training(dataset, run, "--checkpoint_steps=4")
@@ -131,7 +137,7 @@ for name in ("mirrored", "one_device"):
 
 
 @pytest.mark.proof
-def test_two_replicas_train_like_one(dataset, tmp_path):
+def test_two_replicas_train_like_one(dataset: Path, tmp_path: Path) -> None:
     # 140 examples in batches of 32: most of the last global batch is padding. In two parts each, so that gradient
     # accumulation is in it; two workers are compared with one without.
     options = [*TRAIN_OPTIONS, "--epochs=2", "--batch_size=32", "--learning_rate=0.002", "--accumulate=2"]

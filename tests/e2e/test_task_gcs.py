@@ -9,6 +9,9 @@ import signal
 import subprocess
 import sys
 import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +20,7 @@ import pytest
 
 from tests.e2e.test_task import final_state
 from tests.support.gcs import local_gcs, open_bucket, upload
-from tests.support.gcs_proxy import door, once
+from tests.support.gcs_proxy import Door, door, once
 from tests.support.tiny_dataset import ROOT, command
 from trainer.distribution.preemption import EXIT_RESTART
 from trainer.evaluate.options import OURS
@@ -29,27 +32,27 @@ DATASET, RUN = f"gs://{BUCKET}/dataset", f"gs://{BUCKET}/runs/one"
 class Store:
     """The bucket behind its door, and the environment of machines that use it."""
 
-    def __init__(self, folder, environment, opened):
+    def __init__(self, folder: Path, environment: dict[str, str], opened: Door):
         self.door, self.bucket = opened, open_bucket(environment, BUCKET)
         self._folder, self.environment = folder, {**environment, "STORAGE_EMULATOR_HOST": opened.url}
 
-    def machine(self, name):
+    def machine(self, name: str) -> dict[str, str]:
         """The environment of a machine; one that has not been used before has nothing of earlier runs."""
         home = self._folder / name
         (home / "tmp").mkdir(parents=True, exist_ok=True)
         return {**os.environ, **self.environment, "TMPDIR": str(home / "tmp"), "XDG_CACHE_HOME": str(home / "cache")}
 
-    def left(self, name):
+    def left(self, name: str) -> list[Path]:
         """What our programs left in a machine's folder of temporary files. (TensorFlow leaves its own when killed.)"""
         return list((self._folder / name / "tmp").glob("lesions-*"))
 
-    def names(self, prefix="runs/"):
+    def names(self, prefix: str = "runs/") -> set[str]:
         return {blob.name.removeprefix(prefix) for blob in self.bucket.client.list_blobs(self.bucket, prefix=prefix)}
 
-    def json(self, name):
+    def json(self, name: str) -> Any:
         return json.loads(self.bucket.blob(name).download_as_bytes())
 
-    def fetch(self, prefix, target):
+    def fetch(self, prefix: str, target: Path) -> Path:
         for blob in self.bucket.client.list_blobs(self.bucket, prefix=prefix):
             path = target / blob.name.removeprefix(prefix)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,33 +61,33 @@ class Store:
 
 
 @pytest.fixture(scope="module")
-def store(dataset, tmp_path_factory):
+def store(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     folder = tmp_path_factory.mktemp("gcs")
     with local_gcs(folder, BUCKET) as environment, door(environment["STORAGE_EMULATOR_HOST"]) as opened:
         upload(environment, BUCKET, dataset, "dataset")
         yield Store(folder, environment, opened)
 
 
-def run(arguments, environment):
+def run(arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(arguments, check=False, capture_output=True, text=True, cwd=ROOT, env=environment)
 
 
-def evaluate(*options):
+def evaluate(*options: str) -> list[str]:
     return [sys.executable, "-m", "trainer.evaluate", "--bootstrap=20", *options]
 
 
-def fingerprint(run_directory):
+def fingerprint(run_directory: Path) -> str:
     return json.loads((run_directory / "model/assets/model.json").read_text())["model_fingerprint"]
 
 
-def kill_after(store, arguments, machine, fragment, count):
+def kill_after(store: Store, arguments: list[str], machine: str, fragment: str, count: int) -> None:
     """Run a command on a machine and kill it when the bucket has done so many requests with this in their lines."""
     process = subprocess.Popen(
         arguments, cwd=ROOT, env=store.machine(machine), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     seen = []
 
-    def passed(method, path):
+    def passed(method: str, path: str) -> None:
         line = urllib.parse.unquote(f"{method} {path}")
         seen.extend([line] * (fragment in line))
         if len(seen) == count:
@@ -99,12 +102,16 @@ def kill_after(store, arguments, machine, fragment, count):
 
 
 @pytest.mark.proof
-def test_a_run_that_lost_two_machines_ends_with_the_weights_of_an_unbroken_one(store, trained, dataset, tmp_path):
+def test_a_run_that_lost_two_machines_ends_with_the_weights_of_an_unbroken_one(
+    store: Store, trained: Path, dataset: Path, tmp_path: Path
+) -> None:
     arguments = command(DATASET, RUN, "--checkpoint_steps=4")
     # The bucket is busy: every read and write is refused once.
     store.door.fault = once(503, "/o")
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(arguments, cwd=ROOT, env=store.machine("one"), text=True, **pipes) as first:
+    pipe, machine = subprocess.PIPE, store.machine("one")
+    with subprocess.Popen(arguments, cwd=ROOT, env=machine, text=True, stdout=pipe, stderr=pipe) as first:
+        assert first.stdout is not None
+        assert first.stderr is not None
         for line in first.stdout:
             if line.startswith("epoch 1/"):
                 first.send_signal(signal.SIGTERM)
@@ -148,7 +155,7 @@ def test_a_run_that_lost_two_machines_ends_with_the_weights_of_an_unbroken_one(s
     assert f"--output {RUN}: already holds a finished model" in refused.stderr
 
 
-def test_evaluation_from_and_to_the_bucket(store, trained, dataset, tmp_path):
+def test_evaluation_from_and_to_the_bucket(store: Store, trained: Path, dataset: Path, tmp_path: Path) -> None:
     upload(store.environment, BUCKET, trained / "model", "models/whole")
     asked = []
     store.door.fault = lambda method, path: asked.append(urllib.parse.unquote(path))
@@ -177,7 +184,7 @@ def test_evaluation_from_and_to_the_bucket(store, trained, dataset, tmp_path):
     assert store.json("runs/evaluation/evaluation.json")["figures"] == result["figures"]
 
 
-def test_tables_in_the_bucket_may_have_any_name(store, tmp_path):
+def test_tables_in_the_bucket_may_have_any_name(store: Store, tmp_path: Path) -> None:
     names = [f"ISIC_{number:07d}" for number in range(4)]
     chances = [0.9, 0.2, 0.7, 0.4]
     columns = {"image_id": names, "probability_melanoma": chances, "probability_nevus": [1 - one for one in chances]}
@@ -211,12 +218,14 @@ TRAIN, EVALUATE = "trainer.task", "trainer.evaluate"
         (EVALUATE, {"output": "s3://bucket/out"}, "--output s3://bucket/out: only local directories and gs://"),
     ],
 )
-def test_wrong_places_exit_2_with_one_line_and_write_nothing(store, trained, module, wrong, says):
+def test_wrong_places_exit_2_with_one_line_and_write_nothing(
+    store: Store, trained: Path, module: str, wrong: dict[str, str], says: str
+) -> None:
     store.door.fault = lambda method, path: None
     before = store.names("")
     places = {"dataset": DATASET, "output": f"gs://{BUCKET}/runs/never", **wrong}
     if module == EVALUATE:
-        places = {"model": trained / "model", **places}
+        places = {"model": str(trained / "model"), **places}
     options = [f"--{name}={value}" for name, value in places.items()]
     done = run([sys.executable, "-m", module, *options], store.machine("five"))
     assert done.returncode == 2, done.stderr
@@ -226,7 +235,7 @@ def test_wrong_places_exit_2_with_one_line_and_write_nothing(store, trained, mod
     assert store.left("five") == []
 
 
-def test_an_output_that_may_not_be_written_is_found_before_the_work(store):
+def test_an_output_that_may_not_be_written_is_found_before_the_work(store: Store) -> None:
     before = store.names("")
     store.door.fault = lambda method, path: 403 if method == "POST" else None
     done = run(command(DATASET, f"gs://{BUCKET}/runs/never"), store.machine("six"))

@@ -7,28 +7,30 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.support.tiny_dataset import ROOT, command
-from tests.support.workers import LIMIT_SECONDS, run_pair
+from tests.support.workers import LIMIT_SECONDS, Ended, run_pair
 from trainer.distribution.preemption import EXIT_RESTART
 from trainer.export.loaded_model import read_model_info
 
 STEPS = "--checkpoint_steps=4"
 
 
-def digests(ended) -> list[str]:
+def digests(ended: list[Ended]) -> list[str]:
     """What each worker says of its own variables at the end."""
     lines = [re.search(r"ends with weights ([0-9a-f]{64})", "\n".join(one.stdout)) for one in ended]
     assert all(lines), ended
-    return [line[1] for line in lines]
+    return [line[1] for line in lines if line]
 
 
 @pytest.fixture(scope="module")
-def unbroken(dataset, tmp_path_factory):
+def unbroken(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Ended]]:
     """(output, what the two workers said) of a run that nothing happened to."""
     folder = tmp_path_factory.mktemp("pair")
     ended = run_pair(dataset, folder / "run", folder / "workers", STEPS)
@@ -37,7 +39,9 @@ def unbroken(dataset, tmp_path_factory):
 
 
 @pytest.mark.proof
-def test_workers_have_the_same_weights_and_one_workers_losses(unbroken, trained):
+def test_workers_have_the_same_weights_and_one_workers_losses(
+    unbroken: tuple[Path, list[Ended]], trained: Path
+) -> None:
     folder, ended = unbroken
     first, second = digests(ended)
     assert first == second
@@ -54,7 +58,7 @@ def test_workers_have_the_same_weights_and_one_workers_losses(unbroken, trained)
 
 
 @pytest.mark.proof
-def test_only_the_chief_writes(unbroken, trained):
+def test_only_the_chief_writes(unbroken: tuple[Path, list[Ended]], trained: Path) -> None:
     folder, _ = unbroken
     assert {path.name for path in (folder / "run").iterdir()} == {path.name for path in trained.iterdir()}
     for rank in range(2):
@@ -62,11 +66,17 @@ def test_only_the_chief_writes(unbroken, trained):
 
 
 @pytest.mark.proof
-def test_a_lost_worker_a_preemption_and_a_power_cut_change_nothing(unbroken, dataset, tmp_path):
-    def kill(*ranks):
-        return lambda processes: [processes[rank].kill() for rank in ranks]
+def test_a_lost_worker_a_preemption_and_a_power_cut_change_nothing(
+    unbroken: tuple[Path, list[Ended]], dataset: Path, tmp_path: Path
+) -> None:
+    def kill(*ranks: int) -> Callable[[list[subprocess.Popen]], None]:
+        def kill_them(processes: list[subprocess.Popen]) -> None:
+            for rank in ranks:
+                processes[rank].kill()
 
-    def go(number, **act):
+        return kill_them
+
+    def go(number: int, **act: Any) -> list[Ended]:
         return run_pair(dataset, tmp_path / "run", tmp_path / str(number), STEPS, **act)
 
     # The other ends by itself, in one line, with the code that schedulers restart on.
@@ -101,7 +111,7 @@ def fingerprint(run: Path) -> str:
     return read_model_info(run / "model").fingerprint
 
 
-def test_a_cluster_of_one_is_one_worker(dataset, trained, tmp_path):
+def test_a_cluster_of_one_is_one_worker(dataset: Path, trained: Path, tmp_path: Path) -> None:
     line = command(dataset, tmp_path / "run")
     launcher = [sys.executable, "-m", "trainer.distribution.local_cluster", "--workers=1", "--", *line[3:]]
     done = subprocess.run(launcher, capture_output=True, text=True, cwd=ROOT, timeout=LIMIT_SECONDS)

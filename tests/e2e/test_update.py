@@ -5,35 +5,38 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.support.commands import Command
 from tests.support.killing import kill
 
 # Differs from run to run (times), or from process to process (a random number, names of temporary files).
 NOT_COMPARED = {"prepare.json", "fingerprint.pb", "saved_model.pb"}
 
 
-def arguments(sample, source, output, *more):
+def arguments(sample: Path, source: Path, output: Path, *more: object) -> list[object]:
     return [
         *("--input", source, "--metadata", sample / "metadata.csv", "--output", output),
         *("--image_size", 32, "--folds", 2, "--small_classes", "reject", *more),
     ]
 
 
-def prepare(command, *given):
+def prepare(command: Command, *given: Any) -> str:
     done = command("pipelines.prepare", *arguments(*given))
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def kill_prepare(where, fragment, *given):
+def kill_prepare(where: str, fragment: str, *given: Any) -> None:
     kill("pipelines.prepare", where, fragment, *arguments(*given))
 
 
-def content(folder):
+def content(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
@@ -41,16 +44,16 @@ def content(folder):
     }
 
 
-def manifest(dataset):
+def manifest(dataset: Path) -> list[dict[str, Any]]:
     return [row for path in sorted(dataset.glob("manifest-*")) for row in pq.read_table(path).to_pylist()]
 
 
-def places(dataset):
+def places(dataset: Path) -> dict[str, tuple[str, int]]:
     return {row["sha256"]: (row["split"], row["fold"]) for row in manifest(dataset) if row["outcome"] == "written"}
 
 
 @pytest.fixture(scope="module")
-def archives(sample, tmp_path_factory):
+def archives(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample without a seventh of its photographs, and whole, with another photograph of a lesion in each split."""
     root = tmp_path_factory.mktemp("archives")
     shutil.copytree(sample / "images", root / "whole")
@@ -61,7 +64,7 @@ def archives(sample, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def datasets(command, sample, archives, tmp_path_factory):
+def datasets(command: Command, sample: Path, archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """part: before the update; updated; fresh: made at once from the whole with the splits of the update."""
     root = tmp_path_factory.mktemp("datasets")
     prepare(command, sample, archives / "part", root / "part")
@@ -79,7 +82,7 @@ def datasets(command, sample, archives, tmp_path_factory):
     return root
 
 
-def test_an_update_moves_nothing(datasets):
+def test_an_update_moves_nothing(datasets: Path) -> None:
     before, after = places(datasets / "part"), places(datasets / "updated")
     assert set(before) < set(after)
     assert {sha256: after[sha256] for sha256 in before} == before
@@ -95,11 +98,13 @@ def test_an_update_moves_nothing(datasets):
     assert any(row["split"] == "test" == lesions.get(row["lesion_id"]) for row in joined)
 
 
-def test_an_update_gives_the_bytes_of_a_run_over_the_whole(datasets):
+def test_an_update_gives_the_bytes_of_a_run_over_the_whole(datasets: Path) -> None:
     assert content(datasets / "updated") == content(datasets / "fresh")
 
 
-def test_an_update_makes_nothing_again_that_is_there(command, sample, archives, datasets, tmp_path):
+def test_an_update_makes_nothing_again_that_is_there(
+    command: Command, sample: Path, archives: Path, datasets: Path, tmp_path: Path
+) -> None:
     old, new = (json.loads((datasets / name / "dataset.json").read_text()) for name in ("part", "updated"))
     examples = sum(split["examples"] for split in new["splits"].values())
     reused = int((datasets / "said.txt").read_text().split(f"of {examples} examples ")[1].split()[0])
@@ -116,7 +121,9 @@ def test_an_update_makes_nothing_again_that_is_there(command, sample, archives, 
     assert content(output) == content(datasets / "updated")
 
 
-def test_an_update_with_other_pixels_keeps_the_splits_alone(command, sample, archives, datasets, tmp_path):
+def test_an_update_with_other_pixels_keeps_the_splits_alone(
+    command: Command, sample: Path, archives: Path, datasets: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "other"
     shutil.copytree(datasets / "updated", output)
     assert " 0 were there already" in prepare(
@@ -140,8 +147,8 @@ def moments(first: str, *others: str) -> list:
 
 @pytest.mark.parametrize("moment", moments("while it publishes", "while it begins", "while it writes shards"))
 def test_a_killed_run_looks_unfinished_and_the_same_command_ends_it(
-    command, sample, archives, datasets, tmp_path, moment
-):
+    command: Command, sample: Path, archives: Path, datasets: Path, tmp_path: Path, moment: str
+) -> None:
     output = tmp_path / "out"
     kill_prepare(*KILLS[moment], sample, archives / "part", output)
     assert not (output / "dataset.json").exists()
@@ -150,7 +157,9 @@ def test_a_killed_run_looks_unfinished_and_the_same_command_ends_it(
 
 
 @pytest.mark.parametrize("moment", moments("before the marker", "while it publishes"))
-def test_a_killed_update_moves_nothing_either(command, sample, archives, datasets, tmp_path, moment):
+def test_a_killed_update_moves_nothing_either(
+    command: Command, sample: Path, archives: Path, datasets: Path, tmp_path: Path, moment: str
+) -> None:
     output = tmp_path / "out"
     shutil.copytree(datasets / "part", output)
     kill_prepare(*KILLS[moment], sample, archives / "whole", output, "--update")
@@ -158,7 +167,9 @@ def test_a_killed_update_moves_nothing_either(command, sample, archives, dataset
     assert content(output) == content(datasets / "updated")
 
 
-def test_what_was_left_behind_a_finished_output_is_cleared_away(command, sample, archives, datasets, tmp_path):
+def test_what_was_left_behind_a_finished_output_is_cleared_away(
+    command: Command, sample: Path, archives: Path, datasets: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "out"
     kill_prepare("remove", "ready.json", sample, archives / "part", output)
     assert (output / "dataset.json").exists()
@@ -169,7 +180,9 @@ def test_what_was_left_behind_a_finished_output_is_cleared_away(command, sample,
     assert content(output) == content(datasets / "part")
 
 
-def test_a_dataset_that_has_lost_its_manifest_or_folds_is_not_updated(command, sample, archives, datasets, tmp_path):
+def test_a_dataset_that_has_lost_its_manifest_or_folds_is_not_updated(
+    command: Command, sample: Path, archives: Path, datasets: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "out"
     shutil.copytree(datasets / "part", output)
     unfolded = command(
@@ -206,7 +219,9 @@ def test_a_dataset_that_has_lost_its_manifest_or_folds_is_not_updated(command, s
         (("--splits_from", "DATASET", "--splits_file", "x.csv"), "--splits_file x.csv: cannot be combined"),
     ],
 )
-def test_wrong_use(command, sample, archives, datasets, tmp_path, more, says):
+def test_wrong_use(
+    command: Command, sample: Path, archives: Path, datasets: Path, tmp_path: Path, more: tuple[str, ...], says: str
+) -> None:
     given = [str(datasets / "part") if one == "DATASET" else one for one in more]
     done = command("pipelines.prepare", *arguments(sample, archives / "part", tmp_path / "out", *given))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr

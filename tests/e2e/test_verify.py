@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,14 +18,18 @@ from pipelines.dataset.manifest import MANIFEST_SCHEMA
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.imaging.images import encode_jpeg
 from pipelines.verify import command as verify_command
+from tests.support.commands import Command
 from tests.support.damage import DATASET, Copy, image_of, set_text
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 SIZE = 48
 TRAIN = ("train-00000-of-00002.tfrecord", "train-00001-of-00002.tfrecord")
 TEST = "test-00000-of-00001.tfrecord"
 
 
-def prepare(command, images, metadata, output, *more):
+def prepare(command: Command, images: Path, metadata: Path, output: Path, *more: object) -> Path:
     done = command(
         *("pipelines.prepare", "--input", images, "--metadata", metadata, "--output", output),
         *("--image_size", SIZE, *more),
@@ -33,20 +39,20 @@ def prepare(command, images, metadata, output, *more):
 
 
 @pytest.fixture(scope="module")
-def dataset(command, sample, tmp_path_factory):
+def dataset(command: Command, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset in two folds, with a test split and copies."""
     output = tmp_path_factory.mktemp("verified") / "dataset"
     return prepare(command, sample / "images", sample / "metadata.csv", output, "--folds", 2)
 
 
 @pytest.fixture
-def copied(dataset, tmp_path):
+def copied(dataset: Path, tmp_path: Path) -> Copy:
     """A copy to break."""
     shutil.copytree(dataset, tmp_path / "copy")
     return Copy(tmp_path / "copy")
 
 
-def first_difference(copied):
+def first_difference(copied: Copy) -> str:
     with pytest.raises(CheckFailed) as found:
         verify_command.main([str(copied.folder)])
     assert "\n" not in str(found.value)
@@ -54,7 +60,7 @@ def first_difference(copied):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_sound_dataset_is_ok_and_told_of(process, dataset, workers):
+def test_a_sound_dataset_is_ok_and_told_of(process: Command, dataset: Path, workers: int) -> None:
     done = process("pipelines.verify", dataset, "--workers", workers)
     assert (done.returncode, done.stderr) == (0, "")
     description = json.loads((dataset / DATASET).read_text())
@@ -70,7 +76,7 @@ def test_a_sound_dataset_is_ok_and_told_of(process, dataset, workers):
     assert description["fingerprint"][:16] in lines[4]
 
 
-def test_the_schema_of_the_records_is_one_that_tensorflow_reads_them_with(dataset):
+def test_the_schema_of_the_records_is_one_that_tensorflow_reads_them_with(dataset: Path) -> None:
     import tensorflow as tf
     from google.protobuf import text_format
     from tensorflow_metadata.proto.v0 import schema_pb2
@@ -92,7 +98,7 @@ def test_the_schema_of_the_records_is_one_that_tensorflow_reads_them_with(datase
     assert (domains["image/fold"].int_domain.min, domains["image/fold"].int_domain.max) == (-1, 1)
 
 
-def test_one_flipped_byte_is_named_by_shard_record_and_byte(process, copied):
+def test_one_flipped_byte_is_named_by_shard_record_and_byte(process: Command, copied: Copy) -> None:
     offset, length = copied.places(TRAIN[1])[17]
     copied.flip(TRAIN[1], offset + 12 + length // 2)
     done = process("pipelines.verify", copied.folder, "--workers", 2)
@@ -100,7 +106,7 @@ def test_one_flipped_byte_is_named_by_shard_record_and_byte(process, copied):
     assert done.stderr == f"pipelines.verify: {TRAIN[1]}: record 17 (byte {offset:,}): data CRC differs\n"
 
 
-def test_the_first_of_two_differences_is_told(copied):
+def test_the_first_of_two_differences_is_told(copied: Copy) -> None:
     copied.flip(TRAIN[1], 20)
     offset, _ = copied.places(TRAIN[0])[40]
     copied.flip(TRAIN[0], offset + 2)
@@ -108,7 +114,7 @@ def test_the_first_of_two_differences_is_told(copied):
     assert first_difference(copied) == f"{TRAIN[0]}: record 40 (byte {offset:,}): length CRC differs"
 
 
-def test_a_cut_shard_is_named_where_it_ends(copied):
+def test_a_cut_shard_is_named_where_it_ends(copied: Copy) -> None:
     offset, length = copied.places(TRAIN[0])[-1]
     data = (copied.folder / TRAIN[0]).read_bytes()
     (copied.folder / TRAIN[0]).write_bytes(data[: offset + 12 + 100])
@@ -120,7 +126,7 @@ def test_a_cut_shard_is_named_where_it_ends(copied):
     assert first_difference(copied) == f"{TRAIN[0]}: has {offset:,} bytes, dataset.json says {len(data):,}"
 
 
-def test_shards_that_changed_places(copied):
+def test_shards_that_changed_places(copied: Copy) -> None:
     one, other = (copied.folder / name for name in TRAIN)
     contents = one.read_bytes(), other.read_bytes()
     assert contents[0] != contents[1]
@@ -133,13 +139,13 @@ def test_shards_that_changed_places(copied):
     assert first_difference(copied) == f"{TRAIN[0]}: record 0 (byte 0): image/fold is 1, the shard's is 0"
 
 
-def test_other_bytes_of_the_same_size_are_found_by_their_hash(copied):
+def test_other_bytes_of_the_same_size_are_found_by_their_hash(copied: Copy) -> None:
     records = list(copied.records(TRAIN[0]))
     copied.write(TRAIN[0], records[1:] + records[:1], describe=False)
     assert first_difference(copied).startswith(f"{TRAIN[0]}: SHA-256 is ")
 
 
-def test_files_missing_and_left_over(copied):
+def test_files_missing_and_left_over(copied: Copy) -> None:
     (copied.folder / "train-00002-of-00003.tfrecord").write_bytes(b"")
     assert first_difference(copied).startswith("train-00002-of-00003.tfrecord: lies among the shards, but")
     (copied.folder / "train-00002-of-00003.tfrecord").unlink()
@@ -155,7 +161,7 @@ def test_files_missing_and_left_over(copied):
     verify_command.main([str(copied.folder)])
 
 
-EDITS = {
+EDITS: dict[str, tuple[list, Callable, str]] = {
     "listed": (["counts", "listed"], lambda n: n + 1, "counts.listed is "),
     "written": (["counts", "written"], lambda n: n + 1, "counts.written is "),
     "with lesion": (["counts", "with_lesion_id"], lambda n: n - 1, "counts.with_lesion_id is "),
@@ -181,13 +187,13 @@ EDITS = {
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_an_edited_description_is_found_by_its_key(copied, name):
+def test_an_edited_description_is_found_by_its_key(copied: Copy, name: str) -> None:
     keys, edit, says = EDITS[name]
     copied.describe(keys, edit)
     assert first_difference(copied).startswith(f"{DATASET}: {says}")
 
 
-def test_a_description_that_the_records_or_their_schema_do_not_follow(copied):
+def test_a_description_that_the_records_or_their_schema_do_not_follow(copied: Copy) -> None:
     examples = copied.entry(TEST)["examples"]
     copied.entry(TEST)["examples"] += 1
     copied.save()
@@ -202,7 +208,7 @@ def test_a_description_that_the_records_or_their_schema_do_not_follow(copied):
     assert first_difference(copied).startswith(f"{DATASET}: is no JSON (")
 
 
-def test_a_row_of_the_manifest_that_the_records_contradict(copied):
+def test_a_row_of_the_manifest_that_the_records_contradict(copied: Copy) -> None:
     rows = copied.manifest()
     number = next(number for number, row in enumerate(rows) if row["split"] == "test")
     row = rows[number]
@@ -247,7 +253,7 @@ def test_a_row_of_the_manifest_that_the_records_contradict(copied):
     assert first_difference(copied) == "no record holds copy 0 of ISIC_more, of which the manifest has 1 in test"
 
 
-def test_more_or_fewer_copies_than_the_manifest_has(copied):
+def test_more_or_fewer_copies_than_the_manifest_has(copied: Copy) -> None:
     rows = copied.manifest()
     number = next(number for number, row in enumerate(rows) if row["copies"] == 3)
     row = rows[number]
@@ -257,7 +263,7 @@ def test_more_or_fewer_copies_than_the_manifest_has(copied):
     assert "image/augmentation/copy is 2, the manifest has 2 copies of the image" in first_difference(copied)
 
 
-def test_a_damaged_manifest(copied):
+def test_a_damaged_manifest(copied: Copy) -> None:
     path = copied.folder / "manifest-00000-of-00001.parquet"
     path.write_bytes(path.read_bytes()[:-9])
     assert first_difference(copied).startswith(f"{path.name}: is damaged: ")
@@ -265,7 +271,7 @@ def test_a_damaged_manifest(copied):
     assert first_difference(copied) == f"{path.name}: its columns are not those of a manifest"
 
 
-def test_rejects_that_are_not_the_manifests(copied):
+def test_rejects_that_are_not_the_manifests(copied: Copy) -> None:
     path = copied.folder / "rejects-00000-of-00001.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     first = json.loads(lines[0])
@@ -283,10 +289,10 @@ def test_rejects_that_are_not_the_manifests(copied):
     assert first_difference(copied) == f"{path.name}: line 1: is no JSON with path and reason"
 
 
-def several(copied, key):
+def several(copied: Copy, key: str) -> tuple[bytes, str, dict[str, list[Any]]]:
     """(Value, the records that have it) of a group or lesion of several train images; and all other records."""
     shards = {name: list(copied.records(name)) for name in TRAIN}
-    by_value: dict[str, set] = {}
+    by_value: dict[bytes, set[str]] = {}
     for records in shards.values():
         for record in records:
             value = record.features.feature[key].bytes_list.value[0]
@@ -295,7 +301,7 @@ def several(copied, key):
     return value, min(by_value[value]), shards
 
 
-def move(copied, digest, source, target, fold):
+def move(copied: Copy, digest: str, source: str, target: str, fold: int) -> None:
     """Take all records of an image from a shard to another, as if they had been written there."""
     taken = [record for record in copied.records(source) if image_of(record) == digest]
     copied.write(source, [record for record in copied.records(source) if image_of(record) != digest])
@@ -305,7 +311,7 @@ def move(copied, digest, source, target, fold):
 
 
 @pytest.mark.parametrize("to", ["test", "other fold"])
-def test_an_image_moved_away_from_its_group_is_a_leak(copied, to):
+def test_an_image_moved_away_from_its_group_is_a_leak(copied: Copy, to: str) -> None:
     group, digest, shards = several(copied, "image/group_id")
     source = next(name for name, records in shards.items() if digest in map(image_of, records))
     target, fold = (TEST, -1) if to == "test" else (TRAIN[source == TRAIN[0]], int(source == TRAIN[0]))
@@ -322,7 +328,7 @@ def test_an_image_moved_away_from_its_group_is_a_leak(copied, to):
         assert list(copied.records(shard))[index].features.feature["image/group_id"].bytes_list.value[0] == group
 
 
-def test_an_image_or_a_lesion_in_two_splits_is_a_leak(copied):
+def test_an_image_or_a_lesion_in_two_splits_is_a_leak(copied: Copy) -> None:
     _, digest, shards = several(copied, "image/lesion_id")
     source, record = next(
         (name, record) for name, records in shards.items() for record in records if image_of(record) == digest
@@ -341,7 +347,7 @@ def test_an_image_or_a_lesion_in_two_splits_is_a_leak(copied):
     assert f": lesion '{lesion}' is in train, fold " in first_difference(copied)
 
 
-def test_an_image_moved_alone_is_found_by_its_row(copied):
+def test_an_image_moved_alone_is_found_by_its_row(copied: Copy) -> None:
     """With its whole group: no leak, but not what the manifest says."""
     rows = copied.manifest()
     groups = Counter(row["group_id"] for row in rows if row["outcome"] == "written")
@@ -350,55 +356,55 @@ def test_an_image_moved_alone_is_found_by_its_row(copied):
     assert f"lies in test, the manifest says train ({row['id']})" in first_difference(copied)
 
 
-def drop_key(record):
+def drop_key(record: tf.train.Example) -> None:
     del record.features.feature["image/fold"]
 
 
-def other_type(record):
+def other_type(record: tf.train.Example) -> None:
     record.features.feature["image/class/label"].bytes_list.value.append(b"3")
 
 
-def two_values(record):
+def two_values(record: tf.train.Example) -> None:
     record.features.feature["image/height"].int64_list.value.append(SIZE)
 
 
-def more_keys(record):
+def more_keys(record: tf.train.Example) -> None:
     set_text(record, "image/mask", "?")
 
 
-def other_label(record):
+def other_label(record: tf.train.Example) -> None:
     value = record.features.feature["image/class/label"].int64_list.value
     value[0] = (value[0] + 1) % 9
 
 
-def no_image(record):
+def no_image(record: tf.train.Example) -> None:
     record.features.feature["image/encoded"].bytes_list.value[0] = b"not an image"
 
 
-def half_an_image(record):
+def half_an_image(record: tf.train.Example) -> None:
     value = record.features.feature["image/encoded"].bytes_list.value
     value[0] = value[0][: len(value[0]) // 2]
 
 
-def small_image(record):
+def small_image(record: tf.train.Example) -> None:
     import numpy as np
 
     record.features.feature["image/encoded"].bytes_list.value[0] = encode_jpeg(np.zeros((SIZE, SIZE - 1, 3), np.uint8))
 
 
-def other_size(record):
+def other_size(record: tf.train.Example) -> None:
     record.features.feature["image/width"].int64_list.value[0] = SIZE - 1
 
 
-def other_format(record):
+def other_format(record: tf.train.Example) -> None:
     set_text(record, "image/format", "png")
 
 
-def no_digest(record):
+def no_digest(record: tf.train.Example) -> None:
     set_text(record, "image/key/sha256", "xyz")
 
 
-RECORDS = {
+RECORDS: dict[Callable[[tf.train.Example], None], str] = {
     drop_key: "has no image/fold",
     other_type: "image/class/label holds bytes, not int64",
     two_values: "image/height holds 2 values, not one",
@@ -414,7 +420,7 @@ RECORDS = {
 
 
 @pytest.mark.parametrize("edit", RECORDS, ids=lambda edit: edit.__name__)
-def test_a_record_that_is_whole_but_wrong(copied, edit):
+def test_a_record_that_is_whole_but_wrong(copied: Copy, edit: Callable[[tf.train.Example], None]) -> None:
     records = list(copied.records(TEST))
     edit(records[5])
     copied.write(TEST, records)
@@ -422,7 +428,7 @@ def test_a_record_that_is_whole_but_wrong(copied, edit):
     assert first_difference(copied).startswith(f"{TEST}: record 5 (byte {offset:,}): {RECORDS[edit]}")
 
 
-def test_a_record_that_is_no_example_or_stands_twice(copied):
+def test_a_record_that_is_no_example_or_stands_twice(copied: Copy) -> None:
     records = list(copied.records(TEST))
     copied.write(TEST, [*records[:-1], records[0]])
     assert ": copy 0 of the image is in the dataset twice (" in first_difference(copied)
@@ -430,7 +436,7 @@ def test_a_record_that_is_no_example_or_stands_twice(copied):
     assert first_difference(copied) == f"{TEST}: record 0 (byte 0): is no tf.train.Example"
 
 
-def test_what_is_not_finished_says_so(command, copied):
+def test_what_is_not_finished_says_so(command: Command, copied: Copy) -> None:
     claim = copied.folder / ".unfinished" / "claim.json"
     claim.parent.mkdir()
     claim.write_text("{}")
@@ -464,7 +470,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_wrong_use_is_told_in_one_line(dataset, tmp_path, name):
+def test_wrong_use_is_told_in_one_line(dataset: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
     places = {"tmp": tmp_path, "dataset": dataset}
@@ -476,14 +482,16 @@ def test_wrong_use_is_told_in_one_line(dataset, tmp_path, name):
     assert (tmp_path / "other" / "notes.txt").read_text() == "mine"
 
 
-def test_help_tells_the_contract(command):
+def test_help_tells_the_contract(command: Command) -> None:
     done = command("pipelines.verify", "--help")
     assert done.returncode == 0
     for word in ("--against", "--output", "examples:", "Exit codes: 0", "known by its SHA-256"):
         assert word in done.stdout
 
 
-def test_against_itself_elsewhere_the_records_are_the_same(dataset, copied, capsys):
+def test_against_itself_elsewhere_the_records_are_the_same(
+    dataset: Path, copied: Copy, capsys: pytest.CaptureFixture[str]
+) -> None:
     verify_command.main([str(copied.folder), "--against", str(dataset)])
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == f"{copied.folder}, against {dataset} (before → after)"
@@ -499,7 +507,9 @@ def test_against_itself_elsewhere_the_records_are_the_same(dataset, copied, caps
     ("change", "says"),
     [({"outcome": "lost"}, "its outcome is 'lost'"), ({"sha256": "A" * 64}, f"its sha256 is '{'A' * 64}'")],
 )
-def test_a_comparison_names_the_row_that_cannot_be_right(dataset, copied, change, says):
+def test_a_comparison_names_the_row_that_cannot_be_right(
+    dataset: Path, copied: Copy, change: dict[str, str], says: str
+) -> None:
     rows = copied.manifest()
     rows[3].update(change)
     copied.write_manifest(rows)
@@ -508,7 +518,7 @@ def test_a_comparison_names_the_row_that_cannot_be_right(dataset, copied, change
     assert str(caught.value) == f"manifest-00000-of-00001.parquet: row 3 ({rows[3]['id']}): {says}"
 
 
-def test_a_dataset_of_another_version_is_refused_by_name(copied):
+def test_a_dataset_of_another_version_is_refused_by_name(copied: Copy) -> None:
     copied.describe(["schema_version"], lambda _: 2)
     with pytest.raises(UsageError) as caught:
         verify_command.main([str(copied.folder)])
@@ -518,7 +528,9 @@ def test_a_dataset_of_another_version_is_refused_by_name(copied):
     )
 
 
-def test_against_another_dataset_every_difference_is_told(command, sample, dataset, tmp_path):
+def test_against_another_dataset_every_difference_is_told(
+    command: Command, sample: Path, dataset: Path, tmp_path: Path
+) -> None:
     """Images taken out, put in, and filed elsewhere; one class fewer; another seed."""
     images = tmp_path / "images"
     shutil.copytree(sample / "images", images)
@@ -579,13 +591,13 @@ def test_against_another_dataset_every_difference_is_told(command, sample, datas
     assert "--overwrite" in again.stderr
 
 
-def jpeg_of_noise():
+def jpeg_of_noise() -> bytes:
     import numpy as np
 
     return encode_jpeg(np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8))
 
 
-def test_the_manifest_of_the_tests_is_the_manifest(dataset, copied):
+def test_the_manifest_of_the_tests_is_the_manifest(dataset: Path, copied: Copy) -> None:
     """What the tests above write back unchanged is the same to verify."""
     copied.write_manifest(copied.manifest())
     for name in (*TRAIN, TEST):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ class Element:
     """An element with its elements and texts in order. Iterating gives all elements in it."""
 
     tag: str
-    attributes: dict[str, str | None]
+    attributes: dict[str, Any]  # texts; None of one without a value
     content: list[Element | str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Element]:

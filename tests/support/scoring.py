@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def rejects(partition: Path) -> list[dict]:
     return [json.loads(line) for path in partition.glob("rejects-*.jsonl") for line in path.read_text().splitlines()]
 
 
-def probabilities(row: dict, classes: list[str], suffix: str = "") -> np.ndarray:
+def probabilities(row: dict, classes: Sequence[str], suffix: str = "") -> np.ndarray:
     """A row's probabilities in label order."""
     return np.array([row[f"probability_{name.replace(' ', '_')}{suffix}"] for name in classes])
 

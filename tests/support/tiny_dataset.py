@@ -204,11 +204,11 @@ def deal_into_folds(directory: Path, folds: int = 3, copies: bool = True) -> Non
     (directory / "dataset.json").write_text(json.dumps(document))
 
 
-def training(dataset: Path, output: Path, *options: str) -> list[str]:
+def training(dataset: Path | str, output: Path | str, *options: str) -> list[str]:
     """The module of a training run on the tiny dataset, and its arguments."""
     return ["trainer.task", f"--dataset={dataset}", f"--output={output}", *TRAIN_OPTIONS, *options]
 
 
-def command(dataset: Path, output: Path, *options: str) -> list[str]:
+def command(dataset: Path | str, output: Path | str, *options: str) -> list[str]:
     """The same as the command line of a process."""
     return [sys.executable, "-m", *training(dataset, output, *options)]

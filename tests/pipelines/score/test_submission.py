@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from pipelines.common.cli import UsageError
+from pipelines.common.text import printable
 from pipelines.domain.taxonomy import CLASS_SETS
 from pipelines.score.submission import challenge_for, submission_bytes
-from pipelines.sources.list_images import printable
 from tests.support.score_row_maker import HOSTILE_PATHS, score_row, scoring_run
 
 SCORER = Path(sys.executable).with_name("isic-challenge-scoring")
