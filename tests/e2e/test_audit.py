@@ -226,7 +226,9 @@ def test_what_prepare_would_refuse_is_reported(command: Command, sample: Path, t
     assert not (tmp_path / "new").exists()
 
 
-def test_the_nine_class_set(command: Command, shared_data: Path, tmp_path: Path) -> None:
+def test_figures_of_the_nine_class_set_are_those_counted_by_hand(
+    command: Command, shared_data: Path, tmp_path: Path
+) -> None:
     """Figures counted by hand when the data was collected."""
     done = command(
         *("pipelines.audit", "--input", shared_data / "isic9/Train", "--output", tmp_path),

@@ -250,7 +250,7 @@ def test_wrong_use_of_score_is_one_line_exit_2_and_nothing_written(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_summary_of_a_run(
+def test_the_summary_of_a_run_names_figures_and_places_of_each_step(
     command: Command,
     chain: Path,
     evaluated: tuple[Path, subprocess.CompletedProcess[str]],
@@ -268,7 +268,7 @@ def test_the_summary_of_a_run(
     assert "dataset/dataset.json" in refused.stderr
 
 
-def test_score_help(command: Command) -> None:
+def test_help_of_score_has_defaults_and_exit_codes(command: Command) -> None:
     done = command("pipelines.score", "--help")
     assert done.returncode == 0
     assert "(default: 32)" in " ".join(done.stdout.split())

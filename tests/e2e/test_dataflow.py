@@ -192,7 +192,7 @@ def digests(dataset: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for name in names for path in dataset.glob(name)}
 
 
-def test_prepare(
+def test_prepare_on_dataflow_writes_the_dataset_of_the_local_run(
     command: Command, process: Command, sample: Path, cloud: Environment, dataflow: LocalDataflow, tmp_path: Path
 ) -> None:
     upload(cloud, BUCKET, sample / "images", "sample/images")
@@ -225,7 +225,9 @@ def test_prepare(
 
 
 @pytest.mark.proof
-def test_score(command: Command, cloud: Environment, dataflow: LocalDataflow, tmp_path: Path) -> None:
+def test_score_on_dataflow_writes_the_scores_of_the_local_run(
+    command: Command, cloud: Environment, dataflow: LocalDataflow, tmp_path: Path
+) -> None:
     model = export_untrained(write_dataset(tmp_path), tmp_path / "model", 1)
     archive = tmp_path / "archive"
     first, *_ = write_images(archive, 24)

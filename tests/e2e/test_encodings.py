@@ -223,7 +223,9 @@ def readme_block(word: str, dataset: Path) -> dict:
 
 
 @pytest.mark.parametrize("encoding", ASKED)
-def test_the_reader_of_the_readme(datasets: dict[str, Path], encoding: str) -> None:
+def test_the_reader_of_the_readme_gives_the_pixels_and_labels_of_the_records(
+    datasets: dict[str, Path], encoding: str
+) -> None:
     found = list(readme_block("def parse", datasets[encoding])["train"].as_numpy_iterator())
     expected = list(records(datasets[encoding]))
     assert len(found) == len(expected)

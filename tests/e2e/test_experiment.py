@@ -356,7 +356,9 @@ def test_a_training_run_that_is_not_whole_is_said_before_any_work(
     assert not (tmp_path / "fold-0/evaluation").exists()
 
 
-def test_a_change_whose_options_are_lost(places: Path, done: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
+def test_a_change_whose_options_are_lost_is_named_with_a_remedy(
+    places: Path, done: tuple[str, dict[str, Any]], tmp_path: Path
+) -> None:
     shutil.copytree(places / "out/changes/no_dropout/fold-0/train", tmp_path / "changes/no_dropout/fold-0/train")
     (tmp_path / "changes/no_dropout/fold-0/train/run.json").write_text("")
     options = parse_experiment(arguments(places, output=tmp_path))
@@ -496,7 +498,7 @@ def test_the_signal_to_end_reaches_the_training(places: Path, tmp_path: Path, jo
         ({"card": ROOT / "setup.py" / "card.md"}, r"--card .*: .*setup\.py is no directory; name another file"),
     ],
 )
-def test_wrong_use(places: Path, changed: dict[str, Any], says: str) -> None:
+def test_wrong_use_is_refused_before_the_work(places: Path, changed: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         check(parse_experiment(arguments(places, **changed)))
 
@@ -543,14 +545,14 @@ def test_datasets_that_do_not_belong_together(places: Path, dataset: Path, tmp_p
         ),
     ],
 )
-def test_changes_that_are_none(tmp_path: Path, content: str, says: str) -> None:
+def test_a_file_that_holds_no_changes_is_refused(tmp_path: Path, content: str, says: str) -> None:
     path = tmp_path / "changes.json"
     path.write_text(content)
     with pytest.raises(UsageError, match=says):
         read_changes(path)
 
 
-def test_what_we_give_is_right(places: Path, tmp_path: Path) -> None:
+def test_the_recipe_and_changes_of_the_project_are_accepted(places: Path, tmp_path: Path) -> None:
     recipe, changes = (ROOT / "trainer/config" / name for name in ("bespoke.json", "changes.json"))
     found = check(parse_experiment(arguments(places, config=recipe, changes=changes)))[2]
     assert {change.dataset for change in found.changes} == {"plain", "balanced", "leaky"}

@@ -71,7 +71,7 @@ def digests(dataset: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for name in names for path in dataset.glob(name)}
 
 
-def test_prepare_verify_show_and_audit(
+def test_prepare_verify_show_and_audit_give_the_local_results(
     command: Command, process: Command, bucket: Environment, sample: Path, tmp_path: Path
 ) -> None:
     size = ("--image_size", SIZE, "--threads", 4)
@@ -114,7 +114,7 @@ def test_prepare_verify_show_and_audit(
     assert (found["listed"], found["rejected"]) == (counts["listed"], counts["rejected"])
 
 
-def test_score(command: Command, process: Command, bucket: Environment, tmp_path: Path) -> None:
+def test_score_gives_the_local_results(command: Command, process: Command, bucket: Environment, tmp_path: Path) -> None:
     model = export_untrained(write_dataset(tmp_path), tmp_path / "model", 1)
     archive = tmp_path / "archive"
     images = write_images(archive, 40)

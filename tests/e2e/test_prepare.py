@@ -312,7 +312,9 @@ def test_too_many_rejects_is_exit_1_with_everything_good_written(
 
 
 @pytest.mark.parametrize(("more", "loser"), [((), "Test"), (("--on_leakage", "remove_from_train"), "Train")])
-def test_split_from_folders(command: Command, sample: Path, tmp_path: Path, more: tuple[str, ...], loser: str) -> None:
+def test_split_from_folders_leaves_what_halves_share_in_one(
+    command: Command, sample: Path, tmp_path: Path, more: tuple[str, ...], loser: str
+) -> None:
     """Train and Test halves that share lesions, and one file: what they share leaves one of them."""
     rows = {line.split(",")[0]: line.split(",")[1] for line in (sample / "metadata.csv").read_text().splitlines()[1:]}
     source = tmp_path / "source"
@@ -461,7 +463,7 @@ def test_a_table_that_knows_no_image_is_refused(command: Command, tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
-def test_splits_file_and_trust(command: Command, tmp_path: Path) -> None:
+def test_a_splits_file_and_a_trusted_table_decide(command: Command, tmp_path: Path) -> None:
     source = archive(tmp_path / "in", melanoma=8, nevus=8)
     (tmp_path / "splits.csv").write_text("image,split\nnevus0,test\nmelanoma3,Train\n")
     (tmp_path / "dx.csv").write_text("image_id,dx\nnevus1,mel\n")
@@ -521,7 +523,7 @@ def test_our_failure_is_neither_0_nor_1_nor_2(command: Command, tmp_path: Path) 
     assert "MemoryError" in done.stderr
 
 
-def test_a_class_too_small_to_split(command: Command, tmp_path: Path) -> None:
+def test_a_class_too_small_to_split_is_refused_or_rejected(command: Command, tmp_path: Path) -> None:
     source = archive(tmp_path / "in", melanoma=6, nevus=9, tiny=2)
     prepare = ("pipelines.prepare", "--input", source, "--output", tmp_path / "out", "--classes", "melanoma,nevus,tiny")
     refused = command(*prepare)

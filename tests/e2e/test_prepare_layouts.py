@@ -213,7 +213,7 @@ def taken_for(rows: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[Any, ..
     }
 
 
-def test_every_layout_in_one_run(command: Command, tmp_path: Path) -> None:
+def test_every_layout_in_one_run_gives_the_expected_rows(command: Command, tmp_path: Path) -> None:
     archive, sources = make_archive(tmp_path / "data sets")
     output = tmp_path / "out"
     done = command(

@@ -287,7 +287,9 @@ def test_worker_processes_share_one_model(process: Command, images: Path, model:
         np.testing.assert_allclose(values, expected[path], atol=1e-5)
 
 
-def test_two_nights_in_a_bucket(process: Command, images: Path, model: Path, tmp_path: Path) -> None:
+def test_two_nights_in_a_bucket_score_each_object_once(
+    process: Command, images: Path, model: Path, tmp_path: Path
+) -> None:
     """The second asks for no object that it knows already, and scores go to a table of BigQuery."""
     root = "gs://lesions"
     with (

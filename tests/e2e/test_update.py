@@ -219,7 +219,7 @@ def test_a_dataset_that_has_lost_its_manifest_or_folds_is_not_updated(
         (("--splits_from", "DATASET", "--splits_file", "x.csv"), "--splits_file x.csv: cannot be combined"),
     ],
 )
-def test_wrong_use(
+def test_wrong_use_is_one_line_exit_2_and_nothing_written(
     command: Command, sample: Path, archives: Path, datasets: Path, tmp_path: Path, more: tuple[str, ...], says: str
 ) -> None:
     given = [str(datasets / "part") if one == "DATASET" else one for one in more]

@@ -126,7 +126,7 @@ def test_a_cut_shard_is_named_where_it_ends(copied: Copy) -> None:
     assert first_difference(copied) == f"{TRAIN[0]}: has {offset:,} bytes, dataset.json says {len(data):,}"
 
 
-def test_shards_that_changed_places(copied: Copy) -> None:
+def test_shards_that_changed_places_are_found(copied: Copy) -> None:
     one, other = (copied.folder / name for name in TRAIN)
     contents = one.read_bytes(), other.read_bytes()
     assert contents[0] != contents[1]
@@ -145,7 +145,7 @@ def test_other_bytes_of_the_same_size_are_found_by_their_hash(copied: Copy) -> N
     assert first_difference(copied).startswith(f"{TRAIN[0]}: SHA-256 is ")
 
 
-def test_files_missing_and_left_over(copied: Copy) -> None:
+def test_files_missing_and_left_over_are_named(copied: Copy) -> None:
     (copied.folder / "train-00002-of-00003.tfrecord").write_bytes(b"")
     assert first_difference(copied).startswith("train-00002-of-00003.tfrecord: lies among the shards, but")
     (copied.folder / "train-00002-of-00003.tfrecord").unlink()
@@ -263,7 +263,7 @@ def test_more_or_fewer_copies_than_the_manifest_has(copied: Copy) -> None:
     assert "image/augmentation/copy is 2, the manifest has 2 copies of the image" in first_difference(copied)
 
 
-def test_a_damaged_manifest(copied: Copy) -> None:
+def test_a_damaged_manifest_is_named(copied: Copy) -> None:
     path = copied.folder / "manifest-00000-of-00001.parquet"
     path.write_bytes(path.read_bytes()[:-9])
     assert first_difference(copied).startswith(f"{path.name}: is damaged: ")
@@ -420,7 +420,9 @@ RECORDS: dict[Callable[[tf.train.Example], None], str] = {
 
 
 @pytest.mark.parametrize("edit", RECORDS, ids=lambda edit: edit.__name__)
-def test_a_record_that_is_whole_but_wrong(copied: Copy, edit: Callable[[tf.train.Example], None]) -> None:
+def test_a_record_that_is_whole_but_wrong_is_named_with_what_is_wrong(
+    copied: Copy, edit: Callable[[tf.train.Example], None]
+) -> None:
     records = list(copied.records(TEST))
     edit(records[5])
     copied.write(TEST, records)
