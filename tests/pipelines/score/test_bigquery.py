@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import fastavro.validation
 import pytest
@@ -18,6 +19,7 @@ from apache_beam.io.gcp.bigquery_tools import (
 )
 
 from pipelines.common.cli import UsageError
+from pipelines.common.text import printable
 from pipelines.score.bigquery import (
     WriteScoresToBigQuery,
     bigquery_rows,
@@ -27,8 +29,7 @@ from pipelines.score.bigquery import (
     row_id,
 )
 from pipelines.score.columns import score_records, scores_schema
-from pipelines.sources.list_images import printable
-from tests.support.bigquery_server import local_bigquery
+from tests.support.bigquery_server import LocalBigQuery, local_bigquery
 from tests.support.gcs import local_gcs
 from tests.support.killing import ROOT
 from tests.support.score_row_maker import HOSTILE_PATHS, score_row, scoring_run
@@ -51,7 +52,7 @@ with beam.Pipeline(options=beam_options(["--project", "lesions-1"])) as pipeline
 
 
 @pytest.mark.parametrize(("models", "threshold"), [(1, 0.5), (2, None)])
-def test_beam_agrees_that_rows_have_the_schema(models, threshold):
+def test_beam_agrees_that_rows_have_the_schema(models: int, threshold: float | None) -> None:
     run = scoring_run(models=models, threshold=threshold)
     rows = [score_row(path, run) for path in HOSTILE_PATHS]
     rows.append(score_row("sure", run, probabilities=(1.0, *[0.0] * 8), size=2**40))
@@ -75,7 +76,7 @@ def test_beam_agrees_that_rows_have_the_schema(models, threshold):
     assert {field.name for field in parsed.fields if field.mode != "REQUIRED"} == {"flagged", "flag_threshold"}
 
 
-def test_a_row_id_is_of_file_content_and_models():
+def test_a_row_id_is_of_file_content_and_models() -> None:
     run = scoring_run()
     row = score_row("a/b.jpg", run)
     again = row._replace(read_seconds=9.0, version="touched")
@@ -100,7 +101,7 @@ def test_a_row_id_is_of_file_content_and_models():
         ("example.com:my-project:d_1.t", "example.com:my-project:d_1.t"),
     ],
 )
-def test_a_table_is_named_in_two_ways(text, table):
+def test_a_table_is_named_in_two_ways(text: str, table: str) -> None:
     assert parse_table(text) == table
 
 
@@ -112,20 +113,20 @@ def test_a_table_is_named_in_two_ways(text, table):
         *("my-project:nightly.scores$20260101", "my-project:nightly.scores; DROP TABLE x", "my-project:a.b\n"),
     ],
 )
-def test_what_is_no_table_is_refused(text):
+def test_what_is_no_table_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"--output_table .*PROJECT:DATASET\.TABLE"):
         parse_table(text)
 
 
 @pytest.mark.parametrize("temp_location", [None, "", "scratch", "/scratch", "s3://bucket/scratch"])
-def test_without_a_place_on_gcs_nothing_can_be_loaded(temp_location):
+def test_without_a_place_on_gcs_nothing_can_be_loaded(temp_location: str | None) -> None:
     with pytest.raises(UsageError, match="--temp_location gs://BUCKET/FOLDER"):
         require_temp_location(temp_location)
     with pytest.raises(UsageError, match="--temp_location gs://BUCKET/FOLDER"):
         WriteScoresToBigQuery(scoring_run(), TABLE, temp_location)
 
 
-def load(tmp_path, counts):
+def load(tmp_path: Path, counts: list[int]) -> LocalBigQuery:
     """What a BigQuery on loopback has after loads of so many rows each."""
     with (
         local_gcs(tmp_path, BUCKET) as storage,
@@ -145,7 +146,7 @@ def load(tmp_path, counts):
     return service
 
 
-def test_beam_loads_the_rows(tmp_path):
+def test_beam_loads_the_rows(tmp_path: Path) -> None:
     service = load(tmp_path, [2000, 2000])  # the second as when a run was killed after its load
     run = scoring_run(models=2)
     expected = [score_row(path, run) for path in (*HOSTILE_PATHS, *(f"{n}.jpg" for n in range(1200)))]
@@ -163,6 +164,6 @@ def test_beam_loads_the_rows(tmp_path):
         assert job["schema"] == bigquery_schema(run)
 
 
-def test_nothing_new_loads_nothing(tmp_path):
+def test_nothing_new_loads_nothing(tmp_path: Path) -> None:
     service = load(tmp_path, [0])
     assert service.tables.get(TABLE, []) == []

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,17 +15,17 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.common.text import printable
 from pipelines.score.columns import FORMATS, encode, score_records, scores_schema
 from pipelines.score.score_row import top_class
-from pipelines.sources.list_images import printable
 from tests.support.score_row_maker import HOSTILE_PATHS, score_row, scoring_run
 
 
-def read_csv(data):
+def read_csv(data: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(data.decode(), newline="")))
 
 
-def typed(text, kind):
+def typed(text: str, kind: Any | Any) -> Any:
     """A cell of a CSV file as its column's type."""
     if pa.types.is_integer(kind):
         return int(text)
@@ -32,12 +34,12 @@ def typed(text, kind):
     return np.float32(text) if pa.types.is_floating(kind) else text
 
 
-def iso(time):
+def iso(time: Any) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 @pytest.mark.parametrize("models", [1, 3])
-def test_all_formats_hold_the_same_values(models):
+def test_all_formats_hold_the_same_values(models: int) -> None:
     run = scoring_run(models=models)
     rows = [score_row(path, run) for path in HOSTILE_PATHS]
     # Numbers at the edges: sure, evenly torn, as small as can be, larger than 32 bits.
@@ -64,7 +66,7 @@ def test_all_formats_hold_the_same_values(models):
             assert (np.float32(record[name]) if pa.types.is_floating(kind) else record[name]) == value, name
 
 
-def test_columns_say_what_the_row_says():
+def test_columns_say_what_the_row_says() -> None:
     run = scoring_run(models=2)
     row = score_row("night/ISIC_0000001.jpg", run)
     (record,) = score_records([row], run)
@@ -86,7 +88,7 @@ def test_columns_say_what_the_row_says():
     assert record["scored_at"] == "2026-01-02T03:04:05.678901Z"
 
 
-def test_columns_are_in_this_order():
+def test_columns_are_in_this_order() -> None:
     first = ["path", "image_id", "size", "version", "sha256", "width", "height"]
     last = ["top_class", "malignancy_score", "flagged", "flag_threshold", "entropy"]
     last += ["model_fingerprint", "run_fingerprint", "run_name", "scored_at"]
@@ -100,7 +102,7 @@ def test_columns_are_in_this_order():
     assert scores_schema(one) == scores_schema(scoring_run(("mel", "nv"), threshold=None))
 
 
-def test_flagged_are_the_scores_from_the_threshold_on_as_the_table_has_them():
+def test_flagged_are_the_scores_from_the_threshold_on_as_the_table_has_them() -> None:
     # 0.3 and 0.1 + 0.2 are two numbers in 64 bits and one in the table's 32.
     sums = {"below": 0.29999, "at": 0.1 + 0.2, "above": 0.30001}
     for threshold in (0.3, 0.1 + 0.2):
@@ -111,7 +113,7 @@ def test_flagged_are_the_scores_from_the_threshold_on_as_the_table_has_them():
         assert all(row["flagged"] == (row["malignancy_score"] >= row["flag_threshold"]) for row in table)
 
 
-def test_nothing_is_said_of_flags_where_no_threshold_is_known():
+def test_nothing_is_said_of_flags_where_no_threshold_is_known() -> None:
     run = scoring_run(threshold=None)
     rows = [score_row("a.jpg", run)]
     names = scores_schema(run).names
@@ -122,7 +124,7 @@ def test_nothing_is_said_of_flags_where_no_threshold_is_known():
     assert json.loads(encode(rows, run, "jsonl"))["flagged"] is None
 
 
-def test_odd_class_names_become_names_that_every_table_takes():
+def test_odd_class_names_become_names_that_every_table_takes() -> None:
     classes = (
         *("Nævus, NOS", "nevus", "NEVUS", "nevus 2", "Bowen's disease", "\u76ae\u819a", "a/b", "a b", "a_b"),
         *("", "_", "x" * 400, "x" * 400 + "y", "mel__1", "n\u00e9vus", '"; DROP TABLE --\n'),
@@ -138,7 +140,7 @@ def test_odd_class_names_become_names_that_every_table_takes():
     assert pq.read_table(io.BytesIO(encode(rows, run, "parquet"))).schema.names == names
 
 
-def test_a_run_without_new_images_writes_empty_tables():
+def test_a_run_without_new_images_writes_empty_tables() -> None:
     run = scoring_run(models=2)
     empty = pq.read_table(io.BytesIO(encode([], run, "parquet")))
     assert empty.num_rows == 0
@@ -149,7 +151,7 @@ def test_a_run_without_new_images_writes_empty_tables():
 
 @pytest.mark.parametrize("table_format", FORMATS)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_is_no_number_is_never_written(table_format, value):
+def test_what_is_no_number_is_never_written(table_format: str, value: float) -> None:
     run = scoring_run(("mel", "nv"), models=2)
     in_mean = score_row("a", run, probabilities=(value, 0.5))
     in_one = score_row("a", run, by_model=((0.5, 0.5), (0.5, value)))
@@ -159,21 +161,21 @@ def test_what_is_no_number_is_never_written(table_format, value):
 
 
 @pytest.mark.parametrize("table_format", FORMATS)
-def test_a_row_without_its_scores_is_never_written(table_format):
+def test_a_row_without_its_scores_is_never_written(table_format: str) -> None:
     run = scoring_run(("mel", "nv"), models=2)
     for missing in ({"probabilities": ()}, {"by_model": ((0.5, 0.5),)}):
         with pytest.raises(ValueError, match="without its"):
             encode([score_row("a", run), score_row("b", run, **missing)], run, table_format)
 
 
-def test_the_same_rows_give_the_same_bytes():
+def test_the_same_rows_give_the_same_bytes() -> None:
     run = scoring_run()
     rows = [score_row(path, run) for path in HOSTILE_PATHS]
     for table_format in FORMATS:
         assert encode(rows, run, table_format) == encode(list(rows), run, table_format)
 
 
-def test_shards_of_many_nights_are_one_dataset(tmp_path):
+def test_shards_of_many_nights_are_one_dataset(tmp_path: Path) -> None:
     paths = []
     for night in ("2026-01-02", "2026-01-03"):
         run = scoring_run(name=night)

@@ -16,7 +16,8 @@ import pytest
 from pipelines.common.cli import UsageError
 from pipelines.common.text import printable
 from pipelines.domain.taxonomy import CLASS_SETS
-from pipelines.score.submission import challenge_for, submission_bytes
+from pipelines.score.score_row import ScoreRow, ScoringRun
+from pipelines.score.submission import Challenge, challenge_for, submission_bytes
 from tests.support.score_row_maker import HOSTILE_PATHS, score_row, scoring_run
 
 SCORER = Path(sys.executable).with_name("isic-challenge-scoring")
@@ -24,7 +25,7 @@ HEADER_2018 = ["image", "MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"]
 HEADER_2019 = ["image", "MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK"]
 
 
-def scorer(folder, truth, submission):
+def scorer(folder: Path, truth: Path, submission: bytes) -> subprocess.CompletedProcess[str]:
     """`isic-challenge-scoring classification` on a submission's bytes; gives the process."""
     (folder / "submission.csv").write_bytes(submission)
     return subprocess.run(
@@ -35,25 +36,25 @@ def scorer(folder, truth, submission):
     )
 
 
-def write_truth(path, header, shown):
+def write_truth(path: Path, header: list[str], shown: dict[str, str]) -> Path:
     """A truth file: image id -> column that is 1.0."""
     lines = [[image, *(str(float(column == label)) for column in header[1:])] for image, label in shown.items()]
     path.write_text("\n".join(",".join(line) for line in [header, *lines]) + "\n")
     return path
 
 
-def lines_of(data):
+def lines_of(data: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(data.decode(), newline="")))
 
 
-def sure_of(image_id, name, run, wrong=0.0):
+def sure_of(image_id: str, name: str, run: ScoringRun, wrong: float = 0.0) -> ScoreRow:
     """A row whose model gives a class all but `wrong`, which goes evenly to the others."""
     rest = wrong / (len(run.classes) - 1)
     values = tuple(float(np.float32(1 - wrong if other == name else rest)) for other in run.classes)
     return score_row(f"night/{image_id}.jpg", run, image_id=image_id, probabilities=values)
 
 
-def scored_rows(run, challenge):
+def scored_rows(run: ScoringRun, challenge: Challenge) -> tuple[list[ScoreRow], dict[str, str]]:
     """Six images of each class, which the model recognises, and the column that is true of each."""
     rows, shown = [], {}
     for label, name in enumerate(run.classes):
@@ -72,7 +73,7 @@ def scored_rows(run, challenge):
     ("class_set", "year", "header"),
     [("ham7", "", HEADER_2018), ("isic9", "2018", HEADER_2018), ("isic2019", "", HEADER_2019)],
 )
-def test_the_scorer_takes_a_submission_as_it_is(class_set, year, header, tmp_path):
+def test_the_scorer_takes_a_submission_as_it_is(class_set: str, year: str, header: list[str], tmp_path: Path) -> None:
     run = scoring_run(CLASS_SETS[class_set])
     challenge = challenge_for(run.classes, year)
     rows, shown = scored_rows(run, challenge)
@@ -90,7 +91,7 @@ def test_the_scorer_takes_a_submission_as_it_is(class_set, year, header, tmp_pat
     assert json.loads(done.stdout)["overall"] == pytest.approx(8 / 9 if "UNK" in header else 1.0)
 
 
-def test_the_scorer_tells_a_bad_submission_and_one_with_images_missing(tmp_path):
+def test_the_scorer_tells_a_bad_submission_and_one_with_images_missing(tmp_path: Path) -> None:
     run = scoring_run(CLASS_SETS["ham7"])
     challenge = challenge_for(run.classes)
     rows, shown = scored_rows(run, challenge)
@@ -102,7 +103,7 @@ def test_the_scorer_tells_a_bad_submission_and_one_with_images_missing(tmp_path)
     assert "Missing images in CSV" in short.stderr
 
 
-def test_the_scorer_takes_the_training_images_of_2018(shared_data, tmp_path):
+def test_the_scorer_takes_the_training_images_of_2018(shared_data: Path, tmp_path: Path) -> None:
     table = (shared_data / "tables" / "ISIC2018_Task3_Training_GroundTruth.csv").read_text().splitlines()
     truth = tmp_path / "truth.csv"
     truth.write_text("\n".join([table[0], *table[1::10]]) + "\n")
@@ -119,7 +120,7 @@ def test_the_scorer_takes_the_training_images_of_2018(shared_data, tmp_path):
     assert json.loads(done.stdout)["overall"] == pytest.approx(6 / 7)
 
 
-def test_classes_of_the_model_are_added_up_to_the_challenges(tmp_path):
+def test_classes_of_the_model_are_added_up_to_the_challenges(tmp_path: Path) -> None:
     run = scoring_run()
     probabilities = dict(zip(run.classes, (0.25, 0.0, 0.0, 0.0, 0.0, 0.125, 0.5, 0.125, 0.0), strict=True))
     row = score_row("ISIC_0000001.jpg", run, probabilities=tuple(probabilities.values()))
@@ -135,14 +136,14 @@ def test_classes_of_the_model_are_added_up_to_the_challenges(tmp_path):
     }
 
 
-def test_a_sum_that_rounding_took_past_one_is_one():
+def test_a_sum_that_rounding_took_past_one_is_one() -> None:
     run = scoring_run()
     over = float(np.nextafter(np.float32(1.0), np.float32(0.0))), float(np.float32(1e-6))
     row = score_row("a", run, probabilities=(0.0,) * 5 + over + (0.0, 0.0))
     assert lines_of(submission_bytes([row], run, challenge_for(run.classes)))[1][5] == "1.0"
 
 
-def test_a_model_may_name_its_classes_otherwise():
+def test_a_model_may_name_its_classes_otherwise() -> None:
     classes = ("Naevus", "MEL", "bcc", "solar keratosis", "seborrhoeic keratosis", "solar lentigo", "df", "angioma")
     assert challenge_for(classes).name == "ISIC 2018 task 3"
     assert challenge_for((*classes, "scc", "unknown"))[:2] == ("ISIC 2019", tuple(HEADER_2019[1:]))
@@ -158,14 +159,14 @@ def test_a_model_may_name_its_classes_otherwise():
         (CLASS_SETS["isic2019"][1:], "", "(nevus, "),
     ],
 )
-def test_a_model_that_fits_no_challenge_is_refused(classes, year, words):
+def test_a_model_that_fits_no_challenge_is_refused(classes: tuple[str, ...], year: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         challenge_for(classes, year)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_of_files_with_one_id_the_smallest_path_counts():
+def test_of_files_with_one_id_the_smallest_path_counts() -> None:
     run = scoring_run(CLASS_SETS["ham7"])
     challenge = challenge_for(run.classes)
     rows = [score_row(f"{folder}/ISIC_{n:07d}.jpg", run) for folder in "cab" for n in range(4)]
@@ -178,7 +179,7 @@ def test_of_files_with_one_id_the_smallest_path_counts():
     assert [line[0] for line in lines_of(data)[1:]] == [*(f"ISIC_{n:07d}" for n in range(4)), "lesion 1"]
 
 
-def test_ids_may_be_anything():
+def test_ids_may_be_anything() -> None:
     run = scoring_run(CLASS_SETS["ham7"])
     rows = [score_row(path, run, image_id=path) for path in HOSTILE_PATHS]
     header, *lines = lines_of(submission_bytes(rows, run, challenge_for(run.classes)))
@@ -186,7 +187,7 @@ def test_ids_may_be_anything():
     assert [line[0] for line in lines] == [printable(path) for path in sorted(HOSTILE_PATHS)]
 
 
-def test_no_row_and_a_row_without_scores():
+def test_no_row_and_a_row_without_scores() -> None:
     run = scoring_run(CLASS_SETS["ham7"])
     challenge = challenge_for(run.classes)
     assert lines_of(submission_bytes([], run, challenge)) == [HEADER_2018]
