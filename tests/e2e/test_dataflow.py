@@ -179,7 +179,8 @@ def check_staged(staged: Path) -> None:
     """The package has what it needs besides code; there is nothing else but the pipeline and a note for people."""
     with tarfile.open(staged / "workflow.tar.gz") as package:
         names = {name.partition("/")[2] for name in package.getnames()}
-    found = [path for kind in ("schemas/*.json", "templates/*.j2") for path in (ROOT / "pipelines").glob(kind)]
+    kinds = ("dataset/schemas/*.json", "common/templates/*.j2")
+    found = [path for kind in kinds for path in (ROOT / "pipelines").glob(kind)]
     assert found
     assert {str(path.relative_to(ROOT)) for path in found} <= names
     assert {path.name for path in staged.iterdir()} == {

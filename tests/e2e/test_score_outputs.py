@@ -25,9 +25,9 @@ from pipelines.score import pipeline as score_pipeline
 from pipelines.score.job import plan_run, require_models
 from pipelines.score.options import parse_options
 from pipelines.storage import output
-from tests.pipelines.score.test_submission import scorer, write_truth
 from tests.support.bigquery_server import local_bigquery
 from tests.support.browser import dump_dom, parse
+from tests.support.challenge_scorer import scorer, write_truth
 from tests.support.commands import Command
 from tests.support.gcs import local_gcs, open_bucket, upload
 from tests.support.scoring import export_untrained, model_json, only_partition, probabilities, rejects, scores

@@ -6,8 +6,6 @@ import csv
 import io
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,29 +16,11 @@ from pipelines.common.text import printable
 from pipelines.domain.taxonomy import CLASS_SETS
 from pipelines.score.score_row import ScoreRow, ScoringRun
 from pipelines.score.submission import Challenge, challenge_for, submission_bytes
+from tests.support.challenge_scorer import scorer, write_truth
 from tests.support.score_row_maker import HOSTILE_PATHS, score_row, scoring_run
 
-SCORER = Path(sys.executable).with_name("isic-challenge-scoring")
 HEADER_2018 = ["image", "MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"]
 HEADER_2019 = ["image", "MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK"]
-
-
-def scorer(folder: Path, truth: Path, submission: bytes) -> subprocess.CompletedProcess[str]:
-    """`isic-challenge-scoring classification` on a submission's bytes; gives the process."""
-    (folder / "submission.csv").write_bytes(submission)
-    return subprocess.run(
-        [SCORER, *("--output", "json"), "classification", truth, folder / "submission.csv"],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-
-
-def write_truth(path: Path, header: list[str], shown: dict[str, str]) -> Path:
-    """A truth file: image id -> column that is 1.0."""
-    lines = [[image, *(str(float(column == label)) for column in header[1:])] for image, label in shown.items()]
-    path.write_text("\n".join(",".join(line) for line in [header, *lines]) + "\n")
-    return path
 
 
 def lines_of(data: bytes) -> list[list[str]]:
