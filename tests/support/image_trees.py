@@ -17,5 +17,5 @@ def tree(folder: Path, *names: str) -> Path:
     return folder
 
 
-def list_images(root: Path) -> Iterator[SourceFile]:
+def list_images(root: Path | str) -> Iterator[SourceFile]:
     return (file for file in list_files(str(root)) if image_ids.is_image_name(file.path))

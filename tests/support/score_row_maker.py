@@ -23,7 +23,7 @@ def scoring_run(
     models: int = 1,
     name: str = "2026-01-02",
     tta: bool = False,
-    threshold: float = 0.5,
+    threshold: float | None = 0.5,
     malignant: Sequence[str] | None = None,
     prior: tuple[float, ...] = (),
 ) -> ScoringRun:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pipelines.audit import findings
@@ -10,7 +12,7 @@ from pipelines.domain.labels import Claim
 from tests.support.image_rows import row
 
 
-def test_a_usable_row_counts_in_its_class_and_split_and_any_other_by_its_reason():
+def test_a_usable_row_counts_in_its_class_and_split_and_any_other_by_its_reason() -> None:
     usable = row("Train/a(1).jpg", outcome="usable", source="in", split="train", format="jpeg", folder_split="train")
     counts = findings.tally_finding(usable)
     assert counts["class", "nevus", "in"] == counts["split", "nevus", "train"] == counts["outcome", "usable"] == 1
@@ -20,18 +22,18 @@ def test_a_usable_row_counts_in_its_class_and_split_and_any_other_by_its_reason(
     assert not {"class", "split", "numbered", "format"} & {key[0] for key in rejected}
 
 
-def test_only_readable_images_have_a_size():
+def test_only_readable_images_have_a_size() -> None:
     assert list(findings.sizes_of(row("a", width=4, height=3))) == [(12, 4, 3)]
     assert list(findings.sizes_of(row("b"))) == []
 
 
-def test_an_image_is_named_by_its_isic_id_or_else_within_its_source():
+def test_an_image_is_named_by_its_isic_id_or_else_within_its_source() -> None:
     assert findings.image_name(row("x/ISIC_0000001(2).jpg", source="in")) == "ISIC_0000001"
     names = {findings.image_name(row("1.jpg", source=source, image_id="1")) for source in ("one", "two")}
     assert len(names) == 2
 
 
-def test_lesions_and_patients_with_several_images_are_counted():
+def test_lesions_and_patients_with_several_images_are_counted() -> None:
     one = row("ISIC_0000001.jpg", lesion_ids=("L",), patient_ids=("P", "Q"))
     assert [key for key, _ in findings.identities_of(one)] == [
         ("image", "ISIC_0000001"),
@@ -56,12 +58,12 @@ def test_lesions_and_patients_with_several_images_are_counted():
         ([(), ("nevus",)], ("nevus",)),
     ],
 )
-def test_a_conflict_is_between_the_classes_that_claims_name(classes, said):
+def test_a_conflict_is_between_the_classes_that_claims_name(classes: list[tuple[str]], said: tuple[str, ...]) -> None:
     claims = [Claim(f"t{number}.csv", ("x",), names) for number, names in enumerate(classes)]
     assert findings.claimed_classes(claims) == findings.claimed_classes(claims[::-1]) == said
 
 
-def test_a_conflict_holds_all_files_and_claims_in_order():
+def test_a_conflict_holds_all_files_and_claims_in_order() -> None:
     rows = [
         row("b/1.jpg", image_id="1", claims=(Claim("folder", ("mel",), ("melanoma",)), Claim("t.csv", (), ()))),
         row("a/1.jpg", image_id="1", claims=(Claim("folder", ("nv",), ("nevus",)),)),
@@ -75,8 +77,8 @@ def test_a_conflict_holds_all_files_and_claims_in_order():
         }
 
 
-def test_near_duplicates_differ_where_both_have_a_label():
-    def pair(first, second):
+def test_near_duplicates_differ_where_both_have_a_label() -> None:
+    def pair(first: Any, second: Any) -> Any:
         pictures = {"aa": findings.picture_of(row("1", label=first)), "bb": findings.picture_of(row("2", label=second))}
         return findings.pair_pictures(NearPair("aa", "bb", 3, 0.123456), pictures)
 

@@ -190,7 +190,7 @@ def _section(tree: Element, name: str) -> Element:
     return found
 
 
-def test_every_figure_and_name_stands_in_its_section():
+def test_every_figure_and_name_stands_in_its_section() -> None:
     numbers = itertools.count(10_001)
     report = _mapped(_example_report(), lambda leaf: next(numbers) if type(leaf) is int else leaf)
     sections = {
@@ -220,7 +220,7 @@ def test_every_figure_and_name_stands_in_its_section():
     assert [element.attributes["id"] for element in tree.find("section")] == list(sections)
 
 
-def test_the_summary_counts_what_is_wrong_and_links_to_it():
+def test_the_summary_counts_what_is_wrong_and_links_to_it() -> None:
     report = _example_report()
     assert [(finding.number, finding.section, finding.names) for finding in findings(report)] == [
         (151, "conflicts", ()),
@@ -241,7 +241,7 @@ def test_the_summary_counts_what_is_wrong_and_links_to_it():
     assert report["problem"] in parse(page).text()
 
 
-def test_an_empty_report_has_one_line_for_each_thing_that_is_not_there():
+def test_an_empty_report_has_one_line_for_each_thing_that_is_not_there() -> None:
     report = _empty_report()
     tree = parse(audit_page(report, {}).decode())
     assert findings(report) == []
@@ -250,7 +250,7 @@ def test_an_empty_report_has_one_line_for_each_thing_that_is_not_there():
     assert tree.find("img") == tree.find("details") == tree.find("table") == []
 
 
-def test_what_is_left_out_is_named_with_its_file():
+def test_what_is_left_out_is_named_with_its_file() -> None:
     page = audit_page(_example_report(), {}).decode()
     for line in (
         "First 1 of 151; all in <code>conflicts-*.jsonl</code>",
@@ -272,7 +272,7 @@ def _keys(value: Any, above: tuple = ()) -> Iterator[tuple]:
         yield from _keys(item, (*above, key))
 
 
-def test_a_report_that_lacks_anything_is_an_error():
+def test_a_report_that_lacks_anything_is_an_error() -> None:
     accepted = []
     for *above, last in _keys(_example_report()):
         report = copy.deepcopy(_example_report())
@@ -288,7 +288,7 @@ def test_a_report_that_lacks_anything_is_an_error():
     assert accepted == []
 
 
-def test_pictures_are_in_the_page_and_the_others_have_a_place():
+def test_pictures_are_in_the_page_and_the_others_have_a_place() -> None:
     report = _example_report()
     paths = pictured_paths(report)
     pictures = _pictures(paths)
@@ -302,14 +302,14 @@ def test_pictures_are_in_the_page_and_the_others_have_a_place():
 
 
 @pytest.mark.parametrize("report", [_example_report(), _empty_report()], ids=["full", "empty"])
-def test_the_page_is_whole(report):
+def test_the_page_is_whole(report: dict[str, Any]) -> None:
     tree = parse(audit_page(report, {}).decode())
     ids = [element.attributes["id"] for element in tree if "id" in element.attributes]
     assert len(set(ids)) == len(ids)
     assert {link.attributes["href"] for link in tree.find("a")} == {f"#{name}" for name in ids}
 
 
-def test_characters_that_cannot_be_seen_or_written_are_shown():
+def test_characters_that_cannot_be_seen_or_written_are_shown() -> None:
     report = {**_empty_report(), "repeated_names": {"files": 4, "examples": ["a\0b", "c\udcffd", "e\rf", "gpj\u202e"]}}
     tree = parse(audit_page(report, {}).decode())
     assert [name.text() for name in tree.find("bdi")] == [
@@ -322,7 +322,9 @@ def test_characters_that_cannot_be_seen_or_written_are_shown():
     assert [box.attributes["data-code"] for box in boxes] == ["U+0000", "U+000D", "U+202E"]
 
 
-def test_a_browser_shows_hostile_names_and_asks_for_nothing(tmp_path: Path, requests_seen):
+def test_a_browser_shows_hostile_names_and_asks_for_nothing(
+    tmp_path: Path, requests_seen: tuple[str, list[str]]
+) -> None:
     address, asked = requests_seen
 
     def hostile(text: str) -> str:
@@ -360,7 +362,7 @@ def test_a_browser_shows_hostile_names_and_asks_for_nothing(tmp_path: Path, requ
 
 
 @pytest.mark.parametrize("width", [1200, 400])
-def test_a_browser_shows_the_pictures(tmp_path: Path, width: int):
+def test_a_browser_shows_the_pictures(tmp_path: Path, width: int) -> None:
     report = {**_empty_report(), "near_duplicates": _example_report()["near_duplicates"]}
     colours = {"Train/1.jpg": (250, 0, 250), "Train/2.jpg": (0, 250, 0)}
     page, png = tmp_path / "page.html", tmp_path / "page.png"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from apache_beam.options.pipeline_options import (
     DebugOptions,
     GoogleCloudOptions,
@@ -21,7 +22,7 @@ from tests.support.dataflow import DATAFLOW
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_dataflow_gets_the_documented_workers():
+def test_dataflow_gets_the_documented_workers() -> None:
     options = beam_options(DATAFLOW, "prepare")
     workers, debug = options.view_as(WorkerOptions), options.view_as(DebugOptions)
     assert workers.machine_type == dataflow.MACHINE_TYPE
@@ -37,7 +38,7 @@ def test_dataflow_gets_the_documented_workers():
     assert default_worker_threads(options) == REMOTE_THREADS
 
 
-def test_what_the_user_names_comes_before_the_defaults():
+def test_what_the_user_names_comes_before_the_defaults() -> None:
     given = ["--machine_type=e2-highmem-8", "--disk_size_gb=200", "--num_workers=50", "--job_name=mine"]
     given += ["--number_of_worker_harness_threads=1", "--experiments=mine", "--labels=command=nightly"]
     options = beam_options([*DATAFLOW, *given, "--sdk_container_image=x/y:1"], "score")
@@ -53,13 +54,13 @@ def test_what_the_user_names_comes_before_the_defaults():
     assert beam_options([*DATAFLOW, "--autoscaling_algorithm=NONE"]).view_as(WorkerOptions).max_num_workers is None
 
 
-def test_a_setup_file_may_be_named_from_its_own_folder(monkeypatch):
+def test_a_setup_file_may_be_named_from_its_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     options = beam_options([*DATAFLOW, "--setup_file=setup.py", "--sdk_container_image=x/y:1"])
     assert options.view_as(SetupOptions).setup_file == str(ROOT / "setup.py")
 
 
-def test_an_installed_package_says_how_the_workers_get_it(tmp_path):
+def test_an_installed_package_says_how_the_workers_get_it(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
     arguments = ["--input", "gs://b/i", "--output", "gs://b/o", *DATAFLOW]
     done = subprocess.run(

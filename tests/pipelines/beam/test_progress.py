@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +30,7 @@ from pipelines.beam.progress import Progress, duration, progress_line, shown_pro
         (40, 40, 2.0, "40 of 40 images (100%), 2.0 images/s, 0 s left"),
     ],
 )
-def test_what_the_line_says(listed, done, speed, line):
+def test_what_the_line_says(listed: int, done: int, speed: float, line: str) -> None:
     assert progress_line(listed, done, speed) == line
 
 
@@ -37,16 +38,16 @@ def test_what_the_line_says(listed, done, speed, line):
     ("seconds", "text"),
     [(0, "0 s"), (89.4, "89 s"), (90, "2 min"), (89 * 60, "89 min"), (90 * 60, "1 h 30 min"), (36_000, "10 h 0 min")],
 )
-def test_a_duration_is_told_in_the_unit_that_fits_it(seconds, text):
+def test_a_duration_is_told_in_the_unit_that_fits_it(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def add_many(progress):
+def add_many(progress: Progress) -> None:
     for _ in range(500):
         progress.add("done", 3)
 
 
-def test_threads_and_processes_count_together(tmp_path):
+def test_threads_and_processes_count_together(tmp_path: Path) -> None:
     progress = Progress(str(tmp_path))
     assert progress.count("done") == 0
     workers = [multiprocessing.get_context("spawn").Process(target=add_many, args=(progress,)) for _ in range(2)]
@@ -61,14 +62,14 @@ def test_threads_and_processes_count_together(tmp_path):
     assert progress.count("listed") == 0
 
 
-def test_who_outlives_the_run_tells_nobody(tmp_path):
+def test_who_outlives_the_run_tells_nobody(tmp_path: Path) -> None:
     progress = Progress(str(tmp_path / "gone"))
     progress.add("done", 3)
     assert progress.count("done") == 0
     assert not (tmp_path / "gone").exists()
 
 
-def test_elsewhere_nothing_is_counted(tmp_path, monkeypatch):
+def test_elsewhere_nothing_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with shown_progress(False) as progress:
         progress.add("done", 3)
@@ -77,9 +78,12 @@ def test_elsewhere_nothing_is_counted(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_short_run_that_nobody_watches_says_nothing_and_leaves_nothing(tmp_path, monkeypatch, fails):
+def test_a_short_run_that_nobody_watches_says_nothing_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
     threads = threading.active_count()
     try:
         with shown_progress(True) as progress:
@@ -90,12 +94,12 @@ def test_a_short_run_that_nobody_watches_says_nothing_and_leaves_nothing(tmp_pat
                 raise KeyboardInterrupt
     except KeyboardInterrupt:
         assert fails
-    assert sys.stderr.getvalue() == ""
+    assert stderr.getvalue() == ""
     assert list(tmp_path.iterdir()) == []
     assert threading.active_count() == threads
 
 
-def read_until(terminal, *patterns):
+def read_until(terminal: int, *patterns: str) -> str:
     """What a terminal shows until it has shown all of the patterns, one after the other."""
     shown, start = "", 0
     for pattern in patterns:
@@ -105,7 +109,7 @@ def read_until(terminal, *patterns):
     return shown
 
 
-def test_on_a_terminal_one_line_is_written_over_and_over_and_wiped(monkeypatch):
+def test_on_a_terminal_one_line_is_written_over_and_over_and_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal, inner = pty.openpty()
     with os.fdopen(inner, "w") as stream:
         monkeypatch.setattr(sys, "stderr", stream)

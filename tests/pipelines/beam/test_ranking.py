@@ -9,7 +9,7 @@ from pipelines.common.seeding import stable_hash
 from tests.support.collecting import run
 
 
-def test_ranks_are_the_positions_in_hash_order():
+def test_ranks_are_the_positions_in_hash_order() -> None:
     names = [f"image {n}" for n in range(500)]
     random.Random(1).shuffle(names)
     elements = [("even" if int(name[6:]) % 2 == 0 else "odd", name, name.upper()) for name in names]

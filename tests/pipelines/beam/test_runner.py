@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import dask
@@ -23,7 +26,7 @@ from pipelines.common.cli import UsageError
 from tests.support.dataflow import DATAFLOW
 
 
-def test_the_local_default_is_named():
+def test_the_local_default_is_named() -> None:
     assert beam_options([]).view_as(StandardOptions).runner == "FnApiRunner"
     options = beam_options(["--direct_running_mode=multi_processing", "--direct_num_workers=3"])
     assert options.view_as(DirectOptions).direct_num_workers == 3
@@ -47,13 +50,13 @@ def test_the_local_default_is_named():
         ([*DATAFLOW, "--setup_file=nowhere/setup.py"], "--setup_file nowhere/setup.py: no such file"),
     ],
 )
-def test_options_that_lose_records_or_mean_nothing_are_refused_in_one_line(arguments, says):
+def test_options_that_lose_records_or_mean_nothing_are_refused_in_one_line(arguments: list[str], says: str) -> None:
     with pytest.raises(UsageError, match=says) as caught:
         beam_options(arguments)
     assert "\n" not in str(caught.value)
 
 
-def test_multi_threading_still_loses_what_is_written_during_a_flush():
+def test_multi_threading_still_loses_what_is_written_during_a_flush() -> None:
     """Its workers' output is flushed by a thread: what is written while that hands the buffer over is thrown away."""
     received: list[bytes] = []
     writers: list[threading.Thread] = []
@@ -87,38 +90,38 @@ MENDED = "Beam's Dask runner has mended this fault; see the comment above"
 class Pairs(beam.DoFn):
     """Gives elements two by two; the one that is left over comes from finish_bundle."""
 
-    def start_bundle(self):
-        self._held = []
+    def start_bundle(self) -> None:
+        self._held: list[Any] = []
 
-    def process(self, element):
+    def process(self, element: Any) -> Iterator[Any]:
         self._held.append(element)
         if len(self._held) == 2:
             yield tuple(self._held)
             self._held = []
 
-    def finish_bundle(self):
+    def finish_bundle(self) -> Iterator[Any]:
         if self._held:
             yield GlobalWindows.windowed_value(tuple(self._held))
 
 
 class OddAndEven(beam.DoFn):
-    def process(self, element):
+    def process(self, element: Any) -> Iterator[Any]:
         yield element if element % 2 else beam.pvalue.TaggedOutput("even", element)
 
 
 class Append(beam.DoFn):
     """A line for each element."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path):
         self._path = path
 
-    def process(self, element):
+    def process(self, element: Any) -> None:
         with open(self._path, "a") as file:
             file.write(f"{element}\n")
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster() -> Iterator[Any]:
     """A scheduler and a worker in threads of this process, without a port."""
     # Its monitor of the interpreter lock and its web page would start more than is needed.
     with (
@@ -129,10 +132,10 @@ def cluster():
 
 
 @pytest.fixture
-def run(cluster, tmp_path):
+def run(cluster: Any, tmp_path: Path) -> Callable[..., Any]:
     """Runs what `build(pipeline, sink)` adds; gives the elements that arrived at each sink."""
 
-    def run_on_dask(build):
+    def run_on_dask(build: Any) -> Any:
         options = PipelineOptions(["--dask_client_address", cluster.scheduler_address, "--dask_npartitions", "1"])
         pipeline = beam.Pipeline(runner=DaskRunner(), options=options)
         build(pipeline, lambda name: f"Write {name}" >> beam.ParDo(Append(tmp_path / name)))
@@ -140,14 +143,14 @@ def run(cluster, tmp_path):
         try:
             assert result.wait_until_finish() == "DONE"
         finally:
-            result.client.close()
+            result.client.close()  # type: ignore[attr-defined]  # of Dask's own kind of result
         return {path.name: path.read_text().splitlines() for path in tmp_path.iterdir()}
 
     return run_on_dask
 
 
-def test_what_finish_bundle_gives_is_lost(run):
-    def build(pipeline, sink):
+def test_what_finish_bundle_gives_is_lost(run: Callable[..., Any]) -> None:
+    def build(pipeline: Any, sink: Any) -> None:
         _ = pipeline | beam.Create([1, 2, 3, 4, 5]) | beam.ParDo(Pairs()) | sink("pairs")
 
     found = run(build)["pairs"]
@@ -155,8 +158,8 @@ def test_what_finish_bundle_gives_is_lost(run):
     assert found[2:] == [], MENDED
 
 
-def test_tagged_outputs_are_merged(run):
-    def build(pipeline, sink):
+def test_tagged_outputs_are_merged(run: Callable[..., Any]) -> None:
+    def build(pipeline: Any, sink: Any) -> None:
         parts = pipeline | beam.Create([1, 2, 3, 4]) | beam.ParDo(OddAndEven()).with_outputs("even", main="odd")
         _ = parts.even | sink("even")
 
@@ -165,8 +168,8 @@ def test_tagged_outputs_are_merged(run):
     assert {"1", "3"} <= set(found), MENDED
 
 
-def test_of_several_branches_only_the_last_is_run(run):
-    def build(pipeline, sink):
+def test_of_several_branches_only_the_last_is_run(run: Callable[..., Any]) -> None:
+    def build(pipeline: Any, sink: Any) -> None:
         numbers = pipeline | beam.Create([1, 2])
         _ = numbers | sink("first")
         _ = numbers | sink("last")

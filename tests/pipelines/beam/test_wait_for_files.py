@@ -15,7 +15,7 @@ def _write(path: str) -> str:
     return path
 
 
-def test_what_waits_for_files_runs_once_and_finds_all_of_them_written(tmp_path):
+def test_what_waits_for_files_runs_once_and_finds_all_of_them_written(tmp_path: Path) -> None:
     def look(written: dict[str, list]) -> None:
         found = {name: sorted(Path(path).read_text() for path in paths) for name, paths in written.items()}
         (tmp_path / "found").open("a").write(f"{found}\n")
@@ -28,7 +28,7 @@ def test_what_waits_for_files_runs_once_and_finds_all_of_them_written(tmp_path):
     assert (tmp_path / "found").read_text() == str({"many": ["whole"] * 20, "one": ["whole"]}) + "\n"
 
 
-def test_a_writer_that_wrote_nothing_stops_the_job_unless_it_may(tmp_path):
+def test_a_writer_that_wrote_nothing_stops_the_job_unless_it_may(tmp_path: Path) -> None:
     def job(may_be_empty: list[str]) -> None:
         with beam.Pipeline() as pipeline:
             none = pipeline | beam.Create([f"{tmp_path}/x"]) | beam.Filter(lambda _: False) | beam.Map(_write)

@@ -6,6 +6,8 @@ import contextlib
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -44,7 +46,7 @@ run_command("command", main)
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("through", ["itself", "library"])
-def test_a_signal_ends_the_command_in_one_line_and_lets_it_clean_up(number, through):
+def test_a_signal_ends_the_command_in_one_line_and_lets_it_clean_up(number: signal.Signals, through: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", STOPPED, str(int(number)), through],
         check=False,
@@ -58,15 +60,15 @@ def test_a_signal_ends_the_command_in_one_line_and_lets_it_clean_up(number, thro
 
 
 @pytest.fixture
-def _same_signals():
+def _same_signals() -> Iterator[None]:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
-def raising(error):
-    def main(_):
+def raising(error: BaseException) -> Callable[..., Any]:
+    def main(_: Any) -> None:
         raise error
 
     return main
@@ -84,7 +86,9 @@ def raising(error):
     ],
 )
 @pytest.mark.usefixtures("_same_signals")
-def test_a_command_ends_with_the_code_and_the_line_of_its_outcome(capsys, main, code, says):
+def test_a_command_ends_with_the_code_and_the_line_of_its_outcome(
+    capsys: pytest.CaptureFixture[str], main: Callable[..., Any], code: int, says: str
+) -> None:
     with pytest.raises(SystemExit) as ended:
         run_command("prog", main, [])
     assert ended.value.code == code
@@ -92,7 +96,7 @@ def test_a_command_ends_with_the_code_and_the_line_of_its_outcome(capsys, main, 
 
 
 @pytest.mark.usefixtures("_same_signals")
-def test_a_failure_of_ours_keeps_its_traceback(capsys):
+def test_a_failure_of_ours_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run_command("prog", raising(ZeroDivisionError("of ours")), [])
     assert ended.value.code == 3
@@ -101,7 +105,7 @@ def test_a_failure_of_ours_keeps_its_traceback(capsys):
     assert said.endswith("ZeroDivisionError: of ours\n")
 
 
-def test_a_mistake_on_the_command_line_names_the_help_and_abbreviations_are_none():
+def test_a_mistake_on_the_command_line_names_the_help_and_abbreviations_are_none() -> None:
     parser = ArgumentParser("prog")
     parser.add_argument("--seed", type=int)
     with pytest.raises(UsageError, match=r"^argument --seed: invalid int value: 'x' \(see prog --help\)$"):
@@ -110,7 +114,7 @@ def test_a_mistake_on_the_command_line_names_the_help_and_abbreviations_are_none
         parser.parse_args(["--see", "1"])
 
 
-def test_help_shows_the_defaults_that_say_something(capsys):
+def test_help_shows_the_defaults_that_say_something(capsys: pytest.CaptureFixture[str]) -> None:
     parser = ArgumentParser("prog")
     parser.add_argument("--seed", default=7, help="a seed")
     parser.add_argument("--name", default="", help="a name")
@@ -121,14 +125,14 @@ def test_help_shows_the_defaults_that_say_something(capsys):
     assert "a name\n" in said
 
 
-def test_the_first_line_of_an_error_is_never_empty():
+def test_the_first_line_of_an_error_is_never_empty() -> None:
     assert first_line(ValueError("one\ntwo")) == "one"
     assert first_line(ValueError("")) == "ValueError"
     assert len(first_line(ValueError("x" * 999))) == 200
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
-def test_a_reject_fraction_beyond_its_range_is_refused(fraction):
+def test_a_reject_fraction_beyond_its_range_is_refused(fraction: float) -> None:
     require_job_limits(0.0, 0)
     require_job_limits(1.0, 4)
     with pytest.raises(UsageError, match="--max_reject_fraction"):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from google.api_core.exceptions import TooManyRequests
@@ -18,11 +21,12 @@ from pipelines.common.gcs_client import (
 from pipelines.sources.list_files import list_files
 from pipelines.storage import filesystem
 from pipelines.storage.file_versions import versions_of
-from tests.support.gcs import local_gcs, open_bucket
+from tests.support.gcs import Environment, local_gcs, open_bucket
 from tests.support.gcs_faults import (
     AlterAnswer,
     CutAnswer,
     CutRequest,
+    Fault,
     LoseAnswer,
     Plan,
     Refuse,
@@ -40,7 +44,7 @@ QUICK = {"initial": 0.01, "maximum": 0.05}
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     with local_gcs(tmp_path_factory.mktemp("gcs"), BUCKET) as environment, pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
@@ -48,10 +52,10 @@ def served(tmp_path_factory):
 
 
 @pytest.fixture
-def fail(served):
+def fail(served: Environment) -> Iterator[Callable[..., Any]]:
     """Says what is to go wrong with requests that fit a pattern; gives how often that was."""
 
-    def plan(pattern, *faults):
+    def plan(pattern: str, *faults: Fault | None) -> Counter[str]:
         served.faults = Plan(Rule("fault", pattern, faults))
         return served.faults.struck
 
@@ -60,7 +64,7 @@ def fail(served):
 
 
 @pytest.fixture
-def bucket(served):
+def bucket(served: Environment) -> Any:
     """An empty bucket."""
     opened = open_bucket(served, BUCKET)
     for blob in list(opened.list_blobs()):
@@ -68,16 +72,16 @@ def bucket(served):
     return opened
 
 
-def retry():
+def retry() -> Any:
     return default_retry().with_delay(**QUICK)
 
 
-def put(bucket, *names):
+def put(bucket: Any, *names: str) -> None:
     for name in names:
         bucket.blob(name).upload_from_string(CONTENT)
 
 
-def names(bucket):
+def names(bucket: Any) -> list[str]:
     return [blob.name for blob in bucket.list_blobs()]
 
 
@@ -88,14 +92,16 @@ def names(bucket):
         [CutAnswer(0), CutAnswer(100), CutAnswer(70_000), Refuse(503), LoseAnswer()],
     ],
 )
-def test_an_object_is_read_whole_whatever_fails_on_the_way(bucket, fail, faults):
+def test_an_object_is_read_whole_whatever_fails_on_the_way(
+    bucket: Any, fail: Callable[..., Any], faults: list[Any]
+) -> None:
     put(bucket, "a.jpg")
     struck = fail(READ, *faults)
     assert read_object(f"{ROOT}/a.jpg", retry()) == CONTENT
     assert struck.total() == len(faults)
 
 
-def test_an_empty_object_is_read_and_a_missing_one_is_not_found(bucket, served):
+def test_an_empty_object_is_read_and_a_missing_one_is_not_found(bucket: Any, served: Environment) -> None:
     bucket.blob("empty.jpg").upload_from_string(b"")
     served.requests.clear()
     assert read_object(f"{ROOT}/empty.jpg") == b""
@@ -105,7 +111,7 @@ def test_an_empty_object_is_read_and_a_missing_one_is_not_found(bucket, served):
     assert filesystem.read_if_exists(f"{ROOT}/missing.jpg") is None
 
 
-def test_bytes_that_change_on_their_way_are_asked_for_again(bucket, fail):
+def test_bytes_that_change_on_their_way_are_asked_for_again(bucket: Any, fail: Callable[..., Any]) -> None:
     put(bucket, "a.jpg")
     struck = fail(READ, AlterAnswer(), AlterAnswer())
     assert read_object(f"{ROOT}/a.jpg", retry()) == CONTENT
@@ -115,7 +121,7 @@ def test_bytes_that_change_on_their_way_are_asked_for_again(bucket, fail):
         read_object(f"{ROOT}/a.jpg", retry())
 
 
-def test_one_object_that_stays_unreadable_is_no_fault_of_the_service(bucket, fail):
+def test_one_object_that_stays_unreadable_is_no_fault_of_the_service(bucket: Any, fail: Callable[..., Any]) -> None:
     put(bucket, "a.jpg", "b.jpg")
     short = retry().with_timeout(0.2)
     fail(r"^GET /download/.*a\.jpg", *[Refuse(503)] * 999)
@@ -127,7 +133,7 @@ def test_one_object_that_stays_unreadable_is_no_fault_of_the_service(bucket, fai
         read_object(f"{ROOT}/a.jpg", short)
 
 
-def test_a_service_that_does_not_answer_is_said_to_be_so(bucket, fail):
+def test_a_service_that_does_not_answer_is_said_to_be_so(bucket: Any, fail: Callable[..., Any]) -> None:
     put(bucket, "a.jpg")
     fail("", *[Refuse(503, "backend error")] * 999)
     short = retry().with_timeout(0.2)
@@ -142,7 +148,9 @@ def test_a_service_that_does_not_answer_is_said_to_be_so(bucket, fail):
 
 
 @pytest.mark.parametrize("fault", [Refuse(503), Refuse(429), CutRequest(), LoseAnswer(), CutAnswer()])
-def test_an_object_is_written_whole_whatever_fails_on_the_way(bucket, fail, fault):
+def test_an_object_is_written_whole_whatever_fails_on_the_way(
+    bucket: Any, fail: Callable[..., Any], fault: Any
+) -> None:
     struck = fail(WRITE, fault)
     write_object(f"{ROOT}/a.bin", CONTENT, retry())
     assert bucket.blob("a.bin").download_as_bytes() == CONTENT
@@ -150,7 +158,9 @@ def test_an_object_is_written_whole_whatever_fails_on_the_way(bucket, fail, faul
 
 
 @pytest.mark.parametrize("fault", [Refuse(503), CutRequest(), LoseAnswer()])
-def test_a_large_object_is_written_whole_whatever_fails_on_the_way(bucket, fail, fault):
+def test_a_large_object_is_written_whole_whatever_fails_on_the_way(
+    bucket: Any, fail: Callable[..., Any], fault: Any
+) -> None:
     """Beyond 8 MiB an upload has a session, which the store may have closed when its answer was lost."""
     struck = fail(SEND, fault)
     much = CONTENT * 30
@@ -159,7 +169,7 @@ def test_a_large_object_is_written_whole_whatever_fails_on_the_way(bucket, fail,
     assert struck.total() == 1
 
 
-def test_objects_are_listed_and_looked_up_whatever_fails_on_the_way(bucket, fail):
+def test_objects_are_listed_and_looked_up_whatever_fails_on_the_way(bucket: Any, fail: Callable[..., Any]) -> None:
     put(bucket, "x/a.jpg", "x/b.jpg")
     bucket.blob("x/").upload_from_string(b"")
     struck = fail(LIST, CutAnswer(), Refuse(503))
@@ -172,7 +182,7 @@ def test_objects_are_listed_and_looked_up_whatever_fails_on_the_way(bucket, fail
     assert struck.total() == 3
 
 
-def test_objects_are_renamed_and_deleted_whatever_fails_on_the_way(bucket, fail):
+def test_objects_are_renamed_and_deleted_whatever_fails_on_the_way(bucket: Any, fail: Callable[..., Any]) -> None:
     put(bucket, "old/a.bin", "old/deep/b.bin")
     struck = fail(BATCH, Refuse(503), LoseAnswer(), None, RefuseOneOfBatch())
     filesystem.move_tree(f"{ROOT}/old", f"{ROOT}/new")
@@ -188,7 +198,7 @@ def test_objects_are_renamed_and_deleted_whatever_fails_on_the_way(bucket, fail)
         delete_objects([f"{ROOT}/new/deep/b.bin"])
 
 
-def test_what_stands_for_a_folder_is_no_file_and_goes_with_its_folder(bucket):
+def test_what_stands_for_a_folder_is_no_file_and_goes_with_its_folder(bucket: Any) -> None:
     put(bucket, "out/deep/a.bin", "out/deep/variables/b.bin", "out/mine/c.bin")
     for name in ("out/", "out/deep/", "out/deep/variables/", "out/mine/", "out/other/"):
         bucket.blob(name).upload_from_string(b"")

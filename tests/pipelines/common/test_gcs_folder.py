@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipelines.common.cli import UsageError
 from pipelines.common.gcs_folder import GcsFolder, crc32c
 from tests.support.gcs import local_gcs, open_bucket
-from tests.support.gcs_proxy import door, once
+from tests.support.gcs_proxy import Door, door, once
 
 PLACE = "gs://transfers/run"
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch):
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Door, Any]]:
     """The door to a bucket that this process finds, and the bucket."""
     with local_gcs(tmp_path, "transfers") as environment, door(environment["STORAGE_EMULATOR_HOST"]) as opened:
         for name, value in {**environment, "STORAGE_EMULATOR_HOST": opened.url}.items():
@@ -25,7 +27,7 @@ def store(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def files(tmp_path) -> dict[str, Path]:
+def files(tmp_path: Path) -> dict[str, Path]:
     """Names and files: one that is sent in parts, one that is not, one without a byte."""
     contents = {"large.bin": os.urandom(9 << 20), "deep/er/small.txt": b"small", "empty": b""}
     for number, content in enumerate(contents.values()):
@@ -33,20 +35,20 @@ def files(tmp_path) -> dict[str, Path]:
     return {name: tmp_path / str(number) for number, name in enumerate(contents)}
 
 
-def written(bucket) -> dict[str, bytes]:
+def written(bucket: Any) -> dict[str, bytes]:
     return {blob.name: blob.download_as_bytes() for blob in bucket.client.list_blobs(bucket)}
 
 
-def assert_sent(bucket, files):
+def assert_sent(bucket: Any, files: dict[str, Path]) -> None:
     assert written(bucket) == {f"run/{name}": path.read_bytes() for name, path in files.items()}
 
 
-def assert_fetched(files, target):
+def assert_fetched(files: dict[str, Path], target: Path) -> None:
     found = {path.relative_to(target).as_posix(): path.read_bytes() for path in target.rglob("*") if path.is_file()}
     assert found == {name: path.read_bytes() for name, path in files.items()}
 
 
-def test_there_and_back_and_only_once(store, files, tmp_path):
+def test_there_and_back_and_only_once(store: tuple[Door, Any], files: dict[str, Path], tmp_path: Path) -> None:
     opened, bucket = store
     folder = GcsFolder(PLACE, "--output")
     assert folder.list() == set()
@@ -75,11 +77,11 @@ def test_there_and_back_and_only_once(store, files, tmp_path):
     assert written(bucket) == {}
 
 
-def test_what_says_that_all_is_there_comes_last(store, files):
+def test_what_says_that_all_is_there_comes_last(store: tuple[Door, Any], files: dict[str, Path]) -> None:
     opened, _ = store
     order = []
 
-    def note(method, path):
+    def note(method: str, path: str) -> None:
         if method == "PUT" or "uploadType=multipart" in path:
             order.append(frozenset(written(store[1])))
 
@@ -92,12 +94,14 @@ def test_what_says_that_all_is_there_comes_last(store, files):
 
 
 @pytest.mark.parametrize("fault", [503, 429, "lost"])
-def test_an_upload_survives_what_a_network_does(store, files, fault):
+def test_an_upload_survives_what_a_network_does(
+    store: tuple[Door, Any], files: dict[str, Path], fault: int | str
+) -> None:
     opened, bucket = store
     failed = []
     faulty = once(fault, "POST /upload")
 
-    def fault_of(method, path):
+    def fault_of(method: str, path: str) -> int | str | None:
         found = faulty(method, path)
         failed.extend([found] * bool(found))
         return found
@@ -109,7 +113,9 @@ def test_an_upload_survives_what_a_network_does(store, files, fault):
 
 
 @pytest.mark.parametrize("fault", [503, 429, "cut", "lost"])
-def test_a_download_survives_what_a_network_does(store, files, tmp_path, fault):
+def test_a_download_survives_what_a_network_does(
+    store: tuple[Door, Any], files: dict[str, Path], tmp_path: Path, fault: int | str
+) -> None:
     opened, _ = store
     folder = GcsFolder(PLACE, "--dataset")
     folder.upload(files)
@@ -118,7 +124,7 @@ def test_a_download_survives_what_a_network_does(store, files, tmp_path, fault):
     assert_fetched(files, tmp_path / "copy")
 
 
-def test_what_is_replaced_after_the_listing_is_not_mixed_up(store, tmp_path):
+def test_what_is_replaced_after_the_listing_is_not_mixed_up(store: tuple[Door, Any], tmp_path: Path) -> None:
     _, bucket = store
     folder = GcsFolder(PLACE, "--dataset")
     folder.upload({"a": b"right"})
@@ -133,7 +139,7 @@ def test_what_is_replaced_after_the_listing_is_not_mixed_up(store, tmp_path):
     assert (tmp_path / "a").read_bytes() == b"other"
 
 
-def test_what_another_program_wrote_is_not_overwritten(store):
+def test_what_another_program_wrote_is_not_overwritten(store: tuple[Door, Any]) -> None:
     _, bucket = store
     folder = GcsFolder(PLACE, "--output")
     folder.upload({"a": b"ours"})
@@ -151,7 +157,7 @@ def test_what_another_program_wrote_is_not_overwritten(store):
         (404, "there is no bucket transfers"),
     ],
 )
-def test_what_the_user_must_mend_is_said_in_one_line(store, status, says):
+def test_what_the_user_must_mend_is_said_in_one_line(store: tuple[Door, Any], status: int, says: str) -> None:
     opened, bucket = store
     opened.fault = lambda method, path: status
     folder = GcsFolder(PLACE, "--output")
@@ -165,7 +171,7 @@ def test_what_the_user_must_mend_is_said_in_one_line(store, status, says):
     assert written(bucket) == {}
 
 
-def test_missing_credentials_are_said_in_one_line(tmp_path, monkeypatch):
+def test_missing_credentials_are_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from google.auth.exceptions import DefaultCredentialsError
 
     from pipelines.common.gcs_folder import explain
@@ -175,18 +181,18 @@ def test_missing_credentials_are_said_in_one_line(tmp_path, monkeypatch):
     assert "no credentials for Google Cloud" in str(error)
 
 
-def test_a_place_without_a_bucket_is_refused_by_its_option(tmp_path):
+def test_a_place_without_a_bucket_is_refused_by_its_option(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--dataset gs://: names no bucket"):
         GcsFolder("gs://", "--dataset")
 
 
 @pytest.mark.parametrize("name", ["../escaped", "/escaped", "a/../../escaped"])
-def test_an_object_that_would_leave_the_folder_is_refused(tmp_path, name):
+def test_an_object_that_would_leave_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=f"'{name}' cannot be the name of a file"):
         GcsFolder(PLACE, "--model").download([name], tmp_path / "copy")
 
 
-def test_the_checksum_is_that_of_the_store(store, tmp_path):
+def test_the_checksum_is_that_of_the_store(store: tuple[Door, Any], tmp_path: Path) -> None:
     _, bucket = store
     (tmp_path / "file").write_bytes(b"123456789")
     blob = bucket.blob("x")

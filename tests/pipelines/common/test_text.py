@@ -16,6 +16,6 @@ from pipelines.common.text import printable
         ("nul\0.jpg", r"nul\x00.jpg"),
     ],
 )
-def test_what_is_no_text_in_a_path_is_shown_by_its_bytes(path, shown):
+def test_what_is_no_text_in_a_path_is_shown_by_its_bytes(path: str, shown: str) -> None:
     assert printable(path) == shown
     assert printable(path).encode().decode() == shown

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -28,13 +30,13 @@ def picture(seed: int, side: int = 64) -> bytes:
     return data.getvalue()
 
 
-def save(root, name: str, data: bytes) -> None:
+def save(root: Path, name: str, data: bytes) -> None:
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
 
 
-def table(path, rows):
+def table(path: Path, rows: list[dict[str, str]]) -> str:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, sorted({name for row in rows for name in row}))
         writer.writeheader()
@@ -45,17 +47,17 @@ def table(path, rows):
 class _Decide(beam.PTransform):
     """Every row with its decision, and every leak."""
 
-    def __init__(self, options):
+    def __init__(self, options: Any):
         super().__init__()
         self._options = options
 
-    def expand(self, begin):
+    def expand(self, begin: beam.PCollection) -> beam.PCollection:
         decided = curate_images(begin.pipeline, self._options, threads=2)
         leaks = (decided.readable, decided.near.pairs) | FindLeakage()
         return (decided.images, decided.dropped, leaks) | beam.Flatten()
 
 
-def decide(root, *tables, **options):
+def decide(root: Path, *tables: str, **options: Any) -> tuple[Any, ...]:
     inputs = read_inputs([str(root)], list(tables))
     chosen = CurationOptions(
         sources=inputs.sources,
@@ -74,7 +76,7 @@ def decide(root, *tables, **options):
 
 
 @pytest.fixture
-def archive(tmp_path):
+def archive(tmp_path: Path) -> Path:
     """Twelve lesions of each class, one photograph each."""
     root = tmp_path / "set"
     for number in range(24):
@@ -82,7 +84,7 @@ def archive(tmp_path):
     return root
 
 
-def test_a_licence_is_judged_by_all_that_is_said_of_an_image(archive, tmp_path):
+def test_a_licence_is_judged_by_all_that_is_said_of_an_image(archive: Path, tmp_path: Path) -> None:
     """One table calls it CC-BY-NC, another, under another id, CC-0; and its lesion is that of the second image."""
     same = (archive / "melanoma/ISIC_0000001.jpg").read_bytes()
     save(archive, "melanoma/ISIC_0000099.jpg", same)
@@ -95,7 +97,7 @@ def test_a_licence_is_judged_by_all_that_is_said_of_an_image(archive, tmp_path):
     assert sum(one.reason == "" for one in found.values()) == 23
 
 
-def test_a_rejected_image_links_what_it_belongs_to(archive, tmp_path):
+def test_a_rejected_image_links_what_it_belongs_to(archive: Path, tmp_path: Path) -> None:
     """Two tables know its lesion under two ids; it lies in two classes, which says nothing about that."""
     save(archive, "nevus/ISIC_0000001.jpg", (archive / "melanoma/ISIC_0000001.jpg").read_bytes())
     tables = [
@@ -111,7 +113,7 @@ def test_a_rejected_image_links_what_it_belongs_to(archive, tmp_path):
     assert (here.group_id, here.split) == (there.group_id, there.split)
 
 
-def test_leaks_are_found_whatever_becomes_of_an_image(tmp_path):
+def test_leaks_are_found_whatever_becomes_of_an_image(tmp_path: Path) -> None:
     """Smaller copies in Test: of a good image, of one filed under two classes, of one in a folder without a class."""
     root = tmp_path / "set"
     for number in range(24):
@@ -127,8 +129,8 @@ def test_leaks_are_found_whatever_becomes_of_an_image(tmp_path):
     assert {leak.because for leak in leaks} == {("near-duplicate",)}
 
 
-def test_only_images_whose_every_licence_is_allowed_are_taken():
-    def reason(*names):
+def test_only_images_whose_every_licence_is_allowed_are_taken() -> None:
+    def reason(*names: str) -> str:
         return reject_license(ImageRow("/a", "a", licenses=names), ["CC-0", "cc by"]).reason
 
     assert [reason("CC-0"), reason("CC BY"), reason("CC-BY-NC"), reason(), reason("CC-0", "CC-BY-NC")] == [

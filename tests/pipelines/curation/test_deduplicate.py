@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from typing import Any
 
 from pipelines.curation.deduplicate import DeduplicateImages, image_keys, merge_files
 from pipelines.dataset.image_row import SIDES, ImageRow
@@ -11,7 +12,7 @@ from pipelines.domain.labels import Claim
 from tests.support.collecting import run
 
 
-def row(relative, sha256, label="nevus", **values):
+def row(relative: str, sha256: str, label: str = "nevus", **values: Any) -> ImageRow:
     return ImageRow(
         f"/a/{relative}",
         relative,
@@ -21,7 +22,7 @@ def row(relative, sha256, label="nevus", **values):
     )
 
 
-def test_one_image_in_two_downloads_is_kept_once_at_its_best():
+def test_one_image_in_two_downloads_is_kept_once_at_its_best() -> None:
     rows = [
         row("small/ISIC_0000001.jpg", "1", lesion_ids=("IL_1",)),
         row("large/ISIC_0000001.jpg", "2", width=600, height=450, licenses=("CC-0",)),
@@ -35,7 +36,7 @@ def test_one_image_in_two_downloads_is_kept_once_at_its_best():
     assert (first.outcome, second.reason) == ("", "duplicate")
 
 
-def test_duplicates_keep_the_original_name_and_the_side_that_is_asked_for():
+def test_duplicates_keep_the_original_name_and_the_side_that_is_asked_for() -> None:
     kept, dropped = merge_files([row("x/ISIC_0025509(1).jpg", "1"), row("x/ISIC_0025509.jpg", "1")])
     assert (kept.relative, dropped.outcome) == ("x/ISIC_0025509.jpg", "duplicate")
     rows = [row("Test/a.jpg", "1", given_split="test"), row("Train/aa.jpg", "1", given_split="train"), row("b", "1")]
@@ -45,12 +46,12 @@ def test_duplicates_keep_the_original_name_and_the_side_that_is_asked_for():
             assert (kept.relative, {other.outcome for other in others}) == (place, {"duplicate"})
 
 
-def test_two_labels_reject_every_file_of_the_image():
+def test_two_labels_reject_every_file_of_the_image() -> None:
     rows = [row("nevus/a.jpg", "1"), row("nevus/b.jpg", "1"), row("mel/a.jpg", "1", label="melanoma")]
     assert [r.reason for r in merge_files(rows)] == ["label_conflict"] * 3
 
 
-def test_files_are_one_image_by_their_bytes_or_their_isic_id():
+def test_files_are_one_image_by_their_bytes_or_their_isic_id() -> None:
     rows = [
         row("a/ISIC_0000001.jpg", "1"),
         row("b/ISIC_0000001_downsampled.jpg", "2"),
@@ -71,6 +72,6 @@ def test_files_are_one_image_by_their_bytes_or_their_isic_id():
         assert {one.label for one in found} == {"nevus"}
 
 
-def test_only_isic_ids_identify_an_image_beyond_its_bytes():
+def test_only_isic_ids_identify_an_image_beyond_its_bytes() -> None:
     assert image_keys(row("x/isic_0000007(2).png", "1")) == ["ISIC_0000007"]
     assert image_keys(row("x/7.png", "1")) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.support.collecting import run
 from tests.support.image_rows import train_row
 
 
-def images_in(**per_class):
+def images_in(**per_class: tuple[int, int, int]) -> dict[tuple[str, str], int]:
     return {
         (name, label): n for label, counts in per_class.items() for name, n in zip(SPLITS, counts, strict=True) if n
     }
@@ -25,7 +26,7 @@ def images_in(**per_class):
 FRACTIONS = split.Fractions(0.8, 0.1, 0.1)
 
 
-def test_images_in_every_split_of_every_class_are_no_problem():
+def test_images_in_every_split_of_every_class_are_no_problem() -> None:
     assert feasibility.problem_with(images_in(a=(8, 1, 1), b=(8, 1, 1)), ["a", "b"], FRACTIONS, False, False) is None
 
 
@@ -38,37 +39,38 @@ def test_images_in_every_split_of_every_class_are_no_problem():
         ("ab", images_in(a=(8, 1, 1), b=(2, 0, 1)), "leaves class 'b' (3 usable images) without a validation image"),
     ],
 )
-def test_infeasible_names_option_value_and_way_out(names, images, says):
+def test_infeasible_names_option_value_and_way_out(names: str, images: dict[tuple[str, str], int], says: str) -> None:
     problem = feasibility.problem_with(images, names, FRACTIONS, False, False)
+    assert problem is not None
     assert says in problem
     assert "--classes" in problem
     assert "\n" not in problem
 
 
-def test_small_classes_may_go():
+def test_small_classes_may_go() -> None:
     images = images_in(a=(8, 1, 1), b=(2, 0, 0), c=(5, 1, 1))
     assert feasibility.small_classes(images, FRACTIONS) == {"b": 2}
     assert (
         feasibility.problem_with(images_in(a=(8, 1, 1), c=(5, 1, 1)), ["a", "b", "c"], FRACTIONS, False, True) is None
     )
-    assert "two classes are needed" in feasibility.problem_with(
-        images_in(a=(8, 1, 1)), ["a", "b"], FRACTIONS, False, True
-    )
+    problem = feasibility.problem_with(images_in(a=(8, 1, 1)), ["a", "b"], FRACTIONS, False, True)
+    assert problem is not None
+    assert "two classes are needed" in problem
 
 
 FOLD_FRACTIONS = Fractions(0.9, 0.0, 0.1)
 
 
-def counted(**per_class):
+def counted(**per_class: tuple[int, int, int, int]) -> dict[tuple[str, str], int]:
     """Images per (part, class) from the number of test images, then of images in each fold."""
-    images = {}
+    images: dict[tuple[str, str], int] = {}
     for label, (test, *folds) in per_class.items():
         images |= {("test", label): test, ("train", label): sum(folds)}
         images |= {(f"fold {fold}", label): count for fold, count in enumerate(folds)}
     return {key: count for key, count in images.items() if count}
 
 
-def test_a_class_that_a_fold_lacks_is_a_problem_with_a_way_out():
+def test_a_class_that_a_fold_lacks_is_a_problem_with_a_way_out() -> None:
     enough = counted(a=(1, 2, 2, 2), b=(1, 1, 1, 1))
     assert feasibility.problem_with(enough, "ab", FOLD_FRACTIONS, False, False, folds=3) is None
     lacking = counted(a=(1, 2, 2, 2), b=(3, 2, 2, 0))
@@ -78,12 +80,12 @@ def test_a_class_that_a_fold_lacks_is_a_problem_with_a_way_out():
     )
     assert feasibility.problem_with(lacking, "ab", FOLD_FRACTIONS, False, False, folds=2) is None
     untested = counted(a=(1, 2, 2, 2), b=(0, 2, 2, 0))
-    assert feasibility.problem_with(untested, "ab", FOLD_FRACTIONS, False, False, folds=3).startswith(
-        "--split_fractions 0.9,0,0.1 leaves class 'b' (4 usable images) without a test image;"
-    )
+    problem = feasibility.problem_with(untested, "ab", FOLD_FRACTIONS, False, False, folds=3)
+    assert problem is not None
+    assert problem.startswith("--split_fractions 0.9,0,0.1 leaves class 'b' (4 usable images) without a test image;")
 
 
-def test_a_class_that_a_fold_lacks_may_go():
+def test_a_class_that_a_fold_lacks_may_go() -> None:
     rows = [train_row(f"n{n}", label="nevus", fold=n % 3) for n in range(9)]
     rows += [train_row(f"m{n}", label="melanoma", fold=n % 3) for n in range(3)]
     rows += [train_row(f"t{n}", label="tiny", fold=n) for n in range(2)]
@@ -98,15 +100,16 @@ def test_a_class_that_a_fold_lacks_may_go():
     assert {one.outcome for one in run(rows, feasibility.RejectSmallClasses(FOLD_FRACTIONS, folds=2))} == {""}
 
 
-def test_a_table_that_knows_no_image_is_named():
-    def said(*sources, known, shared=()):
-        return unused_table(PrepareOptions(sources=sources, output="", metadata=shared), dict.fromkeys(known, 1))
+def test_a_table_that_knows_no_image_is_named() -> None:
+    def said(*sources: Source, known: Iterable[str], shared: tuple[Table, ...] = ()) -> str:
+        options = PrepareOptions(sources=sources, output="", metadata=shared)
+        return unused_table(options, dict.fromkeys(known, 1)) or ""
 
     mine = Table("/m.csv", name="m.csv")
     assert said(known=(), shared=(mine,)).startswith("--metadata /m.csv: knows none of the images")
-    assert said(known=("m.csv",), shared=(mine,)) is None
+    assert said(known=("m.csv",), shared=(mine,)) == ""
     train, test = (Table(f"/{name}.csv", name=name, option="--input", found=True) for name in ("train", "test"))
     source = Source("a", "/a", "isic2018", (train, test))
-    assert said(source, known=("train",)) is None
+    assert said(source, known=("train",)) == ""
     assert said(source, known=()).startswith("--input /a: /train.csv, found with it, knows none")
     assert "layout folders" in said(Source("a", "/a", tables=(train,)), known=())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import apache_beam as beam
 import pytest
 
@@ -17,16 +20,16 @@ from tests.support.source_files import write
 class _FromFile(beam.PTransform):
     """Rows with their given split, and the problems."""
 
-    def __init__(self, path):
+    def __init__(self, path: str):
         super().__init__()
         self._path = path
 
-    def expand(self, rows):
+    def expand(self, rows: beam.PCollection) -> beam.PCollection:
         given = rows | AssignSplitsFromFile(self._path, Columns())
         return (given.rows, given.problems) | beam.Flatten()
 
 
-def test_images_get_the_split_of_the_table_and_problems_are_named(tmp_path):
+def test_images_get_the_split_of_the_table_and_problems_are_named(tmp_path: Path) -> None:
     path = write(tmp_path / "s.csv", "image_id,split\n1.jpg,Test\n2,train\n2.jpg,validation\ngone,train\n,test\n")
     rows = [ImageRow(f"/{n}.jpg", f"{n}.jpg", image_id=n) for n in ("1", "2", "3")]
     found = run(rows, _FromFile(path))
@@ -47,15 +50,15 @@ def test_images_get_the_split_of_the_table_and_problems_are_named(tmp_path):
         ("image_id,split\n1,\n", "1 has split ''; train, validation, test are known"),
     ],
 )
-def test_a_splits_file_that_cannot_be_used_is_refused(tmp_path, content, says):
+def test_a_splits_file_that_cannot_be_used_is_refused(tmp_path: Path, content: str, says: str) -> None:
     path = write(tmp_path / "s.csv", content)
     with pytest.raises(UsageError) as refused:
         require_splits(path, Columns())
     assert str(refused.value) == f"--splits_file {path}: {says}"
 
 
-def test_images_of_a_dataset_keep_split_and_fold_by_content_or_isic_id(tmp_path):
-    def written(name, sha256, split, fold=-1):
+def test_images_of_a_dataset_keep_split_and_fold_by_content_or_isic_id(tmp_path: Path) -> None:
+    def written(name: str, sha256: Any, split: Any, fold: Any = -1) -> Any:
         return ImageRow(
             f"/old/{name}", name, sha256=sha256, image_id=name[:12], split=split, fold=fold, outcome="written"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import apache_beam as beam
 import pytest
 
@@ -14,16 +16,16 @@ from tests.support.image_rows import row
 class _GroupAlone(beam.PTransform):
     """AssignGroups for rows that nothing but they themselves links."""
 
-    def __init__(self, by_patient=False):
+    def __init__(self, by_patient: bool = False):
         super().__init__()
         self._by_patient = by_patient
 
-    def expand(self, inputs):
+    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection:
         rows, pairs = inputs
         return (rows, pairs, rows) | AssignGroups(self._by_patient)
 
 
-def test_groups_follow_lesions_patients_and_near_duplicates():
+def test_groups_follow_lesions_patients_and_near_duplicates() -> None:
     rows = [
         row("1", sha256="1", lesion_ids=("HAM_1",)),
         row("2", sha256="2", lesion_ids=("HAM_1", "IL_9")),
@@ -33,7 +35,7 @@ def test_groups_follow_lesions_patients_and_near_duplicates():
         row("6", sha256="6"),
     ]
 
-    def parts(by_patient, *pairs):
+    def parts(by_patient: bool, *pairs: tuple[str, str]) -> Any:
         found: dict[str, set[str]] = {}
         near = [NearPair(min(pair), max(pair), 2, 0.1) for pair in pairs]
         for one in run_with(rows, near, _GroupAlone(by_patient)):
@@ -46,7 +48,7 @@ def test_groups_follow_lesions_patients_and_near_duplicates():
 
 
 @pytest.mark.parametrize("by_patient", [False, True])
-def test_an_image_shares_keys_by_its_id_its_lesions_and_if_asked_its_patients(by_patient):
+def test_an_image_shares_keys_by_its_id_its_lesions_and_if_asked_its_patients(by_patient: bool) -> None:
     one = row("x/ISIC_0000001.jpg", lesion_ids=("L1", "L2"), patient_ids=("P",))
     keys = ["image:ISIC_0000001", "lesion:L1", "lesion:L2"]
     assert group_keys(one, by_patient) == keys + ["patient:P"] * by_patient
@@ -54,7 +56,7 @@ def test_an_image_shares_keys_by_its_id_its_lesions_and_if_asked_its_patients(by
     assert group_keys(row("1.jpg"), by_patient) == []
 
 
-def test_both_sides_of_a_pair_have_its_key():
+def test_both_sides_of_a_pair_have_its_key() -> None:
     first, second = near_keys(NearPair("aa", "bb", 2, 0.1))
     assert (first[0], second[0]) == ("aa", "bb")
     assert first[1] == second[1] != near_keys(NearPair("aa", "cc", 2, 0.1))[0][1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 from pipelines.curation.join_metadata import JoinTables, image_key, tables_to_read, with_facts
 from pipelines.dataset.image_row import ImageRow
@@ -15,13 +16,13 @@ from tests.support.collecting import run
 ISIC9 = built_in_set("isic9")
 
 
-def csv_file(path, *rows):
+def csv_file(path: Path, *rows: tuple[str, ...]) -> str:
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
     return str(path)
 
 
-def test_local_ids_hold_within_their_source_and_isic_ids_everywhere(tmp_path):
+def test_local_ids_hold_within_their_source_and_isic_ids_everywhere(tmp_path: Path) -> None:
     header = ("image_id", "dx", "lesion_id")
     first = csv_file(tmp_path / "first.csv", header, ("1.jpg", "mel", "A"), ("ISIC_0000001", "bcc", "B"))
     second = csv_file(tmp_path / "second.csv", header, ("1", "nv", "C"))
@@ -53,7 +54,7 @@ def test_local_ids_hold_within_their_source_and_isic_ids_everywhere(tmp_path):
     assert {row.claims[0].owners for row in joined if row.source == "one"} == {("one",)}
 
 
-def test_a_table_of_two_sources_speaks_of_both_and_is_read_once(tmp_path):
+def test_a_table_of_two_sources_speaks_of_both_and_is_read_once(tmp_path: Path) -> None:
     table = Table(csv_file(tmp_path / "t.csv", ("image_id", "dx"), ("1", "mel")), name="t.csv")
     sources = [Source("one", "/one", tables=(table,)), Source("two", "/two", tables=(table._replace(found=True),))]
     rows = [ImageRow(f"/{name}/1.jpg", "1.jpg", source=name, image_id="1") for name in ("one", "two")]
@@ -61,12 +62,12 @@ def test_a_table_of_two_sources_speaks_of_both_and_is_read_once(tmp_path):
     assert [row.claims for row in joined] == [(Claim("t.csv", ("mel",), ("melanoma",), ("one", "two")),)] * 2
 
 
-def test_isic_ids_are_joined_everywhere_and_other_ids_within_their_source():
+def test_isic_ids_are_joined_everywhere_and_other_ids_within_their_source() -> None:
     assert image_key("one", "ISIC_0000001") == image_key("two", "ISIC_0000001")
     assert image_key("one", "1") != image_key("two", "1")
 
 
-def test_a_table_is_read_once_whoever_names_it():
+def test_a_table_is_read_once_whoever_names_it() -> None:
     mine, ours = Table("/m.csv", name="m.csv"), Table("/o.csv", name="o.csv")
     sources = [Source("one", "/one", tables=(mine, ours)), Source("two", "/two", tables=(mine,))]
     found = {speaker.path: (speaker.sources, speaker.owners) for speaker in tables_to_read(sources, [ours])}
@@ -75,7 +76,7 @@ def test_a_table_is_read_once_whoever_names_it():
     assert [(speaker.sources, speaker.owners) for speaker in alone] == [(("two",), ("two",))]
 
 
-def test_facts_of_several_tables_are_all_kept_in_order_and_once():
+def test_facts_of_several_tables_are_all_kept_in_order_and_once() -> None:
     facts = [
         Facts("b.csv", ("mel",), "L2", "", "CC-0"),
         Facts("a.csv", ("nv",), "L1", "P", "CC-0", "anna"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
@@ -18,7 +20,7 @@ from tests.support.lookalikes import COPIES, photograph, picture, thumbnail_of
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _one_blas_thread():
+def _one_blas_thread() -> Iterator[None]:
     """As in the DoFns that decode: threads of tiny matrix products only wait for each other."""
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
         yield
@@ -31,7 +33,7 @@ class _Output(beam.PTransform):
         super().__init__()
         self._index = index
 
-    def expand(self, pictures):
+    def expand(self, pictures: beam.PCollection) -> beam.PCollection:
         return (pictures | FindNearDuplicates())[self._index]
 
 
@@ -40,7 +42,7 @@ def archive() -> list[tuple[str, int, bytes]]:
     return [picture(f"picture {seed}", photograph(seed)) for seed in range(60)] + copies
 
 
-def test_each_copy_is_found_once_and_nothing_else():
+def test_each_copy_is_found_once_and_nothing_else() -> None:
     pairs = run(archive(), _Output(0))
     assert sorted(pair[:2] for pair in pairs) == sorted((f"picture {n}", f"picture {n} copy") for n in range(0, 60, 10))
     for pair in pairs:
@@ -49,27 +51,27 @@ def test_each_copy_is_found_once_and_nothing_else():
         assert 0 <= pair.pixel_distance <= perceptual.SAME_PICTURE
 
 
-def test_result_does_not_depend_on_the_order():
+def test_result_does_not_depend_on_the_order() -> None:
     assert sorted(run(archive(), _Output(0))) == sorted(run(archive()[::-1], _Output(0)))
 
 
-def test_equal_hashes_of_different_pictures_are_no_pair():
+def test_equal_hashes_of_different_pictures_are_no_pair() -> None:
     pictures = [(f"{seed}", 12345, thumbnail_of(np.asarray(photograph(seed)))) for seed in range(6)]
     assert run(pictures, _Output(0)) == []
 
 
-def test_hashes_that_share_a_band_but_lie_far_apart_are_no_pair():
+def test_hashes_that_share_a_band_but_lie_far_apart_are_no_pair() -> None:
     thumbnail = thumbnail_of(np.asarray(photograph(0)))
     far = ((1 << 63) - 1) & ~near_duplicates.BAND_MASKS[0]
     assert run([("a", 0, thumbnail), ("b", far, thumbnail)], _Output(0)) == []
 
 
-def test_one_picture_or_none():
+def test_one_picture_or_none() -> None:
     assert run([], _Output(0)) == []
     assert run([picture("alone", photograph(0))], _Output(0)) == []
 
 
-def test_names_of_any_kind():
+def test_names_of_any_kind() -> None:
     names = ["ü (1).jpg", "\U0001f642.jpg", "zip!a/b c.jpg"]
     pairs = run([picture(name, photograph(3)) for name in names], _Output(0))
     ordered = sorted(names)
@@ -83,7 +85,7 @@ def _connected(pairs: list[NearPair], members: int) -> bool:
     return len(reached) == members
 
 
-def test_a_crowd_is_bounded_counted_and_still_connected(monkeypatch):
+def test_a_crowd_is_bounded_counted_and_still_connected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near_duplicates, "BUCKET_LIMIT", 20)
     monkeypatch.setattr(near_duplicates, "WINDOW", 10)
     monkeypatch.setattr(near_duplicates, "PARTNERS", 3)
@@ -98,7 +100,7 @@ def test_a_crowd_is_bounded_counted_and_still_connected(monkeypatch):
     assert sorted(pairs) == sorted(run(crowd[::-1], _Output(0)))
 
 
-def test_the_nearest_partners_are_followed(monkeypatch):
+def test_the_nearest_partners_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Among many pictures with similar sketches, a picture's true copy is not crowded out."""
     monkeypatch.setattr(near_duplicates, "PARTNERS", 2)
     rng = np.random.default_rng(1)
@@ -112,14 +114,14 @@ def test_the_nearest_partners_are_followed(monkeypatch):
     assert all(isinstance(bucket, SkippedBucket) for bucket in run(pictures, _Output(1)))
 
 
-def _signature_of(path) -> tuple[int, bytes]:
+def _signature_of(path: Path) -> tuple[int, bytes]:
     data = path.read_bytes()
     info = images.read_info(data)
     factor = images.reduction(info.width, info.height, perceptual.DECODE_SIDE, "stretch")
     return perceptual.signature(images.decode(data, factor))
 
 
-def test_real_images_in_two_encodings(shared_data):
+def test_real_images_in_two_encodings(shared_data: Path) -> None:
     """The nine-class set's squashed copies find their HAM10000 originals, and no pair joins two lesions."""
     with open(shared_data / "ham10000" / "HAM10000_metadata.csv", newline="", encoding="utf-8") as file:
         lesions = {row["image_id"]: row["lesion_id"] for row in csv.DictReader(file)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from pipelines.domain import taxonomy
 from pipelines.prepare.options import parse_options
 
 
-def test_class_sets_of_the_users_own(tmp_path):
+def test_class_sets_of_the_users_own(tmp_path: Path) -> None:
     assert curation_options.resolve_classes("isic9").classes == taxonomy.CLASS_SETS["isic9"]
     own = curation_options.resolve_classes("Nevus, melanoma")
     assert own.classes == ("nevus", "melanoma")
@@ -31,13 +32,13 @@ def test_class_sets_of_the_users_own(tmp_path):
 
 
 @pytest.mark.parametrize("value", ["isic99", "", "nevus,nevus", "/missing.json"])
-def test_class_sets_that_are_none(value):
+def test_class_sets_that_are_none(value: str) -> None:
     with pytest.raises(UsageError, match="--classes"):
         curation_options.resolve_classes(value)
 
 
 @pytest.mark.parametrize("content", ["[1, 2]", "{a: b, c: d}", "{only: [x]}", "{a: [", ""])
-def test_mapping_files_that_are_none(tmp_path, content):
+def test_mapping_files_that_are_none(tmp_path: Path, content: str) -> None:
     path = tmp_path / "classes.yaml"
     path.write_text(content)
     with pytest.raises(UsageError, match=r"--classes .*classes.yaml"):
@@ -45,7 +46,7 @@ def test_mapping_files_that_are_none(tmp_path, content):
 
 
 @pytest.mark.parametrize("value", ["", " ", ",,"])
-def test_no_licence_is_not_all_licences(value):
+def test_no_licence_is_not_all_licences(value: str) -> None:
     with pytest.raises(UsageError, match=r"--licenses .*: names no licence; leave the option out"):
         parse_options(["--input", "in", "--output", "out", "--licenses", value])
     options, _ = parse_options(["--input", "in", "--output", "out", "--licenses", " CC-0,,cc by"])

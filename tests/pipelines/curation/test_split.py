@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,14 +11,14 @@ from hypothesis import strategies as st
 
 from pipelines.curation import split
 from pipelines.curation.split import AssignFolds
-from pipelines.dataset.image_row import SIDES
+from pipelines.dataset.image_row import SIDES, ImageRow
 from tests.support.collecting import run
 from tests.support.image_rows import row, shuffled, train_row
 from tests.support.properties import IN_A_PIPELINE, PURE
 
 
 @pytest.mark.parametrize("groups", [3, 4, 5, 7, 10, 70, 1000])
-def test_every_split_gets_its_share(groups):
+def test_every_split_gets_its_share(groups: int) -> None:
     fractions = split.Fractions(0.8, 0.1, 0.1)
     counts = Counter(split.split_of_rank(rank, groups, fractions) for rank in range(groups))
     assert set(counts) == {"train", "validation", "test"}
@@ -25,12 +26,12 @@ def test_every_split_gets_its_share(groups):
     assert counts["train"] >= counts["test"]
 
 
-def test_a_fraction_of_zero_gets_nothing_and_few_groups_train_first():
+def test_a_fraction_of_zero_gets_nothing_and_few_groups_train_first() -> None:
     assert {split.split_of_rank(r, 9, split.Fractions(0.9, 0.1, 0.0)) for r in range(9)} == {"train", "validation"}
     assert split.split_of_rank(0, 1, split.Fractions(0.8, 0.1, 0.1)) == "train"
 
 
-def test_split_keeps_groups_whole_and_ignores_order():
+def test_split_keeps_groups_whole_and_ignores_order() -> None:
     rows = [
         row(f"{n}", sha256=f"{n:064d}", group_id=f"lesion:{n // 3}", label=["nevus", "melanoma"][n // 3 % 2])
         for n in range(300)
@@ -64,7 +65,7 @@ def test_split_keeps_groups_whole_and_ignores_order():
         ("remove_from_train", ["train", "validation"], [None, "validation"]),
     ],
 )
-def test_a_group_on_several_sides_stays_on_one(on_leakage, given, kept):
+def test_a_group_on_several_sides_stays_on_one(on_leakage: str, given: list[str], kept: list[str | None]) -> None:
     rows = [row(f"{side}/{n}.jpg", given_split=side, group_id="g") for n, side in enumerate(given)]
     resolved = split.keep_given_split(rows, SIDES[on_leakage])
     assert [r.split or None for r in resolved] == kept
@@ -74,7 +75,7 @@ def test_a_group_on_several_sides_stays_on_one(on_leakage, given, kept):
         assert (after.reason, after.message) == (("", "") if after.split else ("leakage", left))
 
 
-def test_given_splits_are_kept_and_the_rest_is_split_as_usual():
+def test_given_splits_are_kept_and_the_rest_is_split_as_usual() -> None:
     rows = [row(f"{n}", sha256=f"{n}", group_id=f"{n}", given_split="test" if n < 20 else "") for n in range(120)]
     rows.append(row("tail", sha256="tail", group_id="3"))
     rows.append(row("head", sha256="head", group_id="4", given_split="train"))
@@ -95,7 +96,7 @@ def test_given_splits_are_kept_and_the_rest_is_split_as_usual():
     ("on_leakage", "train", "validation", "test"),
     [("remove_from_test", "012345", "9", "678"), ("remove_from_train", "234", "59", "01678")],
 )
-def test_split_folders_keep_the_side_that_is_asked_for(on_leakage, train, validation, test):
+def test_split_folders_keep_the_side_that_is_asked_for(on_leakage: str, train: str, validation: str, test: str) -> None:
     sides = {"train": "012345", "validation": "59", "test": "01678"}
     rows = [row(f"{side}{n}", sha256=f"{side}{n}", given_split=side, group_id=n) for side in sides for n in sides[side]]
     found = run(rows, split.SplitFromFolders(split.Fractions(1.0, 0.0, 0.0), seed=0, sides=SIDES[on_leakage]))
@@ -104,15 +105,15 @@ def test_split_folders_keep_the_side_that_is_asked_for(on_leakage, train, valida
     assert [r.reason for r in found if not r.split] == ["leakage"] * 3
 
 
-def test_rows_outside_of_split_folders_are_rejected():
+def test_rows_outside_of_split_folders_are_rejected() -> None:
     rows = [row(f"{n}", sha256=f"{n}", group_id=f"{n}", given_split="train" if n else "") for n in range(9)]
     found = {r.relative: r for r in run(rows, split.SplitFromFolders(split.Fractions(1.0, 0.0, 0.0), seed=0))}
     assert found["0"].reason == "no_split_folder"
     assert {r.split for n, r in found.items() if n != "0"} == {"train"}
 
 
-def test_folder_split_sets_validation_aside_only_where_there_is_none():
-    def rows(*sides):
+def test_folder_split_sets_validation_aside_only_where_there_is_none() -> None:
+    def rows(*sides: object) -> Any:
         return [
             row(f"{side}/{n}", sha256=f"{side}{n}", given_split=side, group_id=f"{side}{n}")
             for side in sides
@@ -130,7 +131,7 @@ def test_folder_split_sets_validation_aside_only_where_there_is_none():
     assert kept == {"train": 40, "validation": 40, "test": 40}
 
 
-def lesions():
+def lesions() -> list[ImageRow]:
     """Train rows of 20 lesions of melanoma and 41 of nevus, three photographs each, and rows that do not train."""
     rows = [
         train_row(
@@ -146,7 +147,7 @@ def lesions():
     return [*rows, *others, train_row("bad", label="nevus").rejected("split", "leakage", "no")]
 
 
-def test_folds_are_whole_groups_and_have_every_class_evenly():
+def test_folds_are_whole_groups_and_have_every_class_evenly() -> None:
     found = run(lesions(), AssignFolds(4, seed=3))
     assert len(found) == len(lesions())
     folds_of = defaultdict(set)
@@ -160,8 +161,8 @@ def test_folds_are_whole_groups_and_have_every_class_evenly():
     assert sorted(groups["nevus", fold] for fold in range(4)) == [10, 10, 10, 11]
 
 
-def test_folds_depend_on_the_seed_and_the_rows_but_not_on_their_order():
-    def folds(rows, seed):
+def test_folds_depend_on_the_seed_and_the_rows_but_not_on_their_order() -> None:
+    def folds(rows: Any, seed: int) -> Any:
         return {one.relative: one.fold for one in run(rows, AssignFolds(4, seed))}
 
     first = folds(lesions(), 3)
@@ -180,7 +181,7 @@ GROUPS = st.dictionaries(
 )
 
 
-def rows_of_groups(groups, **values):
+def rows_of_groups(groups: dict[str, list[int]], **values: str) -> list[ImageRow]:
     return [
         row(f"{label}{group}-{n}", sha256=f"{label}{group}-{n}", group_id=f"{label}{group}", label=label, **values)
         for label, sizes in groups.items()
@@ -191,7 +192,7 @@ def rows_of_groups(groups, **values):
 
 @PURE
 @given(st.integers(3, 500), FRACTIONS)
-def test_fractions_of_the_groups_of_a_class_are_met_within_one_group(groups, fractions):
+def test_fractions_of_the_groups_of_a_class_are_met_within_one_group(groups: Any, fractions: Any) -> None:
     counts = Counter(split.split_of_rank(rank, groups, fractions) for rank in range(groups))
     for name, share in fractions._asdict().items():
         assert (counts[name] > 0) == (share > 0)
@@ -201,7 +202,9 @@ def test_fractions_of_the_groups_of_a_class_are_met_within_one_group(groups, fra
 
 @PURE
 @given(st.integers(3, 60), st.integers(0, 30), st.integers(0, 30), FRACTIONS)
-def test_groups_that_have_a_split_count_towards_the_fractions(new, validation, test, fractions):
+def test_groups_that_have_a_split_count_towards_the_fractions(
+    new: Any, validation: Any, test: Any, fractions: Any
+) -> None:
     settled = {"validation": validation, "test": test}
     counts = Counter(split.split_of_rank(rank, new, fractions, settled) for rank in range(new))
     wanted = split.quota(new + validation + test, fractions)
@@ -211,7 +214,9 @@ def test_groups_that_have_a_split_count_towards_the_fractions(new, validation, t
 
 @IN_A_PIPELINE
 @given(GROUPS, FRACTIONS, st.randoms())
-def test_no_group_is_in_two_splits_and_any_order_of_rows_gives_the_same(groups, fractions, random):
+def test_no_group_is_in_two_splits_and_any_order_of_rows_gives_the_same(
+    groups: Any, fractions: Any, random: Any
+) -> None:
     rows = rows_of_groups(groups)
     first = {r.relative: r.split for r in run(rows, split.SplitGroups(fractions, seed=5))}
     assert first.keys() == {r.relative for r in rows}
@@ -229,7 +234,7 @@ def test_no_group_is_in_two_splits_and_any_order_of_rows_gives_the_same(groups, 
 
 @PURE
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=10), st.integers(1, 60))
-def test_folds_that_get_a_group_are_the_smallest_ones(settled, new):
+def test_folds_that_get_a_group_are_the_smallest_ones(settled: Any, new: Any) -> None:
     folds = len(settled)
     dealt = Counter(split.fold_of_rank(rank, dict(enumerate(settled)), folds) for rank in range(new))
     after = [before + dealt[fold] for fold, before in enumerate(settled)]
@@ -239,7 +244,7 @@ def test_folds_that_get_a_group_are_the_smallest_ones(settled, new):
 
 @IN_A_PIPELINE
 @given(GROUPS, st.integers(2, 4), st.randoms())
-def test_no_group_is_in_two_folds_and_any_order_of_rows_gives_the_same(groups, folds, random):
+def test_no_group_is_in_two_folds_and_any_order_of_rows_gives_the_same(groups: Any, folds: Any, random: Any) -> None:
     rows = rows_of_groups(groups, split="train")
     first = {r.relative: r.fold for r in run(rows, split.AssignFolds(folds, seed=5))}
     folds_of: dict[str, set[int]] = {}

@@ -8,7 +8,7 @@ from tests.support.collecting import run
 from tests.support.image_rows import row
 
 
-def test_a_row_has_a_size_its_licences_and_the_label_that_has_no_class():
+def test_a_row_has_a_size_its_licences_and_the_label_that_has_no_class() -> None:
     known = row("a", width=60, height=40, licenses=("cc-by", "CC BY", "CC-0"))
     assert sorted(values_of(known)) == [("license", "CC-0"), ("license", "CC-BY"), ("size", "60 40")]
     assert list(values_of(row("b"))) == [("license", "unknown")]
@@ -20,7 +20,7 @@ def test_a_row_has_a_size_its_licences_and_the_label_that_has_no_class():
     assert ("unmapped_label", "") in list(values_of(unmapped._replace(claims=())))
 
 
-def test_the_most_frequent_values_come_first_and_ties_by_name():
+def test_the_most_frequent_values_come_first_and_ties_by_name() -> None:
     rows = [row(f"{n}", width=10 + n, height=10) for n in range(VALUES + 5)]
     rows += [row(f"more{n}", width=12, height=10, licenses=("CC-0",)) for n in range(2)]
     found = dict(run(rows, FrequentValues()))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from pipelines.dataset import accounting
 from tests.support.tallies import rows_of, tallies
 
 
-def test_sums_of_every_outcome_agree_with_what_was_listed():
+def test_sums_of_every_outcome_agree_with_what_was_listed() -> None:
     rows = rows_of("written", "duplicate", "rejected", "undersampled")
     accounting.check_sums(*tallies(rows, [row.path for row in rows]))
 
@@ -24,22 +26,22 @@ def test_sums_of_every_outcome_agree_with_what_was_listed():
         (["/a/0", "/a/9"], "not the same files"),
     ],
 )
-def test_sums_that_disagree_fail_and_say_by_how_much(listed, says):
+def test_sums_that_disagree_fail_and_say_by_how_much(listed: list[str], says: str) -> None:
     with pytest.raises(accounting.AccountingError, match=says):
         accounting.check_sums(*tallies(rows_of("written", "rejected"), listed))
 
 
-def test_more_rejects_than_the_limit_are_an_error():
+def test_more_rejects_than_the_limit_are_an_error() -> None:
     accounting.check_reject_fraction({"rejected": 1, "listed": 4}, 0.25, "out")
     with pytest.raises(LimitExceeded, match="2 of 4 files rejected"):
         accounting.check_reject_fraction({"rejected": 2, "listed": 4}, 0.25, "out")
 
 
-def test_totals_do_not_depend_on_how_rows_are_dealt_out():
+def test_totals_do_not_depend_on_how_rows_are_dealt_out() -> None:
     rows = rows_of("written", "duplicate", "written", "rejected")
     tally = accounting.Tally()
 
-    def totals(*parts):
+    def totals(*parts: Iterable[Any]) -> Any:
         accumulators = []
         for part in parts:
             accumulator = tally.create_accumulator()
@@ -54,6 +56,6 @@ def test_totals_do_not_depend_on_how_rows_are_dealt_out():
     assert whole["outcome paths",] == sum(accounting.path_hash(row.path) for row in rows)
 
 
-def test_reasons_are_counted_in_the_order_of_their_names():
+def test_reasons_are_counted_in_the_order_of_their_names() -> None:
     totals = Counter({("reason", "undecodable"): 2, ("outcome", "rejected"): 3, ("reason", "empty_file"): 1})
     assert list(accounting.reasons(totals).items()) == [("empty_file", 1), ("undecodable", 2)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pipelines.dataset import accounting
@@ -11,8 +13,8 @@ from tests.support.image_rows import train_row
 from tests.support.tallies import rows_of, tallies
 
 
-def test_the_fingerprint_knows_the_fold():
-    def content(fold):
+def test_the_fingerprint_knows_the_fold() -> None:
+    def content(fold: Any) -> Any:
         return dataset_description.tally_row(train_row("a", label="nevus", fold=fold, copies=1, outcome="written"))[
             "content",
         ]
@@ -20,7 +22,7 @@ def test_the_fingerprint_knows_the_fold():
     assert len({content(-1), content(0), content(1)}) == 3
 
 
-def test_examples_missing_from_a_shard_fail():
+def test_examples_missing_from_a_shard_fail() -> None:
     rows = rows_of("written", "written")
     listed, totals = tallies(rows, [row.path for row in rows])
     with pytest.raises(accounting.AccountingError, match="4 examples planned, but the shards hold 3"):

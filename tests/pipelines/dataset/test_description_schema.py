@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import jsonschema
 import pytest
@@ -38,7 +40,7 @@ GOOD = {
 }
 
 
-def edited(path, value):
+def edited(path: str, value: Any) -> dict[str, Any]:
     """GOOD with another value at a path of keys; None takes the key away."""
     changed = json.loads(json.dumps(GOOD))
     *above, last = path.split(".")
@@ -52,11 +54,11 @@ def edited(path, value):
     return changed
 
 
-def test_the_schema_is_one_and_tells_of_every_key():
+def test_the_schema_is_one_and_tells_of_every_key() -> None:
     schema = dataset_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
 
-    def untold(node, name):
+    def untold(node: Any, name: str) -> Iterator[Any]:
         for key, below in node.get("properties", {}).items():
             if isinstance(below, dict) and not below.get("description"):
                 yield f"{name}.{key}"
@@ -79,7 +81,7 @@ def test_the_schema_is_one_and_tells_of_every_key():
         ("splits.train.folds", []),
     ],
 )
-def test_what_prepare_may_write_is_taken(path, value):
+def test_what_prepare_may_write_is_taken(path: str, value: Any) -> None:
     assert schema_problem(edited(path, value)) == ""
 
 
@@ -105,13 +107,13 @@ def test_what_prepare_may_write_is_taken(path, value):
         ("dropped.duplicate", 0, "dropped.duplicate: 0 is less than the minimum of 1"),
     ],
 )
-def test_what_cannot_be_right_is_refused_by_its_name(path, value, says):
+def test_what_cannot_be_right_is_refused_by_its_name(path: str, value: Any, says: str) -> None:
     assert schema_problem(edited(path, value)).startswith(says)
 
 
-def test_what_is_no_object_is_refused():
+def test_what_is_no_object_is_refused() -> None:
     assert schema_problem([]) == "the whole: [] is not of type 'object'"
 
 
-def test_a_long_quotation_is_cut():
+def test_a_long_quotation_is_cut() -> None:
     assert len(schema_problem(edited("classes", "x" * 10_000))) < 200

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import apache_beam as beam
 
 from pipelines.dataset.image_row import REJECTED, fold_name, is_open, partition, parts_of, place_of
@@ -9,7 +11,7 @@ from tests.support.collecting import run
 from tests.support.image_rows import row
 
 
-def test_a_rejected_row_says_why_and_is_in_no_split():
+def test_a_rejected_row_says_why_and_is_in_no_split() -> None:
     before = row("a.jpg", split="train", fold=2, copies=3, lesion_ids=("L",))
     after = before.rejected("write", "changed", "replaced")
     assert (after.outcome, after.stage, after.reason, after.message) == (
@@ -24,26 +26,26 @@ def test_a_rejected_row_says_why_and_is_in_no_split():
     assert not is_open(after)
 
 
-def test_a_row_counts_in_its_split_and_in_its_fold():
+def test_a_row_counts_in_its_split_and_in_its_fold() -> None:
     assert parts_of(row("a", split="test")) == ["test"]
     assert parts_of(row("a", split="train", fold=0)) == ["train", fold_name(0)] == ["train", "fold 0"]
 
 
-def test_a_place_holds_what_opens_and_sorts_a_file():
+def test_a_place_holds_what_opens_and_sorts_a_file() -> None:
     place = place_of(row("a.jpg", label="nevus"))
     assert (place.path, place.member, place.relative) == ("/archive/a.jpg", None, "a.jpg")
 
 
-def test_rows_part_by_a_predicate():
+def test_rows_part_by_a_predicate() -> None:
     rows = [row("a"), row("b").rejected("read", "unreadable", "no"), row("c")]
     assert sorted(one.relative for one in run(rows, _Part(1))) == ["a", "c"]
     assert [one.relative for one in run(rows, _Part(0))] == ["b"]
 
 
 class _Part(beam.PTransform):
-    def __init__(self, index):
+    def __init__(self, index: Any):
         super().__init__()
         self._index = index
 
-    def expand(self, rows):
+    def expand(self, rows: beam.PCollection) -> beam.PCollection:
         return (rows | partition(is_open))[self._index]

@@ -28,7 +28,7 @@ def _shard() -> bytes:
 
 
 @pytest.mark.parametrize("name", ["s.tfrecord", "s.tfrecord.gz"])
-def test_records_come_in_order_with_their_place(tmp_path: Path, name: str):
+def test_records_come_in_order_with_their_place(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(gzip.compress(_shard()) if name.endswith("gz") else _shard())
     found = list(read_shard(str(tmp_path), name))
     assert [(record.position, record.copy, record.encoded) for record in found] == [
@@ -40,7 +40,7 @@ def test_records_come_in_order_with_their_place(tmp_path: Path, name: str):
 
 
 @pytest.mark.parametrize("name", ["s.tfrecord", "s.tfrecord.gz"])
-def test_any_damage_is_an_error_that_names_the_shard(tmp_path: Path, name: str):
+def test_any_damage_is_an_error_that_names_the_shard(tmp_path: Path, name: str) -> None:
     whole = gzip.compress(_shard()) if name.endswith("gz") else _shard()
     places = [0, len(whole) // 2, len(whole) - 1]
     if name == "s.tfrecord":
@@ -53,7 +53,7 @@ def test_any_damage_is_an_error_that_names_the_shard(tmp_path: Path, name: str):
             list(read_shard(str(tmp_path), name))
 
 
-def test_the_damaged_record_is_named(tmp_path: Path):
+def test_the_damaged_record_is_named(tmp_path: Path) -> None:
     whole = bytearray(_shard())
     whole[len(whole) // 2] ^= 1
     (tmp_path / "s").write_bytes(whole)
@@ -61,7 +61,7 @@ def test_the_damaged_record_is_named(tmp_path: Path):
         list(read_shard(str(tmp_path), "s"))
 
 
-def test_every_encoding_gives_pixels():
+def test_every_encoding_gives_pixels() -> None:
     png = io.BytesIO()
     Image.fromarray(PIXELS).save(png, "PNG")
     assert (decode_pixels(png.getvalue(), "png", 6, 6) == PIXELS).all()

@@ -18,13 +18,13 @@ DESCRIPTION = {
 }
 
 
-def test_a_schema_comes_back_from_its_bytes():
+def test_a_schema_comes_back_from_its_bytes() -> None:
     content = record_schema_bytes(DESCRIPTION)
     assert content == record_schema_bytes(dict(reversed(DESCRIPTION.items())))
     assert parse_record_schema(content) == record_schema(DESCRIPTION)
 
 
-def test_domains_follow_from_classes_size_and_folds():
+def test_domains_follow_from_classes_size_and_folds() -> None:
     features = {feature.name: feature for feature in record_schema(DESCRIPTION).feature}
     bounds = {
         name: (one.int_domain.min, one.int_domain.max) for name, one in features.items() if one.HasField("int_domain")
@@ -38,13 +38,13 @@ def test_domains_follow_from_classes_size_and_folds():
     assert not next(one for one in raw.feature if one.name == "image/encoded").HasField("image_domain")
 
 
-def test_the_schema_names_the_keys_and_kinds_of_a_record():
+def test_the_schema_names_the_keys_and_kinds_of_a_record() -> None:
     record = ImageRow("a", "a", sha256="ab", label="nevus")
     features = parse_example(image_example(record, b"jpeg", 0, RecordSpec(("melanoma", "nevus"), 32)))
     assert feature_kinds(record_schema(DESCRIPTION)) == {name: one.WhichOneof("kind") for name, one in features.items()}
 
 
 @pytest.mark.parametrize("content", [b"feature {", b"feature { name: 3 }", b"colour: 'red'"])
-def test_what_is_no_schema_is_refused(content):
+def test_what_is_no_schema_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"^\d+:\d+ : "):
         parse_record_schema(content)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -24,7 +26,7 @@ DESCRIPTION = {
 }
 
 
-def keys_of(feature, above=""):
+def keys_of(feature: dict[str, Any], above: str = "") -> Iterator[Any]:
     """The record keys of nested features, each with its TFDS class."""
     for name, below in feature["featuresDict"]["features"].items():
         if "featuresDict" in below:
@@ -34,14 +36,14 @@ def keys_of(feature, above=""):
 
 
 @pytest.mark.parametrize(("encoding", "image"), [("jpeg", "Image"), ("png", "Image"), ("raw", "Tensor")])
-def test_features_are_nested_at_the_slashes_of_the_record_s_keys(encoding, image):
+def test_features_are_nested_at_the_slashes_of_the_record_s_keys(encoding: str, image: str) -> None:
     description = {**DESCRIPTION, "encoding": {"format": encoding}}
     kinds = dict(keys_of(json.loads(metadata_files(description)["features.json"])))
     assert kinds.keys() == feature_kinds(record_schema(description)).keys()
     assert (kinds["image/encoded"], kinds["image/class/label"]) == (image, "ClassLabel")
 
 
-def test_splits_without_records_are_left_out():
+def test_splits_without_records_are_left_out() -> None:
     info = json.loads(metadata_files(DESCRIPTION)["dataset_info.json"])
     assert [(split["name"], split["shardLengths"], split["numBytes"]) for split in info["splits"]] == [
         ("train", ["3", "2"], "500"),
@@ -49,9 +51,9 @@ def test_splits_without_records_are_left_out():
     ]
 
 
-def test_class_names_stand_in_label_order():
+def test_class_names_stand_in_label_order() -> None:
     assert metadata_files(DESCRIPTION)[LABEL_FILE] == "melanoma\nnevus\n"
 
 
-def test_compressed_shards_have_no_metadata():
+def test_compressed_shards_have_no_metadata() -> None:
     assert metadata_files({**DESCRIPTION, "compression": "gzip"}) == {}

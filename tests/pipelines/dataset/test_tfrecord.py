@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -13,13 +14,13 @@ from pipelines.dataset.tfrecord import DamagedRecord, frame, open_shard, read_re
 CONTENT = [b"first", b"", b"the third, " * 200_000]
 
 
-def read(path, compression="none"):
+def read(path: Path, compression: str = "none") -> tuple[list[tuple[int, bytes]], str, int]:
     with open_shard(str(path), compression) as shard:
         found = list(read_records(shard.records))
         return found, shard.stored.finish(), shard.stored.size
 
 
-def test_it_reads_what_tensorflow_writes_and_sees_the_file_as_it_is_stored(tmp_path):
+def test_it_reads_what_tensorflow_writes_and_sees_the_file_as_it_is_stored(tmp_path: Path) -> None:
     import tensorflow as tf
 
     for compression, kind in (("none", ""), ("gzip", "GZIP")):
@@ -50,7 +51,7 @@ def test_it_reads_what_tensorflow_writes_and_sees_the_file_as_it_is_stored(tmp_p
         parse_example(b"\xff\xff")
 
 
-def flipped(data, position):
+def flipped(data: bytes, position: int) -> bytes:
     return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
 
 
@@ -71,7 +72,9 @@ WHOLE = b"".join(map(frame, [b"first", b"second"]))
     ],
 )
 @pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_damage_is_found_at_its_record(tmp_path, data, index, offset, what, compression):
+def test_damage_is_found_at_its_record(
+    tmp_path: Path, data: bytes, index: int, offset: int, what: str, compression: str
+) -> None:
     path = tmp_path / "shard"
     path.write_bytes(data if compression == "none" else gzip.compress(data))
     with pytest.raises(DamagedRecord) as found:
@@ -79,7 +82,7 @@ def test_damage_is_found_at_its_record(tmp_path, data, index, offset, what, comp
     assert (found.value.index, found.value.offset, found.value.what) == (index, offset, what)
 
 
-def test_a_length_that_cannot_be_is_not_believed(tmp_path):
+def test_a_length_that_cannot_be_is_not_believed(tmp_path: Path) -> None:
     length = (1 << 40).to_bytes(8, "little")
     # The header of a record whose data are these eight bytes ends with their CRC: the CRC of such a length.
     (tmp_path / "shard").write_bytes(length + frame(length)[-4:] + b"data")
@@ -89,7 +92,7 @@ def test_a_length_that_cannot_be_is_not_believed(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "not gzip"])
-def test_damaged_compression_is_named(tmp_path, damage):
+def test_damaged_compression_is_named(tmp_path: Path, damage: str) -> None:
     data = gzip.compress(b"".join(map(frame, [bytes(range(256)) * 9, b"second"])))
     data = {"cut": data[:-20], "flipped": flipped(data, len(data) - 6), "not gzip": WHOLE}[damage]
     (tmp_path / "shard").write_bytes(data)
@@ -97,12 +100,12 @@ def test_damaged_compression_is_named(tmp_path, damage):
         read(tmp_path / "shard", "gzip")
 
 
-def test_a_file_that_cannot_be_opened_is_an_os_error(tmp_path):
+def test_a_file_that_cannot_be_opened_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         read(tmp_path / "none")
 
 
-def test_framed_records_are_read_by_tensorflow(tmp_path):
+def test_framed_records_are_read_by_tensorflow(tmp_path: Path) -> None:
     import tensorflow as tf
 
     path = tmp_path / "x.tfrecord"

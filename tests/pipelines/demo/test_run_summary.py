@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from pipelines.demo.run_summary import main, summary_rows
 from tests.support.documents import dataset_document
 
 
-def part(originals, examples):
+def part(originals: Any, examples: Any) -> Any:
     counts = {"nevus": {"originals": originals, "examples": examples}, "melanoma": {"originals": 0, "examples": 0}}
     return {"shards": [], "originals": originals, "examples": examples, "bytes": 0, "per_class": counts}
 
@@ -50,14 +52,14 @@ FILES = {
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path: Path) -> Path:
     for name, content in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(json.dumps(content))
     return tmp_path
 
 
-def test_figures_come_from_each_step_and_from_the_last_scores(run):
+def test_figures_come_from_each_step_and_from_the_last_scores(run: Path) -> None:
     rows = summary_rows(run)
     assert ("prepare: files read", "20") in rows
     assert ("  images written", "12 = 9 train + 0 validation + 3 test") in rows
@@ -68,7 +70,7 @@ def test_figures_come_from_each_step_and_from_the_last_scores(run):
     assert ("  rejected", "0") in rows
 
 
-def test_the_table_is_printed_in_two_columns(run, capsys):
+def test_the_table_is_printed_in_two_columns(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main([str(run)])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(summary_rows(run))
@@ -84,7 +86,9 @@ def test_the_table_is_printed_in_two_columns(run, capsys):
         ("dataset/prepare.json", "{}", "holds the output of another version (no 'images_per_second')"),
     ],
 )
-def test_an_output_that_is_missing_damaged_or_another_version_s_is_one_line(run, name, content, says):
+def test_an_output_that_is_missing_damaged_or_another_version_s_is_one_line(
+    run: Path, name: str, content: str | None, says: str
+) -> None:
     (run / name).unlink()
     if content is not None:
         (run / name).write_text(content)

@@ -7,6 +7,8 @@ import hashlib
 import itertools
 import json
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,25 +17,26 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pipelines.demo.sample import FEWEST_LESIONS, SampleOptions, run, write_sample
 from pipelines.demo.synthetic_lesions import PAINTERS, photograph
 from pipelines.domain.taxonomy import CLASS_SETS
+from tests.support.commands import Command
 
 ISIC9 = CLASS_SETS["isic9"]
 
 
-def digests(root):
+def digests(root: Path) -> dict[str, str]:
     return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files(root)}
 
 
-def files(root):
+def files(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("*") if path.is_file())
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory):
+def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     root = tmp_path_factory.mktemp("sample")
     return root, write_sample(root, seed=3, scale=0.2)
 
 
-def test_same_seed_same_bytes_other_seed_other_bytes(sample, tmp_path):
+def test_same_seed_same_bytes_other_seed_other_bytes(sample: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     root, summary = sample
     assert write_sample(tmp_path / "again", seed=3, scale=0.2) == summary
     assert digests(tmp_path / "again") == digests(root)
@@ -43,7 +46,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes(sample, tmp_path):
     assert all(theirs[path] != ours[path] for path in pictures)
 
 
-def test_summary_lists_every_file(sample):
+def test_summary_lists_every_file(sample: tuple[Path, dict[str, Any]]) -> None:
     root, summary = sample
     assert json.loads((root / "sample.json").read_text(encoding="utf-8")) == summary
     listed = [path for path in files(root / "images") if path.suffix in (".jpg", ".png")]
@@ -61,7 +64,7 @@ def test_summary_lists_every_file(sample):
     assert any(not name.isascii() for name in names)
 
 
-def test_each_trouble_is_what_it_is_called(sample):
+def test_each_trouble_is_what_it_is_called(sample: tuple[Path, dict[str, Any]]) -> None:
     root, summary = sample
     assert Counter(row["reason"] for row in summary["troubles"]) == {
         "undecodable": 1,
@@ -83,7 +86,7 @@ def test_each_trouble_is_what_it_is_called(sample):
             assert (path.parent == other.parent) == (row["reason"] == "duplicate")
 
 
-def test_everything_else_decodes_and_is_unique(sample):
+def test_everything_else_decodes_and_is_unique(sample: tuple[Path, dict[str, Any]]) -> None:
     root, summary = sample
     bad = {row["path"] for row in [*summary["troubles"], *summary["archive_troubles"]]} | set(summary["not_images"])
     good = list(files(root / "images") + files(root / "archive"))
@@ -98,7 +101,7 @@ def test_everything_else_decodes_and_is_unique(sample):
             image.load()
 
 
-def test_oriented_photograph_is_upright_after_exif(sample):
+def test_oriented_photograph_is_upright_after_exif(sample: tuple[Path, dict[str, Any]]) -> None:
     root, summary = sample
     (path,) = summary["oriented"]
     upright = photograph("nevus", [3, 2, ISIC9.index("nevus"), 0], 0)
@@ -110,7 +113,7 @@ def test_oriented_photograph_is_upright_after_exif(sample):
     assert np.abs(np.asarray(shown, float) - np.asarray(upright, float)).mean() < 4
 
 
-def test_metadata_has_a_row_per_photograph(sample):
+def test_metadata_has_a_row_per_photograph(sample: tuple[Path, dict[str, Any]]) -> None:
     root, _ = sample
     with open(root / "metadata.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -123,14 +126,14 @@ def test_metadata_has_a_row_per_photograph(sample):
     assert {1, 2, 3} <= set(photographs.values())
     assert any(not row["lesion_id"] for row in rows)
     class_of = {path.stem: path.parent.name for path in files(root / "images") if "(1)" not in path.name}
-    classes_of_lesion = {}
+    classes_of_lesion: dict[str, set[str]] = {}
     for row in rows:
         classes_of_lesion.setdefault(row["lesion_id"] or row["isic_id"], set()).add(class_of[row["isic_id"]])
     assert all(len(classes) == 1 for classes in classes_of_lesion.values())
 
 
-def test_photographs_of_one_lesion_differ_but_less_than_lesions_do():
-    def colour(lesion, photo):
+def test_photographs_of_one_lesion_differ_but_less_than_lesions_do() -> None:
+    def colour(lesion: Any, photo: Any) -> Any:
         pixels = np.asarray(photograph("seborrheic keratosis", [0, 1, lesion], photo), float)
         return pixels[pixels.shape[0] // 2 - 20 :][:40].mean(axis=(0, 1))
 
@@ -140,7 +143,7 @@ def test_photographs_of_one_lesion_differ_but_less_than_lesions_do():
     assert 0 < within < between
 
 
-def test_command_writes_then_refuses_then_overwrites(command, tmp_path):
+def test_command_writes_then_refuses_then_overwrites(command: Command, tmp_path: Path) -> None:
     output = tmp_path / "sample"
     first = command("pipelines.demo.sample", "--output", str(output), "--seed", "5")
     assert (first.returncode, first.stderr) == (0, "")
@@ -166,7 +169,7 @@ def test_command_writes_then_refuses_then_overwrites(command, tmp_path):
     assert after == before
 
 
-def test_interrupted_run_is_repeated_without_overwrite(tmp_path):
+def test_interrupted_run_is_repeated_without_overwrite(tmp_path: Path) -> None:
     output = tmp_path / "sample"
     summary = write_sample(output, seed=0, scale=0.1)
     whole = digests(output)
@@ -189,7 +192,7 @@ def test_interrupted_run_is_repeated_without_overwrite(tmp_path):
         ([], "--output"),
     ],
 )
-def test_wrong_use_writes_nothing(command, tmp_path, arguments, says):
+def test_wrong_use_writes_nothing(command: Command, tmp_path: Path, arguments: list[str], says: str) -> None:
     (tmp_path / "theirs.txt").write_text("keep")
     result = command("pipelines.demo.sample", *[argument.replace("OUT", str(tmp_path)) for argument in arguments])
     assert result.returncode == 2
@@ -198,7 +201,7 @@ def test_wrong_use_writes_nothing(command, tmp_path, arguments, says):
     assert [path.name for path in files(tmp_path)] == ["theirs.txt"]
 
 
-def test_help_names_the_options_and_exits_with_0(command):
+def test_help_names_the_options_and_exits_with_0(command: Command) -> None:
     result = command("pipelines.demo.sample", "--help")
     assert result.returncode == 0
     assert "--seed" in result.stdout

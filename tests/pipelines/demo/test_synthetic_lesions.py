@@ -8,12 +8,12 @@ from pipelines.demo.synthetic_lesions import PAINTERS, photograph
 from pipelines.domain.taxonomy import CLASS_SETS
 
 
-def test_every_class_of_isic9_can_be_painted():
+def test_every_class_of_isic9_can_be_painted() -> None:
     assert set(PAINTERS) == set(CLASS_SETS["isic9"])
 
 
 @pytest.mark.parametrize("name", PAINTERS)
-def test_a_photograph_is_the_same_each_time_and_another_for_another_lesion_or_view(name):
+def test_a_photograph_is_the_same_each_time_and_another_for_another_lesion_or_view(name: str) -> None:
     first = photograph(name, [0, 1], 0)
     assert first.mode == "RGB"
     assert min(first.size) >= 96

@@ -20,5 +20,5 @@ from pipelines.domain import image_ids
         ("my.photo.png", "my.photo"),
     ],
 )
-def test_an_id_is_isic_s_or_else_the_stem_of_the_name(name, expected):
+def test_an_id_is_isic_s_or_else_the_stem_of_the_name(name: str, expected: str) -> None:
     assert image_ids.image_id_of(name) == expected

@@ -10,7 +10,7 @@ from pipelines.domain.labels import Claim, make_claim, resolve_label
 from tests.support.class_names import ISIC9
 
 
-def claim(source, *labels):
+def claim(source: str, *labels: str) -> Claim:
     return make_claim(source, labels, ISIC9)
 
 
@@ -32,20 +32,20 @@ def claim(source, *labels):
         ([], "", "unmapped_label"),
     ],
 )
-def test_decisions_do_not_depend_on_order(claims, trust, expected):
+def test_decisions_do_not_depend_on_order(claims: list[Claim], trust: str, expected: str) -> None:
     for order in itertools.permutations(claims):
         decision = resolve_label(order, trust)
         assert expected in (decision.label, decision.reason)
         assert bool(decision.message) == bool(decision.reason)
 
 
-def test_a_conflict_names_labels_and_sources():
+def test_a_conflict_names_labels_and_sources() -> None:
     decision = resolve_label([claim("folder", "nevus"), claim("HAM.csv", "mel")])
     assert decision.message == "filed as 'mel' (HAM.csv), 'nevus' (folder)"
 
 
-def test_trust_means_a_folder_a_table_or_all_that_a_source_says():
-    def claim(source, label, *owners):
+def test_trust_means_a_folder_a_table_or_all_that_a_source_says() -> None:
+    def claim(source: str, label: str, *owners: str) -> Claim:
         return Claim(source, (label,), (label,), owners)
 
     claims = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pipelines.domain.metadata_columns import Columns, facts_of, has_facts, labels_of, normalize_license
@@ -16,22 +18,22 @@ from pipelines.domain.metadata_columns import Columns, facts_of, has_facts, labe
         ({"target": "2", "dx": None}, ()),
     ],
 )
-def test_labels_come_most_specific_first(row, labels):
+def test_labels_come_most_specific_first(row: dict[str, Any], labels: tuple[str, ...]) -> None:
     assert labels_of(row, Columns()) == labels
 
 
-def test_a_named_label_column_speaks_alone():
+def test_a_named_label_column_speaks_alone() -> None:
     assert labels_of({"finding": "mel", "dx": "nv"}, Columns(label="finding")) == ("mel",)
 
 
 @pytest.mark.parametrize("missing", ["", " ", "NA", "n/a", "None", "unknown", "-", "?"])
-def test_placeholders_are_no_ids(missing):
+def test_placeholders_are_no_ids(missing: str) -> None:
     row = {"lesion_id": missing, "patient_id": " P1 ", "copyright_license": "CC-0", "attribution": "anna"}
     facts = facts_of(row, "t.csv", Columns())
     assert (facts.lesion_id, facts.patient_id, facts.license, facts.attribution) == ("", "P1", "CC-0", "anna")
 
 
-def test_columns_that_a_table_lacks_fall_back_to_the_known_ones():
+def test_columns_that_a_table_lacks_fall_back_to_the_known_ones() -> None:
     given = Columns(id="file", label="finding", lesion="mole")
     assert given.among(["file", "dx"]) == Columns(id="file")
     assert given.id_column(["isic_id", "file"]) == "file"
@@ -39,7 +41,7 @@ def test_columns_that_a_table_lacks_fall_back_to_the_known_ones():
     assert Columns().id_column(["name"]) is None
 
 
-def test_a_table_has_facts_where_any_column_says_something():
+def test_a_table_has_facts_where_any_column_says_something() -> None:
     assert has_facts(["isic_id", "dx"], Columns())
     assert not has_facts(["isic_id", "sex"], Columns())
     assert has_facts(["isic_id", "mole"], Columns(lesion="mole"))
@@ -47,5 +49,5 @@ def test_a_table_has_facts_where_any_column_says_something():
 
 
 @pytest.mark.parametrize("text", ["CC-BY-NC", "cc by-nc", " Cc  By - nc "])
-def test_a_licence_has_one_name_however_it_is_written(text):
+def test_a_licence_has_one_name_however_it_is_written(text: str) -> None:
     assert normalize_license(text) == "CC-BY-NC"

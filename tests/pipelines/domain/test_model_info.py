@@ -7,7 +7,7 @@ import numpy as np
 from pipelines.domain.model_info import model_fingerprint
 
 
-def test_a_fingerprint_covers_weights_network_and_dataset():
+def test_a_fingerprint_covers_weights_network_and_dataset() -> None:
     weights = [np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros(3, np.float32)]
     network, dataset = {"width": 1.0, "depth": 2}, "d" * 64
     first = model_fingerprint(weights, network, dataset)

@@ -29,12 +29,14 @@ from tests.support.class_names import classes
         ("anything else", None, None, None, None),
     ],
 )
-def test_each_term_in_each_class_set(label, isic9, isic2019, ham7, malignant):
+def test_each_term_in_each_class_set(
+    label: str, isic9: str | None, isic2019: str | None, ham7: str | None, malignant: str | None
+) -> None:
     for name, expected in (("isic9", isic9), ("isic2019", isic2019), ("ham7", ham7), ("malignant", malignant)):
         assert (classes(name, label) or (None,))[0] == expected, name
 
 
-def test_the_table_is_consistent():
+def test_the_table_is_consistent() -> None:
     terms = Counter(taxonomy.normalize_term(term) for line in taxonomy.TABLE for term in line.terms)
     assert [term for term, count in terms.items() if count > 1] == []
     for name, members in taxonomy.CLASS_SETS.items():
@@ -43,12 +45,12 @@ def test_the_table_is_consistent():
         assert all(classes(name, member)[0] == member for member in members)
 
 
-def test_the_documented_table_is_the_table():
+def test_the_documented_table_is_the_table() -> None:
     documented = Path(__file__).resolve().parents[3] / "docs" / "taxonomy.md"
     assert documented.read_text(encoding="utf-8") == taxonomy.markdown()
 
 
-def test_the_most_precise_label_that_stands_for_a_class_is_taken():
+def test_the_most_precise_label_that_stands_for_a_class_is_taken() -> None:
     assert classes("isic9", "Nevus, NOS, Junctional", "Nevus", "Benign") == ("nevus",)
     assert classes("malignant", "unknown", "benign") == ("benign",)
     assert classes("isic9", "unknown", "benign") == ()

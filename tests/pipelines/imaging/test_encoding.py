@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tests.support.image_files import photograph, png_chunks
 
 
 @pytest.mark.parametrize("name", ["png", "raw"])
-def test_lossless_encodings_give_the_pixels_back(name):
+def test_lossless_encodings_give_the_pixels_back(name: str) -> None:
     import tensorflow as tf
 
     from pipelines.prepare.tft_analysis import decode_images
@@ -28,14 +29,14 @@ def test_lossless_encodings_give_the_pixels_back(name):
         assert all(np.array_equal(images.decode(data), one) for data, one in zip(stored, pixels, strict=True))
 
 
-def test_a_png_holds_nothing_but_pixels():
+def test_a_png_holds_nothing_but_pixels() -> None:
     data = imaging_encoding.encode(photograph(180, 180), "png")
     assert data == imaging_encoding.encode(photograph(180, 180).copy(), "png")
     assert {kind for kind, _ in png_chunks(data)} == {b"IHDR", b"IDAT", b"IEND"}
     assert Image.open(io.BytesIO(data)).info == {}
 
 
-def test_gzip_holds_neither_name_nor_time():
+def test_gzip_holds_neither_name_nor_time() -> None:
     shard = photograph(64, 64).tobytes()
     data = imaging_encoding.compress(shard, "gzip")
     assert gzip.decompress(data) == shard
@@ -46,7 +47,7 @@ def test_gzip_holds_neither_name_nor_time():
 
 
 @pytest.mark.parametrize("size", [64, 180])
-def test_real_images_take_the_bytes_that_shards_are_planned_with(shared_data, size):
+def test_real_images_take_the_bytes_that_shards_are_planned_with(shared_data: Path, size: int) -> None:
     files = sorted(shared_data.glob("isic9/Train/*/*.jpg"))[::60]
     pixels = [images.standardize(path.read_bytes(), size, "crop") for path in files]
     for name, expected in imaging_encoding.BYTES_PER_PIXEL.items():

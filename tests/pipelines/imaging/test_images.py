@@ -28,7 +28,7 @@ def exif(orientation: int, kind: int = 3) -> bytes:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_applied(orientation):
+def test_orientation_is_applied(orientation: int) -> None:
     data = with_orientation(orientation)
     upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
     assert np.array_equal(images.decode(data), upright)
@@ -36,7 +36,7 @@ def test_orientation_is_applied(orientation):
     assert (info.height, info.width) == upright.shape[:2]
 
 
-def test_resize_is_exact_and_close_to_pillow():
+def test_resize_is_exact_and_close_to_pillow() -> None:
     pixels = photograph(321, 200)
     ours = images.resize(pixels, 97, 131)
     theirs = np.asarray(Image.fromarray(pixels).resize((131, 97), Image.Resampling.BILINEAR))
@@ -49,12 +49,12 @@ def test_resize_is_exact_and_close_to_pillow():
 
 
 @pytest.mark.parametrize("colour", [0, 1, 127, 254, 255])
-def test_resize_keeps_flat_colour(colour):
+def test_resize_keeps_flat_colour(colour: int) -> None:
     flat = np.full((211, 173, 3), colour, np.uint8)
     assert (images.resize(flat, 64, 64) == colour).all()
 
 
-def test_crop_cuts_pad_fills_and_stretch_keeps_all():
+def test_crop_cuts_pad_fills_and_stretch_keeps_all() -> None:
     wide = np.zeros((60, 120, 3), np.uint8)
     wide[:, 40:80] = 200
     wide[:, :10] = 90
@@ -69,7 +69,7 @@ def test_crop_cuts_pad_fills_and_stretch_keeps_all():
 
 @pytest.mark.parametrize("cut", [0.35, 0.6, 0.95])
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
-def test_truncated_is_undecodable_whatever_the_reduction(format, cut):
+def test_truncated_is_undecodable_whatever_the_reduction(format: str, cut: float) -> None:
     data = encode(photograph(300, 300), format)
     data = data[: int(len(data) * cut)]
     for factor in (1, 8):
@@ -78,7 +78,7 @@ def test_truncated_is_undecodable_whatever_the_reduction(format, cut):
         assert caught.value.reason == "undecodable"
 
 
-def test_images_beyond_the_limit_are_refused_before_they_are_decoded():
+def test_images_beyond_the_limit_are_refused_before_they_are_decoded() -> None:
     header = struct.pack(">IIBBBBB", 9000, 9000, 8, 2, 0, 0, 0)
     with pytest.raises(images.BadImage) as caught:
         images.read_info(png([(b"IHDR", header), (b"IDAT", b""), (b"IEND", b"")]))
@@ -95,13 +95,13 @@ def test_images_beyond_the_limit_are_refused_before_they_are_decoded():
         (encode(photograph(20, 20), mode="CMYK"), "unsupported_color"),
     ],
 )
-def test_refused_with_a_reason(data, reason):
+def test_refused_with_a_reason(data: bytes, reason: str) -> None:
     with pytest.raises(images.BadImage) as caught:
         images.standardize(data, 32, "crop")
     assert caught.value.reason == reason
 
 
-def test_damaged_bytes_never_raise_anything_else():
+def test_damaged_bytes_never_raise_anything_else() -> None:
     generator = random.Random(0)
     for original in (RAW_FILES["jpeg"], RAW_FILES["png"], RAW_FILES["orientation 6<"]):
         for _ in range(150):
@@ -115,7 +115,7 @@ def test_damaged_bytes_never_raise_anything_else():
             assert pixels.shape == (32, 32, 3)
 
 
-def test_channel_sums_are_exact():
+def test_channel_sums_are_exact() -> None:
     pixels = photograph(50, 40)
     sums, squares = images.channel_sums(pixels)
     assert sums == [int(pixels[:, :, c].astype(object).sum()) for c in range(3)]

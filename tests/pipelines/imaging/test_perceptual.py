@@ -12,7 +12,7 @@ from tests.support.lookalikes import COPIES, photograph, picture, thumbnail_of
 
 
 @pytest.mark.parametrize("name", COPIES)
-def test_a_copy_is_the_same_picture(name):
+def test_a_copy_is_the_same_picture(name: str) -> None:
     for seed in range(20):
         (first, original), (second, copy) = (
             perceptual.signature(np.asarray(image)) for image in (photograph(seed), COPIES[name](photograph(seed)))
@@ -21,19 +21,19 @@ def test_a_copy_is_the_same_picture(name):
         assert perceptual.pixel_distance(original, copy) <= perceptual.SAME_PICTURE
 
 
-def test_different_photographs_are_not_the_same_picture():
+def test_different_photographs_are_not_the_same_picture() -> None:
     thumbnails = [thumbnail_of(np.asarray(photograph(seed))) for seed in range(40)]
     distances = [perceptual.pixel_distance(a, b) for n, a in enumerate(thumbnails) for b in thumbnails[:n]]
     assert min(distances) > 3 * perceptual.SAME_PICTURE
 
 
-def test_pictures_without_contrast_differ_by_their_colour():
+def test_pictures_without_contrast_differ_by_their_colour() -> None:
     black, white, grey, nearly = (thumbnail_of(np.full((30, 40, 3), level, np.uint8)) for level in (0, 255, 120, 124))
     assert perceptual.pixel_distance(black, white) > perceptual.SAME_PICTURE
     assert perceptual.pixel_distance(grey, nearly) <= perceptual.SAME_PICTURE
 
 
-def test_a_dark_rim_does_not_outweigh_the_lesion():
+def test_a_dark_rim_does_not_outweigh_the_lesion() -> None:
     def under_rim(seed: int) -> bytes:
         image = np.asarray(photograph(seed, 300, 300)) // 8 + 170
         rows, columns = np.mgrid[:300, :300] - 149.5
@@ -44,7 +44,7 @@ def test_a_dark_rim_does_not_outweigh_the_lesion():
     assert min(perceptual.pixel_distance(a, b) for n, a in enumerate(rims) for b in rims[:n]) > perceptual.SAME_PICTURE
 
 
-def test_hash_fits_a_signed_integer_and_thumbnail_a_kilobyte():
+def test_hash_fits_a_signed_integer_and_thumbnail_a_kilobyte() -> None:
     for image in (photograph(1), Image.new("RGB", (20, 10)), Image.new("RGB", (5, 5), "white")):
         phash, thumbnail = picture("a", image)[1:]
         assert 0 <= phash < 1 << 63
@@ -52,13 +52,13 @@ def test_hash_fits_a_signed_integer_and_thumbnail_a_kilobyte():
         assert len(perceptual.sketch(thumbnail)) == perceptual.SKETCH_BYTES
 
 
-def test_distance_is_symmetric_and_zero_for_the_same():
+def test_distance_is_symmetric_and_zero_for_the_same() -> None:
     first, second = (thumbnail_of(np.asarray(photograph(seed))) for seed in (1, 2))
     assert perceptual.pixel_distance(first, first) == 0
     assert perceptual.pixel_distance(first, second) == perceptual.pixel_distance(second, first)
 
 
-def test_sketches_rule_out_no_same_picture():
+def test_sketches_rule_out_no_same_picture() -> None:
     rng = np.random.default_rng(0)
     near = 0
     for seed in range(300):

@@ -12,7 +12,7 @@ from pipelines.imaging.png import require_whole_png
 from tests.support.image_files import RAW_FILES, encode, photograph, png, png_chunks
 
 
-def test_a_png_that_is_not_whole_is_undecodable():
+def test_a_png_that_is_not_whole_is_undecodable() -> None:
     """Pillow would fill what is missing and go on."""
     whole = encode(photograph(60, 50), "PNG")
     palette = encode(photograph(60, 50), "PNG", "P")
@@ -37,12 +37,12 @@ def test_a_png_that_is_not_whole_is_undecodable():
 
 
 @pytest.mark.parametrize("name", [name for name in RAW_FILES if name.startswith("png")])
-def test_pngs_of_every_colour_type_are_whole(name):
+def test_pngs_of_every_colour_type_are_whole(name: str) -> None:
     require_whole_png(RAW_FILES[name])
 
 
 @pytest.mark.parametrize("missing", [0, 1])
-def test_an_interlaced_png_needs_the_rows_of_every_pass_that_has_pixels(missing):
+def test_an_interlaced_png_needs_the_rows_of_every_pass_that_has_pixels(missing: int) -> None:
     # Adam7 on 5 x 3 pixels: columns and rows of each pass; the third pass has none.
     passes = [(1, 1), (1, 1), (1, 1), (3, 1), (2, 2), (5, 1)]
     assert sum(columns * lines for columns, lines in passes) == 5 * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ def _jpeg(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _pixels(data: bytes) -> np.ndarray:
+def _pixels(data: bytes | None) -> np.ndarray:
+    assert data is not None
     image = Image.open(io.BytesIO(data))
     assert image.format == "JPEG"
     return np.asarray(image.convert("RGB")).astype(int)
@@ -29,22 +31,22 @@ GREY = np.full((240, 400, 3), 128, np.uint8)
 
 @pytest.mark.parametrize("aspect", ASPECTS)
 @pytest.mark.parametrize(("size", "shown"), [(96, 96), (320, SIDE)])
-def test_thumbnail_and_overlay_have_their_sizes_in_every_aspect(aspect: str, size: int, shown: int):
+def test_thumbnail_and_overlay_have_their_sizes_in_every_aspect(aspect: str, size: int, shown: int) -> None:
     pictures = triage_pictures(_jpeg(GREY), np.ones((3, 3), np.float32), size, aspect)
     assert _pixels(pictures.thumbnail).shape == (96, 160, 3)
     assert _pixels(pictures.overlay).shape == (shown, shown, 3)
 
 
-def test_without_a_map_there_is_no_overlay():
+def test_without_a_map_there_is_no_overlay() -> None:
     assert triage_pictures(_jpeg(GREY), None, 96, "crop").overlay is None
 
 
-def test_a_bad_file_is_a_bad_image():
+def test_a_bad_file_is_a_bad_image() -> None:
     with pytest.raises(BadImage):
         triage_pictures(_jpeg(GREY)[:-200], np.ones((3, 3), np.float32), 96, "crop")
 
 
-def test_heat_lies_where_the_map_is_positive():
+def test_heat_lies_where_the_map_is_positive() -> None:
     heat = np.array([[-4, -1, -1, -1], [-1, -1, -1, -1], [-1, -1, -1, 0.5], [-1, -1, 2.0, -1]], np.float32)
     shown = _pixels(triage_pictures(_jpeg(GREY), heat, 128, "stretch").overlay)
     change = np.abs(shown - 128).max(axis=2)
@@ -61,7 +63,7 @@ def test_heat_lies_where_the_map_is_positive():
     assert green > blue + 40
 
 
-def test_heat_is_drawn_on_what_the_model_sees():
+def test_heat_is_drawn_on_what_the_model_sees() -> None:
     """The centre square of a wide picture: its sides are not in the overlay."""
     pixels = GREY.copy()
     pixels[:, :80] = pixels[:, 320:] = (255, 0, 0)
@@ -75,21 +77,21 @@ def test_heat_is_drawn_on_what_the_model_sees():
 
 
 @pytest.mark.parametrize("heat", [np.zeros((2, 2)), np.full((2, 2), -1.0)])
-def test_a_map_without_evidence_leaves_the_picture_as_it_is(heat):
+def test_a_map_without_evidence_leaves_the_picture_as_it_is(heat: np.ndarray) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     np.testing.assert_array_equal(overlay(pixels, heat.astype(np.float32)), pixels)
 
 
-def test_the_map_of_malignancy_is_the_gradient_of_its_log_odds():
+def test_the_map_of_malignancy_is_the_gradient_of_its_log_odds() -> None:
     random = np.random.default_rng(2)
     activation = random.normal(size=(3, 4, 5)).astype(np.float32)
-    malignant = np.array([True, False, True, False, False])
+    malignant: Any = np.array([True, False, True, False, False])
 
-    def probabilities(logits):
+    def probabilities(logits: np.ndarray) -> Any:
         weights = np.exp(logits - logits.max())
         return weights / weights.sum()
 
-    def log_odds(logits):
+    def log_odds(logits: np.ndarray) -> Any:
         score = probabilities(logits)[malignant].sum()
         return np.log(score / (1 - score))
 
@@ -107,15 +109,17 @@ def test_the_map_of_malignancy_is_the_gradient_of_its_log_odds():
     ("probabilities", "malignant"),
     [((0.5, 0.5), (False, False)), ((0.5, 0.5), (True, True)), ((0.0, 1.0), (True, False))],
 )
-def test_without_two_sides_there_is_no_evidence(probabilities, malignant):
+def test_without_two_sides_there_is_no_evidence(
+    probabilities: tuple[float, float], malignant: tuple[bool, bool]
+) -> None:
     assert not malignancy_map(np.ones((2, 2, 2), np.float32), probabilities, malignant).any()
 
 
-def test_views_are_turned_back_and_shifts_cancel():
+def test_views_are_turned_back_and_shifts_cancel() -> None:
     image = np.random.default_rng(3).normal(size=(8, 8, 3)).astype(np.float32)
     seen = []
 
-    def exact(views):
+    def exact(views: Any) -> Any:
         seen.extend(views)
         return views[:, :, :, :2]
 

@@ -105,7 +105,7 @@ def _jpeg() -> bytes:
     return buffer.getvalue()
 
 
-def test_what_balancing_did_comes_from_the_rows():
+def test_what_balancing_did_comes_from_the_rows() -> None:
     melanoma, nevus = _report()["classes"]
     assert (melanoma["least"], melanoma["most"], melanoma["before"], melanoma["added"]) == (1, 2, 3, 1)
     assert (nevus["before"], nevus["left_out"], nevus["images"], nevus["examples"]) == (6, 2, 4, 4)
@@ -115,7 +115,7 @@ def test_what_balancing_did_comes_from_the_rows():
     ]
 
 
-def test_page_and_text_say_every_figure_and_name():
+def test_page_and_text_say_every_figure_and_name() -> None:
     numbers = itertools.count(10_001)
     report = _mapped(_report(), lambda leaf: next(numbers) if type(leaf) is int else leaf)
     page = parse(card_page(report, {}).decode()).text()
@@ -131,7 +131,7 @@ def test_page_and_text_say_every_figure_and_name():
         assert [leaf for leaf in missing if leaf not in ("oversample", "max")] == []
 
 
-def test_a_card_that_lacks_a_figure_is_an_error():
+def test_a_card_that_lacks_a_figure_is_an_error() -> None:
     for key in _report():
         report = copy.deepcopy(_report())
         del report[key]
@@ -139,7 +139,7 @@ def test_a_card_that_lacks_a_figure_is_an_error():
             card_page(report, {}) + card_text(report)
 
 
-def test_hostile_names_do_nothing_in_a_browser(tmp_path: Path):
+def test_hostile_names_do_nothing_in_a_browser(tmp_path: Path) -> None:
     def hostile(text: str) -> str:
         return f"{text}<script>document.title='run'</script>\"'>&lt;</bdi></title><!--\u202egpj ``` | a `x` \r\n# h"
 
@@ -166,7 +166,7 @@ def test_hostile_names_do_nothing_in_a_browser(tmp_path: Path):
             assert re.search(r"(?<!\\)[<`]", line) is None
 
 
-def test_a_command_with_backquotes_stays_in_its_block():
+def test_a_command_with_backquotes_stays_in_its_block() -> None:
     report = {**_report(), "command": "python '```\n# h'"}
     text = card_text(report).decode()
     assert "````sh\npython '```\n# h'\n````\n" in text

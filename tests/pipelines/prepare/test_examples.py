@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -12,14 +13,14 @@ from pipelines.dataset.image_row import ImageRow, Stored
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.imaging import images
 from pipelines.imaging.images import BadImage
-from pipelines.prepare.examples import image_example, make_records
+from pipelines.prepare.examples import Record, image_example, make_records
 from tests.support.image_files import encode, photograph
 
 SPEC = RecordSpec(("melanoma", "nevus"), 24, seed=3)
 
 
 @pytest.fixture
-def row(tmp_path):
+def row(tmp_path: Path) -> ImageRow:
     """An image that is written three times."""
     data = encode(photograph(60, 40))
     (tmp_path / "a.jpg").write_bytes(data)
@@ -37,11 +38,11 @@ def row(tmp_path):
     )
 
 
-def encoded(record):
+def encoded(record: Record) -> bytes:
     return parse_example(record.example)["image/encoded"].bytes_list.value[0]
 
 
-def test_an_example_says_what_its_row_says(row):
+def test_an_example_says_what_its_row_says(row: ImageRow) -> None:
     features = parse_example(image_example(row, b"content", 2, SPEC))
     values = {key: getattr(one, one.WhichOneof("kind")).value[0] for key, one in features.items()}
     assert values == {
@@ -60,7 +61,7 @@ def test_an_example_says_what_its_row_says(row):
     }
 
 
-def test_the_first_record_is_the_original_and_the_others_are_augmented(row):
+def test_the_first_record_is_the_original_and_the_others_are_augmented(row: ImageRow) -> None:
     made = make_records(row, SPEC)
     pixels = images.standardize(encode(photograph(60, 40)), 24, "crop")
     assert [record.copy for record in made.records] == [0, 1, 2]
@@ -70,7 +71,7 @@ def test_the_first_record_is_the_original_and_the_others_are_augmented(row):
     assert made.reused == 0
 
 
-def test_the_same_spec_gives_the_same_records_and_another_seed_other_copies(row):
+def test_the_same_spec_gives_the_same_records_and_another_seed_other_copies(row: ImageRow) -> None:
     first = make_records(row, SPEC)
     assert make_records(row, SPEC) == first
     other = make_records(row, dataclasses.replace(SPEC, seed=4))
@@ -78,7 +79,7 @@ def test_the_same_spec_gives_the_same_records_and_another_seed_other_copies(row)
     assert same == [True, False, False]
 
 
-def test_stored_records_are_used_again_without_reading_the_file(row):
+def test_stored_records_are_used_again_without_reading_the_file(row: ImageRow) -> None:
     first = make_records(row, SPEC)
     stored = [encoded(record) for record in first.records]
     sums = (*first.sums, *first.sums_of_squares)
@@ -90,7 +91,7 @@ def test_stored_records_are_used_again_without_reading_the_file(row):
         make_records(gone, SPEC, stored[:2])
 
 
-def test_a_file_that_changed_since_it_was_checked_is_refused(row):
+def test_a_file_that_changed_since_it_was_checked_is_refused(row: ImageRow) -> None:
     with open(row.path, "ab") as file:
         file.write(b"more")
     with pytest.raises(BadImage) as refused:

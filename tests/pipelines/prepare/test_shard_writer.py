@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -18,29 +20,33 @@ from tests.support.image_rows import shuffled
 
 
 class _Shards(beam.PTransform):
-    def __init__(self, folder):
+    def __init__(self, folder: Path):
         super().__init__()
         self._folder = str(folder)
 
-    def expand(self, inputs):
+    def expand(self, inputs: beam.PCollection) -> beam.PCollection:
         return (inputs | WriteShards(self._folder, RecordSpec(("melanoma", "nevus"), 16), threads=2)).shards
 
 
-def photographs(folder):
+def photographs(folder: Path) -> list[ImageRow]:
     """Planned rows of three folds and a test split, one small picture each; some with copies."""
     rows = []
     for n in range(30):
         data = io.BytesIO()
         Image.fromarray(np.random.default_rng(n).integers(0, 256, (16, 16, 3), np.uint8)).save(data, "png")
         (folder / f"{n}.png").write_bytes(data.getvalue())
-        known = {"path": f"{folder}/{n}.png", "relative": f"{n}.png", "label": ("melanoma", "nevus")[n % 2]}
-        placed = {"split": "test"} if n < 6 else {"split": "train", "fold": n % 3}
+        known: dict[str, Any] = {
+            "path": f"{folder}/{n}.png",
+            "relative": f"{n}.png",
+            "label": ("melanoma", "nevus")[n % 2],
+        }
+        placed: dict[str, Any] = {"split": "test"} if n < 6 else {"split": "train", "fold": n % 3}
         sha256 = hashlib.sha256(data.getvalue()).hexdigest()
         rows.append(ImageRow(**known, **placed, sha256=sha256, copies=1 if n < 20 else 2))
     return rows
 
 
-def test_shards_hold_one_fold_each_in_the_order_of_folds(tmp_path):
+def test_shards_hold_one_fold_each_in_the_order_of_folds(tmp_path: Path) -> None:
     import tensorflow as tf
 
     rows = photographs(tmp_path)

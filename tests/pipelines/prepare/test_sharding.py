@@ -12,12 +12,12 @@ from pipelines.prepare.shard_writer import SplitShards
 SPEC = RecordSpec(("melanoma", "nevus"), image_size=180)
 
 
-def test_shards_grow_with_the_examples():
+def test_shards_grow_with_the_examples() -> None:
     assert sharding.shard_count(10, SPEC) == 1
     assert sharding.shard_count(100_000, SPEC) == 97
 
 
-def test_every_fold_has_the_shards_that_the_largest_needs():
+def test_every_fold_has_the_shards_that_the_largest_needs() -> None:
     examples = {("train", 0): 1200, ("train", 1): 900, ("train", 2): 100, ("test", -1): 5}
     assert sharding.plan_shards(examples, SPEC, 3) == {"train": SplitShards(2, 3), "test": SplitShards(1)}
     assert sharding.plan_shards({("train", -1): 2200, ("validation", -1): 5}, SPEC, 0) == {
@@ -26,7 +26,7 @@ def test_every_fold_has_the_shards_that_the_largest_needs():
     }
 
 
-def test_shards_are_counted_by_encoding_and_size():
+def test_shards_are_counted_by_encoding_and_size() -> None:
     examples = {("train", -1): 2200}
     specs = {name: replace(SPEC, encoding=name) for name in imaging_encoding.ENCODINGS}
     counts = {name: sharding.plan_shards(examples, spec, 0)["train"] for name, spec in specs.items()}

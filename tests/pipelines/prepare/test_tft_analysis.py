@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from tests.support.image_files import photograph
 
 
 @pytest.mark.parametrize("name", imaging_encoding.ENCODINGS)
-def test_an_image_of_another_size_is_refused(name):
+def test_an_image_of_another_size_is_refused(name: str) -> None:
     import tensorflow as tf
 
     from pipelines.prepare.tft_analysis import decode_images
@@ -26,7 +28,7 @@ def test_an_image_of_another_size_is_refused(name):
             decode_images(tf.constant([stored]), 20, name)
 
 
-def test_the_graph_normalises_by_the_exact_statistics_of_all_originals(tmp_path):
+def test_the_graph_normalises_by_the_exact_statistics_of_all_originals(tmp_path: Path) -> None:
     import tensorflow as tf
     import tensorflow_transform as tft
 

@@ -7,6 +7,8 @@ import io
 import struct
 import threading
 import zlib
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from pipelines.dataset.tfrecord import RecordPlace
 from pipelines.imaging import images
 from pipelines.score.batches import MAX_BATCH_BYTES, ReadBatches, beam, look_at
 from pipelines.score.model_handler import EncodedImage
+from pipelines.score.score_row import ScoreRow
 from pipelines.score.scored_keys import scored_key
 from pipelines.sources import read_ahead
 from pipelines.sources.list_files import SourceFile, list_files
@@ -27,35 +30,37 @@ from tests.support.score_row_maker import scoring_run
 RUN = scoring_run(("mel", "nv"))
 
 
-def picture(width=8, height=6, kind="JPEG", seed=0):
+def picture(width: int = 8, height: int = 6, kind: str = "JPEG", seed: int = 0) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind)
     return file.getvalue()
 
 
-def tall_png(height):
+def tall_png(height: int) -> bytes:
     """A PNG of one column of `height` pixels: small, but heavy when decoded."""
 
-    def part(kind, data):
+    def part(kind: Any, data: Any) -> Any:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = part(b"IHDR", struct.pack(">IIBBBBB", 4096, height // 4096, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + part(b"IDAT", zlib.compress(b"")) + part(b"IEND", b"")
 
 
-def write(folder, **files):
+def write(folder: Path, **files: bytes) -> list[ListedFile]:
     folder.mkdir(exist_ok=True)
     for name, data in files.items():
         (folder / f"{name}.jpg").write_bytes(data)
     return [ListedFile(str(folder), file) for file in list_files(str(folder))]
 
 
-def numbered(count):
+def numbered(count: int) -> dict[str, bytes]:
     return {f"{number:03d}": picture(seed=number) for number in range(count)}
 
 
-def worked(chunks, batch_size=8, threads=2):
+def worked(
+    chunks: list[list[ListedFile]], batch_size: int = 8, threads: int = 2
+) -> tuple[list[list[tuple[ScoreRow, EncodedImage]]], list[Any]]:
     """Batches and rejected rows that one worker makes of chunks in one bundle, those of its end included."""
     reader = ReadBatches(RUN, threads, batch_size)
     reader.setup()
@@ -75,7 +80,7 @@ def worked(chunks, batch_size=8, threads=2):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_batches_are_full_across_chunks_and_keep_the_order(tmp_path, threads):
+def test_batches_are_full_across_chunks_and_keep_the_order(tmp_path: Path, threads: int) -> None:
     listed = write(tmp_path, **numbered(43))
     chunks = [listed[:5], listed[5:6], listed[6:20], listed[20:]]
     batches, rejected = worked(chunks, 8, threads)
@@ -88,14 +93,14 @@ def test_batches_are_full_across_chunks_and_keep_the_order(tmp_path, threads):
                 assert image == EncodedImage(file.read())
 
 
-def test_in_a_pipeline_nothing_is_lost_and_rejects_are_apart(tmp_path):
+def test_in_a_pipeline_nothing_is_lost_and_rejects_are_apart(tmp_path: Path) -> None:
     bad = {f"bad{number}": b"bad" for number in range(9)}
     # The very last ones too, which are found out at the end of a bundle.
     listed = write(tmp_path, **numbered(30), empty=b"", **bad)
     chunks = [listed[start : start + 7] for start in range(0, len(listed), 7)]
 
     class Both(beam.PTransform):
-        def expand(self, chunks):
+        def expand(self, chunks: Any) -> Any:
             read = chunks | beam.ParDo(ReadBatches(RUN, 2, 4)).with_outputs("rejects", main="batches")
             found = (
                 read.batches | "Good" >> beam.FlatMap(_rows),
@@ -109,15 +114,15 @@ def test_in_a_pipeline_nothing_is_lost_and_rejects_are_apart(tmp_path):
     assert reasons == {"empty.jpg": "empty_file", **{f"{name}.jpg": "not_an_image" for name in bad}}
 
 
-def _rows(batch):
+def _rows(batch: list[tuple[ScoreRow, EncodedImage]]) -> list[tuple[str, str]]:
     return [(row.path, "") for row, _ in batch]
 
 
-def _reason(row):
+def _reason(row: ScoreRow) -> tuple[str, str]:
     return row.path, row.reason
 
 
-def test_images_that_are_heavy_in_decoding_go_alone(tmp_path):
+def test_images_that_are_heavy_in_decoding_go_alone(tmp_path: Path) -> None:
     side = MAX_BATCH_BYTES // (15 * 2)
     heavy, light = tall_png(side + 4096 * 4), picture()
     listed = write(tmp_path, a=light, b=light, c=heavy, d=light, e=heavy, f=heavy, g=light, h=light)
@@ -126,8 +131,8 @@ def test_images_that_are_heavy_in_decoding_go_alone(tmp_path):
     assert ["".join(row.path[-5] for row, _ in batch) for batch in batches] == ["abcd", "e", "fgh"]
 
 
-def test_jpegs_weigh_what_their_reduced_decoding_takes():
-    def weight(data):
+def test_jpegs_weigh_what_their_reduced_decoding_takes() -> None:
+    def weight(data: Any) -> Any:
         return look_at(SourceFile("x", "x", len(data)), data, RUN).weight
 
     jpeg, png = picture(2400, 1800), picture(2400, 1800, "PNG")
@@ -135,7 +140,7 @@ def test_jpegs_weigh_what_their_reduced_decoding_takes():
     assert weight(jpeg) < weight(png) / 4
 
 
-def test_what_is_known_of_a_file_before_it_is_scored(tmp_path):
+def test_what_is_known_of_a_file_before_it_is_scored(tmp_path: Path) -> None:
     data = picture(31, 17)
     (file,) = [entry.file for entry in write(tmp_path, ISIC_0000001=data)]
     row, image, weight = look_at(file, data, RUN)
@@ -149,7 +154,7 @@ def test_what_is_known_of_a_file_before_it_is_scored(tmp_path):
     assert (gone.stage, gone.reason, gone.sha256) == ("read", "unreadable", "")
 
 
-def test_a_record_is_given_as_it_was_stored():
+def test_a_record_is_given_as_it_was_stored() -> None:
     record = RecordPlace("train.tfrecord", 0, 10, b"1234")
     file = SourceFile("train.tfrecord!/1", "train.tfrecord/1", 5, None, "record:1", record)
     row, image, _ = look_at(file, b"bytes", RUN)
@@ -158,7 +163,9 @@ def test_a_record_is_given_as_it_was_stored():
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_few_files_are_held_however_many_there_are(tmp_path, monkeypatch, threads):
+def test_few_files_are_held_however_many_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
     """What has been read and not yet been given to the model: counted where a file is read and where a batch leaves."""
     files = 64
     size = read_ahead.SPAN_BYTES // 8
@@ -166,7 +173,7 @@ def test_few_files_are_held_however_many_there_are(tmp_path, monkeypatch, thread
     lock, held, most = threading.Lock(), 0, 0
     read_info = images.read_info
 
-    def counted(content):
+    def counted(content: bytes) -> Any:
         nonlocal held, most
         with lock:
             held += 1

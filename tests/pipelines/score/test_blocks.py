@@ -10,7 +10,7 @@ from tests.support.score_row_maker import HOSTILE_PATHS, score_row, scoring_run
 
 
 @pytest.mark.parametrize("models", [1, 3])
-def test_rows_come_back_exactly(models):
+def test_rows_come_back_exactly(models: int) -> None:
     run = scoring_run(models=models)
     rows = [score_row(path, run) for path in HOSTILE_PATHS]
     rows += [
@@ -24,7 +24,7 @@ def test_rows_come_back_exactly(models):
     assert {type(value) for row in unpack(pack(rows)) for value in row.probabilities} == {float}
 
 
-def test_a_block_of_scores_is_small():
+def test_a_block_of_scores_is_small() -> None:
     run = scoring_run()
     rows = [score_row(f"gs://bucket/archive/2026/part-{n % 7}/ISIC_{n:07d}.jpg", run) for n in range(100)]
     assert len(pack(rows)) < 200 * len(rows)

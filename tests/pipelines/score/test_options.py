@@ -11,13 +11,13 @@ from pipelines.sources.locations import Location
 NEEDED = ["--input", "in", "--model", "m", "--output", "out"]
 
 
-def test_defaults_are_those_of_the_options():
+def test_defaults_are_those_of_the_options() -> None:
     options, rest = parse_options(NEEDED)
     assert options == ScoreOptions(input=("in",), model=("m",), output="out")
     assert rest == []
 
 
-def test_repeated_options_are_kept_in_order_and_beam_gets_the_rest():
+def test_repeated_options_are_kept_in_order_and_beam_gets_the_rest() -> None:
     options, rest = parse_options(
         [*NEEDED, "--input", "more", "--previous=p", "--previous=q", "--runner", "DirectRunner"]
     )
@@ -28,7 +28,7 @@ def test_repeated_options_are_kept_in_order_and_beam_gets_the_rest():
 @pytest.mark.parametrize(
     ("given", "submission"), [([], ""), (["--submission"], AUTO), (["--submission", "2019"], "2019")]
 )
-def test_a_submission_may_name_its_year(given, submission):
+def test_a_submission_may_name_its_year(given: list[str], submission: str) -> None:
     assert parse_options([*NEEDED, *given])[0].submission == submission
 
 
@@ -49,14 +49,14 @@ def test_a_submission_may_name_its_year(given, submission):
         (["--format", "xml"], "argument --format: invalid choice: 'xml'"),
     ],
 )
-def test_impossible_values_are_refused_in_one_line(given, says):
+def test_impossible_values_are_refused_in_one_line(given: list[str], says: str) -> None:
     with pytest.raises(UsageError) as refused:
         parse_options([*NEEDED, *given])
     assert str(refused.value).startswith(says)
     assert "\n" not in str(refused.value)
 
 
-def test_places_come_with_the_options_that_name_them():
+def test_places_come_with_the_options_that_name_them() -> None:
     options, _ = parse_options([*NEEDED, "--previous", "p"])
     assert options.locations() == [
         Location("--input", "in", is_input=True),

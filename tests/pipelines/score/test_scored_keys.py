@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,27 +22,28 @@ from pipelines.score.scored_keys import (
     unpack_keys,
 )
 from pipelines.sources import list_images
+from pipelines.sources.list_files import SourceFile
 from tests.support.collecting import run_source
 
 MODELS = "f" * 64
 
 
-def listed(*roots):
+def listed(*roots: object) -> list[SourceFile]:
     """The images that inputs hold, as a run lists them."""
     chunks = run_source(list_images.ListImages([str(root) for root in roots]))
     return [found.file for chunk in chunks for found in list_images.images_of(chunk)]
 
 
-def keys(*roots, models=MODELS):
+def keys(*roots: object, models: str = MODELS) -> list[bytes]:
     return [scored_key(file, models) for file in listed(*roots)]
 
 
-def drawn_keys(seed, count):
+def drawn_keys(seed: int, count: int) -> list[bytes]:
     return unpack_keys(np.random.default_rng(seed).bytes(16 * count))
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_set_says_what_a_set_says(seed):
+def test_a_set_says_what_a_set_says(seed: int) -> None:
     random = np.random.default_rng(seed)
     inside = drawn_keys(seed, int(random.integers(1, 3000)))
     asked = [*drawn_keys(seed + 100, 500), *(inside[place] for place in random.integers(0, len(inside), 500))]
@@ -54,7 +56,7 @@ def test_a_set_says_what_a_set_says(seed):
     assert scored.contains(asked).tolist() == [key in expected for key in asked]
 
 
-def test_keys_that_share_their_first_half_are_never_taken_for_another():
+def test_keys_that_share_their_first_half_are_never_taken_for_another() -> None:
     first, *others = (b"\xff" * 8 + bytes([number]) * 8 for number in range(5))
     outside = b"\xff" * 8 + b"\x77" * 8
     scored = ScoredKeys(pack_keys([*others, first]))
@@ -63,20 +65,20 @@ def test_keys_that_share_their_first_half_are_never_taken_for_another():
     assert not found[5:].any()
 
 
-def test_the_ends_of_the_range_and_empty_sets():
+def test_the_ends_of_the_range_and_empty_sets() -> None:
     edges = [b"\0" * 16, b"\xff" * 16]
     assert ScoredKeys(pack_keys(edges)).contains([*edges, b"\0" * 15 + b"\1"]).tolist() == [True, True, False]
     assert ScoredKeys(b"").contains(edges).tolist() == [False, False]
     assert ScoredKeys(pack_keys(edges)).contains([]).tolist() == []
 
 
-def test_packed_keys_come_back_in_the_order_of_their_file():
+def test_packed_keys_come_back_in_the_order_of_their_file() -> None:
     some = drawn_keys(7, 40)
     assert unpack_keys(pack_keys(some)) == some
     assert sorted(some, key=by_key) == sorted(some)
 
 
-def test_one_file_has_one_key_however_it_is_spelled(tmp_path, monkeypatch):
+def test_one_file_has_one_key_however_it_is_spelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "images"
     (folder / "inner").mkdir(parents=True)
     (folder / "inner" / "1.jpg").write_bytes(b"1")
@@ -89,7 +91,7 @@ def test_one_file_has_one_key_however_it_is_spelled(tmp_path, monkeypatch):
     assert len(set(keys(folder))) == 2
 
 
-def test_another_size_version_place_or_model_is_another_key(tmp_path):
+def test_another_size_version_place_or_model_is_another_key(tmp_path: Path) -> None:
     path = tmp_path / "1.jpg"
     path.write_bytes(b"12")
     os.utime(path, ns=(10**18, 10**18))
@@ -106,7 +108,7 @@ def test_another_size_version_place_or_model_is_another_key(tmp_path):
     assert len(found) == 5
 
 
-def test_members_of_archives_differ_by_archive_name_and_content(tmp_path):
+def test_members_of_archives_differ_by_archive_name_and_content(tmp_path: Path) -> None:
     for name, members in (("a", {"1.jpg": b"x", "x/../1.jpg": b"x"}), ("b", {"1.jpg": b"x"})):
         with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
             for member, data in members.items():
@@ -119,12 +121,12 @@ def test_members_of_archives_differ_by_archive_name_and_content(tmp_path):
     assert not found & set(keys(tmp_path / "b.zip"))
 
 
-def test_names_that_are_no_text_have_keys():
+def test_names_that_are_no_text_have_keys() -> None:
     files = [list_images.SourceFile(path, path, 1) for path in ("a\udcff.jpg", "a\udcfe.jpg", "a\n.jpg", "a\0.jpg", "")]
     assert len({scored_key(file, MODELS) for file in files}) == 5
 
 
-def test_what_is_known_is_counted_and_the_rest_passes(tmp_path):
+def test_what_is_known_is_counted_and_the_rest_passes(tmp_path: Path) -> None:
     files = [list_images.SourceFile(f"/{number}.jpg", f"{number}.jpg", number) for number in range(10)]
     (tmp_path / "seen-00000-of-00002.keys").write_bytes(pack_keys(scored_key(file, MODELS) for file in files[:3]))
     (tmp_path / "seen-00001-of-00002.keys").write_bytes(pack_keys(scored_key(file, MODELS) for file in files[5:7]))
@@ -139,7 +141,7 @@ def test_what_is_known_is_counted_and_the_rest_passes(tmp_path):
     assert nothing_left.tag == UNCHANGED
 
 
-def test_a_damaged_file_of_keys_is_said_in_one_line(tmp_path):
+def test_a_damaged_file_of_keys_is_said_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "seen-00000-of-00001.keys"
     path.write_bytes(bytes(33))
     with pytest.raises(ValueError, match="damaged: 33 bytes"):

@@ -66,14 +66,14 @@ def _scattered(rows: list[ScoreRow], limit: int, random: np.random.Generator) ->
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_order_and_grouping_do_not_matter(seed: int):
+def test_order_and_grouping_do_not_matter(seed: int) -> None:
     random = np.random.default_rng([seed, 1])
     rows = _rows(seed, 300)
     limit = int(random.choice([0, 1, 7, 40, 1000]))
     assert _scattered(rows, limit, random) == _collect(rows, limit)
 
 
-def test_it_is_what_sorting_and_counting_everything_gives():
+def test_it_is_what_sorting_and_counting_everything_gives() -> None:
     rows = _rows(3, 500)
     scored = [row for row in rows if row.outcome == SCORED]
     scores = [malignancy_score(row, CLASSES, MALIGNANT) for row in scored]
@@ -98,14 +98,14 @@ def test_it_is_what_sorting_and_counting_everything_gives():
     np.testing.assert_allclose(triage.mean_probability, np.mean([row.probabilities for row in scored], axis=0))
 
 
-def test_equal_scores_are_ordered_by_path():
+def test_equal_scores_are_ordered_by_path() -> None:
     rows = [_scored(path, 0.5, 0.5, 0.0, 0.0) for path in "dbace"]
     assert [row.path for row in _collect(rows, 3).top] == ["a", "b", "c"]
     # A higher score comes first, whatever its path.
     assert [row.path for row in _collect([*rows, _scored("z", 0.25, 0.25, 0.25, 0.5)], 3).top] == ["z", "a", "b"]
 
 
-def test_scores_on_an_edge_count_as_reaching_it():
+def test_scores_on_an_edge_count_as_reaching_it() -> None:
     for threshold in (0.1, 0.25, 0.5, 0.75, 0.9):
         below = float(np.nextafter(threshold, 0))
         rows = [_scored("on", threshold, 1 - threshold, 0, 0), _scored("below", below, 1 - below, 0, 0)]
@@ -115,7 +115,7 @@ def test_scores_on_an_edge_count_as_reaching_it():
     assert (sure.entropy_bins[0], sure.entropy_bins[-1]) == (1, 1)
 
 
-def test_what_is_kept_does_not_grow_with_the_archive():
+def test_what_is_kept_does_not_grow_with_the_archive() -> None:
     collect = CollectTriage(RUN, 30)
     tally, sizes = collect.create_accumulator(), []
     for seed in range(8):
@@ -126,14 +126,14 @@ def test_what_is_kept_does_not_grow_with_the_archive():
     assert all(len(entries) == REJECTS for entries in tally.rejects.values())
 
 
-def test_a_run_of_no_rows_gives_zeros():
+def test_a_run_of_no_rows_gives_zeros() -> None:
     empty = _collect([], 10)
     assert (empty.top, empty.rejects, empty.rejected, empty.scored) == ((), {}, {}, 0)
     assert empty.mean_probability == (0.0,) * len(CLASSES)
     assert empty.at_least(0.1) == 0
 
 
-def test_a_pipeline_collects_what_one_process_collects():
+def test_a_pipeline_collects_what_one_process_collects() -> None:
     rows = _rows(9, 200)
     blocks = [rows[start : start + 17] for start in range(0, len(rows), 17)]
     with beam.Pipeline("FnApiRunner") as pipeline:

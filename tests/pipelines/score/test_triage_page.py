@@ -90,11 +90,11 @@ def _of_class(tree: Element, name: str) -> list[Element]:
 
 
 @pytest.fixture
-def run(tmp_path) -> ScoringRun:
+def run(tmp_path: Path) -> ScoringRun:
     return _run(tmp_path / "model")
 
 
-def test_images_come_with_all_that_is_known_of_them(run):
+def test_images_come_with_all_that_is_known_of_them(run: ScoringRun) -> None:
     rows = _rows(12)
     tree = _page(run, rows, limit=5)
     cards = tree.find("article")
@@ -116,7 +116,7 @@ def test_images_come_with_all_that_is_known_of_them(run):
     assert "no diagnosis" in tree.text()
 
 
-def test_an_ensemble_shows_how_far_its_models_are_apart(run):
+def test_an_ensemble_shows_how_far_its_models_are_apart(run: ScoringRun) -> None:
     row = _rows(1)[0]._replace(
         probabilities=(0.5, 0.3, 0.1, 0.1), by_model=((0.3, 0.5, 0.1, 0.1), (0.7, 0.1, 0.1, 0.1))
     )
@@ -126,14 +126,15 @@ def test_an_ensemble_shows_how_far_its_models_are_apart(run):
     assert spans == ["left: 30.0%; width: 40.0%", "left: 10.0%; width: 40.0%"]
 
 
-def test_filters_say_how_many_images_they_leave(run):
+def test_filters_say_how_many_images_they_leave(run: ScoringRun) -> None:
     rows = _rows(60)
     tree = _page(run, rows, limit=20)
     scores = [malignancy_score(row, CLASSES, MALIGNANT) for row in rows]
     ranked = sorted(rows, key=lambda row: -malignancy_score(row, CLASSES, MALIGNANT))[:20]
     expected = {"all": (20, 60)}
     for name in CLASSES:
-        expected[name] = tuple(sum(top_class(row, run) == name for row in part) for part in (ranked, rows))
+        of_top, of_all = (sum(top_class(row, run) == name for row in part) for part in (ranked, rows))
+        expected[name] = of_top, of_all
     for threshold in THRESHOLDS:
         reached = sum(score >= threshold for score in scores)
         expected[f"≥ {threshold}"] = (min(20, reached), reached)
@@ -159,7 +160,7 @@ document.body.dataset.found = JSON.stringify(found);
 """
 
 
-def test_filters_show_and_hide_images_without_a_script(run, tmp_path):
+def test_filters_show_and_hide_images_without_a_script(run: ScoringRun, tmp_path: Path) -> None:
     rows = _rows(40)
     triage = _triage(run, rows, 30)
     html = triage_page(run, _summary(triage), triage, {}).decode()
@@ -180,7 +181,7 @@ def test_filters_show_and_hide_images_without_a_script(run, tmp_path):
     assert len({len(ids) for ids in found.values()}) > 5
 
 
-def test_charts_hold_all_scored_images(run):
+def test_charts_hold_all_scored_images(run: ScoringRun) -> None:
     rows = _rows(200)
     tree = _page(run, rows, limit=3)
     score, *by_class, entropy = _of_class(_section(tree, "scores"), "histogram")
@@ -191,12 +192,14 @@ def test_charts_hold_all_scored_images(run):
     expected, _ = np.histogram([malignancy_score(row, CLASSES, MALIGNANT) for row in rows], 20, (0, 1))
     first = score.find("div")[0]
     assert first.attributes["title"] == f"0.00 to 0.05: {expected[0]} images"
-    heights = [float(re.match("height: (.*?)%", span.attributes["style"])[1]) for span in first.find("span")]
+    styles = [re.match("height: (.*?)%", span.attributes["style"]) for span in first.find("span")]
+    assert all(styles)
+    heights = [float(style[1]) for style in styles if style]
     assert sum(heights) == pytest.approx(100 * expected[0] / expected.max(), abs=0.02)
     assert len(by_class) == len(CLASSES)
 
 
-def test_rejects_are_counted_by_reason_and_the_first_are_listed(run):
+def test_rejects_are_counted_by_reason_and_the_first_are_listed(run: ScoringRun) -> None:
     rows = [*_rejects(REJECTS + 4, "undecodable"), *_rejects(2, "empty_file", "é "), *_rows(3)]
     section = _section(_page(run, rows), "rejects")
     assert [heading.text().split() for heading in section.find("h3")] == [["undecodable", "14"], ["empty_file", "2"]]
@@ -207,7 +210,7 @@ def test_rejects_are_counted_by_reason_and_the_first_are_listed(run):
     assert "No file was rejected" in _page(run, _rows(3)).text()
 
 
-def test_drift_is_told_and_a_warning_comes_first(run):
+def test_drift_is_told_and_a_warning_comes_first(run: ScoringRun) -> None:
     drift = {
         "figure": 0.4321,
         "threshold": 0.25,
@@ -219,14 +222,18 @@ def test_drift_is_told_and_a_warning_comes_first(run):
     (box,) = _of_class(tree, "bad-box")
     assert "differ from the training data" in box.text()
     assert "0.432, beyond the limit of 0.250" in _section(tree, "classes").text()
-    rows = {row.content[1].text().strip(): row.text() for row in _section(tree, "classes").find("tr")[1:]}
+    rows = {}
+    for row in _section(tree, "classes").find("tr")[1:]:
+        name = row.content[1]
+        assert not isinstance(name, str)
+        rows[name.text().strip()] = row.text()
     assert "60.0 %" in rows["melanoma malignant"]
     calm = _page(run, _rows(10), drift={**drift, "figure": 0.01, "warning": False})
     assert _of_class(calm, "bad-box") == []
     assert "0.010, within the limit of 0.250" in calm.text()
 
 
-def test_models_and_settings_are_named(run):
+def test_models_and_settings_are_named(run: ScoringRun) -> None:
     models = [{"path": "gs://b/model", "fingerprint": "c3" * 32, "metrics": {"test": {"accuracy": 0.8125, "n": 1200}}}]
     tree = _page(run, _rows(2), models=models, seconds=12.34, images_per_second=210.0, stage_seconds={"read": 4.0})
     text = _section(tree, "run").text()
@@ -237,7 +244,7 @@ def test_models_and_settings_are_named(run):
     assert "eight flips" in _page(run._replace(tta=True), _rows(2)).text()
 
 
-def test_a_run_without_scores_has_a_page(run):
+def test_a_run_without_scores_has_a_page(run: ScoringRun) -> None:
     tree = _page(run, _rejects(1, "empty_file"))
     assert "Nothing was scored" in tree.text()
     assert tree.find("article") == tree.find("img") == tree.find("input") == []
@@ -245,7 +252,7 @@ def test_a_run_without_scores_has_a_page(run):
     assert "No images were asked for" in without.text()
 
 
-def test_pictures_are_in_the_page(run):
+def test_pictures_are_in_the_page(run: ScoringRun) -> None:
     triage = _triage(run, _rows(3))
     first, second, third = (row.path for row in triage.top)
     pictures = {
@@ -264,7 +271,9 @@ def test_pictures_are_in_the_page(run):
     assert tree.text().count("no picture") == 1
 
 
-def test_a_browser_shows_hostile_names_and_asks_for_nothing(tmp_path, requests_seen):
+def test_a_browser_shows_hostile_names_and_asks_for_nothing(
+    tmp_path: Path, requests_seen: tuple[str, list[str]]
+) -> None:
     address, asked = requests_seen
 
     def hostile(text: str) -> str:
@@ -312,7 +321,7 @@ def test_a_browser_shows_hostile_names_and_asks_for_nothing(tmp_path, requests_s
     assert body.attributes["data-widths"] == "400,400"
 
 
-def test_flagged_images_and_what_is_known_of_the_threshold(run):
+def test_flagged_images_and_what_is_known_of_the_threshold(run: ScoringRun) -> None:
     rows = _rows(12)
     threshold = float(np.median([malignancy_score(row, CLASSES, MALIGNANT) for row in rows]))
     point = OperatingPoint(0.95, threshold, 0.96, 0.41, 50, 1234)
@@ -335,11 +344,11 @@ def test_flagged_images_and_what_is_known_of_the_threshold(run):
 
 
 @pytest.mark.parametrize("width", [1200, 420])
-def test_a_browser_shows_image_and_overlay_side_by_side(run, tmp_path, width: int):
+def test_a_browser_shows_image_and_overlay_side_by_side(run: ScoringRun, tmp_path: Path, width: int) -> None:
     triage = _triage(run, _rows(1))
     colours = ((250, 0, 250), (0, 250, 0))
     page, png = tmp_path / "page.html", tmp_path / "page.png"
-    pictures = {triage.top[0].path: tuple(map(_jpeg, colours))}
+    pictures: dict[str, Any] = {triage.top[0].path: tuple(map(_jpeg, colours))}
     page.write_bytes(triage_page(run, _summary(triage), triage, pictures))
     screenshot(page, png, width, 3000)
     pixels = np.asarray(Image.open(png).convert("RGB")).astype(int)
@@ -350,7 +359,7 @@ def test_a_browser_shows_image_and_overlay_side_by_side(run, tmp_path, width: in
     assert left < other_left
 
 
-def test_the_page_stays_below_its_bound(tmp_path):
+def test_the_page_stays_below_its_bound(tmp_path: Path) -> None:
     count = 1000
     # The costliest character: seen by its number only.
     long = "\u202e" * 5000

@@ -12,7 +12,7 @@ from pipelines.show.contact_sheet import Shown, arrange, draw
 
 @pytest.mark.parametrize("size", [8, 300, 2000])
 @pytest.mark.parametrize("facts", [(), (("file", "p"),)])
-def test_nothing_on_a_sheet_overlaps_or_lies_outside(size: int, facts):
+def test_nothing_on_a_sheet_overlaps_or_lies_outside(size: int, facts: tuple[tuple[str, str], ...]) -> None:
     names = ("a", "漢字\n\ud800", "x" * 400, "")
     images = [
         Shown(heading, (name, "nevus"), tuple(range(copies)), facts)

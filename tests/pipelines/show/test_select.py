@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pipelines.common.cli import UsageError
 from pipelines.show.select import choose, facts_of, find_image, visible
 
 
-def row(name, sha256, outcome="written", **values):
+def row(name: str, sha256: str | None, outcome: str = "written", **values: Any) -> dict[str, str | int | None]:
     known = {"label": "nevus", "split": "train", "fold": None, "reason": None, "path": f"/in/{name}.jpg"}
     nothing = dict.fromkeys(("claims", "lesion_id", "patient_id", "license", "group_id", "format", "width", "height"))
     return {**nothing, **known, "id": name, "sha256": sha256, "outcome": outcome, **values}
@@ -24,7 +26,7 @@ ROWS = [
 ]
 
 
-def test_the_same_seed_chooses_the_same_images_in_any_order_of_rows():
+def test_the_same_seed_chooses_the_same_images_in_any_order_of_rows() -> None:
     for count in (1, 2, 9):
         chosen = choose(ROWS, count, 7, None, None)
         assert choose(ROWS[::-1], count, 7, None, None) == chosen
@@ -37,7 +39,7 @@ def test_the_same_seed_chooses_the_same_images_in_any_order_of_rows():
     ("class_name", "split", "ids"),
     [("melanoma", None, {"ISIC_0000002"}), (None, "test", {"ISIC_0000003"}), ("melanoma", "test", set())],
 )
-def test_images_are_chosen_within_a_class_and_a_split(class_name, split, ids):
+def test_images_are_chosen_within_a_class_and_a_split(class_name: str | None, split: str | None, ids: set[str]) -> None:
     chosen = choose(ROWS, 9, 0, class_name, split)
     assert {one["id"] for one in chosen.rows} == ids
     assert chosen.among == len(ids)
@@ -54,7 +56,7 @@ def test_images_are_chosen_within_a_class_and_a_split(class_name, split, ids):
         ("bad", ["/in/bad.jpg"]),
     ],
 )
-def test_an_image_is_found_by_id_or_hash_with_all_its_files_the_written_one_first(name, paths):
+def test_an_image_is_found_by_id_or_hash_with_all_its_files_the_written_one_first(name: str, paths: list[str]) -> None:
     assert [one["path"] for one in find_image(lambda: ROWS, name)] == paths
 
 
@@ -67,17 +69,17 @@ def test_an_image_is_found_by_id_or_hash_with_all_its_files_the_written_one_firs
         ("\u202e", r"--id \u202e: no file"),
     ],
 )
-def test_an_image_that_cannot_be_told_is_refused_with_what_is_near(name, says):
+def test_an_image_that_cannot_be_told_is_refused_with_what_is_near(name: str, says: str) -> None:
     with pytest.raises(UsageError) as refused:
         find_image(lambda: ROWS, name)
     assert says in str(refused.value)
 
 
-def test_what_cannot_be_printed_is_shown_escaped():
+def test_what_cannot_be_printed_is_shown_escaped() -> None:
     assert visible("a\u202eb\n\ud800\u76ae") == "a\\u202eb\\n\\ud800\u76ae"
 
 
-def test_facts_leave_out_what_is_not_known():
+def test_facts_leave_out_what_is_not_known() -> None:
     facts = dict(facts_of(row("a", "ab", fold=0, format="jpeg", width=6, height=4), ["melanoma", "nevus"], []))
     assert facts == {
         "outcome": "written",

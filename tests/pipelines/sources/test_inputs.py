@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipelines.common.cli import UsageError
@@ -11,7 +13,7 @@ from pipelines.sources.layouts import Source
 from tests.support.source_files import CLI, HAM, completed, tables, write
 
 
-def test_a_layout_before_a_path(tmp_path):
+def test_a_layout_before_a_path(tmp_path: Path) -> None:
     assert parse_input("ham10000=a/b=c") == Source("a/b=c", "a/b=c", "ham10000")
     write(tmp_path / "year=2019" / "a.jpg", "x")
     for path in (f"{tmp_path}/year=2019", "gs://bucket/year=2019", "split=*/x.jpg"):
@@ -24,14 +26,14 @@ def test_a_layout_before_a_path(tmp_path):
         parse_input("folders=a.yaml")
 
 
-def test_the_same_input_again_is_one_and_in_two_ways_is_refused(tmp_path):
+def test_the_same_input_again_is_one_and_in_two_ways_is_refused(tmp_path: Path) -> None:
     place = str(tmp_path)
     assert len(read_inputs([place, place, f"{place}/"], []).sources) == 1
     with pytest.raises(UsageError, match="named twice"):
         read_inputs([place, f"folders={place}"], [])
 
 
-def test_a_named_layout_takes_its_table_from_metadata_too(tmp_path):
+def test_a_named_layout_takes_its_table_from_metadata_too(tmp_path: Path) -> None:
     write(tmp_path / "in" / "ISIC_0000001.jpg", "x")
     table = write(tmp_path / "elsewhere" / "ham.csv", HAM)
     assert tables(completed([f"ham10000={tmp_path}/in"], [table])) == [[]]
@@ -40,7 +42,7 @@ def test_a_named_layout_takes_its_table_from_metadata_too(tmp_path):
         completed([f"isic2018={tmp_path}/in"], [table])
 
 
-def test_named_columns_are_for_the_tables_that_have_them(tmp_path):
+def test_named_columns_are_for_the_tables_that_have_them(tmp_path: Path) -> None:
     write(tmp_path / "1.jpg", "x")
     found = write(tmp_path / "metadata.csv", CLI)
     mine = write(tmp_path / "mine.csv", "file,finding\n1.jpg,mel\n")
@@ -57,7 +59,7 @@ def test_named_columns_are_for_the_tables_that_have_them(tmp_path):
         completed([tmp_path], [mine, other], Columns(id="file", label="finding"))
 
 
-def test_tables_of_one_file_name_are_told_apart_and_may_be_trusted_either_way(tmp_path):
+def test_tables_of_one_file_name_are_told_apart_and_may_be_trusted_either_way(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write(tmp_path / name / "ISIC_0000001.jpg", "x")
         write(tmp_path / name / "metadata.csv", CLI)
@@ -84,7 +86,7 @@ def test_tables_of_one_file_name_are_told_apart_and_may_be_trusted_either_way(tm
     assert trusted_name(f"{tmp_path}/a/metadata.csv", Inputs((alone,))) == "metadata.csv"
 
 
-def test_inputs_are_completed_once_all_are_known(tmp_path):
+def test_inputs_are_completed_once_all_are_known(tmp_path: Path) -> None:
     """Of two sources with found tables, each keeps its own."""
     for name in ("a", "b"):
         write(tmp_path / name / "1.jpg", "x")

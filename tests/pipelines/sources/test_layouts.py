@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipelines.sources import layouts
@@ -71,13 +73,13 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_a_table_is_known_by_its_columns(name):
+def test_a_table_is_known_by_its_columns(name: str) -> None:
     header, layout = HEADERS[name]
     columns = header.split(",")
     assert recognize(columns) == recognize(columns[::-1]) == layout
 
 
-def test_real_tables_are_known_by_their_headers(shared_data):
+def test_real_tables_are_known_by_their_headers(shared_data: Path) -> None:
     expected = {
         "HAM10000_metadata.csv": "ham10000",
         "ISIC2018_Task3_Training_GroundTruth.csv": "isic2018",
@@ -92,7 +94,7 @@ def test_real_tables_are_known_by_their_headers(shared_data):
         assert recognize(next(table_rows(str(path)))) == expected.get(path.name, "isic_cli"), path
 
 
-def test_every_named_layout_has_a_title_and_the_report_names_it():
+def test_every_named_layout_has_a_title_and_the_report_names_it() -> None:
     titles = [layout.title for layout in layouts.LAYOUTS.values()]
     assert len(set(titles)) == len(titles)
     source = Source("a", "/a", "isic2019", (Table("/t.csv", layout="isic2019"),))

@@ -6,6 +6,9 @@ import os
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,7 +52,7 @@ FLAT = [f"ISIC_{number:07d}.jpg" for number in range(0, 100_000, 1_013)]
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A bucket that gives PAGE objects at once: names of every kind in many/, three in few/, a neighbour of each."""
     with local_gcs(tmp_path_factory.mktemp("gcs"), BUCKET, PAGE) as environment, pytest.MonkeyPatch.context() as patch:
         bucket = open_bucket(environment, BUCKET)
@@ -71,13 +74,13 @@ def environment(tmp_path_factory):
 
 
 @pytest.fixture
-def asked(environment):
+def asked(environment: Any) -> Any:
     """What is asked of the bucket during a test."""
     environment.requests.clear()
     return environment.requests
 
 
-def listings(requests):
+def listings(requests: Any) -> Any:
     """How many pages were asked for; nothing else was but, by the client for its own ends, the bucket's own data."""
     pages = [request for request in requests if request.startswith(f"GET /storage/v1/b/{BUCKET}/o?")]
     others = [request for request in requests if request not in pages]
@@ -85,11 +88,11 @@ def listings(requests):
     return len(pages)
 
 
-def relatives(chunks):
+def relatives(chunks: Any) -> Any:
     return sorted(listed.file.relative for chunk in chunks for listed in chunk)
 
 
-def test_a_bucket_in_parts_gives_every_object_once(asked):
+def test_a_bucket_in_parts_gives_every_object_once(asked: Any) -> None:
     assert len(list(list_units(f"gs://{BUCKET}/many"))) > 60
     asked.clear()
     chunks = run_source(list_images.ListImages([f"gs://{BUCKET}/many"]))
@@ -99,7 +102,7 @@ def test_a_bucket_in_parts_gives_every_object_once(asked):
 
 
 @pytest.mark.parametrize("place", ["many/ISIC_00*.jpg", "m*/ISIC_00*.jpg", "many/**00*.jpg"])
-def test_a_pattern_in_a_bucket(asked, place):
+def test_a_pattern_in_a_bucket(asked: Any, place: Any) -> None:
     chunks = run_source(list_images.ListImages([f"gs://{BUCKET}/{place}"]))
     start = "many/" if place.startswith("m*") else ""
     expected = {start + name for name in FLAT if name.startswith("ISIC_00")}
@@ -110,19 +113,19 @@ def test_a_pattern_in_a_bucket(asked, place):
     assert listings(asked)
 
 
-def test_a_small_folder_costs_two_requests(asked):
+def test_a_small_folder_costs_two_requests(asked: Any) -> None:
     chunks = run_source(list_images.ListImages([f"gs://{BUCKET}/few/"]))
     assert relatives(chunks) == ["LICENSE", "a.jpg", "b.png"]
     assert listings(asked) == 2
 
 
-def test_one_object_and_nothing(asked):
+def test_one_object_and_nothing(asked: Any) -> None:
     (file,) = list_files(f"gs://{BUCKET}/many.jpg")
     assert (file.path, file.relative, file.size) == (f"gs://{BUCKET}/many.jpg", "many.jpg", len("many.jpg"))
     assert list(list_files(f"gs://{BUCKET}/nothing")) == []
 
 
-def test_an_object_has_one_version_however_it_is_found(environment, tmp_path):
+def test_an_object_has_one_version_however_it_is_found(environment: Any, tmp_path: Path) -> None:
     path = f"gs://{BUCKET}/few/a.jpg"
     (tmp_path / "list.txt").write_text(path)
     roots = (f"gs://{BUCKET}/few", f"gs://{BUCKET}/few/*.jpg", path, str(tmp_path / "list.txt"))
@@ -138,7 +141,7 @@ def test_an_object_has_one_version_however_it_is_found(environment, tmp_path):
     assert changed[0].version != found[0].version
 
 
-def test_a_list_of_objects_asks_for_many_at_once(asked, tmp_path):
+def test_a_list_of_objects_asks_for_many_at_once(asked: Any, tmp_path: Path) -> None:
     names = [f"gs://{BUCKET}/many/{name}" for name in ODD + FLAT if "[" not in name]
     names += [f"gs://{BUCKET}/missing.jpg", "gs://bucket.jpg"]
     (tmp_path / "list.txt").write_text("".join(f"{name}\n" for name in (*names, names[0])))
@@ -155,14 +158,14 @@ def test_a_list_of_objects_asks_for_many_at_once(asked, tmp_path):
     assert {(files[name].size, files[name].version) for name in names[-2:]} == {(0, "")}
 
 
-def test_a_local_file_has_one_version_however_it_is_found(tmp_path):
+def test_a_local_file_has_one_version_however_it_is_found(tmp_path: Path) -> None:
     path = tmp_path / "x" / "a.jpg"
     path.parent.mkdir()
     path.write_bytes(b"old")
     (tmp_path / "list.csv").write_text("path\nx/a.jpg\nx/missing.jpg\n")
     roots = [str(tmp_path / "x"), str(tmp_path / "*" / "*.jpg"), str(path), str(tmp_path / "list.csv")]
 
-    def states():
+    def states() -> Any:
         return {(file.size, file.version) for root in roots for file in list_files(root) if file.path == str(path)}
 
     assert states() == {(3, f"mtime:{path.stat().st_mtime_ns}")}
@@ -172,7 +175,7 @@ def test_a_local_file_has_one_version_however_it_is_found(tmp_path):
     assert [(file.size, file.version) for file in missing] == [(0, "")]
 
 
-def test_members_have_checksums_or_the_archives_version(tmp_path):
+def test_members_have_checksums_or_the_archives_version(tmp_path: Path) -> None:
     content = {"a.jpg": b"one", "b.jpg": b"two"}
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped, tarfile.open(tmp_path / "a.tar", "w") as tarred:
         for name, data in content.items():
@@ -188,7 +191,7 @@ def test_members_have_checksums_or_the_archives_version(tmp_path):
     assert all(later[name] != in_tar[name] for name in content)
 
 
-def test_parts_of_a_long_list(tmp_path):
+def test_parts_of_a_long_list(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("".join(f"{number}.jpg\n" for number in range(1000)))
     chunks = run_source(list_images.ListImages([str(tmp_path / "list.txt")]))
     assert sum(map(len, chunks)) == 1000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -21,25 +22,25 @@ from tests.support.image_trees import list_images, tree
 from tests.support.inputs import require_images
 
 
-def relatives(root):
+def relatives(root: Path | str) -> list[str]:
     return sorted(file.relative for file in list_images(root))
 
 
-def test_folders_of_any_depth_and_awkward_names(tmp_path):
+def test_folders_of_any_depth_and_awkward_names(tmp_path: Path) -> None:
     names = ["a.JPG", "deep/er/b (1).jpeg", "émile/naïve ümlaut.png", "with [brackets]/c*.jpg", "d.tiff"]
     tree(tmp_path, *names, "metadata.csv", "LICENSE.txt", ".hidden.jpg", ".cache/e.jpg", "noextension")
     assert relatives(tmp_path) == sorted(names)
     assert {file.size for file in list_images(tmp_path)} == {1}
 
 
-def test_one_file_and_globs(tmp_path):
+def test_one_file_and_globs(tmp_path: Path) -> None:
     tree(tmp_path, "x/a.jpg", "x/b.png", "y/c.jpg")
     assert relatives(tmp_path / "x" / "a.jpg") == ["a.jpg"]
     assert relatives(f"{tmp_path}/*/*.jpg") == ["x/a.jpg", "y/c.jpg"]
     assert relatives(f"{tmp_path}/x/*") == ["a.jpg", "b.png"]
 
 
-def test_linked_folders_are_followed_once(tmp_path):
+def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     tree(tmp_path / "real", "a.jpg")
     tree(tmp_path / "root", "b.jpg")
     os.symlink(tmp_path / "real", tmp_path / "root" / "linked")
@@ -48,7 +49,7 @@ def test_linked_folders_are_followed_once(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, "README.md"])
-def test_an_input_without_images_is_refused(tmp_path, content):
+def test_an_input_without_images_is_refused(tmp_path: Path, content: str | None) -> None:
     if content:
         tree(tmp_path, content)
     with pytest.raises(UsageError, match=r"--input .* holds no image"):
@@ -60,7 +61,7 @@ def test_an_input_without_images_is_refused(tmp_path, content):
 
 
 @pytest.mark.parametrize("inputs", [["."], [".", "x", "x/a.jpg", "x/*"], ["x", "y"]])
-def test_a_path_comes_once_however_many_inputs_hold_it(tmp_path, inputs):
+def test_a_path_comes_once_however_many_inputs_hold_it(tmp_path: Path, inputs: list[str]) -> None:
     tree(tmp_path, *(f"x/{n}.jpg" for n in range(100)), "x/a.jpg", "y/c.jpg")
     roots = [str(tmp_path / root) for root in inputs]
     (tmp_path / "x" / "LICENSE.txt").write_text("licence")
@@ -70,12 +71,12 @@ def test_a_path_comes_once_however_many_inputs_hold_it(tmp_path, inputs):
         assert {one.root for one in listed} == {str(tmp_path)}
 
 
-def listed_under(*roots):
+def listed_under(*roots: object) -> list[str]:
     chunks = run_source(ListImages([str(root) for root in roots]))
     return sorted(one.file.path for chunk in chunks for one in chunk)
 
 
-def test_links_to_one_file_are_files_and_other_spellings_are_not(tmp_path):
+def test_links_to_one_file_are_files_and_other_spellings_are_not(tmp_path: Path) -> None:
     tree(tmp_path / "store", "a.jpg")
     for name in ("Train/nevus/a.jpg", "Test/melanoma/b.jpg"):
         path = tmp_path / "set" / name
@@ -89,7 +90,7 @@ def test_links_to_one_file_are_files_and_other_spellings_are_not(tmp_path):
     assert len(listed_under(tmp_path / "set", tmp_path / "linked", tmp_path / "store")) == 3
 
 
-def test_names_in_an_archive_are_only_names(tmp_path):
+def test_names_in_an_archive_are_only_names(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for name in ("b.jpg", "x/../b.jpg", "x/b.jpg"):
             archive.writestr(name, name)
@@ -98,7 +99,7 @@ def test_names_in_an_archive_are_only_names(tmp_path):
     assert [path.rpartition("!/")[2] for path in found] == ["b.jpg", "x/../b.jpg", "x/b.jpg"]
 
 
-def test_members_of_several_archives_come_in_the_order_in_which_they_lie(tmp_path):
+def test_members_of_several_archives_come_in_the_order_in_which_they_lie(tmp_path: Path) -> None:
     names = [f"{number * 7 % 200}.jpg" for number in range(200)]
     for archive in ("a.zip", "b.zip"):
         with zipfile.ZipFile(tmp_path / archive, "w") as file:
@@ -115,7 +116,7 @@ def test_members_of_several_archives_come_in_the_order_in_which_they_lie(tmp_pat
     assert len(chunks) == 2 * 4 + 1
 
 
-def test_of_two_listings_of_a_file_one_is_taken_in_any_order():
+def test_of_two_listings_of_a_file_one_is_taken_in_any_order() -> None:
     listings = [
         ListedFile(root, SourceFile(path, relative, size))
         for root in ("/r", "/q")
@@ -148,12 +149,12 @@ def test_of_two_listings_of_a_file_one_is_taken_in_any_order():
         ("nevus/list.csv", ""),
     ],
 )
-def test_the_folder_that_an_input_stands_for(root, name):
+def test_the_folder_that_an_input_stands_for(root: str, name: str) -> None:
     assert folder_name(root) == name
 
 
 @pytest.mark.parametrize("name", ["fold.zip", "fold.tar", "fold.tar.gz", "fold.7z", "fold.txt", "fold.csv"])
-def test_a_folder_is_a_folder_whatever_its_name(tmp_path, name):
+def test_a_folder_is_a_folder_whatever_its_name(tmp_path: Path, name: str) -> None:
     tree(tmp_path / name, "a.jpg")
     require_images("--input", str(tmp_path / name))
     assert relatives(tmp_path / name) == ["a.jpg"]

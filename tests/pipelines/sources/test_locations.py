@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -20,7 +23,7 @@ BUCKET = "clinic"
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with local_gcs(tmp_path_factory.mktemp("gcs"), BUCKET) as environment, pytest.MonkeyPatch.context() as patch:
         bucket = open_bucket(environment, BUCKET)
         bucket.blob("images/ISIC_0000000.jpg").upload_from_string(b"an image")
@@ -31,11 +34,11 @@ def served(tmp_path_factory):
         yield environment
 
 
-def check(path, *arguments):
+def check(path: str, *arguments: str) -> None:
     check_locations([Location("--input", path, is_input=True)], PipelineOptions(list(arguments)))
 
 
-def asked(served, do, *arguments):
+def asked(served: Any, do: Any, *arguments: object) -> Any:
     """The requests that a function makes, without those about the bucket itself."""
     served.requests.clear()
     do(*arguments)
@@ -43,15 +46,15 @@ def asked(served, do, *arguments):
 
 
 @pytest.mark.parametrize("name", ["images", "images/", "images/ISIC_0000000.jpg", ""])
-def test_an_input_in_a_bucket_costs_a_listing_and_a_look_at_one_object(served, name):
+def test_an_input_in_a_bucket_costs_a_listing_and_a_look_at_one_object(served: Any, name: str) -> None:
     assert len(asked(served, check, f"gs://{BUCKET}/{name}")) == 2
 
 
 @pytest.mark.parametrize("arguments", [[], ["--runner=DataflowRunner"]])
-def test_a_list_of_paths_is_read_once_whatever_is_asked_about_it(served, arguments):
+def test_a_list_of_paths_is_read_once_whatever_is_asked_about_it(served: Any, arguments: Any) -> None:
     path = f"gs://{BUCKET}/list.txt"
 
-    def downloads(requests):
+    def downloads(requests: Any) -> Any:
         return [request for request in requests if re.search(r"list\.txt.*alt=media", request)]
 
     once = downloads(asked(served, lambda: list(list_paths(path))))
@@ -59,24 +62,24 @@ def test_a_list_of_paths_is_read_once_whatever_is_asked_about_it(served, argumen
     assert downloads(asked(served, check, path, *arguments)) == once
 
 
-def test_a_local_list_of_paths_costs_two_requests_for_each_bucket(served, tmp_path):
+def test_a_local_list_of_paths_costs_two_requests_for_each_bucket(served: Any, tmp_path: Path) -> None:
     lines = tmp_path / "list.txt"
     lines.write_text("".join(f"gs://{BUCKET}/images/ISIC_{number:07d}.jpg\n" for number in range(500)))
     assert len(asked(served, check, str(lines))) == 2
 
 
-def test_a_hidden_object_is_no_image(served):
+def test_a_hidden_object_is_no_image(served: Any) -> None:
     with pytest.raises(UsageError, match="holds no image"):
         check(f"gs://{BUCKET}/hidden")
 
 
-def reachable(parse, arguments, runner=DATAFLOW):
+def reachable(parse: Any, arguments: Any, runner: Any = DATAFLOW) -> None:
     options, _ = parse(arguments)
     Locations(options.locations()).require_reachable(beam_options(runner))
 
 
 @pytest.mark.parametrize("option", ["--metadata", "--splits_file", "--splits_from", "--output", "--input"])
-def test_prepare_refuses_places_that_workers_cannot_reach(option):
+def test_prepare_refuses_places_that_workers_cannot_reach(option: Any) -> None:
     there = ["--input", "gs://b/i", "--output", "gs://b/o"]
     reachable(prepare_options.parse_options, there)
     with pytest.raises(UsageError, match=f"^{option} data/x: is on this machine; .* name a gs:// path$"):
@@ -86,14 +89,14 @@ def test_prepare_refuses_places_that_workers_cannot_reach(option):
 
 
 @pytest.mark.parametrize("option", ["--model", "--previous", "--output", "--input"])
-def test_score_refuses_places_that_workers_cannot_reach(option):
+def test_score_refuses_places_that_workers_cannot_reach(option: Any) -> None:
     there = ["--input", "gs://b/i", "--model", "gs://b/m", "--output", "gs://b/o"]
     reachable(score_options.parse_options, there)
     with pytest.raises(UsageError, match=f"^{option} data/x: is on this machine; .* name a gs:// path$"):
         reachable(score_options.parse_options, [*there, option, "data/x"])
 
 
-def test_a_file_of_sources_may_be_here_but_not_what_it_names(tmp_path):
+def test_a_file_of_sources_may_be_here_but_not_what_it_names(tmp_path: Path) -> None:
     sources = tmp_path / "sources.yaml"
     sources.write_text("sources:\n- images: gs://b/i\n  metadata: gs://b/i.csv\n")
     reachable(prepare_options.parse_options, ["--input", str(sources), "--output", "gs://b/o"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,7 @@ from tests.support.gcs import local_gcs, upload
 from tests.support.source_files import CLI, HAM, completed, packed, tables, write
 
 
-def test_tables_are_found_beside_images_above_them_and_beside_archives(tmp_path):
+def test_tables_are_found_beside_images_above_them_and_beside_archives(tmp_path: Path) -> None:
     write(tmp_path / "ham" / "part_1" / "ISIC_0000001.jpg", "x")
     write(tmp_path / "ham" / "part_2" / "ISIC_0000002.jpg", "x")
     bare = write(tmp_path / "ham" / "HAM10000_metadata", HAM)
@@ -37,7 +39,7 @@ def test_tables_are_found_beside_images_above_them_and_beside_archives(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["zip", "tar"])
-def test_the_shallowest_metadata_in_an_archive_is_read_in_place(tmp_path, suffix):
+def test_the_shallowest_metadata_in_an_archive_is_read_in_place(tmp_path: Path, suffix: str) -> None:
     members = {"a__b__metadata.csv": "isic_id\n", "a__metadata.csv": CLI, "a__ISIC_0000001.JPG": "x"}
     archive = packed(tmp_path / f"gallery.{suffix}", **members)
     for text in (archive, f"isic_cli={archive}"):
@@ -51,7 +53,7 @@ def test_the_shallowest_metadata_in_an_archive_is_read_in_place(tmp_path, suffix
         completed([archive], [f"{archive}!/x.csv"])
 
 
-UNUSABLE = {
+UNUSABLE: dict[str, tuple[str | bytes, str]] = {
     "semicolons": ("ISIC_ID;diagnosis\nISIC_0000001;nevus\n", "no image id column (it has ISIC_ID;diagnosis)"),
     "header case": ("ISIC_ID,diagnosis\nISIC_0000001,nevus\n", "no image id column (it has ISIC_ID, diagnosis)"),
     "empty": ("", "holds no rows"),
@@ -71,7 +73,9 @@ UNUSABLE = {
 
 @pytest.mark.parametrize("name", UNUSABLE)
 @pytest.mark.parametrize("packing", ["folder", "zip"])
-def test_a_found_metadata_that_is_no_table_is_ignored_with_a_line(tmp_path, capsys, name, packing):
+def test_a_found_metadata_that_is_no_table_is_ignored_with_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, packing: str
+) -> None:
     content, says = UNUSABLE[name]
     content = content if isinstance(content, bytes) else content.encode()
     (tmp_path / "in").mkdir()
@@ -95,7 +99,7 @@ def test_a_found_metadata_that_is_no_table_is_ignored_with_a_line(tmp_path, caps
         completed([f"folders={root}"], [place])
 
 
-def test_a_found_metadata_with_columns_of_ones_own_is_used_or_named_in_the_message(tmp_path):
+def test_a_found_metadata_with_columns_of_ones_own_is_used_or_named_in_the_message(tmp_path: Path) -> None:
     write(tmp_path / "1.jpg", "x")
     write(tmp_path / "metadata.csv", "file,finding\n1.jpg,mel\n")
     assert completed([tmp_path], columns=Columns(id="file", label="finding")).sources[0].tables[0].columns.id == "file"
@@ -103,7 +107,7 @@ def test_a_found_metadata_with_columns_of_ones_own_is_used_or_named_in_the_messa
         completed([tmp_path], columns=Columns(id="fiel", label="finding"))
 
 
-def test_several_downloads_side_by_side_bring_their_tables(tmp_path, capsys):
+def test_several_downloads_side_by_side_bring_their_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = [write(tmp_path / "all" / name / "metadata.csv", CLI) for name in ("acral", "ham")]
     write(tmp_path / "all" / "ham" / "ISIC_0000001.jpg", "x")
     write(tmp_path / "all" / "ham" / "deep" / "metadata.csv", CLI)
@@ -128,7 +132,7 @@ def test_several_downloads_side_by_side_bring_their_tables(tmp_path, capsys):
     assert tables(completed([place])) == [[own]]
 
 
-def test_metadata_beside_images_speaks_unless_the_layout_is_another(tmp_path):
+def test_metadata_beside_images_speaks_unless_the_layout_is_another(tmp_path: Path) -> None:
     write(tmp_path / "ISIC_0000001.jpg", "x")
     table = write(tmp_path / "metadata.csv", CLI)
     for text in (tmp_path, f"{tmp_path}/*.jpg", f"isic_cli={tmp_path}"):
@@ -145,7 +149,7 @@ BUCKET = "layouts"
 
 
 @pytest.fixture(scope="module")
-def bucket(tmp_path_factory):
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """gs://layouts/in/ holds images with a table above them, a gallery's archive and a file of sources."""
     folder = tmp_path_factory.mktemp("bucket")
     write(folder / "ham" / "part_1" / "ISIC_0000001.jpg", "x")
@@ -172,7 +176,7 @@ sources:
         yield f"gs://{BUCKET}/in"
 
 
-def test_sources_and_their_tables_in_a_bucket(bucket):
+def test_sources_and_their_tables_in_a_bucket(bucket: str) -> None:
     ham, gallery = completed([f"{bucket}/sets/sources.yaml"]).sources
     assert (ham.name, ham.path) == ("../ham/part_1", f"{bucket}/ham/part_1")
     assert [table.path for table in ham.tables] == [f"{bucket}/ham/HAM10000_metadata"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -18,11 +19,11 @@ from tests.support.class_names import ISIC9, classes
 ANY = Columns()
 
 
-def require(path, columns=ANY):
+def require(path: str, columns: Columns = ANY) -> None:
     metadata_tables.require_columns("--metadata", path, metadata_tables.require_table("--metadata", path), columns)
 
 
-def table(path, header, *lines):
+def table(path: Path, header: str, *lines: str) -> str:
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header.split(","), *(line.split(",") for line in lines)])
     return str(path)
@@ -45,7 +46,7 @@ def table(path, header, *lines):
         ("image_name,diagnosis,benign_malignant,target", "ISIC_0000001,nevus,benign,0", "nevus"),
     ],
 )
-def test_tables_of_every_origin(tmp_path, header, line, expected):
+def test_tables_of_every_origin(tmp_path: Path, header: str, line: str, expected: str | None) -> None:
     path = table(tmp_path / "t.csv", header, line)
     require(path)
     ((image, facts),) = metadata_tables.read_facts(path, ANY)
@@ -53,7 +54,7 @@ def test_tables_of_every_origin(tmp_path, header, line, expected):
     assert resolve_label([make_claim("t.csv", facts.labels, ISIC9)]).label == (expected or "")
 
 
-def test_isic_2020_version_1_has_benign_or_malignant_alone(tmp_path):
+def test_isic_2020_version_1_has_benign_or_malignant_alone(tmp_path: Path) -> None:
     path = table(
         tmp_path / "t.csv", "image_name,patient_id,diagnosis,benign_malignant,target", "ISIC_0000001,P,unknown,benign,0"
     )
@@ -62,7 +63,7 @@ def test_isic_2020_version_1_has_benign_or_malignant_alone(tmp_path):
     assert taxonomy.built_in_set("malignant").classes_of(facts.labels) == ("benign",)
 
 
-def test_a_table_of_the_users_own(tmp_path):
+def test_a_table_of_the_users_own(tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", "file,finding,lesion,who,dx", "my photo.v2.jpg,mel,17,anna,nv", "x.png,,,,")
     columns = Columns(id="file", label="finding", lesion="lesion", patient="who")
     require(path, columns)
@@ -73,7 +74,7 @@ def test_a_table_of_the_users_own(tmp_path):
         require(path, Columns(id="nothing"))
 
 
-def test_ids_are_the_same_however_their_letters_are_composed(tmp_path):
+def test_ids_are_the_same_however_their_letters_are_composed(tmp_path: Path) -> None:
     apart, one = "lesio\u0301n", "lesi\u00f3n"
     path = table(tmp_path / "t.csv", "image_id,lesion_id,patient_id", f"{apart}.jpg,{apart},{apart}")
     ((image, facts),) = metadata_tables.read_facts(path, ANY)
@@ -97,7 +98,7 @@ def test_ids_are_the_same_however_their_letters_are_composed(tmp_path):
         ('isic_id,dx\na,"nv\n' + "b,mel\n" * 30_000, "line 2: field larger than field limit"),
     ],
 )
-def test_metadata_without_what_is_needed_is_refused(tmp_path, content, says):
+def test_metadata_without_what_is_needed_is_refused(tmp_path: Path, content: bytes | str, says: str) -> None:
     path = tmp_path / "metadata.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UsageError, match=says):
@@ -107,7 +108,7 @@ def test_metadata_without_what_is_needed_is_refused(tmp_path, content, says):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_quoted_value_may_hold_line_breaks_and_quotes_may_be_loose(tmp_path, end):
+def test_a_quoted_value_may_hold_line_breaks_and_quotes_may_be_loose(tmp_path: Path, end: str) -> None:
     path = tmp_path / "t.csv"
     lines = ["isic_id,attribution,dx,,", 'ISIC_0000001,"Anna', 'and ""Bert""",mel,,', 'ISIC_0000002,"C." D.,nv,,', ""]
     path.write_bytes(end.join(lines).encode())
@@ -120,7 +121,7 @@ def test_a_quoted_value_may_hold_line_breaks_and_quotes_may_be_loose(tmp_path, e
     ]
 
 
-def test_every_real_table_is_recognised_and_what_has_no_class_is_known(shared_data):
+def test_every_real_table_is_recognised_and_what_has_no_class_is_known(shared_data: Path) -> None:
     """Every table at hand is recognised; what stays without a class is known."""
     tables = [*shared_data.glob("tables/*.csv"), *shared_data.glob("tables/isic_cli_layouts/*.csv")]
     tables += [shared_data / name for name in ("ham10000/images/metadata.csv", "isic_cli_download/metadata.csv")]
@@ -132,15 +133,15 @@ def test_every_real_table_is_recognised_and_what_has_no_class_is_known(shared_da
             if facts.labels and not classes("isic9", *facts.labels):
                 unmapped[facts.labels[0]] += 1
     assert set(unmapped) == {"unknown", "Scar", "Benign"}
-    facts = dict(metadata_tables.read_facts(str(shared_data / "tables/HAM10000_metadata.csv"), ANY))
-    assert len(facts) == 10015
-    counts = Counter(classes("ham7", *fact.labels)[0] for fact in facts.values())
+    by_id = dict(metadata_tables.read_facts(str(shared_data / "tables/HAM10000_metadata.csv"), ANY))
+    assert len(by_id) == 10015
+    counts = Counter(classes("ham7", *fact.labels)[0] for fact in by_id.values())
     assert counts == {"nv": 6705, "mel": 1113, "bkl": 1099, "bcc": 514, "akiec": 327, "vasc": 142, "df": 115}
     challenge = dict(
         metadata_tables.read_facts(str(shared_data / "tables/ISIC2018_Task3_Training_GroundTruth.csv"), ANY)
     )
     assert all(
         classes("ham7", *challenge[image].labels) == classes("ham7", *fact.labels)
-        for image, fact in facts.items()
+        for image, fact in by_id.items()
         if image in challenge
     )

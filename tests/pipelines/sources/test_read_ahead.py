@@ -5,20 +5,22 @@ from __future__ import annotations
 import tarfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from pipelines.beam.threads import map_ahead
 from pipelines.sources.list_files import SourceFile, list_files
 from pipelines.sources.read_ahead import map_files, read_files
+from pipelines.storage.errors import StorageError
 
 
-def content_of(name):
+def content_of(name: str) -> bytes:
     return name.encode() * 1000
 
 
 @pytest.fixture
-def places(tmp_path):
+def places(tmp_path: Path) -> dict[str, list[SourceFile]]:
     """50 files each in a folder, a zip and a tar."""
     names = [f"{number:02d}.jpg" for number in range(50)]
     (tmp_path / "folder").mkdir()
@@ -30,14 +32,14 @@ def places(tmp_path):
     return {name: list(list_files(str(tmp_path / name))) for name in ("folder", "a.zip", "b.tar")}
 
 
-def mixed(places):
+def mixed(places: dict[str, list[SourceFile]]) -> list[SourceFile]:
     """Runs of every length, of all three kinds."""
     folder, zipped, tarred = (list(files) for files in places.values())
     return [*folder[:3], *zipped[:40], *tarred[:2], *zipped[40:], *folder[3:], *tarred[2:], zipped[0]]
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_every_file_in_order(places, threads):
+def test_every_file_in_order(places: dict[str, list[SourceFile]], threads: int) -> None:
     files = mixed(places)
     with ThreadPoolExecutor(threads) as pool:
         read = list(read_files(files, lambda function, items: map_ahead(pool, function, items, 2 * threads)))
@@ -46,10 +48,12 @@ def test_every_file_in_order(places, threads):
     assert list(read_files(files)) == read
 
 
-def test_what_cannot_be_read_stands_at_its_place(places, tmp_path):
+def test_what_cannot_be_read_stands_at_its_place(places: dict[str, list[SourceFile]], tmp_path: Path) -> None:
     files = mixed(places)
     files[1] = SourceFile(str(tmp_path / "missing.jpg"), "missing.jpg", 5)
-    at = files[10].member.offset
+    member = files[10].member
+    assert member is not None
+    at = member.offset
     archive = bytearray((tmp_path / "a.zip").read_bytes())
     archive[at + 100] ^= 1
     (tmp_path / "a.zip").write_bytes(archive)
@@ -59,7 +63,12 @@ def test_what_cannot_be_read_stands_at_its_place(places, tmp_path):
         assert isinstance(content, OSError) if damaged else content == content_of(file.relative)
 
 
-def test_a_function_sees_each_file_where_it_was_read(places):
+def test_a_function_sees_each_file_where_it_was_read(places: dict[str, list[SourceFile]]) -> None:
     files = mixed(places)
-    sizes = map_files(lambda file, content: (file.relative, len(content)), files)
+
+    def size(file: SourceFile, content: bytes | StorageError) -> tuple[str, int]:
+        assert isinstance(content, bytes)
+        return file.relative, len(content)
+
+    sizes = map_files(size, files)
     assert list(sizes) == [(file.relative, file.size) for file in files]

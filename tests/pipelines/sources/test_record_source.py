@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +18,11 @@ from pipelines.dataset.tfrecord import frame
 from pipelines.domain.image_ids import image_id_of
 from pipelines.prepare.examples import image_example
 from pipelines.sources import list_images
+from pipelines.sources.list_files import SourceFile
 from pipelines.sources.read_ahead import read_files
 from pipelines.sources.record_source import RecordFormat, is_record_source, list_records, record_format
 from tests.support.collecting import run_source
+from tests.support.commands import Command
 from tests.support.gcs import local_gcs, upload
 from tests.support.inputs import require_images
 
@@ -25,7 +30,7 @@ SIZE = 32
 
 
 @pytest.fixture(scope="module")
-def dataset(command, sample, tmp_path_factory):
+def dataset(command: Command, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What prepare makes of the sample: copies, several shards of a split."""
     folder = tmp_path_factory.mktemp("prepared") / "dataset"
     done = command(
@@ -37,16 +42,16 @@ def dataset(command, sample, tmp_path_factory):
 
 
 @pytest.fixture
-def copied(dataset, tmp_path):
+def copied(dataset: Path, tmp_path: Path) -> Path:
     return shutil.copytree(dataset, tmp_path / "copied")
 
 
-def images_of(*roots):
+def images_of(*roots: object) -> list[SourceFile]:
     chunks = run_source(list_images.ListImages([str(root) for root in roots], records=True))
     return [listed.file for chunk in chunks for listed in list_images.images_of(chunk)]
 
 
-def stored(folder):
+def stored(folder: Path) -> dict[str, bytes]:
     """Image id -> `image/encoded` of its original, by the reader that show uses."""
     shards = sorted(path.name for path in folder.glob("*.tfrecord"))
     found = [image for shard in shards for image in read_shard(str(folder), shard)]
@@ -54,11 +59,11 @@ def stored(folder):
     return {f"{folder}/{image.shard}!/{image.image_id}": image.encoded for image in found if image.copy == 0}
 
 
-def shard_names(folder):
+def shard_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*.tfrecord"))
 
 
-def test_every_original_once_with_its_bytes(dataset):
+def test_every_original_once_with_its_bytes(dataset: Path) -> None:
     files = images_of(dataset)
     written = [row["id"] for row in read_manifest(str(dataset)) if row["outcome"] == "written"]
     assert sorted(image_id_of(file.relative) for file in files) == sorted(written)
@@ -66,11 +71,13 @@ def test_every_original_once_with_its_bytes(dataset):
     assert contents == stored(dataset)
     for file in files:
         assert file.is_record
-        assert file.size == len(contents[file.path])
+        content = contents[file.path]
+        assert isinstance(content, bytes)
+        assert file.size == len(content)
     assert len({file.version for file in files}) == len(files)
 
 
-def test_single_shards_and_patterns_give_their_records_once(dataset):
+def test_single_shards_and_patterns_give_their_records_once(dataset: Path) -> None:
     everything = {file.path for file in images_of(dataset)}
     name = shard_names(dataset)[0]
     (one,) = {file.relative.partition("/")[0] for file in images_of(dataset / name)}
@@ -79,7 +86,7 @@ def test_single_shards_and_patterns_give_their_records_once(dataset):
     assert len(images_of(dataset, dataset / name, f"{dataset}/./train-*.tfrecord")) == len(everything)
 
 
-def test_how_records_were_made(dataset):
+def test_how_records_were_made(dataset: Path) -> None:
     description = require_description("--input", str(dataset))
     expected = RecordFormat(SIZE, "jpeg", description.aspect, description.fingerprint)
     for root in (dataset, dataset / "train-*.tfrecord", dataset / shard_names(dataset)[-1]):
@@ -90,7 +97,7 @@ def test_how_records_were_made(dataset):
     assert not is_record_source(str(dataset / "manifest-*.parquet"))
 
 
-def test_prepare_takes_no_records(dataset):
+def test_prepare_takes_no_records(dataset: Path) -> None:
     for root in (dataset, dataset / shard_names(dataset)[0]):
         with pytest.raises(UsageError, match="holds no image"):
             require_images("--input", str(root))
@@ -98,7 +105,7 @@ def test_prepare_takes_no_records(dataset):
         assert [listed for chunk in chunks for listed in list_images.images_of(chunk)] == []
 
 
-def test_an_id_that_two_sources_have(tmp_path):
+def test_an_id_that_two_sources_have(tmp_path: Path) -> None:
     rows = [ImageRow(path="", relative="", image_id="1", sha256=letter * 64, label="nevus") for letter in "abc"]
     rows[2] = rows[2]._replace(image_id="2")
     spec = RecordSpec(("nevus",), SIZE)
@@ -113,53 +120,53 @@ def test_an_id_that_two_sources_have(tmp_path):
     assert [content for _, content in read_files(files)] == [letter * 9 for letter in (b"a", b"b", b"c")]
 
 
-def edit(folder, **values):
+def edit(folder: Path, **values: str) -> None:
     path = folder / "dataset.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-def without_description(folder):
+def without_description(folder: Path) -> Any:
     (folder / "dataset.json").unlink()
     return folder / "*.tfrecord"
 
 
-def of_gzip(folder):
+def of_gzip(folder: Path) -> Any:
     edit(folder, compression="gzip")
     return folder
 
 
-def named_gzip(folder):
+def named_gzip(folder: Path) -> Any:
     shard = folder / shard_names(folder)[0]
     return shard.rename(f"{shard}.gz")
 
 
-def cut(folder):
+def cut(folder: Path) -> Any:
     shard = folder / shard_names(folder)[0]
     shard.write_bytes(shard.read_bytes()[:-1])
     return folder
 
 
-def without_shard(folder):
+def without_shard(folder: Path) -> Any:
     (folder / shard_names(folder)[0]).unlink()
     return folder
 
 
-def with_a_stranger(folder):
+def with_a_stranger(folder: Path) -> Any:
     shutil.copy(folder / shard_names(folder)[0], folder / "train-00099-of-00100.tfrecord")
     return folder / "*.tfrecord"
 
 
-def two_datasets(folder):
+def two_datasets(folder: Path) -> Any:
     shutil.copytree(folder, folder.parent / "second")
     return folder.parent / "*" / "*.tfrecord"
 
 
-def broken_description(folder):
+def broken_description(folder: Path) -> Any:
     edit(folder, image_size="large")
     return folder
 
 
-def nothing(folder):
+def nothing(folder: Path) -> Any:
     return folder / "none-*.tfrecord"
 
 
@@ -177,7 +184,7 @@ def nothing(folder):
         (nothing, "matches no shard"),
     ],
 )
-def test_what_cannot_be_read_at_its_records_is_refused(copied, change, says):
+def test_what_cannot_be_read_at_its_records_is_refused(copied: Path, change: Callable[..., Any], says: str) -> None:
     root = str(change(copied))
     with pytest.raises(UsageError, match=says) as caught:
         require_images("--input", root, records=True)
@@ -185,23 +192,28 @@ def test_what_cannot_be_read_at_its_records_is_refused(copied, change, says):
     assert "\n" not in str(caught.value)
 
 
-def test_a_damaged_record_costs_nothing_but_itself(copied):
+def test_a_damaged_record_costs_nothing_but_itself(copied: Path) -> None:
     shard = copied / shard_names(copied)[0]
     whole = list(list_records(str(shard)))
     data = bytearray(shard.read_bytes())
+    assert whole[1].record is not None
     data[whole[1].record.offset + 40] ^= 1
     shard.write_bytes(data)
     files = list(list_records(str(shard)))
     assert len(files) == len(whole)
     (damaged,) = {file.path for file in files} - {file.path for file in whole}
     contents = {file.path: content for file, content in read_files(files)}
-    assert contents.pop(damaged).reason == "damaged record: data CRC differs"
+    error = contents.pop(damaged)
+    assert not isinstance(error, bytes)
+    assert error.reason == "damaged record: data CRC differs"
     assert contents == {file.path: content for file, content in read_files(whole) if file != whole[1]}
 
 
-def test_a_shard_whose_records_cannot_be_told_apart_fails(copied):
+def test_a_shard_whose_records_cannot_be_told_apart_fails(copied: Path) -> None:
     shard = copied / shard_names(copied)[0]
-    offset = list(list_records(str(shard)))[1].record.offset
+    record = list(list_records(str(shard)))[1].record
+    assert record is not None
+    offset = record.offset
     data = bytearray(shard.read_bytes())
     data[offset] ^= 1
     shard.write_bytes(data)
@@ -211,7 +223,7 @@ def test_a_shard_whose_records_cannot_be_told_apart_fails(copied):
         list(list_records(str(shard)))
 
 
-def test_a_shard_replaced_after_it_was_listed(copied):
+def test_a_shard_replaced_after_it_was_listed(copied: Path) -> None:
     first, second = (copied / name for name in shard_names(copied)[:2])
     files = list(list_records(str(first)))
     shutil.copy(second, first)
@@ -220,7 +232,7 @@ def test_a_shard_replaced_after_it_was_listed(copied):
     assert all(isinstance(content, OSError) for content in contents)
 
 
-def test_a_dataset_in_a_bucket(dataset, tmp_path, monkeypatch):
+def test_a_dataset_in_a_bucket(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with local_gcs(tmp_path, "records") as environment:
         upload(environment, "records", dataset, "dataset")
         for name, value in environment.items():

@@ -13,7 +13,7 @@ from pipelines.sources.sources_file import read_sources_file
 from tests.support.source_files import HAM, completed, write
 
 
-def test_a_file_of_sources(tmp_path):
+def test_a_file_of_sources(tmp_path: Path) -> None:
     content = {
         "sources": [
             {"images": "isic9/Train", "layout": "folders", "name": "kaggle"},
@@ -56,7 +56,7 @@ metadata: [HAM.csv]
     ]
 
 
-def test_the_documented_file_of_sources_is_one(tmp_path):
+def test_the_documented_file_of_sources_is_one(tmp_path: Path) -> None:
     page = Path(__file__).resolve().parents[3] / "docs" / "sources.md"
     example = page.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
     content = read_sources_file(write(tmp_path / "sources.yaml", example))
@@ -147,7 +147,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_mistakes_in_a_file_of_sources_are_one_line(tmp_path, name):
+def test_mistakes_in_a_file_of_sources_are_one_line(tmp_path: Path, name: str) -> None:
     content, says = MISTAKES[name]
     write(tmp_path / "images" / "ISIC_0000001.jpg", "x")
     write(tmp_path / "other" / "ISIC_0000002.jpg", "x")
@@ -174,18 +174,18 @@ def test_mistakes_in_a_file_of_sources_are_one_line(tmp_path, name):
         ('{"sources": [{"images": "\\ud800"}]}', "images must be one line of text"),
     ],
 )
-def test_mistakes_in_a_json_file_of_sources_are_named(tmp_path, content, says):
+def test_mistakes_in_a_json_file_of_sources_are_named(tmp_path: Path, content: str, says: str) -> None:
     path = write(tmp_path / "sources.json", content)
     with pytest.raises(UsageError, match=says):
         read_sources_file(path)
 
 
-def test_json_may_be_indented_with_tabs(tmp_path):
+def test_json_may_be_indented_with_tabs(tmp_path: Path) -> None:
     path = write(tmp_path / "sources.json", '{\n\t"sources": [\n\t\t{"images": "x"}\n\t]\n}')
     assert [source.name for source in read_sources_file(path).sources] == ["x"]
 
 
-def test_a_folder_named_like_a_file_of_sources_is_a_folder(tmp_path):
+def test_a_folder_named_like_a_file_of_sources_is_a_folder(tmp_path: Path) -> None:
     write(tmp_path / "set.json" / "a.jpg", "x")
     (source,) = completed([tmp_path / "set.json"]).sources
     assert source.path == str(tmp_path / "set.json")

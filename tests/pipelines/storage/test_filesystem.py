@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from pipelines.beam.runner import beam_options
@@ -27,7 +29,7 @@ FILES = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def bucket():
+def bucket() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in CREDENTIALS.items():
             patch.setenv(name, value)
@@ -48,7 +50,7 @@ def bucket():
         ("in/a.jpg", {"a.jpg": b"first"}),
     ],
 )
-def test_images_on_s3_are_listed_and_read(place, found):
+def test_images_on_s3_are_listed_and_read(place: str, found: dict[str, bytes]) -> None:
     require_images("--input", f"{ROOT}/{place}")
     chunks = run_source(list_images.ListImages([f"{ROOT}/{place}"]))
     files = [listed.file for chunk in chunks for listed in list_images.images_of(chunk)]
@@ -56,14 +58,14 @@ def test_images_on_s3_are_listed_and_read(place, found):
     assert all(file.size == len(found[file.relative]) and file.version.startswith("updated:") for file in files)
 
 
-def test_a_file_on_s3_has_one_version_however_it_is_found():
+def test_a_file_on_s3_has_one_version_however_it_is_found() -> None:
     roots = (f"{ROOT}/in", f"{ROOT}/in/*.jpg", f"{ROOT}/in/a.jpg", f"{ROOT}/list.txt")
     found = [file for root in roots for file in list_files(root) if file.path == f"{ROOT}/in/a.jpg"]
     assert len(found) == len(roots)
     assert len({(file.size, file.version) for file in found}) == 1
 
 
-def test_what_is_missing_on_s3_has_no_size_and_no_version():
+def test_what_is_missing_on_s3_has_no_size_and_no_version() -> None:
     (missing,) = (file for file in list_files(f"{ROOT}/list.txt") if file.path.endswith("none.jpg"))
     assert (missing.size, missing.version) == (0, "")
     with pytest.raises(UsageError, match="holds no image"):

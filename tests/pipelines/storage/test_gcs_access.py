@@ -6,6 +6,9 @@ import contextlib
 import http.server
 import json
 import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +19,8 @@ from pipelines.score import pipeline as score_pipeline
 from pipelines.show import command as show_command
 from pipelines.storage.gcs_access import require_readable, require_writable
 from pipelines.verify import command as verify_command
-from tests.support.gcs import local_gcs, open_bucket, service_account
+from tests.support.commands import Command
+from tests.support.gcs import Environment, local_gcs, open_bucket, service_account
 from tests.support.gcs_faults import Plan, Refuse, Rule
 from tests.support.inputs import require_images
 
@@ -28,7 +32,7 @@ NO_ACCESS = "nurse@clinic.example does not have storage.objects.{} access to the
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     with local_gcs(tmp_path_factory.mktemp("gcs"), BUCKET) as environment, pytest.MonkeyPatch.context() as patch:
         open_bucket(environment, BUCKET).blob(IMAGE).upload_from_string(b"an image")
         for name, value in environment.items():
@@ -37,22 +41,22 @@ def served(tmp_path_factory):
 
 
 @pytest.fixture
-def refuse(served):
+def refuse(served: Environment) -> Iterator[Callable[..., Any]]:
     """Says what is refused, and how."""
 
-    def plan(pattern, status, message):
+    def plan(pattern: Any, status: Any, message: Any) -> None:
         served.faults = Plan(Rule("refused", pattern, [Refuse(status, message)] * 99))
 
     yield plan
     served.faults = Plan()
 
 
-def objects(served):
+def objects(served: Environment) -> list[str]:
     return [blob.name for blob in open_bucket(served, BUCKET).list_blobs()]
 
 
 @pytest.mark.parametrize("place", ["", "/", "/images", "/images/*.jpg", f"/{IMAGE}", "/nothing", "/a.zip!/m.csv"])
-def test_what_may_be_read_and_written_passes(served, place):
+def test_what_may_be_read_and_written_passes(served: Environment, place: str) -> None:
     require_readable("--input", f"gs://{BUCKET}{place}")
     require_writable("--output", f"gs://{BUCKET}/out")
     require_writable("--output", f"gs://{BUCKET}")
@@ -61,7 +65,7 @@ def test_what_may_be_read_and_written_passes(served, place):
     assert objects(served) == [IMAGE]
 
 
-def test_a_place_costs_two_requests_and_nothing_is_asked_of_the_bucket(served):
+def test_a_place_costs_two_requests_and_nothing_is_asked_of_the_bucket(served: Environment) -> None:
     served.requests.clear()
     require_readable("--input", f"gs://{BUCKET}/images")
     asked = [request for request in served.requests if not request.startswith(f"GET /storage/v1/b/{BUCKET}?")]
@@ -97,7 +101,9 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_a_refusal_of_the_store_is_one_line_with_a_way_out(served, refuse, name):
+def test_a_refusal_of_the_store_is_one_line_with_a_way_out(
+    served: Environment, refuse: Callable[..., Any], name: str
+) -> None:
     pattern, status, message, says, way_out = REFUSALS[name]
     refuse(pattern, status, message)
     with pytest.raises(UsageError) as raised:
@@ -109,18 +115,18 @@ def test_a_refusal_of_the_store_is_one_line_with_a_way_out(served, refuse, name)
     assert objects_unchanged(served)
 
 
-def objects_unchanged(served):
+def objects_unchanged(served: Environment) -> bool:
     served.faults = Plan()
     return objects(served) == [IMAGE]
 
 
 @pytest.mark.parametrize("place", ["gs://", "gs:///images", "gs://cli*/images"])
-def test_a_place_without_a_bucket(place):
+def test_a_place_without_a_bucket(place: str) -> None:
     with pytest.raises(UsageError, match="names no bucket"):
         require_readable("--input", place)
 
 
-def test_a_list_of_paths_is_checked_for_each_bucket(served, tmp_path):
+def test_a_list_of_paths_is_checked_for_each_bucket(served: Environment, tmp_path: Path) -> None:
     lines = tmp_path / "list.txt"
     lines.write_text(f"gs://{BUCKET}/{IMAGE}\ngs://{BUCKET}/missing.jpg\n")
     require_images("--input", str(lines))
@@ -145,7 +151,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize(("name", "option"), [(name, option) for name in COMMANDS for option in COMMANDS[name][2]])
-def test_every_option_names_its_bucket(served, name, option):
+def test_every_option_names_its_bucket(served: Environment, name: str, option: str) -> None:
     main, arguments, _ = COMMANDS[name]
     file = {"--classes": "/classes.json", "--splits_file": "/s.csv"}.get(
         option, "/sheet.png" if name == "show" else "/x"
@@ -158,7 +164,7 @@ def test_every_option_names_its_bucket(served, name, option):
 
 
 @pytest.mark.parametrize("main", [verify_command.main, show_command.main])
-def test_a_dataset_in_no_bucket(served, main):
+def test_a_dataset_in_no_bucket(served: Environment, main: Callable[..., Any]) -> None:
     with pytest.raises(UsageError, match=r"^DATASET gs://no-bucket/x: there is no bucket"):
         main(["gs://no-bucket/x", "--output", "sheet.png"][: 3 if main is show_command.main else 1])
 
@@ -185,14 +191,16 @@ def test_a_dataset_in_no_bucket(served, main):
         ),
     ],
 )
-def test_other_mistakes_about_places_are_told_as_elsewhere(served, main, arguments, says):
+def test_other_mistakes_about_places_are_told_as_elsewhere(
+    served: Environment, main: Callable[..., Any], arguments: list[str], says: str
+) -> None:
     with pytest.raises(UsageError, match=says):
         main(arguments)
     assert objects_unchanged(served)
 
 
 @contextlib.contextmanager
-def refusing_tokens():
+def refusing_tokens() -> Iterator[Any]:
     """A server that gives no token, as Google's when a key was withdrawn; gives its port."""
 
     class Refuse(http.server.BaseHTTPRequestHandler):
@@ -216,7 +224,9 @@ def refusing_tokens():
         server.server_close()
 
 
-def test_credentials_that_the_store_refuses(served, refuse, monkeypatch):
+def test_credentials_that_the_store_refuses(
+    served: Environment, refuse: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     # To the emulator the client goes without credentials, to this address with them.
     monkeypatch.setenv("API_ENDPOINT_OVERRIDE", served["STORAGE_EMULATOR_HOST"])
     monkeypatch.delenv("STORAGE_EMULATOR_HOST")
@@ -227,7 +237,7 @@ def test_credentials_that_the_store_refuses(served, refuse, monkeypatch):
         require_readable("--input", f"gs://{BUCKET}/images")
 
 
-def nowhere(tmp_path, key=""):
+def nowhere(tmp_path: Path, key: Path | str = "") -> dict[str, str]:
     """The environment of a user of Google's own service, as far as it is reached: without credentials it is not."""
     return {
         "HOME": str(tmp_path),
@@ -238,7 +248,7 @@ def nowhere(tmp_path, key=""):
     }
 
 
-def test_credentials_that_are_missing_or_refused(process, tmp_path):
+def test_credentials_that_are_missing_or_refused(process: Command, tmp_path: Path) -> None:
     """As a command: with neither a traceback nor Beam's half a minute of looking for credentials."""
     given = ("pipelines.prepare", "--input", f"gs://{BUCKET}/images", "--output", tmp_path / "out")
     ends = [process(*given, env=nowhere(tmp_path))]

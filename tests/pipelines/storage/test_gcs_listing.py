@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from pipelines.storage.gcs_listing import list_range, matcher, ranges
@@ -14,7 +16,7 @@ NAMES += [f"in/{name}" for name in ("!first", "Z", "a/b.jpg", "z/", "\u76ae.jpg"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def bucket(tmp_path_factory):
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with (
         local_gcs(tmp_path_factory.mktemp("gcs"), BUCKET, page=5) as environment,
         pytest.MonkeyPatch.context() as patch,
@@ -28,7 +30,7 @@ def bucket(tmp_path_factory):
 
 
 @pytest.mark.parametrize("split", [True, False])
-def test_ranges_hold_every_object_of_a_prefix_once(split):
+def test_ranges_hold_every_object_of_a_prefix_once(split: bool) -> None:
     found = ranges(BUCKET, "in/", split)
     assert (len(found) > 60) == split
     names = [name for part in found for name, _ in list_range(part)]
@@ -36,13 +38,13 @@ def test_ranges_hold_every_object_of_a_prefix_once(split):
     assert sorted(names) == sorted(name for name in NAMES if not name.endswith("/"))
 
 
-def test_a_listing_of_one_page_is_not_split_and_one_of_nothing_has_no_range():
+def test_a_listing_of_one_page_is_not_split_and_one_of_nothing_has_no_range() -> None:
     (found,) = ranges(BUCKET, "one/", True)
     assert [name for name, _ in list_range(found)] == ["one/a.jpg"]
     assert ranges(BUCKET, "nothing/", True) == []
 
 
-def test_an_object_has_its_size_and_a_version():
+def test_an_object_has_its_size_and_a_version() -> None:
     ((_, state),) = (item for part in ranges(BUCKET, "one/", True) for item in list_range(part))
     assert state.size == len("one/a.jpg")
     assert state.version.startswith("generation:")
@@ -58,5 +60,7 @@ def test_an_object_has_its_size_and_a_version():
         ("gs://b/a.jpg", "gs://b/aXjpg", False),
     ],
 )
-def test_a_pattern_matches_whole_paths_and_a_star_stays_within_its_folder(pattern, path, matches):
+def test_a_pattern_matches_whole_paths_and_a_star_stays_within_its_folder(
+    pattern: str, path: str, matches: bool
+) -> None:
     assert bool(matcher(pattern).fullmatch(path)) == matches

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,26 +16,26 @@ from tests.support.collecting import run
 OWN = re.compile(r"part-\d+$|done\.json$")
 
 
-def names(folder):
+def names(folder: Path) -> list[str]:
     return sorted(filesystem.list_tree(str(folder)))
 
 
-def require(folder, overwrite=False, beside=()):
+def require(folder: Path, overwrite: bool = False, beside: Sequence[str] = ()) -> None:
     output.require_output(str(folder), "done.json", overwrite, list(beside))
 
 
-def publish(folder, description):
+def publish(folder: Path, description: bytes) -> list[Any]:
     return run([description], output.Publish(str(folder), OWN, "done.json"))
 
 
-def test_new_and_empty_folders_are_fine_and_stay_untouched(tmp_path):
+def test_new_and_empty_folders_are_fine_and_stay_untouched(tmp_path: Path) -> None:
     require(tmp_path / "new")
     (tmp_path / "empty").mkdir()
     require(tmp_path / "empty")
     assert names(tmp_path) == []
 
 
-def test_foreign_files_are_never_written_over(tmp_path):
+def test_foreign_files_are_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     for overwrite in (False, True):
         with pytest.raises(UsageError, match="not empty"):
@@ -40,7 +43,7 @@ def test_foreign_files_are_never_written_over(tmp_path):
     assert names(tmp_path) == ["thesis.txt"]
 
 
-def test_finished_output_needs_overwrite_and_interrupted_does_not(tmp_path):
+def test_finished_output_needs_overwrite_and_interrupted_does_not(tmp_path: Path) -> None:
     (tmp_path / "done.json").write_text("{}")
     with pytest.raises(UsageError, match="--overwrite"):
         require(tmp_path)
@@ -50,7 +53,7 @@ def test_finished_output_needs_overwrite_and_interrupted_does_not(tmp_path):
     require(tmp_path)
 
 
-def test_a_folder_called_like_ours_proves_nothing(tmp_path):
+def test_a_folder_called_like_ours_proves_nothing(tmp_path: Path) -> None:
     (tmp_path / output.TEMPORARY).mkdir()
     (tmp_path / output.TEMPORARY / "precious.txt").write_text("mine")
     for _ in range(2):
@@ -63,7 +66,7 @@ def test_a_folder_called_like_ours_proves_nothing(tmp_path):
         (tmp_path / "done.json").unlink()
 
 
-def test_unwritable_and_overlapping_outputs_are_refused(tmp_path):
+def test_unwritable_and_overlapping_outputs_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="--output"):
         require(tmp_path / "file" / "below")
@@ -71,7 +74,7 @@ def test_unwritable_and_overlapping_outputs_are_refused(tmp_path):
         require(tmp_path / "x", beside=[f"{tmp_path}/x/"])
 
 
-def test_publish_replaces_own_files_only_and_ends_with_the_marker(tmp_path):
+def test_publish_replaces_own_files_only_and_ends_with_the_marker(tmp_path: Path) -> None:
     for name in ("part-1", "part-2", "done.json", "thesis.txt"):
         (tmp_path / name).write_text("old")
     output.begin(str(tmp_path))
@@ -83,7 +86,7 @@ def test_publish_replaces_own_files_only_and_ends_with_the_marker(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "old"
 
 
-def test_abandoned_run_leaves_nothing(tmp_path):
+def test_abandoned_run_leaves_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     existing = output.begin(str(folder / "deep"))
     output.abandon(str(folder / "deep"), existing)
@@ -94,7 +97,7 @@ def test_abandoned_run_leaves_nothing(tmp_path):
     assert (tmp_path / "mine").is_dir()
 
 
-def test_what_is_discarded_is_what_an_interrupted_run_left(tmp_path):
+def test_what_is_discarded_is_what_an_interrupted_run_left(tmp_path: Path) -> None:
     folder = tmp_path / "out" / "deep"
     output.discard_interrupted(str(folder), OWN, "done.json")
     output.begin(str(folder))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,14 +16,14 @@ TODAY = datetime.date(2026, 3, 4)
 OWN = re.compile(r"part-\d+$|summary\.json$")
 
 
-def finish(folder, name):
+def finish(folder: Path, name: str) -> Path:
     partition = folder / f"run={name}"
     partition.mkdir(parents=True, exist_ok=True)
     (partition / "summary.json").write_text("{}")
     return partition
 
 
-def interrupt(folder, name, ready):
+def interrupt(folder: Path, name: str, ready: bool) -> Path:
     """A run that was killed: while it worked, or (ready) when one of two files had been put in place."""
     partition = partitions.partition_folder(str(folder), name)
     output.begin(partition)
@@ -33,23 +35,23 @@ def interrupt(folder, name, ready):
     return folder / f"run={name}"
 
 
-def names(folder):
+def names(folder: Path) -> list[str]:
     return sorted(filesystem.list_tree(str(folder)))
 
 
 @pytest.mark.parametrize("name", ["a", "2026-03-04", "7.b_c-d", "x" * 63])
-def test_names_that_can_be_part_of_a_path(tmp_path, name):
+def test_names_that_can_be_part_of_a_path(tmp_path: Path, name: str) -> None:
     assert partitions.choose_name(str(tmp_path), name, TODAY, False) == name
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "-x", "a b", "a\n", "ä", "x" * 64, "a=b"])
-def test_other_names_are_refused(tmp_path, name):
+def test_other_names_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="letters, digits"):
         partitions.choose_name(str(tmp_path), name, TODAY, True)
 
 
-def test_further_runs_of_a_day_are_numbered(tmp_path):
-    def name(further):
+def test_further_runs_of_a_day_are_numbered(tmp_path: Path) -> None:
+    def name(further: Any) -> Any:
         return partitions.choose_name(str(tmp_path), "", TODAY, further)
 
     assert name(True) == "2026-03-04"
@@ -63,7 +65,7 @@ def test_further_runs_of_a_day_are_numbered(tmp_path):
     assert partitions.finished_runs(str(tmp_path)) == ["2026-03-04", "2026-03-04.02", "2026-03-04.03"]
 
 
-def test_only_runs_with_a_summary_are_finished(tmp_path):
+def test_only_runs_with_a_summary_are_finished(tmp_path: Path) -> None:
     assert partitions.finished_runs(str(tmp_path / "nothing")) == []
     finish(tmp_path, "b")
     finish(tmp_path, "a")
@@ -73,11 +75,11 @@ def test_only_runs_with_a_summary_are_finished(tmp_path):
     assert partitions.finished_runs(str(tmp_path)) == ["a", "b"]
 
 
-def previous(folder, current):
+def previous(folder: Path | str, current: Path) -> list[str]:
     return partitions.previous_partitions("--previous", str(folder), str(current))
 
 
-def test_earlier_runs_are_those_of_an_output_or_one_of_them(tmp_path):
+def test_earlier_runs_are_those_of_an_output_or_one_of_them(tmp_path: Path) -> None:
     first, second = finish(tmp_path, "1"), finish(tmp_path, "2")
     current = tmp_path / "run=3"
     assert previous(tmp_path, current) == [str(first), str(second)]
@@ -89,14 +91,14 @@ def test_earlier_runs_are_those_of_an_output_or_one_of_them(tmp_path):
     assert previous(tmp_path / "run=2" / ".." / "run=2", second) == []
 
 
-def test_on_the_first_night_there_is_nothing_yet(tmp_path):
+def test_on_the_first_night_there_is_nothing_yet(tmp_path: Path) -> None:
     assert previous(tmp_path / "scores", tmp_path / "scores" / "run=1") == []
     assert previous(f"{tmp_path}/./scores/", tmp_path / "scores" / "run=1") == []
     (tmp_path / "scores").mkdir()
     assert previous(tmp_path / "scores", tmp_path / "scores" / "run=1") == []
 
 
-def test_a_folder_without_runs_is_no_earlier_output(tmp_path):
+def test_a_folder_without_runs_is_no_earlier_output(tmp_path: Path) -> None:
     for folder in (tmp_path / "missing", tmp_path):
         with pytest.raises(UsageError, match=f"--previous {folder}: holds no finished run"):
             previous(folder, tmp_path / "scores" / "run=1")
@@ -105,7 +107,7 @@ def test_a_folder_without_runs_is_no_earlier_output(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_an_output_with_other_things_is_not_meant(tmp_path):
+def test_an_output_with_other_things_is_not_meant(tmp_path: Path) -> None:
     partitions.require_own(str(tmp_path / "missing"))
     partitions.require_own(str(tmp_path))
     (tmp_path / "thesis.txt").write_text("mine")
@@ -115,7 +117,7 @@ def test_an_output_with_other_things_is_not_meant(tmp_path):
     partitions.require_own(str(tmp_path))
 
 
-def test_interrupted_runs_come_to_an_end(tmp_path):
+def test_interrupted_runs_come_to_an_end(tmp_path: Path) -> None:
     done, whole, half = finish(tmp_path, "0"), interrupt(tmp_path, "1", True), interrupt(tmp_path, "2", False)
     current = interrupt(tmp_path, "3", False)
     before = names(current)
@@ -127,7 +129,7 @@ def test_interrupted_runs_come_to_an_end(tmp_path):
     assert partitions.finish_others(str(tmp_path), str(current), OWN) == []
 
 
-def test_what_is_not_ours_is_left_alone(tmp_path):
+def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     half = interrupt(tmp_path, "1", False)
     (half / "notes.txt").write_text("mine")
     foreign = tmp_path / "run=2" / ".unfinished"
@@ -138,7 +140,7 @@ def test_what_is_not_ours_is_left_alone(tmp_path):
     assert names(foreign) == ["claim.json"]
 
 
-def test_a_run_that_was_interrupted_twice_leaves_no_file_without_a_summary(tmp_path):
+def test_a_run_that_was_interrupted_twice_leaves_no_file_without_a_summary(tmp_path: Path) -> None:
     """Once while its files were put in place, then when it had been begun afresh."""
     twice = interrupt(tmp_path, "1", True)
     output.begin(str(twice))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import tracemalloc
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,19 +18,19 @@ from pipelines.sources.list_files import list_files
 from pipelines.storage import path_lists
 
 
-def write(path, content):
+def write(path: Path, content: bytes | str) -> str:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return str(path)
 
 
-def test_a_list_is_known_by_its_name():
+def test_a_list_is_known_by_its_name() -> None:
     assert all(map(path_lists.is_path_list, ["a.txt", "gs://b/a.CSV", "a.parquet"]))
     assert not any(map(path_lists.is_path_list, ["a.jpg", "txt", "a.zip", "a.csv/b.png"]))
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_a_text_file_lists_a_path_a_line_without_comments(tmp_path, end, mark):
+def test_a_text_file_lists_a_path_a_line_without_comments(tmp_path: Path, end: str, mark: str) -> None:
     lines = [
         "# made by hand",
         "/data/b.jpg",
@@ -51,7 +53,7 @@ def test_a_text_file_lists_a_path_a_line_without_comments(tmp_path, end, mark):
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_a_csv_lists_the_paths_of_its_path_column(tmp_path, end, mark):
+def test_a_csv_lists_the_paths_of_its_path_column(tmp_path: Path, end: str, mark: str) -> None:
     rows = ["", "path,label", '"a, b.jpg",nevus', "", "#1.jpg,nevus", ",melanoma", "c.jpg"]
     path = write(tmp_path / "list.csv", mark + end.join(rows))
     path_lists.require_path_list("--input", path)
@@ -69,18 +71,18 @@ def test_a_csv_lists_the_paths_of_its_path_column(tmp_path, end, mark):
         ("file_path,id", 0),
     ],
 )
-def test_of_several_path_columns_the_best_known_is_taken_in_any_case(tmp_path, header, taken):
+def test_of_several_path_columns_the_best_known_is_taken_in_any_case(tmp_path: Path, header: str, taken: int) -> None:
     path = write(tmp_path / "list.csv", f"{header}\n/a.jpg,/b.jpg\n")
     assert list(path_lists.list_paths(path)) == [("/a.jpg", "/b.jpg")[taken]]
 
 
-def write_parquet(path, columns, **options):
+def write_parquet(path: Path, columns: dict[str, Any], **options: int) -> str:
     pq.write_table(pa.table(columns), path, **options)
     return str(path)
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
-def test_a_parquet_file_lists_the_paths_of_its_path_column(tmp_path, kind):
+def test_a_parquet_file_lists_the_paths_of_its_path_column(tmp_path: Path, kind: Any | Any) -> None:
     paths = pa.array(["a.jpg", None, "", " b, c.jpg ", "/data/#1.jpg", "a.jpg", "gs://bucket/x.jpg"], pa.string())
     path = write_parquet(tmp_path / "list.parquet", {"n": list(range(7)), "Path": paths.cast(kind)}, row_group_size=2)
     path_lists.require_path_list("--input", path)
@@ -99,20 +101,20 @@ def test_a_parquet_file_lists_the_paths_of_its_path_column(tmp_path, kind):
         ({"path": pa.array([None, ""], pa.string())}, "lists no path"),
     ],
 )
-def test_what_is_no_parquet_list_is_refused(tmp_path, columns, says):
+def test_what_is_no_parquet_list_is_refused(tmp_path: Path, columns: dict[str, Any], says: str) -> None:
     path = write_parquet(tmp_path / "a.parquet", columns)
     with pytest.raises(UsageError, match=says):
         path_lists.require_path_list("--input", path)
 
 
-def test_a_damaged_parquet_is_refused(tmp_path):
+def test_a_damaged_parquet_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", b"PAR1 and no more")
     with pytest.raises(UsageError, match=r"a\.parquet: not a Parquet file") as caught:
         path_lists.require_path_list("--input", path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_parquet_in_a_folder_is_passed_over(tmp_path):
+def test_a_parquet_in_a_folder_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     write_parquet(tmp_path / "list.parquet", {"path": ["a.jpg", "b.jpg"]})
     assert [file.relative for file in list_files(str(tmp_path)) if is_image_name(file.path)] == ["a.jpg"]
@@ -121,7 +123,7 @@ def test_a_parquet_in_a_folder_is_passed_over(tmp_path):
     ]
 
 
-def test_relative_paths_are_the_lists_own(tmp_path, monkeypatch):
+def test_relative_paths_are_the_lists_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "lists").mkdir()
     path = write(tmp_path / "lists" / "a.txt", "./x//a.jpg\n../b.jpg\n")
     assert list(path_lists.list_paths(path)) == [f"{tmp_path}/lists/x/a.jpg", f"{tmp_path}/b.jpg"]
@@ -143,7 +145,7 @@ def test_relative_paths_are_the_lists_own(tmp_path, monkeypatch):
         ("a.txt", b"a.jpg\n" * 50_000 + "größe.jpg".encode("latin-1"), "not a UTF-8 text file"),
     ],
 )
-def test_what_is_no_list_is_refused(tmp_path, name, content, says):
+def test_what_is_no_list_is_refused(tmp_path: Path, name: str, content: bytes | str, says: str) -> None:
     path = write(tmp_path / name, content)
     with pytest.raises(UsageError, match=says) as caught:
         path_lists.require_path_list("--input", path)
@@ -151,7 +153,7 @@ def test_what_is_no_list_is_refused(tmp_path, name, content, says):
     assert "\n" not in str(caught.value)
 
 
-def test_what_cannot_be_read_is_refused(tmp_path):
+def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--input .*none\.txt: cannot be read: No such file"):
         path_lists.require_path_list("--input", str(tmp_path / "none.txt"))
     (tmp_path / "folder.csv").mkdir()
@@ -160,7 +162,7 @@ def test_what_cannot_be_read_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.csv"])
-def test_long_lists_are_streamed(tmp_path, name):
+def test_long_lists_are_streamed(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     with open(path, "w") as file:
         file.write("path\n")
@@ -174,6 +176,6 @@ def test_long_lists_are_streamed(tmp_path, name):
     assert next(first).endswith("path" if name == "a.txt" else "ISIC_0000000.jpg")
 
 
-def test_a_metadata_table_is_no_list_of_paths(shared_data):
+def test_a_metadata_table_is_no_list_of_paths(shared_data: Path) -> None:
     with pytest.raises(UsageError, match="needs a column path"):
         path_lists.require_path_list("--input", str(shared_data / "tables" / "HAM10000_metadata.csv"))

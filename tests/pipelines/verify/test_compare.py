@@ -26,5 +26,5 @@ REJECTED = Image("a", "rejected", "leakage", "nevus", "", -1, 0, "", "")
         (WRITTEN, WRITTEN._replace(id="b"), {"id"}),
     ],
 )
-def test_what_changed_of_an_image_is_said_once(before, after, kinds):
+def test_what_changed_of_an_image_is_said_once(before: Image, after: Image, kinds: set[str]) -> None:
     assert set(changes_of(before, after)) == kinds

@@ -16,7 +16,7 @@ TRAIN = Shard("train-00000-of-00001.tfrecord", "train", 2, 0, "")
 TEST = Shard("test-00000-of-00001.tfrecord", "test", 1, 0, "")
 
 
-def row(name, split, *lesions, copies=1):
+def row(name: str, split: str, *lesions: str, copies: int = 1) -> ImageRow:
     return ImageRow(
         path=f"{name}.jpg",
         relative=f"{name}.jpg",
@@ -31,7 +31,7 @@ def row(name, split, *lesions, copies=1):
     )
 
 
-def facts(of, copy=0, lesion=None):
+def facts(of: ImageRow, copy: int = 0, lesion: str | None = None) -> RecordFacts:
     first = of.lesion_ids[0] if of.lesion_ids else ""
     return RecordFacts(
         offset=1000,
@@ -45,14 +45,14 @@ def facts(of, copy=0, lesion=None):
     )
 
 
-def ledger(*rows):
+def ledger(*rows: ImageRow) -> CrossCheck:
     made = CrossCheck()
     for number, each in enumerate(rows):
         made.add_row(f"manifest: row {number}", each)
     return made
 
 
-def test_a_lesion_that_no_record_names_leaks_all_the_same():
+def test_a_lesion_that_no_record_names_leaks_all_the_same() -> None:
     one, other = row("one", "test", "A", "B"), row("other", "train", "B")
     checked = ledger(one, other)
     checked.add_shard(TEST, [facts(one)])
@@ -63,7 +63,7 @@ def test_a_lesion_that_no_record_names_leaks_all_the_same():
     )
 
 
-def test_images_without_a_lesion_have_none_in_common():
+def test_images_without_a_lesion_have_none_in_common() -> None:
     one, other = row("one", "test"), row("other", "train", copies=2)
     checked = ledger(one, other)
     checked.add_shard(TEST, [facts(one)])
@@ -71,7 +71,7 @@ def test_images_without_a_lesion_have_none_in_common():
     checked.close()
 
 
-def test_a_leak_in_a_later_shard_comes_before_another_difference():
+def test_a_leak_in_a_later_shard_comes_before_another_difference() -> None:
     one, other = row("one", "test", "A"), row("other", "train", "A")
     checked = ledger(one, other)
     checked.add_shard(TEST, [facts(one, copy=7)])
@@ -80,7 +80,7 @@ def test_a_leak_in_a_later_shard_comes_before_another_difference():
 
 
 @pytest.mark.parametrize("lesion", ["", "B", "A; B", "AA"])
-def test_a_record_names_the_first_of_its_lesions(lesion):
+def test_a_record_names_the_first_of_its_lesions(lesion: str) -> None:
     one = row("one", "test", "A", "B")
     checked = ledger(one)
     checked.add_shard(TEST, [facts(one, lesion=lesion)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pipelines.domain.dataset_json import Shard
@@ -20,10 +22,12 @@ from pipelines.verify.dataset_check import first_difference, worker_count
         ({"a": None}, {"a": 0}, "a is null, manifest and shards give 0"),
     ],
 )
-def test_the_first_difference_is_named_by_its_keys_and_values(found, expected, says):
+def test_the_first_difference_is_named_by_its_keys_and_values(
+    found: dict[str, Any], expected: dict[str, Any], says: str
+) -> None:
     assert first_difference(found, expected) == says
 
 
 @pytest.mark.parametrize(("asked", "shards", "count"), [(3, 9, 3), (3, 2, 2), (3, 0, 1), (0, 9, 1)])
-def test_there_are_as_many_processes_as_are_asked_for_and_have_work(asked, shards, count):
+def test_there_are_as_many_processes_as_are_asked_for_and_have_work(asked: int, shards: int, count: int) -> None:
     assert worker_count(asked, [Shard(f"{n}", "train", 1, 1000, "") for n in range(shards)]) == count

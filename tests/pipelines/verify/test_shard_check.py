@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +40,7 @@ ROW = ImageRow("a", "a", image_id="a", sha256="ab" * 32, label="nevus", group_id
 GOOD = image_example(ROW, encode(photograph(16, 16)), 1, SPEC)
 
 
-def written(folder, *records, **said):
+def written(folder: Path, *records: bytes, **said: Any) -> Shard:
     """A shard of these records, as dataset.json would list it but for what is `said`."""
     data = b"".join(map(frame, records))
     (folder / "shard").write_bytes(data)
@@ -46,7 +48,7 @@ def written(folder, *records, **said):
     return Shard(name="shard", split="train", **facts)
 
 
-def changed(key, value):
+def changed(key: str, value: Any) -> bytes:
     """The good record with another value of a key; None takes the key away."""
     example = Example.FromString(GOOD)
     feature = example.features.feature[key]
@@ -59,7 +61,7 @@ def changed(key, value):
     return example.SerializeToString()
 
 
-def test_a_good_shard_gives_the_facts_of_its_records_in_order(tmp_path):
+def test_a_good_shard_gives_the_facts_of_its_records_in_order(tmp_path: Path) -> None:
     first, second = verify_shard(str(tmp_path), written(tmp_path, GOOD, changed("image/source_id", b"b")), EXPECTED)
     assert (first.offset, first.image_id, first.label, first.copy) == (0, "a", "nevus", 1)
     assert (first.sha256, first.group_id, first.lesion_id, first.fold) == (bytes.fromhex("ab" * 32), "g", "L", -1)
@@ -84,7 +86,9 @@ def test_a_good_shard_gives_the_facts_of_its_records_in_order(tmp_path):
         ("image/encoded", encode(photograph(16, 16))[:-40], "the image does not decode: "),
     ],
 )
-def test_a_wrong_record_is_named_by_its_place_and_what_is_wrong(tmp_path, key, value, says):
+def test_a_wrong_record_is_named_by_its_place_and_what_is_wrong(
+    tmp_path: Path, key: str, value: Any, says: str
+) -> None:
     shard = written(tmp_path, GOOD, changed(key, value))
     with pytest.raises(CheckFailed) as failed:
         verify_shard(str(tmp_path), shard, EXPECTED)
@@ -99,12 +103,14 @@ def test_a_wrong_record_is_named_by_its_place_and_what_is_wrong(tmp_path, key, v
         ({"examples": 3}, "has 1 records, dataset.json says 3"),
     ],
 )
-def test_a_shard_that_dataset_json_tells_otherwise_is_refused(tmp_path, said, says):
+def test_a_shard_that_dataset_json_tells_otherwise_is_refused(
+    tmp_path: Path, said: dict[str, int | str], says: str
+) -> None:
     with pytest.raises(CheckFailed, match=says):
         verify_shard(str(tmp_path), written(tmp_path, GOOD, **said), EXPECTED)
 
 
-def test_damage_comes_before_what_follows_from_it(tmp_path):
+def test_damage_comes_before_what_follows_from_it(tmp_path: Path) -> None:
     shard = written(tmp_path, GOOD, changed("image/fold", 3))
     (tmp_path / "shard").write_bytes((tmp_path / "shard").read_bytes()[:-1])
     with pytest.raises(CheckFailed, match=r"^shard: record 1 \(byte .*\): the file ends in its data CRC$"):
