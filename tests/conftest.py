@@ -89,14 +89,14 @@ def process() -> Command:
 def _inspect_methods_once() -> None:
     """Let Beam read the signature of a method once: in one prepare it does so 90,000 times, a fifth of the work."""
     inspect_method = core.get_function_args_defaults
-    known: dict[object, tuple[list[str], list[object]]] = {}
+    known: dict[object, tuple[list[str], list[Any]]] = {}
 
-    def inspected(method: Any) -> tuple[list[str], list[object]]:
-        function = getattr(method, "__func__", None)
+    def inspected(f: Any) -> tuple[list[str], list[Any]]:
+        function = getattr(f, "__func__", None)
         if function is None:
-            return inspect_method(method)
+            return inspect_method(f)
         if function not in known:
-            known[function] = inspect_method(method)
+            known[function] = inspect_method(f)
         names, defaults = known[function]
         return [*names], [*defaults]
 

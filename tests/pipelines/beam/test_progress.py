@@ -30,7 +30,7 @@ from pipelines.beam.progress import Progress, duration, progress_line, shown_pro
         (40, 40, 2.0, "40 of 40 images (100%), 2.0 images/s, 0 s left"),
     ],
 )
-def test_what_the_line_says(listed: int, done: int, speed: float, line: str) -> None:
+def test_the_line_has_counts_share_and_speed(listed: int, done: int, speed: float, line: str) -> None:
     assert progress_line(listed, done, speed) == line
 
 

@@ -150,7 +150,7 @@ def run(cluster: Any, tmp_path: Path) -> Callable[..., Any]:
 
 
 def test_what_finish_bundle_gives_is_lost(run: Callable[..., Any]) -> None:
-    def build(pipeline: Any, sink: Any) -> None:
+    def build(pipeline: beam.Pipeline, sink: Any) -> None:
         _ = pipeline | beam.Create([1, 2, 3, 4, 5]) | beam.ParDo(Pairs()) | sink("pairs")
 
     found = run(build)["pairs"]
@@ -159,7 +159,7 @@ def test_what_finish_bundle_gives_is_lost(run: Callable[..., Any]) -> None:
 
 
 def test_tagged_outputs_are_merged(run: Callable[..., Any]) -> None:
-    def build(pipeline: Any, sink: Any) -> None:
+    def build(pipeline: beam.Pipeline, sink: Any) -> None:
         parts = pipeline | beam.Create([1, 2, 3, 4]) | beam.ParDo(OddAndEven()).with_outputs("even", main="odd")
         _ = parts.even | sink("even")
 
@@ -169,7 +169,7 @@ def test_tagged_outputs_are_merged(run: Callable[..., Any]) -> None:
 
 
 def test_of_several_branches_only_the_last_is_run(run: Callable[..., Any]) -> None:
-    def build(pipeline: Any, sink: Any) -> None:
+    def build(pipeline: beam.Pipeline, sink: Any) -> None:
         numbers = pipeline | beam.Create([1, 2])
         _ = numbers | sink("first")
         _ = numbers | sink("last")

@@ -18,7 +18,7 @@ def test_few_results_wait_however_slow_the_first_is() -> None:
     made: list[int] = []
     first_may_end = threading.Event()
 
-    def make(number: Any) -> Any:
+    def make(number: int) -> Any:
         if number == 0:
             first_may_end.wait()
         made.append(number)
@@ -27,7 +27,7 @@ def test_few_results_wait_however_slow_the_first_is() -> None:
     taken = 0
     with ThreadPoolExecutor(3) as pool:
 
-        def numbers() -> Iterator[Any]:
+        def numbers() -> Iterator[int]:
             for number in range(100):
                 if number == 6:
                     first_may_end.set()
@@ -42,7 +42,7 @@ def test_few_results_wait_however_slow_the_first_is() -> None:
 
 
 def test_the_first_error_is_raised_and_the_rest_is_dropped() -> None:
-    def fail_at_three(number: Any) -> Any:
+    def fail_at_three(number: int) -> int:
         if number >= 3:
             raise ValueError(str(number))
         return number

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -67,8 +67,8 @@ def _same_signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def raising(error: BaseException) -> Callable[..., Any]:
-    def main(_: Any) -> None:
+def raising(error: BaseException) -> Callable[[Sequence[str] | None], int | None]:
+    def main(_: Sequence[str] | None) -> None:
         raise error
 
     return main

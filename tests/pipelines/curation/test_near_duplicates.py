@@ -66,12 +66,12 @@ def test_hashes_that_share_a_band_but_lie_far_apart_are_no_pair() -> None:
     assert run([("a", 0, thumbnail), ("b", far, thumbnail)], _Output(0)) == []
 
 
-def test_one_picture_or_none() -> None:
+def test_one_picture_or_none_has_no_pairs() -> None:
     assert run([], _Output(0)) == []
     assert run([picture("alone", photograph(0))], _Output(0)) == []
 
 
-def test_names_of_any_kind() -> None:
+def test_pictures_with_names_of_any_kind_are_paired() -> None:
     names = ["ü (1).jpg", "\U0001f642.jpg", "zip!a/b c.jpg"]
     pairs = run([picture(name, photograph(3)) for name in names], _Output(0))
     ordered = sorted(names)

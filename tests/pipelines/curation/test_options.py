@@ -32,13 +32,13 @@ def test_class_sets_of_the_users_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["isic99", "", "nevus,nevus", "/missing.json"])
-def test_class_sets_that_are_none(value: str) -> None:
+def test_class_sets_that_are_none_are_refused(value: str) -> None:
     with pytest.raises(UsageError, match="--classes"):
         curation_options.resolve_classes(value)
 
 
 @pytest.mark.parametrize("content", ["[1, 2]", "{a: b, c: d}", "{only: [x]}", "{a: [", ""])
-def test_mapping_files_that_are_none(tmp_path: Path, content: str) -> None:
+def test_mapping_files_that_are_none_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "classes.yaml"
     path.write_text(content)
     with pytest.raises(UsageError, match=r"--classes .*classes.yaml"):

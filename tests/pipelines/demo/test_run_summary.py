@@ -13,7 +13,7 @@ from pipelines.demo.run_summary import main, summary_rows
 from tests.support.documents import dataset_document
 
 
-def part(originals: Any, examples: Any) -> Any:
+def part(originals: int, examples: int) -> dict[str, Any]:
     counts = {"nevus": {"originals": originals, "examples": examples}, "melanoma": {"originals": 0, "examples": 0}}
     return {"shards": [], "originals": originals, "examples": examples, "bytes": 0, "per_class": counts}
 

@@ -95,7 +95,7 @@ def test_images_beyond_the_limit_are_refused_before_they_are_decoded() -> None:
         (encode(photograph(20, 20), mode="CMYK"), "unsupported_color"),
     ],
 )
-def test_refused_with_a_reason(data: bytes, reason: str) -> None:
+def test_bytes_that_are_no_photograph_are_refused_with_a_reason(data: bytes, reason: str) -> None:
     with pytest.raises(images.BadImage) as caught:
         images.standardize(data, 32, "crop")
     assert caught.value.reason == reason

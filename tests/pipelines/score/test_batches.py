@@ -40,7 +40,7 @@ def picture(width: int = 8, height: int = 6, kind: str = "JPEG", seed: int = 0) 
 def tall_png(height: int) -> bytes:
     """A PNG of one column of `height` pixels: small, but heavy when decoded."""
 
-    def part(kind: Any, data: Any) -> Any:
+    def part(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = part(b"IHDR", struct.pack(">IIBBBBB", 4096, height // 4096, 8, 2, 0, 0, 0))

@@ -39,7 +39,7 @@ class Negative(tiny_dataset.Standardize):
     """The dataset's graph, but with the colours turned around."""
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
-    def standardize(self, image_bytes: Any) -> Any:
+    def standardize(self, image_bytes: tf.Tensor) -> tf.Tensor:
         pixels = tf.io.decode_jpeg(super().standardize(image_bytes), channels=3)
         return tf.io.encode_jpeg(255 - pixels, quality=95, chroma_downsampling=False)
 
@@ -275,7 +275,7 @@ def test_a_model_from_before_there_were_maps_scores_all_the_same(
     np.testing.assert_allclose(of(model.predict(images(files))), of(loaded.predict(images(files))), **NEAR)
 
 
-def test_a_model_in_a_bucket(
+def test_a_model_in_a_bucket_predicts_like_one_on_disk(
     models: dict[str, ModelInfo],
     loaded: LoadedModels,
     files: list[bytes],
@@ -305,5 +305,5 @@ def test_a_model_in_a_bucket(
         ("", ""),
     ],
 )
-def test_what_the_decoder_said(text: str, message: str) -> None:
+def test_the_message_of_a_bad_file_is_what_the_decoder_said(text: str, message: str) -> None:
     assert decoder_message(text) == message

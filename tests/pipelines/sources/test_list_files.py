@@ -102,7 +102,7 @@ def test_a_bucket_in_parts_gives_every_object_once(asked: Any) -> None:
 
 
 @pytest.mark.parametrize("place", ["many/ISIC_00*.jpg", "m*/ISIC_00*.jpg", "many/**00*.jpg"])
-def test_a_pattern_in_a_bucket(asked: Any, place: Any) -> None:
+def test_a_pattern_in_a_bucket_finds_its_objects(asked: Any, place: Any) -> None:
     chunks = run_source(list_images.ListImages([f"gs://{BUCKET}/{place}"]))
     start = "many/" if place.startswith("m*") else ""
     expected = {start + name for name in FLAT if name.startswith("ISIC_00")}

@@ -33,7 +33,7 @@ def test_folders_of_any_depth_and_awkward_names(tmp_path: Path) -> None:
     assert {file.size for file in list_images(tmp_path)} == {1}
 
 
-def test_one_file_and_globs(tmp_path: Path) -> None:
+def test_one_file_and_globs_list_what_they_name(tmp_path: Path) -> None:
     tree(tmp_path, "x/a.jpg", "x/b.png", "y/c.jpg")
     assert relatives(tmp_path / "x" / "a.jpg") == ["a.jpg"]
     assert relatives(f"{tmp_path}/*/*.jpg") == ["x/a.jpg", "y/c.jpg"]

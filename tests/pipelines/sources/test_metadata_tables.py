@@ -46,7 +46,9 @@ def table(path: Path, header: str, *lines: str) -> str:
         ("image_name,diagnosis,benign_malignant,target", "ISIC_0000001,nevus,benign,0", "nevus"),
     ],
 )
-def test_tables_of_every_origin(tmp_path: Path, header: str, line: str, expected: str | None) -> None:
+def test_tables_of_every_origin_give_the_expected_label(
+    tmp_path: Path, header: str, line: str, expected: str | None
+) -> None:
     path = table(tmp_path / "t.csv", header, line)
     require(path)
     ((image, facts),) = metadata_tables.read_facts(path, ANY)

@@ -86,7 +86,7 @@ def test_single_shards_and_patterns_give_their_records_once(dataset: Path) -> No
     assert len(images_of(dataset, dataset / name, f"{dataset}/./train-*.tfrecord")) == len(everything)
 
 
-def test_how_records_were_made(dataset: Path) -> None:
+def test_the_format_of_records_is_that_of_their_dataset(dataset: Path) -> None:
     description = require_description("--input", str(dataset))
     expected = RecordFormat(SIZE, "jpeg", description.aspect, description.fingerprint)
     for root in (dataset, dataset / "train-*.tfrecord", dataset / shard_names(dataset)[-1]):
@@ -232,7 +232,9 @@ def test_a_shard_replaced_after_it_was_listed(copied: Path) -> None:
     assert all(isinstance(content, OSError) for content in contents)
 
 
-def test_a_dataset_in_a_bucket(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dataset_in_a_bucket_is_read_like_one_on_disk(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with local_gcs(tmp_path, "records") as environment:
         upload(environment, "records", dataset, "dataset")
         for name, value in environment.items():

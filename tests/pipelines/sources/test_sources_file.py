@@ -13,7 +13,7 @@ from pipelines.sources.sources_file import read_sources_file
 from tests.support.source_files import HAM, completed, write
 
 
-def test_a_file_of_sources(tmp_path: Path) -> None:
+def test_a_file_of_sources_is_read_with_paths_relative_to_it(tmp_path: Path) -> None:
     content = {
         "sources": [
             {"images": "isic9/Train", "layout": "folders", "name": "kaggle"},

@@ -151,10 +151,10 @@ def test_zip_with_sizes_after_the_data(tmp_path: Path) -> None:
         def __init__(self, file: Any):
             self._file = file
 
-        def writable(self) -> Any:
+        def writable(self) -> bool:
             return True
 
-        def write(self, data: Any) -> Any:
+        def write(self, data: Any) -> int:
             return self._file.write(data)
 
     with open(tmp_path / "a.zip", "wb") as file:
@@ -162,7 +162,7 @@ def test_zip_with_sizes_after_the_data(tmp_path: Path) -> None:
     assert read_all(tmp_path / "a.zip") == EXPECTED
 
 
-def test_zip_behind_other_bytes(tmp_path: Path) -> None:
+def test_a_zip_behind_other_bytes_is_read(tmp_path: Path) -> None:
     whole = write_zip(tmp_path / "whole.zip").read_bytes()
     (tmp_path / "self-extracting.zip").write_bytes(b"MZ" + b"\x90" * 70_001 + whole)
     assert read_all(tmp_path / "self-extracting.zip") == EXPECTED
@@ -355,7 +355,7 @@ def test_a_truncated_zip_is_refused_and_its_whole_members_are_read(stored: tuple
     assert "truncated" in refusal(path, members["c.jpg"])
 
 
-def test_truncated_or_damaged_tar(tmp_path: Path) -> None:
+def test_a_truncated_or_damaged_tar_is_refused(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar", ["a.jpg", "b.jpg", "c.jpg"])
     members = listed(path)
     whole = path.read_bytes()
@@ -379,7 +379,7 @@ def test_tars_one_after_another_are_refused(tmp_path: Path) -> None:
     assert "several tar archives" in listing_error(tmp_path / "two.tar")
 
 
-def test_what_is_no_archive(tmp_path: Path) -> None:
+def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     for name in ("a.zip", "a.tar"):
         path = tmp_path / name
         assert listing_error(path) == "No such file or directory"
@@ -566,7 +566,7 @@ def test_what_is_wrong_in_a_bucket_is_one_line(bucket: str) -> None:
     assert refusal(f"{bucket}/missing.zip", Member("a.jpg", 0, 1, 1, 0, -1))
 
 
-def test_lists_in_a_bucket(bucket: str) -> None:
+def test_lists_in_a_bucket_are_read(bucket: str) -> None:
     texts = list(path_lists.list_paths(f"{bucket}/list.txt"))
     assert texts == [f"{bucket}/one.jpg", f"gs://{BUCKET}/two.jpg", "gs://other/three.jpg"]
     assert list(path_lists.list_paths(f"{bucket}/list.csv")) == [f"{bucket}/sub/one.jpg", "/local/two.jpg"]

@@ -44,7 +44,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
 def refuse(served: Environment) -> Iterator[Callable[..., Any]]:
     """Says what is refused, and how."""
 
-    def plan(pattern: Any, status: Any, message: Any) -> None:
+    def plan(pattern: str, status: int, message: str) -> None:
         served.faults = Plan(Rule("refused", pattern, [Refuse(status, message)] * 99))
 
     yield plan
