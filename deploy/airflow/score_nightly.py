@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from airflow.providers.apache.beam.operators.beam import BeamRunPythonPipelineOperator
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.providers.google.cloud.hooks.dataflow import DataflowHook
 from airflow.sdk import DAG, task
-from airflow.sdk.definitions.context import Context
 
 # Exit codes of `pipelines.score`; any other is a failure that the same command may mend.
 TOO_MANY_REJECTS = 1
@@ -49,7 +50,7 @@ class ScoreOperator(BeamRunPythonPipelineOperator):
         options = self.pipeline_options
         return DataflowHook(gcp_conn_id=self.gcp_conn_id), options["project"], options["region"]
 
-    def execute(self, context: Context) -> int:
+    def execute(self, context: Mapping[str, Any]) -> int:
         hook, project, region = self._dataflow()
         if hook.is_job_dataflow_running(name=JOB_NAME, project_id=project, location=region):
             raise AirflowException(f"a job {JOB_NAME} of an earlier attempt is still running")

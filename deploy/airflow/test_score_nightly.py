@@ -7,6 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import score_nightly
@@ -31,27 +32,27 @@ class Google:
     """What the operator asks of Dataflow, without Dataflow. running: whether a job of an earlier attempt is there."""
 
     running = False
-    cancelled = []  # noqa: RUF012
+    cancelled: list[tuple[str, str, str]] = []  # noqa: RUF012
 
-    def __init__(self, gcp_conn_id):
+    def __init__(self, gcp_conn_id: str):
         assert gcp_conn_id == "google_cloud_default"
 
-    def is_job_dataflow_running(self, name, project_id, location):
+    def is_job_dataflow_running(self, name: str, project_id: str, location: str) -> bool:
         assert (name, project_id, location) == ("isic-score-nightly", "clinic", "europe-west4")
         return self.running
 
-    def cancel_job(self, job_name, project_id, location):
+    def cancel_job(self, job_name: str, project_id: str, location: str) -> None:
         self.cancelled.append((job_name, project_id, location))
 
 
 @pytest.fixture
-def night(monkeypatch, tmp_path):
+def night(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Runs the score task as Airflow does: its templates rendered, then executed; gives result and arguments."""
     monkeypatch.setattr(score_nightly, "DataflowHook", Google)
     monkeypatch.setattr(Google, "running", False)
     python = tmp_path / "python"
 
-    def rendered(try_number=1):
+    def rendered(try_number: int = 1) -> score_nightly.ScoreOperator:
         settings = {**SETTINGS, "python": str(python)}
         operator = score_nightly.ScoreOperator(
             task_id=f"score_{try_number}",
@@ -68,7 +69,7 @@ def night(monkeypatch, tmp_path):
         operator.render_template_fields(context)
         return operator
 
-    def run(code, try_number=1):
+    def run(code: int, try_number: int = 1) -> int:
         # In the place of the project's Python: answers the question for Beam's version, keeps what it is told to run.
         python.write_text(
             f'#!/bin/sh\nif [ "$1" = -c ]; then echo 2.77.0; exit; fi\nprintf "%s\\n" "$@" > {tmp_path}/argv\n'
@@ -83,7 +84,7 @@ def night(monkeypatch, tmp_path):
     return run
 
 
-def test_one_night_at_a_time():
+def test_one_night_at_a_time() -> None:
     dag = score_nightly.dag
     assert dag.task_ids == ["score", "check_rejects"]
     assert dag.max_active_runs == 1
@@ -93,7 +94,7 @@ def test_one_night_at_a_time():
     assert dag.get_task("check_rejects").upstream_task_ids == {"score"}
 
 
-def test_the_command_understands_what_is_rendered(night):
+def test_the_command_understands_what_is_rendered(night: Any) -> None:
     assert night(0) == 0
     module, *argv = night.argv()[1:]
     assert night.argv()[0] == "-m"
@@ -121,12 +122,12 @@ def test_the_command_understands_what_is_rendered(night):
     assert beam == ["isic-score-nightly", *(SETTINGS[name] for name in names)]
 
 
-def test_a_further_attempt_has_a_partition_of_its_own(night):
+def test_a_further_attempt_has_a_partition_of_its_own(night: Any) -> None:
     night(0, try_number=2)
     assert "--run=2026-03-01.02" in night.argv()
 
 
-def test_too_many_rejects_finish_and_alert(night):
+def test_too_many_rejects_finish_and_alert(night: Any) -> None:
     assert night(1) == 1
     check = score_nightly.dag.get_task("check_rejects").python_callable
     with pytest.raises(AirflowFailException, match="max_reject_fraction"):
@@ -134,19 +135,19 @@ def test_too_many_rejects_finish_and_alert(night):
     check(0)
 
 
-def test_wrong_use_is_not_tried_again(night):
+def test_wrong_use_is_not_tried_again(night: Any) -> None:
     with pytest.raises(AirflowFailException):
         night(2)
 
 
 @pytest.mark.parametrize("code", [3, 130])
-def test_other_failures_are_tried_again(night, code):
+def test_other_failures_are_tried_again(night: Any, code: int) -> None:
     with pytest.raises(AirflowException, match=f"return code {code}") as raised:
         night(code)
     assert not isinstance(raised.value, AirflowFailException)
 
 
-def test_an_attempt_waits_for_the_job_of_an_earlier_one(night, monkeypatch):
+def test_an_attempt_waits_for_the_job_of_an_earlier_one(night: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Google, "running", True)
     with pytest.raises(AirflowException, match="still running") as raised:
         night(0)
@@ -155,7 +156,7 @@ def test_an_attempt_waits_for_the_job_of_an_earlier_one(night, monkeypatch):
         night.argv()
 
 
-def test_a_killed_task_cancels_its_job(night, monkeypatch):
+def test_a_killed_task_cancels_its_job(night: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Google, "cancelled", [])
     night.rendered().on_kill()
     assert Google.cancelled == [("isic-score-nightly", "clinic", "europe-west4")]
