@@ -193,6 +193,7 @@ def digests(dataset: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for name in names for path in dataset.glob(name)}
 
 
+@pytest.mark.proof
 def test_prepare_on_dataflow_writes_the_dataset_of_the_local_run(
     command: Command, process: Command, sample: Path, cloud: Environment, dataflow: LocalDataflow, tmp_path: Path
 ) -> None:

@@ -458,7 +458,7 @@ def test_a_fold_that_fails_ends_the_other(run: Command, places: Path, tmp_path: 
     assert foreign.exists()
 
 
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=several_cores)])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=[several_cores, pytest.mark.proof])])
 def test_the_signal_to_end_reaches_the_training(places: Path, tmp_path: Path, jobs: int) -> None:
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps({**RECIPE, "epochs": 10_000}))

@@ -111,6 +111,7 @@ def fingerprint(run: Path) -> str:
     return read_model_info(run / "model").fingerprint
 
 
+@pytest.mark.proof
 def test_a_cluster_of_one_is_one_worker(dataset: Path, trained: Path, tmp_path: Path) -> None:
     line = command(dataset, tmp_path / "run")
     launcher = [sys.executable, "-m", "trainer.distribution.local_cluster", "--workers=1", "--", *line[3:]]

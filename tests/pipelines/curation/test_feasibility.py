@@ -101,15 +101,21 @@ def test_a_class_that_a_fold_lacks_may_go() -> None:
 
 
 def test_a_table_that_knows_no_image_is_named() -> None:
-    def said(*sources: Source, known: Iterable[str], shared: tuple[Table, ...] = ()) -> str:
+    def said(*sources: Source, known: Iterable[str], shared: tuple[Table, ...] = ()) -> str | None:
         options = PrepareOptions(sources=sources, output="", metadata=shared)
-        return unused_table(options, dict.fromkeys(known, 1)) or ""
+        return unused_table(options, dict.fromkeys(known, 1))
 
     mine = Table("/m.csv", name="m.csv")
-    assert said(known=(), shared=(mine,)).startswith("--metadata /m.csv: knows none of the images")
-    assert said(known=("m.csv",), shared=(mine,)) == ""
+    found = said(known=(), shared=(mine,))
+    assert found is not None
+    assert found.startswith("--metadata /m.csv: knows none of the images")
+    assert said(known=("m.csv",), shared=(mine,)) is None
     train, test = (Table(f"/{name}.csv", name=name, option="--input", found=True) for name in ("train", "test"))
     source = Source("a", "/a", "isic2018", (train, test))
-    assert said(source, known=("train",)) == ""
-    assert said(source, known=()).startswith("--input /a: /train.csv, found with it, knows none")
-    assert "layout folders" in said(Source("a", "/a", tables=(train,)), known=())
+    assert said(source, known=("train",)) is None
+    found = said(source, known=())
+    assert found is not None
+    assert found.startswith("--input /a: /train.csv, found with it, knows none")
+    found = said(Source("a", "/a", tables=(train,)), known=())
+    assert found is not None
+    assert "layout folders" in found

@@ -14,6 +14,7 @@ from pipelines.dataset.record_spec import RecordSpec
 from pipelines.imaging import images
 from pipelines.imaging.images import BadImage
 from pipelines.prepare.examples import Record, image_example, make_records
+from pipelines.storage.errors import StorageError
 from tests.support.image_files import encode, photograph
 
 SPEC = RecordSpec(("melanoma", "nevus"), 24, seed=3)
@@ -87,7 +88,7 @@ def test_stored_records_are_used_again_without_reading_the_file(row: ImageRow) -
     assert make_records(gone, SPEC, stored) == first._replace(reused=3)
     # What is missing is made from the file.
     assert make_records(row, SPEC, stored[:2]) == first._replace(reused=2)
-    with pytest.raises(OSError, match="gone"):
+    with pytest.raises(StorageError, match="FileNotFoundError: No such file"):
         make_records(gone, SPEC, stored[:2])
 
 
