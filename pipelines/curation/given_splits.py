@@ -129,7 +129,7 @@ def require_dataset_splits(option: str, folder: str, folds: int) -> None:
         UsageError: If dataset.json or the manifest is missing, damaged or incomplete, or if the folds differ.
     """
     description = require_description(option, folder)
-    recorded = description.options["folds"]
+    recorded = description.options.get("folds", 0)
     if recorded and folds != recorded:
         raise UsageError(f"--folds {folds}: {folder} has {recorded}; name as many, or make a new dataset")
     try:

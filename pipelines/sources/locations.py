@@ -13,12 +13,12 @@ from typing import NamedTuple
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from pipelines.beam.runner import is_dataflow
-from pipelines.common.cli import UsageError
+from pipelines.common.cli import UsageError, first_line
 from pipelines.common.text import printable
 from pipelines.domain.image_ids import IMAGE_EXTENSIONS, is_image_name
 from pipelines.sources.list_files import is_below, list_files
 from pipelines.sources.record_source import RecordFormat, is_record_source, record_format
-from pipelines.storage.archives import unsupported_archive
+from pipelines.storage.archives import is_archive, unsupported_archive
 from pipelines.storage.errors import StorageError
 from pipelines.storage.filesystem import has_wildcard, is_local
 from pipelines.storage.gcs_access import require_readable, require_writable
@@ -118,8 +118,12 @@ class Locations:
                 if refused := unsupported_archive(path):
                     raise UsageError(f"{option} {path}: {refused}")
                 found = self._holds_image(location)
+            except UsageError:
+                raise
             except StorageError as error:
                 raise UsageError(f"{option} {path}: cannot be listed: {error.text}") from error
+            except Exception as error:  # of a list within the list (CSV, Parquet, UTF-8), or of a pattern
+                raise UsageError(f"{option} {path}: cannot be listed: {first_line(error)}") from error
             if not found:
                 what = "matches" if has_wildcard(path) and not os.path.exists(path) else "holds"
                 names = ", ".join(sorted(IMAGE_EXTENSIONS))
@@ -134,7 +138,9 @@ class Locations:
     def _holds_image(self, location: Location) -> bool:
         option, path, _ = location
         if not is_path_list(path):
-            seen = (name for name in self._objects.get(location, ()) if is_below(path, name))
+            # What is called like an archive is read as one, even where objects lie below that name.
+            objects = () if is_archive(path) else self._objects.get(location, ())
+            seen = (name for name in objects if is_below(path, name))
             return any(map(is_image_name, seen)) or _lists_image(path)
         listed = self._list(location)
         for entry in listed.first_in_bucket:

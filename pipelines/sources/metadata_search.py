@@ -9,6 +9,7 @@ import os
 import posixpath
 from collections.abc import Iterator
 
+from pipelines.common.gcs_client import ServiceUnavailable
 from pipelines.sources.layouts import LAYOUTS, Source, form_of
 from pipelines.sources.list_files import fixed_part
 from pipelines.sources.metadata_tables import file_name, table_bytes
@@ -84,7 +85,7 @@ def columns_of(path: str) -> list[str]:
                 head = file.read(_HEADER_BYTES)
         line = head.decode("utf-8-sig", "replace")
         return next(csv.reader(io.StringIO(line, newline="")), [])
-    except (StorageError, csv.Error):  # not the table we want
+    except (StorageError, ServiceUnavailable, csv.Error):  # not the table we want
         return []
 
 

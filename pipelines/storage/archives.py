@@ -218,6 +218,9 @@ def _zip_members(file: BinaryIO) -> Iterator[Member]:
                     sizes = (info.compress_size, info.file_size)
                     yield Member(name, info.header_offset, *sizes, info.compress_type, info.CRC)
     except zipfile.BadZipFile as error:
+        # zipfile takes any OSError for damage, also that of a store which does not answer.
+        if isinstance(error.__context__, StorageError):
+            raise error.__context__ from error.__context__.__cause__
         raise ArchiveError(f"not a whole zip archive ({error})") from error
     except (ValueError, struct.error, NotImplementedError) as error:
         raise ArchiveError(f"damaged zip index ({error})") from error

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pipelines.common.gcs_client import ServiceUnavailable
 from pipelines.common.text import printable
 
-# Mistakes in a program, which no filesystem reports.
-_PROGRAMMING_ERRORS = (AttributeError, NameError, TypeError)
+# Mistakes in a program and a lack of memory, which say nothing of a file.
+_OF_THE_PROGRAM = (AttributeError, MemoryError, NameError, TypeError)
 
 
 class StorageError(OSError):
@@ -52,11 +52,11 @@ class StorageError(OSError):
 def storage_errors() -> Iterator[None]:
     """Turn an error of a filesystem or of its libraries in the block into a StorageError.
 
-    ServiceUnavailable passes, as it says nothing about the file; so do programming errors.
+    ServiceUnavailable passes, as it says nothing about the file; so do errors of the program.
     """
     try:
         yield
-    except (StorageError, ServiceUnavailable, *_PROGRAMMING_ERRORS):
+    except (StorageError, ServiceUnavailable, *_OF_THE_PROGRAM):
         raise
     except Exception as error:  # each filesystem raises its own kinds, with no common base
         text = printable(str(error))

@@ -186,6 +186,8 @@ def require_path_list(option: str, path: str) -> PathList:
         raise UsageError(f"{option} {path}: not a Parquet file ({first_line(error)})") from error
     except StorageError as error:
         raise UsageError(f"{option} {path}: cannot be read: {error.summary}") from error
+    except (OSError, pa.ArrowException) as error:  # of pyarrow, for a damaged footer or page
+        raise UsageError(f"{option} {path}: cannot be read: {first_line(error)}") from error
     if not (found.names_image or found.others):
         raise UsageError(f"{option} {path}: lists no path")
     return found

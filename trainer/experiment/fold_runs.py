@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
@@ -82,12 +83,16 @@ def run_all(runs: Sequence[FoldRun], jobs: int) -> None:
     Raises:
         SystemExit: A command failed. The code is that of the first one that failed; its own message has been shown.
             After a signal the process ends by that signal instead.
-        UsageError: A file of a finished training run is missing or damaged. Raised before any work.
+        UsageError: A file of a finished training run is missing or damaged, or an evaluation has another schema
+            version. Raised before any work.
     """
     for run in runs:
         if (run.train / "model").is_dir():
             for name in (_MODEL, _TRAIN):
                 _trained(run.folder, name)
+            for folder in (run.evaluation, run.one_view):
+                with contextlib.suppress(FileNotFoundError, ValueError):  # it will be made
+                    _evaluation(folder)
     jobs = max(1, min(jobs, len(runs)))
     outcome = run_chains([_commands(run, marked=jobs > 1) for run in runs], jobs, _GRACE_SECONDS)
     if outcome.signal:

@@ -23,8 +23,8 @@ from trainer.export.calibration import (
     reliability,
     tempered,
 )
-from trainer.export.fitting import operating_points
 from trainer.export.loaded_model import read_model_info
+from trainer.export.operating_points import operating_points
 
 
 class OutOfFoldPredictions(NamedTuple):

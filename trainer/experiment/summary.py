@@ -22,8 +22,8 @@ from trainer.experiment.oof_predictions import (
     read_predictions,
 )
 from trainer.experiment.paired_differences import differences
-from trainer.export.fitting import TARGETS
 from trainer.export.loaded_model import read_model_info
+from trainer.export.operating_points import TARGETS
 from trainer.metrics import metrics
 from trainer.metrics.thresholds import SUBGROUP_TARGET, threshold_figures
 

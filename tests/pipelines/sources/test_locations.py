@@ -103,3 +103,15 @@ def test_a_file_of_sources_may_be_here_but_not_what_it_names(tmp_path: Path) -> 
     sources.write_text("sources:\n- images: gs://b/i\n  metadata: table.csv\n")
     with pytest.raises(UsageError, match=r"sources\.yaml.*table\.csv: is on this machine"):
         reachable(prepare_options.parse_options, ["--input", str(sources), "--output", "gs://b/o"])
+
+
+@pytest.mark.parametrize(("name", "content"), [("other.csv", b"a,b\n1,2\n"), ("other.parquet", b"PAR1 and no more")])
+def test_a_list_that_names_a_list_without_paths_is_refused_in_one_line(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    path = tmp_path / "list.txt"
+    path.write_text(f"{name}\n")
+    with pytest.raises(UsageError, match=r"^--input .*list\.txt: cannot be listed: ") as caught:
+        check_locations([Location("--input", str(path), is_input=True)], PipelineOptions([]))
+    assert "\n" not in str(caught.value)

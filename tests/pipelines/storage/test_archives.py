@@ -24,6 +24,7 @@ from pipelines.common.cli import UsageError
 from pipelines.domain.image_ids import is_image_name
 from pipelines.storage import archives, path_lists
 from pipelines.storage.archives import ArchiveError, Member
+from pipelines.storage.errors import StorageError
 from tests.support.gcs import local_gcs, upload
 
 # Names an archive of photographs may hold, with licences beside them.
@@ -353,6 +354,15 @@ def test_a_truncated_zip_is_refused_and_its_whole_members_are_read(stored: tuple
     assert archives.read_member(str(path), members["b.jpg"]) == content_of("b.jpg")
     path.write_bytes(whole[: members["c.jpg"].offset + 10])
     assert "truncated" in refusal(path, members["c.jpg"])
+
+
+def test_a_store_that_fails_is_not_taken_for_a_damaged_zip() -> None:
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise StorageError("try later", "ServerError")
+
+    with pytest.raises(StorageError, match="ServerError: try later"):
+        list(archives._zip_members(Failing(bytes(100))))
 
 
 def test_a_truncated_or_damaged_tar_is_refused(tmp_path: Path) -> None:

@@ -114,6 +114,19 @@ def test_a_damaged_parquet_is_refused(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("place", ["footer", "data"])
+def test_a_parquet_with_damaged_bytes_is_refused_in_one_line(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "a.parquet"
+    write_parquet(path, {"path": [f"images/{n}.jpg" for n in range(500)]})
+    data = bytearray(path.read_bytes())
+    start = len(data) - 300 if place == "footer" else 12
+    data[start : start + 20] = b"\xff" * 20
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match=r"^--input .*a\.parquet: ") as caught:
+        path_lists.require_path_list("--input", str(path))
+    assert "\n" not in str(caught.value)
+
+
 def test_a_parquet_in_a_folder_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     write_parquet(tmp_path / "list.parquet", {"path": ["a.jpg", "b.jpg"]})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.support.killing import ROOT
 from tests.support.simulated_predictions import CLASSES, simulate
 from trainer.experiment.summary import SPREAD, fold_figures, spread
 from trainer.metrics.metrics import evaluate
@@ -49,3 +52,9 @@ def test_a_spread_is_mean_and_deviation_of_a_sample() -> None:
         "folds": 4,
     }
     assert spread([0.5]) == {"mean": 0.5, "sd": None, "folds": 1}
+
+
+def test_figures_are_made_without_tensorflow() -> None:
+    """The command waits for hours of training, and should not hold half a gigabyte meanwhile."""
+    code = "import sys, trainer.experiment.summary; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
