@@ -100,6 +100,7 @@ def predictions(places: Path, fold: int) -> tuple[Any, np.ndarray, np.ndarray]:
     return table, probabilities, np.array([prior[name] for name in CLASSES])
 
 
+@pytest.mark.proof
 def test_every_original_is_predicted_once_by_a_network_that_never_saw_it(
     places: Path, done: tuple[str, dict[str, Any]]
 ) -> None:
@@ -112,6 +113,7 @@ def test_every_original_is_predicted_once_by_a_network_that_never_saw_it(
         assert (options["fold"], options["keep"], options["epochs"], options["patience"]) == (fold, "last", 2, 0)
 
 
+@pytest.mark.proof
 def test_figures_are_those_of_the_predictions(places: Path, done: tuple[str, dict[str, Any]]) -> None:
     each, melanoma = [], []
     for fold in range(FOLDS):
@@ -139,6 +141,7 @@ def test_figures_are_those_of_the_predictions(places: Path, done: tuple[str, dic
     )
 
 
+@pytest.mark.proof
 def test_subgroups_are_those_of_the_tables(places: Path, done: tuple[str, dict[str, Any]]) -> None:
     (division,) = done[1]["subgroups"]
     assert division["by"] == "age"
@@ -189,6 +192,7 @@ def test_calibration_before_is_that_of_the_networks_own_logits() -> None:
     assert first != pytest.approx(second, rel=0.01)
 
 
+@pytest.mark.proof
 def test_changes_are_compared_with_their_base_on_the_same_fold_and_the_leak_shows(
     places: Path, done: tuple[str, dict[str, Any]]
 ) -> None:
@@ -210,6 +214,7 @@ def test_changes_are_compared_with_their_base_on_the_same_fold_and_the_leak_show
     assert 0 <= leak["validation"]["mean"] <= 1
 
 
+@pytest.mark.proof
 def test_a_base_that_is_the_recipe_is_not_trained_a_second_time(
     run: Command, places: Path, done: tuple[str, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -223,6 +228,7 @@ def test_a_base_that_is_the_recipe_is_not_trained_a_second_time(
     assert json.loads((tmp_path / "experiment.json").read_text())["changes"]["base"] == {}
 
 
+@pytest.mark.proof
 def test_the_card_and_the_terminal_say_the_same(places: Path, done: tuple[str, dict[str, Any]]) -> None:
     printed, figures = done
     card = (places / "card.md").read_text()
@@ -244,6 +250,7 @@ def test_the_card_and_the_terminal_say_the_same(places: Path, done: tuple[str, d
     assert "A convolutional network, trained from scratch, that tells 4 kinds" in card
 
 
+@pytest.mark.proof
 def test_the_card_says_what_a_network_started_from_and_which_class_had_no_images(
     done: tuple[str, dict[str, Any]],
 ) -> None:
@@ -269,6 +276,7 @@ def test_the_card_says_what_a_network_started_from_and_which_class_had_no_images
     assert f"; none of {CLASSES[0]}, which the figures leave out" in card
 
 
+@pytest.mark.proof
 def test_again_trains_nothing_and_another_recipe_is_refused(
     run: Command, places: Path, done: tuple[str, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -293,6 +301,7 @@ def test_damaged_settings_are_no_failure_of_ours(places: Path, tmp_path: Path) -
         experiment_command.run(parse_experiment(arguments(places, output=tmp_path)))
 
 
+@pytest.mark.proof
 def test_a_change_is_not_taken_for_another_of_its_name(places: Path, done: tuple[str, dict[str, Any]]) -> None:
     options = parse_experiment(arguments(places))
     assert options.changes is not None
@@ -313,6 +322,7 @@ def test_a_change_is_not_taken_for_another_of_its_name(places: Path, done: tuple
         check_same(options, RECIPE, UNCHANGED, 0)
 
 
+@pytest.mark.proof
 def test_a_network_that_was_trained_again_is_evaluated_again(
     places: Path, done: tuple[str, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -325,6 +335,7 @@ def test_a_network_that_was_trained_again_is_evaluated_again(
     assert turn.figures()["model"]["fingerprint"] == model["model_fingerprint"]
 
 
+@pytest.mark.proof
 def test_evaluations_that_are_not_whole_or_lack_a_table_are_made_again(
     places: Path, done: tuple[str, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -345,6 +356,7 @@ def test_evaluations_that_are_not_whole_or_lack_a_table_are_made_again(
     assert turn.figures()["metadata"]["paths"] == [str(places / "people.csv")]
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", ["train.json", "model/assets/model.json"])
 def test_a_training_run_that_is_not_whole_is_said_before_any_work(
     places: Path, done: tuple[str, dict[str, Any]], tmp_path: Path, name: str
@@ -356,6 +368,7 @@ def test_a_training_run_that_is_not_whole_is_said_before_any_work(
     assert not (tmp_path / "fold-0/evaluation").exists()
 
 
+@pytest.mark.proof
 def test_a_change_whose_options_are_lost_is_named_with_a_remedy(
     places: Path, done: tuple[str, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -367,6 +380,7 @@ def test_a_change_whose_options_are_lost_is_named_with_a_remedy(
         check_same(options, RECIPE, read_changes(options.changes).changes[0], 0)
 
 
+@pytest.mark.proof
 def test_changes_may_be_left_out_again(
     places: Path, done: tuple[str, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -438,6 +452,7 @@ def test_folds_at_once_share_the_cores(run: Command, places: Path, tmp_path: Pat
     assert figures["pooled"]["n"] == 70
 
 
+@pytest.mark.proof
 @several_cores
 def test_a_fold_that_fails_ends_the_other(run: Command, places: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.json"

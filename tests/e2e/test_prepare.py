@@ -178,6 +178,7 @@ def test_promise_3_same_bytes_again_elsewhere_and_with_other_threads(
     assert (output / "dataset.json").read_text() == (dataset / "dataset.json").read_text()
 
 
+@pytest.mark.proof
 def test_promise_3_same_bytes_in_another_order_and_with_other_processes(
     process: Command, sample: Path, folded: Path, tmp_path: Path
 ) -> None:

@@ -305,6 +305,7 @@ def test_a_wrong_file_of_sources_is_one_line_exit_2_and_nothing_written(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.proof
 def test_real_downloads_side_by_side(command: Command, shared_data: Path, tmp_path: Path) -> None:
     """Class folders, an isic-cli download with the HAM10000 table, another: one image in two is one example."""
     sources = tmp_path / "sources.yaml"

@@ -264,6 +264,7 @@ def test_counters_are_among_the_run_s_metrics(images: Path, model: Path, tmp_pat
     assert any("latency" in distribution.key.metric.name for distribution in found["distributions"])
 
 
+@pytest.mark.proof
 def test_worker_processes_share_one_model(process: Command, images: Path, model: Path, tmp_path: Path) -> None:
     alone = run(images, model, tmp_path / "alone")
     (tmp_path / "sitecustomize.py").write_text(WATCH)
@@ -287,6 +288,7 @@ def test_worker_processes_share_one_model(process: Command, images: Path, model:
         np.testing.assert_allclose(values, expected[path], atol=1e-5)
 
 
+@pytest.mark.proof
 def test_two_nights_in_a_bucket_score_each_object_once(
     process: Command, images: Path, model: Path, tmp_path: Path
 ) -> None:

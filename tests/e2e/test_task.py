@@ -75,6 +75,7 @@ def signal_at(arguments: list[str], line_start: str, number: int) -> tuple[int, 
         return process.wait(timeout=60), process.stderr.read()
 
 
+@pytest.mark.proof
 def test_a_run_told_to_end_and_killed_continues_to_the_same_bits(
     command: Command, trained: Path, dataset: Path, tmp_path: Path
 ) -> None:

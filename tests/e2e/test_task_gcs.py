@@ -155,6 +155,7 @@ def test_a_run_that_lost_two_machines_ends_with_the_weights_of_an_unbroken_one(
     assert f"--output {RUN}: already holds a finished model" in refused.stderr
 
 
+@pytest.mark.proof
 def test_evaluation_from_and_to_the_bucket(store: Store, trained: Path, dataset: Path, tmp_path: Path) -> None:
     upload(store.environment, BUCKET, trained / "model", "models/whole")
     asked = []

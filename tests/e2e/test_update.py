@@ -156,6 +156,7 @@ def test_a_killed_run_looks_unfinished_and_the_same_command_ends_it(
     assert content(output) == content(datasets / "part")
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("moment", moments("before the marker", "while it publishes"))
 def test_a_killed_update_moves_nothing_either(
     command: Command, sample: Path, archives: Path, datasets: Path, tmp_path: Path, moment: str
@@ -167,6 +168,7 @@ def test_a_killed_update_moves_nothing_either(
     assert content(output) == content(datasets / "updated")
 
 
+@pytest.mark.proof
 def test_what_was_left_behind_a_finished_output_is_cleared_away(
     command: Command, sample: Path, archives: Path, datasets: Path, tmp_path: Path
 ) -> None:

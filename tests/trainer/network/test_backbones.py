@@ -111,6 +111,7 @@ def test_a_backbone_that_does_not_fit_leaves_nothing_behind(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.proof
 def test_a_run_with_a_backbone_exports_like_any_other(
     command: Command, dataset: Path, weights: str, tmp_path: Path
 ) -> None:

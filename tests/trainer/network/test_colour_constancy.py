@@ -60,6 +60,7 @@ def test_darker_than_black_is_black() -> None:
     assert corrected(dark)[0, 0, 0] == pytest.approx([0.0, 0.0, 0.0], abs=1e-3)
 
 
+@pytest.mark.proof
 def test_the_exported_network_does_not_see_the_tint(command: Command, dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     done = command(*training(dataset, run, "--epochs=1", "--colour_constancy"))
