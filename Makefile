@@ -105,7 +105,7 @@ $(AIRFLOW)/.installed: deploy/airflow/requirements.lock
 
 .PHONY: test-airflow
 test-airflow: $(STAMP) $(AIRFLOW)/.installed  ## Run the nightly DAG's tests in an Airflow (downloads 1.5 GB once)
-	AIRFLOW_HOME="$(abspath $(AIRFLOW))/home" PROJECT_PYTHON="$(abspath $(PY))" $(AIRFLOW)/bin/python -m pytest deploy/airflow
+	AIRFLOW_HOME="$(abspath $(AIRFLOW))/home" PROJECT_PYTHON="$(abspath $(PY))" $(AIRFLOW)/bin/python -m pytest --import-mode=prepend deploy/airflow
 
 .PHONY: lint
 lint: $(STAMP)  ## Check style, types and who imports whom
