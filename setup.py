@@ -21,7 +21,6 @@ setup(
         "apache-beam[gcp]>=2.77,<2.78",
         "google-cloud-storage>=2.19",
         "google-crc32c>=1.6",
-        "imagehash>=4.3",
         "jinja2>=3.1",
         "jsonschema>=4.23",
         "numpy>=2.0",

@@ -68,14 +68,14 @@ def file_signature(path: Path) -> Signature:
     """Hash and thumbnail of a file, decoded no larger than needed."""
     data = path.read_bytes()
     info = images.read_info(data)
-    factor = images.reduction(info.width, info.height, perceptual.DECODE_SIDE, "stretch")
-    return perceptual.signature(images.decode(data, factor))
+    factor = images.reduction(info.width, info.height, images.SHARED_SIDE, "stretch")
+    return perceptual.signature(images.decode_image(data, factor))
 
 
 def altered_signatures(path: Path) -> dict[str, Signature]:
     """Signatures of a file's altered copies."""
     image = Image.open(path).convert("RGB")
-    return {name: perceptual.signature(np.asarray(alter(image))) for name, alter in ALTERATIONS.items()}
+    return {name: perceptual.signature(alter(image).convert("RGB")) for name, alter in ALTERATIONS.items()}
 
 
 def is_candidate(first: Signature, second: Signature) -> bool:

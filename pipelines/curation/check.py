@@ -99,8 +99,8 @@ def inspect(row: ImageRow, data: bytes) -> ImageRow:
         info = images.read_info(data)
         row = row._replace(format=info.format, width=info.width, height=info.height)
         # Decoding at a reduced size still reads every byte of the file, so truncation is detected.
-        factor = images.reduction(info.width, info.height, perceptual.DECODE_SIDE, "stretch")
-        phash, thumbnail = perceptual.signature(images.decode(data, factor))
+        factor = images.reduction(info.width, info.height, images.SHARED_SIDE, "stretch")
+        phash, thumbnail = perceptual.signature(images.decode_image(data, factor))
     except images.BadImage as error:
         return row.rejected("check", error.reason, error.message)
     return row._replace(phash=phash, thumbnail=thumbnail)

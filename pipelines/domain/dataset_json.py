@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pipelines.common.schema_version import require_schema_version
 
 DATASET_JSON = "dataset.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SPLITS = ("train", "validation", "test")
 COMPRESSIONS = ("none", "gzip")
 

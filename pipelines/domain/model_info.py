@@ -14,7 +14,7 @@ from pipelines.common.cli import UsageError
 from pipelines.common.schema_version import require_schema_version
 from pipelines.domain.decision_rule import OperatingPoint, prior_of_model, read_points
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # In the folder of a SavedModel.
 MODEL_JSON = "assets/model.json"
 

@@ -2,12 +2,11 @@
 
 `standardize_graph` implements the same arithmetic as a TensorFlow graph, which is stored with the dataset and inside
 the exported model. Both produce bit-identical pixels because every rounding step is defined: libjpeg-turbo decodes JPEG
-with its exact integer transform, and the resize uses integer arithmetic (see `resize_weights`).
+with its exact integer transform, and the resize uses integer arithmetic (see `resize`).
 """
 
 from __future__ import annotations
 
-import functools
 import io
 import warnings
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ from pipelines.imaging.png import require_whole_png
 
 ASPECTS = ("crop", "pad", "stretch")
 JPEG_QUALITY = 95
-# The weights of one output pixel sum to this. 255 * 2**15 < 2**24, so every partial sum is exact in float32.
-WEIGHT_SCALE = 1 << 15
+# A JPEG is shrunk while decoding only as long as its shorter side keeps this many pixels, or as many as are asked for.
+# Most networks take 224 pixels or fewer.
+SHARED_SIDE = 224
 # EXIF tag 0x0112, a SHORT (EXIF 2.32, tables 4 and 8).
 ORIENTATION_TAG = 0x0112
 ORIENTATION_TYPE = 3
@@ -35,6 +35,16 @@ MAX_PIXELS = 64_000_000
 _FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}
 # Colour modes that TensorFlow's decoders convert to the same RGB values as Pillow.
 _MODES = frozenset({"L", "LA", "RGB", "RGBA", "P", "1", "I;16", "I;16B", "I"})
+# What undoes an EXIF orientation (EXIF 2.32, 4.6.4).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -136,34 +146,39 @@ def read_info(data: bytes) -> ImageInfo:
 
 
 def reduction(width: int, height: int, size: int, aspect: str) -> int:
-    """Return the largest factor by which the JPEG decoder may shrink an image that is to be resized to `size`.
+    """Return the factor by which the JPEG decoder may shrink an image that is to be resized to `size`.
+
+    Up to a size of SHARED_SIDE the factor depends on the image alone. So one decode serves every such size and the
+    perceptual hash, and which images are near-duplicates does not depend on the size of the records.
 
     Args:
         width: Width of the image in pixels.
         height: Height of the image in pixels.
         size: Side of the target square in pixels. At least that many are left to resize from.
-        aspect: One of ASPECTS. For "pad" the longer side must keep `size` pixels, otherwise the shorter.
+        aspect: One of ASPECTS. Beyond SHARED_SIDE, the longer side must keep `size` pixels for "pad", otherwise the
+            shorter.
 
     Returns:
         1, 2, 4 or 8.
     """
-    side = max(width, height) if aspect == "pad" else min(width, height)
+    least = max(size, SHARED_SIDE)
+    side = max(width, height) if aspect == "pad" and size > SHARED_SIDE else min(width, height)
     for factor in (8, 4, 2):
         # Decoders disagree when a side shrinks to less than a pixel.
-        if side >= factor * size and min(width, height) >= factor:
+        if side >= factor * least and min(width, height) >= factor:
             return factor
     return 1
 
 
-def decode(data: bytes, factor: int = 1) -> np.ndarray:
-    """Decode an image file to RGB pixels and apply its EXIF orientation.
+def decode_image(data: bytes, factor: int = 1) -> Image.Image:
+    """Decode an image file to RGB and apply its EXIF orientation.
 
     Args:
         data: A JPEG or PNG file. All of it is read, so a truncated file raises whatever the factor.
         factor: Shrink a JPEG by this factor while decoding: 1, 2, 4 or 8. PNG ignores it.
 
     Returns:
-        Pixels, uint8 [height, width, 3].
+        An image of mode RGB.
 
     Raises:
         BadImage: The file is not a usable image, or it is damaged.
@@ -172,85 +187,42 @@ def decode(data: bytes, factor: int = 1) -> np.ndarray:
     try:
         if image.format == "PNG":
             require_whole_png(data)
-        if factor > 1 and image.format != "PNG":
+        elif factor > 1:
             image.draft(None, (max(1, image.width // factor), max(1, image.height // factor)))
         if image.mode.startswith("I"):
             # 16-bit grey: keep the high byte, as libpng does when it reduces to 8 bits.
-            high = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
-            pixels = np.repeat(high[:, :, None], 3, axis=2)
+            high = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+            decoded = high.convert("RGB")
         else:
-            pixels = np.asarray(image.convert("RGB"))
+            decoded = image.convert("RGB")
     except Image.DecompressionBombError as error:
         raise BadImage("too_large", str(error)) from error
     except Exception as error:  # Pillow's decoders raise many exception types on malformed files
         raise BadImage("undecodable", str(error) or error.__class__.__name__) from error
-    return _orient(pixels, orientation_of(data))
+    turn = _TURNS.get(orientation_of(data))
+    return decoded if turn is None else decoded.transpose(turn)
 
 
-def _orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo an EXIF orientation (EXIF 2.32, 4.6.4): 2-4 are flips, 5-8 are flips of the transpose."""
-    if orientation >= 5:
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels
+def decode(data: bytes, factor: int = 1) -> np.ndarray:
+    """Return `decode_image` as pixels, uint8 [height, width, 3]."""
+    return np.asarray(decode_image(data, factor))
 
 
-# Most archives contain only a few image sizes; a matrix takes 4 * size * length bytes.
-@functools.lru_cache(maxsize=16)
-def resize_weights(length: int, size: int) -> np.ndarray:
-    """Return the weights of an antialiased triangle filter that resizes `length` pixels to `size`.
+def resize(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Resize an image with Pillow's antialiased bilinear filter.
 
-    The triangle extends one output pixel (at least one input pixel) to either side: the bilinear filter of Pillow and
-    of `tf.image.resize(antialias=True)`. Weights are computed in integers, so they are the same on every machine.
-
-    Returns:
-        float32 [size, length]. Each weight is a whole number; each row sums to WEIGHT_SCALE.
+    Pillow computes in integers: weights rounded to 22 bits, sums rounded to uint8 after each pass. `standardize_graph`
+    does the same. The width comes first. Only where an image is more than 100 times taller than wide, Pillow begins
+    with the height.
     """
-    output = np.arange(size, dtype=np.int64)[:, None]
-    source = np.arange(length, dtype=np.int64)[None, :]
-    # Distance from the output pixel's centre in units of 1 / (2 * size) input pixels.
-    distance = np.abs(2 * size * source - ((2 * output + 1) * length - size))
-    triangle = np.maximum(2 * max(length, size) - distance, 0)
-    weights = triangle * WEIGHT_SCALE // triangle.sum(axis=1, keepdims=True)
-    # The remainder from rounding down goes to the heaviest weight, to the first of several equal ones.
-    heaviest = weights.argmax(axis=1)
-    weights[np.arange(size), heaviest] += WEIGHT_SCALE - weights.sum(axis=1)
-    return weights.astype(np.float32)
+    return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
-def _shrink_rows(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Resize axis 0 of uint8 [length, m] to [size, m]; exact, see WEIGHT_SCALE."""
-    if pixels.shape[0] == size:
-        return pixels
-    sums = resize_weights(pixels.shape[0], size) @ pixels.astype(np.float32)
-    return ((sums.astype(np.int32) + WEIGHT_SCALE // 2) // WEIGHT_SCALE).astype(np.uint8)
-
-
-def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize an image with antialiasing, rows first, and round to uint8 after each pass.
-
-    Args:
-        pixels: uint8 [h, w, 3].
-        height: Height of the result in pixels.
-        width: Width of the result in pixels.
-
-    Returns:
-        uint8 [height, width, 3].
-    """
-    columns = pixels.shape[1]
-    rows = _shrink_rows(np.ascontiguousarray(pixels).reshape(pixels.shape[0], columns * 3), height)
-    turned = np.ascontiguousarray(rows.reshape(height, columns, 3).transpose(1, 0, 2)).reshape(columns, height * 3)
-    return np.ascontiguousarray(_shrink_rows(turned, width).reshape(width, height, 3).transpose(1, 0, 2))
-
-
-def fit(pixels: np.ndarray, size: int, aspect: str) -> np.ndarray:
+def fit(image: Image.Image, size: int, aspect: str) -> Image.Image:
     """Make an image square.
 
     Args:
-        pixels: uint8 [h, w, 3].
+        image: An image of mode RGB.
         size: Side of the square in pixels.
         aspect: One of ASPECTS.
             crop: the centre square, resized (the ends of the long side are lost).
@@ -258,21 +230,21 @@ def fit(pixels: np.ndarray, size: int, aspect: str) -> np.ndarray:
             stretch: the whole image, resized to fill the square (proportions are lost).
 
     Returns:
-        uint8 [size, size, 3].
+        An image of mode RGB, `size` pixels wide and high.
     """
-    height, width = pixels.shape[:2]
+    width, height = image.size
     if aspect == "crop":
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
-        return resize(pixels[top : top + side, left : left + side], size, size)
+        # Cut first: with Pillow's `box` the filter would reach beyond the square.
+        return resize(image.crop((left, top, left + side, top + side)), size, size)
     if aspect == "stretch":
-        return resize(pixels, size, size)
+        return resize(image, size, size)
     side = max(height, width)
     inner_height = max(1, (height * size + side // 2) // side)
     inner_width = max(1, (width * size + side // 2) // side)
-    square = np.zeros((size, size, 3), np.uint8)
-    top, left = (size - inner_height) // 2, (size - inner_width) // 2
-    square[top : top + inner_height, left : left + inner_width] = resize(pixels, inner_height, inner_width)
+    square = Image.new("RGB", (size, size))
+    square.paste(resize(image, inner_width, inner_height), ((size - inner_width) // 2, (size - inner_height) // 2))
     return square
 
 
@@ -293,7 +265,7 @@ def standardize(data: bytes, size: int, aspect: str) -> np.ndarray:
         BadImage: The file is not a usable image, or it is damaged.
     """
     info = read_info(data)
-    return fit(decode(data, reduction(info.width, info.height, size, aspect)), size, aspect)
+    return np.asarray(fit(decode_image(data, reduction(info.width, info.height, size, aspect)), size, aspect))
 
 
 def encode_jpeg(pixels: np.ndarray) -> bytes:
@@ -313,5 +285,6 @@ def channel_sums(pixels: np.ndarray) -> tuple[list[int], list[int]]:
     Returns:
         The three sums of values and the three sums of squares.
     """
-    flat = pixels.reshape(-1, 3).astype(np.int64)
-    return flat.sum(axis=0).tolist(), (flat * flat).sum(axis=0).tolist()
+    counts = np.reshape(Image.fromarray(pixels).histogram(), (3, 256))
+    levels = np.arange(256)
+    return (counts @ levels).tolist(), (counts @ (levels * levels)).tolist()

@@ -7,18 +7,12 @@ measurements behind each constant.
 
 from __future__ import annotations
 
-import imagehash
 import numpy as np
 from PIL import Image
 
 from pipelines.imaging.images import resize
 
-# A JPEG may be shrunk while decoding (`images.reduction`, aspect "stretch") to sides no smaller than this. That changes
-# a hash by at most 6 bits and a thumbnail by at most 0.07 (554 images). Shrinking a 180-pixel image to an eighth
-# changes them by 18 bits and 0.34.
-DECODE_SIDE = 64
-# imagehash.phash works on 32 x 32 pixels (hash_size 8 times highfreq_factor 4). Input of that size is not resized
-# again.
+# pHash takes the 8 x 8 lowest frequencies of 32 x 32 pixels.
 _HASH_SIDE = 32
 # The highest of the 64 bits compares the picture's mean with the median coefficient and is always 1. Without it a hash
 # fits a signed 64-bit integer, the largest that Beam's coder and Parquet's int64 can hold.
@@ -41,19 +35,39 @@ SKETCH_BYTES = _SKETCH_SIDE * _SKETCH_SIDE * 3
 SKETCH_LIMIT = SKETCH_BYTES * (SAME_PICTURE * _SKETCH_SCALE + 1) ** 2
 
 
-def signature(pixels: np.ndarray) -> tuple[int, bytes]:
+def _cosines() -> np.ndarray:
+    """Return the first 8 rows of the DCT-II of 32 values, int64 [8, 32] in steps of 2**-14."""
+    angles = np.pi * np.arange(_HASH_SIDE // 4)[:, None] * (2 * np.arange(_HASH_SIDE) + 1) / (2 * _HASH_SIDE)
+    return np.rint(np.cos(angles) * (1 << 14)).astype(np.int64)
+
+
+_COSINES = _cosines()
+
+
+def _hash_bits(grey: np.ndarray) -> int:
+    """Return the pHash of uint8 [32, 32] (Zauner 2010): which low frequencies lie above their median.
+
+    The transform is computed in integers, so a hash does not depend on the machine or on a library's summation order.
+    """
+    frequencies = (_COSINES @ grey.astype(np.int64) @ _COSINES.T).ravel()
+    middle = len(frequencies) // 2
+    ordered = np.partition(frequencies, (middle - 1, middle))
+    above = 2 * frequencies > ordered[middle - 1] + ordered[middle]
+    return int.from_bytes(np.packbits(above).tobytes(), "big") & _HASH_MASK
+
+
+def signature(image: Image.Image) -> tuple[int, bytes]:
     """Return the perceptual hash and the thumbnail of an image.
 
     Args:
-        pixels: uint8 [h, w, 3].
+        image: An image of mode RGB. A JPEG may have been shrunk while decoding, see `images.reduction`.
 
     Returns:
         The pHash of the image stretched to a square: 64 bits, of which the highest is always 0. The image stretched to
         16 x 16 RGB, 768 bytes, without its proportions, size and fine detail.
     """
-    small = resize(pixels, _HASH_SIDE, _HASH_SIDE)
-    bits = np.packbits(imagehash.phash(Image.fromarray(small)).hash).tobytes()
-    return int.from_bytes(bits, "big") & _HASH_MASK, resize(small, THUMBNAIL_SIDE, THUMBNAIL_SIDE).tobytes()
+    small = resize(image, _HASH_SIDE, _HASH_SIDE)
+    return _hash_bits(np.asarray(small.convert("L"))), resize(small, THUMBNAIL_SIDE, THUMBNAIL_SIDE).tobytes()
 
 
 def hash_distance(first: int, second: int) -> int:

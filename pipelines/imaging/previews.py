@@ -22,11 +22,11 @@ def small_jpeg(pixels: np.ndarray, side: int) -> bytes:
         pixels: uint8 [h, w, 3].
         side: Maximum length of the longer side in pixels. A smaller image keeps its size.
     """
-    height, width = pixels.shape[:2]
-    scale = min(1.0, side / max(height, width))
-    small = images.resize(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
+    image = Image.fromarray(pixels)
+    scale = min(1.0, side / max(image.size))
+    small = images.resize(image, max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     buffer = io.BytesIO()
-    Image.fromarray(small).save(buffer, "JPEG", quality=_QUALITY)
+    small.save(buffer, "JPEG", quality=_QUALITY)
     return buffer.getvalue()
 
 

@@ -11,6 +11,9 @@ import tensorflow as tf
 
 from pipelines.imaging import images
 
+# PRECISION_BITS of Pillow's Resample.c.
+_WEIGHT_BITS = 32 - 8 - 2
+
 
 def _exif(data: tf.Tensor) -> tf.Tensor:
     """Return the TIFF structure of the first EXIF segment, uint8 [n] or empty; the same as `images._exif`."""
@@ -90,10 +93,10 @@ def _decode(data: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
 
     def jpeg() -> tf.Tensor:
         shape = tf.io.extract_jpeg_shape(data)
-        side = tf.reduce_max(shape[:2]) if aspect == "pad" else tf.reduce_min(shape[:2])
-        smaller = tf.reduce_min(shape[:2])
+        smaller, least = tf.reduce_min(shape[:2]), max(size, images.SHARED_SIDE)
+        side = tf.reduce_max(shape[:2]) if aspect == "pad" and size > images.SHARED_SIDE else smaller
         branch = sum(
-            tf.cast(tf.logical_and(side >= factor * size, smaller >= factor), tf.int32) for factor in (2, 4, 8)
+            tf.cast(tf.logical_and(side >= factor * least, smaller >= factor), tf.int32) for factor in (2, 4, 8)
         )
 
         def reduced(factor: int) -> tf.Tensor:
@@ -106,43 +109,72 @@ def _decode(data: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
     return tf.cond(tf.io.is_jpeg(data), jpeg, lambda: tf.io.decode_png(data, channels=3))
 
 
-def _resize_weights(length: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Return `images.resize_weights`, float32 [size, length], for int32 scalars known only when the graph runs.
+def _resize_weights(length: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return Pillow's weights for resizing `length` pixels to `size`; int32 scalars known only when the graph runs.
 
-    Weights are computed only within reach of the triangle: most of the matrix is zero, and 64-bit division is slow.
+    The same operations on float64, in the same order, as `precompute_coeffs` and `normalize_coeffs_8bpc` of Pillow's
+    Resample.c, so that every rounding is the same.
+
+    Returns:
+        For each output pixel the positions of its sources and their weights in steps of 2**-22, int32 [size, taps].
+        Positions beyond the image have weight 0 and are clipped to one that exists.
     """
-    length, size = tf.cast(length, tf.int64), tf.cast(size, tf.int64)
-    output = tf.range(size)[:, None]
-    reach, centre = 2 * tf.maximum(length, size), (2 * output + 1) * length - size
-    source = (centre - reach) // (2 * size) + 1 + tf.range(reach // size + 1)
-    triangle = tf.maximum(reach - tf.abs(2 * size * source - centre), 0)
-    triangle = tf.where(tf.logical_and(source >= 0, source < length), triangle, 0)
-    weights = triangle * images.WEIGHT_SCALE // tf.reduce_sum(triangle, axis=1, keepdims=True)
-    left_over = images.WEIGHT_SCALE - tf.reduce_sum(weights, axis=1)
-    heaviest = tf.one_hot(tf.argmax(weights, axis=1), tf.shape(weights)[1], dtype=tf.int64)
-    weights = tf.cast(weights + heaviest * left_over[:, None], tf.float32)
-    # Sources outside the image have weight zero. Clipping makes them add it at a position that exists.
-    places = tf.stack([tf.broadcast_to(output, tf.shape(source)), tf.clip_by_value(source, 0, length - 1)], axis=-1)
-    return tf.scatter_nd(places, weights, tf.stack([size, length]))
+    # The optimiser would turn a division by a constant into a product with its reciprocal, which rounds differently.
+    # It cannot know that the least of a length and 0 is 0.
+    size = tf.maximum(size, tf.minimum(length, 0))
+    scale = tf.cast(length, tf.float64) / tf.cast(size, tf.float64)
+    support = tf.maximum(scale, 1.0)
+    narrow = 1.0 / support
+    centre = (tf.cast(tf.range(size), tf.float64) + 0.5) * scale
+    first = tf.maximum(tf.cast(centre - support + 0.5, tf.int32), 0)
+    end = tf.minimum(tf.cast(centre + support + 0.5, tf.int32), length)
+    source = first[:, None] + tf.range(tf.reduce_max(end - first))
+    distance = tf.abs((tf.cast(source, tf.float64) - centre[:, None] + 0.5) * narrow)
+    inside = tf.logical_and(distance < 1.0, source < end[:, None])
+    weights = tf.where(inside, 1.0 - distance, tf.constant(0.0, tf.float64))
+    # A cumulative sum adds from the left, as Pillow does; reduce_sum need not.
+    weights = weights / tf.cumsum(weights, axis=1)[:, -1:]
+    return tf.minimum(source, length - 1), tf.cast(0.5 + weights * float(1 << _WEIGHT_BITS), tf.int32)
 
 
-def _shrink_rows(pixels: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Resize axis 0 of [length, m] to [size, m]; both are float32 that holds whole numbers up to 255."""
+def _resize_rows(pixels: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Resize axis 0 of uint8 [length, m, 3] to [size, m, 3] as one pass of Pillow's does."""
+    length, width = tf.shape(pixels)[0], tf.shape(pixels)[1]
 
-    def shrunk() -> tf.Tensor:
-        sums = tf.matmul(_resize_weights(tf.shape(pixels)[0], size), pixels)
-        # Exact: whole numbers below 2**24, divided by a power of two.
-        return tf.floor((sums + images.WEIGHT_SCALE // 2) * (1.0 / images.WEIGHT_SCALE))
+    def resized() -> tf.Tensor:
+        sources, weights = _resize_weights(length, size)
 
-    return tf.cond(tf.shape(pixels)[0] == size, lambda: pixels, shrunk)
+        def add(tap: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            values = tf.cast(tf.gather(pixels, sources[:, tap]), tf.int32)
+            return tap + 1, sums + values * weights[:, tap, None, None]
+
+        # 255 * (2**22 + the rounding of the weights) + 2**21 < 2**31.
+        half = tf.fill(tf.stack([size, width, 3]), 1 << (_WEIGHT_BITS - 1))
+        _, sums = tf.while_loop(
+            lambda tap, sums: tap < tf.shape(weights)[1],
+            add,
+            (tf.constant(0), half),
+            shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None, 3])),
+        )
+        return tf.cast(tf.clip_by_value(tf.bitwise.right_shift(sums, _WEIGHT_BITS), 0, 255), tf.uint8)
+
+    return tf.cond(length == size, lambda: pixels, resized)
 
 
 def _resize(pixels: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    columns = tf.shape(pixels)[1]
-    rows = _shrink_rows(tf.reshape(pixels, [tf.shape(pixels)[0], columns * 3]), height)
-    turned = tf.transpose(tf.reshape(rows, [height, columns, 3]), [1, 0, 2])
-    done = _shrink_rows(tf.reshape(turned, [columns, height * 3]), width)
-    return tf.transpose(tf.reshape(done, [width, height, 3]), [1, 0, 2])
+    """Resize uint8 [h, w, 3] to [height, width, 3]; the same as `images.resize`."""
+
+    def columns(image: tf.Tensor) -> tf.Tensor:
+        return tf.transpose(_resize_rows(tf.transpose(image, [1, 0, 2]), width), [1, 0, 2])
+
+    shape = tf.shape(pixels)
+    # The two lines of Pillow's Image.resize that decide on the order of the passes.
+    rows_first = tf.logical_and(shape[0] > 100 * shape[1], height < shape[0])
+    return tf.cond(
+        rows_first,
+        lambda: columns(_resize_rows(pixels, height)),
+        lambda: _resize_rows(columns(pixels), height),
+    )
 
 
 def _fit(pixels: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
@@ -157,9 +189,8 @@ def _fit(pixels: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
     inner_height = tf.maximum(1, (height * size + side // 2) // side) if aspect == "pad" else tf.constant(size)
     inner_width = tf.maximum(1, (width * size + side // 2) // side) if aspect == "pad" else tf.constant(size)
     top, left = (size - inner_height) // 2, (size - inner_width) // 2
-    inner = _resize(tf.cast(pixels, tf.float32), inner_height, inner_width)
-    square = tf.pad(inner, [[top, size - top - inner_height], [left, size - left - inner_width], [0, 0]])
-    return tf.cast(square, tf.uint8)
+    inner = _resize(pixels, inner_height, inner_width)
+    return tf.pad(inner, [[top, size - top - inner_height], [left, size - left - inner_width], [0, 0]])
 
 
 def _encode(pixels: tf.Tensor, encoding: str) -> tf.Tensor:
@@ -205,7 +236,7 @@ class StandardizeModule(tf.Module):
         Raises:
             tf.errors.InvalidArgumentError: The file cannot be decoded.
         """
-        # On a GPU, TF32 would round the resize weights; on the CPU the product is exact.
+        # These operations on integers have no kernels for a GPU.
         with tf.device("/CPU:0"):
             pixels = _fit(_decode(image_bytes, self._size, self._aspect), self._size, self._aspect)
             pixels = tf.ensure_shape(pixels, [self._size, self._size, 3])

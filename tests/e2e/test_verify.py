@@ -521,7 +521,7 @@ def test_a_comparison_names_the_row_that_cannot_be_right(
 
 
 def test_a_dataset_of_another_version_is_refused_by_name(copied: Copy) -> None:
-    copied.describe(["schema_version"], lambda _: 2)
+    copied.describe(["schema_version"], lambda _: 3)
     with pytest.raises(UsageError) as caught:
         verify_command.main([str(copied.folder)])
     assert str(caught.value) == (

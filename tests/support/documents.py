@@ -14,7 +14,7 @@ from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
 def model_document(classes: Sequence[str], malignant: Iterable[str], image_size: int, **changes: Any) -> dict:
     """model.json of a model without operating points, whose probabilities assume equally frequent classes."""
     document = {
-        "schema_version": 1,
+        "schema_version": 2,
         "classes": list(classes),
         "malignant_classes": list(malignant),
         "image_size": image_size,
@@ -54,7 +54,7 @@ def dataset_document(
     originals = sum(split["originals"] for split in splits.values())
     counts = dict.fromkeys(("ignored", "duplicates", "rejected", "undersampled", "with_lesion_id"), 0)
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "fingerprint": "d" * 64,
         "classes": list(classes),
         "malignant_classes": list(malignant),
@@ -64,7 +64,7 @@ def dataset_document(
         "compression": "none",
         "seed": 0,
         "options": {"folds": len(splits["train"].get("folds", ()))},
-        "versions": {"record_format": "1"},
+        "versions": {"record_format": "2"},
         "counts": {"listed": originals, "written": originals, **counts},
         "dropped": {},
         "near_duplicates": {"pairs": 0, "skipped": 0},

@@ -13,7 +13,7 @@ from pipelines.imaging import images, perceptual
 def photograph(seed: int, height: int = 225, width: int = 300) -> Image.Image:
     """A smooth random picture of skin colour."""
     coarse = np.random.default_rng(seed).integers(-60, 60, (7, 9, 3)) + np.array([190, 140, 130])
-    return Image.fromarray(images.resize(coarse.clip(0, 255).astype(np.uint8), height, width))
+    return images.resize(Image.fromarray(coarse.clip(0, 255).astype(np.uint8)), width, height)
 
 
 def encoded(image: Image.Image, quality: int) -> Image.Image:
@@ -23,11 +23,11 @@ def encoded(image: Image.Image, quality: int) -> Image.Image:
 
 
 def picture(identity: str, image: Image.Image) -> tuple[str, int, bytes]:
-    return identity, *perceptual.signature(np.asarray(image))
+    return identity, *perceptual.signature(image.convert("RGB"))
 
 
 def thumbnail_of(pixels: np.ndarray) -> bytes:
-    return perceptual.signature(pixels)[1]
+    return perceptual.signature(Image.fromarray(pixels))[1]
 
 
 COPIES = {

@@ -117,8 +117,8 @@ def test_the_nearest_partners_are_followed(monkeypatch: pytest.MonkeyPatch) -> N
 def _signature_of(path: Path) -> tuple[int, bytes]:
     data = path.read_bytes()
     info = images.read_info(data)
-    factor = images.reduction(info.width, info.height, perceptual.DECODE_SIDE, "stretch")
-    return perceptual.signature(images.decode(data, factor))
+    factor = images.reduction(info.width, info.height, images.SHARED_SIDE, "stretch")
+    return perceptual.signature(images.decode_image(data, factor))
 
 
 def test_real_images_in_two_encodings(shared_data: Path) -> None:

@@ -16,7 +16,7 @@ SHARD = {"name": "train-00000-of-00001.tfrecord", "examples": 3, "bytes": 300, "
 PART = {"originals": 1, "examples": 3, "bytes": 300, "per_class": {"nevus": {"originals": 1, "examples": 3}}}
 EMPTY = {"shards": [], "originals": 0, "examples": 0, "bytes": 0, "per_class": {}}
 GOOD = {
-    "schema_version": 1,
+    "schema_version": 2,
     "fingerprint": DIGEST,
     "classes": ["nevus"],
     "malignant_classes": [],
@@ -26,7 +26,7 @@ GOOD = {
     "compression": "none",
     "seed": 0,
     "options": {"balance": "none"},
-    "versions": {"record_format": "1"},
+    "versions": {"record_format": "2"},
     "counts": dict.fromkeys(
         ("listed", "ignored", "written", "duplicates", "rejected", "undersampled", "with_lesion_id"), 1
     ),
@@ -91,7 +91,7 @@ def test_what_prepare_may_write_is_taken(path: str, value: Any) -> None:
         ("seed", None, "the whole: 'seed' is a required property"),
         ("compression", None, "the whole: 'compression' is a required property"),
         ("sed", 1, "the whole: Additional properties are not allowed ('sed' was unexpected)"),
-        ("schema_version", 2, "schema_version: 1 was expected"),
+        ("schema_version", 3, "schema_version: 2 was expected"),
         ("counts.listed", -1, "counts.listed: -1 is less than the minimum of 0"),
         ("counts.listed", "3", "counts.listed: '3' is not of type 'integer'"),
         ("fingerprint", "ABC", "fingerprint: 'ABC' does not match"),

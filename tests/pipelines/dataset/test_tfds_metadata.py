@@ -12,7 +12,7 @@ from pipelines.dataset.record_schema import feature_kinds, record_schema
 from pipelines.dataset.tfds_metadata import LABEL_FILE, metadata_files
 
 DESCRIPTION = {
-    "schema_version": 1,
+    "schema_version": 2,
     "fingerprint": "ab" * 32,
     "image_size": 32,
     "classes": ["melanoma", "nevus"],

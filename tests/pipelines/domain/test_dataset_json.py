@@ -57,9 +57,9 @@ def test_the_whole_document_goes_with_what_is_read_of_it() -> None:
 
 def test_another_version_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
-        parsed(document(schema_version=2))
+        parsed(document(schema_version=3))
     assert str(caught.value) == (
-        "--dataset d: dataset.json has schema version 2, this program reads 1; prepare it again with this version"
+        "--dataset d: dataset.json has schema version 3, this program reads 2; prepare it again with this version"
     )
 
 
@@ -81,7 +81,7 @@ def test_a_fold_of_an_unlisted_shard_is_damage() -> None:
         parsed(values)
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"schema_version": 1, "compression": "zip"}'])
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"schema_version": 2, "compression": "zip"}'])
 def test_what_is_no_description_is_damage(content: Any) -> None:
     with pytest.raises(ValueError, match=r"Error: ") as caught:
         parse_description(content, "--dataset d")

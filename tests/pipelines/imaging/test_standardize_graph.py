@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pipelines.imaging import images
-from tests.support.image_files import RAW_FILES
+from tests.support.image_files import RAW_FILES, encode
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +64,18 @@ def test_graph_gives_the_bytes_of_prepare_on_real_images(graph: Callable[..., An
     for path in files:
         data = path.read_bytes()
         assert graph(data, 180, "crop") == images.encode_jpeg(images.standardize(data, 180, "crop")), path
+
+
+@pytest.mark.parametrize("size", [13, 192, 300])
+def test_graph_resizes_any_shape_to_the_bits_of_pillow(graph: Callable[..., Any], size: int) -> None:
+    """Extreme shapes too: from 101 times taller than wide on, Pillow shrinks the height first."""
+    random = np.random.default_rng(size)
+    sides = [(604, 3), (3, 604), (1, 900), (900, 1), (700, 7), (101, 1), (224, 224), (2, 2)]
+    sides += [(int(2**height), int(2**width)) for height, width in random.uniform(0, 9.5, (40, 2))]
+    for index, (height, width) in enumerate(sides):
+        noise = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        # Black and white pixels reach the largest sums.
+        data = encode(noise if index % 2 else (noise > 127) * np.uint8(255), "PNG")
+        for aspect in ("pad", "stretch"):
+            made = images.standardize(data, size, aspect).tobytes()
+            assert graph(data, size, aspect, "raw") == made, (height, width, aspect)

@@ -48,7 +48,7 @@ def change(copy: Path, edit: Callable[[dict[str, Any]], object]) -> None:
         (lambda copy: (copy / "dataset.json").unlink(), "not a finished dataset"),
         (lambda copy: (copy / "dataset.json").write_text("{"), "dataset.json is damaged"),
         (lambda copy: change(copy, lambda d: d.pop("classes")), "damaged (KeyError: 'classes')"),
-        (lambda copy: change(copy, lambda d: d.update(schema_version=2)), "schema version 2, this program reads 1"),
+        (lambda copy: change(copy, lambda d: d.update(schema_version=3)), "schema version 3, this program reads 2"),
         (lambda copy: change(copy, lambda d: d.update(classes=["nevus"])), "at least two"),
         (lambda copy: change(copy, lambda d: d.update(compression="zip")), "damaged (ValueError: compression 'zip')"),
         (lambda copy: (copy / "test-00001-of-00002.tfrecord").unlink(), "test-00001-of-00002.tfrecord is missing"),

@@ -190,7 +190,7 @@ def test_calibration_and_operating_points_are_those_of_the_validation_images(
 
 def test_model_json_describes_dataset_network_and_figures(trained: Path, dataset: Path) -> None:
     document, info = model_json(trained / "model"), read_dataset_info(dataset)
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert document["classes"] == list(CLASSES)
     assert document["malignant_classes"] == ["melanoma"]
     assert (document["image_size"], document["aspect"]) == (SIZE, "stretch")
