@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import chi2
 
 from pipelines.dataset import accounting
 from pipelines.dataset.image_row import REJECTED
 from pipelines.domain.decision_rule import flags, malignancy_scores
+from pipelines.score import chi_squared
 from pipelines.score.columns import probability_matrix
 from pipelines.score.score_row import PROBABILITY_UNIT, SCORED, ScoreRow, ScoringRun, top_classes
 from pipelines.score.scored_keys import UNCHANGED
@@ -195,5 +195,5 @@ def drift(train: Mapping[str, float], scored: Mapping[str, float], threshold: fl
     figure = sum(
         (smoothed[name] - expected[name] / whole) * math.log(smoothed[name] * whole / expected[name]) for name in train
     )
-    chance = float(chi2.ppf(_CONFIDENCE, len(train) - 1)) / total
+    chance = chi_squared.quantile(_CONFIDENCE, len(train) - 1) / total
     return Drift(figure, max(threshold, chance), dict(train), shares)
