@@ -11,12 +11,12 @@ from pipelines.audit import findings
 from pipelines.audit.findings import Conflict, NearPictures, Picture
 from pipelines.audit.leakage import FindLeakage, LeakedGroup
 from pipelines.audit.report import Evidence
+from pipelines.beam.tally import Tally
 from pipelines.common.seeding import stable_hash
 from pipelines.common.text import printable
 from pipelines.curation.curate import Curated
 from pipelines.curation.near_duplicates import NearPair
 from pipelines.curation.value_counts import FrequentValues
-from pipelines.dataset.accounting import Tally
 from pipelines.dataset.image_row import DUPLICATE, USABLE, ImageRow
 from pipelines.dataset.manifest import by_path
 from pipelines.domain.image_ids import has_copy_number

@@ -20,6 +20,7 @@ from pipelines.audit.leakage import leak_json
 from pipelines.audit.page import audit_page, pictured_paths
 from pipelines.audit.report import Evidence, describe_audit
 from pipelines.beam import table_io
+from pipelines.beam.publish import Publish
 from pipelines.beam.runner import beam_options, default_worker_threads, quiet_beam, running_pipeline
 from pipelines.beam.threads import ThreadedDoFn
 from pipelines.beam.wait_for_files import WaitForFiles
@@ -146,7 +147,7 @@ def build(pipeline: beam.Pipeline, options: CurationOptions, threads: int) -> No
         found.evidence
         | "Report"
         >> beam.ParDo(_Report(options, folder, threads), beam.pvalue.AsSingleton(files | "All files" >> WaitForFiles()))
-        | "Publish" >> output.Publish(options.output, OWN_FILES, MARKER)
+        | "Publish" >> Publish(options.output, OWN_FILES, MARKER)
     )
 
 

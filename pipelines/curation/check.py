@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from pipelines.beam.partition import partition
 from pipelines.beam.threads import ThreadedDoFn
-from pipelines.dataset.image_row import ImageRow, is_open, partition
+from pipelines.dataset.image_row import ImageRow, is_open
 from pipelines.domain.image_ids import image_id_of
 from pipelines.domain.labels import folder_claim
 from pipelines.domain.taxonomy import ClassSet, normalize_term

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import apache_beam as beam
 
+from pipelines.beam.partition import partition
 from pipelines.curation.check import CheckImages
 from pipelines.curation.decode_cache import UseDecodeCache
 from pipelines.curation.deduplicate import DeduplicateImages
@@ -16,8 +17,7 @@ from pipelines.curation.groups import AssignGroups, FindNear, Near
 from pipelines.curation.join_metadata import JoinTables
 from pipelines.curation.options import CurationOptions
 from pipelines.curation.split import AssignFolds, SplitFromFolders, SplitGroups
-from pipelines.dataset import image_row
-from pipelines.dataset.image_row import ImageRow
+from pipelines.dataset.image_row import SIDES, ImageRow, is_open
 from pipelines.domain.metadata_columns import normalize_license
 from pipelines.sources import list_images
 
@@ -43,7 +43,7 @@ def curate_images(pipeline: beam.Pipeline, options: CurationOptions, threads: in
         threads: Images processed at once per worker process.
         cache: A dataset whose decoding results replace decoding its images again, see `decode_cache`; empty for none.
     """
-    sides = image_row.SIDES[options.on_leakage]
+    sides = SIDES[options.on_leakage]
     chunks = pipeline | "List images" >> list_images.ListImages([source.path for source in options.sources])
     listed = chunks | "Listed" >> list_images.CountListed()
     checked = (
@@ -65,13 +65,13 @@ def curate_images(pipeline: beam.Pipeline, options: CurationOptions, threads: in
         checked, problems = given.rows, given.problems
     if options.splits_from:
         checked |= "Give recorded" >> KeepDatasetSplits(options.splits_from)
-    unreadable, readable = checked | "Readable" >> image_row.partition(image_row.is_open)
+    unreadable, readable = checked | "Readable" >> partition(is_open)
     resolved = readable | "Images" >> DeduplicateImages(options.trust, sides)
     if options.licenses:
         # Only after resolving does a row have the licences of all files of its image.
         resolved |= "Licences" >> beam.Map(reject_license, options.licenses)
     near = resolved | "Near-duplicates" >> FindNear()
-    distinct = near.rows | "Distinct" >> beam.Filter(image_row.is_open)
+    distinct = near.rows | "Distinct" >> beam.Filter(is_open)
     grouped = (distinct, near.pairs, resolved) | "Group" >> AssignGroups(options.group_by_patient)
     splitter = (
         SplitFromFolders(options.split_fractions, options.seed, sides)
@@ -83,8 +83,8 @@ def curate_images(pipeline: beam.Pipeline, options: CurationOptions, threads: in
         divided |= "Folds" >> AssignFolds(options.folds, options.seed)
     if options.small_classes == "reject":
         divided |= "Small classes" >> RejectSmallClasses(options.split_fractions, options.folds)
-    unsplit, images = divided | "In a split" >> image_row.partition(image_row.is_open)
-    rejected = resolved | "Rejected" >> beam.Filter(lambda row: not image_row.is_open(row))
+    unsplit, images = divided | "In a split" >> partition(is_open)
+    rejected = resolved | "Rejected" >> beam.Filter(lambda row: not is_open(row))
     dropped = (unreadable, rejected, unsplit) | "Dropped" >> beam.Flatten()
     problem = (images, dropped, problems, tables) | "Problem" >> FindProblem(options)
     return Curated(listed, checked, readable, dropped, images, near, problem)

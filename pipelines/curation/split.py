@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
+from pipelines.beam.partition import partition
 from pipelines.beam.ranking import Ranked, RankWithin
-from pipelines.dataset.image_row import ImageRow, is_open, partition
+from pipelines.dataset.image_row import ImageRow, is_open
 from pipelines.domain.dataset_json import SPLITS
 
 NOTHING: Mapping[Any, Any] = {}

@@ -5,10 +5,7 @@ Rows cross shuffles, images do not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
-import apache_beam as beam
+from typing import NamedTuple
 
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.domain.labels import Claim
@@ -119,8 +116,3 @@ def parts_of(row: ImageRow) -> list[str]:
 def is_open(row: ImageRow) -> bool:
     """Return whether nothing has been decided about the row yet."""
     return not row.outcome
-
-
-def partition(predicate: Callable[[Any], bool]) -> beam.PTransform:
-    """Return a PTransform from rows to (rows for which `predicate` is false, rows for which it is true)."""
-    return beam.Partition(lambda row, _: int(predicate(row)), 2)  # type: ignore[arg-type]

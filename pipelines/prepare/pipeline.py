@@ -16,16 +16,20 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.beam import table_io
+from pipelines.beam.partition import partition
+from pipelines.beam.publish import Publish
 from pipelines.beam.runner import beam_options, default_worker_threads, is_left_running, quiet_beam, running_pipeline
+from pipelines.beam.tally import Tally
 from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.common.cli import UsageError
 from pipelines.curation import decode_cache
 from pipelines.curation.curate import curate_images
 from pipelines.curation.feasibility import PROBLEM_FILE, quiet_infeasible
 from pipelines.curation.options import with_found_tables
-from pipelines.dataset import accounting, image_row
+from pipelines.dataset import accounting
 from pipelines.dataset import description as dataset_description
 from pipelines.dataset import manifest as dataset_manifest
+from pipelines.dataset.image_row import is_open
 from pipelines.domain.dataset_json import DATASET_JSON
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.prepare import card
@@ -60,11 +64,11 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
     spec = options.record_spec
 
     curated = curate_images(pipeline, options, threads, earlier.cache)
-    others, train = curated.images | "Train" >> image_row.partition(lambda row: row.split == "train")
+    others, train = curated.images | "Train" >> partition(lambda row: row.split == "train")
     undersampled, balanced = (
         train
         | "Balance" >> BalanceTrain(options.balance, options.target_per_class, options.seed, options.folds)
-        | "Not dropped" >> image_row.partition(image_row.is_open)
+        | "Not dropped" >> partition(is_open)
     )
     planned = (balanced, others | "Once each" >> beam.Map(write_once)) | "Planned" >> beam.Flatten()
     shards = (planned, curated.problem) | "Plan" >> PlanShards(temporary, spec, options.folds, options.shard_mb)
@@ -97,9 +101,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
     )
     standardize = pipeline | "Standardize" >> WriteStandardizeFn(filesystem.join(folder, "standardize_fn"), spec)
     totals = (
-        finished
-        | "Count rows" >> beam.Map(dataset_description.tally_row)
-        | "Sum rows" >> beam.CombineGlobally(accounting.Tally())
+        finished | "Count rows" >> beam.Map(dataset_description.tally_row) | "Sum rows" >> beam.CombineGlobally(Tally())
     )
     run_report = {"threads": threads, "command": regenerating_command(options), "options": options.as_json()}
     _ = (
@@ -120,7 +122,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
             beam.pvalue.AsSingleton(curated.near.counts),
         )
         | "Card" >> card.WriteCard(finished, totals, options, folder, threads)
-        | "Publish" >> output.Publish(options.output, OWN_FILES, DATASET_JSON)
+        | "Publish" >> Publish(options.output, OWN_FILES, DATASET_JSON)
     )
 
 

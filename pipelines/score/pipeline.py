@@ -19,8 +19,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.beam import table_io
 from pipelines.beam.progress import Progress, shown_progress
+from pipelines.beam.publish import Publish
 from pipelines.beam.runner import beam_options, is_left_running, is_local_runner, quiet_beam, running_pipeline
 from pipelines.beam.table_io import Written
+from pipelines.beam.tally import Tally
 from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.common.cli import UsageError
 from pipelines.dataset import accounting
@@ -164,11 +166,7 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
             )
         )
     tallies = blocks | "Count rows" >> beam.Map(tally_rows, run)
-    totals = (
-        (tallies, *unchanged)
-        | "All counts" >> beam.Flatten()
-        | "Sum counts" >> beam.CombineGlobally(accounting.Tally())
-    )
+    totals = (tallies, *unchanged) | "All counts" >> beam.Flatten() | "Sum counts" >> beam.CombineGlobally(Tally())
     _ = (
         written
         # Without scored rows there is nothing to load.
@@ -180,7 +178,7 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
             beam.pvalue.AsSingleton(totals),
             parts,
         )
-        | "Publish" >> output.Publish(job.partition, OWN_FILES, MARKER)
+        | "Publish" >> Publish(job.partition, OWN_FILES, MARKER)
     )
 
 

@@ -137,7 +137,7 @@ class SkipScored(beam.DoFn):
             element: A chunk of listed files.
 
         Yields:
-            The new files as a chunk; counts of the known ones for `accounting.Tally`, tagged `unchanged`.
+            The new files as a chunk; counts of the known ones for `Tally`, tagged `unchanged`.
         """
         files = [listed.file for listed in element]
         known = self._scored.contains([scored_key(file, self._fingerprint) for file in files])

@@ -26,6 +26,7 @@ from pipelines.sources.metadata_tables import file_name, read_header, require_co
 from pipelines.sources.sources_file import is_sources_file, read_sources_file
 from pipelines.storage import filesystem
 from pipelines.storage.gcs_access import require_readable
+from pipelines.storage.globs import has_wildcard
 
 # Characters of column names in a note: a file that is not a table may have thousands of columns.
 _LONGEST_LIST = 200
@@ -56,7 +57,7 @@ def parse_input(text: str) -> Source:
         if is_sources_file(path):
             raise UsageError(f"--input {text}: a file of sources names its layouts itself; --input {path} is needed")
         return Source(path, path, prefix)
-    if equals and prefix.isidentifier() and not filesystem.has_wildcard(text) and not filesystem.exists(text):
+    if equals and prefix.isidentifier() and not has_wildcard(text) and not filesystem.exists(text):
         raise UsageError(
             f"--input {text}: no such file or folder, and {prefix} is no layout; {', '.join(LAYOUTS)} are known"
         )

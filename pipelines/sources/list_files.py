@@ -22,7 +22,8 @@ from pipelines.storage import gcs_listing
 from pipelines.storage.archives import Member, is_archive, list_members, member_path, split_member_path
 from pipelines.storage.errors import storage_errors
 from pipelines.storage.file_versions import FileVersion, local_version, match_versions, versions_of
-from pipelines.storage.filesystem import has_wildcard, is_local
+from pipelines.storage.filesystem import is_local
+from pipelines.storage.globs import has_wildcard, matcher
 from pipelines.storage.path_lists import is_path_list, list_paths
 
 # Entries of a path list that one unit looks up; those in a bucket take one request.
@@ -133,7 +134,7 @@ def _list_range(names: gcs_listing.NameRange) -> Iterator[SourceFile]:
 
 def _list_matching(names: gcs_listing.NameRange, pattern: str) -> Iterator[SourceFile]:
     start = len(fixed_part(pattern))
-    matches = gcs_listing.matcher(pattern).match
+    matches = matcher(pattern).match
     for name, state in gcs_listing.list_range(names):
         path = f"gs://{names.bucket}/{name}"
         if matches(path):
@@ -146,7 +147,7 @@ def _list_matches(pattern: str) -> Iterator[SourceFile]:
     Their relative paths start after the part of the pattern before its first wildcard.
     """
     if is_local(pattern) and not fixed_part(pattern):
-        pattern = f"./{pattern}"  # Beam finds nothing for a pattern whose first folder is a wildcard
+        pattern = f"./{pattern}"  # a match begins in the folder before the first wildcard
     start = len(fixed_part(pattern))
     for path, state in match_versions(pattern):
         yield _file(path, path[start:], state)

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import apache_beam as beam
 
+from pipelines.beam.tally import Tally
 from pipelines.common.seeding import stable_hash
-from pipelines.dataset.accounting import Tally, path_hash
+from pipelines.dataset.accounting import path_hash
 from pipelines.domain.image_ids import is_image_name
 from pipelines.sources.list_files import (
     SourceFile,
@@ -26,7 +27,8 @@ from pipelines.sources.list_files import (
 )
 from pipelines.sources.record_source import is_record_source, record_units
 from pipelines.storage.archives import is_archive
-from pipelines.storage.filesystem import has_wildcard, is_folder, is_local
+from pipelines.storage.filesystem import is_folder, is_local
+from pipelines.storage.globs import has_wildcard
 from pipelines.storage.path_lists import is_path_list
 
 

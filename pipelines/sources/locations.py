@@ -20,8 +20,9 @@ from pipelines.sources.list_files import is_below, list_files
 from pipelines.sources.record_source import RecordFormat, is_record_source, record_format
 from pipelines.storage.archives import is_archive, unsupported_archive
 from pipelines.storage.errors import StorageError
-from pipelines.storage.filesystem import has_wildcard, is_local
+from pipelines.storage.filesystem import is_local
 from pipelines.storage.gcs_access import require_readable, require_writable
+from pipelines.storage.globs import has_wildcard
 from pipelines.storage.path_lists import PathList, is_path_list, require_path_list
 
 

@@ -16,6 +16,7 @@ from pipelines.sources.metadata_tables import file_name, table_bytes
 from pipelines.storage import filesystem
 from pipelines.storage.archives import is_archive, list_members, member_path, split_member_path
 from pipelines.storage.errors import StorageError
+from pipelines.storage.globs import has_wildcard
 from pipelines.storage.path_lists import folder_of, is_path_list
 
 # Dataverse serves the HAM10000 table without an extension.
@@ -38,7 +39,7 @@ def images_folder(path: str) -> str:
         return path
     if is_archive(path) or is_path_list(path):
         return folder_of(path)
-    if filesystem.has_wildcard(path):
+    if has_wildcard(path):
         return folder_of(fixed_part(path))
     return folder_of(path) if filesystem.is_local(path) else path
 
@@ -154,7 +155,5 @@ def find_metadata(source: Source) -> list[str]:
     if filesystem.exists(path):
         return [path]
     # The subfolders of a pattern's folder, or of a single file's, contain unrelated images too.
-    whole = filesystem.is_folder(source.path) or not (
-        filesystem.is_local(source.path) or filesystem.has_wildcard(source.path)
-    )
+    whole = filesystem.is_folder(source.path) or not (filesystem.is_local(source.path) or has_wildcard(source.path))
     return _below(folder, ISIC_CLI_TABLE) if whole else []

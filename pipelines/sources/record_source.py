@@ -22,6 +22,7 @@ from pipelines.sources.list_files import SourceFile, Unit, list_files
 from pipelines.storage import filesystem
 from pipelines.storage.errors import StorageError
 from pipelines.storage.file_versions import versions_of
+from pipelines.storage.globs import has_wildcard
 from pipelines.storage.path_lists import folder_of
 
 _SHARD = ".tfrecord"
@@ -46,7 +47,7 @@ def is_record_source(root: str) -> bool:
     """Return whether an input is a prepared dataset (a folder with dataset.json), a shard or a pattern of shards."""
     if root.lower().endswith(_SHARDS) and not filesystem.is_folder(root):
         return True
-    return not filesystem.has_wildcard(root) and filesystem.exists(filesystem.join(root, DATASET_JSON))
+    return not has_wildcard(root) and filesystem.exists(filesystem.join(root, DATASET_JSON))
 
 
 def _open(place: str, root: str) -> _Dataset:
@@ -63,7 +64,7 @@ def _open(place: str, root: str) -> _Dataset:
     is_shards = root.lower().endswith(_SHARDS) and not filesystem.is_folder(root)
     shards = sorted(file.path for file in list_files(root)) if is_shards else []
     if is_shards and not shards:
-        raise ValueError("matches no shard" if filesystem.has_wildcard(root) else "no such file")
+        raise ValueError("matches no shard" if has_wildcard(root) else "no such file")
     folders = sorted({folder_of(shard) for shard in shards}) or [root]
     if len(folders) > 1:
         raise ValueError(f"shards of several datasets ({folders[0]}, {folders[1]}); give each an --input of its own")

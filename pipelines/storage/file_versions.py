@@ -11,14 +11,12 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from apache_beam.io.filesystem import BeamIOError, FileMetadata
-from apache_beam.io.filesystems import FileSystems
-
 from pipelines.common.gcs_client import BATCH, batched, gcs_client, is_gs, split_path
 from pipelines.storage.errors import storage_errors
-from pipelines.storage.filesystem import is_local, match_metadata
+from pipelines.storage.filesystem import beam_filesystems, is_local, match, match_metadata
 
 if TYPE_CHECKING:
+    from apache_beam.io.filesystem import FileMetadata
     from google.cloud.storage import Blob
 
 
@@ -97,8 +95,10 @@ def _blob_versions(paths: Sequence[str]) -> Iterator[FileVersion]:
 
 
 def _other_version(path: str) -> FileVersion:
+    from apache_beam.io.filesystem import BeamIOError
+
     try:
-        return metadata_version(FileSystems.get_filesystem(path).metadata(path))
+        return metadata_version(beam_filesystems().get_filesystem(path).metadata(path))
     except BeamIOError:
         return FileVersion()
 
@@ -126,5 +126,7 @@ def match_versions(pattern: str) -> Iterator[tuple[str, FileVersion]]:
     Raises:
         StorageError: If the pattern cannot be matched.
     """
-    for found in match_metadata(pattern):
-        yield found.path, local_version(found.path) if is_local(found.path) else metadata_version(found)
+    if is_local(pattern):
+        yield from ((path, local_version(path)) for path in match(pattern))
+    else:
+        yield from ((found.path, metadata_version(found)) for found in match_metadata(pattern))

@@ -1,4 +1,7 @@
-"""Read, write, rename, list and delete files, each whole or not at all, on any filesystem that Beam supports."""
+"""Read, write, rename, list and delete files, each whole or not at all, on any filesystem that Beam supports.
+
+Local files need no Beam: it is imported when a path of another filesystem is first used.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,31 @@ import shutil
 import stat
 import threading
 from collections.abc import Iterator
-from typing import Any, BinaryIO
-
-from apache_beam.io.filesystem import CompressionTypes, FileMetadata
-from apache_beam.io.filesystems import FileSystems
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pipelines.common.gcs_client import ServiceUnavailable, delete_objects, is_gs, read_object, write_object
+from pipelines.storage import globs
 from pipelines.storage.errors import StorageError, storage_errors
+
+if TYPE_CHECKING:
+    from apache_beam.io.filesystem import FileMetadata
+    from apache_beam.io.filesystems import FileSystems
+
+# Beam's CompressionTypes.UNCOMPRESSED: files are read and written as they are, whatever their names end in.
+_AS_IT_IS = "uncompressed"
+
+
+def beam_filesystems() -> type[FileSystems]:
+    """Return Beam's access to filesystems that are not local."""
+    # Imported late: Beam takes two seconds to start, which commands on local files need not wait for.
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems
 
 
 def is_local(path: str) -> bool:
     """Return whether a path has no scheme."""
     return "://" not in path
-
-
-def has_wildcard(path: str) -> bool:
-    """Return whether a path contains a wildcard and so may match several files."""
-    return any(character in path for character in "*?[")
 
 
 def join(folder: str, *parts: str) -> str:
@@ -47,7 +58,7 @@ def write_bytes(path: str, data: bytes) -> None:
         write_object(path, data)
         return
     if not is_local(path):
-        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        with beam_filesystems().create(path, compression_type=_AS_IT_IS) as file:
             file.write(data)
         return
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -106,7 +117,7 @@ class _File(io.RawIOBase):
 def _open(path: str) -> Any:
     if is_local(path):
         return open(path, "rb", buffering=0)
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return beam_filesystems().open(path, compression_type=_AS_IT_IS)
 
 
 @storage_errors()
@@ -119,7 +130,7 @@ def open_exact(path: str) -> BinaryIO:
     if not is_gs(path):
         return _File(_open(path))  # type: ignore[return-value]
     # FileSystems.open fetches 16 MiB around each read.
-    storage = FileSystems.get_filesystem(path)._gcsIO()  # type: ignore[attr-defined]
+    storage = beam_filesystems().get_filesystem(path)._gcsIO()  # type: ignore[attr-defined]
     return _File(storage.open(path, "rb", read_buffer_size=1))  # type: ignore[return-value]
 
 
@@ -136,18 +147,20 @@ def open_file(path: str) -> BinaryIO:
 @storage_errors()
 def exists(path: str) -> bool:
     """Return whether a path exists."""
-    return FileSystems.exists(path)
+    return os.path.exists(path) if is_local(path) else beam_filesystems().exists(path)
 
 
+@storage_errors()
 def match(pattern: str) -> list[str]:
     """Return the paths of the files that match a pattern, sorted."""
-    return sorted(found.path for found in match_metadata(pattern))
+    found = globs.match_local(pattern) if is_local(pattern) else (found.path for found in match_metadata(pattern))
+    return sorted(found)
 
 
 @storage_errors()
 def match_metadata(pattern: str) -> list[FileMetadata]:
-    """Return what a filesystem says about the files that match a pattern."""
-    return FileSystems.match([pattern])[0].metadata_list
+    """Return what a filesystem that is not local says about the files that match a pattern."""
+    return beam_filesystems().match([pattern])[0].metadata_list
 
 
 @storage_errors()
@@ -227,7 +240,7 @@ def move_tree(source: str, destination: str) -> None:
     if not is_local(source):
         pairs = [(join(source, name), join(destination, name)) for name in names]
         for start in range(0, len(pairs), 100):
-            FileSystems.rename(*map(list, zip(*pairs[start : start + 100], strict=True)))
+            beam_filesystems().rename(*map(list, zip(*pairs[start : start + 100], strict=True)))
         return
     for name in names:
         target = os.path.join(destination, name)
@@ -255,7 +268,7 @@ def delete_files(folder: str, names: list[str]) -> None:
         delete_objects([join(folder, name) for name in (*names, *_folders_above(names))])
         return
     if not is_local(folder):
-        FileSystems.delete([join(folder, name) for name in names])
+        beam_filesystems().delete([join(folder, name) for name in names])
         return
     for name in names:
         os.remove(os.path.join(folder, name))

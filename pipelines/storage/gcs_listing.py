@@ -5,12 +5,9 @@ One page of a listing returns a thousand objects with their sizes and versions; 
 
 from __future__ import annotations
 
-import re
 import string
 from collections.abc import Iterator
 from typing import NamedTuple
-
-from apache_beam.io.filesystem import FileSystem
 
 from pipelines.common.gcs_client import gcs_client
 from pipelines.storage.errors import storage_errors
@@ -72,8 +69,3 @@ def list_range(names: NameRange) -> Iterator[tuple[str, FileVersion]]:
         ):
             if not blob.name.endswith("/"):
                 yield blob.name, blob_version(blob)
-
-
-def matcher(pattern: str) -> re.Pattern[str]:
-    """Return the regular expression that matches the whole path of files that a glob names."""
-    return re.compile(FileSystem.translate_pattern(pattern))

@@ -1,13 +1,10 @@
-"""Manage the output folder of a job: what may be overwritten, what belongs to the job, and how files are published."""
+"""Manage the output folder of a job: what may be overwritten, what belongs to the job, and what interruptions leave."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Iterator
-
-import apache_beam as beam
 
 from pipelines.common.cli import UsageError
 from pipelines.common.gcs_client import is_gs
@@ -21,7 +18,7 @@ TEMPORARY = ".unfinished"
 CLAIM = "claim.json"
 # File in TEMPORARY, written once all files are complete, that lists what to move into place. A run that ends after this
 # point can be finished.
-_READY = "ready.json"
+READY = "ready.json"
 # Folder in TEMPORARY that holds the marker file before it is moved into place.
 _LAST = "last"
 _CLAIM_TEXT = b'{"written by": "pipelines", "until": "the output is finished"}\n'
@@ -50,9 +47,9 @@ def own_files(output: str, pattern: re.Pattern[str]) -> list[str]:
     return sorted(name for name in filesystem.list_tree(output) if pattern.match(name))
 
 
-def _ready(output: str) -> dict | None:
+def ready_files(output: str) -> dict | None:
     """Return the content of the ready file of a run that was interrupted while publishing, or None."""
-    content = filesystem.read_if_exists(filesystem.join(temporary_folder(output), _READY))
+    content = filesystem.read_if_exists(filesystem.join(temporary_folder(output), READY))
     return json.loads(content) if content is not None else None
 
 
@@ -66,16 +63,22 @@ def finish_interrupted(output: str, pattern: re.Pattern[str]) -> bool:
     Returns:
         Whether there was such a run.
     """
-    ready = _ready(output) if _is_claimed(output) else None
+    ready = ready_files(output) if _is_claimed(output) else None
     if ready is None:
         return False
     left_over = set(own_files(output, pattern)) - {*ready["names"], ready["marker"]}
     filesystem.delete_files(output, sorted(left_over))
-    _put_in_place(output, ready)
+    put_in_place(output, ready)
     return True
 
 
-def _put_in_place(output: str, ready: dict) -> None:
+def put_in_place(output: str, ready: dict) -> None:
+    """Move the files of a run into place, the marker last.
+
+    Args:
+        output: The output folder.
+        ready: What `ready_files` returned.
+    """
     filesystem.move_tree(publish_folder(output), output)
     last = filesystem.join(temporary_folder(output), _LAST)
     filesystem.write_bytes(filesystem.join(last, ready["marker"]), ready["content"].encode())
@@ -190,80 +193,7 @@ def discard_interrupted(output: str, pattern: re.Pattern[str], marker: str) -> N
     )
     folder = temporary_folder(output)
     # From here on, the files count as incomplete.
-    filesystem.delete_files(folder, [name for name in filesystem.list_tree(folder) if name == _READY])
+    filesystem.delete_files(folder, [name for name in filesystem.list_tree(folder) if name == READY])
     if not filesystem.exists(filesystem.join(output, marker)):
         filesystem.delete_files(output, own_files(output, pattern))
     abandon(output, existing)
-
-
-class _Announce(beam.DoFn):
-    """The content of the marker -> the same, after the ready file has been written."""
-
-    def __init__(self, output: str, marker: str):
-        self._output = output
-        self._marker = marker
-
-    def process(self, content: bytes) -> Iterator[bytes]:
-        names = sorted(filesystem.list_tree(publish_folder(self._output)))
-        ready = {"names": names, "marker": self._marker, "content": content.decode("utf-8", "surrogateescape")}
-        filesystem.write_bytes(filesystem.join(temporary_folder(self._output), _READY), json.dumps(ready).encode())
-        yield content
-
-
-class _RemoveOld(beam.DoFn):
-    """Deletes the files of an earlier output, its marker first."""
-
-    def __init__(self, output: str, pattern: re.Pattern[str], marker: str):
-        self._output = output
-        self._pattern = pattern
-        self._marker = marker
-
-    def process(self, content: bytes) -> Iterator[bytes]:
-        names = own_files(self._output, self._pattern)
-        filesystem.delete_files(self._output, sorted(names, key=lambda name: name != self._marker))
-        yield content
-
-
-class _PutInPlace(beam.DoFn):
-    """Moves all files into place and writes the marker last."""
-
-    def __init__(self, output: str, marker: str):
-        self._output = output
-        self._marker = marker
-
-    def process(self, content: bytes) -> None:
-        ready = _ready(self._output)
-        # A retry after a completed attempt has nothing left to do.
-        if ready is not None:
-            _put_in_place(self._output, ready)
-
-
-class Publish(beam.PTransform):
-    """PTransform: the content of the marker file, one element, once all other files are written -> finished output.
-
-    After an interruption the temporary folder remains. Then the same command starts again, or `finish_interrupted`
-    completes the work.
-
-    Args:
-        output: The output folder.
-        pattern: Matches the relative paths of the files that this job writes.
-        marker: Name of the file that marks an output as finished.
-    """
-
-    def __init__(self, output: str, pattern: re.Pattern[str], marker: str):
-        super().__init__()
-        self._output = output
-        self._pattern = pattern
-        self._marker = marker
-
-    def expand(self, content: beam.PCollection[bytes]) -> beam.PCollection:
-        """Replace the earlier output with the new files; the result is an empty PCollection to wait for."""
-        return (
-            content
-            | "Announce" >> beam.ParDo(_Announce(self._output, self._marker))
-            # A retry of one step must not undo what a later step has done.
-            | "Announced" >> beam.Reshuffle()
-            | "Remove old" >> beam.ParDo(_RemoveOld(self._output, self._pattern, self._marker))
-            | "Removed" >> beam.Reshuffle()
-            | "Put in place" >> beam.ParDo(_PutInPlace(self._output, self._marker))
-        )

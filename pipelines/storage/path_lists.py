@@ -16,7 +16,8 @@ from pipelines.common.cli import UsageError, first_line
 from pipelines.common.gcs_client import is_gs, split_path
 from pipelines.domain.image_ids import is_image_name
 from pipelines.storage.errors import StorageError
-from pipelines.storage.filesystem import has_wildcard, is_folder, is_local, open_file
+from pipelines.storage.filesystem import is_folder, is_local, open_file
+from pipelines.storage.globs import has_wildcard
 
 # The first of these that a table has is its path column.
 PATH_COLUMNS = ("path", "file", "filename", "image_path", "file_path")

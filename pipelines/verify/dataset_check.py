@@ -255,7 +255,8 @@ def verify_dataset(dataset: Dataset, workers: int) -> Verified:
     shards = dataset.description.shards
     check_files(dataset, shards)
     expected = expected_records(dataset)
-    ledger, totals = CrossCheck(), accounting.Tally().create_accumulator()
+    ledger = CrossCheck()
+    totals: Counter = Counter()
     dropped: Counter[tuple[str, str]] = Counter()
     rows = 0
     for where, row in manifest_rows(dataset):

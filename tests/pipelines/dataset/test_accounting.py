@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
 
 import pytest
 
@@ -35,25 +33,6 @@ def test_more_rejects_than_the_limit_are_an_error() -> None:
     accounting.check_reject_fraction({"rejected": 1, "listed": 4}, 0.25, "out")
     with pytest.raises(LimitExceeded, match="2 of 4 files rejected"):
         accounting.check_reject_fraction({"rejected": 2, "listed": 4}, 0.25, "out")
-
-
-def test_totals_do_not_depend_on_how_rows_are_dealt_out() -> None:
-    rows = rows_of("written", "duplicate", "written", "rejected")
-    tally = accounting.Tally()
-
-    def totals(*parts: Iterable[Any]) -> Any:
-        accumulators = []
-        for part in parts:
-            accumulator = tally.create_accumulator()
-            for row in part:
-                accumulator = tally.add_input(accumulator, accounting.tally_outcome(row))
-            accumulators.append(accumulator)
-        return tally.extract_output(tally.merge_accumulators(accumulators))
-
-    whole = totals(rows)
-    assert totals(rows[:1], [], rows[:0:-1]) == whole
-    assert (whole["outcome", "written"], whole["source", "", "written"]) == (2, 2)
-    assert whole["outcome paths",] == sum(accounting.path_hash(row.path) for row in rows)
 
 
 def test_reasons_are_counted_in_the_order_of_their_names() -> None:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import apache_beam as beam
-
-from pipelines.dataset.image_row import REJECTED, fold_name, is_open, partition, parts_of, place_of
-from tests.support.collecting import run
+from pipelines.dataset.image_row import REJECTED, fold_name, is_open, parts_of, place_of
 from tests.support.image_rows import row
 
 
@@ -34,18 +29,3 @@ def test_a_row_counts_in_its_split_and_in_its_fold() -> None:
 def test_a_place_holds_what_opens_and_sorts_a_file() -> None:
     place = place_of(row("a.jpg", label="nevus"))
     assert (place.path, place.member, place.relative) == ("/archive/a.jpg", None, "a.jpg")
-
-
-def test_rows_part_by_a_predicate() -> None:
-    rows = [row("a"), row("b").rejected("read", "unreadable", "no"), row("c")]
-    assert sorted(one.relative for one in run(rows, _Part(1))) == ["a", "c"]
-    assert [one.relative for one in run(rows, _Part(0))] == ["b"]
-
-
-class _Part(beam.PTransform):
-    def __init__(self, index: Any):
-        super().__init__()
-        self._index = index
-
-    def expand(self, rows: beam.PCollection) -> beam.PCollection:
-        return (rows | partition(is_open))[self._index]

@@ -14,7 +14,7 @@ import pytest
 from jinja2 import UndefinedError
 from PIL import Image
 
-from pipelines.dataset.accounting import Tally
+from pipelines.beam.tally import Tally
 from pipelines.dataset.description import tally_row
 from pipelines.dataset.image_row import ImageRow
 from pipelines.prepare.card_report import card_page, card_text, describe_card

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipelines.storage.gcs_listing import list_range, matcher, ranges
+from pipelines.storage.gcs_listing import list_range, ranges
 from tests.support.gcs import local_gcs, open_bucket
 
 BUCKET = "ranges"
@@ -48,19 +48,3 @@ def test_an_object_has_its_size_and_a_version() -> None:
     ((_, state),) = (item for part in ranges(BUCKET, "one/", True) for item in list_range(part))
     assert state.size == len("one/a.jpg")
     assert state.version.startswith("generation:")
-
-
-@pytest.mark.parametrize(
-    ("pattern", "path", "matches"),
-    [
-        ("gs://b/*.jpg", "gs://b/a.jpg", True),
-        ("gs://b/*.jpg", "gs://b/c/a.jpg", False),
-        ("gs://b/**.jpg", "gs://b/c/a.jpg", True),
-        ("gs://b/a?[0-9].jpg", "gs://b/a+7.jpg", True),
-        ("gs://b/a.jpg", "gs://b/aXjpg", False),
-    ],
-)
-def test_a_pattern_matches_whole_paths_and_a_star_stays_within_its_folder(
-    pattern: str, path: str, matches: bool
-) -> None:
-    assert bool(matcher(pattern).fullmatch(path)) == matches

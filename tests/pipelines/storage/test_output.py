@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipelines.common.cli import UsageError
 from pipelines.storage import filesystem, output
-from tests.support.collecting import run
 
 OWN = re.compile(r"part-\d+$|done\.json$")
 
@@ -22,10 +20,6 @@ def names(folder: Path) -> list[str]:
 
 def require(folder: Path, overwrite: bool = False, beside: Sequence[str] = ()) -> None:
     output.require_output(str(folder), "done.json", overwrite, list(beside))
-
-
-def publish(folder: Path, description: bytes) -> list[Any]:
-    return run([description], output.Publish(str(folder), OWN, "done.json"))
 
 
 def test_new_and_empty_folders_are_fine_and_stay_untouched(tmp_path: Path) -> None:
@@ -72,18 +66,6 @@ def test_unwritable_and_overlapping_outputs_are_refused(tmp_path: Path) -> None:
         require(tmp_path / "file" / "below")
     with pytest.raises(UsageError, match="also an input"):
         require(tmp_path / "x", beside=[f"{tmp_path}/x/"])
-
-
-def test_publish_replaces_own_files_only_and_ends_with_the_marker(tmp_path: Path) -> None:
-    for name in ("part-1", "part-2", "done.json", "thesis.txt"):
-        (tmp_path / name).write_text("old")
-    output.begin(str(tmp_path))
-    filesystem.write_bytes(f"{output.publish_folder(str(tmp_path))}/part-1", b"new")
-    filesystem.write_bytes(f"{output.publish_folder(str(tmp_path))}/nested/x", b"new")
-    publish(tmp_path, b"{}")
-    assert names(tmp_path) == ["done.json", "nested/x", "part-1", "thesis.txt"]
-    assert (tmp_path / "part-1").read_text() == "new"
-    assert (tmp_path / "thesis.txt").read_text() == "old"
 
 
 def test_abandoned_run_leaves_nothing(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.beam import publish
 from pipelines.common.cli import UsageError
 from pipelines.storage import filesystem, output, partitions
 
@@ -30,7 +31,7 @@ def interrupt(folder: Path, name: str, ready: bool) -> Path:
     for part in (0, 1):
         filesystem.write_bytes(filesystem.join(output.publish_folder(partition), f"part-{part}"), name.encode())
     if ready:
-        list(output._Announce(partition, partitions.MARKER).process(b"{}"))
+        list(publish._Announce(partition, partitions.MARKER).process(b"{}"))
         (folder / f"run={name}" / ".unfinished" / "publish" / "part-0").rename(folder / f"run={name}" / "part-0")
     return folder / f"run={name}"
 
