@@ -107,6 +107,19 @@ $(AIRFLOW)/.installed: deploy/airflow/requirements.lock
 test-airflow: $(STAMP) $(AIRFLOW)/.installed  ## Run the nightly DAG's tests in an Airflow (downloads 1.5 GB once)
 	AIRFLOW_HOME="$(abspath $(AIRFLOW))/home" PROJECT_PYTHON="$(abspath $(PY))" $(AIRFLOW)/bin/python -m pytest --import-mode=prepend deploy/airflow
 
+# What prepare is compared with needs packages that the project does not: an environment of its own, as above.
+BENCH       := .venv-bench
+BENCH_FILES ?= 100 400
+BENCH_ARGS  ?=
+$(BENCH)/.installed: benchmarks/requirements.txt requirements.lock
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
+
+.PHONY: bench
+bench: $(STAMP) $(BENCH)/.installed  ## Time prepare beside other ways: drawn images, or DATA=folder (downloads 1 GB once)
+	$(PY) -m benchmarks.prepare $(if $(DATA),--images "$(DATA)") --count $(BENCH_FILES) $(BENCH_ARGS)
+
 .PHONY: lint
 lint: $(STAMP)  ## Check style, types and who imports whom
 	$(PY) -m ruff check .
