@@ -186,6 +186,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or Path(temporary)
         bench = Bench(Archives(work, arguments.images), work, arguments.external)
+        if counts[-1] > bench.archives.most:
+            parser.error(f"--count {counts[-1]}: the pictures of {arguments.images} give {bench.archives.most} files")
         rounds = compare(bench, names, counts, arguments.rounds)
     report(rounds, names, counts)
     if absent:

@@ -12,6 +12,7 @@ import csv
 import itertools
 import multiprocessing
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,17 +85,11 @@ class Archives:
         self._work = work.absolute()
         found = sorted(images.absolute().rglob("*")) if images else []
         self._sources = [path for path in found if path.suffix.lower() in SUFFIXES]
-        self._draws = images is None
+        # More than this many files the pictures do not give.
+        self.most = len(self._sources) * STEPS * STEPS if images else sys.maxsize
 
     def of(self, count: int) -> Archive:
-        """Return an archive of so many files.
-
-        Raises:
-            ValueError: There are too few pictures for it.
-        """
-        most = len(self._sources) * STEPS * STEPS
-        if not self._draws and count > most:
-            raise ValueError(f"{len(self._sources)} pictures give at most {most} files, not {count}")
+        """Return an archive of so many files, `most` at most; what is missing of it is made."""
         folder = self._work / f"archive-{count}"
         archive = Archive(folder / "images", folder / "table.csv", count)
         # Written last: where it is, all is.

@@ -1,106 +1,50 @@
-"""What an archive's size costs the score job, apart from its pictures: `python -m benchmarks.scale [--images N ...]`.
+"""What an archive's size costs a job, apart from its pictures: `python -m benchmarks.scale [JOB ...] [--images N ...]`.
 
-The job itself runs, on the in-process runner, over a filesystem without files: `synthetic://N/` lists N paths and gives
-each the bytes of one of a few small JPEG files. The model is a SavedModel that looks at no picture. What is left is
-graph, listing, keys, shuffles and tables. Two nights: one on which all is new, one on which all is known. Each runs in
-a process of its own; its time and peak memory are printed.
+The job itself runs, on the in-process runner, over a filesystem without files (`benchmarks.synthetic_archive`). What is
+left is graph, listing, keys, rows, shuffles and tables. Each runs in a process of its own; its time and peak memory are
+printed, and what memory grows by, for each image.
+
+score    with a SavedModel that looks at no picture: a night on which all is new, and one on which all is known.
+prepare  pictures of 8 pixels, no two alike, and a table with a class and a lesion for each.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
+import dataclasses
 import datetime
-import io
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.io.filesystem import FileMetadata, FileSystem
 
+from benchmarks.synthetic_archive import archive_of, image_id
 from pipelines.beam.progress import Progress
 from pipelines.beam.runner import beam_options
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
 from pipelines.domain.model_info import MODEL_JSON, SCHEMA_VERSION, model_fingerprint
-from pipelines.imaging.images import encode_jpeg
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
+from pipelines.prepare import options as prepare_options
+from pipelines.prepare import pipeline as prepare_pipeline
+from pipelines.prepare.update import Earlier
+from pipelines.score import options as score_options
 from pipelines.score import pipeline as score_pipeline
 from pipelines.score.job import plan_run
-from pipelines.score.options import parse_options
 from pipelines.sources.list_files import list_files
 
-SCHEME = "synthetic"
 CLASSES = ("melanoma", "nevus", "basal cell carcinoma")
-PICTURES = [encode_jpeg(np.random.default_rng(seed).integers(0, 256, (16, 16, 3), np.uint8)) for seed in range(8)]
-
-
-def archive_of(images: int) -> str:
-    """The input that holds this many images."""
-    return f"{SCHEME}://{images}"
-
-
-def path_of(images: int, number: int) -> str:
-    """An image's path, as long as those of real archives."""
-    return f"{archive_of(images)}/images/ISIC_{number:07d}.jpg"
-
-
-def _picture(path: str) -> bytes:
-    return PICTURES[int(path[-11:-4]) % len(PICTURES)]
-
-
-class SyntheticFileSystem(FileSystem):
-    """Lists and reads; nothing is stored. A Beam filesystem is found by its scheme among the subclasses."""
-
-    @classmethod
-    def scheme(cls) -> str:
-        return SCHEME
-
-    def join(self, basepath: str, *paths: str) -> str:
-        return "/".join((basepath.rstrip("/"), *paths))
-
-    def split(self, path: str) -> tuple[str, str]:
-        head, _, tail = path.rpartition("/")
-        return head, tail
-
-    def has_dirs(self) -> bool:
-        return False
-
-    def _list(self, dir_or_prefix: str) -> Iterator[FileMetadata]:
-        images = int(dir_or_prefix.removeprefix(f"{SCHEME}://").partition("/")[0])
-        return (self.metadata(path_of(images, number)) for number in range(images))
-
-    def exists(self, path: str) -> bool:
-        # Whatever is asked for beside the images (descriptions, markers) is not there.
-        return path.endswith(".jpg")
-
-    def metadata(self, path: str) -> FileMetadata:
-        return FileMetadata(path, len(_picture(path)), 1.0)
-
-    def open(self, path: str, mime_type: str = "", compression_type: str = "") -> io.BytesIO:
-        return io.BytesIO(_picture(path))
-
-    def size(self, path: str) -> int:
-        return self.metadata(path).size_in_bytes
-
-    def last_updated(self, path: str) -> float:
-        return self.metadata(path).last_updated_in_seconds
-
-    def checksum(self, path: str) -> None:
-        return None
-
-    def _refuse(self, *arguments: Any, **options: Any) -> NoReturn:
-        raise OSError(f"{SCHEME}:// cannot be written")
-
-    mkdirs = create = copy = rename = delete = _refuse
 
 
 def export_blind(folder: Path) -> None:
@@ -155,67 +99,156 @@ def export_blind(folder: Path) -> None:
     (folder / MODEL_JSON).write_text(json.dumps(description))
 
 
-def _arguments(images: int, work: str) -> list[str]:
+def write_table(path: str, images: int) -> None:
+    """Write what is known of each image: three lesions for four images, as many images for each class."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("isic_id", "lesion_id", "diagnosis"))
+        for number in range(images):
+            lesion = number * 3 // 4
+            writer.writerow((image_id(number), f"IL_{lesion:07d}", CLASSES[lesion % len(CLASSES)]))
+
+
+def _score_arguments(images: int, work: str) -> list[str]:
     output = os.path.join(work, f"scores-{images}")
     model = os.path.join(work, "model")
     return ["--input", archive_of(images), "--model", model, "--output", output, "--previous", output]
 
 
-def graph_size(images: int, work: str) -> tuple[int, int]:
-    """Transforms of the job's graph without composites, and its bytes as a runner gets it."""
-    options, rest = parse_options(_arguments(images, work))
+def _score_graph(images: int, work: str) -> beam.Pipeline:
+    options, rest = score_options.parse_options(_score_arguments(images, work))
     arguments = beam_options(rest)
     job = plan_run(options, arguments, datetime.datetime.now(datetime.UTC))
     pipeline = beam.Pipeline(options=arguments)
     score_pipeline.build(pipeline, job, Progress())
+    return pipeline
+
+
+def _prepare_arguments(images: int, work: str) -> list[str]:
+    places = ["--metadata", os.path.join(work, "table.csv"), "--output", os.path.join(work, f"dataset-{images}")]
+    pixels = ["--image_size", "8", "--balance", "none", "--classes", ",".join(CLASSES)]
+    return ["--input", archive_of(images, "png"), *places, *pixels]
+
+
+def _prepare_graph(images: int, work: str) -> beam.Pipeline:
+    options, rest = prepare_options.parse_options(_prepare_arguments(images, work))
+    # tf.Transform makes a temporary folder in the output already here, and the job wants an output that nobody used.
+    options = dataclasses.replace(options, output=os.path.join(work, "graph"))
+    pipeline = beam.Pipeline(options=beam_options(rest))
+    prepare_pipeline.build(pipeline, options, 1, Earlier())
+    return pipeline
+
+
+class Job(NamedTuple):
+    """A job as it is measured here."""
+
+    arguments: Callable[[int, str], list[str]]  # number of images, work folder
+    graph: Callable[[int, str], beam.Pipeline]
+    main: Callable[[Sequence[str]], None]
+    runs: tuple[str, ...]  # one after the other over the same archive and output
+
+
+JOBS = {
+    "score": Job(_score_arguments, _score_graph, score_pipeline.main, ("score, all new", "score, all known")),
+    "prepare": Job(_prepare_arguments, _prepare_graph, prepare_pipeline.main, ("prepare",)),
+}
+
+
+def graph_size(pipeline: beam.Pipeline) -> tuple[int, int]:
+    """Return the transforms of a graph without composites, and its bytes as a runner gets it."""
     graph = pipeline.to_runner_api()
     return sum(not each.subtransforms for each in graph.components.transforms.values()), len(graph.SerializeToString())
 
 
-def listing_seconds(images: int) -> float:
+def listing_seconds(archive: str) -> float:
     """What it takes to list the archive, without a job."""
     started = time.monotonic()
-    for _ in list_files(archive_of(images)):
+    for _ in list_files(archive):
         pass
     return time.monotonic() - started
 
 
-def measure(images: int, work: str, night: str) -> None:
-    """One run in this process; prints its line of the table."""
+class Figures(NamedTuple):
+    """What one run showed; memory in KiB."""
+
+    transforms: int
+    graph_bytes: int
+    listing: float  # seconds
+    seconds: float
+    processor: float  # seconds
+    before: int  # most memory until the archive was listed
+    peak: int
+
+
+def measure(name: str, images: int, work: str) -> None:
+    """Run a job in this process; prints its Figures as JSON, and what the job prints to stderr."""
+    job = JOBS[name]
     start_tensorflow()
-    transforms, size = graph_size(images, work)
-    listing = listing_seconds(images)
-    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    transforms, size = graph_size(job.graph(images, work))
+    arguments = job.arguments(images, work)
+    listing = listing_seconds(arguments[1])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started, processor = time.monotonic(), time.process_time()
     with contextlib.redirect_stdout(sys.stderr):
-        score_pipeline.main(_arguments(images, work))
+        job.main(arguments)
     seconds, processor = time.monotonic() - started, time.process_time() - processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(
-        f"| {images:,} | {night} | {transforms} | {size:,} | {listing:.1f} | {seconds:.0f} | {processor:.0f} "
-        f"| {base / 2**20:.2f} | {peak / 2**20:.2f} |",
-        flush=True,
+    print(json.dumps(Figures(transforms, size, listing, seconds, processor, before, peak)))
+
+
+def _in_process_of_its_own(call: str) -> str:
+    """Call a function of this module and return what it prints."""
+    command = [sys.executable, "-c", f"from benchmarks import scale; scale.{call}"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def _report(images: int, run: str, figures: Figures, growth: str) -> None:
+    cells = (
+        f"{figures.transforms}",
+        f"{figures.graph_bytes:,}",
+        f"{figures.listing:.1f}",
+        f"{figures.seconds:.0f}",
+        f"{figures.processor:.0f}",
+        f"{figures.before / 2**20:.2f}",
+        f"{figures.peak / 2**20:.2f}",
+        growth,
     )
+    print(f"| {images:,} | {run} | {' | '.join(cells)} |", flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("jobs", nargs="*", metavar="JOB", help=f"{' or '.join(JOBS)}; without it, both")
     parser.add_argument("--images", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--work", help="an existing folder for what the jobs write; otherwise one in /tmp")
     arguments = parser.parse_args(argv)
     print(
-        "| images | night | transforms | graph, bytes | listing, s | job, s | processor, s | memory after listing, GiB "
-        "| peak, GiB |\n| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| images | job | transforms | graph, bytes | listing, s | job, s | processor, s | memory after listing, GiB "
+        "| peak, GiB | bytes a further image |\n"
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         flush=True,
     )
-    with tempfile.TemporaryDirectory(prefix="scale-") as work:
-        code = f"from pathlib import Path; from benchmarks import scale; scale.export_blind(Path({work!r}) / 'model')"
-        subprocess.run([sys.executable, "-c", code], check=True)
-        for images in arguments.images:
-            for night in ("all new", "all known"):
-                # A process each, so that each has a peak of its own.
-                code = f"from benchmarks import scale; scale.measure({images}, {work!r}, {night!r})"
-                subprocess.run([sys.executable, "-c", code], check=True)
+    with tempfile.TemporaryDirectory(prefix="scale-", dir=arguments.work) as work:
+        for name in arguments.jobs or JOBS:
+            if name == "score":
+                _in_process_of_its_own(f"export_blind(scale.Path({work!r}) / 'model')")
+            # Of each run, the number of images and the peak of the size before.
+            smaller: dict[str, tuple[int, int]] = {}
+            for images in sorted(arguments.images):
+                if name == "prepare":
+                    write_table(os.path.join(work, "table.csv"), images)
+                for run in JOBS[name].runs:
+                    printed = _in_process_of_its_own(f"measure({name!r}, {images}, {work!r})")
+                    figures = Figures(*json.loads(printed))
+                    growth = ""
+                    if run in smaller:
+                        fewer, peak = smaller[run]
+                        growth = f"{(figures.peak - peak) * 1024 / (images - fewer):,.0f}"
+                    smaller[run] = images, figures.peak
+                    _report(images, run, figures, growth)
+                # A dataset of a million images takes a gigabyte.
+                shutil.rmtree(os.path.join(work, f"dataset-{images}"), ignore_errors=True)
 
 
 if __name__ == "__main__":
