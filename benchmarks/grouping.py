@@ -18,8 +18,9 @@ import numpy as np
 
 from pipelines.common.seeding import stable_hash
 from pipelines.curation.deduplicate import DeduplicateImages
+from pipelines.curation.fractions import Fractions
 from pipelines.curation.groups import AssignGroups, FindNear
-from pipelines.curation.split import Fractions, SplitGroups
+from pipelines.curation.split import SplitGroups
 from pipelines.dataset.image_row import ImageRow, is_open
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.domain.labels import Claim

@@ -32,13 +32,15 @@ import numpy as np
 
 from benchmarks.synthetic_archive import archive_of, image_id
 from pipelines.beam.progress import Progress
-from pipelines.beam.runner import beam_options
+from pipelines.beam.arguments import BeamArguments
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
 from pipelines.domain.model_info import MODEL_JSON, SCHEMA_VERSION, model_fingerprint
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
+from pipelines.prepare import command as prepare_command
 from pipelines.prepare import options as prepare_options
 from pipelines.prepare import pipeline as prepare_pipeline
 from pipelines.prepare.update import Earlier
+from pipelines.score import command as score_command
 from pipelines.score import options as score_options
 from pipelines.score import pipeline as score_pipeline
 from pipelines.score.job import plan_run
@@ -117,9 +119,9 @@ def _score_arguments(images: int, work: str) -> list[str]:
 
 def _score_graph(images: int, work: str) -> beam.Pipeline:
     options, rest = score_options.parse_options(_score_arguments(images, work))
-    arguments = beam_options(rest)
+    arguments = BeamArguments(rest, "score")
     job = plan_run(options, arguments, datetime.datetime.now(datetime.UTC))
-    pipeline = beam.Pipeline(options=arguments)
+    pipeline = beam.Pipeline(options=arguments.options)
     score_pipeline.build(pipeline, job, Progress())
     return pipeline
 
@@ -134,7 +136,7 @@ def _prepare_graph(images: int, work: str) -> beam.Pipeline:
     options, rest = prepare_options.parse_options(_prepare_arguments(images, work))
     # tf.Transform makes a temporary folder in the output already here, and the job wants an output that nobody used.
     options = dataclasses.replace(options, output=os.path.join(work, "graph"))
-    pipeline = beam.Pipeline(options=beam_options(rest))
+    pipeline = beam.Pipeline(options=BeamArguments(rest, "prepare").options)
     prepare_pipeline.build(pipeline, options, 1, Earlier())
     return pipeline
 
@@ -149,8 +151,8 @@ class Job(NamedTuple):
 
 
 JOBS = {
-    "score": Job(_score_arguments, _score_graph, score_pipeline.main, ("score, all new", "score, all known")),
-    "prepare": Job(_prepare_arguments, _prepare_graph, prepare_pipeline.main, ("prepare",)),
+    "score": Job(_score_arguments, _score_graph, score_command.main, ("score, all new", "score, all known")),
+    "prepare": Job(_prepare_arguments, _prepare_graph, prepare_command.main, ("prepare",)),
 }
 
 

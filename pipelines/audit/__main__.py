@@ -1,6 +1,6 @@
 """Run `python -m pipelines.audit`."""
 
-from pipelines.audit.pipeline import main
+from pipelines.audit.command import main
 from pipelines.common.cli import run_command
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners import create_runner
 from google.api_core.exceptions import GoogleAPICallError
 
+from pipelines.beam.arguments import unknown_option
 from pipelines.beam.dataflow import set_dataflow_defaults
 from pipelines.beam.threads import default_threads
 from pipelines.common.cli import UsageError, first_line
@@ -45,7 +46,7 @@ def _reject_unknown(arguments: Sequence[str]) -> None:
         options_class._add_argparse_args(parser)  # type: ignore[arg-type]
     _, unknown = parser.parse_known_args(list(arguments))
     if unknown:
-        raise UsageError(f"unknown option {unknown[0]!r}; --help lists them, and Beam's options may follow")
+        raise unknown_option(unknown[0])
 
 
 def _require_runner(name: str) -> None:

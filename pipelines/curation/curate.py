@@ -12,9 +12,9 @@ from pipelines.curation.check import CheckImages
 from pipelines.curation.decode_cache import UseDecodeCache
 from pipelines.curation.deduplicate import DeduplicateImages
 from pipelines.curation.feasibility import FindProblem, RejectSmallClasses
-from pipelines.curation.given_splits import AssignSplitsFromFile, KeepDatasetSplits
 from pipelines.curation.groups import AssignGroups, FindNear, Near
 from pipelines.curation.join_metadata import JoinTables
+from pipelines.curation.keep_splits import AssignSplitsFromFile, KeepDatasetSplits
 from pipelines.curation.options import CurationOptions
 from pipelines.curation.split import AssignFolds, SplitFromFolders, SplitGroups
 from pipelines.dataset.image_row import SIDES, ImageRow, is_open

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import apache_beam as beam
 
+from pipelines.curation.fractions import Fractions
 from pipelines.curation.options import CurationOptions
-from pipelines.curation.split import Fractions
 from pipelines.dataset.image_row import REJECTED, ImageRow, fold_name, is_open, parts_of
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.sources.layouts import FOLDERS, RECOGNIZE

@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 import yaml
 
 from pipelines.common.cli import UsageError, require_job_limits
-from pipelines.curation.given_splits import require_dataset_splits, require_splits
-from pipelines.curation.split import MOST_FOLDS, Fractions
+from pipelines.curation.fractions import DEFAULT_FRACTIONS, FOLDED_FRACTIONS, MOST_FOLDS, Fractions
+from pipelines.curation.given_splits import require_splits
 from pipelines.dataset.image_row import SIDES
 from pipelines.domain.metadata_columns import Columns
 from pipelines.domain.taxonomy import CLASS_SETS, ClassSet, built_in_set, mapped_set, named_set, normalize_term
 from pipelines.sources.inputs import Inputs, complete_inputs, read_inputs, source_names, trusted_name
 from pipelines.sources.layouts import LAYOUTS, Source, Table
-from pipelines.sources.locations import Location
+from pipelines.sources.location import Location
 from pipelines.storage import filesystem
 from pipelines.storage.errors import StorageError
 from pipelines.storage.gcs_access import require_readable
@@ -72,9 +72,6 @@ def resolve_classes(value: str) -> ClassSet:
     return named_set(names)
 
 
-DEFAULT_FRACTIONS = Fractions(0.8, 0.1, 0.1)
-# Default with folds: no validation split, because the folds serve as validation.
-FOLDED_FRACTIONS = Fractions(0.9, 0.0, 0.1)
 DEFAULT_CLASS_SET = built_in_set("isic9")
 NO_COLUMNS = Columns()
 
@@ -390,6 +387,9 @@ def with_found_tables(options: AnyCurationOptions) -> AnyCurationOptions:
         UsageError: If any input named in the options cannot be read.
     """
     if options.splits_from:
+        # Imported late: it reads Parquet, which few command lines need.
+        from pipelines.curation.recorded_splits import require_dataset_splits
+
         require_dataset_splits("--splits_from", options.splits_from, options.folds)
     splits = require_splits(options.splits_file, options.columns) if options.splits_file else []
     inputs = complete_inputs(Inputs(options.sources, options.metadata), options.columns, splits)

@@ -10,18 +10,11 @@ import apache_beam as beam
 
 from pipelines.beam.partition import partition
 from pipelines.beam.ranking import Ranked, RankWithin
+from pipelines.curation.fractions import Fractions
 from pipelines.dataset.image_row import ImageRow, is_open
 from pipelines.domain.dataset_json import SPLITS
 
 NOTHING: Mapping[Any, Any] = {}
-
-
-class Fractions(NamedTuple):
-    """Share of each split in the groups of each class; the shares add up to 1."""
-
-    train: float
-    validation: float
-    test: float
 
 
 class Quota(NamedTuple):
@@ -260,9 +253,6 @@ class SplitFromFolders(beam.PTransform):
             | "Set aside" >> beam.FlatMap(_set_aside, beam.pvalue.AsSingleton(validation_exists), self._fractions)
         )
         return (outside, kept.settled, trained) | "All rows" >> beam.Flatten()
-
-
-MOST_FOLDS = 100
 
 
 def _trains(row: ImageRow) -> bool:

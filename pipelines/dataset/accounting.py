@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from pipelines.common.cli import LimitExceeded
 from pipelines.common.seeding import stable_hash
+from pipelines.dataset.file_names import REJECTS_FILES
 from pipelines.dataset.image_row import OUTCOMES, ImageRow
-from pipelines.dataset.manifest import REJECTS_FILES
 from pipelines.storage import filesystem
 from pipelines.storage.numbered_files import any_of
 

@@ -7,8 +7,6 @@ import json
 from importlib import resources
 from typing import Any
 
-import jsonschema
-
 # Most characters to keep of a validator message, which may quote the whole document.
 _LONGEST = 160
 
@@ -29,6 +27,9 @@ def schema_problem(description: Any) -> str:
         One line that names the key; empty if the document is valid. Of several problems, the choice does not depend on
         the order of the keys.
     """
+    # Imported late: most commands that look for a dataset find none, and should say so at once.
+    import jsonschema
+
     validator = jsonschema.Draft202012Validator(dataset_schema())
     problems = [
         (".".join(map(str, error.absolute_path)) or "the whole", " ".join(error.message.split()))

@@ -12,9 +12,6 @@ import pyarrow.parquet as pq
 from pipelines.common.text import printable
 from pipelines.dataset.image_row import ImageRow
 
-# Names of the numbered files of the manifest and of the rejects.
-MANIFEST_FILES = "manifest-{index:05d}-of-{count:05d}.parquet"
-REJECTS_FILES = "rejects-{index:05d}-of-{count:05d}.jsonl"
 # Separates several values in one cell of the manifest.
 LIST_SEPARATOR = "; "
 _ROWS_AT_ONCE = 8_192

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.imaging.encoding import describe_encoding
+from pipelines.imaging.forms import describe_encoding
 
 
 @dataclass(frozen=True)
@@ -14,8 +14,8 @@ class RecordSpec:
 
     classes: tuple[str, ...]  # names in label order
     image_size: int = 180  # side in pixels
-    aspect: str = "crop"  # how a photograph becomes a square, one of `images.ASPECTS`
-    encoding: str = "jpeg"  # of `image/encoded`, one of `encoding.ENCODINGS`
+    aspect: str = "crop"  # how a photograph becomes a square, one of `forms.ASPECTS`
+    encoding: str = "jpeg"  # of `image/encoded`, one of `forms.ENCODINGS`
     compression: str = "none"  # of the shards, one of `dataset_json.COMPRESSIONS`
     seed: int = 0  # decides augmentation, the shard of an image and the order of records
 

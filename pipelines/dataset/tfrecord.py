@@ -18,7 +18,6 @@ import google_crc32c
 
 from pipelines.storage import filesystem
 
-COMPRESSIONS = ("none", "gzip")
 _HEADER = struct.Struct("<Q4s")
 _CRC_BYTES = 4
 # A serialised protocol buffer cannot have more bytes.
@@ -121,7 +120,7 @@ def open_shard(path: str, compression: str) -> Iterator[OpenShard]:
 
     Args:
         path: The path of the shard, on any filesystem.
-        compression: One of COMPRESSIONS.
+        compression: One of `dataset_json.COMPRESSIONS`.
 
     Raises:
         StorageError: The shard cannot be opened.

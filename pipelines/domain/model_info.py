@@ -27,7 +27,7 @@ class ModelInfo:
     classes: tuple[str, ...]  # in the order of the probabilities
     malignant_classes: tuple[str, ...]
     image_size: int  # side of the square input in pixels
-    aspect: str  # how images are made square, one of `images.ASPECTS`
+    aspect: str  # how images are made square, one of `forms.ASPECTS`
     encoding: str  # of the records that the model was trained on
     fold: int  # the fold of the dataset that did not train the weights; -1: none
     fingerprint: str  # of weights, network and dataset

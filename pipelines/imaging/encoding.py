@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import io
 import zlib
-from typing import Any
 
 import numpy as np
 from PIL import Image, features
 
-from pipelines.imaging.images import JPEG_QUALITY, encode_jpeg
+from pipelines.imaging.images import BadImage, encode_jpeg
+from pipelines.imaging.images import decode as decode_image
 
-# raw: the uint8 values in row, column, channel order.
-ENCODINGS = ("jpeg", "png", "raw")
 SHARD_SUFFIX = {"none": "", "gzip": ".gz"}
 # Bytes of `image/encoded` per pixel. Measured on every 40th training image of the nine-class set: JPEG 0.65 at 64
 # pixels and 0.48 at 180, PNG 1.60 and 1.57.
@@ -35,11 +33,33 @@ def encode(pixels: np.ndarray, encoding: str) -> bytes:
 
     Args:
         pixels: uint8 [h, w, 3].
-        encoding: One of ENCODINGS.
+        encoding: One of `forms.ENCODINGS`.
     """
     if encoding == "jpeg":
         return encode_jpeg(pixels)
     return encode_png(pixels) if encoding == "png" else pixels.tobytes()
+
+
+def decode(encoded: bytes, encoding: str, height: int, width: int) -> np.ndarray:
+    """Decode the image of a record.
+
+    Args:
+        encoded: The record's `image/encoded`.
+        encoding: The record's `image/format`.
+        height: The record's `image/height`; used for raw pixels only.
+        width: The record's `image/width`; used for raw pixels only.
+
+    Returns:
+        Pixels, uint8 [height, width, 3].
+
+    Raises:
+        BadImage: The image cannot be decoded, or raw pixels have another size.
+    """
+    if encoding != "raw":
+        return decode_image(encoded)
+    if len(encoded) != height * width * 3:
+        raise BadImage("undecodable", f"{len(encoded)} bytes are not {width} x {height} pixels")
+    return np.frombuffer(encoded, np.uint8).reshape(height, width, 3)
 
 
 def compress(shard: bytes, compression: str) -> bytes:
@@ -55,16 +75,11 @@ def compress(shard: bytes, compression: str) -> bytes:
     return zlib.compress(shard, GZIP_LEVEL, wbits=31)
 
 
-def describe_encoding(encoding: str) -> dict[str, Any]:
-    """Return the value of `encoding` in dataset.json."""
-    return {"format": encoding, "quality": JPEG_QUALITY} if encoding == "jpeg" else {"format": encoding}
-
-
 def coder_versions(encoding: str, compression: str) -> dict[str, str]:
     """Return the library versions that determine losslessly compressed bytes.
 
     Args:
-        encoding: One of ENCODINGS. "png" adds the version of the zlib-ng inside Pillow, or "none" if it has another.
+        encoding: One of `forms.ENCODINGS`. "png" adds the version of Pillow's zlib-ng, or "none" if it has another.
         compression: One of `dataset_json.COMPRESSIONS`. "gzip" adds the version of Python's zlib.
     """
     versions = {}

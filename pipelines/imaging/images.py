@@ -15,10 +15,9 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageFile
 
+from pipelines.imaging.forms import JPEG_QUALITY
 from pipelines.imaging.png import require_whole_png
 
-ASPECTS = ("crop", "pad", "stretch")
-JPEG_QUALITY = 95
 # A JPEG is shrunk while decoding only as long as its shorter side keeps this many pixels, or as many as are asked for.
 # Most networks take 224 pixels or fewer.
 SHARED_SIDE = 224
@@ -155,8 +154,8 @@ def reduction(width: int, height: int, size: int, aspect: str) -> int:
         width: Width of the image in pixels.
         height: Height of the image in pixels.
         size: Side of the target square in pixels. At least that many are left to resize from.
-        aspect: One of ASPECTS. Beyond SHARED_SIDE, the longer side must keep `size` pixels for "pad", otherwise the
-            shorter.
+        aspect: One of `forms.ASPECTS`. Beyond SHARED_SIDE, the longer side must keep `size` pixels for "pad", otherwise
+            the shorter.
 
     Returns:
         1, 2, 4 or 8.
@@ -224,7 +223,7 @@ def fit(image: Image.Image, size: int, aspect: str) -> Image.Image:
     Args:
         image: An image of mode RGB.
         size: Side of the square in pixels.
-        aspect: One of ASPECTS.
+        aspect: One of `forms.ASPECTS`.
             crop: the centre square, resized (the ends of the long side are lost).
             pad: the whole image, resized, centred on black.
             stretch: the whole image, resized to fill the square (proportions are lost).
@@ -256,7 +255,7 @@ def standardize(data: bytes, size: int, aspect: str) -> np.ndarray:
     Args:
         data: A JPEG or PNG file.
         size: Side of the square in pixels.
-        aspect: One of ASPECTS, see `fit`.
+        aspect: One of `forms.ASPECTS`, see `fit`.
 
     Returns:
         uint8 [size, size, 3].

@@ -133,7 +133,7 @@ def triage_pictures(data: bytes, heat: np.ndarray | None, size: int, aspect: str
         heat: float32 [h, w] from `malignancy_map`, or None for no overlay.
         size: Side of the model's square input in pixels. Like `aspect`, it comes from model.json and is used for the
             overlay only, which shows what the model saw.
-        aspect: How the model makes an image square, one of `images.ASPECTS`.
+        aspect: How the model makes an image square, one of `forms.ASPECTS`.
 
     Raises:
         BadImage: The file is not a usable image, or it is damaged.

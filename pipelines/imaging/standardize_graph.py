@@ -10,6 +10,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from pipelines.imaging import images
+from pipelines.imaging.forms import JPEG_QUALITY
 
 # PRECISION_BITS of Pillow's Resample.c.
 _WEIGHT_BITS = 32 - 8 - 2
@@ -196,7 +197,7 @@ def _fit(pixels: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
 def _encode(pixels: tf.Tensor, encoding: str) -> tf.Tensor:
     """Encode uint8 [size, size, 3] like `encoding.encode`; a PNG has the same pixels but different bytes."""
     if encoding == "jpeg":
-        return tf.io.encode_jpeg(pixels, format="rgb", quality=images.JPEG_QUALITY, chroma_downsampling=False)
+        return tf.io.encode_jpeg(pixels, format="rgb", quality=JPEG_QUALITY, chroma_downsampling=False)
     if encoding == "png":
         # Pillow has its own filters and zlib, so its bytes cannot be reproduced. These bytes are not stored anywhere,
         # so compressing them would be a waste.
@@ -211,8 +212,8 @@ class StandardizeModule(tf.Module):
 
     Args:
         image_size: Side of the square in pixels.
-        aspect: One of `images.ASPECTS`.
-        encoding: One of `encoding.ENCODINGS`.
+        aspect: One of `forms.ASPECTS`.
+        encoding: One of `forms.ENCODINGS`.
     """
 
     def __init__(self, image_size: int, aspect: str, encoding: str = "jpeg"):

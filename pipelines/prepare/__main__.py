@@ -1,7 +1,7 @@
 """Run `python -m pipelines.prepare`."""
 
 from pipelines.common.cli import run_command
-from pipelines.prepare.pipeline import main
+from pipelines.prepare.command import main
 
 if __name__ == "__main__":
     run_command("pipelines.prepare", main)

@@ -13,14 +13,12 @@ import apache_beam as beam
 from pipelines.beam.ranking import Ranked, RankWithin
 from pipelines.dataset.image_row import UNDERSAMPLED, ImageRow, fold_name
 
-METHODS = ("oversample", "undersample", "none")
-
 
 def target_count(method: str, target: str | int, counts: Iterable[int]) -> int:
     """Return the number of examples per class to aim at.
 
     Args:
-        method: One of METHODS.
+        method: One of `options.METHODS`.
         target: A number for all folds together, or `max`, `mean` or `min` of the counts.
         counts: The number of images of each class in the train split or, with folds, of each class in each fold.
 
@@ -52,7 +50,7 @@ def copies_of_rank(method: str, target: int, rank: int, count: int) -> int:
     examples. Undersampling keeps `target` images of a class.
 
     Args:
-        method: One of METHODS.
+        method: One of `options.METHODS`.
         target: The number of examples to aim at for the class.
         rank: The rank of the image within its class, from 0.
         count: The number of images of the class.
@@ -90,7 +88,7 @@ class BalanceTrain(beam.PTransform):
     """PTransform that balances the classes of the train split.
 
     Args:
-        method: One of METHODS.
+        method: One of `options.METHODS`.
         target: A number of examples per class, or `max`, `mean` or `min`; see `target_count`.
         seed: Decides which images are copied or dropped.
         folds: The number of folds that the rows are in; 0 for none.

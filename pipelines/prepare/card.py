@@ -13,18 +13,15 @@ from pipelines.beam.threads import ThreadedDoFn
 from pipelines.common.seeding import stable_hash
 from pipelines.curation.value_counts import LICENSE, VALUES, FrequentValues
 from pipelines.dataset.image_row import WRITTEN, ImageRow
-from pipelines.dataset.reader import parse_record
+from pipelines.dataset.records import parse_record
 from pipelines.imaging.images import BadImage
 from pipelines.imaging.previews import small_jpeg
 from pipelines.prepare.card_report import card_page, card_text, describe_card
 from pipelines.prepare.examples import make_records
 from pipelines.prepare.options import PrepareOptions
 from pipelines.prepare.regenerate import regenerating_command
+from pipelines.prepare.summary import CARD_PAGE, CARD_TEXT
 from pipelines.storage import filesystem
-
-PAGE = "report.html"
-TEXT = "report.md"
-
 
 # Training images shown per class; pictures per image (the original and its first copies); side of a picture in pixels.
 _IMAGES = 3
@@ -84,8 +81,8 @@ class _WriteCard(ThreadedDoFn):
         for row, shots in zip(shown, self.map_threaded(self._pictures, shown), strict=True):
             if shots:
                 pictures.setdefault(row.label, []).append((row.image_id, shots))
-        filesystem.write_bytes(filesystem.join(self._folder, PAGE), card_page(report, pictures))
-        filesystem.write_bytes(filesystem.join(self._folder, TEXT), card_text(report))
+        filesystem.write_bytes(filesystem.join(self._folder, CARD_PAGE), card_page(report, pictures))
+        filesystem.write_bytes(filesystem.join(self._folder, CARD_TEXT), card_text(report))
         yield description
 
 

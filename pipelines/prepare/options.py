@@ -15,10 +15,7 @@ from pipelines.common.cli import ArgumentParser, UsageError
 from pipelines.curation.options import CurationOptions, add_curation_options, curation_values
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.dataset_json import COMPRESSIONS
-from pipelines.imaging import images
-from pipelines.imaging.encoding import ENCODINGS
-from pipelines.prepare import sharding
-from pipelines.prepare.balance import METHODS
+from pipelines.imaging.forms import ASPECTS, ENCODINGS, JPEG_QUALITY
 
 DESCRIPTION = """\
 Turn a folder of labelled lesion images into a leak-free, balanced TFRecord dataset.
@@ -31,6 +28,10 @@ OUTPUT/manifest-*.parquet.
 """
 
 
+# How the train split is balanced.
+METHODS = ("oversample", "undersample", "none")
+# MiB. A shard is sorted in memory and is the unit of parallel work.
+SHARD_MB = 16
 # Far beyond any archive. A typo with extra zeros would fill the memory with copies before any error appears.
 _MOST_PER_CLASS = 1_000_000
 EPILOG = """\
@@ -53,7 +54,7 @@ class PrepareOptions(CurationOptions):
     target_per_class: str | int = "max"  # a number of examples, or max, mean or min
     encoding: str = RecordSpec.encoding
     compression: str = RecordSpec.compression
-    shard_mb: int = sharding.SHARD_MB  # MiB before compression
+    shard_mb: int = SHARD_MB  # MiB before compression
     update: bool = False
     given: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # every option as the user gave it
 
@@ -87,7 +88,7 @@ def build_parser() -> ArgumentParser:
     )
     what.add_argument(
         "--aspect",
-        choices=images.ASPECTS,
+        choices=ASPECTS,
         default=default.aspect,
         help="how a photograph becomes a square: crop its centre, pad it with black, or stretch it",
     )
@@ -115,7 +116,7 @@ def build_parser() -> ArgumentParser:
         "--encoding",
         choices=ENCODINGS,
         default=default.encoding,
-        help=f"of the images in the records: JPEG of quality {images.JPEG_QUALITY}, or without loss PNG (about 3 times "
+        help=f"of the images in the records: JPEG of quality {JPEG_QUALITY}, or without loss PNG (about 3 times "
         "the bytes of JPEG) or raw bytes (6 times)",
     )
     what.add_argument(

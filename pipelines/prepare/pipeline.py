@@ -1,4 +1,4 @@
-"""Run `python -m pipelines.prepare`: turn labelled images into a TFRecord dataset.
+"""The prepare job: labelled images become a TFRecord dataset.
 
     list -> check -> deduplicate -> group -> split -> (train only) balance -> write shards -> tf.Transform -> account
 
@@ -8,7 +8,6 @@ The order matters: balancing takes only the train rows, so a copy can never reac
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -18,31 +17,28 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.beam import table_io
 from pipelines.beam.partition import partition
 from pipelines.beam.publish import Publish
-from pipelines.beam.runner import beam_options, default_worker_threads, is_left_running, quiet_beam, running_pipeline
+from pipelines.beam.runner import default_worker_threads, is_left_running, quiet_beam, running_pipeline
 from pipelines.beam.tally import Tally
 from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.common.cli import UsageError
 from pipelines.curation import decode_cache
 from pipelines.curation.curate import curate_images
 from pipelines.curation.feasibility import PROBLEM_FILE, quiet_infeasible
-from pipelines.curation.options import with_found_tables
-from pipelines.dataset import accounting
 from pipelines.dataset import description as dataset_description
 from pipelines.dataset import manifest as dataset_manifest
+from pipelines.dataset.file_names import MANIFEST_FILES, REJECTS_FILES
 from pipelines.dataset.image_row import is_open
 from pipelines.domain.dataset_json import DATASET_JSON
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.prepare import card
 from pipelines.prepare.balance import BalanceTrain, write_once
 from pipelines.prepare.describe import DescribeDataset
-from pipelines.prepare.options import PrepareOptions, parse_options
+from pipelines.prepare.options import PrepareOptions
 from pipelines.prepare.regenerate import regenerating_command
 from pipelines.prepare.settings import OWN_FILES, settings_of
 from pipelines.prepare.shard_writer import EXAMPLES_REUSED, WriteShards
 from pipelines.prepare.sharding import PlanShards
-from pipelines.prepare.summary import summary_lines, update_line
-from pipelines.prepare.update import Earlier, building_on_output, earlier_of
-from pipelines.sources.locations import check_locations
+from pipelines.prepare.update import Earlier, earlier_of
 from pipelines.storage import filesystem, output
 
 
@@ -77,7 +73,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
 
     finished = (curated.dropped, undersampled, written.rows) | "All rows" >> beam.Flatten()
     manifest = finished | "Manifest" >> table_io.WriteTable(
-        filesystem.join(folder, dataset_manifest.MANIFEST_FILES),
+        filesystem.join(folder, MANIFEST_FILES),
         dataset_manifest.manifest_bytes,
         dataset_manifest.by_path,
     )
@@ -86,7 +82,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
         | "Not written" >> beam.Filter(dataset_manifest.is_dropped)
         | "Rejects"
         >> table_io.WriteTable(
-            filesystem.join(folder, dataset_manifest.REJECTS_FILES),
+            filesystem.join(folder, REJECTS_FILES),
             dataset_manifest.rejects_bytes,
             dataset_manifest.by_path,
         )
@@ -164,31 +160,3 @@ def _examples_reused(pipeline: beam.Pipeline) -> int:
     found = pipeline.result.metrics().query(MetricsFilter().with_name(EXAMPLES_REUSED))["counters"]
     # The result is None on runners that do not report counters.
     return sum(metric.result or 0 for metric in found)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command: parse, validate, run, report.
-
-    Args:
-        argv: The arguments after the program name; None for those of the process.
-
-    Raises:
-        UsageError: If the options or inputs cannot be used.
-        LimitExceeded: If more files are rejected than --max_reject_fraction allows.
-    """
-    options, rest = parse_options(argv)
-    beam_arguments = beam_options(rest, "prepare")
-    check_locations(options.locations(), beam_arguments)
-    options = with_found_tables(options)
-    output.require_output(options.output, DATASET_JSON, options.overwrite or options.update, options.paths())
-    if options.update:
-        options = building_on_output(options)
-    done = run(options, beam_arguments)
-    if done is None:
-        print(f"left running; {filesystem.join(options.output, DATASET_JSON)} appears when it is done")
-        return
-    description, reused = done
-    print("\n".join([*options.read_as(), *summary_lines(description, options.output)]))
-    if options.update:
-        print(update_line(description, reused))
-    accounting.check_reject_fraction(description["counts"], options.max_reject_fraction, options.output)

@@ -10,11 +10,9 @@ from pipelines.curation.feasibility import PROBLEM_FILE, InfeasibleError
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.imaging.encoding import BYTES_PER_PIXEL
+from pipelines.prepare.options import SHARD_MB
 from pipelines.prepare.shard_writer import SplitShards
 from pipelines.storage import filesystem
-
-# MiB. A shard is sorted in memory and is the unit of parallel work.
-SHARD_MB = 16
 
 
 def shard_count(examples: int, spec: RecordSpec, shard_mb: int = SHARD_MB) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.prepare import card
+# The dataset card.
+CARD_PAGE = "report.html"
+CARD_TEXT = "report.md"
 
 
 def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
@@ -30,7 +32,7 @@ def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
         shards = f"{len(split['shards'])} shards{folds}"
         lines.append(f"{name}: {split['originals']} images, {split['examples']} examples, {shards}")
     lines.append(f"fingerprint {description['fingerprint'][:16]}")
-    lines.append(f"dataset {folder}, described in {card.PAGE} and {card.TEXT}")
+    lines.append(f"dataset {folder}, described in {CARD_PAGE} and {CARD_TEXT}")
     return lines
 
 

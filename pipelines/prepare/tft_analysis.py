@@ -33,7 +33,7 @@ def decode_images(encoded: tf.Tensor, size: int, encoding: str) -> tf.Tensor:
     Args:
         encoded: string [N].
         size: The side of the images in pixels.
-        encoding: One of `encoding.ENCODINGS`.
+        encoding: One of `forms.ENCODINGS`.
 
     Returns:
         uint8 [N, size, size, 3].

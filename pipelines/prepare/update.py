@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipelines.curation.decode_cache import is_readable_cache
-from pipelines.curation.given_splits import require_dataset_splits
-from pipelines.dataset.reader import require_description
+from pipelines.curation.recorded_splits import require_dataset_splits
+from pipelines.dataset.description_reader import require_description
 from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription
 from pipelines.prepare.options import PrepareOptions
 from pipelines.prepare.settings import OWN_FILES, pixel_versions, settings_of

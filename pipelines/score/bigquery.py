@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,18 +11,10 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 
-from pipelines.common.cli import UsageError
-from pipelines.common.gcs_client import is_gs
+from pipelines.score.bigquery_table import parse_table, require_temp_location
 from pipelines.score.columns import score_records, scores_schema
 from pipelines.score.score_row import ScoreRow, ScoringRun
 
-# Google's naming rules: a project may have a domain prefix; a dataset has letters, digits and underscores; a table
-# may have dashes too.
-_TABLE = re.compile(
-    r"(?P<project>(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+:)?[a-z][a-z0-9-]{4,28}[a-z0-9])"
-    r"[:.](?P<dataset>\w{1,1024})\.(?P<table>[\w-]{1,1024})",
-    re.ASCII,
-)
 _TYPES = {
     pa.string(): "STRING",
     pa.int32(): "INTEGER",
@@ -36,29 +27,6 @@ _TYPES = {
 _LAYOUT = {"timePartitioning": {"type": "DAY", "field": "scored_at"}, "clustering": {"fields": ["top_class"]}}
 # Rows converted at once: converting by column is twenty times as fast as row by row.
 _ROWS_AT_ONCE = 500
-
-
-def parse_table(text: str) -> str:
-    """Return the name of a table in the form `PROJECT:DATASET.TABLE`.
-
-    Args:
-        text: The name in that form, or as `PROJECT.DATASET.TABLE`.
-
-    Raises:
-        UsageError: The text has another form.
-    """
-    found = _TABLE.fullmatch(text)
-    if not found:
-        raise UsageError(f"--output_table {text!r}: is no table; name it as PROJECT:DATASET.TABLE")
-    return f"{found['project']}:{found['dataset']}.{found['table']}"
-
-
-def require_temp_location(temp_location: str | None) -> str:
-    """Return the folder for BigQuery's load files; raise UsageError unless it is on gs://."""
-    if not is_gs(temp_location or ""):
-        given = f"--temp_location {temp_location}" if temp_location else "--output_table"
-        raise UsageError(f"{given}: BigQuery loads files from gs:// only; add --temp_location gs://BUCKET/FOLDER")
-    return str(temp_location)
 
 
 def bigquery_schema(run: ScoringRun) -> dict[str, list[dict[str, str]]]:

@@ -20,10 +20,9 @@ from pipelines.common.text import printable
 from pipelines.dataset.manifest import LIST_SEPARATOR
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW, flags, malignancy_scores
 from pipelines.domain.probability_table import as_metadata, class_names
+from pipelines.score.options import FORMATS
 from pipelines.score.score_row import ScoreRow, ScoringRun, entropies, top_classes
 
-# Each name is also the file extension.
-FORMATS = ("parquet", "csv", "jsonl")
 _TEXT, _SCORE, _TIME, _YES = pa.string(), pa.float32(), pa.timestamp("us", tz="UTC"), pa.bool_()
 # Measured on 50,000 rows of nine classes: 0.63 times the size of Snappy or LZ4, in no more time.
 _COMPRESSION = "zstd"

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from typing import NamedTuple
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
-
-from pipelines.beam.runner import REMOTE_THREADS, default_worker_threads, is_local_runner, local_worker_processes
+from pipelines.beam.arguments import BeamArguments
 from pipelines.common.cli import UsageError
 from pipelines.domain.model_info import ModelInfo
-from pipelines.score.bigquery import parse_table, require_temp_location
-from pipelines.score.model_handler import ModelError, load_models
+from pipelines.score.bigquery_table import parse_table, require_temp_location
+from pipelines.score.challenge import Challenge, challenge_for
 from pipelines.score.models import choose_flagging, read_ensemble
 from pipelines.score.options import AUTO, ScoreOptions
 from pipelines.score.score_row import ScoringRun
 from pipelines.score.scored_keys import require_scored_keys
-from pipelines.score.submission import Challenge, challenge_for
 from pipelines.sources.locations import check_locations
 from pipelines.sources.record_source import RecordFormat
 from pipelines.storage import filesystem, output, partitions
 from pipelines.storage.partitions import MARKER
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+
+OWN_FILES = re.compile(
+    r"(scores-\d{5}-of-\d{5}\.(parquet|csv|jsonl)|rejects-\d{5}-of-\d{5}\.jsonl|(seen|failed)-\d{5}-of-\d{5}\.keys"
+    r"|submission\.csv|report\.html|summary\.json)$"
+)
 
 
 class Job(NamedTuple):
@@ -35,14 +42,6 @@ class Job(NamedTuple):
     shared: bool  # whether the worker processes of a machine share one copy of the models
     challenge: Challenge | None  # form of the submission; None: no submission
     temp_location: str | None  # Beam's --temp_location
-
-
-def require_models(run: ScoringRun) -> None:
-    """Raise UsageError unless the models load and match their descriptions."""
-    try:
-        load_models(run.models, run.tta)
-    except ModelError as error:
-        raise UsageError(f"--model {error}") from error
 
 
 def earlier_partitions(options: ScoreOptions, partition: str) -> tuple[str, ...]:
@@ -75,7 +74,7 @@ def _require_format(path: str, stored: RecordFormat, models: tuple[ModelInfo, ..
             )
 
 
-def plan_run(options: ScoreOptions, beam_arguments: PipelineOptions, started: datetime.datetime) -> Job:
+def plan_run(options: ScoreOptions, beam_arguments: BeamArguments, started: datetime.datetime) -> Job:
     """Check everything that can be checked before the work, and return the plan. Write nothing.
 
     Args:
@@ -86,7 +85,9 @@ def plan_run(options: ScoreOptions, beam_arguments: PipelineOptions, started: da
     Raises:
         UsageError: An option, an input, a model or the output cannot be used.
     """
-    formats = check_locations(options.locations(), beam_arguments, records=True)
+    locations = options.locations()
+    beam_options = beam_arguments.options_for(location.path for location in locations)
+    formats = check_locations(locations, beam_options, records=True)
     models = read_ensemble("--model", options.model)
     flagging = choose_flagging(models, options.tta, options.flag_sensitivity, options.flag_threshold)
     for path in options.input:
@@ -111,20 +112,30 @@ def plan_run(options: ScoreOptions, beam_arguments: PipelineOptions, started: da
     challenge = None
     if options.submission:
         challenge = challenge_for(models[0].classes, "" if options.submission == AUTO else options.submission)
-    temp_location = beam_arguments.view_as(GoogleCloudOptions).temp_location
     if options.output_table:
         parse_table(options.output_table)
+    run = ScoringRun(models, options.tta, name, started, flagging)
+    return _with_workers(Job(options, run, partition, earlier, 0, False, challenge, None), beam_arguments.options)
+
+
+def _with_workers(job: Job, beam_options: PipelineOptions) -> Job:
+    """Return the plan with what Beam's options say of the workers.
+
+    Raises:
+        UsageError: BigQuery has no place for its files.
+    """
+    # Imported late: whatever is wrong with the rest of a command line is said without Beam.
+    from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+    from pipelines.beam.runner import REMOTE_THREADS, default_worker_threads, is_local_runner, local_worker_processes
+
+    temp_location = beam_options.view_as(GoogleCloudOptions).temp_location
+    if job.options.output_table:
         require_temp_location(temp_location)
-    processes = local_worker_processes(beam_arguments)
-    remote = not all(map(filesystem.is_local, options.input))
-    return Job(
-        options,
-        ScoringRun(models, options.tta, name, started, flagging),
-        partition,
-        earlier,
-        options.threads or (REMOTE_THREADS if remote else default_worker_threads(beam_arguments)),
+    remote = not all(map(filesystem.is_local, job.options.input))
+    return job._replace(
+        threads=job.options.threads or (REMOTE_THREADS if remote else default_worker_threads(beam_options)),
         # A single process needs no model server.
-        not is_local_runner(beam_arguments) or processes > 1,
-        challenge,
-        temp_location,
+        shared=not is_local_runner(beam_options) or local_worker_processes(beam_options) > 1,
+        temp_location=temp_location,
     )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pipelines.common.cli import UsageError
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW, OperatingPoint, point_for
 from pipelines.domain.model_info import MODEL_JSON, ModelInfo, parse_model_info
+from pipelines.score.options import SENSITIVITY
 from pipelines.storage import filesystem
 from pipelines.storage.errors import StorageError
 
@@ -59,10 +60,6 @@ def read_ensemble(option: str, folders: Sequence[str]) -> tuple[ModelInfo, ...]:
                 f"{', '.join(first.classes)}); the models of an ensemble need the same"
             )
     return models
-
-
-# Default of --flag_sensitivity.
-SENSITIVITY = 0.95
 
 
 class Flagging(NamedTuple):

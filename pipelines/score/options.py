@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.common.cli import ArgumentParser, UsageError, require_job_limits
-from pipelines.score.columns import FORMATS
-from pipelines.score.models import SENSITIVITY
-from pipelines.score.submission import YEARS
-from pipelines.sources.locations import Location
+from pipelines.score.challenge import YEARS
+from pipelines.sources.location import Location
 
+# Of the scores; each name is also the file extension.
+FORMATS = ("parquet", "csv", "jsonl")
+# Default of --flag_sensitivity.
+SENSITIVITY = 0.95
 # Value of --submission when it is given without a year.
 AUTO = "auto"
 

@@ -1,4 +1,4 @@
-"""Score an archive of lesion images with one or more exported models (`python -m pipelines.score`).
+"""The score job: one or more exported models score an archive of lesion images.
 
 Stages: list -> skip known files -> read and check -> RunInference -> write scores, rejects and keys -> account ->
 publish
@@ -6,11 +6,9 @@ publish
 
 from __future__ import annotations
 
-import datetime
 import functools
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -20,43 +18,38 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.beam import table_io
 from pipelines.beam.progress import Progress, shown_progress
 from pipelines.beam.publish import Publish
-from pipelines.beam.runner import beam_options, is_left_running, is_local_runner, quiet_beam, running_pipeline
+from pipelines.beam.runner import is_left_running, is_local_runner, quiet_beam, running_pipeline
 from pipelines.beam.table_io import Written
 from pipelines.beam.tally import Tally
 from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.common.cli import UsageError
-from pipelines.dataset import accounting
 from pipelines.dataset import manifest as dataset_manifest
+from pipelines.dataset.file_names import REJECTS_FILES
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.score.batches import ReadBatches
 from pipelines.score.bigquery import WriteScoresToBigQuery
 from pipelines.score.blocks import PackRows, ReportListed, keys_of, of_outcome, pack, unpack, with_result
 from pipelines.score.columns import encode
-from pipelines.score.job import Job, earlier_partitions, plan_run, require_models
-from pipelines.score.model_handler import LesionModelHandler, load_models
-from pipelines.score.options import parse_options
+from pipelines.score.job import OWN_FILES, Job
+from pipelines.score.model_handler import LesionModelHandler, ModelError, load_models
+from pipelines.score.score_row import ScoringRun
 from pipelines.score.scored_keys import (
     FAILED_FILES,
     SCORED_FILES,
-    SkipScored,
     by_key,
-    failed_again,
     pack_keys,
     unpack_keys,
 )
+from pipelines.score.skip_scored import SkipScored
 from pipelines.score.submission import submission_bytes
-from pipelines.score.summary import describe_run, describe_submission, report_lines, tally_rows
+from pipelines.score.summary import describe_run, describe_submission, tally_rows
 from pipelines.score.triage import ReportParts, by_path
 from pipelines.score.triage_page import triage_page
 from pipelines.sources import list_images
-from pipelines.storage import filesystem, output, partitions
+from pipelines.storage import filesystem, output
 from pipelines.storage.filesystem import join
 from pipelines.storage.partitions import MARKER
 
-OWN_FILES = re.compile(
-    r"(scores-\d{5}-of-\d{5}\.(parquet|csv|jsonl)|rejects-\d{5}-of-\d{5}\.jsonl|(seen|failed)-\d{5}-of-\d{5}\.keys"
-    r"|submission\.csv|report\.html|summary\.json)$"
-)
 SUBMISSION, REPORT = "submission.csv", "report.html"
 # Holds the summary of a run that found nothing new. It stays in the temporary folder and is not published.
 NOTHING_NEW = "nothing_new.json"
@@ -134,8 +127,7 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
         "scores": scores
         | "Scores" >> table_io.WriteBlocks(path(f"scores-*.{options.format}"), scores_bytes, order, pack, unpack, most),
         "rejects": rejects
-        | "Rejects"
-        >> table_io.WriteBlocks(join(folder, dataset_manifest.REJECTS_FILES), rejects_bytes, order, pack, unpack, most),
+        | "Rejects" >> table_io.WriteBlocks(join(folder, REJECTS_FILES), rejects_bytes, order, pack, unpack, most),
     }
     for label, files, failed in (("Seen", SCORED_FILES, False), ("Failed", FAILED_FILES, True)):
         keys = blocks | f"{label} keys" >> beam.Map(keys_of, failed)
@@ -182,6 +174,14 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
     )
 
 
+def require_models(run: ScoringRun) -> None:
+    """Raise UsageError unless the models load and match their descriptions."""
+    try:
+        load_models(run.models, run.tta)
+    except ModelError as error:
+        raise UsageError(f"--model {error}") from error
+
+
 def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any] | None:
     """Build and run the job, and return its summary.
 
@@ -212,34 +212,3 @@ def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any] | None:
         output.abandon(job.partition, existing)
         return json.loads(nothing_new)
     return json.loads(filesystem.read_if_exists(join(job.partition, MARKER)) or b"")
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the options, run the job and print its summary.
-
-    Raises:
-        UsageError: The command line or the input is wrong.
-        LimitExceeded: More of the new files were rejected than --max_reject_fraction allows.
-    """
-    options, rest = parse_options(argv)
-    beam_arguments = beam_options(rest, "score")
-    job = plan_run(options, beam_arguments, datetime.datetime.now(datetime.UTC))
-    for name in partitions.finish_others(options.output, job.partition, OWN_FILES):
-        print(f"run {name} had been interrupted at its very end and is now finished")
-        job = job._replace(earlier=earlier_partitions(options, job.partition))
-    summary = run(job, beam_arguments)
-    if summary is None:
-        print(f"left running; {join(job.partition, MARKER)} appears when it is done")
-        return
-    counts = summary["counts"]
-    if not counts["scored"] + counts["rejected"]:
-        print(f"nothing new: all {counts['listed']} images were scored or rejected before")
-        return
-    print(*report_lines(summary, job.partition), sep="\n")
-    # Check new files only: many unchanged files must not hide a bad night, and one file that fails every night must
-    # not make every night a bad one.
-    again = failed_again(job.partition, job.earlier)
-    if again:
-        print(f"{again} of the rejected files could not be read in earlier runs either")
-    new = {"listed": counts["scored"] + counts["rejected"] - again, "rejected": counts["rejected"] - again}
-    accounting.check_reject_fraction(new, options.max_reject_fraction, job.partition)

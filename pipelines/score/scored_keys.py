@@ -10,14 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
-import apache_beam as beam
 import numpy as np
-from apache_beam.metrics import Metrics
 
 from pipelines.common.cli import UsageError
 from pipelines.common.gcs_client import ServiceUnavailable
-from pipelines.dataset import accounting
-from pipelines.sources import list_images
+from pipelines.sources.list_files import SourceFile, file_place
 from pipelines.storage import filesystem
 from pipelines.storage.errors import StorageError
 
@@ -29,7 +26,7 @@ UNCHANGED = "unchanged"
 _HALVES = np.dtype([("high", ">u8"), ("low", ">u8")])
 
 
-def scored_key(file: list_images.SourceFile, run_fingerprint: str) -> bytes:
+def scored_key(file: SourceFile, run_fingerprint: str) -> bytes:
     """Return the 16-byte key of a file.
 
     The key does not depend on how the path is spelled. It changes with size, version or models.
@@ -38,7 +35,7 @@ def scored_key(file: list_images.SourceFile, run_fingerprint: str) -> bytes:
         file: The listed file.
         run_fingerprint: `ScoringRun.fingerprint`.
     """
-    text = "\x1f".join((*list_images.file_place(file), str(file.size), file.version, run_fingerprint))
+    text = "\x1f".join((*file_place(file), str(file.size), file.version, run_fingerprint))
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=_KEY_BYTES).digest()
 
 
@@ -113,42 +110,6 @@ def read_scored_keys(partitions: Iterable[str], files: str = SCORED_FILES) -> Sc
             if len(parts[-1]) % _KEY_BYTES:
                 raise ValueError(f"{path} is damaged: {len(parts[-1])} bytes, no multiple of {_KEY_BYTES}")
     return ScoredKeys(b"".join(parts))
-
-
-class SkipScored(beam.DoFn):
-    """DoFn that drops files that were scored before.
-
-    The output `unchanged` receives counts of the dropped files. Files that are not images pass through.
-    """
-
-    def __init__(self, partitions: Sequence[str], run_fingerprint: str):
-        self._partitions = partitions
-        self._fingerprint = run_fingerprint
-        self._unchanged = Metrics.counter("score", "unchanged")
-
-    def setup(self) -> None:
-        """Read the keys of all earlier partitions."""
-        self._scored = read_scored_keys(self._partitions)
-
-    def process(self, element: list[list_images.ListedFile]) -> Iterator:
-        """Split a chunk into new and known files.
-
-        Args:
-            element: A chunk of listed files.
-
-        Yields:
-            The new files as a chunk; counts of the known ones for `Tally`, tagged `unchanged`.
-        """
-        files = [listed.file for listed in element]
-        known = self._scored.contains([scored_key(file, self._fingerprint) for file in files])
-        fresh = [listed for listed, is_known in zip(element, known, strict=True) if not is_known]
-        paths = [file.path for file, is_known in zip(files, known, strict=True) if is_known]
-        self._unchanged.inc(len(paths))
-        if fresh:
-            yield fresh
-        if paths:
-            sums = {("outcome", UNCHANGED): len(paths), ("outcome paths",): sum(map(accounting.path_hash, paths))}
-            yield beam.pvalue.TaggedOutput("unchanged", sums)
 
 
 def require_scored_keys(option: str, partitions: Sequence[str]) -> None:

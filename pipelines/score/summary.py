@@ -16,10 +16,10 @@ from pipelines.dataset import accounting
 from pipelines.dataset.image_row import REJECTED
 from pipelines.domain.decision_rule import flags, malignancy_scores
 from pipelines.score import chi_squared
+from pipelines.score.challenge import Challenge
 from pipelines.score.columns import probability_matrix
 from pipelines.score.score_row import PROBABILITY_UNIT, SCORED, ScoreRow, ScoringRun, top_classes
 from pipelines.score.scored_keys import UNCHANGED
-from pipelines.score.submission import Challenge
 from pipelines.storage import filesystem
 
 SCHEMA_VERSION = 2

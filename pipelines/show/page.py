@@ -9,7 +9,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from pipelines.common.html import render
-from pipelines.dataset.reader import StoredImage
+from pipelines.dataset.records import StoredImage
 from pipelines.domain.dataset_json import DatasetDescription
 from pipelines.show.contact_sheet import Shown
 

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from pipelines.common.cli import UsageError
 from pipelines.common.seeding import stable_hash
+from pipelines.common.text import visible
 from pipelines.dataset.image_row import DUPLICATE, WRITTEN, fold_name
-from pipelines.dataset.reader import DamagedShard, StoredImage, read_shard
+from pipelines.dataset.records import DamagedShard, StoredImage, read_shard
 from pipelines.domain.dataset_json import DatasetDescription
 
 # Most files shown for one image.
@@ -161,14 +162,6 @@ def find_records(folder: str, description: DatasetDescription, rows: Sequence[Ro
         scanned.append(f"{read} of {len(shards)} shards of {part}")
     in_order = {sha256: sorted(found, key=lambda record: record.copy) for sha256, found in records.items()}
     return FoundImages(in_order, ", ".join(scanned))
-
-
-def visible(text: str) -> str:
-    """Return text that is safe to print on a terminal: unprintable characters become backslash escapes."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in text
-    )
 
 
 def _record_facts(records: Iterable[StoredImage]) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ that the listing itself reports.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -70,6 +71,38 @@ def offset_of(file: SourceFile) -> int:
     """Return a file's offset in its archive or shard, in bytes, or 0 for other files."""
     place = file.record or file.member
     return place.offset if place else 0
+
+
+def _resolved(path: str) -> str:
+    """Return the canonical spelling of a path.
+
+    Links in the folder are resolved, but a link as the file itself is kept: two links to one target are two files, in
+    folders that may name different classes or splits.
+    """
+    if not is_local(path):
+        return path
+    folder, name = os.path.split(path)
+    return os.path.join(_real_folder(folder), name)
+
+
+# Files arrive folder by folder, so a small cache is enough.
+@functools.lru_cache(maxsize=1024)
+def _real_folder(folder: str) -> str:
+    with contextlib.suppress(ValueError):  # a local path cannot contain NUL
+        return os.path.realpath(folder)
+    return folder
+
+
+def file_place(file: SourceFile) -> tuple[str, str]:
+    """Return the container of a file and its name in it, the same for every spelling of the file's path.
+
+    Names in an archive are not normalized: `x/../a` is not `a`.
+
+    Returns:
+        The archive or shard and the rest of the listed path. For a file outside containers, its own path and "".
+    """
+    container = container_of(file)
+    return (_resolved(container), file.path[len(container) :]) if container else (_resolved(file.path), "")
 
 
 def fixed_part(pattern: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import itertools
 import os
 import posixpath
@@ -21,6 +19,7 @@ from pipelines.sources.list_files import (
     SourceFile,
     Unit,
     container_of,
+    file_place,
     fixed_part,
     list_units,
     offset_of,
@@ -90,38 +89,6 @@ def images_of(chunk: Iterable[ListedFile]) -> list[ListedFile]:
     Other files, such as licences and tables, are counted but not read.
     """
     return [listed for listed in chunk if listed.file.is_image]
-
-
-def _resolved(path: str) -> str:
-    """Return the canonical spelling of a path.
-
-    Links in the folder are resolved, but a link as the file itself is kept: two links to one target are two files, in
-    folders that may name different classes or splits.
-    """
-    if not is_local(path):
-        return path
-    folder, name = os.path.split(path)
-    return os.path.join(_real_folder(folder), name)
-
-
-# Files arrive folder by folder, so a small cache is enough.
-@functools.lru_cache(maxsize=1024)
-def _real_folder(folder: str) -> str:
-    with contextlib.suppress(ValueError):  # a local path cannot contain NUL
-        return os.path.realpath(folder)
-    return folder
-
-
-def file_place(file: SourceFile) -> tuple[str, str]:
-    """Return the container of a file and its name in it, the same for every spelling of the file's path.
-
-    Names in an archive are not normalized: `x/../a` is not `a`.
-
-    Returns:
-        The archive or shard and the rest of the listed path. For a file outside containers, its own path and "".
-    """
-    container = container_of(file)
-    return (_resolved(container), file.path[len(container) :]) if container else (_resolved(file.path), "")
 
 
 def _best(listings: Iterable[ListedFile]) -> ListedFile:

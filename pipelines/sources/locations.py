@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
-
-from pipelines.beam.runner import is_dataflow
 from pipelines.common.cli import UsageError, first_line
 from pipelines.common.text import printable
 from pipelines.domain.image_ids import IMAGE_EXTENSIONS, is_image_name
 from pipelines.sources.list_files import is_below, list_files
+from pipelines.sources.location import Location
 from pipelines.sources.record_source import RecordFormat, is_record_source, record_format
 from pipelines.storage.archives import is_archive, unsupported_archive
 from pipelines.storage.errors import StorageError
@@ -25,13 +23,8 @@ from pipelines.storage.gcs_access import require_readable, require_writable
 from pipelines.storage.globs import has_wildcard
 from pipelines.storage.path_lists import PathList, is_path_list, require_path_list
 
-
-class Location(NamedTuple):
-    """A path that a job reads or writes."""
-
-    option: str  # that names the path; it starts error messages
-    path: str
-    is_input: bool = False  # whether images are read from it
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
 
 
 class Locations:
@@ -61,6 +54,8 @@ class Locations:
         Raises:
             UsageError: A path, or an entry of a list of paths, is on this machine.
         """
+        from pipelines.beam.runner import is_dataflow
+
         if not is_dataflow(options):
             return
         for location in self._locations:
@@ -88,6 +83,8 @@ class Locations:
         Raises:
             UsageError: A path is not readable or not writable.
         """
+        from apache_beam.options.pipeline_options import GoogleCloudOptions
+
         for location in self._locations:
             self._objects[location] = require_readable(location.option, location.path)
         cloud = options.view_as(GoogleCloudOptions)
@@ -154,19 +151,20 @@ def _lists_image(path: str) -> bool:
 
 
 def check_locations(
-    locations: Sequence[Location], options: PipelineOptions, records: bool = False
+    locations: Sequence[Location], options: PipelineOptions | None, records: bool = False
 ) -> dict[str, RecordFormat]:
     """Raise UsageError for the first location that a job cannot use.
 
     Args:
         locations: All that workers read or write.
-        options: Beam's options.
+        options: Beam's options; None if none was given, nor is needed by any location.
         records: Whether inputs may be prepared datasets, or shards of one.
 
     Returns:
         The format of each input that holds records, by path.
     """
     checked = Locations(locations)
-    checked.require_reachable(options)
-    checked.require_access(options)
+    if options is not None:
+        checked.require_reachable(options)
+        checked.require_access(options)
     return checked.require_images(records)

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from pipelines.common.cli import UsageError, first_line
 from pipelines.common.gcs_client import require_service
-from pipelines.dataset.reader import parse_record, read_description
+from pipelines.dataset.description_reader import read_description
+from pipelines.dataset.records import parse_record
 from pipelines.dataset.tfrecord import RecordPlace, frame_size, masked_crc, next_frame, next_record, open_shard
 from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription
 from pipelines.sources.list_files import SourceFile, Unit, list_files

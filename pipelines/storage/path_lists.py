@@ -9,9 +9,6 @@ import posixpath
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TextIO
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from pipelines.common.cli import UsageError, first_line
 from pipelines.common.gcs_client import is_gs, split_path
 from pipelines.domain.image_ids import is_image_name
@@ -23,6 +20,10 @@ from pipelines.storage.globs import has_wildcard
 PATH_COLUMNS = ("path", "file", "filename", "image_path", "file_path")
 _PARQUET = ".parquet"
 _ROWS_AT_ONCE = 10_000
+
+
+class DamagedListError(ValueError):
+    """A Parquet file that cannot be read; the message says why, without the path."""
 
 
 class NoPathColumnError(ValueError):
@@ -74,17 +75,28 @@ def _cells(file: TextIO) -> Iterator[str]:
 
 
 def _parquet_cells(path: str) -> Iterator[str]:
-    with open_file(path) as file:
-        table = pq.ParquetFile(file)
-        schema = table.schema_arrow
-        column = schema.names[_path_column(schema.names)]
-        kind = schema.field(column).type
-        if pa.types.is_dictionary(kind):
-            kind = kind.value_type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            raise NoPathColumnError(f"its column {column} holds {kind}, not text")
-        for batch in table.iter_batches(_ROWS_AT_ONCE, columns=[column]):
-            yield from (cell.strip() for cell in batch.column(0).to_pylist() if cell)
+    # Imported late: few lists are Parquet.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with open_file(path) as file:
+            table = pq.ParquetFile(file)
+            schema = table.schema_arrow
+            column = schema.names[_path_column(schema.names)]
+            kind = schema.field(column).type
+            if pa.types.is_dictionary(kind):
+                kind = kind.value_type
+            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+                raise NoPathColumnError(f"its column {column} holds {kind}, not text")
+            for batch in table.iter_batches(_ROWS_AT_ONCE, columns=[column]):
+                yield from (cell.strip() for cell in batch.column(0).to_pylist() if cell)
+    except StorageError:
+        raise
+    except pa.ArrowInvalid as error:
+        raise DamagedListError(f"not a Parquet file ({first_line(error)})") from error
+    except (OSError, pa.ArrowException) as error:  # for a damaged footer or page
+        raise DamagedListError(f"cannot be read: {first_line(error)}") from error
 
 
 def _entries(path: str) -> Iterator[str]:
@@ -127,7 +139,7 @@ def list_paths(path: str) -> Iterator[str]:
         StorageError: If the list cannot be read.
         UnicodeDecodeError: If a text or CSV file is not UTF-8.
         csv.Error: If a CSV file is malformed.
-        pyarrow.ArrowInvalid: If a Parquet file is malformed.
+        DamagedListError: If a Parquet file is malformed.
         NoPathColumnError: If a table has no path column.
     """
     folder = folder_of(path)
@@ -177,18 +189,14 @@ def require_path_list(option: str, path: str) -> PathList:
     """
     try:
         found = _look_through(list_paths(path))
-    except NoPathColumnError as error:
+    except (NoPathColumnError, DamagedListError) as error:
         raise UsageError(f"{option} {path}: {error}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{option} {path}: not a UTF-8 text file ({error.reason}); save it as UTF-8") from error
     except csv.Error as error:
         raise UsageError(f"{option} {path}: not a CSV file ({error})") from error
-    except pa.ArrowInvalid as error:
-        raise UsageError(f"{option} {path}: not a Parquet file ({first_line(error)})") from error
     except StorageError as error:
         raise UsageError(f"{option} {path}: cannot be read: {error.summary}") from error
-    except (OSError, pa.ArrowException) as error:  # of pyarrow, for a damaged footer or page
-        raise UsageError(f"{option} {path}: cannot be read: {first_line(error)}") from error
     if not (found.names_image or found.others):
         raise UsageError(f"{option} {path}: lists no path")
     return found

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pipelines.common.cli import ArgumentParser, UsageError
-from pipelines.dataset.reader import open_dataset
+from pipelines.dataset.finished import open_dataset
 from pipelines.domain.dataset_json import DatasetDescription
 from pipelines.storage import filesystem
 from pipelines.storage.errors import StorageError
 from pipelines.storage.gcs_access import require_readable, require_writable
-from pipelines.verify import compare
-from pipelines.verify.dataset_check import Verified, verify_dataset
+
+if TYPE_CHECKING:
+    from pipelines.verify.dataset_check import Verified
 
 DESCRIPTION = """\
 Read a finished dataset again and check that it is what its dataset.json says.
@@ -115,6 +117,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     _require_output(options.output, options.overwrite, options.against)
     started = time.time()
     dataset = open_dataset(options.dataset, "DATASET")
+    # What reads a dataset is imported once there is one.
+    from pipelines.verify import compare
+    from pipelines.verify.dataset_check import verify_dataset
+
     if not options.against:
         verified = verify_dataset(dataset, options.workers)
         print("\n".join(summary_lines(dataset.description, verified, time.time() - started)))

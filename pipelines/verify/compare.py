@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from pipelines.common.cli import CheckFailed
 from pipelines.dataset import description as dataset_description
+from pipelines.dataset.finished import Dataset
 from pipelines.dataset.image_row import DUPLICATE, REJECTED, UNDERSAMPLED, WRITTEN
 from pipelines.dataset.manifest import LIST_SEPARATOR
-from pipelines.dataset.reader import Dataset, manifest_rows
+from pipelines.dataset.reader import manifest_rows
 from pipelines.verify.cross_check import SHA256
 
 # Entries printed for each kind of difference.

@@ -22,7 +22,8 @@ from pipelines.common.cli import CheckFailed
 from pipelines.common.text import printable
 from pipelines.dataset import accounting
 from pipelines.dataset import description as dataset_description
-from pipelines.dataset.reader import Dataset, manifest_rows, reject_lines
+from pipelines.dataset.finished import Dataset
+from pipelines.dataset.reader import manifest_rows, reject_lines
 from pipelines.dataset.record_schema import RECORD_SCHEMA, feature_kinds, parse_record_schema, record_schema
 from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription, Shard
 from pipelines.storage import output

@@ -515,9 +515,10 @@ def test_our_failure_is_neither_0_nor_1_nor_2(command: Command, tmp_path: Path) 
     script = (
         "import pipelines.prepare.pipeline as p\n"
         "from pipelines.common.cli import run_command\n"
+        "from pipelines.prepare.command import main\n"
         "def broken(*a): raise MemoryError('no')\n"
         "p.build = broken\n"
-        f"run_command('prepare', p.main, ['--input', {str(source)!r}, '--output', {str(tmp_path / 'out')!r}])\n"
+        f"run_command('prepare', main, ['--input', {str(source)!r}, '--output', {str(tmp_path / 'out')!r}])\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 3

@@ -16,13 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.metrics import MetricsFilter
 
+from pipelines.beam.arguments import BeamArguments
 from pipelines.beam.progress import Progress
-from pipelines.beam.runner import beam_options
 from pipelines.common.cli import UsageError
 from pipelines.common.text import printable
-from pipelines.dataset.reader import read_shard
+from pipelines.dataset.records import read_shard
+from pipelines.score import command as score_command
 from pipelines.score import pipeline as score_pipeline
-from pipelines.score.job import plan_run, require_models
+from pipelines.score.job import plan_run
 from pipelines.score.options import parse_options
 from pipelines.storage import output
 from tests.support.bigquery_server import local_bigquery
@@ -94,13 +95,13 @@ def arguments(source: object, model: object, folder: object, *more: object) -> l
 
 def plan(*given: Any) -> tuple[Any, Any]:
     options, rest = parse_options(arguments(*given))
-    beam_arguments = beam_options(rest)
-    return plan_run(options, beam_arguments, datetime.datetime.now(datetime.UTC)), beam_arguments
+    beam_arguments = BeamArguments(rest, "score")
+    return plan_run(options, beam_arguments, datetime.datetime.now(datetime.UTC)), beam_arguments.options
 
 
 def run(*given: Any) -> Path:
     """A run in this process; gives its partition."""
-    score_pipeline.main(arguments(*given))
+    score_command.main(arguments(*given))
     return given[2] / f"run={given[given.index('--run') + 1]}" if "--run" in given else only_partition(given[2])
 
 
@@ -248,7 +249,7 @@ def test_counters_are_among_the_run_s_metrics(images: Path, model: Path, tmp_pat
     (images / "more.jpg").write_bytes((images / "ISIC_0000000.jpg").read_bytes())
     (images / "empty.jpg").write_bytes(b"")
     job, options = plan(images, model, tmp_path / "scores", "--run", "2", "--previous", tmp_path / "scores")
-    require_models(job.run)
+    score_pipeline.require_models(job.run)
     output.begin(job.partition)
     pipeline = beam.Pipeline(options=options)
     score_pipeline.build(pipeline, job, Progress())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipelines.sources.locations import Location, Locations
+from pipelines.sources.location import Location
+from pipelines.sources.locations import Locations
 
 
 def require_images(option: str, path: str, records: bool = False) -> None:

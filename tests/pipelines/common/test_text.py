@@ -19,3 +19,7 @@ from pipelines.common.text import printable
 def test_what_is_no_text_in_a_path_is_shown_by_its_bytes(path: str, shown: str) -> None:
     assert printable(path) == shown
     assert printable(path).encode().decode() == shown
+
+
+def test_what_cannot_be_printed_is_shown_escaped() -> None:
+    assert visible("a\u202eb\n\ud800\u76ae") == "a\\u202eb\\n\\ud800\u76ae"

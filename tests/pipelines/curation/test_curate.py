@@ -14,8 +14,8 @@ from PIL import Image
 
 from pipelines.audit.leakage import FindLeakage
 from pipelines.curation.curate import curate_images, reject_license
+from pipelines.curation.fractions import Fractions
 from pipelines.curation.options import CurationOptions, with_found_tables
-from pipelines.curation.split import Fractions
 from pipelines.dataset.image_row import ImageRow
 from pipelines.domain.taxonomy import named_set
 from pipelines.sources.inputs import read_inputs

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from pipelines.curation import feasibility, split
+from pipelines.curation import feasibility
 from pipelines.curation.feasibility import unused_table
-from pipelines.curation.split import Fractions
+from pipelines.curation.fractions import Fractions
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.prepare.options import PrepareOptions
 from pipelines.sources.layouts import Source, Table
@@ -23,7 +23,7 @@ def images_in(**per_class: tuple[int, int, int]) -> dict[tuple[str, str], int]:
     }
 
 
-FRACTIONS = split.Fractions(0.8, 0.1, 0.1)
+FRACTIONS = Fractions(0.8, 0.1, 0.1)
 
 
 def test_images_in_every_split_of_every_class_are_no_problem() -> None:

@@ -9,7 +9,8 @@ import apache_beam as beam
 import pytest
 
 from pipelines.common.cli import UsageError
-from pipelines.curation.given_splits import AssignSplitsFromFile, KeepDatasetSplits, require_splits
+from pipelines.curation.given_splits import require_splits
+from pipelines.curation.keep_splits import AssignSplitsFromFile, KeepDatasetSplits
 from pipelines.dataset.image_row import ImageRow
 from pipelines.dataset.manifest import manifest_bytes
 from pipelines.domain.metadata_columns import Columns

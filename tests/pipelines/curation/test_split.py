@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.curation import split
+from pipelines.curation.fractions import Fractions
 from pipelines.curation.split import AssignFolds
 from pipelines.dataset.image_row import SIDES, ImageRow
 from tests.support.collecting import run
@@ -19,7 +20,7 @@ from tests.support.properties import IN_A_PIPELINE, PURE
 
 @pytest.mark.parametrize("groups", [3, 4, 5, 7, 10, 70, 1000])
 def test_every_split_gets_its_share(groups: int) -> None:
-    fractions = split.Fractions(0.8, 0.1, 0.1)
+    fractions = Fractions(0.8, 0.1, 0.1)
     counts = Counter(split.split_of_rank(rank, groups, fractions) for rank in range(groups))
     assert set(counts) == {"train", "validation", "test"}
     assert counts["test"] == max(1, int(groups * 0.1 + 0.5))
@@ -27,8 +28,8 @@ def test_every_split_gets_its_share(groups: int) -> None:
 
 
 def test_a_fraction_of_zero_gets_nothing_and_few_groups_train_first() -> None:
-    assert {split.split_of_rank(r, 9, split.Fractions(0.9, 0.1, 0.0)) for r in range(9)} == {"train", "validation"}
-    assert split.split_of_rank(0, 1, split.Fractions(0.8, 0.1, 0.1)) == "train"
+    assert {split.split_of_rank(r, 9, Fractions(0.9, 0.1, 0.0)) for r in range(9)} == {"train", "validation"}
+    assert split.split_of_rank(0, 1, Fractions(0.8, 0.1, 0.1)) == "train"
 
 
 def test_split_keeps_groups_whole_and_ignores_order() -> None:
@@ -36,7 +37,7 @@ def test_split_keeps_groups_whole_and_ignores_order() -> None:
         row(f"{n}", sha256=f"{n:064d}", group_id=f"lesion:{n // 3}", label=["nevus", "melanoma"][n // 3 % 2])
         for n in range(300)
     ]
-    transform = split.SplitGroups(split.Fractions(0.7, 0.15, 0.15), seed=3)
+    transform = split.SplitGroups(Fractions(0.7, 0.15, 0.15), seed=3)
     first = {r.relative: r.split for r in run(rows, transform)}
     by_group: dict[int, set[str]] = {}
     for relative, name in first.items():
@@ -46,11 +47,9 @@ def test_split_keeps_groups_whole_and_ignores_order() -> None:
         shares = Counter(next(iter(names)) for group, names in by_group.items() if group % 2 == label)
         assert shares == {"train": 34, "validation": 8, "test": 8}
     assert {
-        r.relative: r.split for r in run(rows[::-1], split.SplitGroups(split.Fractions(0.7, 0.15, 0.15), seed=3))
+        r.relative: r.split for r in run(rows[::-1], split.SplitGroups(Fractions(0.7, 0.15, 0.15), seed=3))
     } == first
-    assert {
-        r.relative: r.split for r in run(rows, split.SplitGroups(split.Fractions(0.7, 0.15, 0.15), seed=4))
-    } != first
+    assert {r.relative: r.split for r in run(rows, split.SplitGroups(Fractions(0.7, 0.15, 0.15), seed=4))} != first
 
 
 @pytest.mark.parametrize(
@@ -79,7 +78,7 @@ def test_given_splits_are_kept_and_the_rest_is_split_as_usual() -> None:
     rows = [row(f"{n}", sha256=f"{n}", group_id=f"{n}", given_split="test" if n < 20 else "") for n in range(120)]
     rows.append(row("tail", sha256="tail", group_id="3"))
     rows.append(row("head", sha256="head", group_id="4", given_split="train"))
-    found = {r.relative: r for r in run(rows, split.SplitGroups(split.Fractions(0.8, 0.1, 0.1), seed=0))}
+    found = {r.relative: r for r in run(rows, split.SplitGroups(Fractions(0.8, 0.1, 0.1), seed=0))}
     assert Counter(r.split for n, r in found.items() if n.isdigit() and int(n) >= 20) == {
         "train": 80,
         "validation": 10,
@@ -87,7 +86,7 @@ def test_given_splits_are_kept_and_the_rest_is_split_as_usual() -> None:
     }
     assert found["tail"].split == found["3"].split == "test"
     assert (found["head"].split, found["4"].reason) == ("train", "leakage")
-    other = split.SplitGroups(split.Fractions(0.8, 0.1, 0.1), seed=0, sides=SIDES["remove_from_train"])
+    other = split.SplitGroups(Fractions(0.8, 0.1, 0.1), seed=0, sides=SIDES["remove_from_train"])
     found = {r.relative: r for r in run(rows, other)}
     assert (found["head"].reason, found["4"].split) == ("leakage", "test")
 
@@ -99,7 +98,7 @@ def test_given_splits_are_kept_and_the_rest_is_split_as_usual() -> None:
 def test_split_folders_keep_the_side_that_is_asked_for(on_leakage: str, train: str, validation: str, test: str) -> None:
     sides = {"train": "012345", "validation": "59", "test": "01678"}
     rows = [row(f"{side}{n}", sha256=f"{side}{n}", given_split=side, group_id=n) for side in sides for n in sides[side]]
-    found = run(rows, split.SplitFromFolders(split.Fractions(1.0, 0.0, 0.0), seed=0, sides=SIDES[on_leakage]))
+    found = run(rows, split.SplitFromFolders(Fractions(1.0, 0.0, 0.0), seed=0, sides=SIDES[on_leakage]))
     kept = {side: "".join(sorted(r.group_id for r in found if r.split == side)) for side in sides}
     assert kept == {"train": train, "validation": validation, "test": test}
     assert [r.reason for r in found if not r.split] == ["leakage"] * 3
@@ -107,7 +106,7 @@ def test_split_folders_keep_the_side_that_is_asked_for(on_leakage: str, train: s
 
 def test_rows_outside_of_split_folders_are_rejected() -> None:
     rows = [row(f"{n}", sha256=f"{n}", group_id=f"{n}", given_split="train" if n else "") for n in range(9)]
-    found = {r.relative: r for r in run(rows, split.SplitFromFolders(split.Fractions(1.0, 0.0, 0.0), seed=0))}
+    found = {r.relative: r for r in run(rows, split.SplitFromFolders(Fractions(1.0, 0.0, 0.0), seed=0))}
     assert found["0"].reason == "no_split_folder"
     assert {r.split for n, r in found.items() if n != "0"} == {"train"}
 
@@ -120,13 +119,11 @@ def test_folder_split_sets_validation_aside_only_where_there_is_none() -> None:
             for n in range(40)
         ]
 
-    transform = split.SplitFromFolders(split.Fractions(0.8, 0.2, 0.0), seed=0)
+    transform = split.SplitFromFolders(Fractions(0.8, 0.2, 0.0), seed=0)
     assert Counter(r.split for r in run(rows("train", "test"), transform)) == {"train": 32, "validation": 8, "test": 40}
     kept = Counter(
         r.split
-        for r in run(
-            rows("train", "validation", "test"), split.SplitFromFolders(split.Fractions(0.8, 0.2, 0.0), seed=0)
-        )
+        for r in run(rows("train", "validation", "test"), split.SplitFromFolders(Fractions(0.8, 0.2, 0.0), seed=0))
     )
     assert kept == {"train": 40, "validation": 40, "test": 40}
 
@@ -172,7 +169,7 @@ def test_folds_depend_on_the_seed_and_the_rows_but_not_on_their_order() -> None:
 
 FRACTIONS = st.sampled_from(
     [(0.8, 0.1, 0.1), (0.9, 0.0, 0.1), (0.5, 0.5, 0.0), (1.0, 0.0, 0.0), (0.34, 0.33, 0.33), (0.1, 0.45, 0.45)]
-).map(lambda shares: split.Fractions(*shares))
+).map(lambda shares: Fractions(*shares))
 # Sizes of the groups of each class.
 GROUPS = st.dictionaries(
     st.sampled_from(["melanoma", "nevus", "scar", "wart"]),

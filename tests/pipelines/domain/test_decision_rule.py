@@ -10,9 +10,10 @@ import pytest
 
 from pipelines.domain.decision_rule import decision_values
 from pipelines.domain.taxonomy import CLASS_SETS
+from pipelines.score.challenge import challenge_for
 from pipelines.score.columns import columns
 from pipelines.score.score_row import ScoreRow, ScoringRun, top_class
-from pipelines.score.submission import challenge_for, submission_bytes
+from pipelines.score.submission import submission_bytes
 from pipelines.score.summary import tally_rows
 from tests.support.score_row_maker import score_row, scoring_run
 

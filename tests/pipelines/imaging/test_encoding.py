@@ -53,3 +53,14 @@ def test_real_images_take_the_bytes_that_shards_are_planned_with(shared_data: Pa
     for name, expected in imaging_encoding.BYTES_PER_PIXEL.items():
         found = sum(len(imaging_encoding.encode(one, name)) for one in pixels) / (size * size * len(pixels))
         assert 0.7 * expected < found < 1.4 * expected, name
+
+
+def test_every_encoding_gives_pixels() -> None:
+    pixels = photograph(6, 6)
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, "PNG")
+    assert (imaging_encoding.decode(png.getvalue(), "png", 6, 6) == pixels).all()
+    assert (imaging_encoding.decode(pixels.tobytes(), "raw", 6, 6) == pixels).all()
+    jpeg = io.BytesIO()
+    Image.fromarray(np.full((6, 6, 3), 90, np.uint8)).save(jpeg, "JPEG")
+    assert (imaging_encoding.decode(jpeg.getvalue(), "jpeg", 6, 6) == 90).all()

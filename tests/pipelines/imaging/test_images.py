@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from pipelines.imaging import images
+from pipelines.imaging import forms, images
 from tests.support.image_files import RAW_FILES, encode, photograph, png
 
 
@@ -47,7 +47,7 @@ def test_reduction_depends_on_the_image_alone_up_to_the_shared_side() -> None:
         factors = {
             images.reduction(width, height, size, aspect)
             for size in (8, 64, 180, images.SHARED_SIDE)
-            for aspect in images.ASPECTS
+            for aspect in forms.ASPECTS
         }
         assert len(factors) == 1, (width, height)
     assert images.reduction(600, 450, 192, "stretch") == 2

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.imaging.images import ASPECTS, BadImage
+from pipelines.imaging.forms import ASPECTS
+from pipelines.imaging.images import BadImage
 from pipelines.imaging.previews import SIDE, malignancy_map, overlay, symmetric_activation, triage_pictures
 
 

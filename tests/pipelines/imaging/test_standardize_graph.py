@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.imaging import images
+from pipelines.imaging import forms, images
 from tests.support.image_files import RAW_FILES, encode
 
 
@@ -33,7 +33,7 @@ def graph() -> Callable[..., Any]:
     return standardize
 
 
-@pytest.mark.parametrize("aspect", images.ASPECTS)
+@pytest.mark.parametrize("aspect", forms.ASPECTS)
 @pytest.mark.parametrize("size", [64, 97])
 def test_graph_gives_the_bytes_of_prepare(graph: Callable[..., Any], size: int, aspect: str) -> None:
     for name, data in RAW_FILES.items():

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.prepare import balance
+from pipelines.prepare.options import METHODS
 from tests.support.collecting import run
 from tests.support.image_rows import row, shuffled, train_row
 from tests.support.properties import IN_A_PIPELINE, PURE
@@ -124,7 +125,7 @@ def test_the_target_lies_between_the_smallest_and_the_largest_class(counts: Any)
 @IN_A_PIPELINE
 @given(
     st.dictionaries(st.sampled_from(["melanoma", "nevus", "scar"]), st.integers(1, 12), min_size=2),
-    st.sampled_from(balance.METHODS),
+    st.sampled_from(METHODS),
     st.sampled_from(["max", "mean", "min", 7]),
     st.randoms(),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipelines.dataset.record_spec import RecordSpec
-from pipelines.imaging import encoding as imaging_encoding
+from pipelines.imaging.forms import ENCODINGS
 from pipelines.prepare import sharding
 from pipelines.prepare.shard_writer import SplitShards
 
@@ -28,7 +28,7 @@ def test_every_fold_has_the_shards_that_the_largest_needs() -> None:
 
 def test_shards_are_counted_by_encoding_and_size() -> None:
     examples = {("train", -1): 2200}
-    specs = {name: replace(SPEC, encoding=name) for name in imaging_encoding.ENCODINGS}
+    specs = {name: replace(SPEC, encoding=name) for name in ENCODINGS}
     counts = {name: sharding.plan_shards(examples, spec, 0)["train"] for name, spec in specs.items()}
     # 36, 114 and 214 MB in shards of 16 MiB.
     assert counts == {"jpeg": SplitShards(3), "png": SplitShards(7), "raw": SplitShards(13)}

@@ -10,12 +10,13 @@ import pytest
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.imaging import encoding as imaging_encoding
 from pipelines.imaging import images
+from pipelines.imaging.forms import ENCODINGS
 from pipelines.prepare.tft_analysis import AnalyzeTrain
 from tests.support.collecting import run
 from tests.support.image_files import photograph
 
 
-@pytest.mark.parametrize("name", imaging_encoding.ENCODINGS)
+@pytest.mark.parametrize("name", ENCODINGS)
 def test_an_image_of_another_size_is_refused(name: str) -> None:
     import tensorflow as tf
 

@@ -24,10 +24,9 @@ from pipelines.score.bigquery import (
     WriteScoresToBigQuery,
     bigquery_rows,
     bigquery_schema,
-    parse_table,
-    require_temp_location,
     row_id,
 )
+from pipelines.score.bigquery_table import parse_table, require_temp_location
 from pipelines.score.columns import score_records, scores_schema
 from tests.support.bigquery_server import LocalBigQuery, local_bigquery
 from tests.support.gcs import local_gcs

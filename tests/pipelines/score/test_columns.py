@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.common.text import printable
-from pipelines.score.columns import FORMATS, encode, score_records, scores_schema
+from pipelines.score.columns import encode, score_records, scores_schema
+from pipelines.score.options import FORMATS
 from pipelines.score.score_row import top_class
 from tests.support.score_row_maker import HOSTILE_PATHS, score_row, scoring_run
 

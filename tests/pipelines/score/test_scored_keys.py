@@ -13,7 +13,6 @@ from pipelines.common.cli import UsageError
 from pipelines.score.scored_keys import (
     UNCHANGED,
     ScoredKeys,
-    SkipScored,
     by_key,
     pack_keys,
     read_scored_keys,
@@ -21,6 +20,7 @@ from pipelines.score.scored_keys import (
     scored_key,
     unpack_keys,
 )
+from pipelines.score.skip_scored import SkipScored
 from pipelines.sources import list_images
 from pipelines.sources.list_files import SourceFile
 from tests.support.collecting import run_source

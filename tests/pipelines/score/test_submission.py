@@ -14,8 +14,9 @@ import pytest
 from pipelines.common.cli import UsageError
 from pipelines.common.text import printable
 from pipelines.domain.taxonomy import CLASS_SETS
+from pipelines.score.challenge import Challenge, challenge_for
 from pipelines.score.score_row import ScoreRow, ScoringRun
-from pipelines.score.submission import Challenge, challenge_for, submission_bytes
+from pipelines.score.submission import submission_bytes
 from tests.support.challenge_scorer import scorer, write_truth
 from tests.support.score_row_maker import HOSTILE_PATHS, score_row, scoring_run
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.dataset.reader import StoredImage
+from pipelines.dataset.records import StoredImage
 from pipelines.show.contact_sheet import Shown
 from pipelines.show.page import Entry
 

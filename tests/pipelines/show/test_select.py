@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.common.cli import UsageError
-from pipelines.show.select import choose, facts_of, find_image, visible
+from pipelines.show.select import choose, facts_of, find_image
 
 
 def row(name: str, sha256: str | None, outcome: str = "written", **values: Any) -> dict[str, str | int | None]:
@@ -73,10 +73,6 @@ def test_an_image_that_cannot_be_told_is_refused_with_what_is_near(name: str, sa
     with pytest.raises(UsageError) as refused:
         find_image(lambda: ROWS, name)
     assert says in str(refused.value)
-
-
-def test_what_cannot_be_printed_is_shown_escaped() -> None:
-    assert visible("a\u202eb\n\ud800\u76ae") == "a\\u202eb\\n\\ud800\u76ae"
 
 
 def test_facts_leave_out_what_is_not_known() -> None:

@@ -14,7 +14,8 @@ from pipelines.beam.runner import beam_options
 from pipelines.common.cli import UsageError
 from pipelines.prepare import options as prepare_options
 from pipelines.score import options as score_options
-from pipelines.sources.locations import Location, Locations, check_locations
+from pipelines.sources.location import Location
+from pipelines.sources.locations import Locations, check_locations
 from pipelines.storage.path_lists import list_paths
 from tests.support.dataflow import DATAFLOW
 from tests.support.gcs import local_gcs, open_bucket

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from pipelines.common.cli import UsageError
+from pipelines.dataset.description_reader import require_description
 from pipelines.dataset.image_row import ImageRow
-from pipelines.dataset.reader import read_manifest, read_shard, require_description
+from pipelines.dataset.reader import read_manifest
 from pipelines.dataset.record_spec import RecordSpec
+from pipelines.dataset.records import read_shard
 from pipelines.dataset.tfrecord import frame
 from pipelines.domain.image_ids import image_id_of
 from pipelines.prepare.examples import image_example

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.audit import pipeline as audit_pipeline
+from pipelines.audit import command as audit_command
 from pipelines.common.cli import UsageError
-from pipelines.prepare import pipeline as prepare_pipeline
-from pipelines.score import pipeline as score_pipeline
+from pipelines.prepare import command as prepare_command
+from pipelines.score import command as score_command
 from pipelines.show import command as show_command
 from pipelines.storage.gcs_access import require_readable, require_writable
 from pipelines.verify import command as verify_command
@@ -141,10 +141,10 @@ DECIDE = ["--input", f"{HERE}/images", "--output", f"{HERE}/out"]
 SCORE = ["--input", f"{HERE}/images", "--model", f"{HERE}/model", "--output", f"{HERE}/out"]
 DATAFLOW = ["--runner=DataflowRunner", "--project=p", "--region=r", f"--temp_location={HERE}/temp"]
 COMMANDS = {
-    "prepare": (prepare_pipeline.main, DECIDE, ["--input", "--metadata", "--output", "--classes", "--splits_file"]),
-    "prepare on Dataflow": (prepare_pipeline.main, [*DECIDE, *DATAFLOW], ["--temp_location", "--staging_location"]),
-    "audit": (audit_pipeline.main, DECIDE, ["--input", "--metadata", "--output", "--splits_from"]),
-    "score": (score_pipeline.main, SCORE, ["--input", "--model", "--output", "--previous"]),
+    "prepare": (prepare_command.main, DECIDE, ["--input", "--metadata", "--output", "--classes", "--splits_file"]),
+    "prepare on Dataflow": (prepare_command.main, [*DECIDE, *DATAFLOW], ["--temp_location", "--staging_location"]),
+    "audit": (audit_command.main, DECIDE, ["--input", "--metadata", "--output", "--splits_from"]),
+    "score": (score_command.main, SCORE, ["--input", "--model", "--output", "--previous"]),
     "verify": (verify_command.main, [f"{HERE}/dataset"], ["--against"]),
     "show": (show_command.main, [f"{HERE}/dataset"], ["--output"]),
 }
@@ -173,12 +173,12 @@ def test_a_dataset_in_no_bucket(served: Environment, main: Callable[..., Any]) -
     ("main", "arguments", "says"),
     [
         (
-            prepare_pipeline.main,
+            prepare_command.main,
             ["--input", f"{HERE}/nothing", "--output", f"{HERE}/out"],
             "^--input gs://clinic/nothing: .*no image",
         ),
         (
-            audit_pipeline.main,
+            audit_command.main,
             ["--input", f"{HERE}/no*.jpg", "--output", f"{HERE}/out"],
             r"^--input gs://clinic/no\*.jpg: .*no image",
         ),

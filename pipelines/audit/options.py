@@ -1,0 +1,48 @@
+"""Command-line options of the audit job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipelines.common.cli import ArgumentParser
+from pipelines.curation.options import CurationOptions, add_curation_options, curation_values
+
+MARKER = "audit.json"
+PAGE = "report.html"
+DESCRIPTION = """\
+Look at an archive of lesion images as prepare would, and say what is wrong with it. Nothing but the report is written.
+
+Reports images per class and source, rejected files by reason, duplicates, images whose sources disagree, lesions on
+both sides of Train/Test folders (or of --splits_file), near-duplicates, image sizes and licences: a summary on the
+terminal, OUTPUT/audit.json, and OUTPUT/report.html with pictures. Beside them all files in manifest-*.parquet, and
+all findings in rejects-, conflicts-, leakage- and near_duplicates-*.jsonl.
+"""
+
+
+EPILOG = """\
+example:
+  python -m pipelines.audit --input data/Train --metadata HAM10000_metadata.csv --output out/audit
+
+Any Beam option may follow. Exit codes: 0 done, 1 done but more files rejected than --max_reject_fraction,
+2 wrong use, other: failed.
+"""
+
+
+def parse_options(argv: Sequence[str] | None) -> tuple[CurationOptions, list[str]]:
+    """Parse and validate the command line.
+
+    Args:
+        argv: The arguments without the program's name; None takes those of the process.
+
+    Returns:
+        The job's options, and the remaining arguments, which are for Beam.
+
+    Raises:
+        UsageError: An option is malformed or has an impossible value.
+    """
+    parser = ArgumentParser("python -m pipelines.audit", description=DESCRIPTION, epilog=EPILOG)
+    # Allow any number of rejects: what prepare would refuse, an audit reports.
+    default = CurationOptions(sources=(), output="", max_reject_fraction=1.0)
+    add_curation_options(parser, default, "folder for the report, new or empty; local or gs://")
+    arguments, rest = parser.parse_known_args(argv)
+    return CurationOptions(**curation_values(arguments)), rest

@@ -1,0 +1,50 @@
+"""Command line of the score job (`python -m pipelines.score`): parse, validate, run, report."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+
+from pipelines.beam.arguments import BeamArguments
+from pipelines.dataset import accounting
+from pipelines.score.job import OWN_FILES, earlier_partitions, plan_run
+from pipelines.score.options import parse_options
+from pipelines.score.scored_keys import failed_again
+from pipelines.storage import partitions
+from pipelines.storage.filesystem import join
+from pipelines.storage.partitions import MARKER
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the options, run the job and print its summary.
+
+    Raises:
+        UsageError: The command line or the input is wrong.
+        LimitExceeded: More of the new files were rejected than --max_reject_fraction allows.
+    """
+    options, rest = parse_options(argv)
+    beam_arguments = BeamArguments(rest, "score")
+    job = plan_run(options, beam_arguments, datetime.datetime.now(datetime.UTC))
+    for name in partitions.finish_others(options.output, job.partition, OWN_FILES):
+        print(f"run {name} had been interrupted at its very end and is now finished")
+        job = job._replace(earlier=earlier_partitions(options, job.partition))
+    # The job is imported once the options are good: Beam and what comes with it take seconds to start.
+    from pipelines.score.pipeline import run
+    from pipelines.score.summary import report_lines
+
+    summary = run(job, beam_arguments.options)
+    if summary is None:
+        print(f"left running; {join(job.partition, MARKER)} appears when it is done")
+        return
+    counts = summary["counts"]
+    if not counts["scored"] + counts["rejected"]:
+        print(f"nothing new: all {counts['listed']} images were scored or rejected before")
+        return
+    print(*report_lines(summary, job.partition), sep="\n")
+    # Check new files only: many unchanged files must not hide a bad night, and one file that fails every night must
+    # not make every night a bad one.
+    again = failed_again(job.partition, job.earlier)
+    if again:
+        print(f"{again} of the rejected files could not be read in earlier runs either")
+    new = {"listed": counts["scored"] + counts["rejected"] - again, "rejected": counts["rejected"] - again}
+    accounting.check_reject_fraction(new, options.max_reject_fraction, job.partition)
