@@ -7,9 +7,7 @@ from collections.abc import Sequence
 
 from pipelines.beam.arguments import BeamArguments
 from pipelines.dataset import accounting
-from pipelines.score.job import OWN_FILES, earlier_partitions, plan_run
 from pipelines.score.options import parse_options
-from pipelines.score.scored_keys import failed_again
 from pipelines.storage import partitions
 from pipelines.storage.filesystem import join
 from pipelines.storage.partitions import MARKER
@@ -24,12 +22,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     options, rest = parse_options(argv)
     beam_arguments = BeamArguments(rest, "score")
+    # Imported once the command line is sound: the plan needs numpy.
+    from pipelines.score.job import OWN_FILES, earlier_partitions, plan_run
+
     job = plan_run(options, beam_arguments, datetime.datetime.now(datetime.UTC))
     for name in partitions.finish_others(options.output, job.partition, OWN_FILES):
         print(f"run {name} had been interrupted at its very end and is now finished")
         job = job._replace(earlier=earlier_partitions(options, job.partition))
-    # The job is imported once the options are good: Beam and what comes with it take seconds to start.
+    # The job is imported once the plan is good: Beam and what comes with it take seconds to start.
     from pipelines.score.pipeline import run
+    from pipelines.score.scored_keys import failed_again
     from pipelines.score.summary import report_lines
 
     summary = run(job, beam_arguments.options)

@@ -27,6 +27,7 @@ from pipelines.imaging.previews import small_jpeg
 from pipelines.show import command as show_command
 from tests.support.browser import dump_dom, parse
 from tests.support.commands import Command
+from tests.support.startup import started
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = "病<img src=x onerror=alert(1)>\n\x1b[31m'it'"
@@ -356,3 +357,9 @@ def test_the_command_of_the_card_gives_the_dataset_and_the_card_again(dataset: P
     assert done.returncode == 0, done.stderr
     for name in ("dataset.json", "report.md", "report.html"):
         assert (tmp_path / "COPY" / name).read_bytes() == (dataset / name).read_bytes()
+
+
+def test_showing_a_local_dataset_needs_neither_beam_nor_tensorflow(dataset: Path, tmp_path: Path) -> None:
+    found = started("pipelines.show", [[dataset, "--output", tmp_path / name] for name in ("sheet.png", "sheet.html")])
+    assert found.codes == [0, 0], found.stderr
+    assert not {"apache_beam", "tensorflow"} & set(found.imported)

@@ -20,6 +20,7 @@ from pipelines.imaging.images import encode_jpeg
 from pipelines.verify import command as verify_command
 from tests.support.commands import Command
 from tests.support.damage import DATASET, Copy, image_of, set_text
+from tests.support.startup import started
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -607,3 +608,9 @@ def test_the_manifest_of_the_tests_is_the_manifest(dataset: Path, copied: Copy) 
         assert (copied.folder / name).read_bytes() == (dataset / name).read_bytes()
     assert pq.read_schema(copied.folder / "manifest-00000-of-00001.parquet").equals(MANIFEST_SCHEMA)
     verify_command.main([str(copied.folder)])
+
+
+def test_verifying_a_local_dataset_needs_no_beam(dataset: Path) -> None:
+    found = started("pipelines.verify", [[dataset, "--workers", 1], [dataset, "--against", dataset]])
+    assert found.codes == [0, 0], found.stderr
+    assert not {"apache_beam", "tensorflow"} & set(found.imported)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.common.text import printable
+from pipelines.common.text import printable, visible
 
 
 @pytest.mark.parametrize(
