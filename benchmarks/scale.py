@@ -31,8 +31,8 @@ import apache_beam as beam
 import numpy as np
 
 from benchmarks.synthetic_archive import archive_of, image_id
-from pipelines.beam.progress import Progress
 from pipelines.beam.arguments import BeamArguments
+from pipelines.beam.progress import Progress
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
 from pipelines.domain.model_info import MODEL_JSON, SCHEMA_VERSION, model_fingerprint
 from pipelines.imaging.tensorflow_runtime import start_tensorflow

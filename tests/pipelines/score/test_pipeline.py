@@ -7,8 +7,8 @@ from pathlib import Path
 
 import apache_beam as beam
 
+from pipelines.beam.arguments import BeamArguments
 from pipelines.beam.progress import Progress
-from pipelines.beam.runner import beam_options
 from pipelines.score import pipeline as score_pipeline
 from pipelines.score.job import plan_run
 from pipelines.score.options import parse_options
@@ -28,9 +28,9 @@ def size_of(folder: Path, inputs: int, files: int) -> GraphSize:
             (source / f"ISIC_{file:07d}.jpg").touch()
         given += ["--input", source]
     options, rest = parse_options([str(value) for value in given])
-    arguments = beam_options(rest)
+    arguments = BeamArguments(rest, "score")
     job = plan_run(options, arguments, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
-    pipeline = beam.Pipeline(options=arguments)
+    pipeline = beam.Pipeline(options=arguments.options)
     score_pipeline.build(pipeline, job, Progress())
     return graph_size(pipeline)
 
