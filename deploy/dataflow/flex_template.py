@@ -135,7 +135,7 @@ def launch(job: str, parameters: Sequence[str]) -> NoReturn:
 
     The process exits as the command does.
     """
-    command = importlib.import_module(f"pipelines.{job}.pipeline")
+    command = importlib.import_module(f"pipelines.{job}.command")
 
     def main(argv: Sequence[str] | None) -> int | None:
         return command.main([*command_arguments(job, argv or ()), "--no_wait_until_finish"])
