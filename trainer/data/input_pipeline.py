@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 
 from pipelines.domain.dataset_json import Split
-from trainer.data.augment import augment, example_keys
+from trainer.data.augment import change, draw_changes, example_keys
 from trainer.data.dataset_info import COMPRESSION_TYPES, DatasetInfo
 from trainer.data.mixup import Mixer, unmixed
 from trainer.data.preprocessing import Preprocessing
@@ -136,13 +137,11 @@ def train_stream(
         filled = tf.gather(shuffled, tf.range(padded) % records.count)
         return tf.data.Dataset.from_tensor_slices(tf.reshape(filled, [steps, batching.size]))
 
-    def decode(examples: dict[str, tf.Tensor], step: tf.Tensor) -> dict[str, tf.Tensor]:
-        images = resized(preprocessing.normalise(examples["image/encoded"]), size)
-        keys = example_keys(examples["image/key/sha256"], examples["image/augmentation/copy"], seed, step // steps)
-        return mix(augment(images, keys) if augmented else images, examples["image/class/label"], keys)
+    def draw(keys: tf.Tensor) -> dict[str, tf.Tensor]:
+        return draw_changes(keys, size or preprocessing.image_size) if augmented else {}
 
     batches = tf.data.Dataset.counter(first_step // steps).flat_map(order).skip(first_step % steps)
-    return _finish(records, batches, batching, first_step, decode)
+    return _finish(_Source(records, preprocessing, batching, seed, size), batches, first_step, draw, mix)
 
 
 def evaluation_stream(
@@ -160,14 +159,10 @@ def evaluation_stream(
         A dataset of dicts as `train_stream` gives them.
     """
 
-    def decode(examples: dict[str, tf.Tensor], _: tf.Tensor) -> dict[str, tf.Tensor]:
-        images = resized(preprocessing.normalise(examples["image/encoded"]), size)
-        return unmixed(images, examples["image/class/label"], None)
-
     steps = -(-records.count // batching.size)
     positions = tf.reshape(tf.range(steps * batching.size, dtype=tf.int64) % records.count, [steps, batching.size])
     batches = tf.data.Dataset.from_tensor_slices(positions).repeat()
-    return _finish(records, batches, batching, 0, decode)
+    return _finish(_Source(records, preprocessing, batching, 0, size), batches, 0, lambda keys: {}, unmixed)
 
 
 def resized(images: tf.Tensor, size: int | None) -> tf.Tensor:
@@ -202,14 +197,37 @@ def evaluation_batches(info: DatasetInfo, split: str, batch_size: int) -> tf.dat
     return records.batch(batch_size).map(parse_examples, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What the batches of a stream are made from."""
+
+    records: RecordReader
+    preprocessing: Preprocessing
+    batching: Batching
+    seed: int
+    size: int | None
+
+
 def _finish(
-    records: RecordReader,
+    source: _Source,
     batches: tf.data.Dataset,
-    batching: Batching,
     first_step: int,
-    decode: Callable[[dict[str, tf.Tensor], tf.Tensor], dict[str, tf.Tensor]],
+    draw: Callable[[tf.Tensor], dict[str, tf.Tensor]],
+    mix: Mixer,
 ) -> tf.data.Dataset:
-    """Turn positions of global batches into decoded batches of the local replicas, in parallel, prefetched."""
+    """Turn positions of global batches into decoded batches of the local replicas, in parallel, prefetched.
+
+    What is small is computed for a whole batch at once. Pixels are computed image by image: one image stays in the
+    processor's cache from step to step, a batch does not.
+
+    Args:
+        source: Records, preprocessing and division of the batches.
+        batches: int64 [B], positions of each global batch.
+        first_step: Global step of the first of them.
+        draw: Draws the changes of images from their keys, see `augment.draw_changes`; none: leave them as they are.
+        mix: Mixes the images of a batch.
+    """
+    records, batching = source.records, source.batching
     steps = -(-records.count // batching.size)
     # Element j of the stream belongs to step j // local and to local replica j % local.
     first_element = first_step * batching.local
@@ -220,17 +238,34 @@ def _finish(
             tf.map_fn(lambda replica: tf.gather(positions, batching.rows(replica)), replicas)
         )
 
-    def prepare(element: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    def describe(element: tf.Tensor, serialized: tf.Tensor) -> dict[str, Any]:
         examples = parse_examples(serialized)
         step = element // batching.local
         rows = (step % steps) * batching.size + batching.rows(batching.first + element % batching.local)
-        return {**decode(examples, step), "weight": tf.cast(rows < records.count, tf.float32)}
+        copies = examples["image/augmentation/copy"]
+        keys = example_keys(examples["image/key/sha256"], copies, source.seed, step // steps)
+        return {
+            "encoded": examples["image/encoded"],
+            "label": examples["image/class/label"],
+            "key": keys,
+            "weight": tf.cast(rows < records.count, tf.float32),
+            "changes": draw(keys),
+        }
+
+    def decode(row: dict[str, Any]) -> dict[str, tf.Tensor]:
+        images = resized(source.preprocessing.normalise(row.pop("encoded")[tf.newaxis]), source.size)
+        changes = {name: value[tf.newaxis] for name, value in row.pop("changes").items()}
+        return {**row, "image": (change(images, **changes) if changes else images)[0]}
+
+    def combine(rows: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {**mix(rows["image"], rows["label"], rows["key"]), "weight": rows["weight"]}
 
     options = tf.data.Options()
     options.deterministic = True
     read = records.batches(batches.flat_map(mine), batching.per_replica)
-    stream = tf.data.Dataset.zip(tf.data.Dataset.counter(first_element), read)
-    stream = stream.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    stream = tf.data.Dataset.zip(tf.data.Dataset.counter(first_element), read).map(describe)
+    stream = stream.unbatch().map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    stream = stream.batch(batching.per_replica, drop_remainder=True).map(combine)
     # If the stream is known to be endless, the workers need not agree before every step on whether there is more.
     stream = stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
     return stream.prefetch(2 * batching.local).with_options(options)

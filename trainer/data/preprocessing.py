@@ -20,7 +20,7 @@ class Preprocessing(tf.Module):
 
     def __init__(self, info: DatasetInfo):
         super().__init__(name="preprocessing")
-        self._size = info.image_size
+        self.image_size = info.image_size
         self._transform = tf.saved_model.load(str(info.transform_fn))
         self._standardize = tf.saved_model.load(str(info.standardize_fn))
 
@@ -58,7 +58,7 @@ class Preprocessing(tf.Module):
                 "image/channel_sum_of_squares": sums,
             }
         )
-        return tf.ensure_shape(outputs["image"], [None, self._size, self._size, 3])
+        return tf.ensure_shape(outputs["image"], [None, self.image_size, self.image_size, 3])
 
     def pixel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the mean and the standard deviation of each channel, as `normalise` uses them, in levels of 0 to 255.
@@ -66,7 +66,7 @@ class Preprocessing(tf.Module):
         They are computed from the results of `normalise` for a black and a white image. These are standardised first,
         because only `standardize` knows how the dataset encodes images.
         """
-        levels = [tf.fill([self._size, self._size, 3], tf.constant(level, tf.uint8)) for level in (0, 255)]
+        levels = [tf.fill([self.image_size, self.image_size, 3], tf.constant(level, tf.uint8)) for level in (0, 255)]
         stored = tf.stack([self.standardize(tf.io.encode_jpeg(pixels)) for pixels in levels])
         black, white = self.normalise(stored).numpy()[:, 0, 0]
         std = 255.0 / (white.astype(float) - black)
