@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from pipelines.common.cli import UsageError, first_line
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from trainer.data.dataset_info import DatasetInfo
+
+Result = TypeVar("Result")
+# Decoding a batch keeps one core busy, the network all of them. Of two batches, one is decoded while the network works
+# on the other; a third would only take memory.
+_AT_ONCE = 2
 
 
 def read_originals(info: DatasetInfo, split: str, batch_size: int) -> Iterator[dict[str, Any]]:
@@ -41,3 +48,31 @@ def read_originals(info: DatasetInfo, split: str, batch_size: int) -> Iterator[d
             f"--dataset {info.path}: the {split} split holds {read} originals, dataset.json says {expected}; "
             "prepare it again"
         )
+
+
+def map_originals(
+    info: DatasetInfo, split: str, batch_size: int, function: Callable[[Any], Result]
+) -> Iterator[tuple[dict[str, Any], Result]]:
+    """Call a function with the encoded images of batches, two batches at once.
+
+    Args:
+        info: Dataset to read.
+        split: Name of the split.
+        batch_size: Most images of a batch.
+        function: Called in threads with `image/encoded`, bytes [b].
+
+    Yields:
+        Each batch of `read_originals`, in file order, and what the function returned for it.
+
+    Raises:
+        UsageError: See `read_originals`.
+    """
+    running: deque[tuple[dict[str, Any], Future[Result]]] = deque()
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        for batch in read_originals(info, split, batch_size):
+            if len(running) == _AT_ONCE:
+                earlier, future = running.popleft()
+                yield earlier, future.result()
+            running.append((batch, threads.submit(function, batch["image/encoded"])))
+        for earlier, future in running:
+            yield earlier, future.result()

@@ -15,7 +15,7 @@ from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
 from pipelines.domain.model_info import ModelInfo
 from pipelines.domain.probability_table import as_metadata, class_names
 from trainer.data.dataset_info import DatasetInfo
-from trainer.data.originals import read_originals
+from trainer.data.originals import map_originals, read_originals
 from trainer.export.loaded_model import LoadedModel
 
 
@@ -91,16 +91,16 @@ def infer(
         network.probabilities(batch["image/encoded"], tta)
         break
     started = time.perf_counter()
-    for batch in read_originals(info, split, batch_size):
-        probabilities.append(network.probabilities(batch["image/encoded"], tta))
+    for batch, scores in map_originals(info, split, batch_size, lambda encoded: network.probabilities(encoded, tta)):
+        probabilities.append(scores)
         columns.add(batch)
     seconds = time.perf_counter() - started
-    truth, scores = columns.truth(), np.concatenate(probabilities)
-    if scores.shape != (len(truth.labels), len(model.classes)) or not np.isfinite(scores).all():
+    truth, found = columns.truth(), np.concatenate(probabilities)
+    if found.shape != (len(truth.labels), len(model.classes)) or not np.isfinite(found).all():
         raise UsageError(
             f"--model {model.path}: does not give {len(model.classes)} finite probabilities per image; train it again"
         )
-    return Predictions(truth, scores, seconds, np.array(model.prior), EIGHT_VIEWS if tta else ONE_VIEW)
+    return Predictions(truth, found, seconds, np.array(model.prior), EIGHT_VIEWS if tta else ONE_VIEW)
 
 
 def read_images(info: DatasetInfo, split: str, wanted: set[str], batch_size: int) -> dict[str, bytes]:

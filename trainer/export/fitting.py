@@ -14,7 +14,7 @@ from scipy.special import softmax
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW, malignancy_scores
 from pipelines.imaging.tta_views import SYMMETRIES, symmetric_views
 from trainer.data.dataset_info import DatasetInfo
-from trainer.data.originals import read_originals
+from trainer.data.originals import map_originals
 from trainer.data.preprocessing import Preprocessing
 from trainer.export.calibration import (
     BINS,
@@ -77,14 +77,17 @@ def validation_logits(
         the picture as it is.
     """
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-    def views(encoded: tf.Tensor) -> tf.Tensor:
-        pixels = preprocessing.normalise(encoded)
-        return tf.stack([model(view, training=False) for view in symmetric_views(pixels)], axis=1)
+    normalise = tf.function(preprocessing.normalise, input_signature=[tf.TensorSpec([None], tf.string)])
+    pixels = tf.TensorSpec([None, info.image_size, info.image_size, 3], tf.float32)
+    # Traced once for all views, and here rather than in the threads, which do not see Keras' settings.
+    network = tf.function(lambda images: model(images, training=False)).get_concrete_function(pixels)
+
+    def views(encoded: np.ndarray) -> np.ndarray:
+        return np.stack([network(view).numpy() for view in symmetric_views(normalise(encoded))], axis=1)
 
     logits, labels = [np.zeros((0, len(SYMMETRIES), len(info.classes)), np.float32)], [np.zeros(0, np.int64)]
-    for batch in read_originals(info, SPLIT, _BATCH):
-        logits.append(views(tf.constant(batch["image/encoded"])).numpy())
+    for batch, found in map_originals(info, SPLIT, _BATCH, views):
+        logits.append(found)
         labels.append(batch["image/class/label"])
     return np.concatenate(logits), np.concatenate(labels)
 

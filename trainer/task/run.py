@@ -12,6 +12,7 @@ SIGTERM, which saves first, and when another worker is missing or lost.
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -238,7 +239,10 @@ def _finish(
     history, kept = checkpoints.state.history, checkpoints.kept_epoch
     # Write it again: an earlier run may have been killed between its last checkpoint and this file.
     write_json(claim.path / "history.json", [asdict(record) for record in history])
+    _say(f"drawing the curves of {len(history)} epochs")
     draw_curves(history, kept.epoch, claim.path / "curves.png")
+    originals = info.split("validation").originals
+    _say(f"calibrating on {originals} validation originals, eight views of each")
     weights = for_photographs(checkpoints.kept_weights(), photographed_shift(info, options.loss, options.class_weights))
     config = model_config(options, preprocessing)
     fitted = fit_network(info, preprocessing, config, weights, photographed_prior(info))
@@ -264,6 +268,7 @@ def _finish(
         "dataset_fingerprint": info.fingerprint,
     }
     write_json(claim.path / "train.json", report)
+    _say("exporting the model")
     export_model(
         claim.path / "model",
         info,
@@ -279,6 +284,11 @@ def _finish(
         f"{n} images; {len(history)} epochs in {seconds:.0f} s"
     )
     return report
+
+
+def _say(phase: str) -> None:
+    """Name what is done after the last epoch on stderr, so that a run is never silent for long."""
+    print(phase, file=sys.stderr, flush=True)
 
 
 def _start_tensorflow(options: TrainOptions, threads: int) -> dict[str, Any]:
