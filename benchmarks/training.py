@@ -1,4 +1,4 @@
-"""Where training time goes: `python -m benchmarks.training --dataset DIR [--steps N] [--rounds N]`.
+"""Where training time goes: `python -m benchmarks.training --dataset DIR [--config FILE] [--steps N] [--rounds N]`.
 
 Examples per second, on this machine, of
     input            the training input alone, decoded and augmented
@@ -9,7 +9,9 @@ Examples per second, on this machine, of
     two workers      two processes, a core each, connected by TF_CONFIG
 
 Every round measures all of them once, in processes of their own where they need it; the table has medians, and ratios
-of one round are compared before the median is taken, because machines are shared.
+of one round are compared before the median is taken, because machines are shared. For input and bare step it also has
+the processor time of an image, which says more on a machine that others use too. `--config` takes a recipe of
+`trainer.task`; images have the dataset's size, whatever the recipe's `progressive` says.
 """
 
 from __future__ import annotations
@@ -26,21 +28,24 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from trainer.config.options import TrainOptions
+from trainer.task.command_line import parse_options
 
 WARM_UP = 3
+MILLISECONDS = "ms"
 
 
-def per_second(call: Callable[[], object], examples: int, count: int) -> float:
+def per_second(call: Callable[[], object], examples: int, count: int) -> tuple[float, float]:
+    """Return the examples per second, and the milliseconds of processor time of an example."""
     for _ in range(WARM_UP):
         call()
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     for _ in range(count):
         call()
-    return examples * count / (time.perf_counter() - started)
+    used, seconds = time.process_time() - used, time.perf_counter() - started
+    return examples * count / seconds, 1000 * used / (examples * count)
 
 
-def measure_here(kind: str, dataset: str, batch_size: int, steps: int) -> dict[str, float]:
+def measure_here(kind: str, recipe: Sequence[str], steps: int) -> dict[str, float]:
     """The figures of one process: `single` has input, bare step, loop and one_device; `mirrored` has itself."""
     import tensorflow as tf
 
@@ -55,35 +60,35 @@ def measure_here(kind: str, dataset: str, batch_size: int, steps: int) -> dict[s
     from trainer.data.record_reader import RecordReader
     from trainer.distribution.preemption import Preemption
     from trainer.distribution.strategy import make_strategy
-    from trainer.network.model import build_model
+    from trainer.network.model import build_model, precision
     from trainer.training.checkpoint import RunState
     from trainer.training.loop import Reporter, model_config, train_epoch
-    from trainer.training.losses import class_log_priors, class_weights, cross_entropy, smoothing_of, targets
+    from trainer.training.losses import class_log_priors, class_weights, make_loss, smoothing_of, targets
     from trainer.training.optimizer import make_optimizer
     from trainer.training.steps import make_train_step
 
     tf.random.set_seed(0)
-    info = read_dataset_info(dataset)
     strategy_name = "mirrored" if kind == "mirrored" else "one_device"
-    options = TrainOptions(dataset=dataset, output="none", batch_size=batch_size, strategy=strategy_name)
+    options = parse_options([*recipe, "--output=none", f"--strategy={strategy_name}"])
+    info, batch_size = read_dataset_info(options.dataset), options.batch_size
     records, preprocessing = RecordReader(info, info.split("train"), "none"), Preprocessing(info)
     strategy = make_strategy(options)
-    smoothing = smoothing_of("cross_entropy", options.label_smoothing, class_log_priors(info))
+    log_priors = class_log_priors(info)
+    loss_of = make_loss(options.loss, log_priors)
+    smoothing = smoothing_of(options.loss, options.label_smoothing, log_priors)
 
     def network() -> Any:
-        model = build_model(
-            model_config(options, preprocessing), info.image_size, len(info.classes), strategy.num_replicas_in_sync > 1
-        )
-        return model, make_optimizer(options, 1000, model)
+        replicas = strategy.num_replicas_in_sync
+        with precision(options.mixed_precision):
+            model = build_model(model_config(options, preprocessing), None, len(info.classes), replicas > 1)
+            return model, make_optimizer(options, 1000, model)
 
     def loop_over(batches: Iterator[Any]) -> Callable[..., float]:
         """Our loop, warmed up; each call gives the rate of so many steps."""
         with strategy.scope():
             model, optimizer = network()
         weights = class_weights(info, "none")
-        step = make_train_step(
-            strategy, model, optimizer, cross_entropy, weights, smoothing, batch_size, options.clip_norm
-        )
+        step = make_train_step(strategy, model, optimizer, loss_of, weights, smoothing, batch_size, options.clip_norm)
 
         def rate(count: int = steps) -> float:
             started = time.perf_counter()
@@ -105,7 +110,8 @@ def measure_here(kind: str, dataset: str, batch_size: int, steps: int) -> dict[s
 
     stream = iter(train_stream(records, preprocessing, Batching(batch_size), 0, 0))
     batch = next(stream)
-    figures = {"input": per_second(lambda: next(stream), batch_size, steps)}
+    figures = {}
+    figures["input"], figures[f"{MILLISECONDS} input"] = per_second(lambda: next(stream), batch_size, steps)
 
     model, optimizer = network()
 
@@ -114,7 +120,7 @@ def measure_here(kind: str, dataset: str, batch_size: int, steps: int) -> dict[s
         with tf.GradientTape() as tape:
             logits = model(batch["image"], training=True)
             target = targets(batch["label"], batch["partner"], batch["share"], smoothing)
-            losses = batch["weight"] * cross_entropy(target, logits)
+            losses = batch["weight"] * loss_of(target, logits)
             loss = tf.reduce_sum(losses) * (1.0 / batch_size)
         gradients = tape.gradient(loss, model.trainable_variables)
         gradients, _ = tf.clip_by_global_norm(gradients, options.clip_norm)
@@ -127,31 +133,31 @@ def measure_here(kind: str, dataset: str, batch_size: int, steps: int) -> dict[s
     for _ in range(3):
         bare_rates.append(per_second(lambda: bare(batch).numpy(), batch_size, steps // 3))
         loop_rates.append(fixed(steps // 3))
-    figures["bare step"], figures["loop, fixed"] = statistics.mean(bare_rates), statistics.mean(loop_rates)
+    figures["bare step"], figures[f"{MILLISECONDS} bare step"] = map(statistics.mean, zip(*bare_rates, strict=True))
+    figures["loop, fixed"] = statistics.mean(loop_rates)
     figures["one_device"] = loop_over(distributed())()
     return figures
 
 
-def two_workers(dataset: str, batch_size: int) -> float:
+def two_workers(recipe: Sequence[str]) -> float:
     """Of the second epoch, from what the run itself reports; the first has the tracing of graphs."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "run")
-        command = [
-            sys.executable,
-            "-m",
-            "trainer.distribution.local_cluster",
-            "--workers=2",
-            "--",
-            f"--dataset={dataset}",
-        ]
-        command += [f"--output={output}", f"--batch_size={batch_size}", "--epochs=2"]
+        command = [sys.executable, "-m", "trainer.distribution.local_cluster", "--workers=2", "--", *recipe]
+        command += [f"--output={output}", "--epochs=2", "--progressive="]
         subprocess.run(command, check=True, capture_output=True)
         return json.loads((output / "history.json").read_text())[-1]["images_per_second"]
 
 
+def recipe_of(arguments: argparse.Namespace) -> list[str]:
+    """Return the arguments of `trainer.task` that are the same in all measurements."""
+    chosen = {name: getattr(arguments, name) for name in ("dataset", "config", "batch_size")}
+    return [f"--{name}={value}" for name, value in chosen.items() if value]
+
+
 def in_process(kind: str, arguments: argparse.Namespace) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.training", f"--dataset={arguments.dataset}", f"--only={kind}"]
-    command += [f"--steps={arguments.steps}", f"--batch_size={arguments.batch_size}"]
+    command = [sys.executable, "-m", "benchmarks.training", *recipe_of(arguments), f"--only={kind}"]
+    command.append(f"--steps={arguments.steps}")
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -159,25 +165,28 @@ def in_process(kind: str, arguments: argparse.Namespace) -> dict[str, float]:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True)
+    parser.add_argument("--config", help="recipe; by default the trainer's own defaults")
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=30, help="batches per figure and round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=("single", "mirrored"), help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.only:
-        print(json.dumps(measure_here(arguments.only, arguments.dataset, arguments.batch_size, arguments.steps)))
+        print(json.dumps(measure_here(arguments.only, recipe_of(arguments), arguments.steps)))
         return
     rounds = []
     for _ in range(arguments.rounds):
         figures = in_process("single", arguments) | in_process("mirrored", arguments)
-        figures["two workers"] = two_workers(arguments.dataset, arguments.batch_size)
+        figures["two workers"] = two_workers(recipe_of(arguments))
         rounds.append(figures)
         print(figures, file=sys.stderr, flush=True)
-    print(f"| images of {arguments.batch_size} a step | images/s | of the bare step |\n| --- | ---: | ---: |")
-    for name in rounds[0]:
+    print(f"| images of {arguments.batch_size} a step | images/s | of the bare step | cpu, ms/image |")
+    print("| --- | ---: | ---: | ---: |")
+    for name in [name for name in rounds[0] if not name.startswith(MILLISECONDS)]:
         rate = statistics.median(figures[name] for figures in rounds)
         ratio = statistics.median(figures[name] / figures["bare step"] for figures in rounds)
-        print(f"| {name} | {rate:.0f} | {ratio:.2f} |")
+        used = [figures[key] for figures in rounds if (key := f"{MILLISECONDS} {name}") in figures]
+        print(f"| {name} | {rate:.0f} | {ratio:.2f} | {f'{statistics.median(used):.2f}' if used else ''} |")
 
 
 if __name__ == "__main__":

@@ -158,7 +158,6 @@ def evaluation_stream(
     Returns:
         A dataset of dicts as `train_stream` gives them.
     """
-
     steps = -(-records.count // batching.size)
     positions = tf.reshape(tf.range(steps * batching.size, dtype=tf.int64) % records.count, [steps, batching.size])
     batches = tf.data.Dataset.from_tensor_slices(positions).repeat()

@@ -76,7 +76,6 @@ def validation_logits(
         Logits float32 [n, 8, C] and labels int64 [n]. The eight are `symmetric_views` of the picture; the first one is
         the picture as it is.
     """
-
     normalise = tf.function(preprocessing.normalise, input_signature=[tf.TensorSpec([None], tf.string)])
     pixels = tf.TensorSpec([None, info.image_size, info.image_size, 3], tf.float32)
     # Traced once for all views, and here rather than in the threads, which do not see Keras' settings.

@@ -31,6 +31,7 @@ from trainer.distribution.cluster import ALONE, check_cluster, read_cluster
 from trainer.distribution.coordination import WorkerConnections
 from trainer.distribution.preemption import EXIT_RESTART, Preemption, RestartError, exit_process
 from trainer.distribution.processes import available_cores
+from trainer.task.allocator import keep_freed_memory
 from trainer.task.command_line import parse_options
 from trainer.task.gcs_run_directory import GcsRunDirectory
 from trainer.task.run_directory import RunClaim, check_output, open_output, write_json
@@ -293,6 +294,7 @@ def _say(phase: str) -> None:
 
 def _start_tensorflow(options: TrainOptions, threads: int) -> dict[str, Any]:
     """Import TensorFlow (takes seconds, hence late) and configure what must be set before its first operation."""
+    keep_freed_memory()
     start_tensorflow()
     import keras
     import tensorflow as tf
