@@ -21,23 +21,24 @@ PNG_LEVEL = 4
 GZIP_LEVEL = 1
 
 
-def encode_png(pixels: np.ndarray) -> bytes:
-    """Encode uint8 [h, w, 3] as PNG without metadata; equal pixels and `coder_versions` give equal bytes."""
+def encode_png(pixels: np.ndarray, level: int = PNG_LEVEL) -> bytes:
+    """Encode uint8 [h, w, 3] as PNG without metadata; equal pixels, level and `coder_versions` give equal bytes."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=PNG_LEVEL)
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=level)
     return buffer.getvalue()
 
 
-def encode(pixels: np.ndarray, encoding: str) -> bytes:
+def encode(pixels: np.ndarray, encoding: str, png_level: int = PNG_LEVEL) -> bytes:
     """Return the `image/encoded` value of an image.
 
     Args:
         pixels: uint8 [h, w, 3].
         encoding: One of `forms.ENCODINGS`.
+        png_level: How hard zlib tries for "png", 0 to 9; 0 does not compress. Shards have PNG_LEVEL.
     """
     if encoding == "jpeg":
         return encode_jpeg(pixels)
-    return encode_png(pixels) if encoding == "png" else pixels.tobytes()
+    return encode_png(pixels, png_level) if encoding == "png" else pixels.tobytes()
 
 
 def decode(encoded: bytes, encoding: str, height: int, width: int) -> np.ndarray:

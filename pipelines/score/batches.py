@@ -1,4 +1,4 @@
-"""Read the files to score: turn listed files into batches of encoded images and rows of rejected files."""
+"""Read the files to score: turn listed files into batches for the models and rows of rejected files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -17,34 +17,44 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipelines.beam.threads import ThreadedDoFn
 from pipelines.domain.image_ids import image_id_of
 from pipelines.imaging import images
-from pipelines.score.model_handler import EncodedImage
+from pipelines.score.model_input import ModelInput, forms_of, standardize
 from pipelines.score.score_row import ScoreRow, ScoringRun
 from pipelines.score.scored_keys import scored_key
 from pipelines.sources import list_images
 from pipelines.sources.list_files import SourceFile
 from pipelines.sources.read_ahead import map_files
 
-# Memory limit for decoding a batch: enough for one image of the largest size, or for a batch of ordinary ones.
-MAX_BATCH_BYTES = 1 << 30
-# Per decoded pixel of three channels: 3 bytes as uint8 and 12 as float32, in which it is resized.
-_BYTES_PER_PIXEL = 15
+
+def model_input(file: SourceFile, content: bytes, run: ScoringRun) -> tuple[int, int, ModelInput]:
+    """Return the width and height of an image in pixels, and the image as the run's models take it.
+
+    Args:
+        file: The listed file.
+        content: The bytes of the file; of a record, its `image/encoded`.
+        run: The scoring run.
+
+    Raises:
+        BadImage: The file is not a usable image, or it is damaged.
+    """
+    forms = forms_of(run.models)
+    if file.is_record:  # prepare has already made it square
+        size = max(form.image_size for form in forms)
+        return size, size, ModelInput((content,) * len(forms))
+    info = images.read_info(content)
+    return info.width, info.height, standardize(content, info, forms)
 
 
-class ReadImage(NamedTuple):
-    """A file after reading and checking."""
-
-    row: ScoreRow  # its outcome is empty if the image can go to the model
-    image: EncodedImage
-    weight: int  # estimated bytes needed to decode the image; 0 for a rejected file
-
-
-def look_at(file: SourceFile, content: bytes | Exception, run: ScoringRun) -> ReadImage:
-    """Check a file and return its row and encoded image, as far as they are known before inference.
+def look_at(file: SourceFile, content: bytes | Exception, run: ScoringRun) -> tuple[ScoreRow, ModelInput | None]:
+    """Check and standardise a file.
 
     Args:
         file: The listed file.
         content: The bytes of the file, or the exception raised by reading it.
         run: The scoring run.
+
+    Returns:
+        The row of the file, as far as it is known before inference, and the image for the models; None if the row is
+        rejected.
     """
     row = ScoreRow(
         file.path,
@@ -56,18 +66,13 @@ def look_at(file: SourceFile, content: bytes | Exception, run: ScoringRun) -> Re
         place=file.record or file.member,
     )
     if isinstance(content, Exception):
-        return ReadImage(row.rejected("read", "unreadable", str(content)), EncodedImage(b""), 0)
-    size = max(model.image_size for model in run.models)
+        return row.rejected("read", "unreadable", str(content)), None
     row = row._replace(size=len(content), sha256=hashlib.sha256(content).hexdigest())
-    if file.is_record:  # prepare has already made it square
-        return ReadImage(row._replace(width=size, height=size), EncodedImage(content, stored=True), len(content))
     try:
-        info = images.read_info(content)
+        width, height, image = model_input(file, content, run)
     except images.BadImage as error:
-        return ReadImage(row.rejected("check", error.reason, error.message), EncodedImage(b""), 0)
-    factor = images.reduction(info.width, info.height, size, "crop") if info.format == "jpeg" else 1
-    weight = len(content) + info.width * info.height // factor**2 * _BYTES_PER_PIXEL
-    return ReadImage(row._replace(width=info.width, height=info.height), EncodedImage(content), weight)
+        return row.rejected("check", error.reason, error.message), None
+    return row._replace(width=width, height=height), image
 
 
 def _windowed(value: Any) -> Any:
@@ -79,10 +84,10 @@ def _windowed(value: Any) -> Any:
 
 
 class ReadBatches(ThreadedDoFn):
-    """DoFn that reads chunks of listed files into batches for the model; rejected files go to the output `rejects`.
+    """DoFn that reads chunks of listed files into batches for the models; rejected files go to the output `rejects`.
 
-    A batch has `batch_size` images. It has fewer at the end of a bundle, or if decoding more would take more than
-    MAX_BATCH_BYTES.
+    Its threads read, check and standardise the next files while the models work on a batch. A batch has `batch_size`
+    images; the last of a bundle may have fewer.
     """
 
     def __init__(self, run: ScoringRun, threads: int, batch_size: int):
@@ -93,9 +98,8 @@ class ReadBatches(ThreadedDoFn):
 
     def start_bundle(self) -> None:
         """Start with an empty batch and no pending reads."""
-        self._batch: list[tuple[ScoreRow, EncodedImage]] = []
-        self._weight = 0
-        # Kept across chunks: while the model works on one, the next is read.
+        self._batch: list[tuple[ScoreRow, ModelInput]] = []
+        # Kept across chunks: while the models work on one, the next is read.
         self._reading = self.look_ahead()
 
     def process(self, element: list[list_images.ListedFile]) -> Iterator:
@@ -105,7 +109,7 @@ class ReadBatches(ThreadedDoFn):
             element: A chunk of listed files.
 
         Yields:
-            Full batches, each a list of (ScoreRow, EncodedImage); rejected rows, tagged `rejects`.
+            Full batches, each a list of (ScoreRow, ModelInput); rejected rows, tagged `rejects`.
         """
         look = functools.partial(look_at, run=self._run)
         yield from self._batches(map_files(look, [listed.file for listed in element], self._reading.feed))
@@ -116,23 +120,20 @@ class ReadBatches(ThreadedDoFn):
         if self._batch:
             yield _windowed(self._take())
 
-    def _batches(self, found: Iterable[ReadImage]) -> Iterator:
+    def _batches(self, found: Iterable[tuple[ScoreRow, ModelInput | None]]) -> Iterator:
         waiting = time.perf_counter()
-        for row, image, weight in found:
-            # Reading continues while the model works, so count only the time that the model waits.
+        for row, image in found:
+            # Reading continues while the models work, so count only the time that they wait.
             row = row._replace(read_seconds=time.perf_counter() - waiting)
-            self._read.inc(len(image.data))
-            if row.outcome:
+            if image is None:
                 yield beam.pvalue.TaggedOutput("rejects", row)
             else:
-                if self._batch and self._weight + weight > MAX_BATCH_BYTES:
-                    yield self._take()
+                self._read.inc(row.size)
                 self._batch.append((row, image))
-                self._weight += weight
                 if len(self._batch) == self._batch_size:
                     yield self._take()
             waiting = time.perf_counter()
 
-    def _take(self) -> list[tuple[ScoreRow, EncodedImage]]:
-        batch, self._batch, self._weight = self._batch, [], 0
+    def _take(self) -> list[tuple[ScoreRow, ModelInput]]:
+        batch, self._batch = self._batch, []
         return batch

@@ -1,11 +1,9 @@
-"""Run exported models through a Beam ModelHandler: encoded images in, probabilities or failure reasons out."""
+"""Run exported models through a Beam ModelHandler: records in, probabilities or failure reasons out."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
-import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,22 +14,12 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from pipelines.common.cli import first_line
 from pipelines.domain.model_info import ModelInfo, model_fingerprint
-from pipelines.imaging.images import BadImage, encode_jpeg
+from pipelines.imaging.encoding import encode
+from pipelines.imaging.images import BadImage
 from pipelines.imaging.previews import symmetric_activation
 from pipelines.imaging.tta_views import symmetric_views
+from pipelines.score.model_input import ModelInput, form_of, forms_of
 from pipelines.storage import filesystem
-
-_BLANK = encode_jpeg(np.zeros((1, 1, 3), np.uint8))
-# TensorFlow runs one `map_fn` loop sequentially on one core, as the exported `serving_default` does; several loops run
-# in parallel.
-_LOOPS = min(8, os.cpu_count() or 1)
-
-
-class EncodedImage(NamedTuple):
-    """An encoded image, the input of a model."""
-
-    data: bytes
-    stored: bool = False  # False: a raw image file; True: the `image/encoded` of a TFRecord
 
 
 class Prediction(NamedTuple):
@@ -82,8 +70,7 @@ class _Network:
                 self._model = tf.saved_model.load(folder)
             weights = [weight.numpy() for weight in self._model.weights]
             signatures = self._model.signatures
-            self.from_records = signatures["records"]
-            self.standardize = signatures["standardize"]
+            self.normalise = signatures["normalise"]
             self.classify = signatures["classify"]
             # Older exports have no such signature.
             self.class_activation = signatures.get("class_activation")
@@ -98,38 +85,12 @@ class _Network:
         classes = self.classify.structured_outputs["probabilities"].shape[-1]
         if classes != len(info.classes):
             raise ModelError(f"gives {classes} probabilities for {len(info.classes)} classes")
-        self.standardize_all = tf.function(
-            self._standardize_batch, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")]
-        )
-
-    def _standardize_batch(self, batch: Any) -> Any:
-        """Standardize raw files in several loops that run in parallel.
-
-        Args:
-            batch: Raw image files, string [N].
-
-        Returns:
-            Pixels, float32 [N, S, S, 3].
-        """
-        tf = self._tf
-        size = self.info.image_size
-
-        def loop(part: Any) -> Any:
-            return tf.map_fn(
-                lambda data: self.standardize(image_bytes=data)["image"],
-                part,
-                fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32),
-            )
-
-        count = tf.size(batch)
-        bounds = [count * index // _LOOPS for index in range(_LOOPS + 1)]
-        return tf.concat([loop(batch[start:end]) for start, end in itertools.pairwise(bounds)], axis=0)
 
     def classify_views(self, pixels: Any) -> np.ndarray:
         """Return the mean probabilities over the eight symmetries, summed in a fixed order.
 
         Args:
-            pixels: Standardized images, float32 [N, S, S, 3].
+            pixels: Normalised pixels, float32 [N, S, S, 3].
 
         Returns:
             float32 [N, classes].
@@ -164,17 +125,21 @@ class LoadedModels:
                 self._networks.append(_Network(info))
             except ModelError as error:
                 raise ModelError(f"{info.path}: {error}") from error
+        self._forms = forms_of(models)
         # Otherwise the first batch would pay for building the graphs.
-        self._from_files([_BLANK])
+        blank = [
+            encode(np.zeros((form.image_size, form.image_size, 3), np.uint8), form.encoding) for form in self._forms
+        ]
+        self._probabilities([ModelInput(tuple(blank))])
 
-    def predict(self, batch: Sequence[EncodedImage]) -> list[Prediction | BadImage]:
+    def predict(self, batch: Sequence[ModelInput]) -> list[Prediction | BadImage]:
         """Score a batch and return one result per image, in order.
 
-        If a batch fails, each image is standardized alone, and those that pass are scored again together. One bad image
-        thus costs the others a second decoding and nothing else.
+        If a batch fails, each image is scored alone to find those that fail, and the others are scored again together.
+        One bad record thus costs the others time and nothing else.
 
         Args:
-            batch: Raw files and records, in any mixture.
+            batch: Images as the models take them.
 
         Returns:
             For each image a Prediction, or a BadImage with the reason why there is none.
@@ -182,87 +147,74 @@ class LoadedModels:
         Raises:
             RuntimeError: The batch fails although each of its images passes alone.
         """
-        results: list[Any] = [None] * len(batch)
-        for stored, run in ((False, self._from_files), (True, self._from_records)):
-            places = [index for index, image in enumerate(batch) if image.stored is stored]
-            if places:
-                started = time.perf_counter()
-                found = self._run_apart(run, [batch[index].data for index in places])
-                seconds = (time.perf_counter() - started) / len(places)
-                for index, result in zip(places, found, strict=True):
-                    results[index] = result if isinstance(result, BadImage) else Prediction(result, seconds)
-        return results
+        if not batch:
+            return []
+        started = time.perf_counter()
+        found = self._probabilities_or_failures(batch)
+        seconds = (time.perf_counter() - started) / len(batch)
+        return [result if isinstance(result, BadImage) else Prediction(result, seconds) for result in found]
 
-    def _run_apart(self, run: Any, batch: list[bytes]) -> list[np.ndarray | BadImage]:
+    def _probabilities_or_failures(self, batch: Sequence[ModelInput]) -> list[np.ndarray | BadImage]:
         try:
-            return list(run(batch))
+            return list(self._probabilities(batch))
         except self._tf.errors.InvalidArgumentError:
-            failures = [self._failure(run, data) for data in batch]
-        good = [data for data, failure in zip(batch, failures, strict=True) if failure is None]
+            failures = [self._failure(image) for image in batch]
+        good = [image for image, failure in zip(batch, failures, strict=True) if failure is None]
         if len(good) == len(batch):
             raise RuntimeError("the model fails on a batch though it takes each of its images alone")
-        rows = iter(run(good)) if good else iter(())
+        rows = iter(self._probabilities(good)) if good else iter(())
         return [next(rows) if failure is None else failure for failure in failures]
 
-    def _failure(self, run: Any, data: bytes) -> BadImage | None:
+    def _failure(self, image: ModelInput) -> BadImage | None:
         """Return the reason why the models reject an image on its own; None if they accept it."""
         try:
-            if run == self._from_records:
-                run([data])
-            else:
-                for network in self._networks:
-                    network.standardize(image_bytes=self._tf.constant(data))
+            self._probabilities([image])
         except self._tf.errors.InvalidArgumentError as error:
             return BadImage("undecodable", decoder_message(error.message))
         return None
 
-    def _from_files(self, batch: list[bytes]) -> np.ndarray:
-        """Score raw image files.
+    def _probabilities(self, batch: Sequence[ModelInput]) -> np.ndarray:
+        """Score images together.
 
         Returns:
             float32 [N, models, classes].
 
         Raises:
-            InvalidArgumentError: A file cannot be decoded.
+            InvalidArgumentError: A record cannot be decoded.
         """
-        encoded = self._tf.constant(batch)
         pixels: dict[str, Any] = {}
         by_model = []
         for network in self._networks:
             # Models trained on the same dataset see the same pixels, so decode once for all of them.
             source = network.info.dataset_fingerprint
             if source not in pixels:
-                pixels[source] = network.standardize_all(encoded)
+                place = self._forms.index(form_of(network.info))
+                encoded = self._tf.constant([image.records[place] for image in batch])
+                pixels[source] = network.normalise(image_encoded=encoded)["image"]
             if self._tta:
                 by_model.append(network.classify_views(pixels[source]))
             else:
                 by_model.append(network.classify(image=pixels[source])["probabilities"].numpy())
         return np.stack(by_model, axis=1)
 
-    def _from_records(self, batch: list[bytes]) -> np.ndarray:
-        """Score the `image/encoded` of records; return float32 [N, models, classes]."""
-        encoded = self._tf.constant(batch)
-        by_model = [network.from_records(image_encoded=encoded)["probabilities"].numpy() for network in self._networks]
-        return np.stack(by_model, axis=1)
-
-    def activation(self, data: bytes) -> np.ndarray | None:
+    def activation(self, image: ModelInput) -> np.ndarray | None:
         """Return the first model's class activation maps of an image.
 
         Args:
-            data: A raw image file.
+            image: The image as the models take it.
 
         Returns:
             float32 [h, w, classes], the mean over the eight symmetries (see `previews.symmetric_activation`);
             None if the model has no activation maps.
 
         Raises:
-            BadImage: The file cannot be decoded.
+            BadImage: The record cannot be decoded.
         """
         network = self._networks[0]
         if network.class_activation is None:
             return None
         try:
-            pixels = network.standardize(image_bytes=self._tf.constant(data))["image"].numpy()
+            pixels = network.normalise(image_encoded=self._tf.constant(image.records[:1]))["image"][0].numpy()
         except self._tf.errors.InvalidArgumentError as error:
             raise BadImage("undecodable", decoder_message(error.message)) from error
         return symmetric_activation(
@@ -282,7 +234,7 @@ def load_models(models: tuple[ModelInfo, ...], tta: bool) -> LoadedModels:
     return LoadedModels(models, tta)
 
 
-class LesionModelHandler(ModelHandler[EncodedImage, Any, LoadedModels]):
+class LesionModelHandler(ModelHandler[ModelInput, Any, LoadedModels]):
     """ModelHandler that loads the models and sends them batches."""
 
     def __init__(self, models: tuple[ModelInfo, ...], tta: bool, shared: bool):
@@ -307,12 +259,12 @@ class LesionModelHandler(ModelHandler[EncodedImage, Any, LoadedModels]):
         return self._shared
 
     def run_inference(
-        self, batch: Sequence[EncodedImage], model: LoadedModels, inference_args: Mapping[str, Any] | None = None
+        self, batch: Sequence[ModelInput], model: LoadedModels, inference_args: Mapping[str, Any] | None = None
     ) -> Iterable[Prediction | BadImage]:
         """Score a batch with the loaded models.
 
         Args:
-            batch: Encoded images.
+            batch: Images as the models take them.
             model: What `load_model` returned.
             inference_args: Ignored.
 
@@ -321,9 +273,9 @@ class LesionModelHandler(ModelHandler[EncodedImage, Any, LoadedModels]):
         """
         return model.predict(batch)
 
-    def get_num_bytes(self, batch: Sequence[EncodedImage]) -> int:
-        """Return the total size of the encoded images in bytes."""
-        return sum(len(image.data) for image in batch)
+    def get_num_bytes(self, batch: Sequence[ModelInput]) -> int:
+        """Return the total size of the records in bytes."""
+        return sum(len(record) for image in batch for record in image.records)
 
     def get_metrics_namespace(self) -> str:
         """Return the namespace of RunInference's metrics."""

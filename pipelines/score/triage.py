@@ -13,6 +13,7 @@ import apache_beam as beam
 from pipelines.dataset.tfrecord import RecordPlace
 from pipelines.imaging.images import BadImage
 from pipelines.imaging.previews import TriagePictures, malignancy_map, triage_pictures
+from pipelines.score.batches import model_input
 from pipelines.score.model_handler import load_models
 from pipelines.score.score_row import (
     PROBABILITY_UNIT,
@@ -181,11 +182,12 @@ class _MakePictures(beam.DoFn):
     def process(self, row: ScoreRow) -> Iterator[tuple[bytes, TriagePictures]]:
         model = self._run.models[0]
         try:
-            ((_, data),) = read_files([file_of(row)])
+            ((file, data),) = read_files([file_of(row)])
             if isinstance(data, Exception):
                 return
             heat = None
-            activation = self._models.activation(data)
+            _, _, image = model_input(file, data, self._run)
+            activation = self._models.activation(image)
             if activation is not None:
                 probabilities = row.by_model[0] if row.by_model else row.probabilities
                 heat = malignancy_map(activation, probabilities, [c in model.malignant_classes for c in model.classes])

@@ -154,6 +154,10 @@ def test_the_trainer_reads_it_and_its_model_gives_files_and_records_the_same_ans
     """An untrained model will do: what differs is how pixels come to it."""
     import tensorflow as tf
 
+    from pipelines.imaging.images import read_info
+    from pipelines.score.model_handler import LoadedModels, Prediction
+    from pipelines.score.model_input import form_of, standardize
+    from pipelines.score.models import read_model_info
     from trainer.data.dataset_info import read_dataset_info
     from trainer.data.input_pipeline import Batching, evaluation_batches, train_stream
     from trainer.data.preprocessing import Preprocessing
@@ -174,6 +178,8 @@ def test_the_trainer_reads_it_and_its_model_gives_files_and_records_the_same_ans
     calibration = {"temperature": 1.0, "prior": {name: 1 / len(info.classes) for name in info.classes}}
     export_model(tmp_path / "model", info, preprocessing, config, model.get_weights(), {}, calibration, {})
     signatures = tf.saved_model.load(str(tmp_path / "model")).signatures
+    description = read_model_info("--model", str(tmp_path / "model"))
+    job = LoadedModels([description], False)
     files, compared = files_of(datasets[encoding]), 0
     for batch in evaluation_batches(info, "test", 8):
         raw = [files[sha256.decode()] for sha256 in batch["image/key/sha256"].numpy()]
@@ -183,6 +189,10 @@ def test_the_trainer_reads_it_and_its_model_gives_files_and_records_the_same_ans
         # By itself, standardised and then classified.
         pixels = tf.stack([signatures["standardize"](image_bytes=tf.constant(data))["image"] for data in raw])
         assert np.array_equal(signatures["classify"](image=pixels)["probabilities"], by_record)
+        # As the score job does it: standardised by Pillow.
+        scored = job.predict([standardize(data, read_info(data), [form_of(description)]) for data in raw])
+        found = [prediction.by_model[0] for prediction in scored if isinstance(prediction, Prediction)]
+        assert np.array_equal(found, by_record)
         assert by_record.std(axis=0).max() > 0
         compared += len(raw)
     assert compared == info.split("test").originals > 10

@@ -1,4 +1,4 @@
-"""A tiny prepared dataset that follows the artefact contract, written with TensorFlow alone.
+"""A tiny prepared dataset that follows the artefact contract, written without Beam.
 
 Each class is a disc of its own colour on skin; 32 px, so a small net tells them apart within seconds.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from pipelines.imaging.standardize_graph import StandardizeModule
 from tests.support.documents import dataset_document, shard_entry
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -21,6 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 32
+ASPECT = "stretch"
 CLASSES = ("dermatofibroma", "melanoma", "nevus", "vascular lesion")
 COLOURS = np.array([[150, 90, 60], [40, 30, 40], [110, 60, 130], [190, 40, 50]], np.float32)
 TRAIN_COUNTS = (12, 20, 30, 8)
@@ -46,15 +48,14 @@ def jpeg(pixels: np.ndarray) -> bytes:
     return tf.io.encode_jpeg(pixels, quality=95, chroma_downsampling=False).numpy()
 
 
-class Standardize(tf.Module):
-    """Stands for prepare's graph: any JPEG -> SIZE x SIZE JPEG of quality 95."""
-
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
-    def standardize(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        pixels = tf.io.decode_jpeg(image_bytes, channels=3, dct_method="INTEGER_ACCURATE")
-        pixels = tf.image.resize(tf.cast(pixels, tf.float32), [SIZE, SIZE], antialias=True)
-        pixels = tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
-        return tf.io.encode_jpeg(pixels, quality=95, chroma_downsampling=False)
+TRANSFORM_INPUTS = [
+    {
+        "image/encoded": tf.TensorSpec([None], tf.string),
+        "image/class/text": tf.TensorSpec([None], tf.string),
+        "image/channel_sum": tf.TensorSpec([None, 3], tf.int64),
+        "image/channel_sum_of_squares": tf.TensorSpec([None, 3], tf.int64),
+    }
+]
 
 
 class Transform(tf.Module):
@@ -75,16 +76,7 @@ class Transform(tf.Module):
         )
         self.mean, self.scale = tf.constant(mean, tf.float32), tf.constant(1 / std, tf.float32)
 
-    @tf.function(
-        input_signature=[
-            {
-                "image/encoded": tf.TensorSpec([None], tf.string),
-                "image/class/text": tf.TensorSpec([None], tf.string),
-                "image/channel_sum": tf.TensorSpec([None, 3], tf.int64),
-                "image/channel_sum_of_squares": tf.TensorSpec([None, 3], tf.int64),
-            }
-        ]
-    )
+    @tf.function(input_signature=TRANSFORM_INPUTS)
     def transform_fn(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         def decode(encoded: tf.Tensor) -> tf.Tensor:
             pixels = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
@@ -156,8 +148,8 @@ def write_dataset(root: Path) -> Path:
     pixels = np.stack([draw(label, i) for label, count in enumerate(TRAIN_COUNTS) for i in range(count)]).astype(float)
     transform = Transform(vocabulary, pixels.mean(axis=(0, 1, 2)), pixels.std(axis=(0, 1, 2)))
     tf.saved_model.save(transform, str(directory / "transform_fn"))
-    tf.saved_model.save(Standardize(), str(directory / "standardize_fn"))
-    named = {"fingerprint": "0123456789abcdef" * 4, "aspect": "stretch"}
+    tf.saved_model.save(StandardizeModule(SIZE, ASPECT), str(directory / "standardize_fn"))
+    named = {"fingerprint": "0123456789abcdef" * 4, "aspect": ASPECT}
     document = dataset_document(CLASSES, ["melanoma"], SIZE, splits, **named)
     (directory / "dataset.json").write_text(json.dumps(document))
     return directory

@@ -57,11 +57,6 @@ class LoadedModel:
     def _signature(self, name: str) -> Any:
         return self._loaded.signatures.get(name)
 
-    @property
-    def _transform(self) -> Any:
-        """The tf.Transform graph inside the model, as `preprocessing.Preprocessing` holds it; None if there is none."""
-        return getattr(getattr(self._loaded, "preprocessing", None), "_transform", None)
-
     def pixels(self, encoded: Any) -> Any:
         """Return the pixels that the network sees.
 
@@ -71,21 +66,12 @@ class LoadedModel:
         Returns:
             Tensor float32 [N, S, S, 3].
         """
-        tf = self._tf
-        count = len(encoded)
-        sums = tf.zeros([count, 3], tf.int64)
-        inputs = {
-            "image/encoded": tf.constant(encoded),
-            "image/class/text": tf.fill([count], ""),
-            "image/channel_sum": sums,
-            "image/channel_sum_of_squares": sums,
-        }
-        return self._transform.transform_fn(inputs)["image"]
+        return self._signature("normalise")(image_encoded=self._tf.constant(encoded))["image"]
 
     @property
     def draws_maps(self) -> bool:
         """Whether `activation` can be called; models exported before there were such maps cannot make any."""
-        return self._signature("class_activation") is not None and self._transform is not None
+        return self._signature("class_activation") is not None and self._signature("normalise") is not None
 
     def require_views(self) -> None:
         """Raise UsageError unless the model can be run on flips and turns of a record.
@@ -93,7 +79,7 @@ class LoadedModel:
         Raises:
             UsageError: If it cannot.
         """
-        if self._signature("classify") is None or self._transform is None:
+        if self._signature("classify") is None or self._signature("normalise") is None:
             raise UsageError(f"--tta: {self._where} cannot be asked about turned pictures; leave --tta out")
 
     def probabilities(self, encoded: Any, tta: bool) -> np.ndarray:

@@ -5,6 +5,7 @@ Signatures (C classes in the order of model.json, S the image size):
   standardize      image_bytes string [], one raw file      -> image float32 [S, S, 3], normalised pixels
   classify         image float32 [N, S, S, 3]               -> probabilities float32 [N, C]
   records          image_encoded string [N], from TFRecords -> probabilities float32 [N, C]
+  normalise        image_encoded string [N], from TFRecords -> image float32 [N, S, S, 3], normalised pixels
   class_activation image float32 [N, S, S, 3]               -> activation float32 [N, h, w, C]
 A bad file fails the whole call; to find out which file it is, send files to `standardize` one by one.
 
@@ -157,6 +158,10 @@ class ExportedModel(tf.Module):
         def records(image_encoded: tf.Tensor) -> dict[str, tf.Tensor]:
             return probabilities(preprocessing.normalise(image_encoded))
 
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_encoded")])
+        def normalise(image_encoded: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"image": preprocessing.normalise(image_encoded)}
+
         @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32, name="image")])
         def class_activation(image: tf.Tensor) -> dict[str, tf.Tensor]:
             maps = tf.cast(feature_map(image, training=False), tf.float32)
@@ -167,6 +172,7 @@ class ExportedModel(tf.Module):
             "standardize": standardize,
             "classify": classify,
             "records": records,
+            "normalise": normalise,
             "class_activation": class_activation,
         }
 

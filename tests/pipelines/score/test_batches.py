@@ -1,12 +1,10 @@
-"""Listed files -> full batches for the model: nothing lost, nothing too heavy, never much held."""
+"""Listed files -> full batches for the models: nothing lost, bad files apart, never much held."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import struct
 import threading
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,8 @@ from PIL import Image
 
 from pipelines.dataset.tfrecord import RecordPlace
 from pipelines.imaging import images
-from pipelines.score.batches import MAX_BATCH_BYTES, ReadBatches, beam, look_at
-from pipelines.score.model_handler import EncodedImage
+from pipelines.score.batches import ReadBatches, beam, look_at
+from pipelines.score.model_input import ModelInput, forms_of, standardize
 from pipelines.score.score_row import ScoreRow
 from pipelines.score.scored_keys import scored_key
 from pipelines.sources import read_ahead
@@ -37,14 +35,9 @@ def picture(width: int = 8, height: int = 6, kind: str = "JPEG", seed: int = 0) 
     return file.getvalue()
 
 
-def tall_png(height: int) -> bytes:
-    """A PNG of one column of `height` pixels: small, but heavy when decoded."""
-
-    def part(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = part(b"IHDR", struct.pack(">IIBBBBB", 4096, height // 4096, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + part(b"IDAT", zlib.compress(b"")) + part(b"IEND", b"")
+def taken(data: bytes) -> ModelInput:
+    """What the models of the run get of a file."""
+    return standardize(data, images.read_info(data), forms_of(RUN.models))
 
 
 def write(folder: Path, **files: bytes) -> list[ListedFile]:
@@ -60,7 +53,7 @@ def numbered(count: int) -> dict[str, bytes]:
 
 def worked(
     chunks: list[list[ListedFile]], batch_size: int = 8, threads: int = 2
-) -> tuple[list[list[tuple[ScoreRow, EncodedImage]]], list[Any]]:
+) -> tuple[list[list[tuple[ScoreRow, ModelInput]]], list[Any]]:
     """Batches and rejected rows that one worker makes of chunks in one bundle, those of its end included."""
     reader = ReadBatches(RUN, threads, batch_size)
     reader.setup()
@@ -90,13 +83,13 @@ def test_batches_are_full_across_chunks_and_keep_the_order(tmp_path: Path, threa
     for batch in batches:
         for row, image in batch:
             with open(row.path, "rb") as file:
-                assert image == EncodedImage(file.read())
+                assert image == taken(file.read())
 
 
 def test_in_a_pipeline_nothing_is_lost_and_rejects_are_apart(tmp_path: Path) -> None:
     bad = {f"bad{number}": b"bad" for number in range(9)}
     # The very last ones too, which are found out at the end of a bundle.
-    listed = write(tmp_path, **numbered(30), empty=b"", **bad)
+    listed = write(tmp_path, **numbered(30), cut=picture()[:-40], empty=b"", **bad)
     chunks = [listed[start : start + 7] for start in range(0, len(listed), 7)]
 
     class Both(beam.PTransform):
@@ -111,10 +104,14 @@ def test_in_a_pipeline_nothing_is_lost_and_rejects_are_apart(tmp_path: Path) -> 
     found = run(chunks, Both())
     assert sorted(path for path, _ in found) == sorted(entry.file.path for entry in listed)
     reasons = {path.rpartition("/")[2]: reason for path, reason in found if reason}
-    assert reasons == {"empty.jpg": "empty_file", **{f"{name}.jpg": "not_an_image" for name in bad}}
+    assert reasons == {
+        "cut.jpg": "undecodable",
+        "empty.jpg": "empty_file",
+        **{f"{name}.jpg": "not_an_image" for name in bad},
+    }
 
 
-def _rows(batch: list[tuple[ScoreRow, EncodedImage]]) -> list[tuple[str, str]]:
+def _rows(batch: list[tuple[ScoreRow, ModelInput]]) -> list[tuple[str, str]]:
     return [(row.path, "") for row, _ in batch]
 
 
@@ -122,43 +119,35 @@ def _reason(row: ScoreRow) -> tuple[str, str]:
     return row.path, row.reason
 
 
-def test_images_that_are_heavy_in_decoding_go_alone(tmp_path: Path) -> None:
-    side = MAX_BATCH_BYTES // (15 * 2)
-    heavy, light = tall_png(side + 4096 * 4), picture()
-    listed = write(tmp_path, a=light, b=light, c=heavy, d=light, e=heavy, f=heavy, g=light, h=light)
-    batches, rejected = worked([listed], 8)
-    assert rejected == []
-    assert ["".join(row.path[-5] for row, _ in batch) for batch in batches] == ["abcd", "e", "fgh"]
-
-
-def test_jpegs_weigh_what_their_reduced_decoding_takes() -> None:
-    def weight(data: Any) -> Any:
-        return look_at(SourceFile("x", "x", len(data)), data, RUN).weight
-
-    jpeg, png = picture(2400, 1800), picture(2400, 1800, "PNG")
-    assert weight(png) > 2400 * 1800 * 12
-    assert weight(jpeg) < weight(png) / 4
-
-
 def test_what_is_known_of_a_file_before_it_is_scored(tmp_path: Path) -> None:
     data = picture(31, 17)
     (file,) = [entry.file for entry in write(tmp_path, ISIC_0000001=data)]
-    row, image, weight = look_at(file, data, RUN)
+    row, image = look_at(file, data, RUN)
     assert (row.path, row.relative, row.image_id) == (file.path, "ISIC_0000001.jpg", "ISIC_0000001")
     assert (row.size, row.width, row.height, row.version) == (len(data), 31, 17, file.version)
     assert row.sha256 == hashlib.sha256(data).hexdigest()
     assert row.key == scored_key(file, RUN.fingerprint)
-    assert (row.outcome, image) == ("", EncodedImage(data))
-    assert weight >= 31 * 17 * 3
-    gone = look_at(file, StorageError("No such file", "FileNotFoundError"), RUN).row
-    assert (gone.stage, gone.reason, gone.sha256) == ("read", "unreadable", "")
+    assert (row.outcome, image) == ("", taken(data))
+    gone, nothing = look_at(file, StorageError("No such file", "FileNotFoundError"), RUN)
+    assert (gone.stage, gone.reason, gone.sha256, nothing) == ("read", "unreadable", "", None)
+
+
+def test_damaged_files_are_rejected_by_the_check_with_the_reason_that_prepare_gives(tmp_path: Path) -> None:
+    whole = {"jpeg": picture(), "png": picture(kind="PNG")}
+    for name, data in whole.items():
+        (file,) = [entry.file for entry in write(tmp_path / name, damaged=data[:-40])]
+        row, image = look_at(file, data[:-40], RUN)
+        with pytest.raises(images.BadImage) as error:
+            images.standardize(data[:-40], 180, "crop")
+        assert (row.stage, row.reason, row.message) == ("check", "undecodable", error.value.message)
+        assert (image, row.sha256) == (None, hashlib.sha256(data[:-40]).hexdigest())
 
 
 def test_a_record_is_given_as_it_was_stored() -> None:
     record = RecordPlace("train.tfrecord", 0, 10, b"1234")
     file = SourceFile("train.tfrecord!/1", "train.tfrecord/1", 5, None, "record:1", record)
-    row, image, _ = look_at(file, b"bytes", RUN)
-    assert image == EncodedImage(b"bytes", stored=True)
+    row, image = look_at(file, b"bytes", RUN)
+    assert image == ModelInput((b"bytes",))
     assert (row.width, row.height, row.place) == (180, 180, record)
 
 

@@ -15,9 +15,9 @@ import pytest
 import tensorflow as tf
 
 from pipelines.domain.model_info import ModelInfo
-from pipelines.imaging.images import BadImage
+from pipelines.imaging.images import BadImage, read_info
+from pipelines.imaging.standardize_graph import StandardizeModule
 from pipelines.score.model_handler import (
-    EncodedImage,
     LesionModelHandler,
     LoadedModels,
     ModelError,
@@ -25,6 +25,7 @@ from pipelines.score.model_handler import (
     decoder_message,
     load_models,
 )
+from pipelines.score.model_input import ModelInput, RecordForm, standardize
 from pipelines.score.models import read_ensemble, read_model_info
 from tests.support import tiny_dataset
 from tests.support.gcs import local_gcs, upload
@@ -35,19 +36,23 @@ from tests.support.tiny_dataset import CLASSES, SIZE, draw, jpeg, write_dataset
 NEAR: dict[str, Any] = {"atol": 2e-6, "rtol": 0}
 
 
-class Negative(tiny_dataset.Standardize):
-    """The dataset's graph, but with the colours turned around."""
+class Negative(tf.Module):
+    """The dataset's graph from records to pixels, but with the signs turned around."""
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
-    def standardize(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        pixels = tf.io.decode_jpeg(super().standardize(image_bytes), channels=3)
-        return tf.io.encode_jpeg(255 - pixels, quality=95, chroma_downsampling=False)
+    def __init__(self, transform_fn: Path):
+        super().__init__()
+        self._graph = tf.saved_model.load(str(transform_fn))
+
+    @tf.function(input_signature=tiny_dataset.TRANSFORM_INPUTS)
+    def transform_fn(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        outputs = self._graph.transform_fn(inputs)
+        return {**outputs, "image": -outputs["image"]}
 
 
 def negative_dataset(dataset: Path, folder: Path, fingerprint: str) -> Path:
     shutil.copytree(dataset, folder)
-    shutil.rmtree(folder / "standardize_fn")
-    tf.saved_model.save(Negative(), str(folder / "standardize_fn"))
+    shutil.rmtree(folder / "transform_fn")
+    tf.saved_model.save(Negative(dataset / "transform_fn"), str(folder / "transform_fn"))
     content = json.loads((folder / "dataset.json").read_text())
     (folder / "dataset.json").write_text(json.dumps({**content, "fingerprint": fingerprint or content["fingerprint"]}))
     return folder
@@ -79,8 +84,15 @@ def files() -> list[bytes]:
     return [jpeg(draw(number % 4, number, SIZE + 7 * number)) for number in range(9)]
 
 
-def images(files: list[bytes]) -> list[EncodedImage]:
-    return [EncodedImage(data) for data in files]
+FORM = RecordForm(SIZE, tiny_dataset.ASPECT, "jpeg")
+
+
+def images(files: list[bytes]) -> list[ModelInput]:
+    return [standardize(data, read_info(data), [FORM]) for data in files]
+
+
+def record(data: bytes) -> ModelInput:
+    return ModelInput((data,))
 
 
 def of(predictions: Sequence[Any]) -> np.ndarray:
@@ -104,7 +116,7 @@ def test_probabilities_are_the_serving_signature_s(
 ) -> None:
     found: list[Any] = loaded.predict(images(files))
     expected = signature(models["one"], "serving_default", image_bytes=tf.constant(files))
-    np.testing.assert_allclose(of(found)[:, 0], expected, **NEAR)
+    assert np.array_equal(of(found)[:, 0], expected)
     assert expected.std(axis=0).max() > 0.01
     assert of(found).dtype == np.float32
     assert of(found).shape == (9, 1, len(CLASSES))
@@ -121,7 +133,8 @@ def test_probabilities_are_those_of_logits_over_the_temperature(
     logits = maps.mean(axis=(1, 2)) + saved(model.path).weights[-1].numpy()
     assert model.calibration["temperature"] == TEMPERATURE != 1
     expected = tf.nn.softmax(logits / TEMPERATURE).numpy()
-    stored = tf.stack([tiny_dataset.Standardize().standardize(tf.constant(data)) for data in files])
+    graph = StandardizeModule(*FORM)
+    stored = tf.stack([graph.standardize(tf.constant(data)) for data in files])
     for name, given in (
         ("serving_default", {"image_bytes": tf.constant(files)}),
         ("records", {"image_encoded": stored}),
@@ -151,8 +164,9 @@ def test_bad_images_take_no_good_one_with_them(
 ) -> None:
     several = LoadedModels([models[name] for name in names], tta)
     good = of(several.predict(images(files[:4])))
-    cut = files[5][: len(files[5]) // 3]
-    found = several.predict(images([b"", files[0], cut, files[1], b"text", files[2], files[3], cut]))
+    one, two, three, four, five = images(files[:5])
+    cut = record(five.records[0][: len(five.records[0]) // 3])
+    found = several.predict([record(b""), one, cut, two, record(b"text"), three, four, cut])
     places = [index for index, result in enumerate(found) if isinstance(result, BadImage)]
     assert places == [0, 2, 4, 7]
     np.testing.assert_allclose(of([found[index] for index in (1, 3, 5, 6)]), good, **NEAR)
@@ -163,7 +177,7 @@ def test_bad_images_take_no_good_one_with_them(
         assert result.message
         assert "\n" not in result.message
         assert "Graph execution" not in result.message
-    assert all(isinstance(result, BadImage) for result in several.predict(images([b"", cut])))
+    assert all(isinstance(result, BadImage) for result in several.predict([record(b""), cut]))
 
 
 def test_records_are_not_standardised_again(
@@ -171,8 +185,8 @@ def test_records_are_not_standardised_again(
 ) -> None:
     stored = [jpeg(draw(number % 4, number)) for number in range(5)]
     expected = signature(models["one"], "records", image_encoded=tf.constant(stored))
-    mixed = [EncodedImage(stored[0], True), *images(files[:2]), *(EncodedImage(data, True) for data in stored[1:])]
-    found = loaded.predict([*mixed, EncodedImage(b"damaged", True)])
+    mixed = [record(stored[0]), *images(files[:2]), *map(record, stored[1:])]
+    found = loaded.predict([*mixed, record(b"damaged")])
     assert isinstance(found.pop(), BadImage)
     np.testing.assert_allclose(of([found[0], *found[3:]])[:, 0], expected, **NEAR)
     np.testing.assert_allclose(of(found[1:3]), of(loaded.predict(images(files[:2]))), **NEAR)
@@ -243,23 +257,23 @@ def test_models_are_loaded_once_in_a_process(models: dict[str, ModelInfo]) -> No
     handlers = [LesionModelHandler((models["one"],), False, shared) for shared in (False, True)]
     assert handlers[0].load_model() is handlers[1].load_model() is load_models((models["one"],), False)
     assert [handler.share_model_across_processes() for handler in handlers] == [False, True]
-    assert handlers[0].get_num_bytes(images([b"12", b"345"])) == 5
+    assert handlers[0].get_num_bytes([record(b"12"), record(b"345"), ModelInput((b"6", b"78"))]) == 8
 
 
 def test_an_activation_map_has_a_channel_for_each_class(
     models: dict[str, ModelInfo], loaded: LoadedModels, files: list[bytes]
 ) -> None:
-    maps = loaded.activation(files[0])
+    maps = loaded.activation(images(files)[0])
     assert maps is not None
     assert maps.shape[2] == len(CLASSES)
     assert maps.dtype == np.float32
     # The mean of a map over its positions is the class's logit but for its bias; a flip or turn moves it by little.
-    turned = loaded.activation(jpeg(np.rot90(draw(0, 0, SIZE))))
+    turned = loaded.activation(images([jpeg(np.rot90(draw(0, 0, SIZE)))])[0])
     assert turned is not None
     assert turned.shape == maps.shape
     assert maps.std() > 0
     with pytest.raises(BadImage) as caught:
-        loaded.activation(files[0][:300])
+        loaded.activation(record(files[0][:300]))
     assert "\n" not in caught.value.message
 
 
@@ -267,11 +281,11 @@ def test_a_model_from_before_there_were_maps_scores_all_the_same(
     models: dict[str, ModelInfo], loaded: LoadedModels, files: list[bytes], tmp_path: Path
 ) -> None:
     older = tf.saved_model.load(models["one"].path)
-    signatures = {name: older.signatures[name] for name in ("serving_default", "standardize", "classify", "records")}
+    signatures = {name: older.signatures[name] for name in ("serving_default", "normalise", "classify")}
     tf.saved_model.save(older, str(tmp_path / "older"), signatures=signatures)
     shutil.copytree(f"{models['one'].path}/assets", tmp_path / "older" / "assets", dirs_exist_ok=True)
     model = LoadedModels([read_model_info("--model", str(tmp_path / "older"))], False)
-    assert model.activation(files[0]) is None
+    assert model.activation(images(files)[0]) is None
     np.testing.assert_allclose(of(model.predict(images(files))), of(loaded.predict(images(files))), **NEAR)
 
 

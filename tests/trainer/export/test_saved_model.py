@@ -48,6 +48,7 @@ def test_signatures_have_the_promised_names_and_types(model: Any) -> None:
         "standardize": ("image_bytes", tf.string, [], "image", [SIZE, SIZE, 3]),
         "classify": ("image", tf.float32, [None, SIZE, SIZE, 3], "probabilities", [None, 4]),
         "records": ("image_encoded", tf.string, [None], "probabilities", [None, 4]),
+        "normalise": ("image_encoded", tf.string, [None], "image", [None, SIZE, SIZE, 3]),
         "class_activation": ("image", tf.float32, [None, SIZE, SIZE, 3], "activation", [None, 1, 1, 4]),
     }
     assert set(model.signatures) == set(expected)
@@ -76,6 +77,9 @@ def test_serving_and_records_see_the_same_pixels(
     encoded = tf.stack([standardize(file) for file in files])
     records = model.signatures["records"](image_encoded=encoded)["probabilities"]
     np.testing.assert_allclose(records, served, atol=TOLERANCE)
+    pixels = model.signatures["normalise"](image_encoded=encoded)["image"]
+    each = [model.signatures["standardize"](image_bytes=tf.constant(file))["image"] for file in files]
+    assert np.array_equal(pixels, each)
 
 
 def test_the_two_halves_make_the_whole(model: Any, files: list[bytes], served: np.ndarray) -> None:
