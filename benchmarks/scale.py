@@ -50,7 +50,7 @@ CLASSES = ("melanoma", "nevus", "basal cell carcinoma")
 
 
 def export_blind(folder: Path) -> None:
-    """A model with the signatures of an exported one that gives each file probabilities by its length."""
+    """A model with the signatures that the job uses, which gives each record probabilities by its length."""
     import tensorflow as tf
 
     class Blind(tf.Module):
@@ -58,28 +58,17 @@ def export_blind(folder: Path) -> None:
             super().__init__()
             self.weights = [tf.Variable(np.arange(len(CLASSES), dtype=np.float32))]
 
-        def _probabilities(self, files: tf.Tensor) -> dict[str, tf.Tensor]:
-            length = tf.cast(tf.strings.length(files), tf.float32)[:, tf.newaxis]
-            return {"probabilities": tf.nn.softmax(tf.sin(length * (1 + self.weights[0])))}
-
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-        def serving_default(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-            return self._probabilities(image_bytes)
-
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-        def records(self, image_encoded: tf.Tensor) -> dict[str, tf.Tensor]:
-            return self._probabilities(image_encoded)
-
-        @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
-        def standardize(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"image": tf.zeros((16, 16, 3)) + tf.cast(tf.strings.length(image_bytes), tf.float32)}
+        def normalise(self, image_encoded: tf.Tensor) -> dict[str, tf.Tensor]:
+            length = tf.cast(tf.strings.length(image_encoded), tf.float32)
+            return {"image": tf.zeros((1, 16, 16, 3)) + tf.reshape(length, (-1, 1, 1, 1))}
 
         @tf.function(input_signature=[tf.TensorSpec([None, 16, 16, 3], tf.float32)])
         def classify(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
             return {"probabilities": tf.nn.softmax(tf.reduce_mean(image, (1, 2)) + self.weights[0])}
 
     module = Blind()
-    names = ("serving_default", "records", "standardize", "classify")
+    names = ("normalise", "classify")
     tf.saved_model.save(module, str(folder), signatures={name: getattr(module, name) for name in names})
     equal = dict.fromkeys(CLASSES, 1 / len(CLASSES))
     description = {

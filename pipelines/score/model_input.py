@@ -20,8 +20,8 @@ class RecordForm(NamedTuple):
     """How an image becomes the `image/encoded` of a record."""
 
     image_size: int  # side of the square in pixels
-    aspect: str  # one of `images.ASPECTS`
-    encoding: str  # one of `encoding.ENCODINGS`
+    aspect: str  # one of `forms.ASPECTS`
+    encoding: str  # one of `forms.ENCODINGS`
 
 
 def form_of(model: ModelInfo) -> RecordForm:

@@ -154,6 +154,7 @@ def test_the_trainer_reads_it_and_its_model_gives_files_and_records_the_same_ans
     """An untrained model will do: what differs is how pixels come to it."""
     import tensorflow as tf
 
+    from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
     from pipelines.imaging.images import read_info
     from pipelines.score.model_handler import LoadedModels, Prediction
     from pipelines.score.model_input import form_of, standardize
@@ -176,7 +177,8 @@ def test_the_trainer_reads_it_and_its_model_gives_files_and_records_the_same_ans
     config = ModelConfig(width=0.25, depth=1, dropout=0.0)
     model = build_model(config, SIZE, len(info.classes))
     calibration = {"temperature": 1.0, "prior": {name: 1 / len(info.classes) for name in info.classes}}
-    export_model(tmp_path / "model", info, preprocessing, config, model.get_weights(), {}, calibration, {})
+    points: dict[str, list] = {ONE_VIEW: [], EIGHT_VIEWS: []}
+    export_model(tmp_path / "model", info, preprocessing, config, model.get_weights(), {}, calibration, points)
     signatures = tf.saved_model.load(str(tmp_path / "model")).signatures
     description = read_model_info("--model", str(tmp_path / "model"))
     job = LoadedModels([description], False)

@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 from pipelines.imaging import images
-from pipelines.imaging.encoding import ENCODINGS
 from pipelines.imaging.encoding import encode as encode_record
+from pipelines.imaging.forms import ASPECTS, ENCODINGS
 from pipelines.imaging.images import BadImage
 from pipelines.score.model_handler import LoadedModels, Prediction
 from pipelines.score.model_input import ModelInput, RecordForm, form_of, forms_of, standardize
@@ -67,7 +67,7 @@ def test_real_files_get_the_scores_of_the_serving_signature_to_the_last_bit(mode
     assert scored_alike(model, [path.read_bytes() for path in paths]).std(axis=0).max() > 0.01
 
 
-@pytest.mark.parametrize("aspect", images.ASPECTS)
+@pytest.mark.parametrize("aspect", ASPECTS)
 def test_each_form_is_what_prepare_writes(aspect: str) -> None:
     """Two sizes need other reductions of a large file, three encodings share one; a PNG only has the same pixels."""
     forms = [RecordForm(size, aspect, encoding) for size in (64, 250) for encoding in ENCODINGS]
