@@ -39,7 +39,6 @@ from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.prepare import command as prepare_command
 from pipelines.prepare import options as prepare_options
 from pipelines.prepare import pipeline as prepare_pipeline
-from pipelines.prepare.update import Earlier
 from pipelines.score import command as score_command
 from pipelines.score import options as score_options
 from pipelines.score import pipeline as score_pipeline
@@ -126,7 +125,7 @@ def _prepare_graph(images: int, work: str) -> beam.Pipeline:
     # tf.Transform makes a temporary folder in the output already here, and the job wants an output that nobody used.
     options = dataclasses.replace(options, output=os.path.join(work, "graph"))
     pipeline = beam.Pipeline(options=BeamArguments(rest, "prepare").options)
-    prepare_pipeline.build(pipeline, options, 1, Earlier())
+    prepare_pipeline.build(pipeline, options, 1, "")
     return pipeline
 
 

@@ -11,6 +11,7 @@ from pipelines.audit import findings
 from pipelines.audit.findings import Conflict, NearPictures, Picture
 from pipelines.audit.leakage import FindLeakage, LeakedGroup
 from pipelines.audit.report import Evidence
+from pipelines.beam.packed_groups import PackedCoGroupByKey, PackedGroupByKey
 from pipelines.beam.tally import Tally
 from pipelines.common.seeding import stable_hash
 from pipelines.common.text import printable
@@ -105,9 +106,9 @@ class DescribePairs(beam.PTransform):
                 "pairs": pairs | "Sides" >> beam.FlatMap(_sides),
                 "pictures": rows | "Pictures" >> beam.Map(lambda row: (row.sha256, findings.picture_of(row))),
             }
-            | "Join pictures" >> beam.CoGroupByKey()
+            | "Join pictures" >> PackedCoGroupByKey()
             | "Meet" >> beam.FlatMap(_meet)
-            | "By pair" >> beam.GroupByKey()
+            | "By pair" >> PackedGroupByKey()
             | "Both" >> beam.MapTuple(_both)
         )
 
@@ -120,13 +121,13 @@ class CountIdentities(beam.PTransform):
         identities = (
             rows
             | "Identities" >> beam.FlatMap(findings.identities_of)
-            | "Images of identity" >> beam.GroupByKey()
+            | "Images of identity" >> PackedGroupByKey()
             | "Tally identity" >> beam.Map(findings.tally_identity)
         )
         known = (
             rows
             | "Known" >> beam.Map(lambda row: (findings.image_name(row), (bool(row.lesion_ids), bool(row.patient_ids))))
-            | "Known of image" >> beam.GroupByKey()
+            | "Known of image" >> PackedGroupByKey()
             | "Tally known" >> beam.Map(findings.tally_ids)
         )
         return (identities, known) | beam.Flatten() | _Sum()
@@ -176,7 +177,7 @@ def collect(pipeline: beam.Pipeline, curated: Curated, group_by_patient: bool) -
         finished
         | "In conflict" >> beam.Filter(lambda row: row.reason == findings.LABEL_CONFLICT)
         | "By image of conflict" >> beam.Map(lambda row: (stable_hash(row.image_of), row))
-        | "Files in conflict" >> beam.GroupByKey()
+        | "Files in conflict" >> PackedGroupByKey()
         | "Conflicts" >> beam.MapTuple(lambda _, rows: findings.make_conflict(rows))
     )
     leaks = (curated.readable, curated.near.pairs) | "Leakage" >> FindLeakage(group_by_patient)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import apache_beam as beam
 
 from pipelines.beam.components import ConnectedComponents
+from pipelines.beam.packed_groups import PackedCoGroupByKey, PackedGroupByKey
 from pipelines.common.text import printable
 from pipelines.curation.deduplicate import ByComponent
 from pipelines.curation.groups import group_keys, near_keys
@@ -118,7 +119,7 @@ class FindLeakage(beam.PTransform):
         near = pairs | "Near keys" >> beam.FlatMap(near_keys)
         linked = (
             {"files": files | "By content" >> beam.Map(lambda file: (file.sha256, file)), "near": near}
-            | "Join near" >> beam.CoGroupByKey()
+            | "Join near" >> PackedCoGroupByKey()
             | "With near keys" >> beam.FlatMap(_with_near_keys)
         )
         components = (
@@ -129,7 +130,7 @@ class FindLeakage(beam.PTransform):
         return (
             (linked, components)
             | "By group" >> ByComponent()
-            | "Groups" >> beam.GroupByKey()
+            | "Groups" >> PackedGroupByKey()
             | "Leak" >> beam.MapTuple(leak_of)
             | "Leaks" >> beam.Filter(lambda leak: leak is not None)
         )

@@ -81,7 +81,8 @@ def json_lines(elements: Iterable, as_json: Callable[[Any], dict]) -> bytes:
 def build(pipeline: beam.Pipeline, options: CurationOptions, threads: int) -> None:
     """Add the whole job to a pipeline."""
     folder = output.publish_folder(options.output)
-    curated = curate_images(pipeline, options, threads)
+    packs = filesystem.join(output.temporary_folder(options.output), "packs")
+    curated = curate_images(pipeline, options, threads, packs)
     found = collect(pipeline, curated, options.group_by_patient)
 
     def write(name: str, extension: str, encode: Callable[[Iterable], bytes], order: Callable) -> beam.PTransform:

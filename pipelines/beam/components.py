@@ -14,6 +14,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from pipelines.beam.packed_groups import PackedCoGroupByKey, PackedGroupByKey
 from pipelines.common.seeding import stable_hash
 
 
@@ -98,7 +99,7 @@ class ConnectedComponents(beam.PTransform):
         components = (
             hashed
             | "By key" >> beam.FlatMapTuple(lambda item, keys: [(key, item[0]) for key in keys])
-            | "Items of key" >> beam.GroupByKey()
+            | "Items of key" >> PackedGroupByKey()
             | "Links" >> beam.FlatMap(_links)
             | "Collect" >> beam.CombineGlobally(_CollectLinks())
             | "Join" >> beam.FlatMap(_join)
@@ -106,6 +107,6 @@ class ConnectedComponents(beam.PTransform):
         names = hashed | "Names" >> beam.Keys()
         return (
             {"names": names, "components": components}
-            | "Look up" >> beam.CoGroupByKey()
+            | "Look up" >> PackedCoGroupByKey()
             | "Label" >> beam.FlatMap(_label)
         )

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 import apache_beam as beam
 
+from pipelines.beam.packed_groups import PackedGroupByKey
 from pipelines.common.seeding import stable_hash
 
 Payload = TypeVar("Payload")
@@ -62,8 +63,15 @@ def _rank(
         yield stratum, Ranked(before[bucket] + position, count, payload)
 
 
+class Ranking(NamedTuple):
+    """The PCollections that RankWithin returns."""
+
+    ranked: beam.PCollection[tuple[str, Ranked]]  # (stratum, payload with its rank)
+    sizes: beam.PCollection[tuple[str, int]]  # (stratum, number of elements); known before the ranks are
+
+
 class RankWithin(beam.PTransform):
-    """PTransform: (stratum, id, payload) -> (stratum, Ranked).
+    """PTransform: (stratum, id, payload) -> Ranking.
 
     Elements are ordered by hash(seed, purpose, id). Ids must be distinct within a stratum. Ranks depend on the set of
     ids alone.
@@ -78,8 +86,8 @@ class RankWithin(beam.PTransform):
         self._seed = seed
         self._purpose = purpose
 
-    def expand(self, elements: beam.PCollection[tuple[str, str, object]]) -> beam.PCollection[tuple[str, Ranked]]:
-        """Turn (stratum, id, payload) into (stratum, payload with its rank)."""
+    def expand(self, elements: beam.PCollection[tuple[str, str, object]]) -> Ranking:
+        """Turn (stratum, id, payload) into ranked payloads and the sizes of the strata."""
         seed, purpose = self._seed, self._purpose
 
         def place(element: tuple[str, str, object]) -> tuple[tuple[str, int], tuple[tuple[int, str], object]]:
@@ -93,4 +101,5 @@ class RankWithin(beam.PTransform):
             | "Buckets" >> beam.Map(lambda element: element[0])
             | "Count buckets" >> beam.CombinePerKey(_CountBuckets())
         )
-        return placed | "By bucket" >> beam.GroupByKey() | "Rank" >> beam.FlatMap(_rank, beam.pvalue.AsDict(strata))
+        ranked = placed | "By bucket" >> PackedGroupByKey() | "Rank" >> beam.FlatMap(_rank, beam.pvalue.AsDict(strata))
+        return Ranking(ranked, strata | "Sizes" >> beam.MapTuple(lambda stratum, counts: (stratum, counts[0])))

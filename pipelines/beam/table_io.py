@@ -9,12 +9,15 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
+from pipelines.beam.packed_groups import pack_elements, unpack_elements
+from pipelines.beam.threads import in_global_window
 from pipelines.common.seeding import stable_hash
 from pipelines.storage import filesystem
 
 ROWS_PER_SHARD = 50_000
 # Fewer, because one worker holds all rows of a file unpacked at once, 2 KB each.
 ROWS_PER_PACKED_SHARD = 20_000
+_ROWS_PER_BLOCK = 1024
 
 
 class Written(NamedTuple):
@@ -49,53 +52,24 @@ class _WriteFile(beam.DoFn):
         yield Written(path, time.perf_counter() - started)
 
 
-class _WriteFiles(beam.PTransform):
-    """PTransform that both forms of a table share: it deals out rows to files and writes these.
+class _Collect(beam.DoFn):
+    """Rows -> lists of rows."""
 
-    Args:
-        pattern: The path of the files, with {index} and {count}.
-        encode: Turns the rows of one file into its bytes.
-        order: Turns a row into a tuple of strings that no other row has; rows are sorted by it.
-        rows_per_shard: The approximate number of rows per file.
-        deal: Turns an element and a function from row to index into pairs (index, part of the element).
-        unpack: Turns such a part into rows.
-    """
+    def start_bundle(self) -> None:
+        self._rows: list = []
 
-    def __init__(
-        self,
-        pattern: str,
-        encode: Callable[[Iterable], bytes],
-        order: Callable[[Any], tuple],
-        rows_per_shard: int,
-        deal: Callable[[Any, Callable[[Any], int]], Iterable[tuple[int, Any]]],
-        unpack: Callable[[Any], list],
-    ):
-        super().__init__()
-        self._order = order
-        self._rows_per_shard = rows_per_shard
-        self._deal = deal
-        self._write = _WriteFile(pattern, encode, order, unpack)
+    def process(self, row: Any) -> Iterator[list]:
+        self._rows.append(row)
+        if len(self._rows) == _ROWS_PER_BLOCK:
+            yield self._take()
 
-    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection[int]]) -> beam.PCollection[Written]:
-        """Turn elements and the number of their rows into one Written per file."""
-        elements, rows = inputs
-        order, rows_per_shard, deal = self._order, self._rows_per_shard, self._deal
+    def finish_bundle(self) -> Iterator:
+        if self._rows:
+            yield in_global_window(self._take())
 
-        def place(element: Any, count: int) -> Iterator[tuple[tuple[int, int], Any]]:
-            for index, part in deal(element, lambda row: stable_hash(*order(row)) % count):
-                yield (index, count), part
-
-        count = rows | "Shard count" >> beam.Map(lambda rows: max(1, -(-rows // rows_per_shard)))
-        every_shard = count | "Every shard" >> beam.FlatMap(
-            lambda count: [((index, count), None) for index in range(count)]
-        )
-        placed = elements | "Place" >> beam.FlatMap(place, beam.pvalue.AsSingleton(count))
-        return (
-            (placed, every_shard)
-            | "With empty shards" >> beam.Flatten()
-            | "By shard" >> beam.GroupByKey()
-            | "Write" >> beam.ParDo(self._write)
-        )
+    def _take(self) -> list:
+        rows, self._rows = self._rows, []
+        return rows
 
 
 class WriteTable(beam.PTransform):
@@ -107,6 +81,8 @@ class WriteTable(beam.PTransform):
         pattern: The path of the files, with {index} and {count}.
         encode: Turns the rows of one file into its bytes.
         order: Turns a row into a tuple of strings that no other row has; rows are sorted by it.
+        rows: A PCollection of one number: how many rows there will be, or somewhat more. It fixes the number of files.
+            None: they are counted, and wait for it.
         rows_per_shard: The approximate number of rows per file.
     """
 
@@ -115,17 +91,23 @@ class WriteTable(beam.PTransform):
         pattern: str,
         encode: Callable[[Iterable], bytes],
         order: Callable[[Any], tuple],
+        rows: beam.PCollection[int] | None = None,
         rows_per_shard: int = ROWS_PER_SHARD,
     ):
         super().__init__()
-        self._write = _WriteFiles(
-            pattern, encode, order, rows_per_shard, lambda row, index_of: [(index_of(row), row)], lambda row: [row]
-        )
+        self._arguments = (pattern, encode, order, pack_elements, unpack_elements)
+        self._rows = rows
+        self._rows_per_shard = rows_per_shard
 
-    def expand(self, rows: beam.PCollection) -> beam.PCollection[Written]:
-        """Turn rows into one Written per file."""
-        count = rows | "Count rows" >> beam.combiners.Count.Globally()
-        return (rows, count) | "Files" >> self._write
+    def expand(self, rows: beam.PCollection | tuple[beam.PCollection, ...]) -> beam.PCollection[Written]:
+        """Turn the rows of one or more PCollections into one Written per file."""
+        parts = rows if isinstance(rows, tuple) else (rows,)
+        blocks = tuple(part | f"Blocks {number}" >> beam.ParDo(_Collect()) for number, part in enumerate(parts))
+        count = self._rows
+        if count is None:
+            sizes = [part | f"Sizes {number}" >> beam.Map(len) for number, part in enumerate(blocks)]
+            count = sizes | "All sizes" >> beam.Flatten() | "Count rows" >> beam.CombineGlobally(sum)
+        return blocks | WriteBlocks(*self._arguments, count, self._rows_per_shard)
 
 
 class WriteBlocks(beam.PTransform):
@@ -156,20 +138,38 @@ class WriteBlocks(beam.PTransform):
         rows_per_shard: int = ROWS_PER_PACKED_SHARD,
     ):
         super().__init__()
+        self._order = order
+        self._pack = pack
         self._rows = rows
+        self._rows_per_shard = rows_per_shard
+        self._write = _WriteFile(pattern, encode, order, unpack)
 
-        def deal(block: list, index_of: Callable[[Any], int]) -> Iterator[tuple[int, bytes]]:
+    def expand(self, blocks: beam.PCollection[list] | tuple[beam.PCollection[list], ...]) -> beam.PCollection[Written]:
+        """Turn the lists of rows of one or more PCollections into one Written per file."""
+        order, pack, rows_per_shard = self._order, self._pack, self._rows_per_shard
+
+        def place(block: list, count: int) -> Iterator[tuple[tuple[int, int], bytes]]:
             by_shard: dict[int, list] = defaultdict(list)
             for row in block:
-                by_shard[index_of(row)].append(row)
+                by_shard[stable_hash(*order(row)) % count if count > 1 else 0].append(row)
             for index, own in by_shard.items():
-                yield index, pack(own)
+                yield (index, count), pack(own)
 
-        self._write = _WriteFiles(pattern, encode, order, rows_per_shard, deal, unpack)
-
-    def expand(self, blocks: beam.PCollection[list]) -> beam.PCollection[Written]:
-        """Turn lists of rows into one Written per file."""
-        return (blocks, self._rows) | "Files" >> self._write
+        count = self._rows | "Shard count" >> beam.Map(lambda rows: max(1, -(-rows // rows_per_shard)))
+        every_shard = count | "Every shard" >> beam.FlatMap(
+            lambda count: [((index, count), None) for index in range(count)]
+        )
+        parts = blocks if isinstance(blocks, tuple) else (blocks,)
+        placed = [
+            part | f"Place {number}" >> beam.FlatMap(place, beam.pvalue.AsSingleton(count))
+            for number, part in enumerate(parts)
+        ]
+        return (
+            (*placed, every_shard)
+            | "With empty shards" >> beam.Flatten()
+            | "By shard" >> beam.GroupByKey()
+            | "Write" >> beam.ParDo(self._write)
+        )
 
 
 class ReadTable(beam.PTransform):

@@ -6,10 +6,12 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import apache_beam as beam
 import threadpoolctl
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -82,6 +84,14 @@ def map_ahead(
         yield from waiting.drain()
     finally:
         waiting.cancel()
+
+
+def in_global_window(element: Any) -> Any:
+    """Wrap an element, tagged or not, for output from `finish_bundle`."""
+    window = GlobalWindow()
+    if isinstance(element, beam.pvalue.TaggedOutput):
+        return beam.pvalue.TaggedOutput(element.tag, in_global_window(element.value))
+    return WindowedValue(element, window.max_timestamp(), (window,))
 
 
 class ThreadedDoFn(beam.DoFn):

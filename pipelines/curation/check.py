@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from pipelines.beam.partition import partition
-from pipelines.beam.threads import ThreadedDoFn
-from pipelines.dataset.image_row import ImageRow, is_open
+from pipelines.beam.threads import ThreadedDoFn, in_global_window
+from pipelines.curation.decode_cache import Known, KnownContents, ReadCache, Recall
+from pipelines.dataset.image_row import ImageRow, Stored, Thumbnail
+from pipelines.dataset.originals import Original, make_original, shard_order
+from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.image_ids import image_id_of
 from pipelines.domain.labels import folder_claim
 from pipelines.domain.taxonomy import ClassSet, normalize_term
 from pipelines.imaging import images, perceptual
 from pipelines.sources import list_images
 from pipelines.sources.layouts import Source
-from pipelines.storage import archives
+from pipelines.sources.list_files import SourceFile
+from pipelines.sources.read_ahead import Content, map_files
 from pipelines.storage.errors import StorageError
+from pipelines.storage.packs import Packed, PackWriter
 
 # Folder names that data sets use to mark their own splits.
 FOLDER_SPLITS = {
@@ -46,25 +52,27 @@ def folder_split(folders: Sequence[str]) -> str:
     return ""
 
 
-def read_row(
-    listed: list_images.ListedFile, inputs: Mapping[str, Source], class_set: ClassSet, use_folder_splits: bool = False
-) -> tuple[ImageRow, bytes]:
-    """Read one file and return its row, with the folder claim and the content hash, and its bytes.
+def start_row(
+    file: SourceFile,
+    content: Content,
+    root: str,
+    inputs: Mapping[str, Source],
+    class_set: ClassSet,
+    use_folder_splits: bool = False,
+) -> ImageRow:
+    """Return the row of a file that has been read, with the folder claim and the content hash.
 
     Args:
-        listed: The input path under which the file was found, and the file.
+        file: The file.
+        content: Its bytes, or why it cannot be read.
+        root: The input path under which it was found.
         inputs: Maps each listed input path to its Source.
         class_set: Classes that folder names may stand for.
         use_folder_splits: Whether the split named by a folder becomes the row's `given_split`.
 
     Returns:
-        The row and the file's bytes. If the file cannot be read, the row is rejected as `unreadable` and the bytes are
-        empty.
-
-    Raises:
-        ServiceUnavailable: Cloud Storage itself does not answer. The file is not to blame, so it is not rejected.
+        The row, rejected as `unreadable` if the file cannot be read.
     """
-    root, file = listed
     source = inputs[root]
     folders = [name for name in (list_images.folder_name(root), *file.relative.split("/")[:-1]) if name]
     speaks = source.folders_speak and folders
@@ -80,90 +88,128 @@ def read_row(
         folder_split=named_split,
         given_split=named_split if use_folder_splits else "",
     )
-    try:
-        data = archives.read_file(file.path, file.member)
-    except StorageError as error:
-        return row.rejected("read", "unreadable", str(error)), b""
-    return row._replace(size=len(data), sha256=hashlib.sha256(data).hexdigest()), data
+    if isinstance(content, StorageError):
+        return row.rejected("read", "unreadable", str(content))
+    return row._replace(size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
-def inspect(row: ImageRow, data: bytes) -> ImageRow:
-    """Return the row with format, size, hash and thumbnail of the decoded image, or reject it if decoding fails.
+class Examined(NamedTuple):
+    """A row after decoding, with what is kept of its pixels."""
+
+    row: ImageRow
+    thumbnail: bytes = b""  # see `perceptual`; empty if the row is rejected
+    original: Original | None = None  # None if no records are to be made, or the row is rejected
+
+
+def examine(row: ImageRow, data: bytes, spec: RecordSpec | None = None) -> Examined:
+    """Decode an image once, for all that is made of its pixels: hash, thumbnail, and what its records hold.
 
     Args:
         row: Row of a file that has been read. A row that already has an outcome is returned unchanged.
         data: The file's bytes.
+        spec: How images become records; None if there will be no records.
+
+    Returns:
+        The row with format, size and hash, or rejected if decoding fails.
     """
     if row.outcome:
-        return row
+        return Examined(row)
     try:
         info = images.read_info(data)
         row = row._replace(format=info.format, width=info.width, height=info.height)
         # Decoding at a reduced size still reads every byte of the file, so truncation is detected.
         factor = images.reduction(info.width, info.height, images.SHARED_SIDE, "stretch")
-        phash, thumbnail = perceptual.signature(images.decode_image(data, factor))
+        with images.decode_turn(info, factor):
+            decoded = images.decode_image(data, factor)
+            original = make_original(data, info, factor, decoded, spec) if spec else None
+            phash, thumbnail = perceptual.signature(decoded)
     except images.BadImage as error:
-        return row.rejected("check", error.reason, error.message)
-    return row._replace(phash=phash, thumbnail=thumbnail)
+        return Examined(row.rejected("check", error.reason, error.message))
+    return Examined(row._replace(phash=phash), thumbnail, original)
 
 
-def inspect_again(row: ImageRow) -> ImageRow:
-    """Read the file of a row again and `inspect` it, for rows whose bytes are no longer in memory.
+class _CheckChunks(ThreadedDoFn):
+    """Chunks of listed files -> rows; those of images whose records an earlier dataset has go to the output `recalled`.
 
-    Returns:
-        The inspected row, rejected as `unreadable` if reading fails and as `changed` if the content hash differs.
-
-    Raises:
-        ServiceUnavailable: Cloud Storage itself does not answer.
+    Thumbnails and encoded originals are put into packs.
     """
-    try:
-        data = archives.read_file(row.path, row.member)
-    except StorageError as error:
-        return row.rejected("read", "unreadable", str(error))
-    if hashlib.sha256(data).hexdigest() != row.sha256:
-        return row.rejected("read", "changed", "the file was replaced while the pipeline ran")
-    return inspect(row, data)
 
-
-def _check(listed: list_images.ListedFile, start: Callable[..., tuple[ImageRow, bytes]]) -> ImageRow:
-    return inspect(*start(listed))
-
-
-def _read(listed: list_images.ListedFile, start: Callable[..., tuple[ImageRow, bytes]]) -> ImageRow:
-    return start(listed)[0]
-
-
-class _MapChunk(ThreadedDoFn):
-    """Chunks of listed files -> the result of `function` for each image."""
-
-    def __init__(self, function: Callable[[list_images.ListedFile], ImageRow], threads: int):
+    def __init__(self, start: Callable[..., ImageRow], threads: int, packs: str, spec: RecordSpec | None):
         super().__init__(threads)
-        self._function = function
+        self._start = start
+        self._packs = packs
+        self._spec = spec
         self._checked = Metrics.counter("prepare", "checked")
 
-    def process(self, element: list[list_images.ListedFile]) -> Iterator[ImageRow]:
+    def start_bundle(self) -> None:
+        """Start with no pending images and an empty pack."""
+        # Kept across chunks, so that no thread waits for the last image of a chunk.
+        self._pending = self.look_ahead()
+        self._pack: PackWriter[Examined] = PackWriter(self._packs)
+
+    def process(self, element: list[list_images.ListedFile], known: Known | None = None) -> Iterator:
+        """Check a chunk.
+
+        Args:
+            element: A chunk of listed files.
+            known: The contents that need no decoding.
+
+        Yields:
+            Rows of this chunk or of earlier ones.
+        """
         listed = list_images.images_of(element)
         self._checked.inc(len(listed))
-        yield from self.map_threaded(self._function, listed)
+        for root, found in itertools.groupby(listed, key=lambda one: one.root):
+            examine_file = functools.partial(self._examine, root=root, known=known)
+            yield from self._rows(map_files(examine_file, [one.file for one in found], self._pending.feed))
+
+    def finish_bundle(self) -> Iterator:
+        """Yield the remaining rows."""
+        yield from map(in_global_window, self._rows(itertools.chain.from_iterable(self._pending.drain())))
+        yield from map(in_global_window, _placed(self._pack.flush()))
+
+    def _examine(self, file: SourceFile, content: Content, root: str, known: Known | None) -> Examined:
+        row = self._start(file, content, root)
+        if isinstance(content, StorageError) or (known and row.sha256 in known):
+            return Examined(row)
+        return examine(row, content, self._spec)
+
+    def _rows(self, examined: Iterable[Examined]) -> Iterator:
+        for one in examined:
+            if one.row.outcome:
+                yield one.row
+            elif not one.thumbnail:
+                yield beam.pvalue.TaggedOutput("recalled", one.row)
+            else:
+                contents = [one.thumbnail, one.original.encoded] if one.original else [one.thumbnail]
+                order = shard_order(self._spec.seed, one.row.sha256) if self._spec else 0
+                yield from _placed(self._pack.add(one, order, contents))
 
 
-class _InspectRows(ThreadedDoFn):
-    """Lists of rows -> the inspected rows."""
-
-    def process(self, element: list[ImageRow]) -> Iterator[ImageRow]:
-        yield from self.map_threaded(inspect_again, element)
+def _placed(packed: Sequence[Packed[Examined]]) -> Iterator[ImageRow]:
+    """Return the rows of images whose contents have been packed, with sketches and with the places of the contents."""
+    sketches = perceptual.sketches([one.item.thumbnail for one in packed])
+    for (examined, pack, pieces), sketch in zip(packed, sketches, strict=True):
+        row = examined.row._replace(sketch=sketch, thumbnail=Thumbnail(pack, pieces[0]))
+        if examined.original:
+            row = row._replace(stored=Stored(pack, pieces[1:], examined.original.sums))
+        yield row
 
 
 class CheckImages(beam.PTransform):
     """PTransform: chunks of listed files -> one ImageRow per file, in no particular order.
+
+    Each file is read and decoded once. What later stages need of its pixels lies in packs.
 
     Args:
         inputs: The sources whose files are listed.
         class_set: Classes that folder names may stand for.
         use_folder_splits: Whether the split named by a folder becomes the row's `given_split`.
         threads: Files that each DoFn instance reads and decodes at once.
-        recall: PTransform that splits readable rows into `rows`, which need no decoding, and `unknown`. See
-            `decode_cache.UseDecodeCache`. None: decode every image.
+        packs: The folder for packs.
+        spec: How images become records; None if there will be no records.
+        cache: A dataset with the same spec whose records are used instead of decoding their images, see
+            `decode_cache`; empty for none.
     """
 
     def __init__(
@@ -172,29 +218,27 @@ class CheckImages(beam.PTransform):
         class_set: ClassSet,
         use_folder_splits: bool,
         threads: int,
-        recall: beam.PTransform | None = None,
+        packs: str,
+        spec: RecordSpec | None = None,
+        cache: str = "",
     ):
         super().__init__()
         start = functools.partial(
-            read_row,
+            start_row,
             inputs={source.path: source for source in inputs},
             class_set=class_set,
             use_folder_splits=use_folder_splits,
         )
-        self._start = start
-        self._threads = threads
-        self._recall = recall
+        self._check = _CheckChunks(start, threads, packs, spec)
+        self._packs = packs
+        self._cache = cache
 
     def expand(self, chunks: beam.PCollection) -> beam.PCollection[ImageRow]:
         """Turn lists of ListedFile into rows; unreadable and undecodable files come out as rejected rows."""
-        if self._recall is None:
-            return chunks | beam.ParDo(_MapChunk(functools.partial(_check, start=self._start), self._threads))
-        read = chunks | "Read" >> beam.ParDo(_MapChunk(functools.partial(_read, start=self._start), self._threads))
-        unreadable, readable = read | "Readable" >> partition(is_open)
-        recalled = readable | "Known" >> self._recall
-        inspected = (
-            recalled.unknown
-            | "Batches" >> beam.BatchElements(min_batch_size=16, max_batch_size=list_images.FILES_PER_CHUNK)
-            | "Inspect" >> beam.ParDo(_InspectRows(self._threads))
-        )
-        return (unreadable, recalled.rows, inspected) | "Checked" >> beam.Flatten()
+        if not self._cache:
+            return chunks | beam.ParDo(self._check)
+        cached = chunks.pipeline | "Read cache" >> ReadCache(self._cache)
+        known = cached | "Known contents" >> KnownContents()
+        checked = chunks | beam.ParDo(self._check, beam.pvalue.AsSingleton(known)).with_outputs("recalled", main="rows")
+        recalled = (checked.recalled, cached) | "Recall" >> Recall(self._packs)
+        return (checked.rows, recalled) | "Checked" >> beam.Flatten()

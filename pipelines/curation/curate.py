@@ -9,7 +9,6 @@ import apache_beam as beam
 
 from pipelines.beam.partition import partition
 from pipelines.curation.check import CheckImages
-from pipelines.curation.decode_cache import UseDecodeCache
 from pipelines.curation.deduplicate import DeduplicateImages
 from pipelines.curation.feasibility import FindProblem, RejectSmallClasses
 from pipelines.curation.groups import AssignGroups, FindNear, Near
@@ -18,6 +17,7 @@ from pipelines.curation.keep_splits import AssignSplitsFromFile, KeepDatasetSpli
 from pipelines.curation.options import CurationOptions
 from pipelines.curation.split import AssignFolds, SplitFromFolders, SplitGroups
 from pipelines.dataset.image_row import SIDES, ImageRow, is_open
+from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.metadata_columns import normalize_license
 from pipelines.sources import list_images
 
@@ -34,14 +34,24 @@ class Curated(NamedTuple):
     problem: beam.PCollection  # one line, see `feasibility.FindProblem`
 
 
-def curate_images(pipeline: beam.Pipeline, options: CurationOptions, threads: int, cache: str = "") -> Curated:
+def curate_images(
+    pipeline: beam.Pipeline,
+    options: CurationOptions,
+    threads: int,
+    packs: str,
+    spec: RecordSpec | None = None,
+    cache: str = "",
+) -> Curated:
     """Add list -> check -> join tables -> identify, label -> group -> split, fold to a pipeline.
 
     Args:
         pipeline: The pipeline to extend.
         options: The validated options.
         threads: Images processed at once per worker process.
-        cache: A dataset whose decoding results replace decoding its images again, see `decode_cache`; empty for none.
+        packs: The folder for packs, which hold what later stages need of each image's pixels.
+        spec: How images become records; None if there will be no records.
+        cache: A dataset with the same spec whose records replace decoding its images again, see `decode_cache`; empty
+            for none.
     """
     sides = SIDES[options.on_leakage]
     chunks = pipeline | "List images" >> list_images.ListImages([source.path for source in options.sources])
@@ -54,7 +64,9 @@ def curate_images(pipeline: beam.Pipeline, options: CurationOptions, threads: in
             options.class_set,
             options.split_from_folders,
             threads,
-            UseDecodeCache(cache) if cache else None,
+            packs,
+            spec,
+            cache,
         )
         | "Join metadata" >> JoinTables(options.sources, options.metadata, options.class_set)
     )
@@ -70,7 +82,7 @@ def curate_images(pipeline: beam.Pipeline, options: CurationOptions, threads: in
     if options.licenses:
         # Only after resolving does a row have the licences of all files of its image.
         resolved |= "Licences" >> beam.Map(reject_license, options.licenses)
-    near = resolved | "Near-duplicates" >> FindNear()
+    near = resolved | "Near-duplicates" >> FindNear(packs)
     distinct = near.rows | "Distinct" >> beam.Filter(is_open)
     grouped = (distinct, near.pairs, resolved) | "Group" >> AssignGroups(options.group_by_patient)
     splitter = (

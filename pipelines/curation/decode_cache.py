@@ -1,21 +1,26 @@
-"""Keep what a dataset knows of each image in files of its own, so that an update need not decode it again."""
+"""Keep what a dataset knows of each written image in files of its own, so that an update need not decode it again."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.beam.packed_groups import PackedCoGroupByKey
 from pipelines.beam.table_io import ReadTable
-from pipelines.dataset.image_row import WRITTEN, ImageRow, Stored
+from pipelines.beam.threads import in_global_window
+from pipelines.dataset.image_row import ImageRow, Stored, Thumbnail
 from pipelines.dataset.manifest import parquet_bytes, parquet_rows
+from pipelines.imaging import perceptual
 from pipelines.storage import filesystem
 from pipelines.storage.filesystem import read_bytes
 from pipelines.storage.numbered_files import any_of
+from pipelines.storage.packs import Packed, PackWriter, Piece, read_pieces
 
 CACHE_FILES = "known-{index:05d}-of-{count:05d}.parquet"
 _SCHEMA = pa.schema(
@@ -26,15 +31,19 @@ _SCHEMA = pa.schema(
         pa.field("height", pa.int32(), nullable=False),
         pa.field("phash", pa.int64(), nullable=False),
         pa.field("thumbnail", pa.binary(), nullable=False),
-        pa.field("shard", pa.string()),
-        pa.field("offsets", pa.list_(pa.int64())),
-        pa.field("sums", pa.list_(pa.int64())),
+        pa.field("shard", pa.string(), nullable=False),
+        # Where `image/encoded` of the original and of each copy lies in the uncompressed shard.
+        pa.field("offsets", pa.list_(pa.int64()), nullable=False),
+        pa.field("lengths", pa.list_(pa.int64()), nullable=False),
+        pa.field("crcs", pa.list_(pa.int64()), nullable=False),
+        pa.field("sums", pa.list_(pa.int64()), nullable=False),
     ]
 )
+_DIGEST_BYTES = 32
 
 
 class CachedImage(NamedTuple):
-    """What decoding found out about one content, and where its records are, if any; fields as in ImageRow."""
+    """What decoding found out about one content, and where its encoded images are; fields as in ImageRow."""
 
     sha256: str
     format: str
@@ -42,22 +51,53 @@ class CachedImage(NamedTuple):
     height: int
     phash: int
     thumbnail: bytes
-    stored: Stored | None = None
+    stored: Stored
 
 
-def cache_order(image: CachedImage) -> tuple[str]:
-    """Return the sort key of a known image; no two share one."""
-    return (image.sha256,)
+class KnownImage(NamedTuple):
+    """The fields of a written image's row that its dataset keeps for an update."""
+
+    sha256: str
+    format: str
+    width: int
+    height: int
+    phash: int
+    thumbnail: Thumbnail
+    stored: Stored
 
 
-def cache_bytes(images: Iterable[CachedImage]) -> bytes:
-    """Return a Parquet file of known images."""
-    nothing = Stored("", (), ())
+def known_image(row: ImageRow) -> KnownImage:
+    """Return what to keep of the row of a written image."""
+    return KnownImage(*(getattr(row, name) for name in KnownImage._fields))
 
-    def columns(image: CachedImage) -> dict:
-        stored = image.stored or nothing
-        places = {"shard": stored.shard or None, "offsets": list(stored.offsets), "sums": list(stored.sums)}
-        return {name: value for name, value in image._asdict().items() if name != "stored"} | places
+
+def _thumbnails(images: Iterable[KnownImage], packs: str) -> dict[Thumbnail, bytes]:
+    by_pack: dict[str, list[Piece]] = {}
+    for image in images:
+        by_pack.setdefault(image.thumbnail.pack, []).append(image.thumbnail.piece)
+    return {
+        Thumbnail(pack, piece): content
+        for pack, pieces in by_pack.items()
+        for piece, content in read_pieces(filesystem.join(packs, pack), pieces).items()
+    }
+
+
+def cache_bytes(images: Iterable[KnownImage], packs: str) -> bytes:
+    """Return a Parquet file of what is known of written images.
+
+    Args:
+        images: Images with different contents.
+        packs: The folder of the packs that hold their thumbnails.
+    """
+    images = list(images)
+    thumbnails = _thumbnails(images, packs)
+
+    def columns(image: KnownImage) -> dict[str, Any]:
+        columns = image._asdict()
+        stored = columns.pop("stored")
+        offsets, lengths, crcs = map(list, zip(*stored.pieces, strict=True))
+        places = {"shard": stored.file, "offsets": offsets, "lengths": lengths, "crcs": crcs}
+        return {**columns, "thumbnail": thumbnails[image.thumbnail], **places, "sums": list(stored.sums)}
 
     return parquet_bytes(map(columns, images), _SCHEMA)
 
@@ -69,8 +109,9 @@ def read_cache(path: str) -> Iterator[tuple[str, CachedImage]]:
         The content hash and the CachedImage of every row.
     """
     for row in parquet_rows(pq.ParquetFile(io.BytesIO(read_bytes(path)))):
-        shard, offsets, sums = row.pop("shard"), tuple(row.pop("offsets")), tuple(row.pop("sums"))
-        yield row["sha256"], CachedImage(**row, stored=Stored(shard, offsets, sums) if shard else None)
+        shard, sums = row.pop("shard"), tuple(row.pop("sums"))
+        pieces = tuple(map(Piece, row.pop("offsets"), row.pop("lengths"), row.pop("crcs")))
+        yield row["sha256"], CachedImage(**row, stored=Stored(shard, pieces, sums))
 
 
 def is_readable_cache(folder: str) -> bool:
@@ -87,49 +128,8 @@ def is_readable_cache(folder: str) -> bool:
     return True
 
 
-def with_cached(row: ImageRow, image: CachedImage) -> ImageRow:
-    """Return a row that has been read, completed from what is known of its content as if it had been decoded."""
-    return row._replace(**image._asdict())
-
-
-def _entry(element: tuple[str, dict[str, Iterable]]) -> Iterator[CachedImage]:
-    _, found = element
-    checked: list[ImageRow] = list(found["checked"])
-    if checked:
-        row = checked[0]
-        stored = next(iter(found["stored"]), None)
-        yield CachedImage(row.sha256, row.format, row.width, row.height, row.phash, row.thumbnail, stored)
-
-
-class MakeDecodeCache(beam.PTransform):
-    """PTransform that collects what to keep of every content that can be decoded."""
-
-    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[CachedImage]:
-        """Turn (rows as checked, finished rows) into one CachedImage per content that can be decoded."""
-        checked, finished = inputs
-        return (
-            {
-                "checked": checked
-                | "Decoded" >> beam.Filter(lambda row: bool(row.thumbnail))
-                | "Checked by content" >> beam.Map(lambda row: (row.sha256, row)),
-                "stored": finished
-                | "Written" >> beam.Filter(lambda row: row.outcome == WRITTEN)
-                | "Stored by content" >> beam.Map(lambda row: (row.sha256, row.stored)),
-            }
-            | "Join" >> beam.CoGroupByKey()
-            | "Remember" >> beam.FlatMap(_entry)
-        )
-
-
-def _look_up(element: tuple[str, dict[str, Iterable]]) -> Iterator[ImageRow | beam.pvalue.TaggedOutput]:
-    _, found = element
-    cached = next(iter(found["cached"]), None)
-    for row in found["rows"]:
-        yield with_cached(row, cached) if cached else beam.pvalue.TaggedOutput("unknown", row)
-
-
-class UseDecodeCache(beam.PTransform):
-    """PTransform that completes rows from what an earlier dataset knows of their content.
+class ReadCache(beam.PTransform):
+    """PTransform that reads what an earlier dataset knows of its images.
 
     Args:
         folder: The earlier dataset.
@@ -139,13 +139,110 @@ class UseDecodeCache(beam.PTransform):
         super().__init__()
         self._folder = folder
 
-    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.pvalue.DoOutputsTuple:
-        """Turn rows that have been read and hashed into outputs `rows`, those completed, and `unknown`, the others."""
-        cached = rows.pipeline | "Read cache" >> ReadTable(
-            filesystem.join(self._folder, any_of(CACHE_FILES)), read_cache
+    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[tuple[str, CachedImage]]:
+        """Turn the start of a pipeline into the content hash and the CachedImage of every known image."""
+        return begin | ReadTable(filesystem.join(self._folder, any_of(CACHE_FILES)), read_cache)
+
+
+class Known:
+    """A set of content hashes that takes 32 bytes for each.
+
+    Args:
+        digests: The hashes, sorted and joined.
+    """
+
+    def __init__(self, digests: bytes):
+        self._digests = digests
+        # The first eight bytes as numbers, which numpy can search.
+        self._heads = np.frombuffer(digests, ">u8").reshape(-1, _DIGEST_BYTES // 8)[:, 0].astype(np.uint64)
+
+    def __contains__(self, sha256: str) -> bool:
+        digest = bytes.fromhex(sha256)
+        head = np.uint64(int.from_bytes(digest[:8], "big"))
+        first, last = (int(np.searchsorted(self._heads, head, side)) for side in ("left", "right"))
+        return any(
+            self._digests[place * _DIGEST_BYTES : (place + 1) * _DIGEST_BYTES] == digest for place in range(first, last)
         )
+
+
+class _Digests(beam.CombineFn):
+    """Content hashes -> a Known."""
+
+    def create_accumulator(self) -> bytearray:
+        return bytearray()
+
+    def add_input(self, joined: bytearray, sha256: str) -> bytearray:
+        joined += bytes.fromhex(sha256)
+        return joined
+
+    def merge_accumulators(self, accumulators: Iterable[bytearray]) -> bytearray:
+        return bytearray().join(accumulators)
+
+    def extract_output(self, joined: bytearray) -> Known:
+        digests = (joined[start : start + _DIGEST_BYTES] for start in range(0, len(joined), _DIGEST_BYTES))
+        return Known(b"".join(sorted(map(bytes, digests))))
+
+
+class KnownContents(beam.PTransform):
+    """PTransform that collects the content hashes of an earlier dataset."""
+
+    def expand(self, cached: beam.PCollection[tuple[str, CachedImage]]) -> beam.PCollection[Known]:
+        """Turn the elements of ReadCache into one Known."""
+        return cached | "Contents" >> beam.Keys() | "Collect" >> beam.CombineGlobally(_Digests())
+
+
+class _Complete(beam.DoFn):
+    """(content hash, rows and what is known) -> the completed rows; thumbnails go to packs."""
+
+    def __init__(self, packs: str):
+        self._packs = packs
+
+    def start_bundle(self) -> None:
+        self._pack: PackWriter[ImageRow] = PackWriter(self._packs)
+
+    def process(self, element: tuple[str, dict[str, Iterable]]) -> Iterator[ImageRow]:
+        _, found = element
+        rows: list[ImageRow] = list(found["rows"])
+        if not rows:
+            return
+        cached: CachedImage = next(iter(found["cached"]))
+        sketch = perceptual.sketch(cached.thumbnail)
+        for row in rows:
+            completed = row._replace(**{**cached._asdict(), "thumbnail": None}, sketch=sketch)
+            yield from map(_with_thumbnail, self._pack.add(completed, 0, [cached.thumbnail]))
+
+    def finish_bundle(self) -> Iterator:
+        yield from map(in_global_window, map(_with_thumbnail, self._pack.flush()))
+
+
+def _with_thumbnail(packed: Packed[ImageRow]) -> ImageRow:
+    return packed.item._replace(thumbnail=Thumbnail(packed.pack, packed.pieces[0]))
+
+
+class Recall(beam.PTransform):
+    """PTransform that completes rows from what is known of their content, as if they had been decoded.
+
+    Args:
+        packs: The folder for the packs of thumbnails.
+    """
+
+    def __init__(self, packs: str):
+        super().__init__()
+        self._packs = packs
+
+    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[ImageRow]:
+        """Turn (rows that have been read and hashed, elements of ReadCache) into the completed rows.
+
+        Every row's content must be known.
+        """
+        rows, cached = inputs
         return (
             {"rows": rows | "Rows by content" >> beam.Map(lambda row: (row.sha256, row)), "cached": cached}
-            | "Join cache" >> beam.CoGroupByKey()
-            | "Recall" >> beam.FlatMap(_look_up).with_outputs("unknown", main="rows")
+            | "Join cache" >> PackedCoGroupByKey()
+            | "Complete" >> beam.ParDo(_Complete(self._packs))
         )
+
+
+def cache_order(image: KnownImage) -> tuple[str]:
+    """Return the sort key of a written image; no two share one."""
+    return (image.sha256,)

@@ -8,6 +8,7 @@ from typing import Any
 import apache_beam as beam
 
 from pipelines.beam.components import ConnectedComponents
+from pipelines.beam.packed_groups import PackedCoGroupByKey, PackedGroupByKey
 from pipelines.dataset.image_row import DUPLICATE, ImageRow
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.domain.image_ids import isic_id_of
@@ -83,7 +84,7 @@ class ByComponent(beam.PTransform):
         keyed = rows | "By content" >> beam.Map(lambda row: (row.sha256, row))
         return (
             {"rows": keyed, "components": components}
-            | "Join components" >> beam.CoGroupByKey()
+            | "Join components" >> PackedCoGroupByKey()
             | "Of component" >> beam.FlatMap(_of_component)
         )
 
@@ -111,7 +112,7 @@ class DeduplicateImages(beam.PTransform):
         return (
             (rows, components)
             | "By image" >> ByComponent()
-            | "Files of image" >> beam.GroupByKey()
+            | "Files of image" >> PackedGroupByKey()
             | "Files" >> beam.Values()
             | "Resolve" >> beam.FlatMap(merge_files, self._trust, self._sides)
         )

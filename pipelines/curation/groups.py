@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -9,8 +10,10 @@ import apache_beam as beam
 
 from pipelines.beam.components import ConnectedComponents
 from pipelines.curation.deduplicate import ByComponent, image_keys
-from pipelines.curation.near_duplicates import FindNearDuplicates, NearPair
-from pipelines.dataset.image_row import ImageRow
+from pipelines.curation.near_duplicates import FindNearDuplicates, NearPair, Picture
+from pipelines.dataset.image_row import ImageRow, Thumbnail
+from pipelines.storage import filesystem
+from pipelines.storage.packs import read_pieces
 
 
 def group_keys(row: ImageRow, by_patient: bool) -> list[str]:
@@ -27,9 +30,23 @@ def group_keys(row: ImageRow, by_patient: bool) -> list[str]:
 class Near(NamedTuple):
     """The PCollections that FindNear returns."""
 
-    rows: beam.PCollection  # one row per image, without the thumbnail, which only the search needs
+    rows: beam.PCollection  # one row per image
     pairs: beam.PCollection  # NearPair of content hashes
     counts: beam.PCollection  # one dict: "pairs" found, and "skipped" comparisons that the search's limits left out
+
+
+def load_thumbnail(packs: str, thumbnail: Thumbnail) -> bytes:
+    """Return the content of a thumbnail.
+
+    Args:
+        packs: The folder of the packs.
+        thumbnail: Where it lies.
+
+    Raises:
+        StorageError: If the pack cannot be read.
+        KeyError: If the pack is damaged.
+    """
+    return read_pieces(filesystem.join(packs, thumbnail.pack), [thumbnail.piece])[thumbnail.piece]
 
 
 class FindNear(beam.PTransform):
@@ -37,13 +54,20 @@ class FindNear(beam.PTransform):
 
     See `near_duplicates`. Images that were rejected for their labels or licences take part: the images that they link
     still belong together.
+
+    Args:
+        packs: The folder of the packs that hold the thumbnails.
     """
+
+    def __init__(self, packs: str):
+        super().__init__()
+        self._packs = packs
 
     def expand(self, resolved: beam.PCollection[ImageRow]) -> Near:
         """Keep one row per image and find the near-duplicate pairs among them."""
         rows = resolved | "One of each image" >> beam.Filter(lambda row: row.path == row.image_of)
-        pictures = rows | "Pictures" >> beam.Map(lambda row: (row.sha256, row.phash, row.thumbnail))
-        pairs, skipped = pictures | "Find" >> FindNearDuplicates()
+        pictures = rows | "Pictures" >> beam.Map(lambda row: Picture(row.sha256, row.phash, row.sketch, row.thumbnail))
+        pairs, skipped = pictures | "Find" >> FindNearDuplicates(functools.partial(load_thumbnail, self._packs))
         counts = (
             rows.pipeline
             | "Once" >> beam.Create([None])
@@ -58,11 +82,7 @@ class FindNear(beam.PTransform):
                 ),
             )
         )
-        return Near(
-            rows | "Leave thumbnails" >> beam.Map(lambda row: row._replace(thumbnail=b"")),
-            pairs,
-            counts,
-        )
+        return Near(rows, pairs, counts)
 
 
 def near_keys(pair: NearPair) -> list[tuple[str, list[str]]]:

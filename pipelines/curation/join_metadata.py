@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import apache_beam as beam
 
+from pipelines.beam.packed_groups import PackedCoGroupByKey
 from pipelines.dataset.image_row import ImageRow
 from pipelines.domain.image_ids import isic_id_of
 from pipelines.domain.labels import make_claim
@@ -129,6 +130,6 @@ class JoinTables(beam.PTransform):
         keyed = rows | "By image id" >> beam.Map(lambda row: (image_key(row.source, row.image_id), row))
         return (
             {"images": keyed, "facts": facts}
-            | "Join tables" >> beam.CoGroupByKey()
+            | "Join tables" >> PackedCoGroupByKey()
             | "With facts" >> beam.FlatMap(_join, self._class_set)
         )

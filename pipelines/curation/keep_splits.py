@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 
+from pipelines.beam.packed_groups import PackedCoGroupByKey
 from pipelines.beam.table_io import ReadTable
 from pipelines.curation.given_splits import read_splits
 from pipelines.curation.recorded_splits import read_assignments
@@ -52,7 +53,7 @@ class AssignSplitsFromFile(beam.PTransform):
         keyed = rows | "By image id" >> beam.Map(lambda row: (row.image_id, row))
         return (
             {"images": keyed, "splits": splits}
-            | "Join splits" >> beam.CoGroupByKey()
+            | "Join splits" >> PackedCoGroupByKey()
             | "Give" >> beam.FlatMap(_assign).with_outputs("problems", main="rows")
         )
 
@@ -87,10 +88,10 @@ class KeepDatasetSplits(beam.PTransform):
             "rows": rows | "By content" >> beam.Map(lambda row: (row.sha256, row)),
             "recorded": recorded,
         }
-        found = by_content | "Join content" >> beam.CoGroupByKey() | "Give by content" >> beam.FlatMap(_keep_split)
+        found = by_content | "Join content" >> PackedCoGroupByKey() | "Give by content" >> beam.FlatMap(_keep_split)
         by_id = {
             # Other ids are file names, which mean nothing outside their source.
             "rows": found | "By ISIC id" >> beam.Map(lambda row: (isic_id_of(row.relative) or row.path, row)),
             "recorded": recorded,
         }
-        return by_id | "Join ISIC id" >> beam.CoGroupByKey() | "Give by ISIC id" >> beam.FlatMap(_keep_split)
+        return by_id | "Join ISIC id" >> PackedCoGroupByKey() | "Give by ISIC id" >> beam.FlatMap(_keep_split)

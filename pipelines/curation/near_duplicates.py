@@ -1,18 +1,19 @@
 """Find pairs of near-duplicate pictures in a collection of any size: banding finds candidates, pixels confirm them.
 
 A hash is cut into bands, and only pictures that agree in a whole band are compared. The search shuffles hashes and
-48-byte sketches; thumbnails are shuffled only for pictures that have a candidate.
+48-byte sketches; thumbnails are read and shuffled only for pictures that have a candidate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
+from pipelines.beam.packed_groups import PackedCoGroupByKey, PackedGroupByKey
 from pipelines.common.seeding import stable_hash
 from pipelines.imaging import perceptual
 
@@ -42,8 +43,13 @@ _HASH_BYTES = 8
 _ENTRY_BYTES = _HASH_BYTES + perceptual.SKETCH_BYTES
 
 
-# Identity, perceptual hash, thumbnail.
-Picture = tuple[str, int, bytes]
+class Picture(NamedTuple):
+    """What the search knows of a picture."""
+
+    identity: str
+    phash: int  # perceptual hash
+    sketch: bytes  # see `perceptual.sketch`
+    thumbnail: Any  # the thumbnail, or what `load` finds it by
 
 
 class NearPair(NamedTuple):
@@ -69,10 +75,9 @@ def _band_entries(picture: Picture) -> Iterator[tuple[bytes, bytes]]:
 
     An entry is hash, sketch and identity joined into one byte string, which is cheap to shuffle.
     """
-    identity, phash, thumbnail = picture
-    entry = phash.to_bytes(_HASH_BYTES, "big") + perceptual.sketch(thumbnail) + identity.encode()
+    entry = picture.phash.to_bytes(_HASH_BYTES, "big") + picture.sketch + picture.identity.encode()
     for band, mask in enumerate(BAND_MASKS):
-        yield bytes([band]) + (phash & mask).to_bytes(_HASH_BYTES, "big"), entry
+        yield bytes([band]) + (picture.phash & mask).to_bytes(_HASH_BYTES, "big"), entry
 
 
 def _ordered(entries: Iterable[bytes], band: int) -> list[bytes]:
@@ -176,12 +181,12 @@ class _Marks(beam.CombineFn):
         return bits.tobytes()
 
 
-def _wanted(picture: Picture, marks: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _wanted(picture: Picture, marks: bytes, load: Callable[[Any], bytes]) -> Iterator[tuple[bytes, bytes]]:
     """Yield (identity, hash and thumbnail) of the picture if it is marked."""
-    identity, phash, thumbnail = picture[0].encode(), picture[1], picture[2]
+    identity = picture.identity.encode()
     mark = _mark(identity)
     if marks[mark >> 3] >> (mark & 7) & 1:
-        yield identity, phash.to_bytes(_HASH_BYTES, "big") + thumbnail
+        yield identity, picture.phash.to_bytes(_HASH_BYTES, "big") + load(picture.thumbnail)
 
 
 def _both_ways(pair: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
@@ -218,6 +223,10 @@ class _Confirm(beam.DoFn):
 class _Confirmed(beam.PTransform):
     """{"candidates": pairs of identities, "pictures": all pictures} -> distinct NearPairs."""
 
+    def __init__(self, load: Callable[[Any], bytes]):
+        super().__init__()
+        self._load = load
+
     def expand(self, inputs: dict[str, beam.PCollection]) -> beam.PCollection[NearPair]:
         candidates, pictures = inputs["candidates"], inputs["pictures"]
         both = candidates | "Both ways" >> beam.FlatMap(_both_ways).with_output_types(tuple[bytes, bytes])
@@ -226,20 +235,20 @@ class _Confirmed(beam.PTransform):
             | "Mark" >> beam.Map(lambda pair: _mark(pair[0])).with_output_types(int)
             | "Marks" >> beam.CombineGlobally(_Marks())
         )
-        wanted = pictures | "Wanted" >> beam.FlatMap(_wanted, beam.pvalue.AsSingleton(marks)).with_output_types(
-            tuple[bytes, bytes]
-        )
+        wanted = pictures | "Wanted" >> beam.FlatMap(
+            _wanted, beam.pvalue.AsSingleton(marks), self._load
+        ).with_output_types(tuple[bytes, bytes])
         return (
             {"pictures": wanted, "partners": both}
-            | "Fetch thumbnails" >> beam.CoGroupByKey()
+            | "Fetch thumbnails" >> PackedCoGroupByKey()
             | "To pairs" >> beam.FlatMap(_to_pairs).with_output_types(tuple[tuple[bytes, bytes], bytes])
-            | "By pair" >> beam.GroupByKey()
+            | "By pair" >> PackedGroupByKey()
             | "Compare" >> beam.ParDo(_Confirm())
         )
 
 
 class FindNearDuplicates(beam.PTransform):
-    """PTransform: (identity, perceptual hash, thumbnail) -> two PCollections, of NearPair and of SkippedBucket.
+    """PTransform: Pictures -> two PCollections, of NearPair and of SkippedBucket.
 
     Identities must be distinct and encodable as UTF-8, as Beam's coders require. Each confirmed pair is emitted once.
     Both outputs depend on the set of pictures alone, not on their order or the runner.
@@ -248,7 +257,14 @@ class FindNearDuplicates(beam.PTransform):
     and BANDS * PARTNERS candidates; whatever these limits leave out is reported as a SkippedBucket.
 
     Counters (namespace near_duplicates): candidates, compared, confirmed, skipped_comparisons.
+
+    Args:
+        load: Turns `Picture.thumbnail` into the thumbnail. It is called only for pictures that have a candidate.
     """
+
+    def __init__(self, load: Callable[[Any], bytes] = bytes):
+        super().__init__()
+        self._load = load
 
     def expand(
         self, pictures: beam.PCollection[Picture]
@@ -257,8 +273,8 @@ class FindNearDuplicates(beam.PTransform):
         found = (
             pictures
             | "Cut into bands" >> beam.FlatMap(_band_entries).with_output_types(tuple[bytes, bytes])
-            | "By band" >> beam.GroupByKey()
+            | "By band" >> PackedGroupByKey()
             | "Candidates" >> beam.ParDo(_FindCandidates()).with_outputs("skipped", main="candidates")
         )
-        pairs = {"candidates": found.candidates, "pictures": pictures} | "Confirm" >> _Confirmed()
+        pairs = {"candidates": found.candidates, "pictures": pictures} | "Confirm" >> _Confirmed(self._load)
         return pairs, found.skipped

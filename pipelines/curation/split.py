@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
+from pipelines.beam.packed_groups import PackedGroupByKey
 from pipelines.beam.partition import partition
 from pipelines.beam.ranking import Ranked, RankWithin
 from pipelines.curation.fractions import Fractions
@@ -98,7 +99,7 @@ def by_group(rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[str, li
     return (
         rows
         | "By group" >> beam.Map(lambda row: (row.group_id, row))
-        | "Groups" >> beam.GroupByKey()
+        | "Groups" >> PackedGroupByKey()
         | "Ordered" >> beam.MapTuple(lambda group, rows: (group, sorted(rows, key=lambda row: row.sha256)))
     )
 
@@ -174,7 +175,7 @@ class RankGroups(beam.PTransform):
             groups
             | "Stratify" >> beam.MapTuple(lambda group, rows: (group_label(rows), group, rows))
             | "Rank groups" >> RankWithin(self._seed, self._purpose)
-        )
+        ).ranked
 
 
 class SplitGroups(beam.PTransform):

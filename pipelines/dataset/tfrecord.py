@@ -19,6 +19,8 @@ import google_crc32c
 from pipelines.storage import filesystem
 
 _HEADER = struct.Struct("<Q4s")
+# Bytes of a record before its data.
+HEADER_BYTES = _HEADER.size
 _CRC_BYTES = 4
 # A serialised protocol buffer cannot have more bytes.
 _LONGEST = (1 << 31) - 1

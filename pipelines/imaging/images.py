@@ -7,6 +7,7 @@ with its exact integer transform, and the resize uses integer arithmetic (see `r
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageFile
 
+from pipelines.imaging.decode_turns import TURNS
 from pipelines.imaging.forms import JPEG_QUALITY
 from pipelines.imaging.png import require_whole_png
 
@@ -77,6 +79,7 @@ class ImageInfo:
     width: int  # pixels, after the EXIF orientation is applied
     height: int  # pixels, after the EXIF orientation is applied
     orientation: int  # EXIF orientation, 1 to 8
+    scratch: int  # bytes per pixel of the file that decoding takes beside the decoded image
 
 
 def _open(data: bytes) -> Image.Image:
@@ -136,12 +139,23 @@ def read_info(data: bytes) -> ImageInfo:
     Raises:
         BadImage: The file is empty, too large, or not a supported JPEG or PNG.
     """
-    image = _open(data)
+    return _info(_open(data), data)
+
+
+def _info(image: Image.Image, data: bytes) -> ImageInfo:
     orientation = orientation_of(data)
     width, height = image.size
     if orientation >= 5:
         width, height = height, width
-    return ImageInfo(_FORMATS[image.format or ""], width, height, orientation)
+    return ImageInfo(_FORMATS[image.format or ""], width, height, orientation, _scratch(image))
+
+
+def _scratch(image: Image.Image) -> int:
+    if image.info.get("progressive"):
+        # All coefficients at once: two bytes for each of up to three channels, whatever the scale.
+        return 6
+    # What is not RGB yet exists twice while it is converted.
+    return 0 if image.mode == "RGB" else 4
 
 
 def reduction(width: int, height: int, size: int, aspect: str) -> int:
@@ -169,6 +183,19 @@ def reduction(width: int, height: int, size: int, aspect: str) -> int:
     return 1
 
 
+def decode_turn(info: ImageInfo, factor: int) -> contextlib.AbstractContextManager[None]:
+    """Return the context in which an image should be decoded and made smaller; large images wait there for each other.
+
+    Args:
+        info: Facts from its header.
+        factor: The factor by which a JPEG is shrunk while it is decoded.
+    """
+    pixels = info.width * info.height
+    # Pillow keeps four bytes per pixel.
+    left = pixels // factor**2 if info.format == "jpeg" else pixels
+    return TURNS.hold(4 * left + info.scratch * pixels)
+
+
 def decode_image(data: bytes, factor: int = 1) -> Image.Image:
     """Decode an image file to RGB and apply its EXIF orientation.
 
@@ -190,8 +217,11 @@ def decode_image(data: bytes, factor: int = 1) -> Image.Image:
             image.draft(None, (max(1, image.width // factor), max(1, image.height // factor)))
         if image.mode.startswith("I"):
             # 16-bit grey: keep the high byte, as libpng does when it reduces to 8 bits.
-            high = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
-            decoded = high.convert("RGB")
+            decoded = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        elif image.mode == "RGB":
+            # `convert` would copy it.
+            image.load()
+            decoded = image
         else:
             decoded = image.convert("RGB")
     except Image.DecompressionBombError as error:
@@ -264,7 +294,9 @@ def standardize(data: bytes, size: int, aspect: str) -> np.ndarray:
         BadImage: The file is not a usable image, or it is damaged.
     """
     info = read_info(data)
-    return np.asarray(fit(decode_image(data, reduction(info.width, info.height, size, aspect)), size, aspect))
+    factor = reduction(info.width, info.height, size, aspect)
+    with decode_turn(info, factor):
+        return np.asarray(fit(decode_image(data, factor), size, aspect))
 
 
 def encode_jpeg(pixels: np.ndarray) -> bytes:
@@ -275,15 +307,15 @@ def encode_jpeg(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def channel_sums(pixels: np.ndarray) -> tuple[list[int], list[int]]:
+def channel_sums(image: Image.Image) -> tuple[list[int], list[int]]:
     """Sum each channel and its square over an image, in integers so that totals are exact in any order of addition.
 
     Args:
-        pixels: uint8 [h, w, 3].
+        image: An image of mode RGB.
 
     Returns:
         The three sums of values and the three sums of squares.
     """
-    counts = np.reshape(Image.fromarray(pixels).histogram(), (3, 256))
+    counts = np.reshape(image.histogram(), (3, 256))
     levels = np.arange(256)
     return (counts @ levels).tolist(), (counts @ (levels * levels)).tolist()

@@ -7,6 +7,8 @@ measurements behind each constant.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
@@ -66,7 +68,8 @@ def signature(image: Image.Image) -> tuple[int, bytes]:
         The pHash of the image stretched to a square: 64 bits, of which the highest is always 0. The image stretched to
         16 x 16 RGB, 768 bytes, without its proportions, size and fine detail.
     """
-    small = resize(image, _HASH_SIDE, _HASH_SIDE)
+    # Averages whole pixels first, down to twice the size, which takes half the time.
+    small = image.resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return _hash_bits(np.asarray(small.convert("L"))), resize(small, THUMBNAIL_SIDE, THUMBNAIL_SIDE).tobytes()
 
 
@@ -118,23 +121,34 @@ def pixel_distance(first: bytes, second: bytes) -> float:
     return round(max(_difference(*wholes), _difference(*middles), color), 6)
 
 
-def sketch(picture: bytes) -> bytes:
-    """Reduce a thumbnail to 48 bytes that are enough to rule out most pairs.
+def sketches(pictures: Sequence[bytes]) -> list[bytes]:
+    """Reduce thumbnails to 48 bytes each, which are enough to rule out most pairs.
 
     Args:
-        picture: A thumbnail.
+        pictures: Thumbnails.
 
     Returns:
-        The means of 4 x 4 cells per channel, scaled to mean 0 and contrast 1, as int8 in steps of 1/24.
+        For each, the means of 4 x 4 cells per channel, scaled to mean 0 and contrast 1, as int8 in steps of 1/24.
     """
-    values = _unpack(picture)
-    flat = values.reshape(-1, 3)
+    if not pictures:
+        return []
+    count, area = len(pictures), THUMBNAIL_SIDE * THUMBNAIL_SIDE
+    flat = np.frombuffer(b"".join(pictures), np.uint8).reshape(count, area, 3).astype(np.int64)
     side = THUMBNAIL_SIDE // _SKETCH_SIDE
-    cells = values.reshape(_SKETCH_SIDE, side, _SKETCH_SIDE, side, 3).sum(axis=(1, 3))
+    cells = flat.reshape(count, _SKETCH_SIDE, side, _SKETCH_SIDE, side, 3).sum(axis=(2, 4))
+    sums = flat.sum(axis=1)
+    variances = (area * (flat * flat).sum(axis=(1, 2)) - (sums * sums).sum(axis=1)) / (3 * area * area)
+    contrasts = np.maximum(np.sqrt(variances), _CONTRAST_FLOOR)
     # The sums over a cell and over the picture get a common denominator, so that there is only one division.
-    centred = cells * (_SKETCH_SIDE * _SKETCH_SIDE) - flat.sum(axis=0)
-    scaled = centred * _SKETCH_SCALE / (len(flat) * max(_contrast(flat), _CONTRAST_FLOOR))
-    return np.clip(np.rint(scaled), -127, 127).astype(np.int8).tobytes()
+    centred = cells * (_SKETCH_SIDE * _SKETCH_SIDE) - sums[:, None, None]
+    scaled = centred * _SKETCH_SCALE / (area * contrasts[:, None, None, None])
+    steps = np.clip(np.rint(scaled), -127, 127).astype(np.int8)
+    return [one.tobytes() for one in steps]
+
+
+def sketch(picture: bytes) -> bytes:
+    """Return the sketch of one thumbnail, see `sketches`."""
+    return sketches([picture])[0]
 
 
 def sketch_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:

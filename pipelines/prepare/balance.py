@@ -80,7 +80,7 @@ def _plan(element: tuple[str, Ranked], target: int, method: str, shared_by: int)
 
 
 def write_once(row: ImageRow) -> ImageRow:
-    """Return a validation or test row, to be written once and unchanged."""
+    """Return a row that is to be written once and unchanged."""
     return row._replace(copies=1)
 
 
@@ -103,16 +103,12 @@ class BalanceTrain(beam.PTransform):
 
     def expand(self, train: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
         """Turn train rows into the same rows with `copies` set, or with the outcome `undersampled`."""
-        ranked = (
+        if self._method == "none":
+            return train | "Once each" >> beam.Map(write_once)
+        ranking = (
             train
             | "By fold and class" >> beam.Map(lambda row: (f"{row.fold} {row.label}", row.sha256, row))
             | "Rank images" >> RankWithin(self._seed, "balance")
-        )
-        counts = (
-            ranked
-            | "Stratum of" >> beam.Map(lambda element: element[0])
-            | "Count strata" >> beam.combiners.Count.PerElement()
-            | "Counts" >> beam.Values()
         )
         target = (
             train.pipeline
@@ -122,8 +118,10 @@ class BalanceTrain(beam.PTransform):
                 lambda _, method, target, counts: target_count(method, target, counts),
                 self._method,
                 self._target,
-                beam.pvalue.AsList(counts),
+                beam.pvalue.AsList(ranking.sizes | "Counts" >> beam.Values()),
             )
         )
         shared_by = self._folds if isinstance(self._target, int) else 0
-        return ranked | "Plan copies" >> beam.Map(_plan, beam.pvalue.AsSingleton(target), self._method, shared_by)
+        return ranking.ranked | "Plan copies" >> beam.Map(
+            _plan, beam.pvalue.AsSingleton(target), self._method, shared_by
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -13,15 +12,14 @@ from pipelines.beam.threads import ThreadedDoFn
 from pipelines.common.seeding import stable_hash
 from pipelines.curation.value_counts import LICENSE, VALUES, FrequentValues
 from pipelines.dataset.image_row import WRITTEN, ImageRow
-from pipelines.dataset.records import parse_record
-from pipelines.imaging.images import BadImage
+from pipelines.imaging.encoding import decode
 from pipelines.imaging.previews import small_jpeg
 from pipelines.prepare.card_report import card_page, card_text, describe_card
-from pipelines.prepare.examples import make_records
 from pipelines.prepare.options import PrepareOptions
 from pipelines.prepare.regenerate import regenerating_command
 from pipelines.prepare.summary import CARD_PAGE, CARD_TEXT
 from pipelines.storage import filesystem
+from pipelines.storage.packs import read_pieces
 
 # Training images shown per class; pictures per image (the original and its first copies); side of a picture in pixels.
 _IMAGES = 3
@@ -50,21 +48,17 @@ class _WriteCard(ThreadedDoFn):
     def __init__(self, options: PrepareOptions, folder: str, threads: int):
         super().__init__(threads)
         self._folder = folder
+        self._spec = options.record_spec
         self._sources = [source.name for source in options.sources]
         self._command = regenerating_command(options)
-        # A small picture looks the same in every encoding, and JPEG is the quickest.
-        self._spec = dataclasses.replace(options.record_spec, encoding="jpeg")
 
     def _pictures(self, row: ImageRow) -> list[bytes]:
-        """Return small JPEGs of an image's first records; empty if its file has gone.
-
-        The records are made again, so that no shard is read.
-        """
-        try:
-            made = make_records(row._replace(copies=min(row.copies, _PICTURES)), self._spec)
-        except (BadImage, OSError):
-            return []
-        return [small_jpeg(parse_record(record.example).pixels(), _SIDE) for record in made.records]
+        """Return small JPEGs of an image's first records."""
+        assert row.stored
+        pieces = row.stored.pieces[:_PICTURES]
+        found = read_pieces(filesystem.join(self._folder, row.stored.file), pieces, self._spec.compression)
+        size = self._spec.image_size
+        return [small_jpeg(decode(found[piece], self._spec.encoding, size, size), _SIDE) for piece in pieces]
 
     def process(
         self,
@@ -92,8 +86,8 @@ class WriteCard(beam.PTransform):
     The same dataset from the same inputs gives the same bytes: the card names neither times nor the output folder.
 
     Args:
-        finished: All rows, with their outcome.
-        totals: The sum of `description.tally_row` over these rows.
+        written: The rows whose records were to be written, with their outcome.
+        totals: The sum of `description.tally_row` over all rows.
         options: The validated options.
         folder: The folder to write to.
         threads: Images processed at once per worker process.
@@ -101,14 +95,14 @@ class WriteCard(beam.PTransform):
 
     def __init__(
         self,
-        finished: beam.PCollection[ImageRow],
+        written: beam.PCollection[ImageRow],
         totals: beam.PCollection,
         options: PrepareOptions,
         folder: str,
         threads: int,
     ):
         super().__init__()
-        self._finished = finished
+        self._written = written
         self._totals = totals
         self._options = options
         self._write = _WriteCard(options, folder, threads)
@@ -117,12 +111,12 @@ class WriteCard(beam.PTransform):
         """Turn one content of dataset.json into the same element, once both files are written."""
         shown = frozenset(self._options.classes[:_CLASSES])
         values = (
-            self._finished
+            self._written
             | "Written" >> beam.Filter(lambda row: row.outcome == WRITTEN)
             | "Licences" >> FrequentValues((LICENSE,))
         )
         chosen = (
-            self._finished
+            self._written
             | "Candidates" >> beam.FlatMap(_candidates, shown, self._options.seed)
             | "Choose" >> beam.combiners.Top.SmallestPerKey(_IMAGES)
         )

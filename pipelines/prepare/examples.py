@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from pipelines.common.seeding import stable_hash
+from pipelines.dataset.example_proto import Example
 from pipelines.dataset.image_row import ImageRow
+from pipelines.dataset.originals import Original, original_of
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.imaging import images
 from pipelines.imaging.augment import augment
-from pipelines.imaging.encoding import encode
+from pipelines.imaging.encoding import decode, encode
 from pipelines.storage import archives
 
 
@@ -22,6 +22,7 @@ class Record(NamedTuple):
 
     order: int  # sort key within the shard
     example: bytes
+    encoded: bytes  # its `image/encoded`
     sha256: str  # content hash of the image file
     copy: int  # 0: the original
 
@@ -30,10 +31,7 @@ class ImageRecords(NamedTuple):
     """All records of one image, and the channel sums of its original."""
 
     records: list[Record]
-    # Exact sums of the original, one per channel; see `images.channel_sums`.
-    sums: list[int]
-    sums_of_squares: list[int]
-    reused: int = 0  # records whose encoded image was taken from an earlier dataset
+    sums: tuple[int, ...]  # see `Stored`
 
 
 def image_example(row: ImageRow, encoded: bytes, copy: int, spec: RecordSpec) -> bytes:
@@ -47,65 +45,65 @@ def image_example(row: ImageRow, encoded: bytes, copy: int, spec: RecordSpec) ->
         copy: The number of the copy; 0 for the original.
         spec: How images become records.
     """
-    # Imported in the worker: loading TensorFlow takes seconds, which a refused command line should not cost.
-    from tensorflow.core.example import example_pb2, feature_pb2
+    example = Example()
 
-    def text(value: str | bytes) -> feature_pb2.Feature:
+    def text(key: str, value: str | bytes) -> None:
         data = value.encode() if isinstance(value, str) else value
-        return feature_pb2.Feature(bytes_list=feature_pb2.BytesList(value=[data]))
+        example.features.feature[key].bytes_list.value.append(data)
 
-    def number(value: int) -> feature_pb2.Feature:
-        return feature_pb2.Feature(int64_list=feature_pb2.Int64List(value=[value]))
+    def number(key: str, value: int) -> None:
+        example.features.feature[key].int64_list.value.append(value)
 
-    features = {
-        "image/encoded": text(encoded),
-        "image/format": text(spec.encoding),
-        "image/height": number(spec.image_size),
-        "image/width": number(spec.image_size),
-        "image/key/sha256": text(row.sha256),
-        "image/source_id": text(row.image_id),
-        "image/class/label": number(spec.classes.index(row.label)),
-        "image/class/text": text(row.label),
-        "image/lesion_id": text(row.lesion_ids[0] if row.lesion_ids else ""),
-        "image/group_id": text(row.group_id),
-        "image/fold": number(row.fold),
-        "image/augmentation/copy": number(copy),
-    }
-    example = example_pb2.Example(features=feature_pb2.Features(feature=features))
+    text("image/encoded", encoded)
+    text("image/format", spec.encoding)
+    number("image/height", spec.image_size)
+    number("image/width", spec.image_size)
+    text("image/key/sha256", row.sha256)
+    text("image/source_id", row.image_id)
+    number("image/class/label", spec.classes.index(row.label))
+    text("image/class/text", row.label)
+    text("image/lesion_id", row.lesion_ids[0] if row.lesion_ids else "")
+    text("image/group_id", row.group_id)
+    number("image/fold", row.fold)
+    number("image/augmentation/copy", copy)
     return example.SerializeToString(deterministic=True)
 
 
-def _make_pixels(row: ImageRow, spec: RecordSpec) -> np.ndarray:
+def _read_original(row: ImageRow, spec: RecordSpec) -> Original:
     data = archives.read_file(row.path, row.member)
     if hashlib.sha256(data).hexdigest() != row.sha256:
         raise images.BadImage("changed", "the file was replaced while the pipeline ran")
-    return images.standardize(data, spec.image_size, spec.aspect)
+    return original_of(data, spec)
 
 
 def make_records(row: ImageRow, spec: RecordSpec, stored: Sequence[bytes] = ()) -> ImageRecords:
-    """Make the records of one image from its file: the original and its augmented copies.
+    """Make the records of one image: the original and its augmented copies.
+
+    Copies are made of the encoded original, so that they are the same whether it was just made or stored earlier.
 
     Args:
         row: The row of the image; `copies` says how many records to make.
         spec: How images become records.
-        stored: `image/encoded` of the first copies, as an earlier run with the same spec wrote it. If all are
-            given, the file is not read.
+        stored: `image/encoded` of the original and of its first copies, made with the same spec. Without the original,
+            the file is read.
 
     Raises:
         BadImage: With reason `changed` if the file is no longer the one that was checked.
-        OSError: If the file cannot be read.
+        StorageError: If the file cannot be read.
     """
     encoded = list(stored[: row.copies])
-    reused = len(encoded)
-    if reused < row.copies or not row.stored:
-        pixels = _make_pixels(row, spec)
-        sums, squares = images.channel_sums(pixels)
-        shown = (augment(pixels, spec.seed, row.sha256, copy) if copy else pixels for copy in range(reused, row.copies))
-        encoded += (encode(one, spec.encoding) for one in shown)
+    if encoded and row.stored:
+        sums = row.stored.sums
     else:
-        sums, squares = list(row.stored.sums[:3]), list(row.stored.sums[3:])
-    made = []
+        original = _read_original(row, spec)
+        encoded, sums = [original.encoded], original.sums
+    made = len(encoded)
+    if made < row.copies:
+        pixels = decode(encoded[0], spec.encoding, spec.image_size, spec.image_size)
+        copies = (augment(pixels, spec.seed, row.sha256, copy) for copy in range(made, row.copies))
+        encoded += (encode(copy, spec.encoding) for copy in copies)
+    records = []
     for copy, content in enumerate(encoded):
         order = stable_hash(spec.seed, "order", row.sha256, copy)
-        made.append(Record(order, image_example(row, content, copy, spec), row.sha256, copy))
-    return ImageRecords(made, sums, squares, reused)
+        records.append(Record(order, image_example(row, content, copy, spec), content, row.sha256, copy))
+    return ImageRecords(records, sums)

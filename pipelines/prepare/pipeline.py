@@ -7,7 +7,11 @@ The order matters: balancing takes only the train rows, so a copy can never reac
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import apache_beam as beam
@@ -17,7 +21,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.beam import table_io
 from pipelines.beam.partition import partition
 from pipelines.beam.publish import Publish
-from pipelines.beam.runner import default_worker_threads, is_left_running, quiet_beam, running_pipeline
+from pipelines.beam.runner import (
+    default_worker_threads,
+    is_left_running,
+    is_local_runner,
+    quiet_beam,
+    running_pipeline,
+)
 from pipelines.beam.tally import Tally
 from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.common.cli import UsageError
@@ -27,9 +37,8 @@ from pipelines.curation.feasibility import PROBLEM_FILE, quiet_infeasible
 from pipelines.dataset import description as dataset_description
 from pipelines.dataset import manifest as dataset_manifest
 from pipelines.dataset.file_names import MANIFEST_FILES, REJECTS_FILES
-from pipelines.dataset.image_row import is_open
+from pipelines.dataset.image_row import WRITTEN, is_open
 from pipelines.domain.dataset_json import DATASET_JSON
-from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.prepare import card
 from pipelines.prepare.balance import BalanceTrain, write_once
 from pipelines.prepare.describe import DescribeDataset
@@ -38,48 +47,50 @@ from pipelines.prepare.regenerate import regenerating_command
 from pipelines.prepare.settings import OWN_FILES, settings_of
 from pipelines.prepare.shard_writer import EXAMPLES_REUSED, WriteShards
 from pipelines.prepare.sharding import PlanShards
-from pipelines.prepare.update import Earlier, earlier_of
+from pipelines.prepare.standardize_fn import WriteStandardizeFn
+from pipelines.prepare.train_statistics import AnalyzeTrain, load_graph_modules
+from pipelines.prepare.update import earlier_of
+from pipelines.sources import list_images
 from pipelines.storage import filesystem, output
 
 
-def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlier: Earlier) -> None:
+def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlier: str) -> None:
     """Add the whole job to a pipeline.
 
     Args:
         pipeline: The pipeline to extend.
         options: The validated options.
         threads: Images processed at once per worker process.
-        earlier: What may be reused of the dataset that an update builds on.
+        earlier: The dataset whose records an update may use again; empty for none.
     """
-    # Imported late because they load TensorFlow and TFT: a bad command line is refused before that.
-    from pipelines.prepare.standardize_fn import WriteStandardizeFn
-    from pipelines.prepare.tft_analysis import AnalyzeTrain
-
     folder = output.publish_folder(options.output)
     temporary = output.temporary_folder(options.output)
+    packs = filesystem.join(temporary, "packs")
     spec = options.record_spec
 
-    curated = curate_images(pipeline, options, threads, earlier.cache)
+    curated = curate_images(pipeline, options, threads, packs, spec, earlier)
     others, train = curated.images | "Train" >> partition(lambda row: row.split == "train")
     undersampled, balanced = (
         train
         | "Balance" >> BalanceTrain(options.balance, options.target_per_class, options.seed, options.folds)
         | "Not dropped" >> partition(is_open)
     )
-    planned = (balanced, others | "Once each" >> beam.Map(write_once)) | "Planned" >> beam.Flatten()
-    shards = (planned, curated.problem) | "Plan" >> PlanShards(temporary, spec, options.folds, options.shard_mb)
-    written = (planned, shards) | "Write" >> WriteShards(folder, spec, threads, earlier.records)
+    planned = (balanced, others | "Once each" >> beam.Map(write_once))
+    shards = (*planned, curated.problem) | "Plan" >> PlanShards(temporary, spec, options.folds, options.shard_mb)
+    written = (*planned, shards.plan) | "Write" >> WriteShards(folder, packs, spec, threads, earlier)
     transform = written.sums | "Transform" >> AnalyzeTrain(folder, filesystem.join(temporary, "tft"), spec)
 
-    finished = (curated.dropped, undersampled, written.rows) | "All rows" >> beam.Flatten()
-    manifest = finished | "Manifest" >> table_io.WriteTable(
+    # Rows are flattened only once they are counted or packed: a runner copies all that it flattens.
+    finished = {"Dropped": curated.dropped, "Undersampled": undersampled, "Made": written.rows}
+    manifest = tuple(finished.values()) | "Manifest" >> table_io.WriteTable(
         filesystem.join(folder, MANIFEST_FILES),
         dataset_manifest.manifest_bytes,
         dataset_manifest.by_path,
+        curated.listed | "Listed images" >> beam.Map(list_images.image_count),
     )
     rejects = (
-        finished
-        | "Not written" >> beam.Filter(dataset_manifest.is_dropped)
+        [rows | f"{name}, not written" >> beam.Filter(dataset_manifest.is_dropped) for name, rows in finished.items()]
+        | "Not written" >> beam.Flatten()
         | "Rejects"
         >> table_io.WriteTable(
             filesystem.join(folder, REJECTS_FILES),
@@ -88,17 +99,25 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
         )
     )
     cache = (
-        (curated.checked, written.rows)
-        | "Remember" >> decode_cache.MakeDecodeCache()
+        written.rows
+        | "Written" >> beam.Filter(lambda row: row.outcome == WRITTEN)
+        | "Known" >> beam.Map(decode_cache.known_image)
         | "Known images"
         >> table_io.WriteTable(
-            filesystem.join(folder, decode_cache.CACHE_FILES), decode_cache.cache_bytes, decode_cache.cache_order
+            filesystem.join(folder, decode_cache.CACHE_FILES),
+            functools.partial(decode_cache.cache_bytes, packs=packs),
+            decode_cache.cache_order,
+            shards.images,
         )
     )
     standardize = pipeline | "Standardize" >> WriteStandardizeFn(filesystem.join(folder, "standardize_fn"), spec)
-    totals = (
-        finished | "Count rows" >> beam.Map(dataset_description.tally_row) | "Sum rows" >> beam.CombineGlobally(Tally())
-    )
+    tallies = [
+        rows
+        | f"{name}, count rows" >> beam.Map(dataset_description.tally_row)
+        | f"{name}, sum rows" >> beam.CombineGlobally(Tally())
+        for name, rows in finished.items()
+    ]
+    totals = tallies | "Sums" >> beam.Flatten() | "Sum rows" >> beam.CombineGlobally(Tally())
     run_report = {"threads": threads, "command": regenerating_command(options), "options": options.as_json()}
     _ = (
         {
@@ -117,9 +136,21 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
             beam.pvalue.AsSingleton(totals),
             beam.pvalue.AsSingleton(curated.near.counts),
         )
-        | "Card" >> card.WriteCard(finished, totals, options, folder, threads)
+        | "Card" >> card.WriteCard(written.rows, totals, options, folder, threads)
         | "Publish" >> Publish(options.output, OWN_FILES, DATASET_JSON)
     )
+
+
+@contextlib.contextmanager
+def _loading_ahead(beam_arguments: PipelineOptions) -> Iterator[None]:
+    """Load what only the last steps need while images are read, if they run in this process."""
+    if not is_local_runner(beam_arguments):
+        yield
+        return
+    with ThreadPoolExecutor(1) as thread:
+        loading = thread.submit(load_graph_modules)
+        yield
+        loading.result()
 
 
 def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[str, Any], int] | None:
@@ -134,12 +165,11 @@ def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[
     """
     threads = options.threads or default_worker_threads(beam_arguments)
     earlier = earlier_of(options)
-    start_tensorflow()
     quiet_beam()
     quiet_infeasible()
     existing = output.begin(options.output)
     try:
-        with running_pipeline(beam_arguments) as pipeline:
+        with _loading_ahead(beam_arguments), running_pipeline(beam_arguments) as pipeline:
             build(pipeline, options, threads, earlier)
     except UsageError:
         output.abandon(options.output, existing)

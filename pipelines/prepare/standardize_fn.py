@@ -5,14 +5,19 @@ from __future__ import annotations
 import tempfile
 
 import apache_beam as beam
-import tensorflow as tf
 
 from pipelines.dataset.record_spec import RecordSpec
-from pipelines.imaging.standardize_graph import StandardizeModule
+from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.storage import filesystem
 
 
 def _write(folder: str, spec: RecordSpec) -> str:
+    # Loads TensorFlow, which takes seconds.
+    start_tensorflow()
+    import tensorflow as tf
+
+    from pipelines.imaging.standardize_graph import StandardizeModule
+
     with tempfile.TemporaryDirectory() as local:
         tf.saved_model.save(StandardizeModule(spec.image_size, spec.aspect, spec.encoding), local)
         filesystem.copy_tree(local, folder)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import apache_beam as beam
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from tensorflow_transform.tf_metadata import schema_utils
 from tfx_bsl.tfxio import tf_example_record
 
 from pipelines.dataset.record_spec import RecordSpec
+from pipelines.prepare.train_statistics import ClassStatistics
 
 ENCODED = "image/encoded"
 CLASS_TEXT = "image/class/text"
-SUM = "image/channel_sum"
-SUM_OF_SQUARES = "image/channel_sum_of_squares"
+# The number of train originals of a class, their three channel sums, and their three sums of squares.
+STATISTICS = "image/statistics"
 
 
 FEATURE_SPEC = {
     ENCODED: tf.io.FixedLenFeature([], tf.string),
     CLASS_TEXT: tf.io.FixedLenFeature([], tf.string),
-    SUM: tf.io.FixedLenFeature([3], tf.int64),
-    SUM_OF_SQUARES: tf.io.FixedLenFeature([3], tf.int64),
+    STATISTICS: tf.io.FixedLenFeature([7], tf.int64),
 }
 
 
@@ -71,13 +72,15 @@ def make_preprocessing_fn(spec: RecordSpec) -> Callable[[dict], dict]:
     size = spec.image_size
 
     def preprocessing_fn(inputs: dict) -> dict:
-        pixels = tf.cast(tft.size(inputs[CLASS_TEXT]), tf.float64) * size * size
-        mean = tf.cast(tft.sum(inputs[SUM], reduce_instance_dims=False), tf.float64) / pixels
-        squares = tf.cast(tft.sum(inputs[SUM_OF_SQUARES], reduce_instance_dims=False), tf.float64) / pixels
+        totals = tf.cast(tft.sum(inputs[STATISTICS], reduce_instance_dims=False), tf.float64)
+        pixels = totals[0] * size * size
+        mean, squares = totals[1:4] / pixels, totals[4:] / pixels
         # A channel without variance would cause a division by zero. One grey level is far below any real deviation.
         deviation = tf.maximum(tf.sqrt(tf.maximum(squares - mean * mean, 0.0)), 1.0)
         # Stored as class_counts in the graph's assets: one line per class, the count first.
-        tft.vocabulary(inputs[CLASS_TEXT], store_frequency=True, vocab_filename="class_counts")
+        tft.vocabulary(
+            inputs[CLASS_TEXT], weights=inputs[STATISTICS][:, 0], store_frequency=True, vocab_filename="class_counts"
+        )
 
         decoded = decode_images(inputs[ENCODED], size, spec.encoding)
         # Rows as vectors: TensorFlow takes several times as long to broadcast along an axis of 3 values.
@@ -95,43 +98,42 @@ def make_preprocessing_fn(spec: RecordSpec) -> Callable[[dict], dict]:
     return preprocessing_fn
 
 
-def _statistics_example(element: tuple[str, list[int], list[int]]) -> bytes:
-    label, sums, sums_of_squares = element
+def _class_example(label: str, statistics: ClassStatistics) -> bytes:
+    def text(value: bytes) -> tf.train.Feature:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+    numbers = tf.train.Int64List(value=[statistics.originals, *statistics.sums])
     features = {
         # The statistics need no pixels; the analysis never reads this input.
-        ENCODED: tf.train.Feature(bytes_list=tf.train.BytesList(value=[b""])),
-        CLASS_TEXT: tf.train.Feature(bytes_list=tf.train.BytesList(value=[label.encode()])),
-        SUM: tf.train.Feature(int64_list=tf.train.Int64List(value=sums)),
-        SUM_OF_SQUARES: tf.train.Feature(int64_list=tf.train.Int64List(value=sums_of_squares)),
+        ENCODED: text(b""),
+        CLASS_TEXT: text(label.encode()),
+        STATISTICS: tf.train.Feature(int64_list=numbers),
     }
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
-class AnalyzeTrain(beam.PTransform):
-    """PTransform that writes transform_fn/ and transformed_metadata/.
+def write_transform_fn(
+    statistics: Mapping[str, ClassStatistics], folder: str, temporary: str, spec: RecordSpec
+) -> None:
+    """Write transform_fn/ and transformed_metadata/.
+
+    tf.Transform's analysis is a pipeline. It has one element per class here and runs within this process.
 
     Args:
+        statistics: By class, what is known of the train originals.
         folder: The folder to write them to.
         temporary: A folder for tf.Transform's intermediate files.
         spec: How images become records.
     """
-
-    def __init__(self, folder: str, temporary: str, spec: RecordSpec):
-        super().__init__()
-        self._folder = folder
-        self._temporary = temporary
-        self._preprocessing_fn = make_preprocessing_fn(spec)
-
-    def expand(self, sums: beam.PCollection) -> beam.PCollection[None]:
-        """Turn (class, channel sums, sums of squares) of train originals into one element, once both are written."""
-        source = tf_example_record.TFExampleBeamRecord(
-            physical_format="inmem",
-            telemetry_descriptors=["prepare"],
-            schema=schema_utils.schema_from_feature_spec(FEATURE_SPEC),
+    source = tf_example_record.TFExampleBeamRecord(
+        physical_format="inmem",
+        telemetry_descriptors=["prepare"],
+        schema=schema_utils.schema_from_feature_spec(FEATURE_SPEC),
+    )
+    examples = [_class_example(label, statistics[label]) for label in sorted(statistics)]
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline, tft_beam.Context(temp_dir=temporary):
+        batches = pipeline | "Classes" >> beam.Create(examples) | "Batches" >> source.BeamSource()
+        transform_fn = (batches, source.TensorAdapterConfig()) | "Analyze" >> tft_beam.AnalyzeDataset(
+            make_preprocessing_fn(spec)
         )
-        batches = sums | "Statistics" >> beam.Map(_statistics_example) | "Batches" >> source.BeamSource()
-        with tft_beam.Context(temp_dir=self._temporary):
-            transform_fn = (batches, source.TensorAdapterConfig()) | "Analyze" >> tft_beam.AnalyzeDataset(
-                self._preprocessing_fn
-            )
-            return transform_fn | "Write transform_fn" >> tft_beam.WriteTransformFn(self._folder)
+        _ = transform_fn | "Write transform_fn" >> tft_beam.WriteTransformFn(folder)

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipelines.curation.decode_cache import is_readable_cache
 from pipelines.curation.recorded_splits import require_dataset_splits
 from pipelines.dataset.description_reader import require_description
 from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription
 from pipelines.prepare.options import PrepareOptions
-from pipelines.prepare.settings import OWN_FILES, pixel_versions, settings_of
+from pipelines.prepare.settings import OWN_FILES, settings_of
 from pipelines.storage import filesystem, output
-
-
-class Earlier(NamedTuple):
-    """Dataset folders that an update may reuse; empty where nothing can be reused."""
-
-    cache: str = ""  # whose decoding results may be used, see `decode_cache`
-    records: str = ""  # whose records may be used, see `shard_writer.stored_images`
-
-
-def _same_versions(description: DatasetDescription, versions: Mapping[str, str]) -> bool:
-    """Return whether the dataset was made with these versions; it may name more."""
-    return versions.items() <= description.versions.items()
 
 
 def _same_pixels(description: DatasetDescription, settings: Mapping[str, Any]) -> bool:
@@ -38,19 +26,17 @@ def _is_seekable(description: DatasetDescription) -> bool:
     return description.compression == "none"
 
 
-def earlier_of(options: PrepareOptions) -> Earlier:
-    """Return what the dataset in the output folder offers to an update with these options.
+def earlier_of(options: PrepareOptions) -> str:
+    """Return the dataset whose records an update with these options may use again; empty if there is none.
 
     Raises:
         UsageError: If the dataset.json in the output folder cannot be used.
     """
     if not options.update or not options.splits_from:
-        return Earlier()
+        return ""
     description, settings = require_description("--output", options.output), settings_of(options)
-    return Earlier(
-        options.output if is_readable_cache(options.output) and _same_versions(description, pixel_versions()) else "",
-        options.output if _is_seekable(description) and _same_pixels(description, settings) else "",
-    )
+    usable = _is_seekable(description) and _same_pixels(description, settings) and is_readable_cache(options.output)
+    return options.output if usable else ""
 
 
 def building_on_output(options: PrepareOptions) -> PrepareOptions:

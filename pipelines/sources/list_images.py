@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import apache_beam as beam
 
+from pipelines.beam.packed_groups import PackedGroupByKey
 from pipelines.beam.tally import Tally
 from pipelines.common.seeding import stable_hash
 from pipelines.dataset.accounting import path_hash
@@ -43,6 +44,11 @@ class CountListed(beam.PTransform):
     def expand(self, chunks: beam.PCollection) -> beam.PCollection[Counter]:
         """Turn chunks of listed files into one Counter: images, the sum of their path hashes, and other files."""
         return chunks | "Count files" >> beam.Map(_count_chunk) | "Sum files" >> beam.CombineGlobally(Tally())
+
+
+def image_count(listed: Counter) -> int:
+    """Return the number of images in the result of CountListed."""
+    return listed["listed",]
 
 
 # One work item: large enough to hide the overhead, small enough to distribute evenly.
@@ -169,7 +175,7 @@ class ListImages(beam.PTransform):
             parts
             | "List" >> beam.FlatMap(_list)
             | "By path" >> beam.Map(lambda listed: (stable_hash(file_place(listed.file)[0]), listed))
-            | "Repeats" >> beam.GroupByKey()
+            | "Repeats" >> PackedGroupByKey()
             | "Once" >> beam.FlatMap(_once).with_outputs("chunks", main="files")
         )
         single = once.files | "Chunks" >> beam.BatchElements(FILES_PER_CHUNK, FILES_PER_CHUNK)

@@ -52,8 +52,7 @@ TRANSFORM_INPUTS = [
     {
         "image/encoded": tf.TensorSpec([None], tf.string),
         "image/class/text": tf.TensorSpec([None], tf.string),
-        "image/channel_sum": tf.TensorSpec([None, 3], tf.int64),
-        "image/channel_sum_of_squares": tf.TensorSpec([None, 3], tf.int64),
+        "image/statistics": tf.TensorSpec([None, 7], tf.int64),
     }
 ]
 

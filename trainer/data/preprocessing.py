@@ -49,13 +49,11 @@ class Preprocessing(tf.Module):
         """
         count = tf.shape(encoded)[0]
         # The other inputs are for labels and statistics; the image does not depend on them.
-        sums = tf.zeros([count, 3], tf.int64)
         outputs = self._transform.transform_fn(
             {
                 "image/encoded": encoded,
                 "image/class/text": tf.fill([count], ""),
-                "image/channel_sum": sums,
-                "image/channel_sum_of_squares": sums,
+                "image/statistics": tf.zeros([count, 7], tf.int64),
             }
         )
         return tf.ensure_shape(outputs["image"], [None, self.image_size, self.image_size, 3])

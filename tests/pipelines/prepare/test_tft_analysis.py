@@ -43,8 +43,7 @@ def test_the_graph_normalises_by_the_exact_statistics_of_all_originals(tmp_path:
         "image/encoded": tf.constant([one.tobytes() for _, one in originals]),
         "image/class/text": tf.constant(["nevus", "melanoma", "scar"]),
         # What serving knows nothing of does not matter.
-        "image/channel_sum": tf.zeros([3, 3], tf.int64),
-        "image/channel_sum_of_squares": tf.zeros([3, 3], tf.int64),
+        "image/statistics": tf.zeros([3, 7], tf.int64),
     }
     made = tft.TFTransformOutput(str(tmp_path / "graph")).transform_features_layer()(given)
     pixels = np.stack([pixels for _, pixels in originals]).astype(np.float64)
