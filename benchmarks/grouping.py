@@ -21,11 +21,12 @@ from pipelines.curation.deduplicate import DeduplicateImages
 from pipelines.curation.fractions import Fractions
 from pipelines.curation.groups import AssignGroups, FindNear
 from pipelines.curation.split import SplitGroups
-from pipelines.dataset.image_row import ImageRow, is_open
+from pipelines.dataset.image_row import ImageRow, Thumbnail, is_open
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.domain.labels import Claim
 from pipelines.domain.taxonomy import built_in_set
 from pipelines.imaging import perceptual
+from pipelines.storage.packs import Piece
 
 # Shares as in HAM10000 (several photographs of a lesion) and as in archives downloaded twice.
 IMAGES_PER_LESION = 3
@@ -35,12 +36,19 @@ PER_CHUNK = 1000
 CLASSES = built_in_set("isic9").classes
 
 
+def synthetic_thumbnail(shown: int) -> bytes:
+    """The thumbnail of picture `shown`."""
+    return np.random.Generator(np.random.PCG64(shown)).bytes(perceptual.THUMBNAIL_SIDE**2 * 3)
+
+
+def _load(thumbnail: Thumbnail) -> bytes:
+    return synthetic_thumbnail(int(thumbnail.pack))
+
+
 def synthetic_row(number: int) -> ImageRow:
     """The row of image `number`; some share bytes with the one before, some show nearly the same picture."""
     content = number - 1 if number % DUPLICATE_EVERY == 1 else number
     shown = content - 1 if content % NEAR_EVERY == 1 else content
-    random = np.random.Generator(np.random.PCG64(shown))
-    pixels = random.integers(0, 256, (perceptual.THUMBNAIL_SIDE, perceptual.THUMBNAIL_SIDE, 3), np.uint8)
     lesion = content // IMAGES_PER_LESION
     label = CLASSES[stable_hash(lesion) % len(CLASSES)]
     name = f"ISIC_{content:07d}.jpg" if content == number else f"ISIC_{content:07d}(1).jpg"
@@ -54,7 +62,8 @@ def synthetic_row(number: int) -> ImageRow:
         width=600,
         height=450,
         phash=stable_hash("picture", shown) >> 1,
-        thumbnail=pixels.tobytes(),
+        sketch=perceptual.sketch(synthetic_thumbnail(shown)),
+        thumbnail=Thumbnail(f"{shown}", Piece(0, 0, 0)),
         lesion_ids=(f"IL_{lesion:07d}",) if lesion % 4 else (),
         patient_ids=(f"IP_{lesion // 2:07d}",),
     )
@@ -82,7 +91,7 @@ def measure(images: int) -> None:
             | "Rows" >> beam.FlatMap(_rows, images)
             | "Images" >> DeduplicateImages()
         )
-        near = rows | "Near-duplicates" >> FindNear()
+        near = rows | "Near-duplicates" >> FindNear(_load)
         split = (
             (near.rows | "Distinct" >> beam.Filter(is_open), near.pairs, rows)
             | "Group" >> AssignGroups()

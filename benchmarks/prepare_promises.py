@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import hashlib
 import json
 import os
@@ -30,14 +31,15 @@ from benchmarks.prepare_inputs import CLASSES, Archive, Archives
 from benchmarks.prepare_rivals import SIZE
 from pipelines.common.seeding import stable_hash
 from pipelines.curation.deduplicate import DeduplicateImages
-from pipelines.curation.groups import AssignGroups, FindNear
-from pipelines.dataset.image_row import WRITTEN, ImageRow, is_open
+from pipelines.curation.groups import AssignGroups, FindNear, load_thumbnail
+from pipelines.dataset.image_row import WRITTEN, ImageRow, Stored, Thumbnail, is_open
 from pipelines.dataset.manifest import by_path, manifest_bytes
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.dataset.tfrecord import frame
 from pipelines.domain.labels import Claim
 from pipelines.imaging import images, perceptual
 from pipelines.prepare.examples import image_example
+from pipelines.storage.packs import Packed, PackWriter
 
 SPEC = RecordSpec(CLASSES, SIZE, "stretch")
 # Whatever makes such records does this.
@@ -51,6 +53,7 @@ PROMISES = {
     "sorted manifest": "nothing lost",
 }
 _PER_CHUNK = 500
+_PACKS = tempfile.TemporaryDirectory(prefix="packs-")
 Result = TypeVar("Result")
 
 
@@ -82,14 +85,24 @@ def _go_over(clock: Clock, row: ImageRow) -> tuple[ImageRow, tuple[int, bytes]]:
     sha256 = clock("content hash", lambda: hashlib.sha256(data).hexdigest())
     image = clock("decode", lambda: _decode(data))
     phash, thumbnail = clock("perceptual hash, thumbnail", lambda: perceptual.signature(image))
-    pixels = clock("resize", lambda: np.asarray(images.fit(image, SPEC.image_size, SPEC.aspect)))
-    clock("channel sums", lambda: images.channel_sums(pixels))
-    encoded = clock("encode", lambda: images.encode_jpeg(pixels))
+    square = clock("resize", lambda: images.fit(image, SPEC.image_size, SPEC.aspect))
+    sums, squares = clock("channel sums", lambda: images.channel_sums(square))
+    encoded = clock("encode", lambda: images.encode_jpeg(np.asarray(square)))
+    row = row._replace(sha256=sha256, phash=phash, format="jpeg", width=image.width, height=image.height)
+    (packed,) = _packed(row, [thumbnail, encoded])
+    sketch = clock("perceptual hash, thumbnail", lambda: perceptual.sketch(thumbnail))
     row = row._replace(
-        sha256=sha256, phash=phash, thumbnail=thumbnail, format="jpeg", width=image.width, height=image.height
+        sketch=sketch,
+        thumbnail=Thumbnail(packed.pack, packed.pieces[0]),
+        stored=Stored(packed.pack, packed.pieces[1:], (*sums, *squares)),
     )
     record = clock("Example and checksums", lambda: frame(image_example(row, encoded, 0, SPEC)))
     return row, (clock("order of the records", lambda: stable_hash(SPEC.seed, "order", sha256, 0)), record)
+
+
+def _packed(row: ImageRow, contents: Sequence[bytes]) -> list[Packed[ImageRow]]:
+    writer: PackWriter[ImageRow] = PackWriter(_PACKS.name)
+    return [*writer.add(row, 0, contents), *writer.flush()]
 
 
 def _rows_of(archive: Archive) -> list[ImageRow]:
@@ -125,7 +138,7 @@ def _compare_images(count: int) -> float:
             | "Rows" >> beam.FlatMap(_chunk)
             | "Images" >> DeduplicateImages()
         )
-        near = rows | "Near-duplicates" >> FindNear()
+        near = rows | "Near-duplicates" >> FindNear(functools.partial(load_thumbnail, _PACKS.name))
         _ = (rows | "Distinct" >> beam.Filter(is_open), near.pairs, rows) | "Group" >> AssignGroups()
     return time.process_time() - started
 
@@ -139,7 +152,7 @@ def measure(archive: Archive) -> None:
     done = [_go_over(clock, row) for row in described]
     clock("order of the records", lambda: sorted(record for _, record in done))
     _rows.extend(row._replace(label="") for row, _ in done)
-    written = [row._replace(outcome=WRITTEN, copies=1, thumbnail=b"") for row, _ in done]
+    written = [row._replace(outcome=WRITTEN, copies=1) for row, _ in done]
     clock("sorted manifest", lambda: manifest_bytes(sorted(written, key=by_path)))
     costs = {name: 1000 * seconds / len(done) for name, seconds in clock.seconds.items()}
     # The runner's start is no image's cost either.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -56,18 +55,18 @@ class FindNear(beam.PTransform):
     still belong together.
 
     Args:
-        packs: The folder of the packs that hold the thumbnails.
+        load: Returns the content of a thumbnail, see `load_thumbnail`.
     """
 
-    def __init__(self, packs: str):
+    def __init__(self, load: Callable[[Thumbnail], bytes]):
         super().__init__()
-        self._packs = packs
+        self._load = load
 
     def expand(self, resolved: beam.PCollection[ImageRow]) -> Near:
         """Keep one row per image and find the near-duplicate pairs among them."""
         rows = resolved | "One of each image" >> beam.Filter(lambda row: row.path == row.image_of)
         pictures = rows | "Pictures" >> beam.Map(lambda row: Picture(row.sha256, row.phash, row.sketch, row.thumbnail))
-        pairs, skipped = pictures | "Find" >> FindNearDuplicates(functools.partial(load_thumbnail, self._packs))
+        pairs, skipped = pictures | "Find" >> FindNearDuplicates(self._load)
         counts = (
             rows.pipeline
             | "Once" >> beam.Create([None])
