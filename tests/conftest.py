@@ -16,14 +16,14 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
 import numpy as np
 import pytest
 import threadpoolctl
-from apache_beam.transforms import core
 from PIL import Image
 
+import pipelines.beam.quick_start  # noqa: F401  spares every pipeline of a test a fifth of its time
 from tests.support.commands import Command, entry_point
 
 # Tests look at decoded pixels, not at start-up chatter.
@@ -84,26 +84,6 @@ def process() -> Command:
         )
 
     return run
-
-
-def _inspect_methods_once() -> None:
-    """Let Beam read the signature of a method once: in one prepare it does so 90,000 times, a fifth of the work."""
-    inspect_method = core.get_function_args_defaults
-    known: dict[object, tuple[list[str], list[Any]]] = {}
-
-    def inspected(f: Any) -> tuple[list[str], list[Any]]:
-        function = getattr(f, "__func__", None)
-        if function is None:
-            return inspect_method(f)
-        if function not in known:
-            known[function] = inspect_method(f)
-        names, defaults = known[function]
-        return [*names], [*defaults]
-
-    core.get_function_args_defaults = inspected
-
-
-_inspect_methods_once()
 
 
 # A program that ran a tf.Transform analysis segfaults at interpreter exit unless it does this; see `run_command`.

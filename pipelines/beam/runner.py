@@ -21,6 +21,7 @@ from google.api_core.exceptions import GoogleAPICallError
 
 from pipelines.beam.arguments import unknown_option
 from pipelines.beam.dataflow import set_dataflow_defaults
+from pipelines.beam.quick_start import job_options
 from pipelines.beam.threads import default_threads
 from pipelines.common.cli import UsageError, first_line
 from pipelines.common.gcs_client import google_message, is_gs
@@ -81,7 +82,7 @@ def beam_options(arguments: Sequence[str], command: str = "job") -> PipelineOpti
             the Dask runner drops outputs, and `multi_threading` loses elements in a race while reporting success.
     """
     _reject_unknown(arguments)
-    options = PipelineOptions(list(arguments))
+    options = job_options(list(arguments))
     standard = options.view_as(StandardOptions)
     if not standard.runner:
         standard.runner = DEFAULT_RUNNER
