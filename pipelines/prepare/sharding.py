@@ -15,6 +15,9 @@ from pipelines.prepare.options import SHARD_MB
 from pipelines.prepare.shard_writer import SplitShards
 from pipelines.storage import filesystem
 
+# What a record has beside its pixels: the tables of a JPEG, ids, labels and checksums.
+_RECORD_BYTES = 1000
+
 
 def shard_count(examples: int, spec: RecordSpec, shard_mb: int = SHARD_MB) -> int:
     """Return the number of shards for a split or fold, at least 1.
@@ -24,7 +27,7 @@ def shard_count(examples: int, spec: RecordSpec, shard_mb: int = SHARD_MB) -> in
         spec: How images become records.
         shard_mb: The approximate size of a shard in MiB, before compression.
     """
-    size = int(examples * spec.image_size * spec.image_size * BYTES_PER_PIXEL[spec.encoding])
+    size = int(examples * (spec.image_size * spec.image_size * BYTES_PER_PIXEL[spec.encoding] + _RECORD_BYTES))
     return max(1, -(-size // (shard_mb << 20)))
 
 
