@@ -51,13 +51,14 @@ def standardize(data: bytes, info: images.ImageInfo, forms: Iterable[RecordForm]
     Raises:
         BadImage: The file is damaged.
     """
-    decoded = {}
-    records = []
-    for size, aspect, encoding in forms:
-        factor = images.reduction(info.width, info.height, size, aspect)
-        if factor not in decoded:
-            decoded[factor] = images.decode_image(data, factor)
-        pixels = np.asarray(images.fit(decoded[factor], size, aspect))
-        # The record is decoded at once, so compressing it without loss would be a waste.
-        records.append(encode(pixels, encoding, png_level=0))
-    return ModelInput(tuple(records))
+    factors = {form: images.reduction(info.width, info.height, form.image_size, form.aspect) for form in forms}
+    records: dict[RecordForm, bytes] = {}
+    for factor in sorted(set(factors.values())):
+        with images.decode_turn(info, factor):
+            decoded = images.decode_image(data, factor)
+            for form in factors:
+                if factors[form] == factor:
+                    pixels = np.asarray(images.fit(decoded, form.image_size, form.aspect))
+                    # The record is decoded at once, so compressing it without loss would be a waste.
+                    records[form] = encode(pixels, form.encoding, png_level=0)
+    return ModelInput(tuple(records[form] for form in factors))
