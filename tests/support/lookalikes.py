@@ -7,6 +7,7 @@ import io
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from pipelines.curation.near_duplicates import Picture
 from pipelines.imaging import images, perceptual
 
 
@@ -22,8 +23,12 @@ def encoded(image: Image.Image, quality: int) -> Image.Image:
     return Image.open(buffer)
 
 
-def picture(identity: str, image: Image.Image) -> tuple[str, int, bytes]:
-    return identity, *perceptual.signature(image.convert("RGB"))
+def picture_of(identity: str, phash: int, thumbnail: bytes) -> Picture:
+    return Picture(identity, phash, perceptual.sketch(thumbnail), thumbnail)
+
+
+def picture(identity: str, image: Image.Image) -> Picture:
+    return picture_of(identity, *perceptual.signature(image.convert("RGB")))
 
 
 def thumbnail_of(pixels: np.ndarray) -> bytes:

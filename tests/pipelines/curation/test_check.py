@@ -1,21 +1,25 @@
-"""What a file and its folders say of an image, and why an image is rejected."""
+"""What a file and its folders say of an image, why an image is rejected, and what is kept of its pixels."""
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from pipelines.curation.check import folder_split, inspect, inspect_again, read_row
+from pipelines.curation.check import CheckImages, examine, folder_split, read_row
 from pipelines.dataset.image_row import ImageRow
+from pipelines.dataset.originals import original_of
+from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.taxonomy import built_in_set
+from pipelines.imaging import perceptual
 from pipelines.sources.layouts import Source
 from pipelines.sources.list_images import (
     ListedFile,
     SourceFile,
 )
+from pipelines.storage.packs import SUFFIX, read_pieces
+from tests.support.collecting import run
 from tests.support.image_files import encode, photograph
 from tests.support.image_trees import list_images, tree
 
@@ -31,7 +35,7 @@ def test_the_deepest_folder_that_names_a_split_decides() -> None:
 
 def check(root: Path | str, file: SourceFile) -> ImageRow:
     inputs = {str(root): Source("here", str(root))}
-    return inspect(*read_row(ListedFile(str(root), file), inputs, built_in_set("isic9")))
+    return examine(*read_row(ListedFile(str(root), file), inputs, built_in_set("isic9"))).row
 
 
 def test_check_rejects_with_stage_and_reason(tmp_path: Path) -> None:
@@ -66,35 +70,67 @@ def test_where_there_is_no_folder_none_speaks(tmp_path: Path, monkeypatch: pytes
     assert (file.relative, check("*.jpg", file).claims) == ("a.jpg", ())
 
 
-def test_a_good_image_has_format_size_hash_and_thumbnail(tmp_path: Path) -> None:
-    data = encode(photograph(150, 90))
-    row = inspect(ImageRow("a", "a"), data)
+def test_a_good_image_has_format_size_hash_sketch_and_thumbnail() -> None:
+    row, thumbnail, original = examine(ImageRow("a", "a"), encode(photograph(150, 90)))
     assert (row.outcome, row.format, row.width, row.height) == ("", "jpeg", 150, 90)
     assert row.phash
-    assert row.thumbnail
+    assert row.sketch == perceptual.sketch(thumbnail)
+    # No records are to be made.
+    assert original is None
     # The same picture as PNG: other bytes, the same thumbnail but for what JPEG loses.
-    other = inspect(ImageRow("b", "b"), encode(photograph(150, 90), "PNG"))
-    assert (other.format, len(other.thumbnail)) == ("png", len(row.thumbnail))
+    other = examine(ImageRow("b", "b"), encode(photograph(150, 90), "PNG"))
+    assert (other.row.format, len(other.thumbnail)) == ("png", len(thumbnail))
+    assert perceptual.pixel_distance(thumbnail, other.thumbnail) < perceptual.SAME_PICTURE
+
+
+def test_the_hash_and_the_thumbnail_do_not_depend_on_the_size_of_records() -> None:
+    data = encode(photograph(1400, 1000))
+    plain, small, large = (examine(ImageRow("a", "a"), data, spec) for spec in (None, spec_of(64), spec_of(500)))
+    assert plain[:2] == small[:2] == large[:2]
+    assert small.original == original_of(data, spec_of(64))
+    assert large.original == original_of(data, spec_of(500))
 
 
 def test_an_image_that_ends_early_is_rejected_whatever_its_size() -> None:
     for side in (40, 600):
-        row = inspect(ImageRow("a", "a"), encode(photograph(side, side))[:-300])
-        assert (row.stage, row.reason, row.thumbnail) == ("check", "undecodable", b"")
+        row, thumbnail, original = examine(ImageRow("a", "a"), encode(photograph(side, side))[:-300], spec_of(24))
+        assert (row.stage, row.reason, thumbnail, original) == ("check", "undecodable", b"", None)
 
 
 def test_a_row_with_an_outcome_stays_as_it_is() -> None:
     gone = ImageRow("a", "a").rejected("read", "unreadable", "no")
-    assert inspect(gone, b"anything") == gone
+    assert examine(gone, b"anything", spec_of(24)) == (gone, b"", None)
 
 
-def test_a_file_replaced_between_two_readings_is_rejected_as_changed(tmp_path: Path) -> None:
-    data = encode(photograph(60, 40))
-    path = tmp_path / "a.jpg"
-    path.write_bytes(data)
-    row = ImageRow(str(path), "a.jpg", sha256=hashlib.sha256(data).hexdigest())
-    assert inspect_again(row) == inspect(row, data)
-    path.write_bytes(data + b"more")
-    assert inspect_again(row).reason == "changed"
-    path.unlink()
-    assert inspect_again(row).reason == "unreadable"
+def spec_of(size: int) -> RecordSpec:
+    return RecordSpec(("melanoma", "nevus"), size)
+
+
+@pytest.mark.parametrize("spec", [None, spec_of(24)])
+def test_what_later_stages_need_lies_in_packs(tmp_path: Path, spec: RecordSpec | None) -> None:
+    images = {f"nevus/{seed}.jpg": encode(photograph(60, 40, seed)) for seed in range(20)}
+    for name, data in {**images, "nevus/bad.jpg": b"no image"}.items():
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    root, packs = str(tmp_path / "set"), tmp_path / "packs"
+    listed = [ListedFile(root, file) for file in list_images(root)]
+    check_images = CheckImages([Source("set", root)], built_in_set("isic9"), False, 2, str(packs), spec)
+    rows = {row.relative: row for row in run([listed[:3], listed[3:]], check_images)}
+    assert {name for name, row in rows.items() if row.outcome} == {"nevus/bad.jpg"}
+    assert rows.keys() == images.keys() | {"nevus/bad.jpg"}
+    for name, data in images.items():
+        row, thumbnail, original = examine(ImageRow("a", "a"), data, spec)
+        found = rows[name]
+        assert (found.phash, found.sketch, found.width, found.height) == (row.phash, row.sketch, 60, 40)
+        assert found.thumbnail
+        pieces = [found.thumbnail.piece]
+        if original:
+            assert found.stored
+            assert (found.stored.file, found.stored.sums) == (found.thumbnail.pack, original.sums)
+            pieces += found.stored.pieces
+        else:
+            assert found.stored is None
+        content = read_pieces(str(packs / found.thumbnail.pack), pieces)
+        assert [content[piece] for piece in pieces] == [thumbnail, *([original.encoded] if original else [])]
+    assert {path.suffix for path in packs.iterdir()} == {SUFFIX}

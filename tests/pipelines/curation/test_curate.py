@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,13 @@ def table(path: Path, rows: list[dict[str, str]]) -> str:
 class _Decide(beam.PTransform):
     """Every row with its decision, and every leak."""
 
-    def __init__(self, options: Any):
+    def __init__(self, options: Any, packs: str):
         super().__init__()
         self._options = options
+        self._packs = packs
 
     def expand(self, begin: beam.PCollection) -> beam.PCollection:
-        decided = curate_images(begin.pipeline, self._options, threads=2)
+        decided = curate_images(begin.pipeline, self._options, threads=2, packs=self._packs)
         leaks = (decided.readable, decided.near.pairs) | FindLeakage()
         return (decided.images, decided.dropped, leaks) | beam.Flatten()
 
@@ -68,7 +70,8 @@ def decide(root: Path, *tables: str, **options: Any) -> tuple[Any, ...]:
         small_classes="reject",
         **options,
     )
-    found = run_source(_Decide(with_found_tables(chosen)))
+    with tempfile.TemporaryDirectory() as packs:
+        found = run_source(_Decide(with_found_tables(chosen), packs))
     return (
         {one.relative: one for one in found if hasattr(one, "relative")},
         [one for one in found if not hasattr(one, "relative")],

@@ -2,78 +2,130 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
+import pytest
 
 from pipelines.curation.decode_cache import (
     CachedImage,
-    MakeDecodeCache,
-    UseDecodeCache,
+    Known,
+    KnownContents,
+    ReadCache,
+    Recall,
     cache_bytes,
     is_readable_cache,
     read_cache,
 )
-from pipelines.dataset.image_row import Stored
-from tests.support.collecting import run, run_with
+from pipelines.dataset.image_row import ImageRow, Stored, Thumbnail
+from pipelines.imaging import perceptual
+from pipelines.storage.packs import PackWriter, Piece, read_pieces
+from tests.support.collecting import run, run_source
 from tests.support.image_rows import row
 
-STORED = Stored("train-00000-of-00001.tfrecord", (0, 900), (1, 2, 3, 4, 5, 6))
-IMAGES = [
-    CachedImage("aa", "jpeg", 60, 40, 1 << 62, b"\0thumbnail\xff", STORED),
-    CachedImage("bb", "png", 1, 2, 0, b"t"),
-]
+SHARD = "train-00000-of-00001.tfrecord"
 FILE = "known-00000-of-00001.parquet"
 
 
-def test_known_images_come_back_from_their_file(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_bytes(cache_bytes(IMAGES))
-    assert list(read_cache(str(tmp_path / FILE))) == [(one.sha256, one) for one in IMAGES]
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_a_damaged_cache_is_not_readable_and_a_missing_one_is_empty(tmp_path: Path) -> None:
+def thumbnail(seed: int) -> bytes:
+    shape = (perceptual.THUMBNAIL_SIDE, perceptual.THUMBNAIL_SIDE, 3)
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8).tobytes()
+
+
+IMAGES = [
+    CachedImage(
+        digest("a"),
+        *("jpeg", 60, 40, 1 << 62, thumbnail(1)),
+        Stored(SHARD, (Piece(0, 90, 1 << 31), Piece(1 << 40, 80, 0)), (1, 2, 3, 4, 5, 6)),
+    ),
+    CachedImage(digest("b"), *("png", 1, 2, 0, thumbnail(2)), Stored(SHARD, (Piece(900, 7, 1),), (1,) * 6)),
+]
+
+
+def written(packs: Path) -> list[ImageRow]:
+    """The rows of IMAGES once their records are written, with their thumbnails in a pack."""
+    pack: PackWriter[CachedImage] = PackWriter(str(packs))
+    for image in IMAGES:
+        assert pack.add(image, 0, [image.thumbnail]) == []
+    return [
+        row(image.sha256, **{**image._asdict(), "thumbnail": Thumbnail(name, pieces[0])}, outcome="written")
+        for image, name, pieces in pack.flush()
+    ]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> bytes:
+    return cache_bytes(written(tmp_path / "packs"), str(tmp_path / "packs"))
+
+
+@pytest.fixture
+def cache(data: bytes, tmp_path: Path) -> str:
+    """A folder with a file of known images."""
+    (tmp_path / FILE).write_bytes(data)
+    return str(tmp_path)
+
+
+def test_known_images_come_back_from_their_file(cache: str) -> None:
+    assert list(read_cache(f"{cache}/{FILE}")) == [(one.sha256, one) for one in IMAGES]
+    assert run_source(ReadCache(cache)) == [(one.sha256, one) for one in IMAGES]
+
+
+def test_a_damaged_cache_is_not_readable_and_a_missing_one_is_empty(tmp_path: Path, data: bytes) -> None:
     assert is_readable_cache(str(tmp_path))
-    data = cache_bytes(IMAGES)
     (tmp_path / FILE).write_bytes(data)
     assert is_readable_cache(str(tmp_path))
     (tmp_path / FILE).write_bytes(data[: len(data) // 2])
     assert not is_readable_cache(str(tmp_path))
 
 
-class _Use(beam.PTransform):
-    """Rows that the cache completes, marked by their outcome, and the others."""
-
-    def __init__(self, folder: str):
+class _Recall(beam.PTransform):
+    def __init__(self, folder: str, packs: str):
         super().__init__()
-        self._folder = folder
+        self._folder, self._packs = folder, packs
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
-        found = rows | UseDecodeCache(self._folder)
-        known = found.rows | "Mark" >> beam.Map(lambda one: one._replace(message="known"))
-        return (known, found.unknown) | beam.Flatten()
+        return (rows, rows.pipeline | ReadCache(self._folder)) | Recall(self._packs)
 
 
-def test_rows_are_completed_by_their_content_and_the_others_are_decoded(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_bytes(cache_bytes(IMAGES))
-    rows = [row("1", sha256="aa"), row("2", sha256="aa", size=7), row("3", sha256="cc")]
-    found = {one.relative: one for one in run(rows, _Use(str(tmp_path)))}
-    assert found["3"] == rows[2]
-    decoded: dict[str, Any] = {
-        "format": "jpeg",
-        "width": 60,
-        "height": 40,
-        "phash": 1 << 62,
-        "thumbnail": b"\0thumbnail\xff",
-    }
-    for before in rows[:2]:
-        assert found[before.relative] == before._replace(**decoded, stored=STORED, message="known")
+def test_rows_are_completed_by_their_content_as_if_they_had_been_decoded(cache: str, tmp_path: Path) -> None:
+    packs = tmp_path / "recalled"
+    rows = [row("1", sha256=digest("a")), row("2", sha256=digest("a"), size=7), row("3", sha256=digest("b"))]
+    found = {one.relative: one for one in run(rows, _Recall(cache, str(packs)))}
+    assert found.keys() == {"1", "2", "3"}
+    for before, image in zip(rows, [IMAGES[0], IMAGES[0], IMAGES[1]], strict=True):
+        completed = found[before.relative]
+        place = completed.thumbnail
+        assert place
+        assert read_pieces(str(packs / place.pack), [place.piece]) == {place.piece: image.thumbnail}
+        decoded: dict[str, Any] = {
+            **{name: getattr(image, name) for name in ("format", "width", "height", "phash", "stored")},
+            "sketch": perceptual.sketch(image.thumbnail),
+        }
+        assert completed == before._replace(**decoded, thumbnail=place)
 
 
-def test_every_content_that_can_be_decoded_is_kept_once_with_its_records() -> None:
-    decoded: dict[str, Any] = {"format": "jpeg", "width": 60, "height": 40, "phash": 5, "thumbnail": b"t"}
-    checked = [row("1", sha256="aa", **decoded), row("2", sha256="aa", **decoded), row("3", sha256="bb", **decoded)]
-    checked.append(row("4", sha256="cc").rejected("check", "undecodable", "no"))
-    finished = [checked[0]._replace(outcome="written", stored=STORED), checked[1]._replace(outcome="duplicate")]
-    kept = run_with(checked, finished, MakeDecodeCache())
-    assert sorted(kept) == [CachedImage("aa", **decoded, stored=STORED), CachedImage("bb", **decoded)]
+@pytest.mark.parametrize("count", [0, 1, 2, 1000])
+def test_a_content_is_known_if_it_was_collected(count: int) -> None:
+    cached = [(digest(str(number)), number) for number in range(count)]
+    (known,) = run(cached, KnownContents())
+    assert all(sha256 in known for sha256, _ in cached)
+    assert not any(digest(str(number)) in known for number in range(count, count + 1000))
+
+
+def test_contents_that_begin_alike_are_told_apart() -> None:
+    first, second, other = ("00" * 8 + end * 24 for end in ("11", "22", "33"))
+    known = Known(bytes.fromhex(first + second) + b"\xff" * 32)
+    assert [sha256 in known for sha256 in (first, second, other, "ff" * 32, "fe" * 32)] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]

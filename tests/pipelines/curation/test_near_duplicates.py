@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -12,11 +13,12 @@ import pytest
 import threadpoolctl
 
 from pipelines.curation import near_duplicates
-from pipelines.curation.near_duplicates import FindNearDuplicates, NearPair, SkippedBucket
+from pipelines.curation.near_duplicates import FindNearDuplicates, NearPair, Picture, SkippedBucket
 from pipelines.domain.image_ids import image_id_of
 from pipelines.imaging import images, perceptual
+from pipelines.storage.filesystem import read_bytes
 from tests.support.collecting import run
-from tests.support.lookalikes import COPIES, photograph, picture, thumbnail_of
+from tests.support.lookalikes import COPIES, photograph, picture, picture_of, thumbnail_of
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -29,15 +31,16 @@ def _one_blas_thread() -> Iterator[None]:
 class _Output(beam.PTransform):
     """One of FindNearDuplicates' two outputs."""
 
-    def __init__(self, index: int):
+    def __init__(self, index: int, load: Callable[[Any], bytes] = bytes):
         super().__init__()
         self._index = index
+        self._load = load
 
     def expand(self, pictures: beam.PCollection) -> beam.PCollection:
-        return (pictures | FindNearDuplicates())[self._index]
+        return (pictures | FindNearDuplicates(self._load))[self._index]
 
 
-def archive() -> list[tuple[str, int, bytes]]:
+def archive() -> list[Picture]:
     copies = [picture(f"picture {seed} copy", COPIES["squashed"](photograph(seed))) for seed in range(0, 60, 10)]
     return [picture(f"picture {seed}", photograph(seed)) for seed in range(60)] + copies
 
@@ -56,14 +59,14 @@ def test_result_does_not_depend_on_the_order() -> None:
 
 
 def test_equal_hashes_of_different_pictures_are_no_pair() -> None:
-    pictures = [(f"{seed}", 12345, thumbnail_of(np.asarray(photograph(seed)))) for seed in range(6)]
+    pictures = [picture_of(f"{seed}", 12345, thumbnail_of(np.asarray(photograph(seed)))) for seed in range(6)]
     assert run(pictures, _Output(0)) == []
 
 
 def test_hashes_that_share_a_band_but_lie_far_apart_are_no_pair() -> None:
     thumbnail = thumbnail_of(np.asarray(photograph(0)))
     far = ((1 << 63) - 1) & ~near_duplicates.BAND_MASKS[0]
-    assert run([("a", 0, thumbnail), ("b", far, thumbnail)], _Output(0)) == []
+    assert run([picture_of("a", 0, thumbnail), picture_of("b", far, thumbnail)], _Output(0)) == []
 
 
 def test_one_picture_or_none_has_no_pairs() -> None:
@@ -89,8 +92,8 @@ def test_a_crowd_is_bounded_counted_and_still_connected(monkeypatch: pytest.Monk
     monkeypatch.setattr(near_duplicates, "BUCKET_LIMIT", 20)
     monkeypatch.setattr(near_duplicates, "WINDOW", 10)
     monkeypatch.setattr(near_duplicates, "PARTNERS", 3)
-    _, phash, thumbnail = picture("", photograph(5))
-    crowd = [(f"{number:03d}", phash, thumbnail) for number in range(50)]
+    one = picture("", photograph(5))
+    crowd = [one._replace(identity=f"{number:03d}") for number in range(50)]
     pairs, skipped = run(crowd, _Output(0)), run(crowd[::-1], _Output(1))
     followed = 47 * 3 + 2 + 1
     assert len(pairs) == followed
@@ -106,12 +109,25 @@ def test_the_nearest_partners_are_followed(monkeypatch: pytest.MonkeyPatch) -> N
     rng = np.random.default_rng(1)
     base = np.asarray(photograph(8).resize((16, 16))).astype(int)
     pictures = [
-        (f"m{number:02d}", 777, (base + rng.normal(0, 5, base.shape)).clip(0, 255).astype(np.uint8).tobytes())
+        picture_of(f"m{number:02d}", 777, (base + rng.normal(0, 5, base.shape)).clip(0, 255).astype(np.uint8).tobytes())
         for number in range(20)
     ]
-    pictures += [("a", 777, base.astype(np.uint8).tobytes()), ("z", 777, (base + 1).astype(np.uint8).tobytes())]
+    pictures += [
+        picture_of("a", 777, base.astype(np.uint8).tobytes()),
+        picture_of("z", 777, (base + 1).astype(np.uint8).tobytes()),
+    ]
     assert ("a", "z") in {pair[:2] for pair in run(pictures, _Output(0))}
     assert all(isinstance(bucket, SkippedBucket) for bucket in run(pictures, _Output(1)))
+
+
+def test_only_thumbnails_of_pictures_with_a_candidate_are_loaded(tmp_path: Path) -> None:
+    one = picture("", photograph(5))
+    kept = str(tmp_path / "thumbnail")
+    Path(kept).write_bytes(one.thumbnail)
+    twins = [one._replace(identity=name, thumbnail=kept) for name in ("first", "second")]
+    # It has no band in common with the others, and nobody misses its thumbnail.
+    alone = one._replace(identity="alone", phash=~one.phash & ((1 << 63) - 1), thumbnail=str(tmp_path / "missing"))
+    assert run([*twins, alone], _Output(0, read_bytes)) == [NearPair("first", "second", 0, 0.0)]
 
 
 def _signature_of(path: Path) -> tuple[int, bytes]:
@@ -131,8 +147,8 @@ def test_real_images_in_two_encodings(shared_data: Path) -> None:
     assert len(shared) > 500
     shared = shared[::3]
     others = sorted(originals.keys() - squashed.keys())[:300]
-    pictures = [(f"{image_id} ham", *_signature_of(originals[image_id])) for image_id in shared + others]
-    pictures += [(f"{image_id} nine", *_signature_of(squashed[image_id])) for image_id in shared]
+    pictures = [picture_of(f"{image_id} ham", *_signature_of(originals[image_id])) for image_id in shared + others]
+    pictures += [picture_of(f"{image_id} nine", *_signature_of(squashed[image_id])) for image_id in shared]
     pairs = {pair[:2] for pair in run(pictures, _Output(0))}
     assert {(f"{image_id} ham", f"{image_id} nine") for image_id in shared} <= pairs
     assert all(lesions[first.split()[0]] == lesions[second.split()[0]] for first, second in pairs)

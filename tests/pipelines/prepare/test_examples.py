@@ -10,8 +10,12 @@ import pytest
 
 from pipelines.dataset.example_proto import parse_example
 from pipelines.dataset.image_row import ImageRow, Stored
+from pipelines.dataset.reader import decode_pixels
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.imaging import images
+from pipelines.imaging.augment import augment
+from pipelines.imaging.encoding import ENCODINGS
+from pipelines.imaging.encoding import encode as encode_pixels
 from pipelines.imaging.images import BadImage
 from pipelines.prepare.examples import Record, image_example, make_records
 from pipelines.storage.errors import StorageError
@@ -68,8 +72,8 @@ def test_the_first_record_is_the_original_and_the_others_are_augmented(row: Imag
     assert [record.copy for record in made.records] == [0, 1, 2]
     assert encoded(made.records[0]) == images.encode_jpeg(pixels)
     assert len({encoded(record) for record in made.records}) == 3
-    assert (made.sums, made.sums_of_squares) == images.channel_sums(pixels)
-    assert made.reused == 0
+    sums, squares = images.channel_sums(pixels)
+    assert made.sums == (*sums, *squares)
 
 
 def test_the_same_spec_gives_the_same_records_and_another_seed_other_copies(row: ImageRow) -> None:
@@ -80,16 +84,28 @@ def test_the_same_spec_gives_the_same_records_and_another_seed_other_copies(row:
     assert same == [True, False, False]
 
 
-def test_stored_records_are_used_again_without_reading_the_file(row: ImageRow) -> None:
+def test_stored_images_are_used_without_reading_the_file(row: ImageRow) -> None:
     first = make_records(row, SPEC)
     stored = [encoded(record) for record in first.records]
-    sums = (*first.sums, *first.sums_of_squares)
-    gone = row._replace(path="gone.jpg", stored=Stored("shard", (0, 1, 2), sums))
-    assert make_records(gone, SPEC, stored) == first._replace(reused=3)
-    # What is missing is made from the file.
-    assert make_records(row, SPEC, stored[:2]) == first._replace(reused=2)
+    gone = row._replace(path="gone.jpg", stored=Stored("shard", (), first.sums))
+    # Copies that are missing are made of the original.
+    for known in (1, 2, 3):
+        assert make_records(gone, SPEC, stored[:known]) == first
+    # The first copies are enough for an image that is written less often.
+    once = make_records(gone._replace(copies=1), SPEC, stored)
+    assert once == first._replace(records=first.records[:1])
+    # Without the original, the image is made from the file.
+    assert make_records(row._replace(stored=gone.stored), SPEC) == first
     with pytest.raises(StorageError, match="FileNotFoundError: No such file"):
-        make_records(gone, SPEC, stored[:2])
+        make_records(gone, SPEC)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_copies_are_made_of_the_encoded_original(row: ImageRow, encoding: str) -> None:
+    spec = dataclasses.replace(SPEC, encoding=encoding)
+    original, *copies = (encoded(record) for record in make_records(row, spec).records)
+    pixels = decode_pixels(original, encoding, 24, 24)
+    assert copies == [encode_pixels(augment(pixels, spec.seed, row.sha256, copy), encoding) for copy in (1, 2)]
 
 
 def test_a_file_that_changed_since_it_was_checked_is_refused(row: ImageRow) -> None:

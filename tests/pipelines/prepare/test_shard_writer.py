@@ -5,27 +5,39 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import pytest
 from PIL import Image
 
-from pipelines.dataset.image_row import ImageRow
+from pipelines.dataset.image_row import WRITTEN, ImageRow, Stored
+from pipelines.dataset.originals import original_of
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.prepare.shard_writer import SplitShards, WriteShards
+from pipelines.storage.packs import PackWriter, read_pieces
 from tests.support.collecting import run_with
 from tests.support.image_rows import shuffled
 
+SPEC = RecordSpec(("melanoma", "nevus"), 16)
 
-class _Shards(beam.PTransform):
-    def __init__(self, folder: Path):
+
+class _Write(beam.PTransform):
+    """One output of WriteShards."""
+
+    def __init__(self, output: str, folder: Path, packs: Path, earlier: str = ""):
         super().__init__()
-        self._folder = str(folder)
+        self._output = output
+        self._write = WriteShards(str(folder), str(packs), SPEC, 2, earlier)
 
     def expand(self, inputs: beam.PCollection) -> beam.PCollection:
-        return (inputs | WriteShards(self._folder, RecordSpec(("melanoma", "nevus"), 16), threads=2)).shards
+        return (inputs | self._write)[self._output]
+
+
+PLAN = [{"train": SplitShards(2, 3), "test": SplitShards(1)}]
 
 
 def photographs(folder: Path) -> list[ImageRow]:
@@ -54,7 +66,7 @@ def test_shards_hold_one_fold_each_in_the_order_of_folds(tmp_path: Path) -> None
     folds = {one.sha256: one.fold for one in rows}
     shards = {}
     for name, order in (("one", rows), ("two", shuffled(rows))):
-        written = run_with(order, [{"train": SplitShards(2, 3), "test": SplitShards(1)}], _Shards(tmp_path / name))
+        written = run_with(order, PLAN, _Write("shards", tmp_path / name, tmp_path / "packs"))
         shards[name] = {shard.name: shard for shard in written}
     assert shards["one"] == shards["two"]
     assert [(name, shard.fold) for name, shard in sorted(shards["one"].items())] == [
@@ -71,3 +83,103 @@ def test_shards_hold_one_fold_each_in_the_order_of_folds(tmp_path: Path) -> None
             assert features["image/fold"].int64_list.value == [folds[sha256]] == [shard.fold]
             read[sha256] += 1
     assert read == expected
+
+
+def packed(rows: Sequence[ImageRow], packs: Path) -> list[ImageRow]:
+    """The rows with their encoded originals in two packs."""
+    placed = []
+    for some in (rows[::2], rows[1::2]):
+        writer: PackWriter[ImageRow] = PackWriter(str(packs))
+        for row in some:
+            original = original_of(Path(row.path).read_bytes(), SPEC)
+            writer.add(row._replace(stored=Stored("", (), original.sums)), 0, [b"thumbnail", original.encoded])
+        for row, name, pieces in writer.flush():
+            assert row.stored
+            placed.append(row._replace(stored=row.stored._replace(file=name, pieces=pieces[1:])))
+    return placed
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.tfrecord")}
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[list[ImageRow], Path]:
+    """Rows whose originals are in packs, and the shards made of the files instead."""
+    rows = photographs(tmp_path)
+    run_with(rows, PLAN, _Write("rows", tmp_path / "files", tmp_path / "packs"))
+    return packed(rows, tmp_path / "packs"), tmp_path / "files"
+
+
+def write_rows(rows: Sequence[ImageRow], folder: Path, packs: Path, earlier: str = "") -> dict[str, ImageRow]:
+    return {row.sha256: row for row in run_with(rows, PLAN, _Write("rows", folder, packs, earlier))}
+
+
+def test_originals_in_packs_give_the_bytes_of_the_files_without_reading_them(
+    made: tuple[list[ImageRow], Path], tmp_path: Path
+) -> None:
+    rows, files = made
+    gone = [row._replace(path=f"{row.path}.gone") for row in rows]
+    written = write_rows(gone, tmp_path / "out", tmp_path / "packs")
+    assert {row.outcome for row in written.values()} == {WRITTEN}
+    assert content(tmp_path / "out") == content(files)
+    for row in written.values():
+        # From then on the row says where its records are.
+        assert row.stored
+        path = str(tmp_path / "out" / row.stored.file)
+        found = read_pieces(path, row.stored.pieces)
+        assert len(row.stored.pieces) == row.copies
+        assert found[row.stored.pieces[0]] == original_of(Path(row.path[:-5]).read_bytes(), SPEC).encoded
+    # Every record can be used again, by a run whose copies are as many, fewer or more.
+    for more, copies in (("same", 0), ("fewer", -1), ("more", 1)):
+        again = [row._replace(outcome="", copies=max(1, row.copies + copies)) for row in written.values()]
+        write_rows(again, tmp_path / more, tmp_path / "none", str(tmp_path / "out"))
+        fresh = [row._replace(path=row.path[:-5], stored=None) for row in again]
+        write_rows(fresh, tmp_path / f"{more}, fresh", tmp_path / "none")
+        assert content(tmp_path / more) == content(tmp_path / f"{more}, fresh")
+    assert content(tmp_path / "same") == content(files)
+
+
+def test_sums_are_the_same_wherever_the_original_comes_from(made: tuple[list[ImageRow], Path], tmp_path: Path) -> None:
+    rows, _ = made
+    unpacked = [row._replace(stored=None) for row in rows]
+    packs = tmp_path / "packs"
+    first, second = (run_with(some, PLAN, _Write("sums", tmp_path / "out", packs)) for some in (rows, unpacked))
+    assert sorted(first) == sorted(second)
+    assert len(first) == sum(row.split == "train" for row in rows)
+
+
+@pytest.mark.parametrize("damage", ["lost", "cut short", "a byte is wrong"])
+def test_what_a_pack_has_lost_is_made_of_the_file_again(
+    made: tuple[list[ImageRow], Path], tmp_path: Path, damage: str
+) -> None:
+    rows, files = made
+    row = rows[0]
+    assert row.stored
+    path = tmp_path / "packs" / row.stored.file
+    data = bytearray(path.read_bytes())
+    if damage == "lost":
+        path.unlink()
+    elif damage == "cut short":
+        path.write_bytes(data[: row.stored.pieces[0].offset + 5])
+    else:
+        data[row.stored.pieces[0].offset + 5] ^= 1
+        path.write_bytes(data)
+    written = write_rows(rows, tmp_path / "out", tmp_path / "packs")
+    assert {one.outcome for one in written.values()} == {WRITTEN}
+    assert content(tmp_path / "out") == content(files)
+
+
+def test_an_image_that_is_lost_and_changed_is_rejected_alone(made: tuple[list[ImageRow], Path], tmp_path: Path) -> None:
+    rows, _ = made
+    places = {row.sha256: row.stored.file for row in rows if row.stored}
+    pack = places[rows[0].sha256]
+    changed, gone, *_ = (row for row in rows if places[row.sha256] == pack)
+    (tmp_path / "packs" / pack).unlink()
+    with open(changed.path, "ab") as file:
+        file.write(b"more")
+    Path(gone.path).unlink()
+    written = write_rows(rows, tmp_path / "out", tmp_path / "packs")
+    assert (written[changed.sha256].stage, written[changed.sha256].reason) == ("write", "changed")
+    assert (written[gone.sha256].stage, written[gone.sha256].reason) == ("write", "unreadable")
+    assert {written[row.sha256].outcome for row in rows if row not in (changed, gone)} == {WRITTEN}

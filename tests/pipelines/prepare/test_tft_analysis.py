@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from pipelines.dataset.record_spec import RecordSpec
 from pipelines.imaging import encoding as imaging_encoding
 from pipelines.imaging import images
 from pipelines.imaging.forms import ENCODINGS
-from pipelines.prepare.tft_analysis import AnalyzeTrain
+from pipelines.prepare.train_statistics import AnalyzeTrain
 from tests.support.collecting import run
 from tests.support.image_files import photograph
 
@@ -35,7 +36,7 @@ def test_the_graph_normalises_by_the_exact_statistics_of_all_originals(tmp_path:
 
     spec = RecordSpec(("melanoma", "nevus"), 12, encoding="raw")
     originals = [(name, photograph(12, 12, seed)) for seed, name in enumerate(("nevus", "melanoma", "nevus"))]
-    sums = [(name, *images.channel_sums(pixels)) for name, pixels in originals]
+    sums = [(name, tuple(itertools.chain(*images.channel_sums(pixels)))) for name, pixels in originals]
     run(sums, AnalyzeTrain(str(tmp_path / "graph"), str(tmp_path / "temporary"), spec))
     counts = (tmp_path / "graph" / "transform_fn" / "assets" / "class_counts").read_text()
     assert counts == "2 nevus\n1 melanoma\n"
