@@ -17,34 +17,49 @@ _NATIVE = re.compile(
 _lock = threading.Lock()
 
 
+# Stands in the stream where TensorFlow's start is over.
+_OVER = b"\0over\0"
+
+
 @contextlib.contextmanager
 def _filtered_stderr() -> Iterator[None]:
-    """Take TensorFlow's own lines out of file descriptor 2, and show them only if an exception passes."""
+    """Take TensorFlow's own lines out of file descriptor 2, and show them only if an exception passes.
+
+    A process that is started meanwhile has the filter as its own standard error. It writes through it as long as it
+    lives, and nobody waits for its end.
+    """
     sys.stderr.flush()
     saved, (read_end, write_end) = os.dup(2), os.pipe()
     held: list[bytes] = []
+    is_over = threading.Event()
 
     def pass_on() -> None:
-        with open(read_end, "rb") as lines:
-            for line in lines:
-                if _NATIVE.match(line):
-                    held.append(line)
-                else:
-                    os.write(saved, line)
+        with open(read_end, "rb", buffering=0) as pipe:
+            rest = b""
+            while data := pipe.read(1 << 16):
+                *lines, rest = (rest + data).replace(_OVER, _OVER + b"\n").split(b"\n")
+                for line in lines:
+                    if line.endswith(_OVER):
+                        os.write(saved, line.removesuffix(_OVER))
+                        is_over.set()
+                    elif _NATIVE.match(line) and not is_over.is_set():
+                        held.append(line + b"\n")
+                    else:
+                        os.write(saved, line + b"\n")
+        os.write(saved, rest)
+        os.close(saved)
 
-    reader = threading.Thread(target=pass_on)
-    reader.start()
+    threading.Thread(target=pass_on, daemon=True).start()
     os.dup2(write_end, 2)
     os.close(write_end)
     try:
         yield
-    except BaseException:
-        os.write(saved, b"".join(held))
-        raise
     finally:
+        os.write(2, _OVER)
+        is_over.wait()
         os.dup2(saved, 2)
-        reader.join()
-        os.close(saved)
+        if sys.exc_info()[0]:
+            os.write(2, b"".join(held))
 
 
 def start_tensorflow() -> None:
