@@ -22,12 +22,18 @@ import apache_beam as beam
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from pipelines.curation.near_duplicates import BAND_MASKS, BUCKET_LIMIT, MAX_HASH_DISTANCE, FindNearDuplicates, NearPair
+from pipelines.curation.near_duplicates import (
+    BAND_MASKS,
+    BUCKET_LIMIT,
+    MAX_HASH_DISTANCE,
+    FindNearDuplicates,
+    NearPair,
+    Picture,
+)
 from pipelines.domain.image_ids import image_id_of
 from pipelines.imaging import images, perceptual
 
 Signature = tuple[int, bytes]
-Picture = tuple[str, int, bytes]
 # Every n-th HAM10000 image is altered; the alterations are the slow part.
 STRIDE = 5
 # In synthetic archives, one picture in so many has a planted copy.
@@ -62,6 +68,14 @@ ALTERATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "cropped 5 % a side": lambda image: _cropped(image, 0.05),
     "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
 }
+
+
+def _picture(identity: str, phash: int, thumbnail: bytes) -> Picture:
+    return Picture(identity, phash, perceptual.sketch(thumbnail), thumbnail)
+
+
+def _signature(picture: Picture) -> Signature:
+    return picture.phash, picture.thumbnail
 
 
 def file_signature(path: Path) -> Signature:
@@ -104,7 +118,7 @@ def _lesions(table: Path) -> dict[str, str]:
 
 def _all_close_pairs(pictures: Sequence[Picture]) -> list[tuple[Picture, Picture]]:
     """Every pair within MAX_HASH_DISTANCE, by comparing all with all: what banding is measured against."""
-    hashes = np.array([picture[1] for picture in pictures], np.uint64)
+    hashes = np.array([picture.phash for picture in pictures], np.uint64)
     pairs = []
     for position, phash in enumerate(hashes):
         (others,) = np.nonzero(np.bitwise_count(hashes[position + 1 :] ^ phash) <= MAX_HASH_DISTANCE)
@@ -121,14 +135,14 @@ def _verdict(first: str, second: str, lesions: dict[str, str]) -> str:
 def print_distinct(pictures: Sequence[Picture], lesions: dict[str, str]) -> None:
     """Pairs of different ISIC ids: how many the hash proposes, how many the pixels confirm, and what metadata says."""
     close = _all_close_pairs(pictures)
-    largest = max(max(Counter(phash & mask for _, phash, _ in pictures).values()) for mask in BAND_MASKS)
+    largest = max(max(Counter(picture.phash & mask for picture in pictures).values()) for mask in BAND_MASKS)
     total = len(pictures) * (len(pictures) - 1) // 2
     print(f"\nPairs of different ISIC ids: {len(pictures):,} images, {total:,} pairs, largest bucket {largest}")
     print(f"{'':22}{'in ' + str(MAX_HASH_DISTANCE) + ' bits':>12}{'candidates':>12}{'confirmed':>12}{'nearest':>10}")
     for verdict in ("same lesion", "different lesions", "unknown"):
-        pairs = [pair for pair in close if _verdict(pair[0][0], pair[1][0], lesions) == verdict]
-        candidates = [pair for pair in pairs if is_candidate(pair[0][1:], pair[1][1:])]
-        distances = [perceptual.pixel_distance(a[2], b[2]) for a, b in candidates]
+        pairs = [pair for pair in close if _verdict(pair[0].identity, pair[1].identity, lesions) == verdict]
+        candidates = [pair for pair in pairs if is_candidate(*map(_signature, pair))]
+        distances = [perceptual.pixel_distance(a.thumbnail, b.thumbnail) for a, b in candidates]
         confirmed = sum(distance <= perceptual.SAME_PICTURE for distance in distances)
         nearest = f"{min(distances):.3f}" if distances else "-"
         print(f"{verdict:22}{len(pairs):12,}{len(candidates):12,}{confirmed:12,}{nearest:>10}")
@@ -154,17 +168,17 @@ def synthetic_pictures(thousand: int) -> Iterator[Picture]:
     rng = np.random.default_rng(thousand)
     for number in range(1000):
         phash, thumbnail = int(rng.integers(0, 1 << 63)), rng.bytes(768)
-        yield f"{thousand}/{number:03d}", phash, thumbnail
+        yield _picture(f"{thousand}/{number:03d}", phash, thumbnail)
         if number % PLANTED_EVERY == 0:
             bits = 2 * (number // PLANTED_EVERY % 5)
-            yield f"{thousand}/{number:03d}~{bits}", *_copy_of(rng, phash, thumbnail, bits)
+            yield _picture(f"{thousand}/{number:03d}~{bits}", *_copy_of(rng, phash, thumbnail, bits))
 
 
 def identical_pictures(thousand: int) -> Iterator[Picture]:
     """A thousand copies of one picture: the worst that can happen to a bucket."""
     thumbnail = np.random.default_rng(0).bytes(768)
     for number in range(1000):
-        yield f"{thousand}/{number:03d}", 0x5555AAAA5555AAAA, thumbnail
+        yield _picture(f"{thousand}/{number:03d}", 0x5555AAAA5555AAAA, thumbnail)
 
 
 def _peak_gigabytes() -> float:
@@ -257,7 +271,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for name in ALTERATIONS
         },
     )
-    distinct = [(image_id, *signature) for image_id, signature in sorted((dict(ids) | by_id).items())]
+    distinct = [_picture(image_id, *signature) for image_id, signature in sorted((dict(ids) | by_id).items())]
     print_distinct(distinct, _lesions(options.data / "ham10000" / "HAM10000_metadata.csv"))
     print_times(distinct[:5000], options.thousands)
 

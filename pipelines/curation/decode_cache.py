@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from pipelines.dataset.image_row import ImageRow, Stored, Thumbnail
 from pipelines.dataset.manifest import parquet_bytes, parquet_rows
 from pipelines.imaging import perceptual
 from pipelines.storage import filesystem
+from pipelines.storage.errors import StorageError
 from pipelines.storage.filesystem import read_bytes
 from pipelines.storage.numbered_files import any_of
 from pipelines.storage.packs import Packed, PackWriter, Piece, read_pieces
@@ -75,15 +77,19 @@ def _thumbnails(images: Iterable[KnownImage], packs: str) -> dict[Thumbnail, byt
     by_pack: dict[str, list[Piece]] = {}
     for image in images:
         by_pack.setdefault(image.thumbnail.pack, []).append(image.thumbnail.piece)
-    return {
-        Thumbnail(pack, piece): content
-        for pack, pieces in by_pack.items()
-        for piece, content in read_pieces(filesystem.join(packs, pack), pieces).items()
-    }
+    found = {}
+    for pack, pieces in by_pack.items():
+        # A pack that is lost costs what it held, not the job.
+        with contextlib.suppress(StorageError):
+            contents = read_pieces(filesystem.join(packs, pack), pieces)
+            found.update({Thumbnail(pack, piece): content for piece, content in contents.items()})
+    return found
 
 
 def cache_bytes(images: Iterable[KnownImage], packs: str) -> bytes:
     """Return a Parquet file of what is known of written images.
+
+    An image whose thumbnail is lost is left out; an update decodes it again.
 
     Args:
         images: Images with different contents.
@@ -99,7 +105,7 @@ def cache_bytes(images: Iterable[KnownImage], packs: str) -> bytes:
         places = {"shard": stored.file, "offsets": offsets, "lengths": lengths, "crcs": crcs}
         return {**columns, "thumbnail": thumbnails[image.thumbnail], **places, "sums": list(stored.sums)}
 
-    return parquet_bytes(map(columns, images), _SCHEMA)
+    return parquet_bytes([columns(image) for image in images if image.thumbnail in thumbnails], _SCHEMA)
 
 
 def read_cache(path: str) -> Iterator[tuple[str, CachedImage]]:

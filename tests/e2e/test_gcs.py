@@ -1,10 +1,13 @@
-"""What is refused on gs://, by the commands themselves; `test_gcs_faults` has what works."""
+"""What the commands refuse on gs://, and how often they ask for an image; `test_gcs_faults` has what works."""
 
 from __future__ import annotations
 
+import urllib.parse
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.support.commands import Command
@@ -32,6 +35,43 @@ def test_a_missing_bucket_is_refused(process: Command, bucket: Environment, tmp_
     # google-auth adds, when it pleases, that Google is out of reach.
     assert done.stderr.count("pipelines.prepare: error: ") == 1
     assert "--input gs://no-such-bucket/x: there is no bucket no-such-bucket; " in done.stderr
+
+
+def requests_of(environment: Environment, prefix: str) -> dict[str, list[str]]:
+    """The requests for each object below a prefix, by its name, since the last call."""
+    asked: dict[str, list[str]] = defaultdict(list)
+    for line in environment.requests:
+        method, _, path = line.partition(" ")
+        _, _, name = urllib.parse.unquote(urllib.parse.urlsplit(path).path).partition(f"/b/{BUCKET}/o/")
+        if name.startswith(prefix):
+            asked[name].append(method)
+    environment.requests.clear()
+    return asked
+
+
+def test_prepare_asks_for_each_image_once(process: Command, bucket: Environment, sample: Path, tmp_path: Path) -> None:
+    given = (
+        *("pipelines.prepare", "--input", f"gs://{BUCKET}/sample/images", "--output", tmp_path / "out"),
+        *("--metadata", sample / "metadata.csv", "--image_size", 32, "--small_classes", "reject"),
+    )
+    names = {blob.name for blob in open_bucket(bucket, BUCKET).list_blobs(prefix="sample/images/")}
+    bucket.requests.clear()
+    said = []
+    # A second run has known images and, of the rejected ones, some that must be decoded again.
+    for more in ((), ("--update",)):
+        done = process(*given, *more, env=bucket)
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
+        asked = requests_of(bucket, "sample/images/")
+        rows = [row for path in (tmp_path / "out").glob("manifest-*") for row in pq.read_table(path).to_pylist()]
+        assert {row["outcome"] for row in rows} >= {"written", "duplicate", "rejected"}
+        assert {row["path"].removeprefix(f"gs://{BUCKET}/") for row in rows} <= names
+        for row in rows:
+            assert asked.pop(row["path"].removeprefix(f"gs://{BUCKET}/")) == ["GET"], row["path"]
+        # The others are tables and notes that lie beside the images.
+        assert not [name for name in asked if not name.endswith((".csv", ".txt"))]
+    examples = said[1].rpartition("of ")[2].split()
+    assert examples[0] == examples[2], said[1]
 
 
 def test_a_project_in_which_no_job_is_taken(process: Command, bucket: Environment) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support import lookalikes
 from tests.support.commands import Command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -410,6 +411,30 @@ def test_a_copy_of_another_size_shares_the_split_of_its_original(
     assert sum(together) >= 0.9 * len(together)
     assert all(one["split"] == other["split"] for one, other in pairs if one["group_id"] == other["group_id"])
     assert describe(tmp_path / "out")["near_duplicates"]["pairs"] >= sum(together)
+
+
+def test_near_duplicates_do_not_depend_on_the_size_of_records(command: Command, tmp_path: Path) -> None:
+    """Photographs so large that records of 300 pixels are made at another scale than those of 64."""
+    for seed in range(24):
+        folder = tmp_path / "in" / ("melanoma", "nevus")[seed % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        photograph = lookalikes.photograph(seed, 900, 1200)
+        photograph.save(folder / f"{seed}.jpg", quality=90)
+        if seed < 10:
+            copy = list(lookalikes.COPIES.values())[seed % 5](photograph)
+            copy.save(folder / f"{seed} copy.jpg", quality=70)
+    found = []
+    for size in (64, 300):
+        output = tmp_path / str(size)
+        done = command(
+            *("pipelines.prepare", "--input", tmp_path / "in", "--output", output, "--image_size", size),
+            *("--split_fractions", "0.5,0.25,0.25", "--balance", "none", "--small_classes", "reject"),
+        )
+        assert done.returncode == 0, done.stderr
+        places = {row["path"]: (row["outcome"], row["group_id"], row["split"]) for row in manifest(output)}
+        found.append((describe(output)["near_duplicates"], places))
+    assert found[0] == found[1]
+    assert found[0][0]["pairs"] >= 8
 
 
 def test_one_file_under_two_spellings_comes_once(command: Command, tmp_path: Path) -> None:

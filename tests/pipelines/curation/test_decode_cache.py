@@ -14,13 +14,15 @@ from pipelines.curation.decode_cache import (
     CachedImage,
     Known,
     KnownContents,
+    KnownImage,
     ReadCache,
     Recall,
     cache_bytes,
     is_readable_cache,
+    known_image,
     read_cache,
 )
-from pipelines.dataset.image_row import ImageRow, Stored, Thumbnail
+from pipelines.dataset.image_row import Stored, Thumbnail
 from pipelines.imaging import perceptual
 from pipelines.storage.packs import PackWriter, Piece, read_pieces
 from tests.support.collecting import run, run_source
@@ -49,13 +51,13 @@ IMAGES = [
 ]
 
 
-def written(packs: Path) -> list[ImageRow]:
-    """The rows of IMAGES once their records are written, with their thumbnails in a pack."""
+def written(packs: Path) -> list[KnownImage]:
+    """What is kept of the rows of IMAGES once their records are written, with their thumbnails in a pack."""
     pack: PackWriter[CachedImage] = PackWriter(str(packs))
     for image in IMAGES:
         assert pack.add(image, 0, [image.thumbnail]) == []
     return [
-        row(image.sha256, **{**image._asdict(), "thumbnail": Thumbnail(name, pieces[0])}, outcome="written")
+        known_image(row(image.sha256, **{**image._asdict(), "thumbnail": Thumbnail(name, pieces[0])}, outcome="written"))
         for image, name, pieces in pack.flush()
     ]
 
@@ -83,6 +85,20 @@ def test_a_damaged_cache_is_not_readable_and_a_missing_one_is_empty(tmp_path: Pa
     assert is_readable_cache(str(tmp_path))
     (tmp_path / FILE).write_bytes(data[: len(data) // 2])
     assert not is_readable_cache(str(tmp_path))
+
+
+def test_an_image_whose_thumbnail_is_lost_is_not_known(tmp_path: Path) -> None:
+    packs = tmp_path / "packs"
+    rows = written(packs)
+    (pack,) = packs.iterdir()
+    data = bytearray(pack.read_bytes())
+    data[0] ^= 1
+    pack.write_bytes(data)
+    (tmp_path / FILE).write_bytes(cache_bytes(rows, str(packs)))
+    assert list(read_cache(str(tmp_path / FILE))) == [(IMAGES[1].sha256, IMAGES[1])]
+    pack.unlink()
+    (tmp_path / FILE).write_bytes(cache_bytes(rows, str(packs)))
+    assert list(read_cache(str(tmp_path / FILE))) == []
 
 
 class _Recall(beam.PTransform):

@@ -46,7 +46,7 @@ def test_a_dark_rim_does_not_outweigh_the_lesion() -> None:
 
 def test_hash_fits_a_signed_integer_and_thumbnail_a_kilobyte() -> None:
     for image in (photograph(1), Image.new("RGB", (20, 10)), Image.new("RGB", (5, 5), "white")):
-        phash, thumbnail = picture("a", image)[1:]
+        _, phash, _, thumbnail = picture("a", image)
         assert 0 <= phash < 1 << 63
         assert len(thumbnail) == 768
         assert len(perceptual.sketch(thumbnail)) == perceptual.SKETCH_BYTES
