@@ -25,6 +25,7 @@ from pipelines.beam.runner import (
     default_worker_threads,
     is_left_running,
     is_local_runner,
+    local_worker_processes,
     quiet_beam,
     running_pipeline,
 )
@@ -144,7 +145,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
 @contextlib.contextmanager
 def _loading_ahead(beam_arguments: PipelineOptions) -> Iterator[None]:
     """Load what only the last steps need while images are read, if they run in this process."""
-    if not is_local_runner(beam_arguments):
+    if not is_local_runner(beam_arguments) or local_worker_processes(beam_arguments) > 1:
         yield
         return
     with ThreadPoolExecutor(1) as thread:
