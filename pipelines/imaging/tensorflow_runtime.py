@@ -14,11 +14,9 @@ from collections.abc import Iterator
 _NATIVE = re.compile(
     rb"WARNING: All log messages before absl|[IWEF]\d{4} \d\d:|\d{4}-\d\d-\d\d \S+: [IWEF] |To enable the following"
 )
-_lock = threading.Lock()
-
-
 # Stands in the stream where TensorFlow's start is over.
 _OVER = b"\0over\0"
+_lock = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -52,14 +50,19 @@ def _filtered_stderr() -> Iterator[None]:
     threading.Thread(target=pass_on, daemon=True).start()
     os.dup2(write_end, 2)
     os.close(write_end)
-    try:
-        yield
-    finally:
+
+    def stop() -> None:
         os.write(2, _OVER)
         is_over.wait()
         os.dup2(saved, 2)
-        if sys.exc_info()[0]:
-            os.write(2, b"".join(held))
+
+    try:
+        yield
+    except BaseException:
+        stop()
+        os.write(2, b"".join(held))
+        raise
+    stop()
 
 
 def start_tensorflow() -> None:

@@ -71,7 +71,9 @@ class _Blocks(beam.PTransform):
 def test_blocks_of_rows_give_the_files_of_single_rows(tmp_path: Path) -> None:
     rows = [f"row {n:03}" for n in range(100)]
     blocks = [rows[:7], [], rows[60:], rows[7:60]]
-    found = run(rows, table_io.WriteTable(f"{tmp_path}/one/t-{{index}}-{{count}}", as_lines, by_text, 30))
+    found = run(
+        rows, table_io.WriteTable(f"{tmp_path}/one/t-{{index}}-{{count}}", as_lines, by_text, rows_per_shard=30)
+    )
     run(blocks, _Blocks(f"{tmp_path}/two/t-{{index}}-{{count}}", 100))
     one, two = ({file.name: file.read_bytes() for file in (tmp_path / name).iterdir()} for name in ("one", "two"))
     assert one == two

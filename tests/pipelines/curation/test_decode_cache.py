@@ -57,7 +57,9 @@ def written(packs: Path) -> list[KnownImage]:
     for image in IMAGES:
         assert pack.add(image, 0, [image.thumbnail]) == []
     return [
-        known_image(row(image.sha256, **{**image._asdict(), "thumbnail": Thumbnail(name, pieces[0])}, outcome="written"))
+        known_image(
+            row(image.sha256, **{**image._asdict(), "thumbnail": Thumbnail(name, pieces[0])}, outcome="written")
+        )
         for image, name, pieces in pack.flush()
     ]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 
 from pipelines.dataset.originals import make_original, original_of, shard_order
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.imaging import images
-from pipelines.imaging.encoding import ENCODINGS, encode
+from pipelines.imaging.encoding import encode
+from pipelines.imaging.forms import ASPECTS, ENCODINGS
 from tests.support.image_files import RAW_FILES, photograph
 from tests.support.image_files import encode as encode_file
 
@@ -15,7 +17,7 @@ FILES = {**RAW_FILES, "between two reductions": encode_file(photograph(1300, 500
 CLASSES = ("melanoma", "nevus")
 
 
-@pytest.mark.parametrize("aspect", images.ASPECTS)
+@pytest.mark.parametrize("aspect", ASPECTS)
 @pytest.mark.parametrize("size", [1, 64, images.SHARED_SIDE, 300])
 def test_one_decode_serves_hash_and_record_of_any_size(size: int, aspect: str) -> None:
     spec = RecordSpec(CLASSES, size, aspect)
@@ -25,7 +27,7 @@ def test_one_decode_serves_hash_and_record_of_any_size(size: int, aspect: str) -
         made = make_original(data, info, factor, images.decode_image(data, factor), spec)
         assert made == original_of(data, spec), name
         pixels = images.standardize(data, size, aspect)
-        sums, squares = images.channel_sums(pixels)
+        sums, squares = images.channel_sums(Image.fromarray(pixels))
         assert made == (encode(pixels, "jpeg"), (*sums, *squares)), name
 
 

@@ -119,6 +119,6 @@ def test_damaged_bytes_never_raise_anything_else() -> None:
 
 def test_channel_sums_are_exact() -> None:
     pixels = photograph(50, 40)
-    sums, squares = images.channel_sums(pixels)
+    sums, squares = images.channel_sums(Image.fromarray(pixels))
     assert sums == [int(pixels[:, :, c].astype(object).sum()) for c in range(3)]
     assert squares == [int((pixels[:, :, c].astype(object) ** 2).sum()) for c in range(3)]

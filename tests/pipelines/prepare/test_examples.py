@@ -7,15 +7,16 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipelines.dataset.example_proto import parse_example
 from pipelines.dataset.image_row import ImageRow, Stored
-from pipelines.dataset.reader import decode_pixels
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.imaging import images
 from pipelines.imaging.augment import augment
-from pipelines.imaging.encoding import ENCODINGS
+from pipelines.imaging.encoding import decode as decode_pixels
 from pipelines.imaging.encoding import encode as encode_pixels
+from pipelines.imaging.forms import ENCODINGS
 from pipelines.imaging.images import BadImage
 from pipelines.prepare.examples import Record, image_example, make_records
 from pipelines.storage.errors import StorageError
@@ -72,7 +73,7 @@ def test_the_first_record_is_the_original_and_the_others_are_augmented(row: Imag
     assert [record.copy for record in made.records] == [0, 1, 2]
     assert encoded(made.records[0]) == images.encode_jpeg(pixels)
     assert len({encoded(record) for record in made.records}) == 3
-    sums, squares = images.channel_sums(pixels)
+    sums, squares = images.channel_sums(Image.fromarray(pixels))
     assert made.sums == (*sums, *squares)
 
 

@@ -8,7 +8,6 @@ import apache_beam as beam
 
 from pipelines.prepare import pipeline as prepare_pipeline
 from pipelines.prepare.options import parse_options
-from pipelines.prepare.update import Earlier
 from tests.support.job_graph import GraphSize, graph_size
 
 
@@ -25,7 +24,7 @@ def size_of(folder: Path, inputs: int, files: int) -> GraphSize:
         given += ["--input", source, "--metadata", table]
     options, _ = parse_options([str(value) for value in given])
     pipeline = beam.Pipeline()
-    prepare_pipeline.build(pipeline, options, threads=2, earlier=Earlier())
+    prepare_pipeline.build(pipeline, options, threads=2, earlier="")
     return graph_size(pipeline)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.imaging import encoding as imaging_encoding
@@ -36,7 +37,7 @@ def test_the_graph_normalises_by_the_exact_statistics_of_all_originals(tmp_path:
 
     spec = RecordSpec(("melanoma", "nevus"), 12, encoding="raw")
     originals = [(name, photograph(12, 12, seed)) for seed, name in enumerate(("nevus", "melanoma", "nevus"))]
-    sums = [(name, tuple(itertools.chain(*images.channel_sums(pixels)))) for name, pixels in originals]
+    sums = [(name, tuple(itertools.chain(*images.channel_sums(Image.fromarray(pixels))))) for name, pixels in originals]
     run(sums, AnalyzeTrain(str(tmp_path / "graph"), str(tmp_path / "temporary"), spec))
     counts = (tmp_path / "graph" / "transform_fn" / "assets" / "class_counts").read_text()
     assert counts == "2 nevus\n1 melanoma\n"
