@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import tempfile
+import threading
 import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -299,12 +302,28 @@ def standardize(data: bytes, size: int, aspect: str) -> np.ndarray:
         return np.asarray(fit(decode_image(data, factor), size, aspect))
 
 
+class _Encoded(threading.local):
+    """A file of each thread to encode into: Pillow releases the GIL only while it writes to a file descriptor."""
+
+    def __init__(self) -> None:
+        # Unbuffered, and in memory where there is such a thing.
+        if hasattr(os, "memfd_create"):
+            self.file: BinaryIO = open(os.memfd_create("encoded"), "wb+", buffering=0)  # noqa: SIM115
+        else:
+            self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+
+
+_encoded = _Encoded()
+
+
 def encode_jpeg(pixels: np.ndarray) -> bytes:
     """Encode uint8 [h, w, 3] as JPEG at JPEG_QUALITY without chroma subsampling; equal pixels give equal bytes."""
-    buffer = io.BytesIO()
+    file = _encoded.file
+    descriptor = file.fileno()
+    os.lseek(descriptor, 0, os.SEEK_SET)
     # TensorFlow's encoder writes 300 dpi into the header. Doing the same makes the graph's bytes identical.
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0, dpi=(300, 300))
-    return buffer.getvalue()
+    Image.fromarray(pixels).save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0, dpi=(300, 300))
+    return os.pread(descriptor, os.lseek(descriptor, 0, os.SEEK_CUR), 0)
 
 
 def channel_sums(image: Image.Image) -> tuple[list[int], list[int]]:

@@ -111,7 +111,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
             shards.images,
         )
     )
-    standardize = pipeline | "Standardize" >> WriteStandardizeFn(filesystem.join(folder, "standardize_fn"), spec)
+    standardize = shards.plan | "Standardize" >> WriteStandardizeFn(filesystem.join(folder, "standardize_fn"), spec)
     tallies = [
         rows
         | f"{name}, count rows" >> beam.Map(dataset_description.tally_row)

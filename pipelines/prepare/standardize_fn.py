@@ -27,6 +27,8 @@ def _write(folder: str, spec: RecordSpec) -> str:
 class WriteStandardizeFn(beam.PTransform):
     """PTransform that writes the SavedModel from raw image file to record, which the trainer exports inside the model.
 
+    It takes one element, whatever it is: a step that should come first. TensorFlow loads meanwhile.
+
     Args:
         folder: Destination, on any filesystem that Beam supports.
         spec: How images become records.
@@ -37,6 +39,6 @@ class WriteStandardizeFn(beam.PTransform):
         self._folder = folder
         self._spec = spec
 
-    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[str]:
-        """Turn the start of a pipeline into the folder, once it is written."""
-        return begin | "Folder" >> beam.Create([self._folder]) | "Save" >> beam.Map(_write, self._spec)
+    def expand(self, before: beam.PCollection) -> beam.PCollection[str]:
+        """Turn one element into the folder, once it is written."""
+        return before | "Save" >> beam.Map(lambda _, folder, spec: _write(folder, spec), self._folder, self._spec)
