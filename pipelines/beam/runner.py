@@ -21,7 +21,7 @@ from google.api_core.exceptions import GoogleAPICallError
 
 from pipelines.beam.arguments import unknown_option
 from pipelines.beam.dataflow import set_dataflow_defaults
-from pipelines.beam.quick_start import job_options
+from pipelines.beam.quick_start import collecting_less, job_options
 from pipelines.beam.threads import default_threads
 from pipelines.common.cli import UsageError, first_line
 from pipelines.common.gcs_client import google_message, is_gs
@@ -163,7 +163,7 @@ def running_pipeline(options: PipelineOptions) -> Iterator[beam.Pipeline]:
     """
     pipeline = beam.Pipeline(options=options)
     try:
-        with pipeline:
+        with collecting_less(), pipeline:
             yield pipeline
     except GoogleAPICallError as error:
         is_taken = getattr(pipeline, "result", None) is not None
