@@ -100,7 +100,8 @@ class CurationOptions:
     small_classes: str = "error"
     seed: int = 0
     max_reject_fraction: float = 0.25
-    threads: int = 0  # images at once per worker process; 0: one per core, or 16 where workers are other machines
+    # Images at once per worker process; 0: one per core and one more, or 16 where workers are other machines.
+    threads: int = 0
     overwrite: bool = False
 
     @property
@@ -282,7 +283,7 @@ def add_curation_options(parser: argparse.ArgumentParser, default: CurationOptio
         type=int,
         default=default.threads,
         metavar="N",
-        help="images at once per worker process; 0: one per core, or 16 where the workers are other machines",
+        help="images at once per worker process; 0: one per core and one more, or 16 on other machines",
     )
 
 

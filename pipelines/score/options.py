@@ -154,7 +154,7 @@ def build_parser() -> ArgumentParser:
         type=int,
         default=default.threads,
         metavar="N",
-        help="files read at once per worker process; 0: one per core, or 16 where they are not on this machine",
+        help="files read at once per worker process; 0: one per core and one more, or 16 on other machines",
     )
     return parser
 
