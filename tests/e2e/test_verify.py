@@ -526,7 +526,7 @@ def test_a_dataset_of_another_version_is_refused_by_name(copied: Copy) -> None:
     with pytest.raises(UsageError) as caught:
         verify_command.main([str(copied.folder)])
     assert str(caught.value) == (
-        f"DATASET {copied.folder}: dataset.json has schema version 2, this program reads 1; "
+        f"DATASET {copied.folder}: dataset.json has schema version 3, this program reads 2; "
         "prepare it again with this version"
     )
 
