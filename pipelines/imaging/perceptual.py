@@ -7,7 +7,7 @@ measurements behind each constant.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image
@@ -33,6 +33,8 @@ _MIDDLE = slice(THUMBNAIL_SIDE // 4, 3 * THUMBNAIL_SIDE // 4)
 _SKETCH_SIDE = 4
 _SKETCH_SCALE = 24
 SKETCH_BYTES = _SKETCH_SIDE * _SKETCH_SIDE * 3
+# Thumbnails that are reduced together. Each takes 12 KB meanwhile.
+_SKETCHED_AT_ONCE = 256
 # SAME_PICTURE as a squared distance in sketch steps. Rounding shifts each of the two sketches by at most half a step.
 SKETCH_LIMIT = SKETCH_BYTES * (SAME_PICTURE * _SKETCH_SCALE + 1) ** 2
 
@@ -129,8 +131,11 @@ def sketches(pictures: Sequence[bytes]) -> list[bytes]:
     Returns:
         For each, the means of 4 x 4 cells per channel, scaled to mean 0 and contrast 1, as int8 in steps of 1/24.
     """
-    if not pictures:
-        return []
+    starts = range(0, len(pictures), _SKETCHED_AT_ONCE)
+    return [one for start in starts for one in _sketched_together(pictures[start : start + _SKETCHED_AT_ONCE])]
+
+
+def _sketched_together(pictures: Sequence[bytes]) -> Iterator[bytes]:
     count, area = len(pictures), THUMBNAIL_SIDE * THUMBNAIL_SIDE
     flat = np.frombuffer(b"".join(pictures), np.uint8).reshape(count, area, 3).astype(np.int64)
     side = THUMBNAIL_SIDE // _SKETCH_SIDE
@@ -142,7 +147,7 @@ def sketches(pictures: Sequence[bytes]) -> list[bytes]:
     centred = cells * (_SKETCH_SIDE * _SKETCH_SIDE) - sums[:, None, None]
     scaled = centred * _SKETCH_SCALE / (area * contrasts[:, None, None, None])
     steps = np.clip(np.rint(scaled), -127, 127).astype(np.int8)
-    return [one.tobytes() for one in steps]
+    return (one.tobytes() for one in steps)
 
 
 def sketch(picture: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -56,6 +58,16 @@ def test_distance_is_symmetric_and_zero_for_the_same() -> None:
     first, second = (thumbnail_of(np.asarray(photograph(seed))) for seed in (1, 2))
     assert perceptual.pixel_distance(first, first) == 0
     assert perceptual.pixel_distance(first, second) == perceptual.pixel_distance(second, first)
+
+
+def test_sketches_of_many_thumbnails_take_the_memory_of_a_few() -> None:
+    thumbnails = [thumbnail_of(np.asarray(photograph(seed))) for seed in range(3)] * 7_000
+    tracemalloc.start()
+    sketches = perceptual.sketches(thumbnails)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sketches == [perceptual.sketch(thumbnail) for thumbnail in thumbnails[:3]] * 7_000
+    assert peak < 16 << 20
 
 
 def test_sketches_rule_out_no_same_picture() -> None:
