@@ -14,7 +14,7 @@ from apache_beam.metrics import Metrics
 from pipelines.beam.threads import ThreadedDoFn, in_global_window
 from pipelines.curation.decode_cache import Known, KnownContents, ReadCache, Recall
 from pipelines.dataset.image_row import ImageRow, Stored, Thumbnail
-from pipelines.dataset.originals import Original, make_original, shard_order
+from pipelines.dataset.originals import Original, make_original, own_reduction, shard_order
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.image_ids import image_id_of
 from pipelines.domain.labels import folder_claim
@@ -119,7 +119,7 @@ def examine(row: ImageRow, data: bytes, spec: RecordSpec | None = None) -> Exami
         row = row._replace(format=info.format, width=info.width, height=info.height)
         # Decoding at a reduced size still reads every byte of the file, so truncation is detected.
         factor = images.reduction(info.width, info.height, images.SHARED_SIDE, "stretch")
-        with images.decode_turn(info, factor):
+        with images.decode_turn(info, min(factor, own_reduction(info, spec)) if spec else factor):
             decoded = images.decode_image(data, factor)
             original = make_original(data, info, factor, decoded, spec) if spec else None
             phash, thumbnail = perceptual.signature(decoded)

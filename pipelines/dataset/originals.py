@@ -38,6 +38,16 @@ def original_of(data: bytes, spec: RecordSpec) -> Original:
     return _original(Image.fromarray(images.standardize(data, spec.image_size, spec.aspect)), spec)
 
 
+def own_reduction(info: images.ImageInfo, spec: RecordSpec) -> int:
+    """Return the factor by which an image may be shrunk while it is decoded for its records alone.
+
+    Args:
+        info: The facts of the file's header.
+        spec: How images become records.
+    """
+    return images.reduction(info.width, info.height, spec.image_size, spec.aspect)
+
+
 def make_original(data: bytes, info: images.ImageInfo, factor: int, decoded: Image.Image, spec: RecordSpec) -> Original:
     """Make the same as `original_of` from an image that has been decoded already.
 
@@ -51,7 +61,7 @@ def make_original(data: bytes, info: images.ImageInfo, factor: int, decoded: Ima
     Raises:
         BadImage: The file is damaged.
     """
-    wanted = images.reduction(info.width, info.height, spec.image_size, spec.aspect)
+    wanted = own_reduction(info, spec)
     if wanted != factor and info.format == "jpeg":
         decoded = images.decode_image(data, wanted)
     return _original(images.fit(decoded, spec.image_size, spec.aspect), spec)

@@ -41,7 +41,9 @@ def preview_jpeg(data: bytes, side: int) -> bytes:
         BadImage: The file is not a usable image, or it is damaged.
     """
     info = images.read_info(data)
-    return small_jpeg(images.decode(data, images.reduction(info.width, info.height, side, "pad")), side)
+    factor = images.reduction(info.width, info.height, side, "pad")
+    with images.decode_turn(info, factor):
+        return small_jpeg(images.decode(data, factor), side)
 
 
 # Longer side of a picture in pixels.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from pipelines.dataset.originals import make_original, original_of, shard_order
+from pipelines.dataset.originals import make_original, original_of, own_reduction, shard_order
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.imaging import images
 from pipelines.imaging.encoding import encode
@@ -44,6 +44,12 @@ def test_a_damaged_file_is_refused_at_whatever_scale_it_is_decoded_again() -> No
     for size in (64, 300):
         with pytest.raises(images.BadImage, match="undecodable"):
             make_original(whole[:-400], info, 8, images.decode_image(whole, 8), RecordSpec(CLASSES, size))
+
+
+def test_records_beyond_the_shared_decode_are_decoded_at_their_own_scale() -> None:
+    info = images.ImageInfo("jpeg", 8000, 6000, orientation=1, scratch=0)
+    specs = [RecordSpec(CLASSES, size) for size in (64, images.SHARED_SIDE, 1024, 4096)]
+    assert [own_reduction(info, spec) for spec in specs] == [8, 8, 4, 1]
 
 
 def test_images_are_dealt_out_by_seed_and_content() -> None:
