@@ -8,6 +8,7 @@ and under a name of its own, so a repeated bundle overwrites nothing, and what i
 from __future__ import annotations
 
 import gzip
+import io
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -23,6 +24,8 @@ PACK_BYTES = 32 << 20
 _GAP = 1 << 16
 # No more than this is read at once.
 _SPAN_BYTES = 8 << 20
+# A compressed file is read from its start, this much at a time.
+_AT_ONCE = 1 << 20
 
 Item = TypeVar("Item")
 
@@ -124,7 +127,11 @@ def read_pieces(path: str, pieces: Iterable[Piece], compression: str = "none") -
     """
     found: dict[Piece, bytes] = {}
     with filesystem.open_exact(path) as stored:
-        file = gzip.GzipFile(fileobj=stored) if compression == "gzip" else stored
+        file = stored
+        if compression == "gzip":
+            # It asks for 8 KiB at a time, which on a store would each be a request.
+            buffered = io.BufferedReader(stored, _AT_ONCE)  # type: ignore[type-var]
+            file = gzip.GzipFile(fileobj=buffered)  # type: ignore[assignment]
         for span in _spans(dict.fromkeys(pieces)):
             start = span[0].offset
             file.seek(start)

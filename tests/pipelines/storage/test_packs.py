@@ -57,6 +57,20 @@ def test_packs_are_bounded_and_no_two_have_one_name(tmp_path: Path, monkeypatch:
         assert path.stat().st_size < 1000 + 150
 
 
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="nothing else counts a process's reads")
+def test_a_compressed_file_is_read_in_large_parts(tmp_path: Path) -> None:
+    def reads() -> int:
+        return int(Path("/proc/self/io").read_text().split()[5])
+
+    content = random.Random(0).randbytes(4 << 20)
+    path = tmp_path / "shard.gz"
+    path.write_bytes(gzip.compress(content, 1))
+    piece = piece_of(content[-100:], len(content) - 100)
+    before = reads()
+    assert read_pieces(str(path), [piece], "gzip") == {piece: content[-100:]}
+    assert reads() - before < 50
+
+
 def test_nothing_is_written_for_no_items(tmp_path: Path) -> None:
     assert write(tmp_path / "packs", []) == []
     assert not (tmp_path / "packs").exists()
