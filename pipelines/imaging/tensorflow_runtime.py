@@ -32,6 +32,13 @@ def _filtered_stderr() -> Iterator[None]:
     is_over = threading.Event()
 
     def pass_on() -> None:
+        try:
+            pass_on_lines()
+        finally:
+            # Also if nobody reads our standard error any more; else `stop` would wait for ever.
+            is_over.set()
+
+    def pass_on_lines() -> None:
         with open(read_end, "rb", buffering=0) as pipe:
             rest = b""
             while data := pipe.read(1 << 16):

@@ -27,6 +27,14 @@ while not os.path.exists(os.environ["GO"]):
 class config:
     list_physical_devices = print
 """
+START = "from pipelines.imaging.tensorflow_runtime import start_tensorflow; start_tensorflow()"
+UNFINISHED = """
+os.write(2, b"half a line")
+
+
+class config:
+    list_physical_devices = print
+"""
 FAILING = """
 raise ImportError("no such library")
 """
@@ -87,9 +95,27 @@ def test_what_others_say_while_it_loads_is_passed_on(tmp_path: Path) -> None:
 
 
 def test_its_own_lines_are_shown_if_it_does_not_load(tmp_path: Path) -> None:
-    program = "from pipelines.imaging.tensorflow_runtime import start_tensorflow; start_tensorflow()"
-    done = run(tmp_path, FAILING, program)
+    done = run(tmp_path, FAILING, START)
     assert done.returncode == 1
     assert "cpu_feature_guard" in done.stderr
     assert "no GPU here" in done.stderr
     assert done.stderr.endswith("ImportError: no such library\n")
+
+
+def test_it_loads_although_nobody_reads_standard_error(tmp_path: Path) -> None:
+    (tmp_path / "tensorflow.py").write_text(CHATTER + UNFINISHED)
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", f"{START}; print('loaded')"],
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=write_end,
+            text=True,
+            env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+            timeout=120,
+        )
+    finally:
+        os.close(write_end)
+    assert done.stdout.endswith("loaded\n")
