@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
@@ -146,7 +147,10 @@ def is_left_running(options: PipelineOptions) -> bool:
 
 def local_worker_processes(options: PipelineOptions) -> int:
     """Return the number of worker processes on this machine; 1 for a remote runner."""
-    return max(1, options.view_as(DirectOptions).direct_num_workers) if is_local_runner(options) else 1
+    if not is_local_runner(options):
+        return 1
+    # 0: one per core.
+    return options.view_as(DirectOptions).direct_num_workers or os.cpu_count() or 1
 
 
 def default_worker_threads(options: PipelineOptions) -> int:

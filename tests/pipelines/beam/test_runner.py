@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,11 @@ def test_the_local_default_is_named() -> None:
     assert options.view_as(DirectOptions).direct_num_workers == 3
     assert local_worker_processes(options) == 3
     assert local_worker_processes(beam_options(DATAFLOW)) == 1
+
+
+def test_no_number_of_processes_means_one_per_core() -> None:
+    options = beam_options(["--direct_running_mode=multi_processing", "--direct_num_workers=0"])
+    assert local_worker_processes(options) == os.cpu_count()
 
 
 @pytest.mark.parametrize(
