@@ -7,14 +7,11 @@ import hashlib
 import itertools
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.windowed_value import WindowedValue
 
-from pipelines.beam.threads import ThreadedDoFn
+from pipelines.beam.threads import ThreadedDoFn, in_global_window
 from pipelines.domain.image_ids import image_id_of
 from pipelines.imaging import images
 from pipelines.score.model_input import ModelInput, forms_of, standardize
@@ -75,14 +72,6 @@ def look_at(file: SourceFile, content: bytes | Exception, run: ScoringRun) -> tu
     return row._replace(width=width, height=height), image
 
 
-def _windowed(value: Any) -> Any:
-    """Wrap an element for output from `finish_bundle`."""
-    window = GlobalWindow()
-    if isinstance(value, beam.pvalue.TaggedOutput):
-        return beam.pvalue.TaggedOutput(value.tag, _windowed(value.value))
-    return WindowedValue(value, window.max_timestamp(), (window,))
-
-
 class ReadBatches(ThreadedDoFn):
     """DoFn that reads chunks of listed files into batches for the models; rejected files go to the output `rejects`.
 
@@ -116,9 +105,9 @@ class ReadBatches(ThreadedDoFn):
 
     def finish_bundle(self) -> Iterator:
         """Yield the results of pending reads, then the last batch, which may be incomplete."""
-        yield from map(_windowed, self._batches(itertools.chain.from_iterable(self._reading.drain())))
+        yield from map(in_global_window, self._batches(itertools.chain.from_iterable(self._reading.drain())))
         if self._batch:
-            yield _windowed(self._take())
+            yield in_global_window(self._take())
 
     def _batches(self, found: Iterable[tuple[ScoreRow, ModelInput | None]]) -> Iterator:
         waiting = time.perf_counter()

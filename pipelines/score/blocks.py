@@ -11,10 +11,9 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines.beam.progress import Progress
+from pipelines.beam.threads import in_global_window
 from pipelines.imaging import images
 from pipelines.score.model_handler import Prediction
 from pipelines.score.score_row import SCORED, ScoreRow
@@ -79,8 +78,7 @@ class PackRows(beam.DoFn):
     def finish_bundle(self) -> Iterator[Any]:
         """Yield the last block, which may be incomplete."""
         if self._rows:
-            window = GlobalWindow()
-            yield WindowedValue(self._take(), window.max_timestamp(), (window,))
+            yield in_global_window(self._take())
 
     def _take(self) -> bytes:
         rows, self._rows = self._rows, []
