@@ -41,8 +41,8 @@ def synthetic_thumbnail(shown: int) -> bytes:
     return np.random.Generator(np.random.PCG64(shown)).bytes(perceptual.THUMBNAIL_SIDE**2 * 3)
 
 
-def _load(thumbnail: Thumbnail) -> bytes:
-    return synthetic_thumbnail(int(thumbnail.pack))
+def _load(thumbnails: list[Thumbnail]) -> list[bytes]:
+    return [synthetic_thumbnail(int(thumbnail.pack)) for thumbnail in thumbnails]
 
 
 def synthetic_row(number: int) -> ImageRow:

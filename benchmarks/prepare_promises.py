@@ -31,7 +31,7 @@ from benchmarks.prepare_inputs import CLASSES, Archive, Archives
 from benchmarks.prepare_rivals import SIZE
 from pipelines.common.seeding import stable_hash
 from pipelines.curation.deduplicate import DeduplicateImages
-from pipelines.curation.groups import AssignGroups, FindNear, load_thumbnail
+from pipelines.curation.groups import AssignGroups, FindNear, load_thumbnails
 from pipelines.dataset.image_row import WRITTEN, ImageRow, Stored, Thumbnail, is_open
 from pipelines.dataset.manifest import by_path, manifest_bytes
 from pipelines.dataset.record_spec import RecordSpec
@@ -138,7 +138,7 @@ def _compare_images(count: int) -> float:
             | "Rows" >> beam.FlatMap(_chunk)
             | "Images" >> DeduplicateImages()
         )
-        near = rows | "Near-duplicates" >> FindNear(functools.partial(load_thumbnail, _PACKS.name))
+        near = rows | "Near-duplicates" >> FindNear(functools.partial(load_thumbnails, _PACKS.name))
         _ = (rows | "Distinct" >> beam.Filter(is_open), near.pairs, rows) | "Group" >> AssignGroups()
     return time.process_time() - started
 

@@ -12,7 +12,7 @@ from pipelines.beam.partition import partition
 from pipelines.curation.check import CheckImages
 from pipelines.curation.deduplicate import DeduplicateImages
 from pipelines.curation.feasibility import FindProblem, RejectSmallClasses
-from pipelines.curation.groups import AssignGroups, FindNear, Near, load_thumbnail
+from pipelines.curation.groups import AssignGroups, FindNear, Near, load_thumbnails
 from pipelines.curation.join_metadata import JoinTables
 from pipelines.curation.keep_splits import AssignSplitsFromFile, KeepDatasetSplits
 from pipelines.curation.options import CurationOptions
@@ -83,7 +83,7 @@ def curate_images(
     if options.licenses:
         # Only after resolving does a row have the licences of all files of its image.
         resolved |= "Licences" >> beam.Map(reject_license, options.licenses)
-    near = resolved | "Near-duplicates" >> FindNear(functools.partial(load_thumbnail, packs))
+    near = resolved | "Near-duplicates" >> FindNear(functools.partial(load_thumbnails, packs))
     distinct = near.rows | "Distinct" >> beam.Filter(is_open)
     grouped = (distinct, near.pairs, resolved) | "Group" >> AssignGroups(options.group_by_patient)
     splitter = (

@@ -12,7 +12,8 @@ from pipelines.curation.deduplicate import ByComponent, image_keys
 from pipelines.curation.near_duplicates import FindNearDuplicates, NearPair, Picture
 from pipelines.dataset.image_row import ImageRow, Thumbnail
 from pipelines.storage import filesystem
-from pipelines.storage.packs import read_pieces
+from pipelines.storage.errors import StorageError
+from pipelines.storage.packs import Piece, read_pieces
 
 
 def group_keys(row: ImageRow, by_patient: bool) -> list[str]:
@@ -34,18 +35,24 @@ class Near(NamedTuple):
     counts: beam.PCollection  # one dict: "pairs" found, and "skipped" comparisons that the search's limits left out
 
 
-def load_thumbnail(packs: str, thumbnail: Thumbnail) -> bytes:
-    """Return the content of a thumbnail.
+def load_thumbnails(packs: str, thumbnails: list[Thumbnail]) -> list[bytes]:
+    """Return the contents of thumbnails, in order. Each pack is read once.
 
     Args:
         packs: The folder of the packs.
-        thumbnail: Where it lies.
+        thumbnails: Where they lie.
 
     Raises:
-        StorageError: If the pack cannot be read.
-        KeyError: If the pack is damaged.
+        StorageError: If a pack cannot be read, or is damaged.
     """
-    return read_pieces(filesystem.join(packs, thumbnail.pack), [thumbnail.piece])[thumbnail.piece]
+    by_pack: dict[str, list[Piece]] = {}
+    for thumbnail in thumbnails:
+        by_pack.setdefault(thumbnail.pack, []).append(thumbnail.piece)
+    found = {pack: read_pieces(filesystem.join(packs, pack), pieces) for pack, pieces in by_pack.items()}
+    for pack, pieces in by_pack.items():
+        if lost := set(pieces) - found[pack].keys():
+            raise StorageError(f"{filesystem.join(packs, pack)}: {len(lost)} thumbnails are damaged")
+    return [found[thumbnail.pack][thumbnail.piece] for thumbnail in thumbnails]
 
 
 class FindNear(beam.PTransform):
@@ -55,10 +62,10 @@ class FindNear(beam.PTransform):
     still belong together.
 
     Args:
-        load: Returns the content of a thumbnail, see `load_thumbnail`.
+        load: Returns the contents of thumbnails, see `load_thumbnails`.
     """
 
-    def __init__(self, load: Callable[[Thumbnail], bytes]):
+    def __init__(self, load: Callable[[list[Thumbnail]], list[bytes]]):
         super().__init__()
         self._load = load
 

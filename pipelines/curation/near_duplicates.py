@@ -14,6 +14,7 @@ import numpy as np
 from apache_beam.metrics import Metrics
 
 from pipelines.beam.packed_groups import PackedCoGroupByKey, PackedGroupByKey
+from pipelines.beam.threads import in_global_window
 from pipelines.common.seeding import stable_hash
 from pipelines.imaging import perceptual
 
@@ -38,6 +39,11 @@ _BLOCK = 64
 # vain; nothing else happens.
 _MARK_BITS = 23
 
+
+# Pictures whose thumbnails are loaded together.
+_LOADED_AT_ONCE = 16_384
+
+Load = Callable[[list[Any]], list[bytes]]
 
 _HASH_BYTES = 8
 _ENTRY_BYTES = _HASH_BYTES + perceptual.SKETCH_BYTES
@@ -181,12 +187,30 @@ class _Marks(beam.CombineFn):
         return bits.tobytes()
 
 
-def _wanted(picture: Picture, marks: bytes, load: Callable[[Any], bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (identity, hash and thumbnail) of the picture if it is marked."""
-    identity = picture.identity.encode()
-    mark = _mark(identity)
-    if marks[mark >> 3] >> (mark & 7) & 1:
-        yield identity, picture.phash.to_bytes(_HASH_BYTES, "big") + load(picture.thumbnail)
+class _Wanted(beam.DoFn):
+    """Pictures -> (identity, hash and thumbnail) of those that are marked."""
+
+    def __init__(self, load: Load):
+        self._load = load
+
+    def start_bundle(self) -> None:
+        self._waiting: list[Picture] = []
+
+    def process(self, picture: Picture, marks: bytes) -> Iterator[tuple[bytes, bytes]]:
+        mark = _mark(picture.identity.encode())
+        if marks[mark >> 3] >> (mark & 7) & 1:
+            self._waiting.append(picture)
+            if len(self._waiting) == _LOADED_AT_ONCE:
+                yield from self._loaded()
+
+    def finish_bundle(self) -> Iterator:
+        yield from map(in_global_window, self._loaded())
+
+    def _loaded(self) -> Iterator[tuple[bytes, bytes]]:
+        pictures, self._waiting = self._waiting, []
+        thumbnails = self._load([picture.thumbnail for picture in pictures])
+        for picture, thumbnail in zip(pictures, thumbnails, strict=True):
+            yield picture.identity.encode(), picture.phash.to_bytes(_HASH_BYTES, "big") + thumbnail
 
 
 def _both_ways(pair: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
@@ -223,7 +247,7 @@ class _Confirm(beam.DoFn):
 class _Confirmed(beam.PTransform):
     """{"candidates": pairs of identities, "pictures": all pictures} -> distinct NearPairs."""
 
-    def __init__(self, load: Callable[[Any], bytes]):
+    def __init__(self, load: Load):
         super().__init__()
         self._load = load
 
@@ -235,8 +259,8 @@ class _Confirmed(beam.PTransform):
             | "Mark" >> beam.Map(lambda pair: _mark(pair[0])).with_output_types(int)
             | "Marks" >> beam.CombineGlobally(_Marks())
         )
-        wanted = pictures | "Wanted" >> beam.FlatMap(
-            _wanted, beam.pvalue.AsSingleton(marks), self._load
+        wanted = pictures | "Wanted" >> beam.ParDo(
+            _Wanted(self._load), beam.pvalue.AsSingleton(marks)
         ).with_output_types(tuple[bytes, bytes])
         return (
             {"pictures": wanted, "partners": both}
@@ -259,10 +283,11 @@ class FindNearDuplicates(beam.PTransform):
     Counters (namespace near_duplicates): candidates, compared, confirmed, skipped_comparisons.
 
     Args:
-        load: Turns `Picture.thumbnail` into the thumbnail. It is called only for pictures that have a candidate.
+        load: Turns what pictures have as `thumbnail` into the thumbnails, in order. It is called only for pictures that
+            have a candidate, with many at once.
     """
 
-    def __init__(self, load: Callable[[Any], bytes] = bytes):
+    def __init__(self, load: Load = list):
         super().__init__()
         self._load = load
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pytest
 
-from pipelines.curation.groups import AssignGroups, group_keys, near_keys
+from pipelines.curation.groups import AssignGroups, group_keys, load_thumbnails, near_keys
 from pipelines.curation.near_duplicates import NearPair
+from pipelines.dataset.image_row import Thumbnail
+from pipelines.storage.errors import StorageError
+from pipelines.storage.packs import PackWriter
 from tests.support.collecting import run_with
 from tests.support.image_rows import row
 
@@ -60,3 +64,18 @@ def test_both_sides_of_a_pair_have_its_key() -> None:
     first, second = near_keys(NearPair("aa", "bb", 2, 0.1))
     assert (first[0], second[0]) == ("aa", "bb")
     assert first[1] == second[1] != near_keys(NearPair("aa", "cc", 2, 0.1))[0][1]
+
+
+def test_thumbnails_come_in_the_order_asked_for_and_a_damaged_one_stops_the_job(tmp_path: Path) -> None:
+    thumbnails: list[Thumbnail] = []
+    for pack in (b"abc", b"def"):
+        writer: PackWriter[None] = PackWriter(str(tmp_path))
+        for letter in pack:
+            writer.add(None, 0, [bytes([letter]) * 768])
+        thumbnails += [Thumbnail(packed.pack, packed.pieces[0]) for packed in writer.flush()]
+    mixed = thumbnails[::2] + thumbnails[::-1]
+    assert b"".join(one[:1] for one in load_thumbnails(str(tmp_path), mixed)) == b"acefedcba"
+    damaged = tmp_path / thumbnails[0].pack
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(StorageError, match="1 thumbnails are damaged"):
+        load_thumbnails(str(tmp_path), mixed)

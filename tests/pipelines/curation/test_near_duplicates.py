@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def _one_blas_thread() -> Iterator[None]:
 class _Output(beam.PTransform):
     """One of FindNearDuplicates' two outputs."""
 
-    def __init__(self, index: int, load: Callable[[Any], bytes] = bytes):
+    def __init__(self, index: int, load: Callable[[list[Any]], list[bytes]] = list):
         super().__init__()
         self._index = index
         self._load = load
@@ -127,7 +128,17 @@ def test_only_thumbnails_of_pictures_with_a_candidate_are_loaded(tmp_path: Path)
     twins = [one._replace(identity=name, thumbnail=kept) for name in ("first", "second")]
     # It has no band in common with the others, and nobody misses its thumbnail.
     alone = one._replace(identity="alone", phash=~one.phash & ((1 << 63) - 1), thumbnail=str(tmp_path / "missing"))
-    assert run([*twins, alone], _Output(0, read_bytes)) == [NearPair("first", "second", 0, 0.0)]
+    load = functools.partial(_read_all, str(tmp_path / "asked"))
+    assert run([*twins, alone], _Output(0, load)) == [NearPair("first", "second", 0, 0.0)]
+    # Both at once.
+    assert (tmp_path / "asked").read_text().split() == ["2"]
+
+
+def _read_all(log: str, paths: list[str]) -> list[bytes]:
+    if paths:
+        with open(log, "a") as file:
+            print(len(paths), file=file)
+    return [read_bytes(path) for path in paths]
 
 
 def _signature_of(path: Path) -> tuple[int, bytes]:
