@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 
 import apache_beam as beam
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from tensorflow_transform.tf_metadata import schema_utils
 from tfx_bsl.tfxio import tf_example_record
@@ -112,6 +114,16 @@ def _class_example(label: str, statistics: ClassStatistics) -> bytes:
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
+@contextlib.contextmanager
+def _options_kept() -> Iterator[None]:
+    """Give Beam's filesystems their options back at the end: a new pipeline sets its own for the whole process."""
+    options = FileSystems._pipeline_options
+    try:
+        yield
+    finally:
+        FileSystems.set_options(options)
+
+
 def write_transform_fn(
     statistics: Mapping[str, ClassStatistics], folder: str, temporary: str, spec: RecordSpec
 ) -> None:
@@ -131,7 +143,7 @@ def write_transform_fn(
         schema=schema_utils.schema_from_feature_spec(FEATURE_SPEC),
     )
     examples = [_class_example(label, statistics[label]) for label in sorted(statistics)]
-    with beam.Pipeline(runner=FnApiRunner()) as pipeline, tft_beam.Context(temp_dir=temporary):
+    with _options_kept(), beam.Pipeline(runner=FnApiRunner()) as pipeline, tft_beam.Context(temp_dir=temporary):
         batches = pipeline | "Classes" >> beam.Create(examples) | "Batches" >> source.BeamSource()
         transform_fn = (batches, source.TensorAdapterConfig()) | "Analyze" >> tft_beam.AnalyzeDataset(
             make_preprocessing_fn(spec)

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.imaging import encoding as imaging_encoding
 from pipelines.imaging import images
 from pipelines.imaging.forms import ENCODINGS
-from pipelines.prepare.train_statistics import AnalyzeTrain
+from pipelines.prepare.train_statistics import AnalyzeTrain, ClassStatistics
 from tests.support.collecting import run
 from tests.support.image_files import photograph
 
@@ -52,3 +54,14 @@ def test_the_graph_normalises_by_the_exact_statistics_of_all_originals(tmp_path:
     expected = (pixels - pixels.mean(axis=(0, 1, 2))) / pixels.std(axis=(0, 1, 2))
     np.testing.assert_allclose(made["image"], expected, atol=1e-4)
     assert made["label"].numpy().tolist() == [1, 0, -1]
+
+
+def test_filesystems_keep_the_options_of_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.prepare.tft_analysis import write_transform_fn
+
+    options = PipelineOptions(["--s3_endpoint_url=http://localhost:1"])
+    monkeypatch.setattr(FileSystems, "_pipeline_options", options)
+    statistics = {name: ClassStatistics(1, (1, 1, 1, 2, 2, 2)) for name in ("melanoma", "nevus")}
+    spec = RecordSpec(tuple(statistics), 12, encoding="raw")
+    write_transform_fn(statistics, str(tmp_path / "graph"), str(tmp_path / "temporary"), spec)
+    assert FileSystems._pipeline_options is options
