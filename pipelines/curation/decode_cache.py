@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -19,11 +18,11 @@ from pipelines.dataset.image_row import ImageRow, Stored, Thumbnail
 from pipelines.dataset.manifest import parquet_bytes, parquet_rows
 from pipelines.imaging import perceptual
 from pipelines.storage import filesystem
-from pipelines.storage.errors import StorageError
 from pipelines.storage.filesystem import read_bytes
 from pipelines.storage.numbered_files import any_of
-from pipelines.storage.packs import Packed, PackWriter, Piece, read_pieces
+from pipelines.storage.packs import Packed, PackWriter, Piece
 
+# One file per shard.
 CACHE_FILES = "known-{index:05d}-of-{count:05d}.parquet"
 _SCHEMA = pa.schema(
     [
@@ -56,56 +55,28 @@ class CachedImage(NamedTuple):
     stored: Stored
 
 
-class KnownImage(NamedTuple):
-    """The fields of a written image's row that its dataset keeps for an update."""
-
-    sha256: str
-    format: str
-    width: int
-    height: int
-    phash: int
-    thumbnail: Thumbnail
-    stored: Stored
-
-
-def known_image(row: ImageRow) -> KnownImage:
-    """Return what to keep of the row of a written image."""
-    return KnownImage(*(getattr(row, name) for name in KnownImage._fields))
-
-
-def _thumbnails(images: Iterable[KnownImage], packs: str) -> dict[Thumbnail, bytes]:
-    by_pack: dict[str, list[Piece]] = {}
-    for image in images:
-        by_pack.setdefault(image.thumbnail.pack, []).append(image.thumbnail.piece)
-    found = {}
-    for pack, pieces in by_pack.items():
-        # A pack that is lost costs what it held, not the job.
-        with contextlib.suppress(StorageError):
-            contents = read_pieces(filesystem.join(packs, pack), pieces)
-            found.update({Thumbnail(pack, piece): content for piece, content in contents.items()})
-    return found
-
-
-def cache_bytes(images: Iterable[KnownImage], packs: str) -> bytes:
-    """Return a Parquet file of what is known of written images.
-
-    An image whose thumbnail is lost is left out; an update decodes it again.
+def cached_image(row: ImageRow, thumbnail: bytes) -> CachedImage:
+    """Return what to keep of a written image.
 
     Args:
-        images: Images with different contents.
-        packs: The folder of the packs that hold their thumbnails.
+        row: The row of the image; `stored` says where its records are.
+        thumbnail: Its thumbnail.
     """
-    images = list(images)
-    thumbnails = _thumbnails(images, packs)
+    assert row.stored
+    return CachedImage(row.sha256, row.format, row.width, row.height, row.phash, thumbnail, row.stored)
 
-    def columns(image: KnownImage) -> dict[str, Any]:
+
+def cache_bytes(images: Iterable[CachedImage]) -> bytes:
+    """Return a Parquet file of what is known of written images with different contents; their order does not matter."""
+
+    def columns(image: CachedImage) -> dict[str, Any]:
         columns = image._asdict()
         stored = columns.pop("stored")
         offsets, lengths, crcs = map(list, zip(*stored.pieces, strict=True))
         places = {"shard": stored.file, "offsets": offsets, "lengths": lengths, "crcs": crcs}
-        return {**columns, "thumbnail": thumbnails[image.thumbnail], **places, "sums": list(stored.sums)}
+        return {**columns, **places, "sums": list(stored.sums)}
 
-    return parquet_bytes([columns(image) for image in images if image.thumbnail in thumbnails], _SCHEMA)
+    return parquet_bytes(map(columns, sorted(images)), _SCHEMA)
 
 
 def read_cache(path: str) -> Iterator[tuple[str, CachedImage]]:
@@ -247,8 +218,3 @@ class Recall(beam.PTransform):
             | "Join cache" >> PackedCoGroupByKey()
             | "Complete" >> beam.ParDo(_Complete(self._packs))
         )
-
-
-def cache_order(image: KnownImage) -> tuple[str]:
-    """Return the sort key of a written image; no two share one."""
-    return (image.sha256,)

@@ -19,7 +19,7 @@ from pipelines.prepare.options import PrepareOptions
 from pipelines.prepare.regenerate import regenerating_command
 from pipelines.prepare.summary import CARD_PAGE, CARD_TEXT
 from pipelines.storage import filesystem
-from pipelines.storage.packs import read_pieces
+from pipelines.storage.packs import Piece, read_pieces
 
 # Training images shown per class; pictures per image (the original and its first copies); side of a picture in pixels.
 _IMAGES = 3
@@ -52,13 +52,28 @@ class _WriteCard(ThreadedDoFn):
         self._sources = [source.name for source in options.sources]
         self._command = regenerating_command(options)
 
-    def _pictures(self, row: ImageRow) -> list[bytes]:
-        """Return small JPEGs of an image's first records."""
-        assert row.stored
-        pieces = row.stored.pieces[:_PICTURES]
-        found = read_pieces(filesystem.join(self._folder, row.stored.file), pieces, self._spec.compression)
+    def _small(self, shard: str, pieces: Sequence[Piece]) -> dict[tuple[str, Piece], bytes]:
+        """Return small JPEGs of records of one shard, which is read once: a gzipped one only from its start."""
         size = self._spec.image_size
-        return [small_jpeg(decode(found[piece], self._spec.encoding, size, size), _SIDE) for piece in pieces]
+        found = read_pieces(filesystem.join(self._folder, shard), pieces, self._spec.compression)
+        return {
+            (shard, piece): small_jpeg(decode(encoded, self._spec.encoding, size, size), _SIDE)
+            for piece, encoded in found.items()
+        }
+
+    def _pictures(self, shown: Sequence[ImageRow]) -> dict[str, list[tuple[str, list[bytes]]]]:
+        """Return for each class the ids of its images and small JPEGs of their first records."""
+        places = [(row, row.stored.file, row.stored.pieces[:_PICTURES]) for row in shown if row.stored]
+        wanted: dict[str, list[Piece]] = {}
+        for _, shard, pieces in places:
+            wanted.setdefault(shard, []).extend(pieces)
+        small: dict[tuple[str, Piece], bytes] = {}
+        for found in self.map_threaded(lambda item: self._small(*item), wanted.items()):
+            small.update(found)
+        pictures: dict[str, list[tuple[str, list[bytes]]]] = {}
+        for row, shard, pieces in places:
+            pictures.setdefault(row.label, []).append((row.image_id, [small[shard, piece] for piece in pieces]))
+        return pictures
 
     def process(
         self,
@@ -71,11 +86,7 @@ class _WriteCard(ThreadedDoFn):
             json.loads(description), totals, values.get(LICENSE, ()), VALUES, self._sources, self._command
         )
         shown = [candidate.row for name in report["names"] for candidate in chosen.get(name, ())]
-        pictures: dict[str, list[tuple[str, list[bytes]]]] = {}
-        for row, shots in zip(shown, self.map_threaded(self._pictures, shown), strict=True):
-            if shots:
-                pictures.setdefault(row.label, []).append((row.image_id, shots))
-        filesystem.write_bytes(filesystem.join(self._folder, CARD_PAGE), card_page(report, pictures))
+        filesystem.write_bytes(filesystem.join(self._folder, CARD_PAGE), card_page(report, self._pictures(shown)))
         filesystem.write_bytes(filesystem.join(self._folder, CARD_TEXT), card_text(report))
         yield description
 

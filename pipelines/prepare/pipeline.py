@@ -8,7 +8,6 @@ The order matters: balancing takes only the train rows, so a copy can never reac
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,13 +31,12 @@ from pipelines.beam.runner import (
 from pipelines.beam.tally import Tally
 from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.common.cli import UsageError
-from pipelines.curation import decode_cache
 from pipelines.curation.curate import curate_images
 from pipelines.curation.feasibility import PROBLEM_FILE, quiet_infeasible
 from pipelines.dataset import description as dataset_description
 from pipelines.dataset import manifest as dataset_manifest
 from pipelines.dataset.file_names import MANIFEST_FILES, REJECTS_FILES
-from pipelines.dataset.image_row import WRITTEN, is_open
+from pipelines.dataset.image_row import is_open
 from pipelines.domain.dataset_json import DATASET_JSON
 from pipelines.prepare import card
 from pipelines.prepare.balance import BalanceTrain, write_once
@@ -78,7 +76,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
     )
     planned = (balanced, others | "Once each" >> beam.Map(write_once))
     shards = (*planned, curated.problem) | "Plan" >> PlanShards(temporary, spec, options.folds, options.shard_mb)
-    written = (*planned, shards.plan) | "Write" >> WriteShards(folder, packs, spec, threads, earlier)
+    written = (*planned, shards) | "Write" >> WriteShards(folder, packs, spec, threads, earlier)
     transform = written.sums | "Transform" >> AnalyzeTrain(folder, filesystem.join(temporary, "tft"), spec)
 
     # Rows are flattened only once they are counted or packed: a runner copies all that it flattens.
@@ -99,19 +97,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
             dataset_manifest.by_path,
         )
     )
-    cache = (
-        written.rows
-        | "Written" >> beam.Filter(lambda row: row.outcome == WRITTEN)
-        | "Known" >> beam.Map(decode_cache.known_image)
-        | "Known images"
-        >> table_io.WriteTable(
-            filesystem.join(folder, decode_cache.CACHE_FILES),
-            functools.partial(decode_cache.cache_bytes, packs=packs),
-            decode_cache.cache_order,
-            shards.images,
-        )
-    )
-    standardize = shards.plan | "Standardize" >> WriteStandardizeFn(filesystem.join(folder, "standardize_fn"), spec)
+    standardize = shards | "Standardize" >> WriteStandardizeFn(filesystem.join(folder, "standardize_fn"), spec)
     tallies = [
         rows
         | f"{name}, count rows" >> beam.Map(dataset_description.tally_row)
@@ -125,7 +111,6 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
             "shards": written.shards,
             "manifest": manifest,
             "rejects": rejects,
-            "cache": cache,
             "standardize_fn": standardize,
             "transform_fn": transform,
         }

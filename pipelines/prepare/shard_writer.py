@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -12,6 +13,7 @@ from apache_beam.metrics import Metrics
 
 from pipelines.beam.packed_groups import PackedCoGroupByKey
 from pipelines.beam.threads import ThreadedDoFn
+from pipelines.curation import decode_cache
 from pipelines.dataset.description import shard_name
 from pipelines.dataset.image_row import WRITTEN, ImageRow, Stored
 from pipelines.dataset.originals import shard_order
@@ -43,16 +45,26 @@ class SplitShards(NamedTuple):
         return self.each * (self.folds or 1)
 
 
-# Split, index of the shard, number of shards in the split, fold of the shard or -1.
-ShardKey = tuple[str, int, int, int]
+class ShardKey(NamedTuple):
+    """A shard among all shards of a dataset."""
+
+    split: str
+    shard: int  # its number among the shards of the split
+    shards: int  # of the split
+    fold: int  # -1: none
+    number: int  # among the shards of all splits
+    total: int  # shards of all splits
+
+
+def _key(shards: Mapping[str, SplitShards], split: str, index: int) -> ShardKey:
+    counts = {name: planned.total for name, planned in shards.items()}
+    before = sum(counts[name] for name in sorted(counts) if name < split)
+    fold = index // shards[split].each if shards[split].folds else -1
+    return ShardKey(split, index, counts[split], fold, before + index, sum(counts.values()))
 
 
 def _keys(shards: Mapping[str, SplitShards]) -> list[ShardKey]:
-    return [
-        (split, index, planned.total, index // planned.each if planned.folds else -1)
-        for split, planned in shards.items()
-        for index in range(planned.total)
-    ]
+    return [_key(shards, split, index) for split, planned in shards.items() for index in range(planned.total)]
 
 
 def _place(row: ImageRow, shards: Mapping[str, SplitShards], seed: int) -> tuple[ShardKey, ImageRow]:
@@ -62,7 +74,7 @@ def _place(row: ImageRow, shards: Mapping[str, SplitShards], seed: int) -> tuple
     """
     planned = shards[row.split]
     index = max(row.fold, 0) * planned.each + (shard_order(seed, row.sha256) * planned.each >> 64)
-    return (row.split, index, planned.total, row.fold), row
+    return _key(shards, row.split, index), row
 
 
 def _pieces(content: Sequence[Record], framed: Iterable[bytes]) -> dict[str, tuple[Piece, ...]]:
@@ -86,8 +98,17 @@ def _batches(rows: Iterable[ImageRow]) -> Iterator[list[ImageRow]]:
             yield batch
 
 
+class _Made(NamedTuple):
+    """A row whose records have been made, or that is rejected."""
+
+    row: ImageRow
+    records: ImageRecords | None
+    reused: int  # records that an earlier dataset had
+    thumbnail: bytes  # empty if it is lost
+
+
 class _WriteShard(ThreadedDoFn):
-    """DoFn from (ShardKey, rows) to final rows.
+    """DoFn from (ShardKey, rows) to final rows; it writes the shard, and beside it what is known of its images.
 
     Side outputs: `shards` (Shard) and `sums` (class, channel sums and sums of squares).
     """
@@ -101,25 +122,31 @@ class _WriteShard(ThreadedDoFn):
         self._examples = Metrics.counter("prepare", "examples_written")
         self._reused = Metrics.counter("prepare", EXAMPLES_REUSED)
 
-    def _make(self, rows: Sequence[ImageRow]) -> list[tuple[ImageRow, ImageRecords | None, int]]:
-        """Return for each row of a batch: the row, its records, and how many an earlier dataset had."""
-        encoded = self._stored(rows)
+    def _make(self, rows: Sequence[ImageRow]) -> list[_Made]:
+        """Make the records of a batch."""
+        encoded = self._read(rows, lambda row: row.stored and (row.stored.file, row.stored.pieces[: row.copies]))
+        thumbnails = self._read(rows, lambda row: row.thumbnail and (row.thumbnail.pack, (row.thumbnail.piece,)))
         return [
-            (*self._try(row, own), 0 if _is_packed(row) else len(own)) for row, own in zip(rows, encoded, strict=True)
+            _Made(*self._try(row, own), 0 if _is_packed(row) else len(own), b"".join(thumbnail))
+            for row, own, thumbnail in zip(rows, encoded, thumbnails, strict=True)
         ]
 
-    def _stored(self, rows: Sequence[ImageRow]) -> list[list[bytes]]:
-        """Return the encoded images of each row of a batch, up to the first that cannot be read."""
-        file = rows[0].stored.file if rows[0].stored else ""
-        if not file:
-            return [[] for _ in rows]
-        wanted = [row.stored.pieces[: row.copies] for row in rows if row.stored]
-        folder = self._packs if _is_packed(rows[0]) else self._earlier
-        try:
-            found = read_pieces(filesystem.join(folder, file), itertools.chain.from_iterable(wanted))
-        except StorageError:  # what cannot be read back is made again
-            found = {}
-        return [[found[piece] for piece in itertools.takewhile(found.__contains__, pieces)] for pieces in wanted]
+    def _read(
+        self, rows: Sequence[ImageRow], place: Callable[[ImageRow], tuple[str, tuple[Piece, ...]] | None]
+    ) -> list[list[bytes]]:
+        """Return the contents that each row of a batch points to, up to the first that cannot be read."""
+        places = [place(row) or ("", ()) for row in rows]
+        found: dict[str, dict[Piece, bytes]] = {}
+        for file in dict.fromkeys(file for file, _ in places):
+            folder = self._packs if file.endswith(SUFFIX) else self._earlier
+            wanted = itertools.chain.from_iterable(pieces for name, pieces in places if name == file)
+            # What cannot be read back is made again.
+            with contextlib.suppress(StorageError):
+                found[file] = read_pieces(filesystem.join(folder, file), wanted) if file else {}
+        return [
+            [found[file][piece] for piece in itertools.takewhile(found.get(file, {}).__contains__, pieces)]
+            for file, pieces in places
+        ]
 
     def _try(self, row: ImageRow, stored: Sequence[bytes]) -> tuple[ImageRow, ImageRecords | None]:
         try:
@@ -130,24 +157,31 @@ class _WriteShard(ThreadedDoFn):
             return row.rejected("write", "unreadable", str(error)), None
 
     def process(self, element: tuple[ShardKey, Iterable[ImageRow]]) -> Iterator:
-        (split, index, count, fold), rows = element
+        (split, index, count, fold, number, total), rows = element
         content: list[Record] = []
-        written: list[tuple[ImageRow, tuple[int, ...]]] = []
-        for row, made, reused in itertools.chain.from_iterable(self.map_threaded(self._make, _batches(rows))):
-            if made is None:
-                yield row
+        written: list[_Made] = []
+        for made in itertools.chain.from_iterable(self.map_threaded(self._make, _batches(rows))):
+            if made.records is None:
+                yield made.row
                 continue
-            content.extend(made.records)
-            written.append((row, made.sums))
-            self._reused.inc(reused)
+            content.extend(made.records.records)
+            written.append(made)
+            self._reused.inc(made.reused)
             if split == "train":
-                yield beam.pvalue.TaggedOutput("sums", (row.label, made.sums))
+                yield beam.pvalue.TaggedOutput("sums", (made.row.label, made.records.sums))
         content.sort()
         name = shard_name(split, index, count, self._spec.compression)
         framed = [frame(record.example) for record in content]
         pieces = _pieces(content, framed)
-        for row, sums in written:
-            yield row._replace(stored=Stored(name, pieces[row.sha256], sums))
+        known = []
+        for row, records, _, thumbnail in written:
+            assert records
+            row = row._replace(stored=Stored(name, pieces[row.sha256], records.sums))
+            # An image whose thumbnail is lost is not among them: an update decodes it again.
+            known += [decode_cache.cached_image(row, thumbnail)] if thumbnail else []
+            yield row
+        cache = decode_cache.CACHE_FILES.format(index=number, count=total)
+        filesystem.write_bytes(filesystem.join(self._folder, cache), decode_cache.cache_bytes(known))
         data = compress(b"".join(framed), self._spec.compression)
         filesystem.write_bytes(filesystem.join(self._folder, name), data)
         self._examples.inc(len(content))
@@ -168,7 +202,7 @@ class WriteShards(beam.PTransform):
 
     Args:
         folder: The folder for the shards.
-        packs: The folder of the packs that hold the encoded originals.
+        packs: The folder of the packs that hold encoded originals and thumbnails.
         spec: How images become records.
         threads: Images processed at once per worker process.
         earlier: A dataset with the same settings, whose shards rows may point to (`ImageRow.stored`); empty for none.

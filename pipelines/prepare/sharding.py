@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import apache_beam as beam
 
@@ -69,13 +68,6 @@ class _PlanOrRefuse(beam.DoFn):
         return [plan_shards(examples, *self._arguments)]
 
 
-class Plan(NamedTuple):
-    """The PCollections that PlanShards returns."""
-
-    plan: beam.PCollection  # one {split: SplitShards}
-    images: beam.PCollection  # one number: how many images are to be written
-
-
 class PlanShards(beam.PTransform):
     """PTransform that plans the shards of every split, or stops the pipeline if the images cannot be split as asked.
 
@@ -90,8 +82,8 @@ class PlanShards(beam.PTransform):
         super().__init__()
         self._decide = _PlanOrRefuse(temporary, spec, folds, shard_mb)
 
-    def expand(self, inputs: tuple[beam.PCollection, ...]) -> Plan:
-        """Plan the shards.
+    def expand(self, inputs: tuple[beam.PCollection, ...]) -> beam.PCollection[dict[str, SplitShards]]:
+        """Turn rows into one {split: SplitShards}.
 
         Args:
             inputs: PCollections of rows with split, fold and copies; the last one is the one line of FindProblem.
@@ -99,19 +91,9 @@ class PlanShards(beam.PTransform):
         *parts, problem = inputs
         counts = [
             part
-            | f"Copies {number}" >> beam.Map(lambda row: ((row.split, row.fold), (row.copies, 1)))
-            | f"Count {number}" >> beam.CombinePerKey(_add)
+            | f"Copies {number}" >> beam.Map(lambda row: ((row.split, row.fold), row.copies))
+            | f"Count {number}" >> beam.CombinePerKey(sum)
             for number, part in enumerate(parts)
         ]
-        counted = counts | "All counts" >> beam.Flatten() | "Count" >> beam.CombinePerKey(_add)
-        examples = counted | "Examples" >> beam.MapTuple(lambda part, count: (part, count[0]))
-        images = counted | "Images" >> beam.MapTuple(lambda _, count: count[1]) | "Sum" >> beam.CombineGlobally(sum)
-        return Plan(problem | "Decide" >> beam.ParDo(self._decide, beam.pvalue.AsDict(examples)), images)
-
-
-def _add(counts: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    copies = images = 0
-    for more_copies, more_images in counts:
-        copies += more_copies
-        images += more_images
-    return copies, images
+        examples = counts | "All counts" >> beam.Flatten() | "Count examples" >> beam.CombinePerKey(sum)
+        return problem | "Decide" >> beam.ParDo(self._decide, beam.pvalue.AsDict(examples))

@@ -20,8 +20,10 @@ from pipelines.storage import filesystem
 SUFFIX = ".pack"
 # A pack is held in memory until it is written. Larger packs mean fewer requests to a store.
 PACK_BYTES = 32 << 20
-# Pieces closer together than this are read at once: on a store, a request costs as much as so many bytes.
-_GAP = 1 << 16
+# Its items wait in memory as well.
+PACK_ITEMS = 8192
+# Pieces closer together than this are read at once. On a store, a request takes as long as a mebibyte.
+_GAP, _STORE_GAP = 1 << 16, 1 << 20
 # No more than this is read at once.
 _SPAN_BYTES = 8 << 20
 # A compressed file is read from its start, this much at a time.
@@ -77,7 +79,7 @@ class PackWriter(Generic[Item]):
         """
         self._waiting.append((order, item, contents))
         self._size += sum(map(len, contents))
-        return self.flush() if self._size >= PACK_BYTES else []
+        return self.flush() if self._size >= PACK_BYTES or len(self._waiting) >= PACK_ITEMS else []
 
     def flush(self) -> list[Packed[Item]]:
         """Write a pack of what has been collected, and return its items; write nothing if there are none."""
@@ -99,11 +101,11 @@ class PackWriter(Generic[Item]):
         return [Packed(item, name, tuple(own)) for (_, item, _), own in zip(waiting, pieces, strict=True)]
 
 
-def _spans(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+def _spans(pieces: Iterable[Piece], gap: int) -> Iterator[list[Piece]]:
     span: list[Piece] = []
     for piece in sorted(pieces):
         end = span[-1].offset + span[-1].length if span else 0
-        if span and (piece.offset - end > _GAP or piece.offset + piece.length - span[0].offset > _SPAN_BYTES):
+        if span and (piece.offset - end > gap or piece.offset + piece.length - span[0].offset > _SPAN_BYTES):
             yield span
             span = []
         span.append(piece)
@@ -132,7 +134,7 @@ def read_pieces(path: str, pieces: Iterable[Piece], compression: str = "none") -
             # It asks for 8 KiB at a time, which on a store would each be a request.
             buffered = io.BufferedReader(stored, _AT_ONCE)  # type: ignore[type-var]
             file = gzip.GzipFile(fileobj=buffered)  # type: ignore[assignment]
-        for span in _spans(dict.fromkeys(pieces)):
+        for span in _spans(dict.fromkeys(pieces), _GAP if filesystem.is_local(path) else _STORE_GAP):
             start = span[0].offset
             file.seek(start)
             data = memoryview(_read(file, span[-1].offset + span[-1].length - start))

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.dataset.image_row import WRITTEN, ImageRow, Stored
+from pipelines.curation.decode_cache import CachedImage, read_cache
+from pipelines.dataset.image_row import WRITTEN, ImageRow, Stored, Thumbnail
 from pipelines.dataset.originals import original_of
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.prepare.shard_writer import SplitShards, WriteShards
@@ -95,7 +96,8 @@ def packed(rows: Sequence[ImageRow], packs: Path) -> list[ImageRow]:
             writer.add(row._replace(stored=Stored("", (), original.sums)), 0, [b"thumbnail", original.encoded])
         for row, name, pieces in writer.flush():
             assert row.stored
-            placed.append(row._replace(stored=row.stored._replace(file=name, pieces=pieces[1:])))
+            stored = row.stored._replace(file=name, pieces=pieces[1:])
+            placed.append(row._replace(stored=stored, thumbnail=Thumbnail(name, pieces[0])))
     return placed
 
 
@@ -138,6 +140,30 @@ def test_originals_in_packs_give_the_bytes_of_the_files_without_reading_them(
         write_rows(fresh, tmp_path / f"{more}, fresh", tmp_path / "none")
         assert content(tmp_path / more) == content(tmp_path / f"{more}, fresh")
     assert content(tmp_path / "same") == content(files)
+
+
+def known(folder: Path) -> dict[str, CachedImage]:
+    files = sorted(folder.glob("known-*"))
+    assert [path.name for path in files] == [f"known-{number:05d}-of-00007.parquet" for number in range(7)]
+    return {sha256: image for path in files for sha256, image in read_cache(str(path))}
+
+
+def test_beside_each_shard_lies_what_is_known_of_its_images(made: tuple[list[ImageRow], Path], tmp_path: Path) -> None:
+    rows, _ = made
+    written = write_rows(rows, tmp_path / "out", tmp_path / "packs")
+    images = known(tmp_path / "out")
+    assert {sha256: image.stored for sha256, image in images.items()} == {
+        sha256: row.stored for sha256, row in written.items()
+    }
+    assert {image.thumbnail for image in images.values()} == {b"thumbnail"}
+    # What has lost its thumbnail is not known, and an update decodes it again.
+    lost = rows[0].thumbnail
+    assert lost
+    (tmp_path / "packs" / lost.pack).unlink()
+    write_rows(rows, tmp_path / "again", tmp_path / "packs")
+    kept = {row.sha256 for row in rows if row.thumbnail and row.thumbnail.pack != lost.pack}
+    assert known(tmp_path / "again").keys() == kept
+    assert content(tmp_path / "again") == content(tmp_path / "out")
 
 
 def test_sums_are_the_same_wherever_the_original_comes_from(made: tuple[list[ImageRow], Path], tmp_path: Path) -> None:
