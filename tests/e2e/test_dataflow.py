@@ -214,7 +214,7 @@ def test_prepare_on_dataflow_writes_the_dataset_of_the_local_run(
     done = command("pipelines.prepare", *here, *size)
     assert done.returncode == 0, done.stderr
     made = fetch(cloud, "dataset", tmp_path / "made")
-    assert len(digests(made)) == 6
+    assert len(digests(made)) == 8
     assert digests(made) == digests(tmp_path / "local")
     reasons = [
         sorted((line["stage"], line["reason"]) for line in rejects(folder)) for folder in (made, tmp_path / "local")
