@@ -86,7 +86,7 @@ def test_prepare_verify_show_and_audit_give_the_local_results(
     assert done.returncode == 0, done.stderr
     assert set(plan.struck) >= {"read, broken", "read, busy", "list", "look", "write", "batch"}, plan.struck
     made = fetch(bucket, "dataset", tmp_path / "made")
-    assert len(digests(made)) == 6
+    assert len(digests(made)) == 8
     assert digests(made) == digests(tmp_path / "local")
     assert {line["reason"] for line in rejects(made)} == {line["reason"] for line in rejects(tmp_path / "local")}
 
