@@ -45,22 +45,16 @@ class SplitShards(NamedTuple):
         return self.each * (self.folds or 1)
 
 
-class ShardKey(NamedTuple):
-    """A shard among all shards of a dataset."""
-
-    split: str
-    shard: int  # its number among the shards of the split
-    shards: int  # of the split
-    fold: int  # -1: none
-    number: int  # among the shards of all splits
-    total: int  # shards of all splits
+# A shard among all shards of a dataset: split, its number there, shards of the split, fold (-1: none), its number among
+# the shards of all splits, their number. A plain tuple, because Beam warns of any other key.
+ShardKey = tuple[str, int, int, int, int, int]
 
 
 def _key(shards: Mapping[str, SplitShards], split: str, index: int) -> ShardKey:
     counts = {name: planned.total for name, planned in shards.items()}
     before = sum(counts[name] for name in sorted(counts) if name < split)
     fold = index // shards[split].each if shards[split].folds else -1
-    return ShardKey(split, index, counts[split], fold, before + index, sum(counts.values()))
+    return split, index, counts[split], fold, before + index, sum(counts.values())
 
 
 def _keys(shards: Mapping[str, SplitShards]) -> list[ShardKey]:
