@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -118,29 +118,34 @@ class _WriteShard(ThreadedDoFn):
 
     def _make(self, rows: Sequence[ImageRow]) -> list[_Made]:
         """Make the records of a batch."""
-        encoded = self._read(rows, lambda row: row.stored and (row.stored.file, row.stored.pieces[: row.copies]))
-        thumbnails = self._read(rows, lambda row: row.thumbnail and (row.thumbnail.pack, (row.thumbnail.piece,)))
-        return [
-            _Made(*self._try(row, own), 0 if _is_packed(row) else len(own), b"".join(thumbnail))
-            for row, own, thumbnail in zip(rows, encoded, thumbnails, strict=True)
-        ]
+        encoded = [(row.stored.file, row.stored.pieces[: row.copies]) if row.stored else ("", ()) for row in rows]
+        thumbnails = [(row.thumbnail.pack, (row.thumbnail.piece,)) if row.thumbnail else ("", ()) for row in rows]
+        # Both of an image lie in one pack, as a rule, which is then opened once.
+        found = self._read([*encoded, *thumbnails])
 
-    def _read(
-        self, rows: Sequence[ImageRow], place: Callable[[ImageRow], tuple[str, tuple[Piece, ...]] | None]
-    ) -> list[list[bytes]]:
-        """Return the contents that each row of a batch points to, up to the first that cannot be read."""
-        places = [place(row) or ("", ()) for row in rows]
-        found: dict[str, dict[Piece, bytes]] = {}
-        for file in dict.fromkeys(file for file, _ in places):
+        def held(file: str, pieces: Iterable[Piece]) -> list[bytes]:
+            """Return the contents of pieces up to the first that cannot be read."""
+            own = found.get(file, {})
+            return [own[piece] for piece in itertools.takewhile(own.__contains__, pieces)]
+
+        made = []
+        for row, image, thumbnail in zip(rows, encoded, thumbnails, strict=True):
+            stored = held(*image)
+            reused = 0 if _is_packed(row) else len(stored)
+            made.append(_Made(*self._try(row, stored), reused, b"".join(held(*thumbnail))))
+        return made
+
+    def _read(self, places: Iterable[tuple[str, Iterable[Piece]]]) -> dict[str, dict[Piece, bytes]]:
+        """Return by file what can be read of it, each file opened once. What cannot be read back is made again."""
+        wanted: dict[str, list[Piece]] = {}
+        for file, pieces in places:
+            wanted.setdefault(file, []).extend(pieces)
+        found = {}
+        for file, pieces in wanted.items():
             folder = self._packs if file.endswith(SUFFIX) else self._earlier
-            wanted = itertools.chain.from_iterable(pieces for name, pieces in places if name == file)
-            # What cannot be read back is made again.
             with contextlib.suppress(StorageError):
-                found[file] = read_pieces(filesystem.join(folder, file), wanted) if file else {}
-        return [
-            [found[file][piece] for piece in itertools.takewhile(found.get(file, {}).__contains__, pieces)]
-            for file, pieces in places
-        ]
+                found[file] = read_pieces(filesystem.join(folder, file), pieces) if pieces else {}
+        return found
 
     def _try(self, row: ImageRow, stored: Sequence[bytes]) -> tuple[ImageRow, ImageRecords | None]:
         try:
