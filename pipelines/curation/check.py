@@ -21,9 +21,9 @@ from pipelines.domain.labels import folder_claim
 from pipelines.domain.taxonomy import ClassSet, normalize_term
 from pipelines.imaging import images, perceptual
 from pipelines.sources import list_images
-from pipelines.sources.layouts import Source
 from pipelines.sources.list_files import SourceFile
 from pipelines.sources.read_ahead import Content, map_files
+from pipelines.sources.source import Source
 from pipelines.storage.errors import StorageError
 from pipelines.storage.packs import Packed, PackWriter
 

@@ -11,7 +11,7 @@ from pipelines.curation.fractions import Fractions
 from pipelines.curation.options import CurationOptions
 from pipelines.dataset.image_row import REJECTED, ImageRow, fold_name, is_open, parts_of
 from pipelines.domain.dataset_json import SPLITS
-from pipelines.sources.layouts import FOLDERS, RECOGNIZE
+from pipelines.sources.layout_registry import FOLDERS, RECOGNIZE
 
 
 def problem_with(

@@ -16,8 +16,8 @@ from pipelines.domain.image_ids import isic_id_of
 from pipelines.domain.labels import make_claim
 from pipelines.domain.metadata_columns import Columns, Facts
 from pipelines.domain.taxonomy import ClassSet
-from pipelines.sources.layouts import Source, Table
 from pipelines.sources.metadata_tables import read_facts
+from pipelines.sources.source import Source, Table
 
 # (source name, image id); the name is empty for an ISIC id.
 ImageKey = tuple[str, str]

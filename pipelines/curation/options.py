@@ -17,8 +17,9 @@ from pipelines.dataset.image_row import SIDES
 from pipelines.domain.metadata_columns import Columns
 from pipelines.domain.taxonomy import CLASS_SETS, ClassSet, built_in_set, mapped_set, named_set, normalize_term
 from pipelines.sources.inputs import Inputs, complete_inputs, read_inputs, source_names, trusted_name
-from pipelines.sources.layouts import LAYOUTS, Source, Table
+from pipelines.sources.layout_registry import LAYOUTS
 from pipelines.sources.location import Location
+from pipelines.sources.source import Source, Table
 from pipelines.storage import filesystem
 from pipelines.storage.errors import StorageError
 from pipelines.storage.gcs_access import require_readable

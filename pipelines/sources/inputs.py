@@ -10,12 +10,10 @@ from pipelines.common.csv_tables import TableError, in_line
 from pipelines.common.text import printable
 from pipelines.domain.labels import FOLDER
 from pipelines.domain.metadata_columns import Columns, has_facts
-from pipelines.sources.layouts import (
+from pipelines.sources.layout_registry import (
     LAYOUTS,
     RECOGNIZE,
     TABLE,
-    Source,
-    Table,
     describe_forms,
     form_of,
     missing_columns,
@@ -23,6 +21,7 @@ from pipelines.sources.layouts import (
 )
 from pipelines.sources.metadata_search import find_layout_tables, find_metadata, places_of
 from pipelines.sources.metadata_tables import file_name, read_header, require_columns, require_table
+from pipelines.sources.source import Source, Table
 from pipelines.sources.sources_file import is_sources_file, read_sources_file
 from pipelines.storage import filesystem
 from pipelines.storage.gcs_access import require_readable

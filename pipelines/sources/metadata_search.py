@@ -10,9 +10,10 @@ import posixpath
 from collections.abc import Iterator
 
 from pipelines.common.gcs_client import ServiceUnavailable
-from pipelines.sources.layouts import LAYOUTS, Source, form_of
+from pipelines.sources.layout_registry import LAYOUTS, form_of
 from pipelines.sources.list_files import fixed_part
 from pipelines.sources.metadata_tables import file_name, table_bytes
+from pipelines.sources.source import Source
 from pipelines.storage import filesystem
 from pipelines.storage.archives import is_archive, list_members, member_path, split_member_path
 from pipelines.storage.errors import StorageError

@@ -11,7 +11,8 @@ import yaml
 from pipelines.common.cli import UsageError, first_line
 from pipelines.domain.labels import FOLDER
 from pipelines.domain.metadata_columns import Columns
-from pipelines.sources.layouts import FOLDERS, LAYOUTS, RECOGNIZE, TABLE, Source, Table
+from pipelines.sources.layout_registry import FOLDERS, LAYOUTS, RECOGNIZE, TABLE
+from pipelines.sources.source import Source, Table
 from pipelines.storage import filesystem
 from pipelines.storage.errors import StorageError
 from pipelines.storage.path_lists import folder_of, resolve_path

@@ -13,12 +13,12 @@ from pipelines.dataset.originals import original_of
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.taxonomy import built_in_set
 from pipelines.imaging import perceptual
-from pipelines.sources.layouts import Source
 from pipelines.sources.list_images import (
     ListedFile,
     SourceFile,
 )
 from pipelines.sources.read_ahead import read_files
+from pipelines.sources.source import Source
 from pipelines.storage.errors import StorageError
 from pipelines.storage.packs import SUFFIX, read_pieces
 from tests.support.collecting import run

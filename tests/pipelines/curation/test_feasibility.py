@@ -12,7 +12,7 @@ from pipelines.curation.feasibility import unused_table
 from pipelines.curation.fractions import Fractions
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.prepare.options import PrepareOptions
-from pipelines.sources.layouts import Source, Table
+from pipelines.sources.source import Source, Table
 from tests.support.collecting import run
 from tests.support.image_rows import train_row
 

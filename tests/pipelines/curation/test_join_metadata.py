@@ -10,7 +10,7 @@ from pipelines.dataset.image_row import ImageRow
 from pipelines.domain.labels import Claim
 from pipelines.domain.metadata_columns import Facts
 from pipelines.domain.taxonomy import built_in_set
-from pipelines.sources.layouts import Source, Table
+from pipelines.sources.source import Source, Table
 from tests.support.collecting import run
 
 ISIC9 = built_in_set("isic9")

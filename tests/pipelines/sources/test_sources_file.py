@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.common.cli import UsageError
 from pipelines.domain.metadata_columns import Columns
+from pipelines.sources.layout_registry import LAYOUTS
 from pipelines.sources.sources_file import read_sources_file
 from tests.support.source_files import HAM, completed, write
 
@@ -88,7 +89,7 @@ MISTAKES = {
     "empty name": ("sources: [{images: images, name: ' '}]", "source 1: name must be one line of text"),
     "layout": (
         "sources: [{images: images, layout: ham}]",
-        "source 'images': unknown layout 'ham'; folders, isic_cli, ham10000, isic2018, isic2019, isic2020, table are",
+        f"source 'images': unknown layout 'ham'; {', '.join(LAYOUTS)} are known",
     ),
     "metadata": ("sources: [{images: images, metadata: 5}]", "source 'images': metadata must be one line of text"),
     "no metadata": ("sources: [{images: images, metadata: []}]", "source 'images': metadata is an empty list"),

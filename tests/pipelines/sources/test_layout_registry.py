@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.sources import layouts
-from pipelines.sources.layouts import Source, Table, recognize
+from pipelines.sources.layout_registry import LAYOUTS, recognize
 from pipelines.sources.metadata_tables import table_rows
+from pipelines.sources.source import Source, Table
 
 HEADERS = {
     "isic_cli acral": (
@@ -95,7 +95,7 @@ def test_real_tables_are_known_by_their_headers(shared_data: Path) -> None:
 
 
 def test_every_named_layout_has_a_title_and_the_report_names_it() -> None:
-    titles = [layout.title for layout in layouts.LAYOUTS.values()]
+    titles = [layout.title for layout in LAYOUTS.values()]
     assert len(set(titles)) == len(titles)
     source = Source("a", "/a", "isic2019", (Table("/t.csv", layout="isic2019"),))
     assert source.as_json() == {"name": "a", "path": "/a", "layout": "isic2019", "tables": ["/t.csv"]}
