@@ -11,6 +11,7 @@ from pipelines.audit.findings import Conflict, NearPictures
 from pipelines.audit.leakage import LeakedGroup, leak_json
 from pipelines.common.text import printable
 from pipelines.curation import value_counts
+from pipelines.curation.not_understood import nearest_class
 from pipelines.curation.options import CurationOptions
 from pipelines.dataset.accounting import check_sums
 from pipelines.dataset.image_row import DUPLICATE, REJECTED, USABLE, ImageRow, Place, place_of
@@ -170,7 +171,8 @@ def describe_audit(evidence: Evidence, options: CurationOptions) -> dict[str, An
         "problem": evidence.problem or None,
         "rejects": _rejects(totals, evidence.rejects),
         "unmapped_labels": [
-            {"label": label, "files": files} for label, files in evidence.values.get(value_counts.UNMAPPED_LABEL, ())
+            {"label": label, "files": files, "nearest": nearest_class(label, options.class_set) or None}
+            for label, files in evidence.values.get(value_counts.UNMAPPED_LABEL, ())
         ],
         "duplicates": {
             **duplicates,

@@ -13,12 +13,13 @@ from apache_beam.metrics import Metrics
 
 from pipelines.beam.threads import ThreadedDoFn, in_global_window
 from pipelines.curation.decode_cache import Known, KnownContents, ReadCache, Recall
+from pipelines.curation.folder_splits import folder_split
 from pipelines.dataset.image_row import ImageRow, Stored, Thumbnail
 from pipelines.dataset.originals import Original, make_original, own_reduction, shard_order
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.image_ids import image_id_of
 from pipelines.domain.labels import folder_claim
-from pipelines.domain.taxonomy import ClassSet, normalize_term
+from pipelines.domain.taxonomy import ClassSet
 from pipelines.imaging import images, perceptual
 from pipelines.sources import list_images
 from pipelines.sources.list_files import SourceFile
@@ -26,30 +27,6 @@ from pipelines.sources.read_ahead import Content, map_files
 from pipelines.sources.source import Source
 from pipelines.storage.errors import StorageError
 from pipelines.storage.packs import Packed, PackWriter
-
-# Folder names that data sets use to mark their own splits.
-FOLDER_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
-
-
-def folder_split(folders: Sequence[str]) -> str:
-    """Return the split named by the deepest Train/Validation/Test folder, or an empty string.
-
-    Args:
-        folders: Folder names, outermost first.
-    """
-    for folder in reversed(folders):
-        split = FOLDER_SPLITS.get(normalize_term(folder))
-        if split:
-            return split
-    return ""
 
 
 def start_row(

@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import apache_beam as beam
 
+from pipelines.curation import folder_splits
 from pipelines.curation.fractions import Fractions
+from pipelines.curation.not_understood import not_understood
 from pipelines.curation.options import CurationOptions
+from pipelines.curation.value_counts import UNMAPPED_LABEL, FrequentValues
 from pipelines.dataset.image_row import REJECTED, ImageRow, fold_name, is_open, parts_of
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.sources.layout_registry import FOLDERS, RECOGNIZE
@@ -21,6 +24,7 @@ def problem_with(
     from_folders: bool,
     small_allowed: bool,
     folds: int = 0,
+    unclear: str = "",
 ) -> str | None:
     """Return one line that says why the split cannot be done, or None.
 
@@ -31,6 +35,7 @@ def problem_with(
         from_folders: Whether folders name the splits.
         small_allowed: Whether classes that cannot be split have been taken out on purpose.
         folds: The number of folds; 0 for none.
+        unclear: Which labels were not understood, see `not_understood`; it is added where a class has no image.
     """
     present = [name for name in classes if any(images.get((split, name)) for split in SPLITS)]
     if small_allowed:
@@ -41,9 +46,9 @@ def problem_with(
     for name in classes:
         if name not in present:
             if len(present) == 1:
-                return f"--classes: no usable image of any class but {present[0]!r}; two classes are needed"
+                return f"--classes: no usable image of any class but {present[0]!r}{unclear}; two classes are needed"
             return (
-                f"--classes: no usable image of class {name!r}; "
+                f"--classes: no usable image of class {name!r}{unclear}; "
                 f"name those present (--classes {','.join(present)!r}) or add --small_classes reject"
             )
         missing = next((part for part in wanted_parts(fractions, folds) if not images.get((part, name))), None)
@@ -161,7 +166,7 @@ def unused_table(options: CurationOptions, known_images: Mapping[str, int]) -> s
     return None
 
 
-def nothing_left(options: CurationOptions, reasons: Mapping[str, int]) -> str:
+def nothing_left(options: CurationOptions, reasons: Mapping[str, int], unmapped: Sequence[tuple[str, int]]) -> str:
     """Return one line for a run that has no image left.
 
     The reason that most files were rejected for decides which option the line names.
@@ -169,6 +174,7 @@ def nothing_left(options: CurationOptions, reasons: Mapping[str, int]) -> str:
     Args:
         options: The validated options.
         reasons: The number of files rejected for each reason.
+        unmapped: Labels without a class and their numbers of files, most frequent first.
     """
     counted = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     blamed = {
@@ -176,11 +182,15 @@ def nothing_left(options: CurationOptions, reasons: Mapping[str, int]) -> str:
         "label_conflict": ("--on_label_conflict", "trust=SOURCE lets one source decide"),
         "license": (f"--licenses {','.join(options.licenses)}", "allow one that the images have"),
         "class_too_small": ("--small_classes reject", "ask for fewer folds, or set a fraction to 0"),
-        "no_split_folder": ("--split_from_folders", "leave the option out"),
+        "no_split_folder": (
+            "--split_from_folders",
+            f"leave the option out, or name folders as it knows them: {folder_splits.KNOWN}",
+        ),
     }
     otherwise = ("--input", "python -m pipelines.audit shows which and why")
     option, way_out = blamed.get(counted[0][0] if counted else "", otherwise)
-    return f"{option}: no usable image ({', '.join(f'{reason} {files}' for reason, files in counted)}); {way_out}"
+    why = ", ".join(f"{reason} {files}" for reason, files in counted)
+    return f"{option}: no usable image ({why}){not_understood(unmapped, options.class_set)}; {way_out}"
 
 
 def find_problem(
@@ -189,6 +199,7 @@ def find_problem(
     reasons: Mapping[str, int],
     problems: Sequence[str],
     known_images: Mapping[str, int],
+    unmapped: Sequence[tuple[str, int]] = (),
 ) -> str | None:
     """Return one line that says why these images cannot be prepared as asked, or None.
 
@@ -198,11 +209,12 @@ def find_problem(
         reasons: The number of files rejected for each reason.
         problems: Problems with the splits file.
         known_images: The number of images that each table knows, by the table's name.
+        unmapped: Labels without a class and their numbers of files, most frequent first.
     """
     return (
         (f"--splits_file {options.splits_file}: {problems[0]}" if problems else None)
         or unused_table(options, known_images)
-        or (nothing_left(options, reasons) if not images else None)
+        or (nothing_left(options, reasons, unmapped) if not images else None)
         or problem_with(
             images,
             options.classes,
@@ -210,6 +222,7 @@ def find_problem(
             options.split_from_folders,
             options.small_classes == "reject",
             options.folds,
+            not_understood(unmapped, options.class_set),
         )
     )
 
@@ -238,6 +251,11 @@ class FindProblem(beam.PTransform):
             | "Reason" >> beam.Map(lambda row: row.reason)
             | "Count reasons" >> beam.combiners.Count.PerElement()
         )
+        unmapped = (
+            dropped
+            | "Labels without a class" >> FrequentValues((UNMAPPED_LABEL,))
+            | "Most frequent first" >> beam.Values()
+        )
         return (
             rows.pipeline
             | "Once" >> beam.Create([None])
@@ -248,6 +266,7 @@ class FindProblem(beam.PTransform):
                 beam.pvalue.AsDict(reasons),
                 beam.pvalue.AsSingleton(first),
                 beam.pvalue.AsDict(known_images),
+                beam.pvalue.AsSingleton(unmapped, default_value=()),
             )
         )
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import yaml
 
 from pipelines.common.cli import UsageError, require_job_limits
+from pipelines.curation import folder_splits
 from pipelines.curation.fractions import DEFAULT_FRACTIONS, FOLDED_FRACTIONS, MOST_FOLDS, Fractions
 from pipelines.curation.given_splits import require_splits
 from pipelines.dataset.image_row import SIDES
@@ -25,6 +28,22 @@ from pipelines.storage.errors import StorageError
 from pipelines.storage.gcs_access import require_readable
 
 
+def _notations(term: str) -> list[str]:
+    """Return a term; if it is a whole number, in both notations, because tables have `1.0` for `1`."""
+    number = re.fullmatch(r"(\d+)(?:\.0+)?", term.strip())
+    return [number[1], f"{number[1]}.0"] if number else [term]
+
+
+def _require_distinct(path: str, mapping: Mapping[str, Iterable[str]]) -> None:
+    """Raise UsageError if a term of a mapping file stands for two classes."""
+    owners: dict[str, str] = {}
+    for name, terms in mapping.items():
+        for term in (name, *terms):
+            owner = owners.setdefault(normalize_term(term), name)
+            if owner != name:
+                raise UsageError(f"--classes {path}: {term!r} stands for two classes, {owner!r} and {name!r}")
+
+
 def _mapping_file(path: str) -> ClassSet:
     """Read a class set from a JSON or YAML file {class: [terms]}.
 
@@ -32,7 +51,8 @@ def _mapping_file(path: str) -> ClassSet:
         UsageError: The file cannot be read or does not hold such a mapping.
     """
     try:
-        content = yaml.safe_load(filesystem.read_if_exists(path) or b"")  # JSON is YAML
+        # JSON is YAML. BaseLoader leaves every term as it is written: `yes` and `1` are words, as they are in a table.
+        content = yaml.load(filesystem.read_if_exists(path) or b"", yaml.BaseLoader)
     except StorageError as error:
         raise UsageError(f"--classes {path}: cannot be read as JSON or YAML ({error.kind})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -44,7 +64,9 @@ def _mapping_file(path: str) -> ClassSet:
         raise UsageError(
             f"--classes {path}: must hold two or more classes, each with a list of terms: {{class: [term]}}"
         )
-    return mapped_set({str(name): terms for name, terms in content.items()})
+    mapping = {name: [notation for term in terms for notation in _notations(term)] for name, terms in content.items()}
+    _require_distinct(path, mapping)
+    return mapped_set(mapping)
 
 
 def resolve_classes(value: str) -> ClassSet:
@@ -238,7 +260,7 @@ def add_curation_options(parser: argparse.ArgumentParser, default: CurationOptio
     what.add_argument(
         "--split_from_folders",
         action="store_true",
-        help="keep the split named by Train, Validation and Test folders",
+        help=f"keep the split that the deepest folder names which names one: {folder_splits.KNOWN}",
     )
     what.add_argument(
         "--splits_file",

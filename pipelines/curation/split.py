@@ -213,7 +213,7 @@ class SplitGroups(beam.PTransform):
 def _require_given(row: ImageRow) -> ImageRow:
     if row.given_split:
         return row
-    return row.rejected("split", "no_split_folder", "lies in no Train, Validation or Test folder")
+    return row.rejected("split", "no_split_folder", "lies in no folder that names a split, such as train or train_dir")
 
 
 def _set_aside(element: tuple[str, Ranked], validation_exists: bool, fractions: Fractions) -> Iterator[ImageRow]:

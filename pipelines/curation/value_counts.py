@@ -6,14 +6,27 @@ from collections.abc import Collection, Iterator
 
 import apache_beam as beam
 
+from pipelines.curation.folder_splits import split_of_name
 from pipelines.dataset.image_row import ImageRow
-from pipelines.domain.labels import FOLDER
+from pipelines.domain.labels import FOLDER, Claim
 from pipelines.domain.metadata_columns import normalize_license
+from pipelines.domain.taxonomy import normalize_term
 
 NO_LICENSE = "unknown"
 LICENSE = "license"
 
 UNMAPPED_LABEL = "unmapped_label"
+
+# Folders between a class and its images; their names say nothing.
+_BETWEEN = frozenset({"images", "image", "imgs", "img", "data", "photos", "pictures", "jpg", "jpeg", "png"})
+
+
+def _telling_label(claim: Claim) -> str:
+    """Return the label of a claim that says most: its first; of folders the innermost that is more than a container."""
+    if claim.source != FOLDER:
+        return claim.labels[0]
+    telling = (name for name in claim.labels if normalize_term(name) not in _BETWEEN and not split_of_name(name))
+    return next(telling, claim.labels[0])
 
 
 def values_of(row: ImageRow) -> Iterator[tuple[str, str]]:
@@ -25,7 +38,7 @@ def values_of(row: ImageRow) -> Iterator[tuple[str, str]]:
     if row.reason == UNMAPPED_LABEL:
         claims = [claim for claim in row.claims if claim.labels]
         of_tables = [claim for claim in claims if claim.source != FOLDER]
-        for label in {claim.labels[0] for claim in of_tables or claims} or {""}:
+        for label in {_telling_label(claim) for claim in of_tables or claims} or {""}:
             yield UNMAPPED_LABEL, label
 
 

@@ -59,7 +59,7 @@ class ImageRow(NamedTuple):
     image_id: str = ""
     tables: tuple[str, ...] = ()  # names of the metadata tables that know the image
     claims: tuple[Claim, ...] = ()  # classes that folders and tables give the image
-    folder_split: str = ""  # split that a Train, Validation or Test folder names
+    folder_split: str = ""  # split that a folder names, such as Train
     given_split: str = ""  # split to keep, from such a folder, a splits file or a recorded dataset
     given_fold: int = -1  # fold recorded with given_split; -1: none
     label: str = ""

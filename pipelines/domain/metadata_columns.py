@@ -2,8 +2,8 @@
 
 Supported are isic-cli downloads (`isic_id`, `diagnosis_1` to `diagnosis_5` or `diagnosis`), HAM10000 (`dx`), the ISIC
 2018 and 2019 ground truth (one column per class, 1.0 in the right one) and its metadata, ISIC 2020 (`benign_malignant`,
-`target`), and the user's own tables, whose columns are named by options. Only the image id column is required; all
-others are optional.
+`target`), ISIC 2024 (`iddx_1` to `iddx_5`, `iddx_full`), and the user's own tables, whose columns are named by options.
+Only the image id column is required; all others are optional.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from pipelines.domain.image_ids import composed
 ID_COLUMNS = ("isic_id", "image_id", "image", "image_name")
 # Most specific first: the first label that maps to a class is used.
 LABEL_COLUMNS = (
-    *(f"diagnosis_{level}" for level in (5, 4, 3, 2, 1)),
+    *(f"{name}_{level}" for level in (5, 4, 3, 2, 1) for name in ("diagnosis", "iddx")),
+    "diagnosis_full",
+    "iddx_full",
     "diagnosis",
     "dx",
     "benign_malignant",
@@ -28,6 +30,8 @@ LABEL_COLUMNS = (
 CHALLENGE_2018 = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 CHALLENGE_2019 = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
 CHALLENGE_COLUMNS = tuple(dict.fromkeys((*CHALLENGE_2018, *CHALLENGE_2019, "UNK")))
+# Between the levels of a diagnosis in one cell, the most general first: `Benign::...::Nevus`.
+_LEVELS = "::"
 # Placeholders for a missing id. Taken as an id, they would group all images that have them.
 NO_ID = frozenset({"na", "n/a", "nan", "nil", "none", "null", "unknown", "-", "?"})
 # ISIC 2020: 1 means malignant.
@@ -86,7 +90,8 @@ def labels_of(row: Mapping[str, str], columns: Columns) -> tuple[str, ...]:
         found = [row.get(name) or "" for name in LABEL_COLUMNS]
         found += [name for name in CHALLENGE_COLUMNS if (row.get(name) or "").strip() in ("1", "1.0")]
         found.append(TARGETS.get((row.get(TARGET_COLUMN) or "").strip(), ""))
-    return tuple(label.strip() for label in found if label.strip())
+    levels = (level.strip() for label in found for level in reversed(label.split(_LEVELS)))
+    return tuple(level for level in levels if level)
 
 
 def facts_of(row: Mapping[str, str], source: str, columns: Columns) -> Facts:

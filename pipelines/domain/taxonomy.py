@@ -1,7 +1,9 @@
 """The table of diagnoses: what each source calls them, and which class they have in each class set.
 
-Sources: class folders of the nine-class set; HAM10000 `dx`; ISIC 2018, 2019 and 2020 challenge columns; the ISIC
-archive's `diagnosis_1` to `diagnosis_5` and its older `diagnosis`. `docs/taxonomy.md` is generated from this module.
+Sources: class folders of the nine-class set; HAM10000 `dx` and the full names that its users give the classes; columns
+of the ISIC challenges from 2016 to 2024 and of MILK10k; the ISIC archive's `diagnosis_1` to `diagnosis_5` and its older
+`diagnosis`; PAD-UFES-20, Derm7pt, PH2, DDI, and Fitzpatrick17k where it means one of these. `docs/taxonomy.md` is
+generated from this module.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from pipelines.domain.spelling import name_and_short, usual_spelling
+
 
 class Diagnosis(NamedTuple):
     """One line of the table.
@@ -19,7 +23,7 @@ class Diagnosis(NamedTuple):
     """
 
     name: str
-    # Names in any source, compared after `normalize_term`.
+    # Names in any source, compared after `normalize_term`; other spellings need no line, see `spelling`.
     terms: tuple[str, ...]
     # The class in this set and the next three; empty if the set has none. If there are several, the first is used, and
     # each agrees with a more precise source.
@@ -39,45 +43,95 @@ def _line(name: str, terms: str, isic9: str, isic2019: str, ham7: str, malignant
 # fmt: off
 TABLE: tuple[Diagnosis, ...] = (
     _line("melanoma",
-          "mel | Melanoma, NOS | Melanoma Invasive | Melanoma in situ | Melanoma metastasis"
-          " | Malignant melanocytic proliferations (Melanoma)",
+          "mel | malignant melanoma | Melanoma, NOS | Melanoma Invasive | Melanoma in situ | Melanoma metastasis"
+          " | Malignant melanocytic proliferations (Melanoma) | superficial spreading melanoma"
+          " | superficial spreading melanoma ssm | nodular melanoma | nodular melanoma (nm) | lentigo maligna"
+          " | lentigo maligna melanoma | acral lentiginous melanoma | melanoma acral lentiginous | acral melanoma"
+          " | amelanotic melanoma | melanoma (in situ) | melanoma (less than 0.76 mm) | melanoma (0.76 to 1.5 mm)"
+          " | melanoma (more than 1.5 mm)",
           "melanoma", "melanoma", "mel", "malignant"),
-    _line("nevus", "nv | naevus | melanocytic nevus | Benign melanocytic proliferations",
+    _line("nevus",
+          "nv | nev | naevus | mole | melanocytic nevus | nevocytic nevus | Benign melanocytic proliferations"
+          " | common nevus | benign nevus | atypical nevus | dysplastic nevus | clark nevus | blue nevus"
+          " | combined nevus | compound nevus | congenital nevus | dermal nevus | intradermal nevus | junctional nevus"
+          " | halo nevus | recurrent nevus | acral nevus | spitz nevus | reed nevus | reed or spitz nevus"
+          " | pigmented spindle cell nevus of reed | atypical spindle cell nevus of reed",
           "nevus", "nevus", "nv", "benign"),
-    _line("basal cell carcinoma", "bcc",
+    _line("basal cell carcinoma",
+          "bcc | superficial basal cell carcinoma | nodular basal cell carcinoma | pigmented basal cell carcinoma"
+          " | basal cell carcinoma superficial | basal cell carcinoma nodular | basal cell carcinoma morpheiform"
+          " | solid cystic basal cell carcinoma",
           "basal cell carcinoma", "basal cell carcinoma", "bcc", "malignant"),
     # The archive classifies it as indeterminate, neither benign nor malignant.
-    _line("actinic keratosis", "ak | Solar or actinic keratosis | solar keratosis",
+    _line("actinic keratosis", "ak | ack | Solar or actinic keratosis | solar keratosis",
           "actinic keratosis", "actinic keratosis", "akiec", ""),
-    # HAM10000 and ISIC 2018 do not distinguish actinic keratosis and squamous cell carcinoma in situ.
-    _line("actinic keratosis or intraepithelial carcinoma", "akiec",
+    # HAM10000, ISIC 2018 and MILK10k do not distinguish actinic keratosis and squamous cell carcinoma in situ. The
+    # plural is what HAM10000's users call this class.
+    _line("actinic keratosis or intraepithelial carcinoma",
+          "akiec | actinic keratoses | actinic keratoses and intraepithelial carcinoma"
+          " | actinic keratoses and intraepithelial carcinoma / Bowen's disease"
+          " | Actinic keratosis / Bowen's disease (intraepithelial carcinoma)"
+          " | actinic keratosis / intraepithelial carcinoma | actinic keratosis / intraepidermal carcinoma",
           "actinic keratosis | squamous cell carcinoma", "actinic keratosis | squamous cell carcinoma", "akiec", ""),
-    _line("squamous cell carcinoma", "scc | Squamous cell carcinoma, NOS | Squamous cell carcinoma, Invasive",
+    # MILK10k counts keratoacanthoma with squamous cell carcinoma.
+    _line("squamous cell carcinoma",
+          "scc | sccka | squamous cell carcinoma / keratoacanthoma | squamous cell carcinoma keratoacanthoma"
+          " | Squamous cell carcinoma, NOS | Squamous cell carcinoma, Invasive",
           "squamous cell carcinoma", "squamous cell carcinoma", "", "malignant"),
-    _line("squamous cell carcinoma in situ", "Bowen's disease | Bowen disease",
+    _line("squamous cell carcinoma in situ",
+          "scc in situ | Bowen's disease | Bowens disease | Bowen disease | intraepithelial carcinoma"
+          " | intraepidermal carcinoma",
           "squamous cell carcinoma", "squamous cell carcinoma", "akiec", "malignant"),
     # HAM10000, ISIC 2018 and 2019 do not distinguish seborrheic keratosis, solar lentigo and lichenoid keratosis.
     # The archive calls these HAM10000 images pigmented benign keratosis.
-    _line("benign keratosis", "bkl | benign keratosis-like lesion | Benign epidermal proliferations",
+    _line("benign keratosis",
+          "bkl | benign keratosis-like lesion | benign keratinocytic lesion | Benign epidermal proliferations"
+          " | Benign keratosis (solar lentigo / seborrheic keratosis / lichen planus-like keratosis)",
           "pigmented benign keratosis | seborrheic keratosis", "benign keratosis", "bkl", "benign"),
     _line("pigmented benign keratosis", "",
           "pigmented benign keratosis", "benign keratosis", "bkl", "benign"),
-    _line("seborrheic keratosis", "seborrhoeic keratosis",
+    _line("seborrheic keratosis",
+          "sk | sek | seborrhoeic keratosis | seborrheic keratosis irritated | irritated seborrheic keratosis",
           "seborrheic keratosis", "benign keratosis", "bkl", "benign"),
-    _line("solar lentigo", "lentigo NOS | lentigo simplex",
+    _line("solar lentigo", "lentigo | lentigo NOS | lentigo simplex | actinic lentigo",
           "pigmented benign keratosis", "benign keratosis", "bkl", "benign"),
-    _line("lichenoid keratosis", "lichen planus-like keratosis",
+    _line("lichenoid keratosis", "lichen planus-like keratosis | lplk | benign lichenoid keratosis",
           "pigmented benign keratosis", "benign keratosis", "bkl", "benign"),
     _line("dermatofibroma", "df",
           "dermatofibroma", "dermatofibroma", "df", "benign"),
     # In the archive, HAM10000's vascular lesions have no `diagnosis_3`; `diagnosis_2` is the most precise term.
-    _line("vascular lesion", "vasc | angioma | hemangioma | angiokeratoma | pyogenic granuloma"
-          " | Benign soft tissue proliferations - Vascular",
+    _line("vascular lesion",
+          "vasc | vascular skin lesion | vascular lesions and hemorrhage | angioma | cherry angioma | hemangioma"
+          " | angiokeratoma | pyogenic granuloma | granuloma pyogenic | Benign soft tissue proliferations - Vascular",
           "vascular lesion", "vascular lesion", "vasc", "benign"),
-    _line("scar", "", "", "", "", "benign"),
-    _line("atypical melanocytic proliferation", "", "", "", "", ""),
-    _line("benign", "", "", "", "", "benign"),
-    _line("malignant", "", "", "", "", "malignant"),
+    _line("scar", "keloid", "", "", "", "benign"),
+    # These have the word in their name, and are no melanocytic nevi.
+    _line("other nevus",
+          "epidermal nevus | becker nevus | nevus sebaceous | nevus sebaceous of jadassohn | naevus comedonicus"
+          " | nevus lipomatosus superficialis",
+          "", "", "", "benign"),
+    _line("other benign lesion",
+          "ben_oth | other benign proliferations | other benign proliferations, including collision tumors"
+          " | benign - other | melanosis | cafe-au-lait macule | acral melanotic macule | verruca | verruca vulgaris"
+          " | wart | acrochordon | fibroepithelial polyp | angiofibroma | angiofibroma or fibrous papule | neurofibroma"
+          " | lipoma | clear cell acanthoma | inverted follicular keratosis | epidermal cyst",
+          "", "", "", "benign"),
+    _line("inflammatory or infectious condition",
+          "inf | inflammatory and infectious conditions | inflammatory or infectious diseases",
+          "", "", "", "benign"),
+    _line("other malignant lesion",
+          "mal_oth | other malignant proliferations | other malignant proliferations, including collision tumors"
+          " | merkel cell carcinoma | sebaceous carcinoma | metastatic carcinoma | kaposi sarcoma | mycosis fungoides"
+          " | subcutaneous t-cell lymphoma",
+          "", "", "", "malignant"),
+    # Sources count it as benign, as malignant, or with squamous cell carcinoma.
+    _line("keratoacanthoma", "", "", "", "", ""),
+    _line("atypical melanocytic proliferation",
+          "aimp | Atypical intraepithelial melanocytic proliferation | Atypical melanocytic neoplasm"
+          " | Indeterminate melanocytic proliferations",
+          "", "", "", ""),
+    _line("benign", "benign lesion", "", "", "", "benign"),
+    _line("malignant", "malignant lesion", "", "", "", "malignant"),
     _line("indeterminate", "", "", "", "", ""),
     _line("unknown", "unk", "", "", "", ""),
 )
@@ -118,9 +172,10 @@ _MALIGNANT = frozenset({"melanoma", "basal cell carcinoma", "squamous cell carci
 def normalize_term(text: str) -> str:
     """Normalise a term for comparison: `Nevus, NOS` becomes `nevus nos`.
 
-    The result is lower case and in Unicode NFC; runs of white space, dashes, underscores and commas become one space.
+    The result is lower case and in Unicode NFC; runs of white space, dashes, underscores and commas become one space,
+    and a typographic apostrophe a plain one.
     """
-    return re.sub(r"[\s_,-]+", " ", unicodedata.normalize("NFC", text)).strip().lower()
+    return re.sub(r"[\s_,-]+", " ", unicodedata.normalize("NFC", text).replace("\u2019", "'")).strip().lower()
 
 
 def malignant_classes(classes: Sequence[str]) -> list[str]:
@@ -149,10 +204,21 @@ class ClassSet(NamedTuple):
             The classes, likeliest first; empty if no label stands for a class.
         """
         for label in labels:
-            found = self.terms.get(normalize_term(label), ())
+            found = self._classes_of_term(normalize_term(label))
             if found:
                 return found
         return ()
+
+    def _classes_of_term(self, term: str) -> tuple[str, ...]:
+        """Return the classes of a term, in this or another spelling; of a name and a short one, those of both."""
+        for spelling in (term, usual_spelling(term)):
+            if spelling in self.terms:
+                return self.terms[spelling]
+        parts = name_and_short(term)
+        if parts is None:
+            return ()
+        name, short = map(self._classes_of_term, parts)
+        return tuple(found for found in name if found in short)
 
 
 def built_in_set(name: str) -> ClassSet:
@@ -205,9 +271,11 @@ def markdown() -> str:
         "# Diagnoses and class sets",
         "",
         "What each source calls a diagnosis, and the class it has in each class set (`--classes`). Terms are",
-        "compared without case, dashes, underscores and commas. A dash: the set has no such class, and an image with",
-        "nothing more precise is rejected as `unmapped_label`. Where two classes stand, the source does not tell them",
-        "apart: alone it counts as the first, and it agrees with a source that says either.",
+        "compared without case, dashes, underscores and commas; plurals (`nevi`), British spellings (`naevus`) and a",
+        "short name in brackets behind a long one (`Melanocytic nevi (NV)`) are understood too. A dash: the set has no",
+        "such class, and an image with nothing more precise is rejected as `unmapped_label`. Where two classes stand,",
+        "the source does not tell them apart: alone it counts as the first, and it agrees with a source that says",
+        "either.",
         "",
         f"| diagnosis | also called | {' | '.join(sets)} |",
         f"| {' | '.join(['---'] * (len(sets) + 2))} |",

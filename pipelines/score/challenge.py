@@ -60,7 +60,7 @@ def _stands_for(name: str, form: _Form) -> str:
     term = normalize_term(name)
     if term in form.columns.values():
         return term
-    found = built_in_set(form.class_set).terms.get(term, ())
+    found = built_in_set(form.class_set).classes_of([name])
     if not found:
         # The class covers several diagnoses, and the form's set has only some of them: those decide.
         lines = (line for line in TABLE if term in (*line.isic9, *line.isic2019, *line.ham7))

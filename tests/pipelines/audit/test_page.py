@@ -83,7 +83,7 @@ def _example_report() -> dict[str, Any]:
                 "examples": [{"path": "Train/broken.jpg", "message": "image file is truncated"}],
             }
         ],
-        "unmapped_labels": [{"label": "lentigo", "files": 13}],
+        "unmapped_labels": [{"label": "nevus pigmentosus", "files": 13, "nearest": "nevus"}],
         "duplicates": {
             "same_bytes": 3,
             "same_image": 1,
@@ -229,7 +229,7 @@ def test_the_summary_counts_what_is_wrong_and_links_to_it() -> None:
         (52, "near_duplicates", ()),
         (4, "duplicates", ()),
         (288, "rejects", ("undecodable 2",)),
-        (1, "unmapped", ("lentigo",)),
+        (1, "unmapped", ("nevus pigmentosus",)),
         (14, "licenses", ()),
     ]
     # Without a Test folder there is nothing to leak into; a split that is not asked for is no class's lack.
@@ -237,7 +237,7 @@ def test_the_summary_counts_what_is_wrong_and_links_to_it() -> None:
     report["splits"]["test"] = {"images": 0, "groups": 0}
     page = audit_page(report, {}).decode()
     assert not {"leakage", "classes"} & {finding.section for finding in findings(report)}
-    assert "No two of the folders Train, Validation and Test were found" in page
+    assert "No two folders that name a split, such as Train and Test, were found" in page
     assert report["problem"] in parse(page).text()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.curation.check import CheckImages, examine, folder_split, start_row
+from pipelines.curation.check import CheckImages, examine, start_row
 from pipelines.dataset.image_row import ImageRow
 from pipelines.dataset.originals import original_of
 from pipelines.dataset.record_spec import RecordSpec
@@ -24,15 +24,6 @@ from pipelines.storage.packs import SUFFIX, read_pieces
 from tests.support.collecting import run
 from tests.support.image_files import encode, photograph
 from tests.support.image_trees import list_images, tree
-
-
-def test_the_deepest_folder_that_names_a_split_decides() -> None:
-    assert [folder_split(path) for path in (["data", "Train", "nevus"], ["test"], ["Valid", "x"], ["nevus"])] == [
-        "train",
-        "test",
-        "validation",
-        "",
-    ]
 
 
 def check(root: Path | str, file: SourceFile) -> ImageRow:

@@ -13,6 +13,7 @@ from pipelines.curation.fractions import Fractions
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.prepare.options import PrepareOptions
 from pipelines.sources.source import Source, Table
+from tests.support.class_names import ISIC9
 from tests.support.collecting import run
 from tests.support.image_rows import train_row
 
@@ -45,6 +46,19 @@ def test_infeasible_names_option_value_and_way_out(names: str, images: dict[tupl
     assert says in problem
     assert "--classes" in problem
     assert "\n" not in problem
+
+
+def test_no_usable_image_names_what_was_not_understood() -> None:
+    options = PrepareOptions(sources=(), output="", class_set=ISIC9)
+    unmapped = [("Melanocitic nevi", 10), ("dog", 9)]
+    nothing = feasibility.find_problem(options, {}, {"unmapped_label": 19}, [], {}, unmapped)
+    said = "; not understood: 'Melanocitic nevi' 10 (nearest 'nevus'), 'dog' 9; "
+    assert nothing is not None
+    assert f"no usable image (unmapped_label 19){said}name the classes" in nothing
+    some = images_in(melanoma=(8, 1, 1), dermatofibroma=(8, 1, 1))
+    lacking = feasibility.find_problem(options, some, {"unmapped_label": 19}, [], {}, unmapped)
+    assert lacking is not None
+    assert f"no usable image of class 'actinic keratosis'{said}name those present" in lacking
 
 
 def test_small_classes_may_go() -> None:

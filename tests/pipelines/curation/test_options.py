@@ -31,6 +31,27 @@ def test_class_sets_of_the_users_own(tmp_path: Path) -> None:
     assert curation_options.resolve_classes(str(tmp_path / "classes.yaml")).classes_of(["bcc"]) == ("other",)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("c.yaml", "benign: [0, false, no]\nmalignant: [1, true, yes]\n"),
+        ("c.json", '{"benign": [0, false], "malignant": [1]}'),
+    ],
+)
+def test_numbers_and_booleans_may_be_terms(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    mapped = curation_options.resolve_classes(str(tmp_path / name))
+    assert [mapped.classes_of([label]) for label in ("0", "0.0", "False", "FALSE")] == [("benign",)] * 4
+    assert [mapped.classes_of([label]) for label in ("1", "1.0")] == [("malignant",)] * 2
+    assert mapped.classes_of(["no"]) == (("benign",) if name == "c.yaml" else ())
+
+
+def test_a_term_of_two_classes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("low: [1, 2]\nhigh: [2.0, 3]\n")
+    with pytest.raises(UsageError, match=r"--classes .*c.yaml: '2' stands for two classes, 'low' and 'high'"):
+        curation_options.resolve_classes(str(tmp_path / "c.yaml"))
+
+
 @pytest.mark.parametrize("value", ["isic99", "", "nevus,nevus", "/missing.json"])
 def test_class_sets_that_are_none_are_refused(value: str) -> None:
     with pytest.raises(UsageError, match="--classes"):

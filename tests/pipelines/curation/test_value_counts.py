@@ -17,6 +17,8 @@ def test_a_row_has_a_size_its_licences_and_the_label_that_has_no_class() -> None
     assert ("unmapped_label", "lentigo") in list(values_of(unmapped))
     # Where no table says anything, the folder's name is what has no class.
     assert ("unmapped_label", "images") in list(values_of(unmapped._replace(claims=claims[:1])))
+    nested = (Claim("folder", ("images", "Mole", "train_dir", "base"), ()),)
+    assert ("unmapped_label", "Mole") in list(values_of(unmapped._replace(claims=nested)))
     assert ("unmapped_label", "") in list(values_of(unmapped._replace(claims=())))
 
 

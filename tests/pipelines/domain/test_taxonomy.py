@@ -26,6 +26,35 @@ from tests.support.class_names import classes
         ("Benign soft tissue proliferations - Vascular", "vascular lesion", "vascular lesion", "vasc", "benign"),
         ("Scar", None, None, None, "benign"),
         ("UNK", None, None, None, None),
+        ("Melanocytic nevi", "nevus", "nevus", "nv", "benign"),
+        ("melanocytic_Nevi", "nevus", "nevus", "nv", "benign"),
+        ("Benign keratosis-like lesions", "pigmented benign keratosis", "benign keratosis", "bkl", "benign"),
+        ("Actinic keratoses", "actinic keratosis", "actinic keratosis", "akiec", None),
+        ("Vascular lesions", "vascular lesion", "vascular lesion", "vasc", "benign"),
+        ("Melanocytic Nevi (NV)", "nevus", "nevus", "nv", "benign"),
+        ("haemangiomas", "vascular lesion", "vascular lesion", "vasc", "benign"),
+        ("Bowen\u2019s disease", "squamous cell carcinoma", "squamous cell carcinoma", "akiec", "malignant"),
+        ("SCCKA", "squamous cell carcinoma", "squamous cell carcinoma", None, "malignant"),
+        ("BEN_OTH", None, None, None, "benign"),
+        ("INF", None, None, None, "benign"),
+        ("MAL_OTH", None, None, None, "malignant"),
+        ("Lichen planus like keratosis", "pigmented benign keratosis", "benign keratosis", "bkl", "benign"),
+        ("Atypical melanocytic neoplasm", None, None, None, None),
+        ("ACK", "actinic keratosis", "actinic keratosis", "akiec", None),
+        ("NEV", "nevus", "nevus", "nv", "benign"),
+        ("SEK", "seborrheic keratosis", "benign keratosis", "bkl", "benign"),
+        ("melanoma (0.76 to 1.5 mm)", "melanoma", "melanoma", "mel", "malignant"),
+        ("reed or spitz nevus", "nevus", "nevus", "nv", "benign"),
+        ("lentigo", "pigmented benign keratosis", "benign keratosis", "bkl", "benign"),
+        ("melanosis", None, None, None, "benign"),
+        ("miscellaneous", None, None, None, None),
+        ("nodular-melanoma-(nm)", "melanoma", "melanoma", "mel", "malignant"),
+        ("basal-cell-carcinoma-superficial", "basal cell carcinoma", "basal cell carcinoma", "bcc", "malignant"),
+        ("epidermal-nevus", None, None, None, "benign"),
+        ("squamous-cell-carcinoma-keratoacanthoma", *["squamous cell carcinoma"] * 2, None, "malignant"),
+        ("superficial spreading melanoma ssm", "melanoma", "melanoma", "mel", "malignant"),
+        ("nevus sebaceous of jadassohn", None, None, None, "benign"),
+        ("keratoacanthoma", None, None, None, None),
         ("anything else", None, None, None, None),
     ],
 )
@@ -34,6 +63,36 @@ def test_each_term_in_each_class_set(
 ) -> None:
     for name, expected in (("isic9", isic9), ("isic2019", isic2019), ("ham7", ham7), ("malignant", malignant)):
         assert (classes(name, label) or (None,))[0] == expected, name
+
+
+def test_names_that_say_nothing_stand_for_no_class() -> None:
+    for name in (
+        "data",
+        "images",
+        "train",
+        "val_dir",
+        "dataset",
+        "dfs",
+        "raw",
+        "0",
+        "1",
+        "lesions",
+        "all lesions",
+        "(nv)",
+    ):
+        assert [classes(each, name) for each in taxonomy.CLASS_SETS] == [()] * len(taxonomy.CLASS_SETS), name
+
+
+def test_a_short_name_in_brackets_must_agree_with_the_long_one() -> None:
+    assert classes("isic9", "Melanoma (BCC)") == ()
+    assert classes("isic9", "Melanoma (skin cancer)") == ()
+    assert classes("isic9", "actinic keratosis (akiec)") == ("actinic keratosis",)
+    assert classes("isic9", "Actinic keratoses (akiec)") == ("actinic keratosis", "squamous cell carcinoma")
+
+
+def test_the_plural_of_the_users_own_class_is_that_class() -> None:
+    own = taxonomy.named_set(["nevus", "melanoma"])
+    assert (own.classes_of(["Naevi"]), own.classes_of(["melanomas"])) == (("nevus",), ("melanoma",))
 
 
 def test_the_table_is_consistent() -> None:

@@ -8,7 +8,9 @@ from pipelines.domain.metadata_columns import Columns
 from pipelines.sources.layout_registry import recognize
 from pipelines.sources.metadata_tables import read_facts, read_header
 
-HEADER = "image_name,patient_id,lesion_id,sex,age_approx,anatom_site_general_challenge,diagnosis,benign_malignant,target"
+HEADER = (
+    "image_name,patient_id,lesion_id,sex,age_approx,anatom_site_general_challenge,diagnosis,benign_malignant,target"
+)
 
 
 def test_version_2_has_lesions_and_says_benign_where_the_diagnosis_is_unknown(tmp_path: Path) -> None:
