@@ -11,6 +11,7 @@ from pipelines.audit import findings
 from pipelines.audit.findings import Conflict, NearPictures, Picture
 from pipelines.audit.leakage import FindLeakage, LeakedGroup
 from pipelines.audit.report import Evidence
+from pipelines.beam.components import ConnectedComponents
 from pipelines.beam.packed_groups import PackedCoGroupByKey, PackedGroupByKey
 from pipelines.beam.tally import Tally
 from pipelines.common.seeding import stable_hash
@@ -113,16 +114,45 @@ class DescribePairs(beam.PTransform):
         )
 
 
+class _CountDistinct(beam.PTransform):
+    """PTransform that counts the lesions, or the patients, among rows; see `findings.tally_one`.
+
+    Two ids that one image has are ids of one lesion: an image can have those of the archive and those of HAM10000.
+
+    Args:
+        kind: LESION or PATIENT.
+    """
+
+    def __init__(self, kind: str):
+        super().__init__()
+        self._kind = kind
+
+    def _ids(self, row: ImageRow) -> Iterator[tuple[str, list[str]]]:
+        if ids := [identity for kind, identity in findings.ids_of(row) if kind == self._kind]:
+            yield findings.image_name(row), ids
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection:
+        """Return a Counter for each lesion or patient."""
+        return (
+            rows
+            | "Ids" >> beam.FlatMap(self._ids)
+            | "Joined by images" >> ConnectedComponents()
+            | "Images of one" >> beam.MapTuple(lambda image, one: (one, image))
+            | "Group" >> PackedGroupByKey()
+            | "Tally" >> beam.MapTuple(lambda _, images: findings.tally_one(self._kind, images))
+        )
+
+
 class CountIdentities(beam.PTransform):
     """PTransform that counts the images, lesions and patients among rows; see `findings`."""
 
     def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection:
-        """Return one Counter, the sum of `tally_identity` and `tally_known` over the rows."""
-        identities = (
+        """Return one Counter, the sum of `tally_id`, `tally_one` and `tally_ids` over the rows."""
+        ids = (
             rows
-            | "Identities" >> beam.FlatMap(findings.identities_of)
-            | "Images of identity" >> PackedGroupByKey()
-            | "Tally identity" >> beam.Map(findings.tally_identity)
+            | "Ids" >> beam.FlatMap(findings.ids_of)
+            | "Each id" >> beam.Distinct()
+            | "Tally id" >> beam.MapTuple(findings.tally_id)
         )
         known = (
             rows
@@ -130,7 +160,9 @@ class CountIdentities(beam.PTransform):
             | "Known of image" >> PackedGroupByKey()
             | "Tally known" >> beam.Map(findings.tally_ids)
         )
-        return (identities, known) | beam.Flatten() | _Sum()
+        lesions = rows | "Lesions" >> _CountDistinct(findings.LESION)
+        patients = rows | "Patients" >> _CountDistinct(findings.PATIENT)
+        return (ids, known, lesions, patients) | beam.Flatten() | _Sum()
 
 
 def _conflict_pair(conflict: Conflict) -> tuple[tuple[str, ...], tuple[int, int]]:

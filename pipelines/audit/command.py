@@ -26,7 +26,8 @@ def summary_lines(report: dict[str, Any], folder: str) -> list[str]:
         f"listed {counts['listed']} = usable {counts['usable']} + duplicates {counts['duplicates']}"
         f" + rejected {counts['rejected']}",
         f"distinct ids: {counts['distinct_ids']}; files named like copies: {report['repeated_names']['files']}",
-        f"lesion ids: {lesions['ids']}, of which {lesions['with_several_images']} have several images",
+        f"lesions: {lesions['distinct']}, of which {lesions['with_several_images']} have several images"
+        f" ({lesions['ids']['known']} ids)",
     ]
     if counts["ignored"]:
         lines.append(f"other files beside them: {counts['ignored']}; by their names they are no images")

@@ -10,12 +10,16 @@ from pipelines.common.text import printable
 from pipelines.curation.near_duplicates import NearPair
 from pipelines.dataset.accounting import tally_outcome
 from pipelines.dataset.image_row import DUPLICATE, REJECTED, USABLE, ImageRow, Place, place_of
+from pipelines.domain.identities import reach_of
 from pipelines.domain.image_ids import has_copy_number, isic_id_of
 from pipelines.domain.labels import Claim
 
 OUTCOMES_OF_AUDIT = (USABLE, DUPLICATE, REJECTED)
 
 LABEL_CONFLICT = "label_conflict"
+
+# Kinds of things with ids.
+IMAGE, LESION, PATIENT = "image", "lesion", "patient"
 
 
 class Conflict(NamedTuple):
@@ -76,25 +80,30 @@ def image_name(row: ImageRow) -> str:
     return isic_id_of(row.relative) or f"{row.source}\x1f{row.image_id}"
 
 
-def identities_of(row: ImageRow) -> Iterator[tuple[tuple[str, str], str]]:
-    """Yield ((kind, identity), image name) for the image itself, its lesions and its patients."""
-    name = image_name(row)
-    yield ("image", name), name
-    for lesion in row.lesion_ids:
-        yield ("lesion", lesion), name
-    for patient in row.patient_ids:
-        yield ("patient", patient), name
+def ids_of(row: ImageRow) -> Iterator[tuple[str, str]]:
+    """Yield (kind, id) for the image itself, its lesions and its patients."""
+    yield IMAGE, image_name(row)
+    yield from ((LESION, lesion) for lesion in row.lesion_ids)
+    yield from ((PATIENT, patient) for patient in row.patient_ids)
 
 
-def tally_identity(element: tuple[tuple[str, str], Iterable[str]]) -> Counter:
-    """Return the counts for one identity: that it exists, and whether it has several images.
+def tally_id(kind: str, identity: str) -> Counter:
+    """Return the counts for one id: that it exists and, for lesions and patients, how far it holds."""
+    counts: Counter = Counter({("ids", kind): 1})
+    if kind != IMAGE:
+        counts["reach", kind, reach_of(identity)] = 1
+    return counts
+
+
+def tally_one(kind: str, images: Iterable[str]) -> Counter:
+    """Return the counts for one lesion or patient: that there is one more, and whether it has several images.
 
     Args:
-        element: (kind, identity) and the names of its images.
+        kind: LESION or PATIENT.
+        images: The names of its images.
     """
-    (kind, _), images = element
     several = len(set(images)) > 1
-    return Counter({("ids", kind): 1, ("several", kind): int(several)})
+    return Counter({("distinct", kind): 1, ("several", kind): int(several)})
 
 
 def tally_ids(element: tuple[str, Iterable[tuple[bool, bool]]]) -> Counter:

@@ -134,7 +134,7 @@ def _sections(report: Report) -> dict[str, Section]:
         "near_duplicates": Section("Near-duplicates", report["near_duplicates"]["pairs"]),
         "rejects": Section("Rejected files", report["counts"]["rejected"]),
         "unmapped": Section("Labels without a class", len(report["unmapped_labels"])),
-        "lesions": Section("Lesions and patients", report["lesions"]["ids"]),
+        "lesions": Section("Lesions and patients", report["lesions"]["distinct"]),
         "sizes": Section("Image sizes"),
         "licenses": Section("Licences"),
     }

@@ -16,6 +16,7 @@ from pipelines.curation.options import CurationOptions
 from pipelines.dataset.accounting import check_sums
 from pipelines.dataset.image_row import DUPLICATE, REJECTED, USABLE, ImageRow, Place, place_of
 from pipelines.domain.dataset_json import SPLITS
+from pipelines.domain.identities import ANYWHERE, ARCHIVE, SOURCE
 
 SCHEMA_VERSION = 1
 
@@ -25,7 +26,7 @@ class Evidence(NamedTuple):
 
     listed: Mapping[Any, int]  # see `list_images.CountListed`
     totals: Mapping[Any, int]  # see `findings.tally_finding`
-    identities: Mapping[Any, int]  # see `findings.tally_identity` and `findings.tally_ids`
+    identities: Mapping[Any, int]  # see `CountIdentities`
     values: Mapping[str, Sequence[tuple[str, int]]]  # kind -> (value, files), most frequent first
     # The smallest and the largest image as (pixels, width, height), each in a list of at most one.
     sizes: Sequence[Sequence[tuple[int, int, int]]]
@@ -104,11 +105,20 @@ def _rejects(totals: Mapping[Any, int], examples: Iterable[ImageRow]) -> list[di
     ]
 
 
-def _identity(identities: Mapping[Any, int], kind: str) -> dict[str, int]:
+def _identity(identities: Mapping[Any, int], kind: str) -> dict[str, Any]:
+    def reaching(reach: str) -> int:
+        return identities.get(("reach", kind, reach), 0)
+
     return {
-        "ids": identities.get(("ids", kind), 0),
+        "distinct": identities.get(("distinct", kind), 0),
         "with_several_images": identities.get(("several", kind), 0),
         "images": identities.get(("with", kind), 0),
+        "ids": {
+            "known": identities.get(("ids", kind), 0),
+            "of_the_archive": reaching(ARCHIVE),
+            "numbers_of_one_source": reaching(SOURCE),
+            "the_same_anywhere": reaching(ANYWHERE),
+        },
     }
 
 
@@ -158,7 +168,7 @@ def describe_audit(evidence: Evidence, options: CurationOptions) -> dict[str, An
             "usable": totals.get(("outcome", USABLE), 0),
             "duplicates": totals.get(("outcome", DUPLICATE), 0),
             "rejected": totals.get(("outcome", REJECTED), 0),
-            "distinct_ids": identities.get(("ids", "image"), 0),
+            "distinct_ids": identities.get(("ids", findings.IMAGE), 0),
         },
         "per_class": per_class,
         "splits": {
@@ -182,8 +192,8 @@ def describe_audit(evidence: Evidence, options: CurationOptions) -> dict[str, An
             ],
         },
         "repeated_names": {"files": totals.get(("numbered",), 0), "examples": list(evidence.numbered)},
-        "lesions": _identity(identities, "lesion"),
-        "patients": _identity(identities, "patient"),
+        "lesions": _identity(identities, findings.LESION),
+        "patients": _identity(identities, findings.PATIENT),
         "conflicts": _conflicts(evidence),
         "leakage": {
             "given": {split: totals.get(("given", split), 0) for split in SPLITS},

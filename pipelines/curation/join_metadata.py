@@ -1,6 +1,7 @@
 """Join images with the facts that tables hold about them.
 
-ISIC ids identify an image across all sources. Other ids are valid only within their source.
+ISIC ids identify an image across all sources. Other ids are valid only within their source, and so are ids of lesions
+and patients that are plain numbers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import apache_beam as beam
 
 from pipelines.beam.packed_groups import PackedCoGroupByKey
 from pipelines.dataset.image_row import ImageRow
+from pipelines.domain.identities import short_names, within
 from pipelines.domain.image_ids import isic_id_of
 from pipelines.domain.labels import make_claim
 from pipelines.domain.metadata_columns import Columns, Facts
@@ -43,10 +45,14 @@ class Speaker(NamedTuple):
     name: str
     sources: tuple[str, ...]  # names of the sources whose images the table describes
     owners: tuple[str, ...] = ()  # names of those sources to which the table belongs; none if it is only shared
+    space: str = ""  # where its lesions and patients are numbered, see `identities.within`
 
 
 def tables_to_read(sources: Sequence[Source], shared: Sequence[Table]) -> list[Speaker]:
     """Return every table once, even if several sources name it.
+
+    If there are several sources, lesions and patients that are plain numbers are told apart by the name of their
+    source, or of their table where it is of several sources.
 
     Args:
         sources: Sources with their own tables.
@@ -58,15 +64,32 @@ def tables_to_read(sources: Sequence[Source], shared: Sequence[Table]) -> list[S
     for source in sources:
         for table in source.tables:
             owners.setdefault((table.path, table.columns, table.name), []).append(source.name)
+    short = short_names(everywhere)
+    # Where each table counts: in its source, or in itself if it is of several.
+    spaces = {
+        key: short[names[0]] if len(names) == 1 and key not in shared_keys else key[2] for key, names in owners.items()
+    }
+    apart = len(sources) > 1 and len(set(spaces.values())) > 1
     return [
-        Speaker(*key, everywhere if key in shared_keys else tuple(names), tuple(names)) for key, names in owners.items()
+        Speaker(
+            *key,
+            everywhere if key in shared_keys else tuple(names),
+            tuple(names),
+            spaces[key] if apart else "",
+        )
+        for key, names in owners.items()
     ]
 
 
 def _speak(table: Speaker) -> Iterator[tuple[ImageKey, Facts]]:
     for image_id, facts in read_facts(table.path, table.columns, table.name):
+        facts = facts._replace(
+            owners=table.owners,
+            lesion_id=within(table.space, facts.lesion_id),
+            patient_id=within(table.space, facts.patient_id),
+        )
         for key in dict.fromkeys(image_key(source, image_id) for source in table.sources):
-            yield key, facts._replace(owners=table.owners)
+            yield key, facts
 
 
 def with_facts(row: ImageRow, facts: Iterable[Facts], class_set: ClassSet) -> ImageRow:

@@ -110,9 +110,15 @@ def test_every_figure_is_that_of_the_files(audit: Path, halves: Path, sample: Pa
     for image in {row["id"] for row in rows} & set(lesion_of):
         lesions[lesion_of[image]].add(image)
     assert report["lesions"] == {
-        "ids": len(lesions),
+        "distinct": len(lesions),
         "with_several_images": sum(len(images) > 1 for images in lesions.values()),
         "images": len(set().union(*lesions.values())),
+        "ids": {
+            "known": len(lesions),
+            "of_the_archive": sum(lesion.startswith("IL_") for lesion in lesions),
+            "numbers_of_one_source": 0,
+            "the_same_anywhere": sum(not lesion.startswith("IL_") for lesion in lesions),
+        },
     }
     names = sorted(path.name for path in listed if path.stem.endswith("(1)"))
     assert sorted(Path(path).name for path in report["repeated_names"]["examples"]) == names
@@ -245,5 +251,5 @@ def test_figures_of_the_nine_class_set_are_those_counted_by_hand(
         {"labels": ["melanoma", "seborrheic keratosis"], "images": 75, "files": 150},
         {"labels": ["actinic keratosis", "nevus"], "images": 62, "files": 124},
     ]
-    assert (report["lesions"]["ids"], report["lesions"]["with_several_images"]) == (1033, 291)
+    assert (report["lesions"]["distinct"], report["lesions"]["with_several_images"]) == (1033, 291)
     assert "1033, of which 291" in done.stdout

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from pipelines.audit import findings
+from pipelines.audit.collect import CountIdentities
 from pipelines.curation.near_duplicates import NearPair
 from pipelines.domain.labels import Claim
+from tests.support.collecting import run
 from tests.support.image_rows import row
 
 
@@ -33,20 +35,44 @@ def test_an_image_is_named_by_its_isic_id_or_else_within_its_source() -> None:
     assert len(names) == 2
 
 
-def test_lesions_and_patients_with_several_images_are_counted() -> None:
+def test_an_id_counts_by_how_far_it_holds() -> None:
     one = row("ISIC_0000001.jpg", lesion_ids=("L",), patient_ids=("P", "Q"))
-    assert [key for key, _ in findings.identities_of(one)] == [
+    assert list(findings.ids_of(one)) == [
         ("image", "ISIC_0000001"),
         ("lesion", "L"),
         ("patient", "P"),
         ("patient", "Q"),
     ]
-    assert findings.tally_identity((("lesion", "L"), ["a", "a", "b"])) == {
-        ("ids", "lesion"): 1,
-        ("several", "lesion"): 1,
-    }
-    assert findings.tally_identity((("lesion", "L"), ["a", "a"]))["several", "lesion"] == 0
+    assert findings.tally_id("image", "ISIC_0000001") == {("ids", "image"): 1}
+    assert findings.tally_id("lesion", "HAM_1") == {("ids", "lesion"): 1, ("reach", "lesion", "archive"): 1}
     assert findings.tally_ids(("a", [(False, True), (False, False)])) == {("with", "lesion"): 0, ("with", "patient"): 1}
+
+
+def test_ids_of_one_image_are_ids_of_one_lesion_and_it_is_counted_once() -> None:
+    rows = [
+        # Two photographs of one lesion, with the ids of two systems.
+        row("a/ISIC_0000001.jpg", lesion_ids=("HAM_1", "IL_7"), patient_ids=("IP_1",)),
+        row("a/ISIC_0000002.jpg", lesion_ids=("HAM_1", "IL_7")),
+        # One photograph in two files.
+        row("a/ISIC_0000003.jpg", lesion_ids=("HAM_2", "IL_8")),
+        row("b/ISIC_0000003.jpg", lesion_ids=("IL_8",)),
+        row("b/1.jpg", image_id="1", lesion_ids=("b #1",), patient_ids=("P",)),
+        row("c/1.jpg", image_id="1", source="other", lesion_ids=("c #1",)),
+        row("c/2.jpg", image_id="2"),
+    ]
+    (counts,) = run(rows, CountIdentities())
+    assert {key: counts[key] for key in (("distinct", "lesion"), ("several", "lesion"), ("ids", "lesion"))} == {
+        ("distinct", "lesion"): 4,
+        ("several", "lesion"): 1,
+        ("ids", "lesion"): 6,
+    }
+    assert [counts["reach", "lesion", reach] for reach in ("archive", "source", "anywhere")] == [4, 2, 0]
+    assert (counts["distinct", "patient"], counts["several", "patient"], counts["reach", "patient", "anywhere"]) == (
+        2,
+        0,
+        1,
+    )
+    assert (counts["ids", "image"], counts["with", "lesion"]) == (6, 5)
 
 
 @pytest.mark.parametrize(

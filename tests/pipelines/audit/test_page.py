@@ -25,6 +25,15 @@ def _side(number: int, label: str) -> dict[str, Any]:
     return {"id": f"ISIC_{number}", "path": f"Train/{number}.jpg", "label": label, "lesion_ids": [f"HAM_{number}"]}
 
 
+def _ids(known: int, of_the_archive: int, numbers: int, the_same: int) -> dict[str, int]:
+    return {
+        "known": known,
+        "of_the_archive": of_the_archive,
+        "numbers_of_one_source": numbers,
+        "the_same_anywhere": the_same,
+    }
+
+
 def _example_report() -> dict[str, Any]:
     """An archive with one of every trouble."""
     return {
@@ -90,8 +99,8 @@ def _example_report() -> dict[str, Any]:
             "examples": [{"path": "Train/twice.jpg", "kept": "Train/once.jpg", "reason": "duplicate"}],
         },
         "repeated_names": {"files": 14, "examples": ["Train/nevus/ISIC_0025509(1).jpg"]},
-        "lesions": {"ids": 1033, "with_several_images": 291, "images": 1445},
-        "patients": {"ids": 700, "with_several_images": 31, "images": 800},
+        "lesions": {"distinct": 1033, "with_several_images": 291, "images": 1445, "ids": _ids(1050, 901, 100, 49)},
+        "patients": {"distinct": 700, "with_several_images": 31, "images": 800, "ids": _ids(706, 502, 200, 4)},
         "conflicts": {
             "images": 151,
             "files": 287,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.curation.join_metadata import JoinTables, image_key, tables_to_read, with_facts
@@ -52,6 +53,40 @@ def test_local_ids_hold_within_their_source_and_isic_ids_everywhere(tmp_path: Pa
         ("three", "ISIC_0000001"): everywhere,
     }
     assert {row.claims[0].owners for row in joined if row.source == "one"} == {("one",)}
+
+
+def test_lesions_that_are_plain_numbers_are_those_of_their_source(tmp_path: Path) -> None:
+    header = ("image_id", "lesion_id", "patient_id")
+    first = csv_file(tmp_path / "first.csv", header, ("a", "1", "7"), ("b", "IL_1", "P"))
+    second = csv_file(tmp_path / "second.csv", header, ("c", "1", "IP_7"), ("d", "IL_1", "P"))
+    shared = csv_file(tmp_path / "shared.csv", header, ("a", "HAM_1", "7"), ("c", "HAM_2", ""))
+
+    def said(*sources: Source, tables: Sequence[Table] = ()) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+        rows = [
+            ImageRow(f"{source.path}/{name}.jpg", f"{name}.jpg", source=source.name, image_id=name)
+            for source, names in zip(sources, ("ab", "cd"), strict=False)
+            for name in names
+        ]
+        return {
+            row.image_id: (row.lesion_ids, row.patient_ids) for row in run(rows, JoinTables(sources, tables, ISIC9))
+        }
+
+    one = Source("/old/one", "/old/one", tables=(Table(first, name="first.csv"),))
+    two = Source("/old/two", "/old/two", tables=(Table(second, name="second.csv"),))
+    assert said(one, two) == {
+        "a": (("one #1",), ("one #7",)),
+        "b": (("IL_1",), ("P",)),
+        "c": (("two #1",), ("IP_7",)),
+        "d": (("IL_1",), ("P",)),
+    }
+    assert said(one) == {"a": (("1",), ("7",)), "b": (("IL_1",), ("P",))}
+    # A table of several sources counts for itself.
+    both = said(one, two, tables=[Table(shared, name="shared.csv")])
+    assert both["a"] == (("HAM_1", "one #1"), ("one #7", "shared.csv #7"))
+    assert both["c"] == (("HAM_2", "two #1"), ("IP_7",))
+    # Where one table alone counts, its numbers are told apart from no others.
+    alone = said(one._replace(tables=()), two._replace(tables=()), tables=[Table(second, name="second.csv")])
+    assert alone["c"] == (("1",), ("IP_7",))
 
 
 def test_a_table_of_two_sources_speaks_of_both_and_is_read_once(tmp_path: Path) -> None:
