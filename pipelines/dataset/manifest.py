@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -74,8 +75,14 @@ def manifest_row(row: ImageRow) -> dict:
 
 def parquet_bytes(rows: Iterable[dict], schema: pa.Schema) -> bytes:
     """Return a Parquet file of rows that have exactly the columns of the schema."""
+    rows = iter(rows)
+    # A dictionary takes ten times the memory of its row in a table, so few exist at once.
+    batches = []
+    while some := list(itertools.islice(rows, _ROWS_AT_ONCE)):
+        batches.append(pa.RecordBatch.from_pylist(some, schema=schema))
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer)
+    # Without seams between the batches, which would show in the file.
+    pq.write_table(pa.Table.from_batches(batches, schema=schema).combine_chunks(), buffer)
     return buffer.getvalue()
 
 
