@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from pipelines.audit import findings
-from pipelines.audit.findings import Conflict, NearPictures, Picture
+from pipelines.audit.findings import Conflict, IdConflict, NearPictures, Picture
 from pipelines.audit.leakage import FindLeakage, LeakedGroup
 from pipelines.audit.report import Evidence
 from pipelines.beam.components import ConnectedComponents
@@ -17,9 +17,10 @@ from pipelines.beam.tally import Tally
 from pipelines.common.seeding import stable_hash
 from pipelines.common.text import printable
 from pipelines.curation.curate import Curated
+from pipelines.curation.id_conflicts import ID_CONFLICT
 from pipelines.curation.near_duplicates import NearPair
 from pipelines.curation.value_counts import FrequentValues
-from pipelines.dataset.image_row import DUPLICATE, USABLE, ImageRow
+from pipelines.dataset.image_row import DUPLICATE, MASK, USABLE, ImageRow
 from pipelines.dataset.manifest import by_path
 from pipelines.domain.image_ids import has_copy_number
 
@@ -38,7 +39,7 @@ class Collected(NamedTuple):
     evidence: beam.PCollection[Evidence]  # one element
 
 
-def conflict_order(conflict: Conflict) -> tuple[str, str]:
+def conflict_order(conflict: Conflict | IdConflict) -> tuple[str, str]:
     """Return the sort key of a conflict; it is unique."""
     return conflict.places[0].relative, conflict.places[0].path
 
@@ -212,6 +213,13 @@ def collect(pipeline: beam.Pipeline, curated: Curated, group_by_patient: bool) -
         | "Files in conflict" >> PackedGroupByKey()
         | "Conflicts" >> beam.MapTuple(lambda _, rows: findings.make_conflict(rows))
     )
+    id_conflicts = (
+        finished
+        | "Under one id" >> beam.Filter(lambda row: row.reason == ID_CONFLICT)
+        | "By image of id" >> beam.Map(lambda row: (stable_hash(row.image_of), row))
+        | "Files under one id" >> PackedGroupByKey()
+        | "Id conflicts" >> beam.MapTuple(lambda _, rows: findings.make_id_conflict(rows))
+    )
     leaks = (curated.readable, curated.near.pairs) | "Leakage" >> FindLeakage(group_by_patient)
     pairs = (curated.near.pairs, curated.near.rows) | "Describe pairs" >> DescribePairs()
     sized = finished | "Sizes" >> beam.FlatMap(findings.sizes_of)
@@ -258,6 +266,11 @@ def collect(pipeline: beam.Pipeline, curated: Curated, group_by_patient: bool) -
                 | "First numbered" >> beam.combiners.Top.Smallest(EXAMPLES)
             ),
             conflict_examples=one(conflicts | "First conflicts" >> _FirstOf(conflict_order)),
+            id_conflicts=one(id_conflicts | "Count id conflicts" >> beam.combiners.Count.Globally()),
+            id_conflict_examples=one(id_conflicts | "First id conflicts" >> _FirstOf(conflict_order)),
+            mask_examples=one(
+                finished | "Masks" >> beam.Filter(lambda row: row.reason == MASK) | "First masks" >> _FirstOf(by_path)
+            ),
             leak_examples=one(leaks | "First leaks" >> _FirstOf(leak_order)),
             near_examples=one(pairs | "First pairs" >> _FirstOf(near_order)),
         )

@@ -65,4 +65,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     report = run(options, beam_arguments.options)
     print("\n".join([*options.read_as(), *summary_lines(report, options.output)]))
-    accounting.check_reject_fraction(report["counts"], options.max_reject_fraction, options.output)
+    photographs = accounting.without(report["counts"], report["masks"]["files"])
+    accounting.check_reject_fraction(photographs, options.max_reject_fraction, options.output)

@@ -22,6 +22,13 @@ LABEL_CONFLICT = "label_conflict"
 IMAGE, LESION, PATIENT = "image", "lesion", "patient"
 
 
+class IdConflict(NamedTuple):
+    """Different pictures that share an image id."""
+
+    image_id: str
+    places: tuple[Place, ...]  # their files
+
+
 class Conflict(NamedTuple):
     """An image on whose class its sources disagree."""
 
@@ -141,6 +148,22 @@ def conflict_json(conflict: Conflict) -> dict:
         "paths": [printable(place.path) for place in conflict.places],
         "claims": [{"source": claim.source, "labels": list(claim.labels)} for claim in conflict.claims if claim.labels],
     }
+
+
+def make_id_conflict(rows: Iterable[ImageRow]) -> IdConflict:
+    """Return the conflict of one id, made from all of its rejected files."""
+    ordered = sorted(rows, key=lambda row: (row.relative, row.path))
+    return IdConflict(ordered[0].image_id, tuple(map(place_of, ordered)))
+
+
+def id_conflict_json(conflict: IdConflict) -> dict:
+    """Return a conflict of ids as audit.json shows it."""
+    return {"id": conflict.image_id, "paths": [printable(place.path) for place in conflict.places]}
+
+
+def mask_json(row: ImageRow) -> dict:
+    """Return a mask as audit.json shows it, with the photograph that it belongs to, if that is known."""
+    return {"path": printable(row.path), "of": printable(row.image_of) or None, "message": row.message}
 
 
 def differs(pair: NearPictures) -> bool:

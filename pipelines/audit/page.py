@@ -47,6 +47,19 @@ def _sources_disagree(report: Report) -> Iterator[Finding]:
         yield Finding(images, f"{plural(images, 'image')} on whose class the sources disagree ({files})", "conflicts")
 
 
+def _pictures_share_ids(report: Report) -> Iterator[Finding]:
+    conflicts = report["id_conflicts"]
+    if images := conflicts["images"]:
+        files = counted(conflicts["files"], "file")
+        yield Finding(images, f"{plural(images, 'id has', 'ids have')} different pictures ({files})", "id_conflicts")
+
+
+def _files_are_masks(report: Report) -> Iterator[Finding]:
+    if files := report["masks"]["files"]:
+        text = plural(files, "file is a mask and no photograph", "files are masks and no photographs")
+        yield Finding(files, text, "masks")
+
+
 def _sides_share_images(report: Report) -> Iterator[Finding]:
     leakage = report["leakage"]
     if (groups := leakage["groups"]) and _has_splits(report):
@@ -111,6 +124,8 @@ def findings(report: Report) -> list[Finding]:
     """
     checks = (
         _sources_disagree,
+        _pictures_share_ids,
+        _files_are_masks,
         _sides_share_images,
         _classes_too_small,
         _pictures_repeat,
@@ -129,6 +144,8 @@ def _sections(report: Report) -> dict[str, Section]:
         "counts": Section("Files", report["counts"]["listed"]),
         "classes": Section("Images per class", report["counts"]["usable"]),
         "conflicts": Section("Conflicting labels", report["conflicts"]["images"]),
+        "id_conflicts": Section("Different pictures under one id", report["id_conflicts"]["images"]),
+        "masks": Section("Masks", report["masks"]["files"]),
         "leakage": Section("Leakage across given splits", report["leakage"]["groups"] if _has_splits(report) else None),
         "duplicates": Section("Duplicates", _duplicates(report)),
         "near_duplicates": Section("Near-duplicates", report["near_duplicates"]["pairs"]),
@@ -164,6 +181,10 @@ def pictured_paths(report: Report) -> list[str]:
     paths: dict[str, None] = {}
     for conflict in report["conflicts"]["examples"]:
         paths.update(dict.fromkeys(conflict["paths"][:1]))
+    for conflict in report["id_conflicts"]["examples"]:
+        paths.update(dict.fromkeys(conflict["paths"]))
+    for mask in report["masks"]["examples"]:
+        paths[mask["path"]] = None
     for group in report["leakage"]["examples"]:
         paths.update((path, None) for files in group["files"].values() for path in files)
     for duplicate in report["duplicates"]["examples"]:

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipelines.audit import findings
-from pipelines.audit.findings import Conflict, NearPictures
+from pipelines.audit.findings import Conflict, IdConflict, NearPictures
 from pipelines.audit.leakage import LeakedGroup, leak_json
 from pipelines.common.text import printable
 from pipelines.curation import value_counts
+from pipelines.curation.id_conflicts import ID_CONFLICT
 from pipelines.curation.not_understood import nearest_class
 from pipelines.curation.options import CurationOptions
 from pipelines.dataset.accounting import check_sums
-from pipelines.dataset.image_row import DUPLICATE, REJECTED, USABLE, ImageRow, Place, place_of
+from pipelines.dataset.image_row import DUPLICATE, MASK, REJECTED, USABLE, ImageRow, Place, place_of
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.domain.identities import ANYWHERE, ARCHIVE, SOURCE
 
@@ -40,6 +41,9 @@ class Evidence(NamedTuple):
     duplicates: Sequence[ImageRow]
     numbered: Sequence[str]
     conflict_examples: Sequence[Conflict]
+    id_conflicts: int  # ids with different pictures
+    id_conflict_examples: Sequence[IdConflict]
+    mask_examples: Sequence[ImageRow]
     leak_examples: Sequence[LeakedGroup]
     near_examples: Sequence[NearPictures]
 
@@ -50,6 +54,8 @@ class Evidence(NamedTuple):
             The place of each file, keyed by its path as the report prints it.
         """
         found = [place for conflict in self.conflict_examples for place in conflict.places]
+        found += [place for conflict in self.id_conflict_examples for place in conflict.places]
+        found += map(place_of, self.mask_examples)
         found += [place for leak in self.leak_examples for _, place in leak.files]
         found += [side.place for pair in self.near_examples for side in (pair.first, pair.second)]
         # Open the duplicate itself instead of the kept file: both show the same image.
@@ -132,6 +138,10 @@ def _conflicts(evidence: Evidence) -> dict[str, Any]:
     }
 
 
+def _files_of(totals: Mapping[Any, int], reason: str) -> int:
+    return sum(totals[key] for key in totals if key[0] == "reason" and key[2] == reason)
+
+
 def _sizes(evidence: Evidence) -> dict[str, Any]:
     smallest, largest = evidence.sizes
     common = [(*map(int, size.split()), files) for size, files in evidence.values.get("size", ())]
@@ -195,6 +205,15 @@ def describe_audit(evidence: Evidence, options: CurationOptions) -> dict[str, An
         "lesions": _identity(identities, findings.LESION),
         "patients": _identity(identities, findings.PATIENT),
         "conflicts": _conflicts(evidence),
+        "id_conflicts": {
+            "images": evidence.id_conflicts,
+            "files": _files_of(totals, ID_CONFLICT),
+            "examples": list(map(findings.id_conflict_json, evidence.id_conflict_examples)),
+        },
+        "masks": {
+            "files": _files_of(totals, MASK),
+            "examples": list(map(findings.mask_json, evidence.mask_examples)),
+        },
         "leakage": {
             "given": {split: totals.get(("given", split), 0) for split in SPLITS},
             "groups": evidence.leaks.get("groups", 0),

@@ -12,9 +12,10 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from pipelines.beam.threads import ThreadedDoFn, in_global_window
+from pipelines.curation import masks
 from pipelines.curation.decode_cache import Known, KnownContents, ReadCache, Recall
 from pipelines.curation.folder_splits import folder_split
-from pipelines.dataset.image_row import ImageRow, Stored, Thumbnail
+from pipelines.dataset.image_row import MASK, ImageRow, Stored, Thumbnail
 from pipelines.dataset.originals import Original, make_original, own_reduction, shard_order
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.image_ids import image_id_of
@@ -98,6 +99,8 @@ def examine(row: ImageRow, data: bytes, spec: RecordSpec | None = None) -> Exami
         factor = images.reduction(info.width, info.height, images.SHARED_SIDE, "stretch")
         with images.decode_turn(info, min(factor, own_reduction(info, spec)) if spec else factor):
             decoded = images.decode_image(data, factor)
+            if why := masks.find_mask(row, decoded):
+                return Examined(row.rejected("identify", MASK, why))
             original = make_original(data, info, factor, decoded, spec) if spec else None
             phash, thumbnail = perceptual.signature(decoded)
     except images.BadImage as error:

@@ -1,4 +1,4 @@
-"""Merge the files of one image, which share their bytes or their ISIC id: keep one file and one label."""
+"""Merge the files of one image, which share their bytes or their ISIC id and look alike: keep one file, one label."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import apache_beam as beam
 
 from pipelines.beam.components import ConnectedComponents
 from pipelines.beam.packed_groups import PackedCoGroupByKey, PackedGroupByKey
+from pipelines.curation.id_conflicts import separate
 from pipelines.dataset.image_row import DUPLICATE, ImageRow
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.domain.image_ids import isic_id_of
@@ -64,6 +65,23 @@ def merge_files(rows: Iterable[ImageRow], trust: str = "", sides: Sequence[str] 
     return resolved
 
 
+def resolve_files(rows: Iterable[ImageRow], trust: str = "", sides: Sequence[str] = SPLITS) -> Iterator[ImageRow]:
+    """Yield the rows of files that share bytes or ids, each resolved.
+
+    Masks and different pictures under one id are rejected, see `id_conflicts`; the other files are merged, see
+    `merge_files`.
+
+    Args:
+        rows: The rows of files that share their bytes or their ISIC id, directly or through others.
+        trust: See `merge_files`.
+        sides: See `merge_files`.
+    """
+    separated = separate(rows)
+    yield from separated.rejected
+    for image in separated.images:
+        yield from merge_files(image, trust, sides)
+
+
 def image_keys(row: ImageRow) -> list[str]:
     """Return the keys that identify the image of a file beyond its bytes: its ISIC id, if any."""
     isic_id = isic_id_of(row.relative)
@@ -114,5 +132,5 @@ class DeduplicateImages(beam.PTransform):
             | "By image" >> ByComponent()
             | "Files of image" >> PackedGroupByKey()
             | "Files" >> beam.Values()
-            | "Resolve" >> beam.FlatMap(merge_files, self._trust, self._sides)
+            | "Resolve" >> beam.FlatMap(resolve_files, self._trust, self._sides)
         )

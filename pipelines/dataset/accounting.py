@@ -62,6 +62,16 @@ def reasons(totals: Mapping) -> dict[str, int]:
     return {key[1]: totals[key] for key in sorted(totals) if key[0] == "reason"}
 
 
+def without(counts: Mapping[str, int], files: int) -> dict[str, int]:
+    """Return the counts that `check_reject_fraction` needs, less rejected files that are nothing to worry about.
+
+    Args:
+        counts: The counts of a run.
+        files: How many rejected files are no photographs, such as masks: a download may have one for each photograph.
+    """
+    return {name: counts[name] - files for name in ("listed", "rejected")}
+
+
 def check_reject_fraction(counts: Mapping[str, int], limit: float, folder: str) -> None:
     """Raise LimitExceeded if too many files were rejected.
 

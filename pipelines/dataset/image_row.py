@@ -28,6 +28,8 @@ UNDERSAMPLED = "undersampled"
 # Outcome in an audit, which writes no records: prepare would write the file.
 USABLE = "usable"
 OUTCOMES = (WRITTEN, DUPLICATE, REJECTED, UNDERSAMPLED)
+# Reason of rejected files that are no photographs; a download may have one for each photograph.
+MASK = "mask"
 
 
 class Stored(NamedTuple):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pipelines.beam.arguments import BeamArguments
 from pipelines.curation.options import with_found_tables
 from pipelines.dataset import accounting
+from pipelines.dataset.image_row import MASK
 from pipelines.domain.dataset_json import DATASET_JSON
 from pipelines.prepare.options import parse_options
 from pipelines.prepare.summary import summary_lines, update_line
@@ -44,4 +45,5 @@ def main(argv: Sequence[str] | None = None) -> None:
     print("\n".join([*options.read_as(), *summary_lines(description, options.output)]))
     if options.update:
         print(update_line(description, reused))
-    accounting.check_reject_fraction(description["counts"], options.max_reject_fraction, options.output)
+    photographs = accounting.without(description["counts"], description["dropped"].get(MASK, 0))
+    accounting.check_reject_fraction(photographs, options.max_reject_fraction, options.output)

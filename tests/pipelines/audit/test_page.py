@@ -113,6 +113,15 @@ def _example_report() -> dict[str, Any]:
                 }
             ],
         },
+        "id_conflicts": {
+            "images": 6,
+            "files": 13,
+            "examples": [{"id": "ISIC_0024390", "paths": ["a/ISIC_0024390.jpg", "b/ISIC_0024390.jpg"]}],
+        },
+        "masks": {
+            "files": 45,
+            "examples": [{"path": "masks/c.png", "of": "images/c.jpg", "message": "a mask, no photograph"}],
+        },
         "leakage": {
             "given": {"train": 2241, "validation": 0, "test": 118},
             "groups": 38,
@@ -207,6 +216,8 @@ def test_every_figure_and_name_stands_in_its_section() -> None:
         "counts": report["counts"],
         "classes": [report["per_class"], report["splits"], list(report["splits"])],
         "conflicts": report["conflicts"],
+        "id_conflicts": report["id_conflicts"],
+        "masks": report["masks"],
         "leakage": report["leakage"],
         "duplicates": [report["duplicates"], report["repeated_names"]],
         "near_duplicates": report["near_duplicates"],
@@ -233,6 +244,8 @@ def test_the_summary_counts_what_is_wrong_and_links_to_it() -> None:
     report = _example_report()
     assert [(finding.number, finding.section, finding.names) for finding in findings(report)] == [
         (151, "conflicts", ()),
+        (6, "id_conflicts", ()),
+        (45, "masks", ()),
         (38, "leakage", ()),
         (1, "classes", ("melanoma",)),
         (52, "near_duplicates", ()),
@@ -250,12 +263,15 @@ def test_the_summary_counts_what_is_wrong_and_links_to_it() -> None:
     assert report["problem"] in parse(page).text()
 
 
+_ONE_LINERS = ("conflicts", "id_conflicts", "masks", "leakage", "rejects", "unmapped")
+
+
 def test_an_empty_report_has_one_line_for_each_thing_that_is_not_there() -> None:
     report = _empty_report()
     tree = parse(audit_page(report, {}).decode())
     assert findings(report) == []
     assert "Nothing is wrong" in tree.text()
-    assert [len(_section(tree, name).find("p")) for name in ("conflicts", "leakage", "rejects", "unmapped")] == [1] * 4
+    assert [len(_section(tree, name).find("p")) for name in _ONE_LINERS] == [1] * 6
     assert tree.find("img") == tree.find("details") == tree.find("table") == []
 
 
@@ -263,6 +279,8 @@ def test_what_is_left_out_is_named_with_its_file() -> None:
     page = audit_page(_example_report(), {}).decode()
     for line in (
         "First 1 of 151; all in <code>conflicts-*.jsonl</code>",
+        "First 1 of 6; all in <code>rejects-*.jsonl</code>",
+        "First 1 of 45; all in <code>rejects-*.jsonl</code>",
         "First 1 of 38; all in <code>leakage-*.jsonl</code>",
         "First 1 of 4; all in <code>rejects-*.jsonl</code>",
         "First 1 of 52; all in <code>near_duplicates-*.jsonl</code>",

@@ -1,0 +1,102 @@
+"""Files that share an id and do not look alike are told apart: the photograph stays, whatever its path."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.curation.check import examine
+from pipelines.curation.deduplicate import DeduplicateImages
+from pipelines.dataset.image_row import ImageRow
+from pipelines.domain.labels import Claim
+from pipelines.imaging import perceptual
+from tests.support.collecting import run
+
+
+def picture(seed: int, side: int = 96) -> Image.Image:
+    small = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def mask(seed: int) -> Image.Image:
+    return picture(seed).convert("L").point(lambda value: 255 * (value > 128))
+
+
+def checked(relative: str, image: Image.Image, kind: str = "", **options: Any) -> ImageRow:
+    data = encoded(image, kind or ("PNG" if relative.endswith("png") else "JPEG"), **options)
+    claims = (Claim("folder", ("nevus",), ("nevus",)),)
+    row = ImageRow(f"/a/{relative}", relative, sha256=f"{hash(data):x}", claims=claims)
+    found = examine(row, data)
+    return found.row._replace(sketch=perceptual.sketch(found.thumbnail) if found.thumbnail else b"")
+
+
+def reasons(*rows: ImageRow) -> dict[str, str]:
+    """Return the outcome of each file, by its path; empty if it is kept."""
+    outcomes = []
+    for order in (rows, rows[::-1]):
+        found = run([row for row in order if not row.outcome], DeduplicateImages())
+        outcomes.append({row.relative: row.reason for row in (*found, *rows) if row.outcome or row in found})
+    assert outcomes[0] == outcomes[1]
+    return outcomes[0]
+
+
+def test_a_photograph_is_kept_beside_masks_of_every_kind_with_a_shorter_path() -> None:
+    photograph = checked("images/of/ISIC_0000001.jpg", picture(1))
+    soft = mask(2).resize((90, 90), Image.Resampling.BICUBIC)
+    red = Image.composite(Image.new("RGB", (96, 96), (128, 0, 0)), Image.new("RGB", (96, 96)), mask(4))
+    masks = [
+        checked("m/ISIC_0000001.png", mask(2)),
+        checked("n/ISIC_0000001.jpg", soft),
+        checked("p/ISIC_0000001.png", red),
+        checked("ISIC_0000001_superpixels.png", picture(5)),
+        checked("ISIC_0000001_Segmentation.png", soft),
+        checked("ISIC_0000001_attribute_pigment_network.png", Image.new("L", (96, 96))),
+        checked("masks/ISIC_0000001.jpg", picture(6)),
+    ]
+    assert reasons(photograph, *masks) == {photograph.relative: "", **{row.relative: "mask" for row in masks}}
+
+
+@pytest.mark.parametrize(
+    ("relative", "image", "is_mask"),
+    [
+        ("masks/1.png", mask(1), True),
+        ("1.png", mask(1), True),
+        ("masks/1.jpg", mask(1), True),
+        ("lesion-1_mask2.png", picture(1), True),
+        ("images/1.png", picture(1).convert("L"), False),
+        ("segmentation/images/1.jpg", picture(1).convert("L"), False),
+        ("Segmentation/1.jpg", picture(1), False),
+        ("unmasked/masked.jpg", picture(1), False),
+        ("1.png", Image.new("RGB", (9, 9), (90, 80, 60)), False),
+    ],
+)
+def test_a_mask_without_its_photograph_is_known_by_name_and_levels(
+    relative: str, image: Image.Image, is_mask: bool
+) -> None:
+    assert (checked(relative, image).reason == "mask") is is_mask
+
+
+def test_different_pictures_under_one_id_are_all_rejected() -> None:
+    first, again = checked("a/ISIC_0000001.jpg", picture(1)), checked("b/ISIC_0000001.jpg", picture(1, 60))
+    other, alone = checked("c/ISIC_0000001 (2).jpg", picture(2)), checked("c/ISIC_0000002.jpg", picture(3))
+    assert reasons(first, again, alone) == {first.relative: "", again.relative: "same_image", alone.relative: ""}
+    conflict = dict.fromkeys((first.relative, again.relative, other.relative), "id_conflict")
+    assert reasons(first, again, other, alone) == {**conflict, alone.relative: ""}
+
+
+def test_one_mask_of_two_photographs_does_not_join_them() -> None:
+    soft = mask(1).resize((90, 90), Image.Resampling.BICUBIC)
+    photographs = [checked(f"images/ISIC_000000{n}.jpg", picture(n + 5)) for n in (1, 2)]
+    masks = [checked(f"m/ISIC_000000{n}.jpg", soft) for n in (1, 2)]
+    found = reasons(*photographs, *masks)
+    assert found == {row.relative: ("mask" if row in masks else "") for row in (*photographs, *masks)}
