@@ -23,6 +23,7 @@ from pipelines.curation.value_counts import FrequentValues
 from pipelines.dataset.image_row import DUPLICATE, MASK, USABLE, ImageRow
 from pipelines.dataset.manifest import by_path
 from pipelines.domain.image_ids import has_copy_number
+from pipelines.domain.labels import claimed_classes
 
 # Number of examples of each kind, and of rejects of each reason.
 EXAMPLES = 60
@@ -167,7 +168,7 @@ class CountIdentities(beam.PTransform):
 
 
 def _conflict_pair(conflict: Conflict) -> tuple[tuple[str, ...], tuple[int, int]]:
-    return findings.claimed_classes(conflict.claims), (1, len(conflict.places))
+    return claimed_classes(conflict.claims), (1, len(conflict.places))
 
 
 def _add_pairs(counts: Iterable[tuple[int, int]]) -> tuple[int, int]:

@@ -123,17 +123,6 @@ def tally_ids(element: tuple[str, Iterable[tuple[bool, bool]]]) -> Counter:
     return Counter({("with", "lesion"): int(any(lesions)), ("with", "patient"): int(any(patients))})
 
 
-def claimed_classes(claims: Iterable[Claim]) -> tuple[str, ...]:
-    """Return the classes that the claims of a conflict disagree on, sorted.
-
-    A vague claim is omitted if it covers a class that another claim names precisely.
-    """
-    said = {claim.classes for claim in claims if claim.classes}
-    precise = {classes[0] for classes in said if len(classes) == 1}
-    vague = {" or ".join(classes) for classes in said if len(classes) > 1 and not precise.intersection(classes)}
-    return tuple(sorted(precise | vague))
-
-
 def make_conflict(rows: Iterable[ImageRow]) -> Conflict:
     """Return the conflict of one image, made from all of its rejected files."""
     ordered = sorted(rows, key=lambda row: (row.relative, row.path))

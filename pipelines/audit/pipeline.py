@@ -27,6 +27,7 @@ from pipelines.beam.threads import ThreadedDoFn
 from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.common.cli import UsageError
 from pipelines.curation.curate import curate_images
+from pipelines.curation.feasibility import RefuseCorrections, quiet_infeasible, refusal
 from pipelines.curation.options import CurationOptions
 from pipelines.dataset import manifest as dataset_manifest
 from pipelines.dataset.image_row import Place
@@ -83,6 +84,8 @@ def build(pipeline: beam.Pipeline, options: CurationOptions, threads: int) -> No
     folder = output.publish_folder(options.output)
     packs = filesystem.join(output.temporary_folder(options.output), "packs")
     curated = curate_images(pipeline, options, threads, packs)
+    checked_problem = curated.problem | "Refuse" >> RefuseCorrections(output.temporary_folder(options.output))
+    curated = curated._replace(problem=checked_problem)
     found = collect(pipeline, curated, options.group_by_patient)
 
     def write(name: str, extension: str, encode: Callable[[Iterable], bytes], order: Callable) -> beam.PTransform:
@@ -111,9 +114,14 @@ def build(pipeline: beam.Pipeline, options: CurationOptions, threads: int) -> No
 
 
 def run(options: CurationOptions, beam_arguments: PipelineOptions) -> dict[str, Any]:
-    """Build and run the job, and return the content of audit.json."""
+    """Build and run the job, and return the content of audit.json.
+
+    Raises:
+        UsageError: If corrections cannot be made.
+    """
     threads = options.threads or default_worker_threads(beam_arguments)
     quiet_beam()
+    quiet_infeasible()
     existing = output.begin(options.output)
     try:
         with running_pipeline(beam_arguments) as pipeline:
@@ -121,4 +129,10 @@ def run(options: CurationOptions, beam_arguments: PipelineOptions) -> dict[str, 
     except UsageError:
         output.abandon(options.output, existing)
         raise
+    except Exception as error:
+        refused = refusal(output.temporary_folder(options.output))
+        if refused is None:
+            raise
+        output.abandon(options.output, existing)
+        raise refused from error
     return json.loads(filesystem.read_if_exists(filesystem.join(options.output, MARKER)) or b"")

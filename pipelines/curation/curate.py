@@ -10,6 +10,7 @@ import apache_beam as beam
 
 from pipelines.beam.partition import partition
 from pipelines.curation.check import CheckImages
+from pipelines.curation.correct import Correct, FindUncorrectable, ReadCorrections
 from pipelines.curation.deduplicate import DeduplicateImages
 from pipelines.curation.feasibility import FindProblem, RejectSmallClasses
 from pipelines.curation.groups import AssignGroups, FindNear, Near, load_thumbnails
@@ -72,10 +73,15 @@ def curate_images(
         | "Join metadata" >> JoinTables(options.sources, options.metadata, options.class_set)
     )
     tables = checked | "Tables of image" >> beam.FlatMap(lambda row: row.tables)
-    problems = pipeline | "No problem" >> beam.Create([], reshuffle=False)
+    problems = [pipeline | "No problem" >> beam.Create([], reshuffle=False)]
+    if options.corrections.path:
+        corrections = pipeline | "Read corrections" >> ReadCorrections(options.corrections, options.class_set)
+        checked |= "Correct" >> Correct(corrections)
     if options.splits_file:
         given = checked | "Give splits" >> AssignSplitsFromFile(options.splits_file, options.columns)
-        checked, problems = given.rows, given.problems
+        checked = given.rows
+        start = f"--splits_file {options.splits_file}"
+        problems.append(given.problems | "Of the splits file" >> beam.Map(lambda line: f"{start}: {line}"))
     if options.splits_from:
         checked |= "Give recorded" >> KeepDatasetSplits(options.splits_from)
     unreadable, readable = checked | "Readable" >> partition(is_open)
@@ -99,7 +105,11 @@ def curate_images(
     unsplit, images = divided | "In a split" >> partition(is_open)
     rejected = resolved | "Rejected" >> beam.Filter(lambda row: not is_open(row))
     dropped = (unreadable, rejected, unsplit) | "Dropped" >> beam.Flatten()
-    problem = (images, dropped, problems, tables) | "Problem" >> FindProblem(options)
+    if options.corrections.path:
+        judged = (unreadable, resolved)
+        problems.append(judged | "Corrections" >> FindUncorrectable(options.corrections, corrections))
+    lines = problems | "All problems" >> beam.Flatten()
+    problem = (images, dropped, lines, tables) | "Problem" >> FindProblem(options)
     return Curated(listed, checked, readable, dropped, images, near, problem)
 
 

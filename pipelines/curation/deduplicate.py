@@ -9,11 +9,13 @@ import apache_beam as beam
 
 from pipelines.beam.components import ConnectedComponents
 from pipelines.beam.packed_groups import PackedCoGroupByKey, PackedGroupByKey
+from pipelines.curation.corrections import DROP, RELABEL
 from pipelines.curation.id_conflicts import separate
-from pipelines.dataset.image_row import DUPLICATE, ImageRow
+from pipelines.dataset.image_row import CORRECTED, DUPLICATE, ImageRow
+from pipelines.dataset.manifest import LIST_SEPARATOR
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.domain.image_ids import isic_id_of
-from pipelines.domain.labels import resolve_label
+from pipelines.domain.labels import ResolvedLabel, claimed_classes, resolve_label
 
 # Fields whose values, once known for one file, hold for all files of the same image.
 _UNITED = ("claims", "lesion_ids", "patient_ids", "licenses", "attributions")
@@ -36,7 +38,8 @@ def merge_files(rows: Iterable[ImageRow], trust: str = "", sides: Sequence[str] 
     If the sources do not agree on a label, all rows are rejected (`label_conflict` or `unmapped_label`, see
     `labels.resolve_label`). Otherwise the first row by preference is kept, with what any source knows about the image.
     The other rows become duplicates: `duplicate` if the bytes are the same, `same_image` if the file is another
-    encoding of the same ISIC image.
+    encoding of the same ISIC image. A correction of one file holds for the image: a drop rejects all rows
+    (`corrected`), a relabel outranks all sources.
 
     Args:
         rows: The rows of all files of one image.
@@ -50,18 +53,28 @@ def merge_files(rows: Iterable[ImageRow], trust: str = "", sides: Sequence[str] 
     ordered = [row._replace(image_of=ordered[0].path) for row in ordered]
     united: dict[str, Any] = {name: _union(ordered, name) for name in _UNITED}
     chosen = resolve_label(united["claims"], trust)
+    # If there are two, the run is refused, see `corrections.problems_with`.
+    correction, label = min(((row.correction, row.label) for row in ordered if row.correction), default=("", ""))
+    old_label = ""
+    if correction in (DROP, RELABEL):
+        old_label = chosen.label or LIST_SEPARATOR.join(claimed_classes(united["claims"]))
+        chosen = ResolvedLabel(label)
+    ordered = [row._replace(label=chosen.label, correction=correction, old_label=old_label) for row in ordered]
+    places = ", ".join(row.relative for row in ordered[:4])
+    if correction == DROP:
+        rejected = [row.rejected("correct", CORRECTED, f"dropped by --corrections: {places}") for row in ordered]
+        return [row._replace(**united) for row in rejected]
     if chosen.reason:
-        places = ", ".join(row.relative for row in ordered[:4])
         rejected = [row.rejected("label", chosen.reason, f"{chosen.message}: {places}") for row in ordered]
         return [row._replace(**united) for row in rejected]
-    kept = ordered[0]._replace(label=chosen.label, **united)
+    kept = ordered[0]._replace(**united)
     resolved = [kept]
     for row in ordered[1:]:
         if row.sha256 == kept.sha256:
             dropped = row.dropped(DUPLICATE, "deduplicate", "duplicate", f"the same bytes as {kept.relative}")
         else:
             dropped = row.dropped(DUPLICATE, "deduplicate", "same_image", f"the same image as {kept.relative}")
-        resolved.append(dropped._replace(label=chosen.label))
+        resolved.append(dropped)
     return resolved
 
 

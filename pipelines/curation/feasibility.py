@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 import apache_beam as beam
 
+from pipelines.common.cli import UsageError
 from pipelines.curation import folder_splits
+from pipelines.curation.corrections import OPTION
 from pipelines.curation.fractions import Fractions
 from pipelines.curation.not_understood import not_understood
 from pipelines.curation.options import CurationOptions
@@ -15,6 +18,7 @@ from pipelines.curation.value_counts import UNMAPPED_LABEL, FrequentValues
 from pipelines.dataset.image_row import REJECTED, ImageRow, fold_name, is_open, parts_of
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.sources.layout_registry import FOLDERS, RECOGNIZE
+from pipelines.storage import filesystem
 
 
 def problem_with(
@@ -207,12 +211,12 @@ def find_problem(
         options: The validated options.
         images: The number of images per (part, class), see `image_row.parts_of`.
         reasons: The number of files rejected for each reason.
-        problems: Problems with the splits file.
+        problems: Problems with the splits file or the corrections, each a whole line.
         known_images: The number of images that each table knows, by the table's name.
         unmapped: Labels without a class and their numbers of files, most frequent first.
     """
     return (
-        (f"--splits_file {options.splits_file}: {problems[0]}" if problems else None)
+        (problems[0] if problems else None)
         or unused_table(options, known_images)
         or (nothing_left(options, reasons, unmapped) if not images else None)
         or problem_with(
@@ -238,8 +242,8 @@ class FindProblem(beam.PTransform):
         """Turn what is known of the images into one line that describes a problem, or one empty line.
 
         Args:
-            inputs: Rows with a split; rows with an outcome; problems with the splits file; and, for each image that a
-                table knows, the name of the table.
+            inputs: Rows with a split; rows with an outcome; problems with the splits file or the corrections; and, for
+                each image that a table knows, the name of the table.
         """
         rows, dropped, problems, tables = inputs
         options = self._options
@@ -275,10 +279,53 @@ PROBLEM_FILE = "problem.txt"
 
 
 class InfeasibleError(Exception):
-    """Error that stops the pipeline because the images cannot be split as asked.
+    """Error that stops the pipeline because the images cannot be used as asked.
 
     The command turns it into a usage error.
     """
+
+
+def refuse(problem: str, temporary: str) -> NoReturn:
+    """Write a problem where `refusal` finds it, and raise InfeasibleError.
+
+    Args:
+        problem: One line.
+        temporary: The output's temporary folder.
+    """
+    filesystem.write_bytes(filesystem.join(temporary, PROBLEM_FILE), problem.encode())
+    raise InfeasibleError(problem)
+
+
+def refusal(temporary: str) -> UsageError | None:
+    """Return the problem for which the pipeline was refused as the error of the command; None if it failed otherwise.
+
+    Args:
+        temporary: The output's temporary folder.
+    """
+    problem = filesystem.read_if_exists(filesystem.join(temporary, PROBLEM_FILE))
+    return None if problem is None else UsageError(problem.decode())
+
+
+class RefuseCorrections(beam.PTransform):
+    """PTransform that stops the pipeline if the problem is that corrections cannot be made.
+
+    Args:
+        temporary: The output's temporary folder.
+    """
+
+    def __init__(self, temporary: str):
+        super().__init__()
+        self._temporary = temporary
+
+    def expand(self, problem: beam.PCollection[str]) -> beam.PCollection[str]:
+        """Turn the one line of FindProblem into itself."""
+        return problem | "Other problems" >> beam.Map(_pass_other, self._temporary)
+
+
+def _pass_other(problem: str, temporary: str) -> str:
+    if problem.startswith(f"{OPTION} "):
+        refuse(problem, temporary)
+    return problem
 
 
 def quiet_infeasible() -> None:

@@ -14,6 +14,7 @@ import yaml
 
 from pipelines.common.cli import UsageError, require_job_limits
 from pipelines.curation import folder_splits
+from pipelines.curation.corrections import NO_CORRECTIONS, OPTION, CorrectionsFile, require_corrections
 from pipelines.curation.fractions import DEFAULT_FRACTIONS, FOLDED_FRACTIONS, MOST_FOLDS, Fractions
 from pipelines.curation.given_splits import require_splits
 from pipelines.dataset.image_row import SIDES
@@ -119,6 +120,7 @@ class CurationOptions:
     split_from_folders: bool = False
     splits_file: str = ""
     splits_from: str = ""
+    corrections: CorrectionsFile = NO_CORRECTIONS
     on_leakage: str = "remove_from_test"
     small_classes: str = "error"
     seed: int = 0
@@ -139,6 +141,7 @@ class CurationOptions:
             "metadata": [table.path for table in self.metadata],
             "splits_file": self.splits_file,
             "splits_from": self.splits_from,
+            "corrections": self.corrections.path,
         }
 
     def paths(self) -> list[str]:
@@ -153,7 +156,12 @@ class CurationOptions:
         """
         inputs = [Location(source.option, source.path, is_input=True) for source in self.sources]
         tables = [*(table for source in self.sources for table in source.tables), *self.metadata]
-        given = [("--splits_file", self.splits_file), ("--splits_from", self.splits_from), ("--output", self.output)]
+        given = [
+            ("--splits_file", self.splits_file),
+            ("--splits_from", self.splits_from),
+            (OPTION, self.corrections.path),
+            ("--output", self.output),
+        ]
         return [
             *inputs,
             *(Location(table.option, table.path) for table in tables),
@@ -166,6 +174,8 @@ class CurationOptions:
         if self.metadata:
             tables = (f"{LAYOUTS[table.layout].title} {table.path}" for table in self.metadata)
             lines.append(f"for all images: {', '.join(tables)}")
+        if self.corrections.path:
+            lines.append(self.corrections.read_as())
         return lines
 
     def decision_settings(self) -> dict[str, Any]:
@@ -179,6 +189,8 @@ class CurationOptions:
             "licenses": list(self.licenses),
             "group_by_patient": self.group_by_patient,
             "small_classes": self.small_classes,
+            # Without corrections a dataset has the fingerprint that it had before there were any.
+            **({"corrections": self.corrections.digest} if self.corrections.path else {}),
         }
 
 
@@ -273,6 +285,13 @@ def add_curation_options(parser: argparse.ArgumentParser, default: CurationOptio
         default="",
         metavar="DATASET",
         help="a dataset of prepare's: its images keep their split and fold; new ones fill up the fractions",
+    )
+    what.add_argument(
+        OPTION,
+        default="",
+        metavar="CSV",
+        help="table with the columns image (an image id, or a path as in the manifest), action (keep, drop or relabel) "
+        "and label (the class that a relabel gives); it outranks folders and tables",
     )
     what.add_argument(
         "--on_leakage",
@@ -385,6 +404,7 @@ def curation_values(arguments: argparse.Namespace) -> dict[str, Any]:
         "split_from_folders": arguments.split_from_folders,
         "splits_file": arguments.splits_file,
         "splits_from": arguments.splits_from,
+        "corrections": CorrectionsFile(arguments.corrections),
         "on_leakage": arguments.on_leakage,
         "small_classes": arguments.small_classes,
         "seed": arguments.seed,
@@ -418,6 +438,11 @@ def with_found_tables(options: AnyCurationOptions) -> AnyCurationOptions:
     splits = require_splits(options.splits_file, options.columns) if options.splits_file else []
     inputs = complete_inputs(Inputs(options.sources, options.metadata), options.columns, splits)
     trust = _trusted_name(options.trust, inputs) if options.trust else ""
+    corrections = options.corrections
+    if corrections.path:
+        corrections = require_corrections(corrections.path, options.class_set)
     for note in inputs.notes:
         print(f"note: {note}", file=sys.stderr)
-    return dataclasses.replace(options, sources=inputs.sources, metadata=inputs.metadata, trust=trust)
+    return dataclasses.replace(
+        options, sources=inputs.sources, metadata=inputs.metadata, trust=trust, corrections=corrections
+    )

@@ -31,6 +31,9 @@ OUTCOMES = (WRITTEN, DUPLICATE, REJECTED, UNDERSAMPLED)
 # Reason of rejected files that are no photographs; a download may have one for each photograph.
 MASK = "mask"
 
+# The reason for all that became of an image because a person decided it.
+CORRECTED = "corrected"
+
 
 class Stored(NamedTuple):
     """Place of the encoded images of one image, and the channel sums of its original."""
@@ -65,6 +68,10 @@ class ImageRow(NamedTuple):
     given_split: str = ""  # split to keep, from such a folder, a splits file or a recorded dataset
     given_fold: int = -1  # fold recorded with given_split; -1: none
     label: str = ""
+    # What a person has decided about the image; see `corrections`.
+    corrected_by: tuple[str, ...] = ()  # the names by which corrections call this file
+    correction: str = ""  # keep, drop or relabel; of all files of the image
+    old_label: str = ""  # what the image would be without a drop or relabel; several if its sources disagree
     sha256: str = ""
     format: str = ""
     width: int = 0

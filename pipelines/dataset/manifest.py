@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.common.text import printable
-from pipelines.dataset.image_row import ImageRow
+from pipelines.dataset.image_row import CORRECTED, ImageRow
 
 # Separates several values in one cell of the manifest.
 LIST_SEPARATOR = "; "
@@ -39,6 +39,8 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("outcome", pa.string(), nullable=False),
         pa.field("reason", pa.string()),
         pa.field("copies", pa.int32(), nullable=False),
+        pa.field("correction", pa.string()),
+        pa.field("old_label", pa.string()),
     ]
 )
 
@@ -68,8 +70,10 @@ def manifest_row(row: ImageRow) -> dict:
         "split": row.split or None,
         "fold": row.fold if row.fold >= 0 else None,
         "outcome": row.outcome,
-        "reason": row.reason or None,
+        "reason": row.reason or (CORRECTED if row.correction else None),
         "copies": row.copies,
+        "correction": row.correction or None,
+        "old_label": row.old_label or None,
     }
 
 

@@ -75,6 +75,8 @@ def _row_of(values: Mapping[str, Any]) -> ImageRow:
         outcome=values["outcome"],
         reason=values["reason"] or "",
         copies=values["copies"],
+        correction=values["correction"] or "",
+        old_label=values["old_label"] or "",
     )
 
 

@@ -73,6 +73,17 @@ def trusted(claims: Iterable[Claim], trust: str) -> list[Claim]:
     return called or [claim for claim in claims if trust in claim.owners]
 
 
+def claimed_classes(claims: Iterable[Claim]) -> tuple[str, ...]:
+    """Return the classes that the claims of a conflict disagree on, sorted.
+
+    A vague claim is omitted if it covers a class that another claim names precisely.
+    """
+    said = {claim.classes for claim in claims if claim.classes}
+    precise = {classes[0] for classes in said if len(classes) == 1}
+    vague = {" or ".join(classes) for classes in said if len(classes) > 1 and not precise.intersection(classes)}
+    return tuple(sorted(precise | vague))
+
+
 def resolve_label(claims: Iterable[Claim], trust: str = "") -> ResolvedLabel:
     """Return the class on which all claims with a class agree, regardless of their order.
 

@@ -32,7 +32,7 @@ from pipelines.beam.tally import Tally
 from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.common.cli import UsageError
 from pipelines.curation.curate import curate_images
-from pipelines.curation.feasibility import PROBLEM_FILE, quiet_infeasible
+from pipelines.curation.feasibility import quiet_infeasible, refusal
 from pipelines.dataset import description as dataset_description
 from pipelines.dataset import manifest as dataset_manifest
 from pipelines.dataset.file_names import MANIFEST_FILES, REJECTS_FILES
@@ -161,11 +161,11 @@ def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[
         output.abandon(options.output, existing)
         raise
     except Exception as error:
-        problem = filesystem.read_if_exists(filesystem.join(output.temporary_folder(options.output), PROBLEM_FILE))
-        if problem is None:
+        refused = refusal(output.temporary_folder(options.output))
+        if refused is None:
             raise
         output.abandon(options.output, existing)
-        raise UsageError(problem.decode()) from error
+        raise refused from error
     if is_left_running(beam_arguments):
         return None
     description = json.loads(filesystem.read_if_exists(filesystem.join(options.output, DATASET_JSON)) or b"")

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 
 import apache_beam as beam
 
-from pipelines.curation.feasibility import PROBLEM_FILE, InfeasibleError
+from pipelines.curation.feasibility import refuse
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.imaging.encoding import BYTES_PER_PIXEL
 from pipelines.prepare.options import SHARD_MB
 from pipelines.prepare.shard_writer import SplitShards
-from pipelines.storage import filesystem
 
 # What a record has beside its pixels: the tables of a JPEG, ids, labels and checksums.
 _RECORD_BYTES = 1000
@@ -54,7 +53,7 @@ def plan_shards(
 class _PlanOrRefuse(beam.DoFn):
     """DoFn from example counts to {split: SplitShards}.
 
-    If there is a problem, it writes the reason where the command finds it and raises InfeasibleError.
+    If there is a problem, the pipeline is refused.
     """
 
     def __init__(self, temporary: str, spec: RecordSpec, folds: int, shard_mb: int):
@@ -63,8 +62,7 @@ class _PlanOrRefuse(beam.DoFn):
 
     def process(self, problem: str, examples: Mapping[tuple[str, int], int]) -> list[dict[str, SplitShards]]:
         if problem:
-            filesystem.write_bytes(filesystem.join(self._temporary, PROBLEM_FILE), problem.encode())
-            raise InfeasibleError(problem)
+            refuse(problem, self._temporary)
         return [plan_shards(examples, *self._arguments)]
 
 
@@ -72,7 +70,7 @@ class PlanShards(beam.PTransform):
     """PTransform that plans the shards of every split, or stops the pipeline if the images cannot be split as asked.
 
     Args:
-        temporary: The folder for PROBLEM_FILE.
+        temporary: The output's temporary folder.
         spec: How images become records.
         folds: The number of folds of the train split; 0 for none.
         shard_mb: The approximate size of a shard in MiB, before compression.

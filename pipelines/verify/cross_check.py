@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipelines.common.cli import CheckFailed
-from pipelines.dataset.image_row import OUTCOMES, UNDERSAMPLED, WRITTEN, ImageRow, fold_name
+from pipelines.dataset.image_row import CORRECTED, OUTCOMES, UNDERSAMPLED, WRITTEN, ImageRow, fold_name
 from pipelines.dataset.manifest import LIST_SEPARATOR
 from pipelines.domain.dataset_json import SPLITS, Shard
 from pipelines.verify.shard_check import RecordFacts, at
@@ -49,8 +49,8 @@ def row_problem(row: ImageRow) -> str:
         if placed or row.copies:
             return f"outcome {row.outcome}, but in split {row.split or 'none'} with {row.copies} copies"
         return "" if row.reason else f"outcome {row.outcome} without a reason"
-    if row.reason:
-        return f"written, but with the reason {row.reason}"
+    if row.reason != (CORRECTED if row.correction else ""):
+        return f"written, but with the reason {row.reason or 'none'}"
     if row.split not in SPLITS:
         return f"written, but its split is {row.split or 'none'}"
     if row.fold >= 0 and row.split != "train":

@@ -23,6 +23,7 @@ from pipelines.common.text import printable
 from pipelines.dataset import accounting
 from pipelines.dataset import description as dataset_description
 from pipelines.dataset.finished import Dataset
+from pipelines.dataset.image_row import WRITTEN
 from pipelines.dataset.reader import manifest_rows, reject_lines
 from pipelines.dataset.record_schema import RECORD_SCHEMA, feature_kinds, parse_record_schema, record_schema
 from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription, Shard
@@ -263,7 +264,7 @@ def verify_dataset(dataset: Dataset, workers: int) -> Verified:
     for where, row in manifest_rows(dataset):
         ledger.add_row(where, row)
         totals.update(dataset_description.tally_row(row))
-        if row.reason:
+        if row.outcome != WRITTEN:
             dropped[row.path, row.reason] += 1
         rows += 1
     records = 0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from pipelines.audit import findings
 from pipelines.audit.collect import CountIdentities
 from pipelines.curation.near_duplicates import NearPair
@@ -73,20 +71,6 @@ def test_ids_of_one_image_are_ids_of_one_lesion_and_it_is_counted_once() -> None
         1,
     )
     assert (counts["ids", "image"], counts["with", "lesion"]) == (6, 5)
-
-
-@pytest.mark.parametrize(
-    ("classes", "said"),
-    [
-        ([("melanoma",), ("nevus",)], ("melanoma", "nevus")),
-        ([("nevus",), ("nevus", "melanoma")], ("nevus",)),
-        ([("nevus",), ("scar", "wart")], ("nevus", "scar or wart")),
-        ([(), ("nevus",)], ("nevus",)),
-    ],
-)
-def test_a_conflict_is_between_the_classes_that_claims_name(classes: list[tuple[str]], said: tuple[str, ...]) -> None:
-    claims = [Claim(f"t{number}.csv", ("x",), names) for number, names in enumerate(classes)]
-    assert findings.claimed_classes(claims) == findings.claimed_classes(claims[::-1]) == said
 
 
 def test_a_conflict_holds_all_files_and_claims_in_order() -> None:

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from pipelines.domain.labels import Claim, make_claim, resolve_label
+from pipelines.domain.labels import Claim, claimed_classes, make_claim, resolve_label
 from tests.support.class_names import ISIC9
 
 
@@ -67,3 +67,17 @@ def test_trust_means_a_folder_a_table_or_all_that_a_source_says() -> None:
     for trust, outcome in expected.items():
         decision = resolve_label(claims, trust)
         assert (decision.label or decision.reason) == outcome, trust
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        ([("melanoma",), ("nevus",)], ("melanoma", "nevus")),
+        ([("nevus",), ("nevus", "melanoma")], ("nevus",)),
+        ([("nevus",), ("scar", "wart")], ("nevus", "scar or wart")),
+        ([(), ("nevus",)], ("nevus",)),
+    ],
+)
+def test_a_conflict_is_between_the_classes_that_claims_name(classes: list[tuple[str]], said: tuple[str, ...]) -> None:
+    claims = [Claim(f"t{number}.csv", ("x",), names) for number, names in enumerate(classes)]
+    assert claimed_classes(claims) == claimed_classes(claims[::-1]) == said
