@@ -33,6 +33,8 @@ setup(
         "threadpoolctl>=3.5",
     ],
     extras_require={
+        # Images in an HDF5 file, as the ISIC challenge of 2024 gives them.
+        "hdf5": ["h5py>=3.10"],
         # s3:// as input and output, through Beam's filesystem.
         "s3": ["apache-beam[aws]>=2.77,<2.78"],
         # Reads a dataset with tfds.builder_from_directory; nothing of ours imports it.

@@ -208,7 +208,8 @@ def add_curation_options(parser: argparse.ArgumentParser, default: CurationOptio
         action="append",
         required=True,
         metavar="[LAYOUT=]PATH",
-        help="images: a folder (any depth), a glob, a .zip or .tar archive, a list of paths, local or gs://; or a "
+        help="images: a folder (any depth), a glob, an archive (.zip, .tar, .tar.gz, .hdf5, "
+        ".parquet), a list of paths, local or gs://; or a "
         ".yaml or .json file of sources; may be repeated. Folder names and tables say what an image shows; LAYOUT "
         f"({', '.join(LAYOUTS)}) chooses one way and finds its table: see docs/sources.md",
     )

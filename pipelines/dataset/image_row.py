@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.domain.labels import Claim
-from pipelines.storage.archives import Member
+from pipelines.storage.archive_member import Member
 from pipelines.storage.packs import Piece
 
 # --on_leakage -> splits in order of preference: an image or group that given splits put on several sides stays on the

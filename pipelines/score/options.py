@@ -77,7 +77,8 @@ def build_parser() -> ArgumentParser:
         action="append",
         required=True,
         metavar="PATH",
-        help="folder (any depth), glob, file, .zip or .tar archive, list of paths (.txt, .csv, .parquet), or a dataset "
+        help="folder (any depth), glob, file, archive (.zip, .tar, .tar.gz, .hdf5), "
+        "list of paths (.txt, .csv, .parquet), or a dataset "
         "of pipelines.prepare or its *.tfrecord files; local, gs:// or s3://; may be given several times",
     )
     parser.add_argument(

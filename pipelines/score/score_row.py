@@ -16,7 +16,7 @@ from pipelines.dataset.tfrecord import RecordPlace
 from pipelines.domain.decision_rule import decision_values, malignancy_scores
 from pipelines.domain.model_info import ModelInfo
 from pipelines.score.models import Flagging
-from pipelines.storage.archives import Member
+from pipelines.storage.archive_member import Member
 
 SCORED = "scored"
 # Part of the run fingerprint. Change it when the same models give different scores for the same file.

@@ -20,7 +20,16 @@ from pipelines.common.text import printable
 from pipelines.dataset.tfrecord import RecordPlace
 from pipelines.domain.image_ids import is_image_name
 from pipelines.storage import gcs_listing
-from pipelines.storage.archives import Member, is_archive, list_members, member_path, split_member_path
+from pipelines.storage.archive_member import Member
+from pipelines.storage.archives import (
+    archive_stem,
+    holds_only_images,
+    is_archive,
+    list_members,
+    may_be_archive,
+    member_path,
+    split_member_path,
+)
 from pipelines.storage.errors import storage_errors
 from pipelines.storage.file_versions import FileVersion, local_version, match_versions, versions_of
 from pipelines.storage.filesystem import is_local
@@ -46,13 +55,16 @@ class SourceFile(NamedTuple):
 
     @property
     def is_image(self) -> bool:
-        """Return whether this should be an image: by its name, or as a record of a prepared dataset."""
-        return self.is_record or is_image_name(self.path)
+        """Return whether this should be an image: by its name, or as what a dataset, HDF5 or Parquet holds."""
+        return is_image_name(self.path) or self.is_record or (self.member is not None and self._is_datum())
 
     @property
     def is_record(self) -> bool:
         """Return whether the bytes are an image as prepare stored it, not an original image file."""
         return self.record is not None
+
+    def _is_datum(self) -> bool:
+        return holds_only_images(container_of(self))
 
 
 # Lists the files of one part of an input; picklable.
@@ -201,14 +213,40 @@ def _list_below(folder: str) -> Iterator[SourceFile]:
         yield from _list_one(folder)
 
 
-def _list_members(archive: str) -> Iterator[SourceFile]:
+def _list_members(archive: str, folder: str = "") -> Iterator[SourceFile]:
+    """Yield the members of an archive; `folder` stands before their relative paths."""
     whole = "" if archive.lower().endswith(".zip") else versions_of([archive])[0].version
     for member in list_members(archive):
         # A tar has no checksums: any change to the archive may be a change to this member.
         version = f"crc32:{member.crc:08x}" if member.crc >= 0 else whole and f"{whole}/offset:{member.offset}"
         # Nothing is unpacked, so any name is harmless, but it should not look like an absolute local path.
-        relative = posixpath.normpath("/" + member.name).lstrip("/")
+        relative = folder + posixpath.normpath("/" + member.name).lstrip("/")
         yield SourceFile(member_path(archive, member.name), relative, member.size, member, version)
+
+
+def _has_files(folder: str) -> bool:
+    return os.path.isdir(folder) if is_local(folder) else any(True for _ in match_versions(f"{folder}/**"))
+
+
+def _with_members(unit: Unit) -> Iterator[SourceFile]:
+    """Yield the files of a unit, and for an archive that holds images its members instead, as if it were a folder.
+
+    An archive beside a folder of its name is an ordinary file: it is taken to be unpacked there.
+    """
+    for file in unit():
+        if not (may_be_archive(file.path) and is_archive(file.path)):
+            yield file
+            continue
+        stem = archive_stem(file.path)
+        members = []
+        if not _has_files(file.path[: file.path.rindex(stem) + len(stem)]):
+            members = list(_list_members(file.path, posixpath.join(posixpath.dirname(file.relative), stem, "")))
+        yield from members if any(member.is_image for member in members) else [file]
+
+
+def _walk(function: Callable[..., Iterator[SourceFile]], *arguments: object) -> Unit:
+    """Return the unit that lists what a function finds, archives opened."""
+    return functools.partial(_with_members, functools.partial(function, *arguments))
 
 
 def _list_entries(paths: Sequence[str]) -> Iterator[SourceFile]:
@@ -233,11 +271,11 @@ def _bucket_units(root: str, split: bool) -> Iterator[Unit]:
     bucket, name = split_path(root)
     if has_wildcard(root):
         for names in gcs_listing.ranges(bucket, _before_wildcard(name), split):
-            yield functools.partial(_list_matching, names, root)
+            yield _walk(_list_matching, names, root)
         return
     ranges = gcs_listing.ranges(bucket, name.rstrip("/") + "/" if name.strip("/") else "", split)
     for names in ranges:
-        yield functools.partial(_list_range, names)
+        yield _walk(_list_range, names)
     if not ranges:  # not a folder; it may be a single object
         yield functools.partial(_list_one, root)
 
@@ -250,22 +288,22 @@ def list_units(root: str, split: bool = True) -> Iterator[Unit]:
         split: Whether to split a large folder of a bucket, which pays off only with several workers.
 
     Yields:
-        Picklable functions without arguments.
+        Picklable functions without arguments. Archives in a folder are listed as folders of their name.
     """
     if is_archive(root):
         yield functools.partial(_list_members, root)
     elif is_path_list(root):
         yield from _path_list_units(root)
     elif is_local(root) and os.path.isdir(root):
-        yield functools.partial(_list_local, root)
+        yield _walk(_list_local, root)
     elif is_local(root) and os.path.isfile(root):
         yield functools.partial(_list_one, root)
     elif is_gs(root) and not has_wildcard(root.split("/")[2]):
         yield from _bucket_units(root, split)
     elif is_local(root) or has_wildcard(root):
-        yield functools.partial(_list_matches, root)
+        yield _walk(_list_matches, root)
     else:
-        yield functools.partial(_list_below, root)
+        yield _walk(_list_below, root)
 
 
 def list_files(root: str) -> Iterator[SourceFile]:

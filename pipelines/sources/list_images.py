@@ -26,7 +26,7 @@ from pipelines.sources.list_files import (
     offset_of,
 )
 from pipelines.sources.record_source import is_record_source, record_units
-from pipelines.storage.archives import is_archive
+from pipelines.storage.archives import archive_stem, is_archive
 from pipelines.storage.filesystem import is_folder, is_local
 from pipelines.storage.globs import has_wildcard
 from pipelines.storage.path_lists import is_path_list
@@ -74,7 +74,7 @@ def folder_name(root: str) -> str:
     if is_folder(root):
         return name
     if is_archive(root):
-        return os.path.splitext(name)[0]
+        return archive_stem(name)
     if is_path_list(root):
         return ""
     if is_image_name(name) and (not has_wildcard(root) or (is_local(root) and os.path.exists(root))):

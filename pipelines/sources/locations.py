@@ -147,7 +147,7 @@ class Locations:
 
 
 def _lists_image(path: str) -> bool:
-    return any(is_image_name(file.path) for file in list_files(path))
+    return any(file.is_image for file in list_files(path))
 
 
 def check_locations(

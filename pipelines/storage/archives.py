@@ -1,4 +1,4 @@
-"""Read members of `.zip` and uncompressed `.tar` archives in place: local, `gs://` and any other Beam filesystem.
+"""Read members of archives in place: `.zip`, `.tar`, `.tar.gz`, HDF5 and Parquet, on any filesystem that Beam has.
 
 Nothing is unpacked to disk. `list_members` reads an archive's index once. A Member then holds everything needed to read
 it, so any worker can read any member without the index. Reading is fastest in offset order.
@@ -7,32 +7,31 @@ it, so any worker can read any member without the index. Reading is fastest in o
 from __future__ import annotations
 
 import contextlib
+import os
+import posixpath
 import re
-import stat
-import struct
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
-from pipelines.common.cli import first_line
 from pipelines.common.gcs_client import require_service
-from pipelines.storage.errors import StorageError
-from pipelines.storage.filesystem import is_folder, open_exact, open_file, read_bytes
+from pipelines.storage.archive_member import (
+    BY_NAME,
+    BY_ROW,
+    ArchiveError,
+    Member,
+    one_kind_of_error,
+    read_at,
+    refusal,
+    truncated,
+)
+from pipelines.storage.filesystem import is_folder, is_local, open_exact, open_file, read_bytes
+from pipelines.storage.globs import has_wildcard
+from pipelines.storage.gzip_file import open_gzip
+from pipelines.storage.hdf5_archive import hdf5_members, read_by_name
+from pipelines.storage.parquet_archive import image_column, parquet_members, read_rows
+from pipelines.storage.tar_archive import tar_members
+from pipelines.storage.zip_archive import zip_content, zip_members
 
-STORED = zipfile.ZIP_STORED
-DEFLATE = zipfile.ZIP_DEFLATED
-# Windows Explorer writes this when an archive grows beyond 2 GiB.
-DEFLATE64 = 9
-# Encrypted with AES; the actual method is stored elsewhere.
-_AES = 99
-# A tar member with holes, whose bytes are not contiguous. Not a zip method.
-_SPARSE = -1
-
-
-# No photograph is larger; a larger declared size means a zip bomb or damage.
-MAX_MEMBER_BYTES = 1 << 30
 # Neighbours are read together: one request instead of one per image, with memory still bounded.
 SPAN_BYTES = 8 << 20
 # Skipping less than this costs more than reading it.
@@ -40,41 +39,44 @@ _GAP_BYTES = 64 << 10
 # A zip member's data follows a header whose length is stored only in the header: 30 bytes, name, extra fields.
 _HEADER_GUESS = 512
 
-
-_LOCAL_HEADER = struct.Struct("<4s5H3L2H")
-_ENCRYPTED_FLAG = 0x1
-_UTF8_FLAG = 0x800
-# Unix and macOS: the upper half of external_attr is the file mode.
-_UNIX_SYSTEMS = (3, 19)
-
-
-_MEMBER_PATH = re.compile(r"^(.*?\.(?:zip|tar))!/(.*)$", re.IGNORECASE | re.DOTALL)
-_COMPRESSED_TAR = re.compile(r"(?:\.tar\.(?:gz|bz2|xz|zst|lz4?|lzma|z)|\.t(?:gz|bz2?|xz|zst))$", re.IGNORECASE)
+_TAR_GZ = (".tar.gz", ".tgz")
+_HDF5 = (".hdf5", ".h5")
+_EXTENSIONS = (".zip", ".tar", *_TAR_GZ, *_HDF5)
+_MEMBER_PATH = re.compile(r"^(.*?\.(?:zip|tar|tar\.gz|tgz|hdf5|h5|parquet))!/(.*)$", re.IGNORECASE | re.DOTALL)
+_COMPRESSED_TAR = re.compile(r"(?:\.tar\.(?:bz2|xz|zst|lz4?|lzma|z)|\.t(?:bz2?|xz|zst))$", re.IGNORECASE)
 _OTHER_ARCHIVE = re.compile(r"\.(7z|rar|zipx|cab|gz|bz2|xz|zst)$", re.IGNORECASE)
 
 
-class ArchiveError(StorageError):
-    """An archive or member that cannot be read; the reason is one short line without the path."""
-
-
-class Member(NamedTuple):
-    """A file in an archive."""
-
-    # As in the archive, with forward slashes. It may be absolute or contain `..`, as nothing is unpacked.
-    name: str
-    offset: int  # of a zip member's local header, or of a tar member's data
-    compressed: int  # bytes in the archive
-    size: int  # bytes of the content
-    method: int  # compression method, by its number in zip
-    crc: int  # CRC-32 of the content; -1 in a tar, which has none
+def may_be_archive(path: str) -> bool:
+    """Return whether a file is named like an archive."""
+    return path.lower().endswith((*_EXTENSIONS, ".parquet"))
 
 
 def is_archive(path: str) -> bool:
     """Return whether a path names an archive whose members can be read in place.
 
-    Only the name counts, except that a folder is never an archive.
+    Only the name counts, except that a folder or a pattern is never an archive, and that a Parquet file is one if it
+    holds images.
     """
-    return path.lower().endswith((".zip", ".tar")) and not is_folder(path)
+    if (
+        not may_be_archive(path)
+        or is_folder(path)
+        or (has_wildcard(path) and not (is_local(path) and os.path.exists(path)))
+    ):
+        return False
+    return path.lower().endswith(_EXTENSIONS) or image_column(path) is not None
+
+
+def holds_only_images(archive: str) -> bool:
+    """Return whether all members of an archive are images, whatever their names."""
+    return not archive.lower().endswith((".zip", ".tar", *_TAR_GZ))
+
+
+def archive_stem(path: str) -> str:
+    """Return the name of an archive without its extension."""
+    name = posixpath.basename(path.replace("\\", "/"))
+    longest = next((end for end in _TAR_GZ if name.lower().endswith(end)), None)
+    return name.removesuffix(name[-len(longest) :]) if longest else posixpath.splitext(name)[0]
 
 
 def unsupported_archive(path: str) -> str | None:
@@ -83,12 +85,12 @@ def unsupported_archive(path: str) -> str | None:
     Returns:
         The explanation, without the path; None for any other path.
     """
-    if is_folder(path):
+    if is_folder(path) or _is_gzip(path):
         return None
     if _COMPRESSED_TAR.search(path):
-        return "a compressed tar cannot be read at one member; give it as .tar or .zip, or unpacked"
+        return "only gzip is read of compressed tars; give it as .tar.gz, .tar or .zip, or unpacked"
     if found := _OTHER_ARCHIVE.search(path):
-        return f"{found.group(0).lower()} archives are not read; give it as .zip or .tar, or unpacked"
+        return f"{found.group(0).lower()} archives are not read; give it as .zip, .tar or .tar.gz, or unpacked"
     return None
 
 
@@ -112,15 +114,14 @@ def list_members(path: str) -> Iterator[Member]:
 
     Folders, links, devices, hidden files and `__MACOSX` are left out. If a name occurs twice, the later member counts,
     as it would when unpacking. A zip's index is at its end. A tar has none and is scanned whole (on a remote
-    filesystem: downloaded).
+    filesystem: downloaded). In HDF5 and Parquet, all that may be an encoded image is a file.
 
     Raises:
         ArchiveError: If the archive is damaged, truncated or cannot be opened. It is raised before the first member, so
             the list is always complete.
     """
-    with _one_kind_of_error(), open_file(path) as file:
-        found = _tar_members(file) if _is_tar(path) else _zip_members(file)
-        by_name = {member.name: member for member in found if not _is_hidden(member.name)}
+    with one_kind_of_error():
+        by_name = {member.name: member for member in _members(path) if not _is_hidden(member.name)}
     yield from sorted(by_name.values(), key=lambda member: member.offset)
 
 
@@ -151,11 +152,18 @@ def read_members(path: str, members: Iterable[Member]) -> Iterator[tuple[Member,
     Raises:
         ServiceUnavailable: If the store does not respond (see `gcs_client`).
     """
+    members = list(members)
+    if any(member.method == BY_ROW for member in members):
+        yield from read_rows(path, members)
+        return
+    if any(member.method == BY_NAME for member in members):
+        yield from read_by_name(path, members)
+        return
     with contextlib.ExitStack() as stack:
         file: BinaryIO | ArchiveError
         try:
-            with _one_kind_of_error():
-                file = stack.enter_context(open_exact(path))
+            with one_kind_of_error():
+                file = stack.enter_context(_open(path))
         except ArchiveError as error:
             require_service(path, error.source)
             file = error
@@ -169,119 +177,39 @@ def read_members(path: str, members: Iterable[Member]) -> Iterator[tuple[Member,
 # Opening
 
 
-def _is_tar(path: str) -> bool:
-    return path.lower().endswith(".tar")
+def _is_gzip(path: str) -> bool:
+    return path.lower().endswith(_TAR_GZ)
 
 
-@contextlib.contextmanager
-def _one_kind_of_error() -> Iterator[None]:
-    """Turn every error into a one-line ArchiveError."""
-    try:
-        yield
-    except ArchiveError:
-        raise
-    except StorageError as error:
-        raise ArchiveError(error.summary) from error
-    except Exception as error:  # zipfile, tarfile and zlib raise many kinds of errors on damaged files
-        raise ArchiveError(first_line(error)) from error
+def _open(path: str) -> BinaryIO:
+    """Open an archive so that nothing is fetched but what is asked for; offsets are those of the members."""
+    return open_gzip(path) if _is_gzip(path) else open_exact(path)
 
 
 # Listing
+
+
+def _members(path: str) -> Iterator[Member]:
+    lower = path.lower()
+    if lower.endswith(_HDF5):
+        yield from hdf5_members(path)
+        return
+    if lower.endswith(".parquet"):
+        yield from parquet_members(path)
+        return
+    with open_gzip(path) if _is_gzip(path) else open_file(path) as file:
+        yield from zip_members(file) if lower.endswith(".zip") else tar_members(file)
 
 
 def _is_hidden(name: str) -> bool:
     return any(part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in name.split("/"))
 
 
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    name = info.filename
-    if not info.flag_bits & _UTF8_FLAG:
-        # zipfile decoded it as cp437, as the standard says. Info-ZIP and macOS write UTF-8 without setting the flag;
-        # cp437 text that happens to be valid UTF-8 is rare.
-        with contextlib.suppress(UnicodeDecodeError):
-            name = name.encode("cp437").decode("utf-8")
-    # Old .NET writes backslashes, in violation of the standard.
-    return name.replace("\\", "/")
-
-
-def _is_zip_file(info: zipfile.ZipInfo) -> bool:
-    kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system in _UNIX_SYSTEMS else 0
-    return kind in (0, stat.S_IFREG)
-
-
-def _zip_members(file: BinaryIO) -> Iterator[Member]:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            for info in archive.infolist():
-                name = _zip_name(info)
-                if _is_zip_file(info) and not name.endswith("/"):
-                    sizes = (info.compress_size, info.file_size)
-                    yield Member(name, info.header_offset, *sizes, info.compress_type, info.CRC)
-    except zipfile.BadZipFile as error:
-        # zipfile takes any OSError for damage, also that of a store which does not answer.
-        if isinstance(error.__context__, StorageError):
-            raise error.__context__ from error.__context__.__cause__
-        raise ArchiveError(f"not a whole zip archive ({error})") from error
-    except (ValueError, struct.error, NotImplementedError) as error:
-        raise ArchiveError(f"damaged zip index ({error})") from error
-
-
-def _tar_name(name: str) -> str:
-    # tarfile keeps bytes that are not UTF-8 as surrogates, which cannot be written to a UTF-8 file.
-    raw = name.encode("utf-8", "surrogateescape")
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
-
-
-def _tar_members(file: BinaryIO) -> Iterator[Member]:
-    try:
-        with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as archive:
-            while (info := archive.next()) is not None:
-                if info.isreg():
-                    method = _SPARSE if info.issparse() else STORED
-                    yield Member(_tar_name(info.name), info.offset_data, info.size, info.size, method, -1)
-                archive.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
-            _check_tar_end(file, archive.offset)
-    except tarfile.TarError as error:
-        raise ArchiveError(f"not a whole uncompressed tar archive ({error})") from error
-
-
-def _check_tar_end(file: BinaryIO, offset: int) -> None:
-    """Raise ArchiveError unless the archive ends at `offset`.
-
-    tarfile takes anything that is not a header for the end, so whatever follows would be lost silently.
-    """
-    file.seek(offset)
-    mark = file.read(tarfile.BLOCKSIZE)
-    if len(mark) < tarfile.BLOCKSIZE or any(mark):
-        raise ArchiveError(f"not a whole tar archive (no member and no end mark at byte {offset})")
-    if any(file.read(tarfile.RECORDSIZE)):
-        raise ArchiveError("more follows the end mark: several tar archives in one file; give them one by one")
-
-
 # Reading
 
 
-def _refusal(member: Member) -> str | None:
-    """Return why a member is not worth reading, or None if it is."""
-    if (size := max(member.size, member.compressed)) > MAX_MEMBER_BYTES:
-        return f"too large: {size} bytes, at most {MAX_MEMBER_BYTES} are read"
-    if member.offset < 0:
-        return "damaged: the index places it before the archive's start"
-    if member.method == _AES:
-        return "encrypted"
-    if member.method == _SPARSE:
-        return "stored as a sparse file; repack without --sparse"
-    if member.method not in (STORED, DEFLATE, DEFLATE64):
-        name = zipfile.compressor_names.get(member.method, "unknown")  # type: ignore[attr-defined]  # not in typeshed
-        return f"unsupported compression method {member.method} ({name}); repack as deflate or stored"
-    return None
-
-
 def _end(member: Member) -> int:
-    return member.offset + (0 if _refusal(member) else _HEADER_GUESS + member.compressed)
+    return member.offset + (0 if refusal(member) else _HEADER_GUESS + member.compressed)
 
 
 def _spans(members: Iterable[Member]) -> Iterator[list[Member]]:
@@ -299,20 +227,11 @@ def _spans(members: Iterable[Member]) -> Iterator[list[Member]]:
         yield span
 
 
-def _read_at(file: BinaryIO, offset: int, length: int) -> bytes:
-    """Return `length` bytes from `offset`; fewer only at the end of the file."""
-    file.seek(offset)
-    data = file.read(length)
-    while len(data) < length and (more := file.read(length - len(data))):
-        data += more
-    return data
-
-
 def _read_span(path: str, file: BinaryIO, span: list[Member]) -> Iterator[tuple[Member, bytes | ArchiveError]]:
     start = max(0, span[0].offset)
     try:
-        with _one_kind_of_error():
-            data = memoryview(_read_at(file, start, max(0, max(map(_end, span)) - start)))
+        with one_kind_of_error():
+            data = memoryview(read_at(file, start, max(0, max(map(_end, span)) - start)))
     except ArchiveError as error:
         require_service(path, error.source)
         if len(span) == 1:
@@ -324,77 +243,23 @@ def _read_span(path: str, file: BinaryIO, span: list[Member]) -> Iterator[tuple[
     for member in span:
         content: bytes | ArchiveError
         try:
-            with _one_kind_of_error():
-                content = _content(file, data[member.offset - start :], member, _is_tar(path))
+            with one_kind_of_error():
+                content = _content(file, data[member.offset - start :], member, path.lower().endswith(".zip"))
         except ArchiveError as error:
             content = error
         yield member, content
 
 
-def _content(file: BinaryIO, data: memoryview, member: Member, is_tar: bool) -> bytes:
+def _content(file: BinaryIO, data: memoryview, member: Member, is_zip: bool) -> bytes:
     """Return the checked content of a member, given the data that was read from its offset on."""
-    if reason := _refusal(member):
+    if reason := refusal(member):
         raise ArchiveError(reason)
-    packed = data[: member.compressed] if is_tar else _zip_data(file, data, member)
-    if len(packed) < member.compressed:
-        raise ArchiveError(f"truncated: the archive ends {member.compressed - len(packed)} bytes before the member")
-    content = _unpack(packed, member)
-    if len(content) != member.size:
-        raise ArchiveError(f"damaged: size is not the {member.size} bytes that the index says")
-    if member.crc >= 0 and zlib.crc32(content) != member.crc:
-        raise ArchiveError("damaged: CRC-32 does not match")
+    if is_zip:
+        return zip_content(file, data, member)
+    content = bytes(data[: member.size])
+    if len(content) < member.size:
+        raise truncated(member.size - len(content))
     return content
-
-
-def _zip_data(file: BinaryIO, data: memoryview, member: Member) -> memoryview:
-    """Return a zip member's compressed bytes, which follow its local header."""
-    if len(data) < _LOCAL_HEADER.size:
-        raise ArchiveError("truncated: the archive ends before the member")
-    # The sizes in this header may be zero, when they follow the data; the index has the actual ones.
-    signature, _, flags, *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(data)
-    if signature != b"PK\x03\x04":
-        raise ArchiveError("damaged: no member where the index says")
-    if flags & _ENCRYPTED_FLAG:
-        raise ArchiveError("encrypted")
-    start = _LOCAL_HEADER.size + name_length + extra_length
-    packed = data[start : start + member.compressed]
-    if len(packed) < member.compressed:  # the header is longer than guessed
-        packed = memoryview(_read_at(file, member.offset + start, member.compressed))
-    return packed
-
-
-def _unpack(packed: memoryview, member: Member) -> bytes:
-    """Return the decompressed content.
-
-    However much is packed, it is at most one byte longer than the declared size, except for some 30 MB with Deflate64.
-    """
-    if member.method == STORED:
-        return bytes(packed)
-    if member.method == DEFLATE64:
-        return _inflate64(packed, member.size)
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        return inflater.decompress(packed, member.size + 1)
-    except zlib.error as error:
-        raise ArchiveError("damaged: cannot be inflated") from error
-
-
-def _inflate64(packed: memoryview, size: int) -> bytes:
-    try:
-        from zipfile_deflate64 import deflate64
-    except ImportError as error:
-        raise ArchiveError("deflate64 needs the package zipfile-deflate64; or repack as deflate or stored") from error
-    inflater = deflate64.Deflate64()
-    content = bytearray()
-    # It has no output limit, so feed it 1 KiB at a time, which inflates to some 30 MB at most.
-    for start in range(0, len(packed), 1 << 10):
-        if len(content) > size:
-            break
-        try:
-            content += inflater.decompress(bytes(packed[start : start + (1 << 10)]))
-        except ValueError as error:
-            raise ArchiveError("damaged: cannot be inflated") from error
-    return bytes(content)
 
 
 def read_file(path: str, member: Member | None = None) -> bytes:

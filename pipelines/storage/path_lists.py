@@ -15,6 +15,7 @@ from pipelines.domain.image_ids import is_image_name
 from pipelines.storage.errors import StorageError
 from pipelines.storage.filesystem import is_folder, is_local, open_file
 from pipelines.storage.globs import has_wildcard
+from pipelines.storage.parquet_archive import image_column
 
 # The first of these that a table has is its path column.
 PATH_COLUMNS = ("path", "file", "filename", "image_path", "file_path")
@@ -36,9 +37,9 @@ class NoPathColumnError(ValueError):
 def is_path_list(path: str) -> bool:
     """Return whether a path may name a list of paths.
 
-    Only the name counts, except that a folder is never a list.
+    Only the name counts, except that a folder is never a list, nor is a Parquet file that holds images.
     """
-    return path.lower().endswith((".txt", ".csv", _PARQUET)) and not is_folder(path)
+    return path.lower().endswith((".txt", ".csv", _PARQUET)) and not is_folder(path) and image_column(path) is None
 
 
 def _is_csv(path: str) -> bool:

@@ -18,7 +18,7 @@ from pipelines.dataset.image_row import (
     place_of,
 )
 from pipelines.domain.labels import Claim
-from pipelines.storage.archives import DEFLATE, Member
+from pipelines.storage.archive_member import DEFLATE, Member
 from pipelines.storage.packs import Piece
 from tests.support.image_rows import row
 

@@ -196,3 +196,26 @@ def test_parts_of_a_long_list(tmp_path: Path) -> None:
     chunks = run_source(list_images.ListImages([str(tmp_path / "list.txt")]))
     assert sum(map(len, chunks)) == 1000
     assert len(list(list_units(str(tmp_path / "list.txt")))) == 16
+
+
+def test_archives_in_a_folder_are_listed_as_folders_of_their_names(tmp_path: Path) -> None:
+    for part in ("imgs_part_1", "imgs_part_2", "unpacked", "texts"):
+        with zipfile.ZipFile(tmp_path / f"{part}.zip", "w") as archive:
+            archive.writestr(f"{part[:4]}/{part}.{'txt' if part == 'texts' else 'png'}", "x")
+    (tmp_path / "unpacked").mkdir()
+    (tmp_path / "unpacked" / "unpacked.png").write_bytes(b"x")
+    (tmp_path / "notes.txt").write_text("x")
+    expected = {
+        "imgs_part_1/imgs/imgs_part_1.png": True,
+        "imgs_part_2/imgs/imgs_part_2.png": True,
+        "unpacked/unpacked.png": True,
+        # What is unpacked beside it, or holds no image, is a file like any other.
+        "unpacked.zip": False,
+        "texts.zip": False,
+        "notes.txt": False,
+    }
+    assert {file.relative: file.is_image for file in list_files(str(tmp_path))} == expected
+    some = list_files(f"{tmp_path}/imgs_part_*.zip")
+    assert sorted(file.path for file in some) == [
+        f"{tmp_path}/imgs_part_{part}.zip!/imgs/imgs_part_{part}.png" for part in (1, 2)
+    ]

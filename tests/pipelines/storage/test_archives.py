@@ -23,8 +23,9 @@ from google.cloud.storage import Blob
 from pipelines.common.cli import UsageError
 from pipelines.domain.image_ids import is_image_name
 from pipelines.storage import archives, path_lists
-from pipelines.storage.archives import ArchiveError, Member
+from pipelines.storage.archive_member import DEFLATE, MAX_MEMBER_BYTES, STORED, ArchiveError, Member
 from pipelines.storage.errors import StorageError
+from pipelines.storage.zip_archive import zip_members
 from tests.support.gcs import local_gcs, upload
 
 # Names an archive of photographs may hold, with licences beside them.
@@ -109,17 +110,24 @@ EXPECTED = {name: content_of(name) for name in NAMES}
 
 
 def test_an_archive_is_known_by_its_name() -> None:
-    assert all(map(archives.is_archive, ["a.zip", "gs://b/x.ZIP", "x y.Tar"]))
-    assert not any(map(archives.is_archive, ["a.tar.gz", "zip", "a.zip/b.jpg", "a.jpg", "a.tgz"]))
-    for name in ["a.tar.gz", "a.TGZ", "a.tar.bz2", "a.tar.xz", "gs://b/a.tar.zst"]:
+    assert all(map(archives.is_archive, ["a.zip", "gs://b/x.ZIP", "x y.Tar", "a.tar.gz", "a.TGZ", "train.hdf5"]))
+    assert not any(map(archives.is_archive, ["a.gz", "zip", "a.zip/b.jpg", "a.jpg", "a.tar.bz2", "none.parquet"]))
+    for name in ["a.tbz2", "a.TXZ", "a.tar.bz2", "a.tar.xz", "gs://b/a.tar.zst"]:
         assert "compressed tar" in (archives.unsupported_archive(name) or "")
     assert ".7z archives are not read" in (archives.unsupported_archive("photos.7z") or "")
     assert ".rar archives are not read" in (archives.unsupported_archive("photos.RAR") or "")
-    assert not any(map(archives.unsupported_archive, ["a.zip", "a.tar", "a.jpg", "target.gzip.jpg", "gz"]))
+    assert not any(map(archives.unsupported_archive, ["a.zip", "a.tar", "a.tar.gz", "a.jpg", "target.gzip.jpg", "gz"]))
 
 
 @pytest.mark.parametrize(
-    ("archive", "name"), [("a.zip", "b/c.jpg"), ("gs://b/x.TAR", "/abs/../c d.jpg"), ("ü.zip", "b.zip!/c")]
+    ("archive", "name"),
+    [
+        ("a.zip", "b/c.jpg"),
+        ("gs://b/x.TAR", "/abs/../c d.jpg"),
+        ("ü.zip", "b.zip!/c"),
+        ("a.tar.gz", "b.jpg"),
+        ("t.hdf5", "g/b"),
+    ],
 )
 def test_member_paths_go_there_and_back(archive: str, name: str) -> None:
     assert archives.split_member_path(archives.member_path(archive, name)) == (archive, name)
@@ -132,7 +140,7 @@ def test_zip_gives_its_files_in_offset_order(tmp_path: Path) -> None:
     members = list(archives.list_members(str(path)))
     assert [member.name for member in members] == NAMES
     assert [member.offset for member in members] == sorted(member.offset for member in members)
-    assert {member.method for member in members} == {archives.STORED, archives.DEFLATE}
+    assert {member.method for member in members} == {STORED, DEFLATE}
     assert read_all(path) == EXPECTED
 
 
@@ -141,7 +149,7 @@ def test_tar_gives_its_files_in_offset_order(tmp_path: Path, form: int) -> None:
     path = write_tar(tmp_path / "a.tar", form=form)
     members = list(archives.list_members(str(path)))
     assert [member.name for member in members] == NAMES
-    assert {(member.method, member.crc) for member in members} == {(archives.STORED, -1)}
+    assert {(member.method, member.crc) for member in members} == {(STORED, -1)}
     assert read_all(path) == EXPECTED
 
 
@@ -362,7 +370,7 @@ def test_a_store_that_fails_is_not_taken_for_a_damaged_zip() -> None:
             raise StorageError("try later", "ServerError")
 
     with pytest.raises(StorageError, match="ServerError: try later"):
-        list(archives._zip_members(Failing(bytes(100))))
+        list(zip_members(Failing(bytes(100))))
 
 
 def test_a_truncated_or_damaged_tar_is_refused(tmp_path: Path) -> None:
@@ -438,12 +446,12 @@ def test_members_that_are_not_what_the_index_says(tmp_path: Path) -> None:
     bomb = members["bomb.jpg"]
     assert "size is not the 100 bytes" in refusal(path, bomb._replace(size=100))
     assert "size is not" in refusal(path, bomb._replace(size=bomb.size + 1))
-    assert "too large" in refusal(path, bomb._replace(size=archives.MAX_MEMBER_BYTES + 1))
+    assert "too large" in refusal(path, bomb._replace(size=MAX_MEMBER_BYTES + 1))
     assert "too large" in refusal(path, bomb._replace(compressed=1 << 50))
     assert "no member where the index says" in refusal(path, bomb._replace(offset=bomb.offset + 1))
     assert "truncated" in refusal(path, bomb._replace(offset=1 << 40))
     assert "before the archive's start" in refusal(path, bomb._replace(offset=-5))
-    assert "size is not" in refusal(path, members["a.jpg"]._replace(method=archives.STORED))
+    assert "size is not" in refusal(path, members["a.jpg"]._replace(method=STORED))
     data = bytearray(path.read_bytes())
     data[bomb.offset + 38 : bomb.offset + 60] = b"\xff" * 22
     path.write_bytes(data)
