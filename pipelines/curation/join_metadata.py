@@ -43,6 +43,7 @@ class Speaker(NamedTuple):
     path: str
     columns: Columns
     name: str
+    images: str  # see Table
     sources: tuple[str, ...]  # names of the sources whose images the table describes
     owners: tuple[str, ...] = ()  # names of those sources to which the table belongs; none if it is only shared
     space: str = ""  # where its lesions and patients are numbered, see `identities.within`
@@ -59,11 +60,11 @@ def tables_to_read(sources: Sequence[Source], shared: Sequence[Table]) -> list[S
         shared: Tables that describe the images of all sources.
     """
     everywhere = tuple(source.name for source in sources)
-    shared_keys = [(table.path, table.columns, table.name) for table in shared]
-    owners: dict[tuple[str, Columns, str], list[str]] = {key: [] for key in shared_keys}
+    shared_keys = [(table.path, table.columns, table.name, table.images) for table in shared]
+    owners: dict[tuple[str, Columns, str, str], list[str]] = {key: [] for key in shared_keys}
     for source in sources:
         for table in source.tables:
-            owners.setdefault((table.path, table.columns, table.name), []).append(source.name)
+            owners.setdefault((table.path, table.columns, table.name, table.images), []).append(source.name)
     short = short_names(everywhere)
     # Where each table counts: in its source, or in itself if it is of several.
     spaces = {
@@ -82,7 +83,7 @@ def tables_to_read(sources: Sequence[Source], shared: Sequence[Table]) -> list[S
 
 
 def _speak(table: Speaker) -> Iterator[tuple[ImageKey, Facts]]:
-    for image_id, facts in read_facts(table.path, table.columns, table.name):
+    for image_id, facts in read_facts(table.path, table.columns, table.name, table.images):
         facts = facts._replace(
             owners=table.owners,
             lesion_id=within(table.space, facts.lesion_id),

@@ -16,11 +16,12 @@ from pipelines.sources.layout_registry import (
     TABLE,
     describe_forms,
     form_of,
+    known_form,
     missing_columns,
     recognize,
 )
 from pipelines.sources.metadata_search import find_layout_tables, find_metadata, places_of
-from pipelines.sources.metadata_tables import file_name, read_header, require_columns, require_table
+from pipelines.sources.metadata_tables import file_name, is_by_lesion, read_header, require_columns, require_table
 from pipelines.sources.source import Source, Table
 from pipelines.sources.sources_file import is_sources_file, read_sources_file
 from pipelines.storage import filesystem
@@ -132,8 +133,9 @@ def _speaking(table: Table, columns: Columns, notes: list[str]) -> Iterator[Tabl
     Any file may be named `metadata.csv`, so it may be something else entirely.
     """
     columns = columns.among(table.header)
+    form = known_form(table.header)
     has_id = columns.id_column(table.header)
-    if has_id and has_facts(table.header, columns):
+    if (form and form.rows) or (has_id and has_facts(table.header, columns)):
         yield table._replace(columns=columns)
         return
     lacks = "lesion_id, label or licence" if has_id else "image id"
@@ -237,6 +239,29 @@ def _as_named(table: Table, shared: Iterable[Table]) -> Table:
     return next((other for other in shared if filesystem.same_place(other.path, table.path)), table)
 
 
+def _named_images(table: Table, others: Iterable[Table]) -> Table:
+    """Return a table by lesion with the table that names the images of each lesion.
+
+    Raises:
+        UsageError: If there is no such table.
+    """
+    if table.columns != Columns() or not is_by_lesion(table.header):
+        return table
+    fitting = (other for other in others if {"lesion_id", "isic_id"} <= set(other.header))
+    images = next(fitting, None)
+    if images is None:
+        raise UsageError(
+            f"{table.option} {table.path}: says what lesions are; name the table too that has their images, with the "
+            "columns lesion_id and isic_id"
+        )
+    return table._replace(images=images.path)
+
+
+def _with_images(source: Source, shared: Sequence[Table]) -> Source:
+    tables = source.tables
+    return source._replace(tables=tuple(_named_images(table, (*tables, *shared)) for table in tables))
+
+
 def _names(sources: Sequence[Source], shared: Sequence[Table]) -> dict[str, str]:
     """Return a name for each table, by path.
 
@@ -279,6 +304,8 @@ def complete_inputs(inputs: Inputs, columns: Columns, other_columns: Iterable[st
     _require_columns(headers, columns, lambda what: f"--{what}_column")
     shared = [_with_columns(table, columns) for table in shared]
     sources = [_checked(source, shared, columns, notes) for source in sources]
+    sources = [_with_images(source, shared) for source in sources]
+    shared = [_named_images(table, shared) for table in shared]
     sources = [source._replace(tables=tuple(_as_named(table, shared) for table in source.tables)) for source in sources]
     names = _names(sources, shared)
 

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
+
+Row = Mapping[str, str]
+
+
+def cell(row: Row, name: str) -> str:
+    """Return a cell without blanks around; empty if the line is too short."""
+    return (row.get(name) or "").strip()
+
+
+def marked(row: Row, columns: Iterable[str]) -> list[str]:
+    """Return those columns of a row that say yes, in any way of writing it."""
+    return [name for name in columns if cell(row, name).lower() in ("1", "1.0", "true", "yes")]
 
 
 class Form(NamedTuple):
@@ -10,6 +23,12 @@ class Form(NamedTuple):
 
     columns: tuple[str, ...]  # columns that every such table has
     main: bool = True  # whether the images of this layout need such a table
+    # One row, as rows with the columns that `metadata_columns` knows; None if it has them.
+    rows: Callable[[Row], Iterable[Row]] | None = None
+    by_lesion: bool = False  # whether a row is of a lesion; another table says which images show it
+    # Pattern of the first line of a table that is no CSV with a header, and what makes one of it.
+    first_line: str = ""
+    as_csv: Callable[[str], str] | None = None
 
 
 class Origin(NamedTuple):
@@ -30,4 +49,5 @@ class Layout(NamedTuple):
     folders: bool = False  # whether folder names are labels
     forms: tuple[Form, ...] = ()  # the tables of this layout, if it has any
     file: str = ""  # fixed name of its table, if it has one; preferred to other tables in the same folder
+    folder: str = ""  # fixed name of the folder of its tables, beside that of the images
     origin: Origin | None = None  # None for a layout that is no published set

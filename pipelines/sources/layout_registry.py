@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterable, Iterator
 
 from pipelines.sources import layouts
@@ -42,6 +43,22 @@ def recognize(columns: Iterable[str]) -> str:
         if set(form.columns) <= names
     ]
     return min(fitting)[1] if fitting else TABLE
+
+
+def known_form(columns: Iterable[str]) -> Form | None:
+    """Return the form of a table of any layout, or None."""
+    names = set(columns)
+    return form_of(recognize(names), names)
+
+
+def as_csv(data: bytes) -> bytes:
+    """Return a table as CSV with a header, if it is of a kind that is published in another form."""
+    line = data[:1000].decode("utf-8", "replace").removeprefix("\ufeff").partition("\n")[0].strip()
+    for layout in LAYOUTS.values():
+        for form in layout.forms:
+            if form.as_csv and re.fullmatch(form.first_line, line):
+                return form.as_csv(data.decode("utf-8-sig", "replace")).encode()
+    return data
 
 
 def describe_forms(layout: str) -> str:

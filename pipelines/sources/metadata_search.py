@@ -10,25 +10,27 @@ import posixpath
 from collections.abc import Iterator
 
 from pipelines.common.gcs_client import ServiceUnavailable
-from pipelines.sources.layout_registry import LAYOUTS, form_of
+from pipelines.sources.layout_registry import LAYOUTS, as_csv, form_of
 from pipelines.sources.list_files import fixed_part
 from pipelines.sources.metadata_tables import file_name, table_bytes
 from pipelines.sources.source import Source
 from pipelines.storage import filesystem
-from pipelines.storage.archives import is_archive, list_members, member_path, split_member_path
+from pipelines.storage.archives import holds_only_images, is_archive, list_members, member_path, split_member_path
 from pipelines.storage.errors import StorageError
 from pipelines.storage.globs import has_wildcard
 from pipelines.storage.path_lists import folder_of, is_path_list
 
 # Dataverse serves the HAM10000 table without an extension.
 BARE_TABLE = "HAM10000_metadata"
+# Fixed names of tables that do not end in .csv.
+_OTHER_NAMES = (BARE_TABLE, *(layout.file for layout in LAYOUTS.values() if layout.file and ".csv" not in layout.file))
 ISIC_CLI_TABLE = LAYOUTS["isic_cli"].file
 # Every header is shorter; the rest of a table that is not needed may be large.
 _HEADER_BYTES = 64 << 10
 
 
 def _is_table_name(name: str) -> bool:
-    return name.lower().endswith(".csv") or name == BARE_TABLE
+    return name.lower().endswith(".csv") or name in _OTHER_NAMES
 
 
 def images_folder(path: str) -> str:
@@ -56,9 +58,9 @@ def _parent(folder: str) -> str | None:
 def _tables_in(folder: str) -> list[str]:
     """Return the tables directly in a folder, sorted; empty if the folder does not exist."""
     if not filesystem.is_local(folder):
-        bare = filesystem.join(folder, BARE_TABLE)
+        others = [filesystem.join(folder, name) for name in _OTHER_NAMES]
         found = filesystem.match(filesystem.join(folder, "*.[cC][sS][vV]"))
-        return sorted([*found, *([bare] if filesystem.exists(bare) else [])])
+        return sorted([*found, *filter(filesystem.exists, others)])
     try:
         names = sorted(os.listdir(folder or os.curdir))
     except OSError:
@@ -69,6 +71,8 @@ def _tables_in(folder: str) -> list[str]:
 
 def _members_by_depth(archive: str) -> list[list[str]]:
     """Return the tables in an archive, grouped by depth, shallowest first."""
+    if holds_only_images(archive):
+        return []
     names = sorted(
         (member.name for member in list_members(archive) if _is_table_name(posixpath.basename(member.name))),
         key=lambda name: (name.count("/"), name),
@@ -84,7 +88,7 @@ def columns_of(path: str) -> list[str]:
             head = table_bytes(path)
         else:
             with filesystem.open_file(path) as file:
-                head = file.read(_HEADER_BYTES)
+                head = as_csv(file.read(_HEADER_BYTES))
         line = head.decode("utf-8-sig", "replace")
         return next(csv.reader(io.StringIO(line, newline="")), [])
     except (StorageError, ServiceUnavailable, csv.Error):  # not the table we want
@@ -93,23 +97,25 @@ def columns_of(path: str) -> list[str]:
 
 def places_of(source: Source) -> list[str]:
     """Return where tables of a named layout are searched for, for a message."""
-    folder = images_folder(source.path)
-    if is_archive(source.path):
-        return [source.path, folder or "."]
-    return [place or "." for place in (folder, _parent(folder)) if place is not None]
+    inside = [source.path] if is_archive(source.path) else []
+    return inside + [place or "." for place in _folders(source)]
+
+
+def _folders(source: Source) -> Iterator[str]:
+    """Yield the folders where tables of a named layout may be, nearest first."""
+    folder, inner = images_folder(source.path), LAYOUTS[source.layout].folder
+    for place in (folder,) if is_archive(source.path) else (folder, _parent(folder)):
+        if place is not None:
+            yield place
+            if inner:
+                yield filesystem.join(place, inner)
 
 
 def _places(source: Source) -> Iterator[list[str]]:
     """Yield the tables of each place where those of a named layout may be, nearest place first."""
-    folder = images_folder(source.path)
     if is_archive(source.path):
         yield from _members_by_depth(source.path)
-        yield _tables_in(folder)
-        return
-    yield _tables_in(folder)
-    parent = _parent(folder)
-    if parent is not None:
-        yield _tables_in(parent)
+    yield from map(_tables_in, _folders(source))
 
 
 def find_layout_tables(source: Source) -> list[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipelines.common.cli import UsageError
 from pipelines.common.csv_tables import TableError, header_of, in_line, rows_of
 from pipelines.common.gcs_client import ServiceUnavailable
 from pipelines.domain.image_ids import image_id_of
 from pipelines.domain.metadata_columns import ID_COLUMNS, Columns, Facts, facts_of, has_facts
+from pipelines.sources.layout import Form
+from pipelines.sources.layout_registry import as_csv, known_form
 from pipelines.storage.archives import is_archive, list_members, member_path, read_member, split_member_path
 from pipelines.storage.errors import StorageError
 from pipelines.storage.filesystem import read_bytes
@@ -21,7 +23,7 @@ def file_name(path: str) -> str:
 
 
 def table_bytes(path: str) -> bytes:
-    """Return the content of a table.
+    """Return the content of a table, as CSV with a header also where it is published otherwise.
 
     Args:
         path: A file, or an archive member as `archive.zip!/name`.
@@ -32,12 +34,12 @@ def table_bytes(path: str) -> bytes:
     """
     inside = split_member_path(path)
     if inside is None:
-        return read_bytes(path)
+        return as_csv(read_bytes(path))
     archive, name = inside
     member = next((member for member in list_members(archive) if member.name == name), None)
     if member is None:
         raise StorageError(f"no {name} in {archive}", "FileNotFoundError")
-    return read_member(archive, member)
+    return as_csv(read_member(archive, member))
 
 
 def table_rows(path: str) -> Iterator[dict[str, str]]:
@@ -48,16 +50,49 @@ def table_rows(path: str) -> Iterator[dict[str, str]]:
     return rows_of(table_bytes(path))
 
 
-def read_facts(path: str, columns: Columns, name: str = "") -> Iterator[tuple[str, Facts]]:
+def _known_rows(path: str, columns: Columns, images: str) -> Iterator[Mapping[str, str]]:
+    """Yield the rows of a table in columns that are known, or that the user named."""
+    form: Form | None = None
+    of_lesion: dict[str, list[str]] = {}
+    for number, row in enumerate(table_rows(path)):
+        if not number and columns == Columns():
+            form = known_form(row)
+            of_lesion = images_by_lesion(images) if form and form.by_lesion else {}
+        for known in form.rows(row) if form and form.rows else (row,):
+            if form and form.by_lesion:
+                lesion = (known.get("lesion_id") or "").strip()
+                yield from ({**known, "isic_id": image} for image in of_lesion.get(lesion, ()))
+            else:
+                yield known
+
+
+def images_by_lesion(path: str) -> dict[str, list[str]]:
+    """Return the image ids of each lesion in a table of both."""
+    found: dict[str, list[str]] = {}
+    columns = Columns()
+    for row in table_rows(path):
+        image = (row.get(columns.id_column(row) or "") or "").strip()
+        found.setdefault((row.get("lesion_id") or "").strip(), []).append(image)
+    return found
+
+
+def is_by_lesion(names: Iterable[str]) -> bool:
+    """Return whether the rows of a table are lesions, and another table has to say which images show them."""
+    form = known_form(names)
+    return form is not None and form.by_lesion
+
+
+def read_facts(path: str, columns: Columns, name: str = "", images: str = "") -> Iterator[tuple[str, Facts]]:
     """Yield the image id and Facts of every row that names an image.
 
     Args:
         path: The table, as for `table_bytes`.
         columns: Column names; empty ones stand for the known columns.
         name: Name of the table in the Facts; its file name if empty.
+        images: For a table by lesion, another table that names the images of each lesion.
     """
     name = name or file_name(path)
-    for row in table_rows(path):
+    for row in _known_rows(path, columns, images):
         image = (row.get(columns.id_column(row) or "") or "").strip()
         if image:
             yield image_id_of(image), facts_of(row, name, columns)
@@ -103,6 +138,9 @@ def require_columns(option: str, path: str, names: Sequence[str], columns: Colum
         names: The table's column names.
         columns: Column names that the user gave; empty ones stand for the known columns.
     """
+    form = known_form(names)
+    if columns == Columns() and form and (form.rows or form.by_lesion):
+        return
     has = f"it has {in_line(names)}"
     if columns.id_column(names) is None:
         wanted = columns.id or " or ".join(ID_COLUMNS)

@@ -17,6 +17,7 @@ class Table(NamedTuple):
     header: tuple[str, ...] = ()  # names of all columns, once the table has been read
     layout: str = TABLE  # layout recognized by the columns
     option: str = "--metadata"  # start of messages about this table
+    images: str = ""  # of a table by lesion: another table, which names the images of each lesion
     found: bool = False  # whether it was found beside images rather than named by the user
 
 

@@ -1,0 +1,32 @@
+"""Derm7pt: a clinical and a dermoscopic photograph of each case; the table names the files of both."""
+
+import posixpath
+from collections.abc import Iterator
+
+from pipelines.sources.layout import Form, Layout, Origin, Row, cell
+
+
+def _rows(row: Row) -> Iterator[Row]:
+    case = cell(row, "case_num")
+    for kind in ("clinic", "derm"):
+        yield {
+            "image_id": posixpath.basename(cell(row, kind).replace("\\", "/")),
+            "diagnosis": row["diagnosis"],
+            "lesion_id": f"derm7pt_{case}" if case else "",
+        }
+
+
+LAYOUT = Layout(
+    "Derm7pt table",
+    forms=(Form(("case_num", "diagnosis", "clinic", "derm"), rows=_rows),),
+    file="meta.csv",
+    folder="meta",
+    origin=Origin(
+        where="[derm.cs.sfu.ca](https://derm.cs.sfu.ca), after registration",
+        images="two of each of 1,011 cases",
+        licence="terms of its page",
+        ids="case, taken as lesion",
+        classes="`isic9`, `isic2019`, `malignant`",
+        command="--input derm7pt=release_v0/images/",
+    ),
+)

@@ -1,0 +1,27 @@
+"""Part 3 of the ISIC challenge 2017: columns for melanoma and seborrheic keratosis; neither means a nevus."""
+
+from collections.abc import Iterator
+
+from pipelines.sources.layout import Form, Layout, Origin, Row, cell, marked
+
+_CLASSES = ("melanoma", "seborrheic_keratosis")
+
+
+def _rows(row: Row) -> Iterator[Row]:
+    whole = all(cell(row, name) for name in _CLASSES)
+    for name in marked(row, _CLASSES) or (["nevus"] if whole else [""]):
+        yield {"image_id": row["image_id"], "diagnosis": name}
+
+
+LAYOUT = Layout(
+    "ISIC 2017 table",
+    forms=(Form(("image_id", *_CLASSES), rows=_rows),),
+    origin=Origin(
+        where="[the challenge's data](https://challenge.isic-archive.com/data/#2017), part 3",
+        images="2,000 for training, 150 for validation, 600 for test",
+        licence="CC-0",
+        ids="none",
+        classes="`melanoma,nevus,seborrheic keratosis`, `isic9`, `isic2019`, `ham7`, `malignant`",
+        command="--input isic2017=ISIC-2017_Training_Data.zip",
+    ),
+)

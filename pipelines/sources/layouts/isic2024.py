@@ -1,0 +1,17 @@
+"""The ISIC challenge 2024 (SLICE-3D): crops of total body photographs, in a folder or in `train-image.hdf5`."""
+
+from pipelines.sources.layout import Form, Layout, Origin
+
+LAYOUT = Layout(
+    "ISIC 2024 table",
+    forms=(Form(("isic_id", "target", "patient_id", "iddx_full")),),
+    origin=Origin(
+        where="[Kaggle](https://www.kaggle.com/competitions/isic-2024-challenge), or "
+        "[the challenge's data](https://challenge.isic-archive.com/data/#2024)",
+        images="401,059 for training, 393 of them malignant",
+        licence="CC-BY-NC 4.0",
+        ids="patient; lesion, of few",
+        classes="`malignant`",
+        command="--input isic2024=train-image.hdf5 --classes malignant",
+    ),
+)

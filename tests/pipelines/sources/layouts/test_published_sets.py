@@ -1,0 +1,125 @@
+"""What the tables of published sets say of their images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.common.cli import UsageError
+from pipelines.domain.metadata_columns import Columns, Facts
+from pipelines.sources.inputs import complete_inputs, read_inputs
+from pipelines.sources.layout_registry import recognize
+from pipelines.sources.metadata_tables import read_facts, read_header
+
+Said = tuple[str, str, str, str]  # image id, first label, lesion id, patient id
+
+DERM7PT = (
+    "case_num,diagnosis,seven_point_score,pigment_network,streaks,pigmentation,regression_structures,dots_and_globules,"
+    "blue_whitish_veil,vascular_structures,level_of_diagnostic_difficulty,elevation,location,sex,management,clinic,derm,"
+    "case_id,notes"
+)
+PAD_UFES = (
+    "patient_id,lesion_id,smoke,drink,background_father,background_mother,age,pesticide,gender,skin_cancer_history,"
+    "cancer_history,has_piped_water,has_sewage_system,fitspatrick,region,diameter_1,diameter_2,diagnostic,itch,grew,"
+    "hurt,changed,bleed,elevation,img_id,biopsed"
+)
+PH2 = (
+    "||   Name  ||   Histological Diagnosis   ||  Clinical Diagnosis  ||   Asymmetry   ||  Colors  ||\n"
+    "|| IMD003 ||                     ||          0           ||       0       ||   4      ||\n"
+    "|| IMD058 || Melanoma  in situ   ||          2           ||       2       ||   3  4   ||\n"
+    "|| IMD002 ||                     ||          1           ||       1       ||   3 4    ||\n"
+    "\nLegends:\nClinical Diagnosis: 0 - Common Nevus; 1 - Atypical Nevus; 2 - Melanoma.\n"
+)
+TABLES: dict[str, tuple[str, str, list[Said]]] = {
+    "training truth of 2016": (
+        "isic2016",
+        "ISIC_0000000,benign\r\nISIC_0000002,malignant\r\n",
+        [("ISIC_0000000", "benign", "", ""), ("ISIC_0000002", "malignant", "", "")],
+    ),
+    "test truth of 2016": (
+        "isic2016",
+        "ISIC_0000003,0.0\nISIC_0000012,1.0\n",
+        [("ISIC_0000003", "benign", "", ""), ("ISIC_0000012", "malignant", "", "")],
+    ),
+    "2017": (
+        "isic2017",
+        "image_id,melanoma,seborrheic_keratosis\nISIC_0000000,0.0,0.0\nISIC_0000001,1.0,0.0\nISIC_0000002,0.0,1.0\n"
+        "ISIC_0000003,1.0,1.0\nISIC_0000004,,\n",
+        [
+            ("ISIC_0000000", "nevus", "", ""),
+            ("ISIC_0000001", "melanoma", "", ""),
+            ("ISIC_0000002", "seborrheic_keratosis", "", ""),
+            # Two ones are two claims, which disagree.
+            ("ISIC_0000003", "melanoma", "", ""),
+            ("ISIC_0000003", "seborrheic_keratosis", "", ""),
+            ("ISIC_0000004", "", "", ""),
+        ],
+    ),
+    "2024": (
+        "isic2024",
+        "isic_id,target,patient_id,age_approx,iddx_full,iddx_1,lesion_id\n"
+        "ISIC_0015670,0,IP_1235828,60.0,Benign,Benign,\n",
+        [("ISIC_0015670", "Benign", "", "IP_1235828")],
+    ),
+    "PAD-UFES-20": (
+        "pad_ufes",
+        f"{PAD_UFES}\nPAT_46,881,False,False,POMERANIA,POMERANIA,55,False,FEMALE,True,True,True,True,3.0,NECK,6.0,5.0,BCC,"
+        "True,True,False,True,True,True,PAT_46_881_14.png,True\n",
+        [("PAT_46_881_14", "BCC", "PAT_46_881", "PAT_46")],
+    ),
+    "Derm7pt": (
+        "derm7pt",
+        f"{DERM7PT}\n1,clark nevus,1,absent,absent,absent,absent,irregular,absent,absent,medium,flat,back,male,"
+        "clinical follow up,NEL/NEL025.JPG,NEL/NEL026.JPG,,\n",
+        [("NEL025", "clark nevus", "derm7pt_1", ""), ("NEL026", "clark nevus", "derm7pt_1", "")],
+    ),
+    "PH2": (
+        "ph2",
+        PH2,
+        [
+            ("IMD003", "common nevus", "", ""),
+            ("IMD058", "melanoma", "", ""),
+            ("IMD002", "atypical nevus", "", ""),
+        ],
+    ),
+}
+
+
+def said(image: str, facts: Facts) -> Said:
+    return image, next(iter(facts.labels), ""), facts.lesion_id, facts.patient_id
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_table_of_a_published_set_says_what_its_images_show(tmp_path: Path, name: str) -> None:
+    layout, text, expected = TABLES[name]
+    path = tmp_path / "table.csv"
+    path.write_text(text, newline="")
+    assert recognize(read_header(str(path))) == layout
+    assert [said(*found) for found in read_facts(str(path), Columns())] == expected
+
+
+MILK_CLASSES = "AKIEC,BCC,BEN_OTH,BKL,DF,INF,MAL_OTH,MEL,NV,SCCKA,VASC"
+
+
+def test_ground_truth_by_lesion_is_of_both_photographs_of_the_lesion(tmp_path: Path) -> None:
+    images = tmp_path / "MILK10k_Training_Input"
+    images.mkdir()
+    truth = tmp_path / "MILK10k_Training_GroundTruth.csv"
+    ones = ",".join("1.0" if name == "SCCKA" else "0.0" for name in MILK_CLASSES.split(","))
+    truth.write_text(f"lesion_id,{MILK_CLASSES}\nIL_0000652,{ones}\n")
+    with pytest.raises(UsageError, match="name the table too that has their images"):
+        complete_inputs(read_inputs([str(images)], [str(truth)]), Columns())
+    metadata = tmp_path / "MILK10k_Training_Metadata.csv"
+    metadata.write_text(
+        "lesion_id,image_type,isic_id,copyright_license,skin_tone_class\n"
+        "IL_0000652,dermoscopic,ISIC_4671410,CC-BY-NC,3\nIL_0000652,clinical: close-up,ISIC_8149219,CC-BY-NC,3\n"
+    )
+    inputs = complete_inputs(read_inputs([f"milk10k={images}"], []), Columns())
+    tables = {Path(table.path).name: table for table in inputs.sources[0].tables}
+    assert set(tables) == {truth.name, metadata.name}
+    found = tables[truth.name]
+    assert [said(*one) for one in read_facts(found.path, found.columns, images=found.images)] == [
+        ("ISIC_4671410", "SCCKA", "IL_0000652", ""),
+        ("ISIC_8149219", "SCCKA", "IL_0000652", ""),
+    ]
