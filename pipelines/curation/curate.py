@@ -9,6 +9,7 @@ from typing import NamedTuple
 import apache_beam as beam
 
 from pipelines.beam.partition import partition
+from pipelines.curation.ambiguous_ids import FindAmbiguous
 from pipelines.curation.check import CheckImages
 from pipelines.curation.correct import Correct, FindUncorrectable, ReadCorrections
 from pipelines.curation.deduplicate import DeduplicateImages
@@ -77,6 +78,8 @@ def curate_images(
     if options.corrections.path:
         corrections = pipeline | "Read corrections" >> ReadCorrections(options.corrections, options.class_set)
         checked |= "Correct" >> Correct(corrections)
+    if options.metadata and len(options.sources) > 1:
+        problems.append(checked | "Ambiguous ids" >> FindAmbiguous(options.metadata))
     if options.splits_file:
         given = checked | "Give splits" >> AssignSplitsFromFile(options.splits_file, options.columns)
         checked = given.rows

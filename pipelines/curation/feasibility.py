@@ -211,7 +211,7 @@ def find_problem(
         options: The validated options.
         images: The number of images per (part, class), see `image_row.parts_of`.
         reasons: The number of files rejected for each reason.
-        problems: Problems with the splits file or the corrections, each a whole line.
+        problems: Problems with the splits file, the corrections or ids, each a whole line.
         known_images: The number of images that each table knows, by the table's name.
         unmapped: Labels without a class and their numbers of files, most frequent first.
     """
@@ -242,8 +242,8 @@ class FindProblem(beam.PTransform):
         """Turn what is known of the images into one line that describes a problem, or one empty line.
 
         Args:
-            inputs: Rows with a split; rows with an outcome; problems with the splits file or the corrections; and, for
-                each image that a table knows, the name of the table.
+            inputs: Rows with a split; rows with an outcome; problems with the splits file, the corrections or ids; and,
+                for each image that a table knows, the name of the table.
         """
         rows, dropped, problems, tables = inputs
         options = self._options

@@ -8,6 +8,7 @@ import apache_beam as beam
 
 from pipelines.beam.packed_groups import PackedCoGroupByKey
 from pipelines.beam.table_io import ReadTable
+from pipelines.curation.ambiguous_ids import meant_twice
 from pipelines.curation.given_splits import read_splits
 from pipelines.curation.recorded_splits import read_assignments
 from pipelines.dataset.file_names import MANIFEST_FILES
@@ -24,6 +25,8 @@ def _assign(element: tuple[str, dict[str, Iterable]]) -> Iterator[ImageRow | bea
     rows = list(found["images"])
     if not rows:
         yield beam.pvalue.TaggedOutput("problems", f"image {image!r} is not among the images")
+    if splits and (wrong := meant_twice(image, rows)):
+        yield beam.pvalue.TaggedOutput("problems", f"{wrong}; give one of them another name")
     if len(splits) > 1:
         yield beam.pvalue.TaggedOutput("problems", f"image {image!r} is in {' and '.join(sorted(splits))}")
     for row in rows:

@@ -14,6 +14,11 @@ _MARK = " #"
 _PLAIN_NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?")
 
 
+def is_plain_number(identity: str) -> bool:
+    """Return whether an id is a plain number, which others count too: `1`, `0042`, `7.0`."""
+    return bool(_PLAIN_NUMBER.fullmatch(identity))
+
+
 def within(space: str, identity: str) -> str:
     """Return an id as it is written beside those of other sources: a plain number with the name of its own.
 
@@ -21,7 +26,7 @@ def within(space: str, identity: str) -> str:
         space: Where numbers are counted, such as a source; empty if all numbers of the job are counted together.
         identity: The id; empty for none.
     """
-    return f"{space}{_MARK}{identity}" if space and _PLAIN_NUMBER.fullmatch(identity) else identity
+    return f"{space}{_MARK}{identity}" if space and is_plain_number(identity) else identity
 
 
 def reach_of(identity: str) -> str:
@@ -36,7 +41,7 @@ def reach_of(identity: str) -> str:
     """
     if identity.upper().startswith(ARCHIVE_PREFIXES):
         return ARCHIVE
-    return SOURCE if _PLAIN_NUMBER.fullmatch(identity.rpartition(_MARK)[2]) else ANYWHERE
+    return SOURCE if is_plain_number(identity.rpartition(_MARK)[2]) else ANYWHERE
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ _AMERICAN = {"naev": "nev", "haem": "hem", "rrhoeic": "rrheic", "rrhoic": "rrhei
 _NAME_AND_SHORT = re.compile(r"(.+?) ?\((.+)\)")
 
 
+# Folder names and diagnoses repeat from image to image.
+@functools.lru_cache(maxsize=4096)
 def usual_spelling(term: str) -> str:
     """Return a term in the singular and in American spelling: `melanocytic naevi` becomes `melanocytic nevus`.
 

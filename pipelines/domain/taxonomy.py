@@ -8,6 +8,7 @@ generated from this module.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -169,6 +170,8 @@ CLASS_SETS: dict[str, tuple[str, ...]] = {
 _MALIGNANT = frozenset({"melanoma", "basal cell carcinoma", "squamous cell carcinoma", "mel", "bcc", "malignant"})
 
 
+# Folder names and diagnoses repeat from image to image.
+@functools.lru_cache(maxsize=4096)
 def normalize_term(text: str) -> str:
     """Normalise a term for comparison: `Nevus, NOS` becomes `nevus nos`.
 

@@ -59,8 +59,8 @@ class _Decide(beam.PTransform):
         return (decided.images, decided.dropped, leaks) | beam.Flatten()
 
 
-def decide(root: Path, *tables: str, **options: Any) -> tuple[Any, ...]:
-    inputs = read_inputs([str(root)], list(tables))
+def decide(root: Path | tuple[Path, ...], *tables: str, **options: Any) -> tuple[Any, ...]:
+    inputs = read_inputs(list(map(str, root if isinstance(root, tuple) else (root,))), list(tables))
     chosen = CurationOptions(
         sources=inputs.sources,
         output="",
@@ -73,7 +73,7 @@ def decide(root: Path, *tables: str, **options: Any) -> tuple[Any, ...]:
     with tempfile.TemporaryDirectory() as packs:
         found = run_source(_Decide(with_found_tables(chosen), packs))
     return (
-        {one.relative: one for one in found if hasattr(one, "relative")},
+        {one.relative if isinstance(root, Path) else one.path: one for one in found if hasattr(one, "relative")},
         [one for one in found if not hasattr(one, "relative")],
     )
 
@@ -114,6 +114,26 @@ def test_a_rejected_image_links_what_it_belongs_to(archive: Path, tmp_path: Path
     assert found["melanoma/ISIC_0000001.jpg"].reason == "label_conflict"
     here, there = found["melanoma/ISIC_0000003.jpg"], found["melanoma/ISIC_0000004.jpg"]
     assert (here.group_id, here.split) == (there.group_id, there.split)
+
+
+def test_two_sources_may_name_classes_in_full_and_count_their_lesions_from_one(tmp_path: Path) -> None:
+    clinics = (tmp_path / "here", tmp_path / "there")
+    for start, clinic in zip((0, 100), clinics, strict=True):
+        rows = []
+        for n in range(20):
+            split, label = ("train_dir", "test_dir")[n % 5 == 0], ("Melanocytic nevi", "Melanomas (MEL)")[n % 2]
+            save(clinic, f"{split}/{label}/{n}.jpg", picture(start + n))
+            # The first two lesions have two photographs, one of them on each side.
+            rows.append({"image_id": f"{n}", "lesion_id": str(n % 18)})
+        table(clinic / "metadata.csv", rows)
+    found, leaks = decide(clinics, split_from_folders=True)
+    kept = [one for one in found.values() if not one.outcome]
+    assert {one.label for one in kept} == {"nevus", "melanoma"}
+    assert {one.given_split for one in kept} == {"train", "test"}
+    lesions = {lesion for one in kept for lesion in one.lesion_ids}
+    assert lesions == {f"{clinic} #{n}" for clinic in ("here", "there") for n in range(18)}
+    assert len({one.group_id for one in kept}) == len(lesions)
+    assert {leak.because for leak in leaks} == {(f"lesion {clinic} #0",) for clinic in ("here", "there")}
 
 
 def test_leaks_are_found_whatever_becomes_of_an_image(tmp_path: Path) -> None:

@@ -42,6 +42,18 @@ def test_images_get_the_split_of_the_table_and_problems_are_named(tmp_path: Path
     ]
 
 
+def test_a_number_of_two_images_in_two_sources_gets_no_split_quietly(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.csv", "image_id,split\n1,test\n2,train\na,train\n")
+    contents = {("one", "1"): "x", ("two", "1"): "y", ("one", "2"): "z", ("two", "2"): "z"}
+    contents |= {("one", "a"): "v", ("two", "a"): "w"}
+    rows = [
+        ImageRow(f"/{source}/{name}.jpg", f"{name}.jpg", source=source, image_id=name, sha256=sha256)
+        for (source, name), sha256 in contents.items()
+    ]
+    said = [one for one in run(rows, _FromFile(path)) if isinstance(one, str)]
+    assert said == ["image '1' is one image in one and another in two; give one of them another name"]
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
