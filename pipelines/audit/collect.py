@@ -9,7 +9,9 @@ import apache_beam as beam
 
 from pipelines.audit import findings
 from pipelines.audit.findings import Conflict, IdConflict, NearPictures, Picture
+from pipelines.audit.label_errors import FindLabelErrors, LabelError, error_order
 from pipelines.audit.leakage import FindLeakage, LeakedGroup
+from pipelines.audit.options import AuditOptions
 from pipelines.audit.report import Evidence
 from pipelines.beam.components import ConnectedComponents
 from pipelines.beam.packed_groups import PackedCoGroupByKey, PackedGroupByKey
@@ -37,6 +39,7 @@ class Collected(NamedTuple):
     conflicts: beam.PCollection[Conflict]  # all of them
     leaks: beam.PCollection[LeakedGroup]  # all of them
     pairs: beam.PCollection[NearPictures]  # all of them
+    errors: beam.PCollection[LabelError]  # all of them
     evidence: beam.PCollection[Evidence]  # one element
 
 
@@ -197,13 +200,13 @@ class _Examples(beam.PTransform):
         )
 
 
-def collect(pipeline: beam.Pipeline, curated: Curated, group_by_patient: bool) -> Collected:
+def collect(pipeline: beam.Pipeline, curated: Curated, options: AuditOptions) -> Collected:
     """Add the gathering of an audit's findings to a pipeline.
 
     Args:
         pipeline: The pipeline.
         curated: The judged rows.
-        group_by_patient: Whether images of one patient belong to one group.
+        options: The options of the job.
     """
     usable = curated.images | "Usable rows" >> beam.Map(lambda row: row._replace(outcome=USABLE))
     finished = (curated.dropped, usable) | "All rows" >> beam.Flatten()
@@ -221,8 +224,9 @@ def collect(pipeline: beam.Pipeline, curated: Curated, group_by_patient: bool) -
         | "Files under one id" >> PackedGroupByKey()
         | "Id conflicts" >> beam.MapTuple(lambda _, rows: findings.make_id_conflict(rows))
     )
-    leaks = (curated.readable, curated.near.pairs) | "Leakage" >> FindLeakage(group_by_patient)
+    leaks = (curated.readable, curated.near.pairs) | "Leakage" >> FindLeakage(options.group_by_patient)
     pairs = (curated.near.pairs, curated.near.rows) | "Describe pairs" >> DescribePairs()
+    compared = usable | "Label errors" >> FindLabelErrors(options.predictions, options.classes)
     sized = finished | "Sizes" >> beam.FlatMap(findings.sizes_of)
     one, many = beam.pvalue.AsSingleton, beam.pvalue.AsDict
     evidence = (
@@ -274,6 +278,13 @@ def collect(pipeline: beam.Pipeline, curated: Curated, group_by_patient: bool) -
             ),
             leak_examples=one(leaks | "First leaks" >> _FirstOf(leak_order)),
             near_examples=one(pairs | "First pairs" >> _FirstOf(near_order)),
+            confidence=one(compared.totals),
+            error_pairs=many(
+                compared.errors
+                | "Error pair" >> beam.Map(lambda error: (error.label, error.suggested))
+                | "Count errors" >> beam.combiners.Count.PerElement()
+            ),
+            error_examples=one(compared.errors | "First errors" >> _FirstOf(error_order)),
         )
     )
-    return Collected(finished, conflicts, leaks, pairs, evidence)
+    return Collected(finished, conflicts, leaks, pairs, compared.errors, evidence)

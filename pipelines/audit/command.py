@@ -40,6 +40,8 @@ def summary_lines(report: dict[str, Any], folder: str) -> list[str]:
         files = " + ".join(f"{leakage['files'][split]} {split}" for split in leakage["files"])
         lines.append(f"leakage across the given splits: {leakage['groups']} groups, files {files}")
     lines.append(f"near-duplicates: {near['pairs']} pairs, {near['other_label']} of them under different labels")
+    if errors := report["label_errors"]:
+        lines.append(f"labels that are probably wrong: {errors['found']} of {errors['images']} with a prediction")
     lines += [f"{entry['class']}: {entry['usable']} usable images" for entry in report["per_class"]]
     if report["problem"]:
         lines.append(f"prepare would refuse: {report['problem']}")
@@ -58,6 +60,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     beam_arguments = BeamArguments(rest, "audit")
     locations = options.locations()
     check_locations(locations, beam_arguments.options_for(location.path for location in locations))
+    if options.predictions:
+        # Imported late: it needs numpy.
+        from pipelines.audit.predictions import require_predictions
+
+        require_predictions(options.predictions, options.classes)
     options = with_found_tables(options)
     output.require_output(options.output, MARKER, options.overwrite, options.paths())
     # The job is imported once the options are good: Beam and what comes with it take seconds to start.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pipelines.common.cli import ArgumentParser
 from pipelines.curation.options import CurationOptions, add_curation_options, curation_values
+from pipelines.sources.location import Location
 
 MARKER = "audit.json"
 PAGE = "report.html"
@@ -13,9 +15,10 @@ DESCRIPTION = """\
 Look at an archive of lesion images as prepare would, and say what is wrong with it. Nothing but the report is written.
 
 Reports images per class and source, rejected files by reason, duplicates, images whose sources disagree, lesions on
-both sides of Train/Test folders (or of --splits_file), near-duplicates, image sizes and licences: a summary on the
-terminal, OUTPUT/audit.json, and OUTPUT/report.html with pictures. Beside them all files in manifest-*.parquet, and
-all findings in rejects-, conflicts-, leakage- and near_duplicates-*.jsonl.
+both sides of Train/Test folders (or of --splits_file), near-duplicates, labels that are probably wrong (with
+--predictions), image sizes and licences: a summary on the terminal, OUTPUT/audit.json, and OUTPUT/report.html with
+pictures. Beside them all files in manifest-*.parquet, and all findings in rejects-, conflicts-, leakage-,
+near_duplicates- and label_errors-*.jsonl.
 """
 
 
@@ -28,7 +31,19 @@ Any Beam option may follow. Exit codes: 0 done, 1 done but more files rejected t
 """
 
 
-def parse_options(argv: Sequence[str] | None) -> tuple[CurationOptions, list[str]]:
+@dataclass(frozen=True)
+class AuditOptions(CurationOptions):
+    """Validated options of the audit job."""
+
+    predictions: str = ""  # a table of out-of-fold predictions
+
+    def locations(self) -> list[Location]:
+        """Return what workers read or write, inputs first."""
+        own = [Location("--predictions", self.predictions)] if self.predictions else []
+        return [*super().locations(), *own]
+
+
+def parse_options(argv: Sequence[str] | None) -> tuple[AuditOptions, list[str]]:
     """Parse and validate the command line.
 
     Args:
@@ -42,7 +57,15 @@ def parse_options(argv: Sequence[str] | None) -> tuple[CurationOptions, list[str
     """
     parser = ArgumentParser("python -m pipelines.audit", description=DESCRIPTION, epilog=EPILOG)
     # Allow any number of rejects: what prepare would refuse, an audit reports.
-    default = CurationOptions(sources=(), output="", max_reject_fraction=1.0)
+    default = AuditOptions(sources=(), output="", max_reject_fraction=1.0)
     add_curation_options(parser, default, "folder for the report, new or empty; local or gs://")
+    found = parser.add_argument_group("what is looked for")
+    found.add_argument(
+        "--predictions",
+        default=default.predictions,
+        metavar="PARQUET",
+        help="out_of_fold.parquet of trainer.experiment: rank images whose label is probably wrong, by confident "
+        "learning",
+    )
     arguments, rest = parser.parse_known_args(argv)
-    return CurationOptions(**curation_values(arguments)), rest
+    return AuditOptions(**curation_values(arguments), predictions=arguments.predictions), rest

@@ -96,6 +96,13 @@ def _pictures_repeat(report: Report) -> Iterator[Finding]:
         yield Finding(pairs, text + other, "near_duplicates")
 
 
+def _labels_are_doubtful(report: Report) -> Iterator[Finding]:
+    errors = report["label_errors"]
+    if errors and (found := errors["found"]):
+        text = plural(found, "image whose label is", "images whose labels are")
+        yield Finding(found, f"{text} probably wrong", "label_errors")
+
+
 def _files_are_rejected(report: Report) -> Iterator[Finding]:
     if files := report["counts"]["rejected"]:
         reasons = tuple(f"{row['reason']} {row['files']:,}" for row in report["rejects"])
@@ -128,6 +135,7 @@ def findings(report: Report) -> list[Finding]:
         _files_are_masks,
         _sides_share_images,
         _classes_too_small,
+        _labels_are_doubtful,
         _pictures_repeat,
         _files_repeat,
         _files_are_rejected,
@@ -149,6 +157,9 @@ def _sections(report: Report) -> dict[str, Section]:
         "leakage": Section("Leakage across given splits", report["leakage"]["groups"] if _has_splits(report) else None),
         "duplicates": Section("Duplicates", _duplicates(report)),
         "near_duplicates": Section("Near-duplicates", report["near_duplicates"]["pairs"]),
+        "label_errors": Section(
+            "Probable label errors", report["label_errors"]["found"] if report["label_errors"] else None
+        ),
         "rejects": Section("Rejected files", report["counts"]["rejected"]),
         "unmapped": Section("Labels without a class", len(report["unmapped_labels"])),
         "lesions": Section("Lesions and patients", report["lesions"]["distinct"]),
@@ -191,6 +202,8 @@ def pictured_paths(report: Report) -> list[str]:
         paths[duplicate["kept"]] = None
     for pair in report["near_duplicates"]["examples"]:
         paths.update(dict.fromkeys((pair["first"]["path"], pair["second"]["path"])))
+    if report["label_errors"]:
+        paths.update((error["path"], None) for error in report["label_errors"]["examples"])
     return list(paths)
 
 

@@ -16,8 +16,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.audit import findings
 from pipelines.audit.collect import collect, conflict_order, leak_order, near_order
+from pipelines.audit.label_errors import error_json, error_order
 from pipelines.audit.leakage import leak_json
-from pipelines.audit.options import MARKER, PAGE
+from pipelines.audit.options import MARKER, PAGE, AuditOptions
 from pipelines.audit.page import audit_page, pictured_paths
 from pipelines.audit.report import Evidence, describe_audit
 from pipelines.beam import table_io
@@ -28,7 +29,6 @@ from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.common.cli import UsageError
 from pipelines.curation.curate import curate_images
 from pipelines.curation.feasibility import RefuseCorrections, quiet_infeasible, refusal
-from pipelines.curation.options import CurationOptions
 from pipelines.dataset import manifest as dataset_manifest
 from pipelines.dataset.image_row import Place
 from pipelines.imaging.images import BadImage
@@ -36,7 +36,7 @@ from pipelines.imaging.previews import preview_jpeg
 from pipelines.storage import archives, filesystem, output
 
 OWN_FILES = re.compile(
-    r"(manifest|rejects|conflicts|leakage|near_duplicates)-\d{5}-of-\d{5}\.(parquet|jsonl)$|report\.html$|audit\.json$"
+    r"(manifest|rejects|conflicts|leakage|near_duplicates|label_errors)-\d{5}-of-\d{5}\.(parquet|jsonl)$|report\.html$|audit\.json$"
 )
 # Longer side of the pictures on the page, in pixels.
 PREVIEW = 120
@@ -53,7 +53,7 @@ def _preview(place: Place) -> bytes | None:
 class _Report(ThreadedDoFn):
     """DoFn that writes report.html and yields the content of audit.json, once all other files are written."""
 
-    def __init__(self, options: CurationOptions, folder: str, threads: int):
+    def __init__(self, options: AuditOptions, folder: str, threads: int):
         super().__init__(threads)
         self._options = options
         self._folder = folder
@@ -79,14 +79,14 @@ def json_lines(elements: Iterable, as_json: Callable[[Any], dict]) -> bytes:
     return "".join(lines).encode("utf-8", "backslashreplace")
 
 
-def build(pipeline: beam.Pipeline, options: CurationOptions, threads: int) -> None:
+def build(pipeline: beam.Pipeline, options: AuditOptions, threads: int) -> None:
     """Add the whole job to a pipeline."""
     folder = output.publish_folder(options.output)
     packs = filesystem.join(output.temporary_folder(options.output), "packs")
     curated = curate_images(pipeline, options, threads, packs)
     checked_problem = curated.problem | "Refuse" >> RefuseCorrections(output.temporary_folder(options.output))
     curated = curated._replace(problem=checked_problem)
-    found = collect(pipeline, curated, options.group_by_patient)
+    found = collect(pipeline, curated, options)
 
     def write(name: str, extension: str, encode: Callable[[Iterable], bytes], order: Callable) -> beam.PTransform:
         pattern = filesystem.join(folder, f"{name}-{{index:05d}}-of-{{count:05d}}.{extension}")
@@ -104,6 +104,7 @@ def build(pipeline: beam.Pipeline, options: CurationOptions, threads: int) -> No
         "conflicts": found.conflicts | "Write conflicts" >> lines("conflicts", findings.conflict_json, conflict_order),
         "leakage": found.leaks | "Write leaks" >> lines("leakage", leak_json, leak_order),
         "near_duplicates": found.pairs | "Write pairs" >> lines("near_duplicates", findings.near_json, near_order),
+        "label_errors": found.errors | "Write errors" >> lines("label_errors", error_json, error_order),
     }
     _ = (
         found.evidence
@@ -113,7 +114,7 @@ def build(pipeline: beam.Pipeline, options: CurationOptions, threads: int) -> No
     )
 
 
-def run(options: CurationOptions, beam_arguments: PipelineOptions) -> dict[str, Any]:
+def run(options: AuditOptions, beam_arguments: PipelineOptions) -> dict[str, Any]:
     """Build and run the job, and return the content of audit.json.
 
     Raises:

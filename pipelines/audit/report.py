@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from pipelines.audit import findings
 from pipelines.audit.findings import Conflict, IdConflict, NearPictures
+from pipelines.audit.label_errors import LabelError, error_json, threshold
 from pipelines.audit.leakage import LeakedGroup, leak_json
+from pipelines.audit.options import AuditOptions
 from pipelines.common.text import printable
 from pipelines.curation import value_counts
 from pipelines.curation.id_conflicts import ID_CONFLICT
 from pipelines.curation.not_understood import nearest_class
-from pipelines.curation.options import CurationOptions
 from pipelines.dataset.accounting import check_sums
 from pipelines.dataset.image_row import DUPLICATE, MASK, REJECTED, USABLE, ImageRow, Place, place_of
 from pipelines.domain.dataset_json import SPLITS
@@ -46,6 +47,9 @@ class Evidence(NamedTuple):
     mask_examples: Sequence[ImageRow]
     leak_examples: Sequence[LeakedGroup]
     near_examples: Sequence[NearPictures]
+    confidence: Mapping[Any, int]  # see `label_errors.tally_confidence`
+    error_pairs: Mapping[tuple[str, str], int]  # (label, suggested class) -> images
+    error_examples: Sequence[LabelError]
 
     def places(self) -> dict[str, Place]:
         """Return the files that show the images of the examples.
@@ -57,13 +61,14 @@ class Evidence(NamedTuple):
         found += [place for conflict in self.id_conflict_examples for place in conflict.places]
         found += map(place_of, self.mask_examples)
         found += [place for leak in self.leak_examples for _, place in leak.files]
+        found += [error.place for error in self.error_examples]
         found += [side.place for pair in self.near_examples for side in (pair.first, pair.second)]
         # Open the duplicate itself instead of the kept file: both show the same image.
         shown = {printable(row.image_of): place_of(row) for row in self.duplicates}
         return shown | {printable(place.path): place for place in found}
 
 
-def _sources(evidence: Evidence, options: CurationOptions) -> list[dict[str, Any]]:
+def _sources(evidence: Evidence, options: AuditOptions) -> list[dict[str, Any]]:
     described = []
     for source in options.sources:
         counts = {
@@ -153,7 +158,27 @@ def _sizes(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def describe_audit(evidence: Evidence, options: CurationOptions) -> dict[str, Any]:
+def _label_errors(evidence: Evidence, options: AuditOptions, usable: int) -> dict[str, Any] | None:
+    if not options.predictions:
+        return None
+    images = sum(count for key, count in evidence.confidence.items() if key[0] == "images")
+    pairs = sorted(evidence.error_pairs.items(), key=lambda item: (-item[1], item[0]))
+    predicted = [label for label in range(len(options.classes)) if evidence.confidence.get(("images", label))]
+    return {
+        "predictions": options.predictions,
+        "images": images,
+        "without_prediction": usable - images,
+        "found": sum(evidence.error_pairs.values()),
+        "thresholds": [
+            {"class": options.classes[label], "probability": round(threshold(evidence.confidence, label), 4)}
+            for label in predicted
+        ],
+        "pairs": [{"label": label, "suggested": suggested, "images": count} for (label, suggested), count in pairs],
+        "examples": list(map(error_json, evidence.error_examples)),
+    }
+
+
+def describe_audit(evidence: Evidence, options: AuditOptions) -> dict[str, Any]:
     """Return the content of audit.json.
 
     Raises:
@@ -225,6 +250,7 @@ def describe_audit(evidence: Evidence, options: CurationOptions) -> dict[str, An
             "other_label": evidence.other_label,
             "examples": list(map(findings.near_json, evidence.near_examples)),
         },
+        "label_errors": _label_errors(evidence, options, totals.get(("outcome", USABLE), 0)),
         "sizes": _sizes(evidence),
         "licenses": [{"license": name, "files": files} for name, files in evidence.values.get("license", ())],
     }

@@ -11,12 +11,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from pipelines.domain.taxonomy import built_in_set
 from tests.support.browser import dump_dom, parse
 from tests.support.commands import Command
+from tests.support.out_of_fold import write_table
 
 HOSTILE = "<img src=x onerror=alert(1)> & 'it'.jpg"
 
@@ -45,12 +48,31 @@ def halves(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def judged_inputs(halves: Path, sample: Path) -> list[object]:
+    """The halves, their table, and predictions that doubt the label of one nevus in Train."""
+    table = halves.parent / "out_of_fold.parquet"
+    if not table.exists():
+        names = built_in_set("isic9").classes
+        labels = {path.stem: path.parent.name for path in (halves / "Train").rglob("ISIC_*.jpg")}
+        nevi = sorted(name for name, label in labels.items() if label == "nevus")[:12]
+        probable = np.full((len(nevi), len(names)), 0.01)
+        probable[:, names.index("nevus")] = 0.92
+        # Of the class melanoma there is no image whose probability could be usual: a second class is needed.
+        melanomas = sorted(name for name, label in labels.items() if label == "melanoma")[:12]
+        others = np.full((len(melanomas), len(names)), 0.01)
+        others[:, names.index("melanoma")] = 0.92
+        probable[6] = others[0]
+        rows = zip([*nevi, *melanomas], [*probable, *others], strict=True)
+        write_table(table, names, [(name, "", values) for name, values in rows])
+    return ["--input", halves, "--metadata", sample / "metadata.csv", "--predictions", table]
+
+
 @pytest.fixture(scope="module")
 def finished(
     process: Command, sample: Path, halves: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     output = tmp_path_factory.mktemp("audited") / "audit"
-    done = process("pipelines.audit", "--input", halves, "--metadata", sample / "metadata.csv", "--output", output)
+    done = process("pipelines.audit", *judged_inputs(halves, sample), "--output", output)
     return output, done
 
 
@@ -79,7 +101,8 @@ def test_it_exits_with_0_and_writes_the_report_and_no_records(
     assert (done.returncode, done.stderr) == (0, "")
     assert str(output / "report.html") in done.stdout
     kinds = {path.name.split("-")[0] for path in output.iterdir()}
-    assert kinds == {"audit.json", "report.html", "manifest", "rejects", "conflicts", "leakage", "near_duplicates"}
+    tables = {"manifest", "rejects", "conflicts", "leakage", "near_duplicates", "label_errors"}
+    assert kinds == {"audit.json", "report.html"} | tables
 
 
 def test_every_figure_is_that_of_the_files(audit: Path, halves: Path, sample: Path) -> None:
@@ -180,6 +203,16 @@ def test_conflicts_name_both_labels(audit: Path) -> None:
     assert {"labels": ["melanoma", "nevus"], "images": 2, "files": 4} in report["pairs"]
 
 
+def test_a_label_that_predictions_contradict_is_found(audit: Path) -> None:
+    report = report_of(audit)["label_errors"]
+    (error,) = lines(audit, "label_errors")
+    assert (error["label"], error["suggested"]) == ("nevus", "melanoma")
+    assert report["examples"] == [error]
+    assert report["found"] == 1
+    assert report["images"] + report["without_prediction"] == report_of(audit)["counts"]["usable"]
+    assert error["id"] in (audit / "report.html").read_text()
+
+
 def test_the_page_shows_all_of_it_and_runs_nothing(audit: Path) -> None:
     page = parse(dump_dom(audit / "report.html"))
     text = page.text()
@@ -208,7 +241,7 @@ def test_the_same_report_with_other_workers_and_exit_1_beyond_a_limit(
     process: Command, audit: Path, sample: Path, halves: Path, tmp_path: Path
 ) -> None:
     done = process(
-        *("pipelines.audit", "--input", halves, "--metadata", sample / "metadata.csv", "--output", tmp_path / "out"),
+        *("pipelines.audit", *judged_inputs(halves, sample), "--output", tmp_path / "out"),
         *("--direct_running_mode", "multi_processing", "--direct_num_workers", 2, "--max_reject_fraction", 0.001),
     )
     assert done.returncode == 1, done.stderr

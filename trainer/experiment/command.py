@@ -2,6 +2,7 @@
 
     OUT/experiment.json                 every figure with its n, spread and interval; written last
     OUT/model_card.md                   the same for people
+    OUT/out_of_fold.parquet             each image as the network predicts it that never saw it, for `pipelines.audit`
     OUT/recipe/fold-0/train, /evaluation (of eight views), /one_view, fold-1/ ...
     OUT/changes/NAME/fold-0/ ...        the recipe with one change, on the folds of --change_folds
     OUT/changes/base/fold-0/ ...        what it is compared with, if that is not the recipe itself
@@ -29,6 +30,7 @@ from trainer.task.run_directory import write_json
 
 SCHEMA_VERSION = 1
 SETTINGS, FIGURES, CARD = "settings.json", "experiment.json", "model_card.md"
+OUT_OF_FOLD = "out_of_fold.parquet"
 
 
 def claim_experiment(output: Path, settings: Mapping[str, Any]) -> None:
@@ -95,6 +97,7 @@ def run(options: ExperimentOptions) -> dict[str, Any]:
     for change, fold in itertools.product(asked, options.change_folds):
         check_same(options, base, change, fold)
     from trainer.experiment.model_card import format_changes, format_classes, format_summary, model_card
+    from trainer.experiment.oof_predictions import write_out_of_fold
     from trainer.experiment.summary import change_line, summarise
 
     subgroup_tables = tuple(table for table in options.metadata if has_subgroup_columns(table, "--metadata"))
@@ -119,6 +122,7 @@ def run(options: ExperimentOptions) -> dict[str, Any]:
     ]
     every = {fold_run.folder: fold_run for fold_run in itertools.chain(fold_runs, compared, *changed)}
     run_all(list(every.values()), options.jobs)
+    write_out_of_fold([fold_run.evaluation for fold_run in fold_runs], options.output / OUT_OF_FOLD)
     lines = [change_line(info, *line, compared) for line in zip(ablation.changes, changed, strict=True)]
     figures = {
         "schema_version": SCHEMA_VERSION,
@@ -142,6 +146,7 @@ def run(options: ExperimentOptions) -> dict[str, Any]:
     if lines:
         print(f"\n{format_changes(figures)}")
     print(f"\nfigures: {options.output / FIGURES}\ncard: {options.card or options.output / CARD}")
+    print(f"out-of-fold predictions: {options.output / OUT_OF_FOLD}")
     return figures
 
 

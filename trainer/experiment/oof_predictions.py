@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.special import softmax
 
-from pipelines.domain.decision_rule import flags
-from pipelines.domain.probability_table import class_names
+from pipelines.domain.decision_rule import EIGHT_VIEWS, flags
+from pipelines.domain.probability_table import as_metadata, class_names, read_metadata
 from trainer.export.calibration import (
     expected_calibration_error,
     fit_temperature,
@@ -73,6 +74,26 @@ def join(folds: Sequence[OutOfFoldPredictions]) -> OutOfFoldPredictions:
         temperature=np.concatenate([fold.temperature for fold in folds]),
         prior=np.concatenate([fold.prior for fold in folds]),
     )
+
+
+def write_out_of_fold(evaluations: Sequence[Path], path: Path) -> None:
+    """Write one table of the predictions for all folds: `predictions.parquet` with a column `fold`.
+
+    It names no model, as each fold has its own. The class frequencies that it states are the mean over the images.
+
+    Args:
+        evaluations: The folder of each fold's evaluation of eight views, in the order of the folds.
+        path: The file to write.
+    """
+    tables = [pq.read_table(evaluation / "predictions.parquet") for evaluation in evaluations]
+    sizes = [len(table) for table in tables]
+    columns = tables[0].column_names
+    classes = sum(name.startswith("probability_") for name in columns)
+    priors = [read_metadata(table.schema.metadata, classes).prior for table in tables]
+    together = pa.concat_tables([table.replace_schema_metadata() for table in tables]).drop_columns("model_fingerprint")
+    together = together.append_column("fold", pa.array(np.repeat(np.arange(len(tables)), sizes), pa.int32()))
+    meaning = as_metadata(np.average(priors, axis=0, weights=sizes), EIGHT_VIEWS)
+    pq.write_table(together.replace_schema_metadata(meaning), path)
 
 
 def uncalibrated(fold: OutOfFoldPredictions) -> np.ndarray:

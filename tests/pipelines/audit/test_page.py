@@ -147,6 +147,24 @@ def _example_report() -> dict[str, Any]:
                 }
             ],
         },
+        "label_errors": {
+            "predictions": "out/experiment/out_of_fold.parquet",
+            "images": 1950,
+            "without_prediction": 11,
+            "found": 61,
+            "thresholds": [{"class": "melanoma", "probability": 0.5123}, {"class": "nevus", "probability": 0.8765}],
+            "pairs": [{"label": "nevus", "suggested": "melanoma", "images": 61}],
+            "examples": [
+                {
+                    "id": "ISIC_0024999",
+                    "path": "Train/nevus/ISIC_0024999.jpg",
+                    "label": "nevus",
+                    "suggested": "melanoma",
+                    "probability_of_label": 0.0213,
+                    "probability_of_suggested": 0.9437,
+                }
+            ],
+        },
         "sizes": {
             "smallest": [180, 181],
             "largest": [6000, 4000],
@@ -221,6 +239,7 @@ def test_every_figure_and_name_stands_in_its_section() -> None:
         "leakage": report["leakage"],
         "duplicates": [report["duplicates"], report["repeated_names"]],
         "near_duplicates": report["near_duplicates"],
+        "label_errors": report["label_errors"],
         "rejects": report["rejects"],
         "unmapped": report["unmapped_labels"],
         "lesions": [report["lesions"], report["patients"]],
@@ -248,6 +267,7 @@ def test_the_summary_counts_what_is_wrong_and_links_to_it() -> None:
         (45, "masks", ()),
         (38, "leakage", ()),
         (1, "classes", ("melanoma",)),
+        (61, "label_errors", ()),
         (52, "near_duplicates", ()),
         (4, "duplicates", ()),
         (288, "rejects", ("undecodable 2",)),
@@ -275,6 +295,12 @@ def test_an_empty_report_has_one_line_for_each_thing_that_is_not_there() -> None
     assert tree.find("img") == tree.find("details") == tree.find("table") == []
 
 
+def test_without_predictions_the_page_says_how_to_get_them() -> None:
+    text = _section(parse(audit_page({**_example_report(), "label_errors": None}, {}).decode()), "label_errors").text()
+    assert "--predictions" in text
+    assert "out_of_fold.parquet" in text
+
+
 def test_what_is_left_out_is_named_with_its_file() -> None:
     page = audit_page(_example_report(), {}).decode()
     for line in (
@@ -283,6 +309,7 @@ def test_what_is_left_out_is_named_with_its_file() -> None:
         "First 1 of 45; all in <code>rejects-*.jsonl</code>",
         "First 1 of 38; all in <code>leakage-*.jsonl</code>",
         "First 1 of 4; all in <code>rejects-*.jsonl</code>",
+        "First 1 of 61; all in <code>label_errors-*.jsonl</code>",
         "First 1 of 52; all in <code>near_duplicates-*.jsonl</code>",
         "First 1 of 2; all in <code>rejects-*.jsonl</code>",
     ):
@@ -337,7 +364,11 @@ def test_the_page_is_whole(report: dict[str, Any]) -> None:
 
 
 def test_characters_that_cannot_be_seen_or_written_are_shown() -> None:
-    report = {**_empty_report(), "repeated_names": {"files": 4, "examples": ["a\0b", "c\udcffd", "e\rf", "gpj\u202e"]}}
+    report = {
+        **_empty_report(),
+        "label_errors": None,
+        "repeated_names": {"files": 4, "examples": ["a\0b", "c\udcffd", "e\rf", "gpj\u202e"]},
+    }
     tree = parse(audit_page(report, {}).decode())
     assert [name.text() for name in tree.find("bdi")] == [
         "a\N{REPLACEMENT CHARACTER}b",
