@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from scipy.special import log_softmax, softmax
 
+from pipelines.audit.predictions import require_predictions
+from pipelines.domain.decision_rule import EIGHT_VIEWS
+from pipelines.domain.probability_table import read_metadata
 from tests.support.simulated_predictions import simulate
 from tests.support.tiny_dataset import CLASSES
 from trainer.evaluate.predictions import GroundTruth, Predictions, write_predictions
@@ -19,10 +23,38 @@ from trainer.experiment.oof_predictions import (
     join,
     read_predictions,
     uncalibrated,
+    write_out_of_fold,
 )
 from trainer.export.calibration import log_frequencies, tempered
 
 PRIOR = np.array([0.2, 0.3, 0.5])
+
+
+def test_the_folds_become_one_table_that_audit_reads(tmp_path: Path) -> None:
+    """It names each image's fold and no single model, and its prior is the mean over the images."""
+    folds, sizes = [tmp_path / "0", tmp_path / "1"], (1, 3)
+    for fold, (folder, size) in enumerate(zip(folds, sizes, strict=True)):
+        names = [f"{fold}-{index}" for index in range(size)]
+        truth = GroundTruth(names, names, names, names, np.zeros(size, np.int64))
+        prior = np.eye(len(CLASSES))[fold]
+        probabilities = np.full((size, len(CLASSES)), 1 / len(CLASSES), np.float32)
+        folder.mkdir()
+        write_predictions(
+            Predictions(truth, probabilities, 1.0, prior, EIGHT_VIEWS),
+            truth.labels,
+            CLASSES,
+            str(fold),
+            folder / "predictions.parquet",
+        )
+    write_out_of_fold(folds, tmp_path / "all.parquet")
+    table = pq.read_table(tmp_path / "all.parquet")
+    assert table["source_id"].to_pylist() == ["0-0", "1-0", "1-1", "1-2"]
+    assert table["fold"].to_pylist() == [0, 1, 1, 1]
+    assert "model_fingerprint" not in table.column_names
+    meaning = read_metadata(table.schema.metadata, len(CLASSES))
+    assert meaning.prior.tolist()[:2] == [0.25, 0.75]
+    assert meaning.views == EIGHT_VIEWS
+    require_predictions(str(tmp_path / "all.parquet"), CLASSES)
 
 
 def fold_of(seed: int, temperature: float = 2.0, n: int = 200) -> tuple[np.ndarray, OutOfFoldPredictions]:
