@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import re
 import signal
 import sys
 import traceback
+import urllib.parse
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -41,6 +43,18 @@ def first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:200]
 
 
+_FILE_URL = re.compile(r"(^|=)file://(?:localhost)?(?=/)")
+
+
+def without_file_scheme(text: str) -> str:
+    """Return the local path that a `file:///path` address stands for, also after `OPTION=` or `LAYOUT=`.
+
+    Any other text is returned unchanged. `%20` and the like are decoded, as in any address.
+    """
+    found = _FILE_URL.search(text)
+    return text[: found.start()] + found.group(1) + urllib.parse.unquote(text[found.end() :]) if found else text
+
+
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """A help formatter that shows non-empty defaults and keeps the line breaks of descriptions."""
 
@@ -57,6 +71,11 @@ class ArgumentParser(argparse.ArgumentParser):
         kwargs.setdefault("formatter_class", HelpFormatter)
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parse arguments, among which `file://` addresses are the local paths that they stand for."""
+        given = sys.argv[1:] if args is None else args
+        return super().parse_known_args([without_file_scheme(text) for text in given], namespace)
 
     def error(self, message: str) -> NoReturn:
         """Report a mistake on the command line.

@@ -9,9 +9,10 @@ import posixpath
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TextIO
 
-from pipelines.common.cli import UsageError, first_line
+from pipelines.common.cli import UsageError, first_line, without_file_scheme
 from pipelines.common.gcs_client import is_gs, split_path
 from pipelines.domain.image_ids import is_image_name
+from pipelines.storage import windows_paths
 from pipelines.storage.errors import StorageError
 from pipelines.storage.filesystem import is_folder, is_local, open_file
 from pipelines.storage.globs import has_wildcard
@@ -133,8 +134,9 @@ def resolve_path(folder: str, path: str) -> str:
 def list_paths(path: str) -> Iterator[str]:
     """Return an iterator over the paths of a list, in its order and with repeats.
 
-    Relative paths are resolved against the list's own folder. Empty lines and cells are skipped; in text files, so are
-    lines that start with `#`. The list is streamed, so iterating raises the errors below.
+    Relative paths are resolved against the list's own folder; for those of Windows see `windows_paths`. Empty lines and
+    cells are skipped; in text files, so are lines that start with `#`. The list is streamed, so iterating raises the
+    errors below.
 
     Raises:
         StorageError: If the list cannot be read.
@@ -142,9 +144,11 @@ def list_paths(path: str) -> Iterator[str]:
         csv.Error: If a CSV file is malformed.
         DamagedListError: If a Parquet file is malformed.
         NoPathColumnError: If a table has no path column.
+        NotHereError: If it lists paths on a Windows drive, and its images are not found here.
     """
     folder = folder_of(path)
-    return (resolve_path(folder, entry) for entry in _entries(path) if entry)
+    entries = (without_file_scheme(entry) for entry in _entries(path) if entry)
+    return (resolve_path(folder, entry) for entry in windows_paths.translated(entries, folder))
 
 
 class PathList(NamedTuple):
@@ -190,7 +194,7 @@ def require_path_list(option: str, path: str) -> PathList:
     """
     try:
         found = _look_through(list_paths(path))
-    except (NoPathColumnError, DamagedListError) as error:
+    except (NoPathColumnError, DamagedListError, windows_paths.NotHereError) as error:
         raise UsageError(f"{option} {path}: {error}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{option} {path}: not a UTF-8 text file ({error.reason}); save it as UTF-8") from error
