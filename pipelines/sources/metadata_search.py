@@ -18,6 +18,7 @@ from pipelines.storage import filesystem
 from pipelines.storage.archives import holds_only_images, is_archive, list_members, member_path, split_member_path
 from pipelines.storage.errors import StorageError
 from pipelines.storage.globs import has_wildcard
+from pipelines.storage.parquet_archive import image_column
 from pipelines.storage.path_lists import folder_of, is_path_list
 
 # Dataverse serves the HAM10000 table without an extension.
@@ -60,13 +61,14 @@ def _tables_in(folder: str) -> list[str]:
     if not filesystem.is_local(folder):
         others = [filesystem.join(folder, name) for name in _OTHER_NAMES]
         found = filesystem.match(filesystem.join(folder, "*.[cC][sS][vV]"))
+        found += filter(image_column, filesystem.match(filesystem.join(folder, "*.parquet")))
         return sorted([*found, *filter(filesystem.exists, others)])
     try:
         names = sorted(os.listdir(folder or os.curdir))
     except OSError:
         return []
-    paths = [os.path.join(folder, name) for name in names if _is_table_name(name)]
-    return [path for path in paths if os.path.isfile(path)]
+    paths = [os.path.join(folder, name) for name in names]
+    return [path for path in paths if (_is_table_name(file_name(path)) or image_column(path)) and os.path.isfile(path)]
 
 
 def _members_by_depth(archive: str) -> list[list[str]]:
@@ -84,7 +86,7 @@ def _members_by_depth(archive: str) -> list[list[str]]:
 def columns_of(path: str) -> list[str]:
     """Return the column names in the first line of a table; empty if it cannot be read as CSV."""
     try:
-        if split_member_path(path):
+        if split_member_path(path) or path.lower().endswith((".parquet", ".jsonl")):
             head = table_bytes(path)
         else:
             with filesystem.open_file(path) as file:
@@ -113,7 +115,9 @@ def _folders(source: Source) -> Iterator[str]:
 
 def _places(source: Source) -> Iterator[list[str]]:
     """Yield the tables of each place where those of a named layout may be, nearest place first."""
-    if is_archive(source.path):
+    if image_column(source.path):
+        yield [source.path]
+    elif is_archive(source.path):
         yield from _members_by_depth(source.path)
     yield from map(_tables_in, _folders(source))
 
@@ -150,6 +154,8 @@ def find_metadata(source: Source) -> list[str]:
     For a folder, it is the one in the folder itself; failing that, those in its direct subfolders, as with several
     downloads side by side. For an archive, they are those at the smallest depth that has one.
     """
+    if image_column(source.path):
+        return [source.path]
     if is_archive(source.path):
         groups = (
             [path for path in group if file_name(path) == ISIC_CLI_TABLE] for group in _members_by_depth(source.path)

@@ -12,9 +12,11 @@ from pipelines.domain.image_ids import image_id_of
 from pipelines.domain.metadata_columns import ID_COLUMNS, Columns, Facts, facts_of, has_facts
 from pipelines.sources.layout import Form
 from pipelines.sources.layout_registry import as_csv, known_form
+from pipelines.sources.other_tables import csv_of_json_lines, csv_of_parquet
 from pipelines.storage.archives import is_archive, list_members, member_path, read_member, split_member_path
 from pipelines.storage.errors import StorageError
 from pipelines.storage.filesystem import read_bytes
+from pipelines.storage.parquet_archive import image_column
 
 
 def file_name(path: str) -> str:
@@ -34,12 +36,16 @@ def table_bytes(path: str) -> bytes:
     """
     inside = split_member_path(path)
     if inside is None:
-        return as_csv(read_bytes(path))
+        return csv_of_parquet(path) if image_column(path) else _in_csv(path, read_bytes(path))
     archive, name = inside
     member = next((member for member in list_members(archive) if member.name == name), None)
     if member is None:
         raise StorageError(f"no {name} in {archive}", "FileNotFoundError")
-    return as_csv(read_member(archive, member))
+    return _in_csv(name, read_member(archive, member))
+
+
+def _in_csv(name: str, data: bytes) -> bytes:
+    return csv_of_json_lines(data) if name.lower().endswith(".jsonl") else as_csv(data)
 
 
 def table_rows(path: str) -> Iterator[dict[str, str]]:
@@ -104,7 +110,7 @@ def read_header(path: str) -> list[str]:
     Raises:
         TableError: If the table is an archive, cannot be read, is malformed or has no rows.
     """
-    if is_archive(path):
+    if is_archive(path) and not image_column(path):
         raise TableError(f"is an archive; name the table in it, such as {member_path(path, 'metadata.csv')}")
     try:
         data = table_bytes(path)
