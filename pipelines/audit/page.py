@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pipelines.common.html import Section, counted, plural, render
+from pipelines.domain.image_ids import isic_id_of
 
 # The entry in the list of licences for images whose licence no table gives.
 UNKNOWN_LICENSE = "unknown"
@@ -162,6 +163,7 @@ def _sections(report: Report) -> dict[str, Section]:
         ),
         "rejects": Section("Rejected files", report["counts"]["rejected"]),
         "unmapped": Section("Labels without a class", len(report["unmapped_labels"])),
+        "corrections": Section("Corrections", len(report["corrections"])),
         "lesions": Section("Lesions and patients", report["lesions"]["distinct"]),
         "sizes": Section("Image sizes"),
         "licenses": Section("Licences"),
@@ -207,6 +209,11 @@ def pictured_paths(report: Report) -> list[str]:
     return list(paths)
 
 
+def image_name(image_id: str, path: str) -> str:
+    """Return the name by which corrections call an image: its ISIC id, or the path of its file."""
+    return image_id if isic_id_of(image_id) == image_id else path
+
+
 def audit_page(report: Report, pictures: Mapping[str, bytes]) -> bytes:
     """Render the page.
 
@@ -232,4 +239,5 @@ def audit_page(report: Report, pictures: Mapping[str, bytes]) -> bytes:
         stacked=_stacked(report),
         has_splits=_has_splits(report),
         duplicates=_duplicates(report),
+        image_name=image_name,
     )

@@ -13,6 +13,7 @@ from pipelines.audit.leakage import LeakedGroup, leak_json
 from pipelines.audit.options import AuditOptions
 from pipelines.common.text import printable
 from pipelines.curation import value_counts
+from pipelines.curation.corrections import Correction
 from pipelines.curation.id_conflicts import ID_CONFLICT
 from pipelines.curation.not_understood import nearest_class
 from pipelines.dataset.accounting import check_sums
@@ -45,6 +46,7 @@ class Evidence(NamedTuple):
     id_conflicts: int  # ids with different pictures
     id_conflict_examples: Sequence[IdConflict]
     mask_examples: Sequence[ImageRow]
+    corrections: Mapping[str, Correction]  # see `corrections.read_corrections`
     leak_examples: Sequence[LeakedGroup]
     near_examples: Sequence[NearPictures]
     confidence: Mapping[Any, int]  # see `label_errors.tally_confidence`
@@ -239,6 +241,10 @@ def describe_audit(evidence: Evidence, options: AuditOptions) -> dict[str, Any]:
             "files": _files_of(totals, MASK),
             "examples": list(map(findings.mask_json, evidence.mask_examples)),
         },
+        "corrections": [
+            {"image": name, "action": said.action, "label": said.label, "finding": said.finding}
+            for name, said in sorted(evidence.corrections.items())
+        ],
         "leakage": {
             "given": {split: totals.get(("given", split), 0) for split in SPLITS},
             "groups": evidence.leaks.get("groups", 0),

@@ -6,6 +6,7 @@ import apache_beam as beam
 
 from pipelines.curation.corrections import (
     OPTION,
+    Correction,
     CorrectionsFile,
     corrected,
     named_file,
@@ -32,11 +33,15 @@ class Correct(beam.PTransform):
         return rows | "Look up" >> beam.Map(corrected, self._corrections)
 
 
+def _read(path: str, class_set: ClassSet) -> dict[str, Correction]:
+    return read_corrections(path, class_set) if path else {}
+
+
 class ReadCorrections(beam.PTransform):
     """PTransform that reads a table of corrections.
 
     Args:
-        file: The table.
+        file: The table, or `NO_CORRECTIONS`.
         class_set: What its labels stand for.
     """
 
@@ -50,7 +55,7 @@ class ReadCorrections(beam.PTransform):
         return (
             begin
             | "Corrections file" >> beam.Create([self._path], reshuffle=False)
-            | "Read" >> beam.Map(read_corrections, self._class_set)
+            | "Read" >> beam.Map(_read, self._class_set)
         )
 
 

@@ -164,13 +164,13 @@ class NamedFile(NamedTuple):
     names: tuple[str, ...]  # as the table has them, the most precise first
     image: str  # the path of the file that stands for the image
     path: str
-    unlabelled: str  # why the image has no class; empty if it has one
+    unusable: str  # why it has no class, or is no image of its id; empty if neither
 
 
 def named_file(row: ImageRow) -> NamedFile:
     """Return what is to be known of a judged row that corrections name."""
-    unlabelled = row.message if row.stage == "label" else ""
-    return NamedFile(row.corrected_by, printable(row.image_of or row.path), printable(row.path), unlabelled)
+    unusable = row.message if row.stage in ("label", "identify") else ""
+    return NamedFile(row.corrected_by, printable(row.image_of or row.path), printable(row.path), unusable)
 
 
 def _ambiguous(name: str, images: Iterable[str]) -> Iterator[str]:
@@ -196,17 +196,22 @@ def problems_with(corrections: Mapping[str, Correction], files: Iterable[NamedFi
     """
     images_of: dict[str, list[str]] = defaultdict(list)
     names_of_image: dict[str, list[str]] = defaultdict(list)
+    unusable: dict[str, list[str]] = defaultdict(list)
     found: set[str] = set()
     for file in files:
         for name in file.names:
             images_of[name].append(file.image)
         names_of_image[file.image].append(file.names[0])
-        if file.unlabelled and corrections[file.names[0]].action == KEEP:
-            found.add(f"{file.names[0]} cannot be kept without one class ({file.unlabelled}); relabel or drop it")
+        unusable[file.names[0]].append(file.unusable)
     unknown = sorted(corrections.keys() - images_of.keys())
     if unknown:
         more = f" and {len(unknown) - 1} more" if unknown[1:] else ""
         found.add(f"no listed image is {unknown[0]}{more}; ids and paths are those of manifest-*.parquet")
+    for name, reasons in unusable.items():
+        # An id may also be that of a mask beside its photograph.
+        if all(reasons) and (action := corrections[name].action) != DROP:
+            way_out = "relabel or drop it" if action == KEEP else "drop it"
+            found.add(f"{name}: nothing to {action} ({min(reasons)}); {way_out}, or leave it out")
     found.update(line for name, images in images_of.items() for line in _ambiguous(name, images))
     found.update(line for names in names_of_image.values() for line in _contradictions(names, corrections))
     return sorted(found)

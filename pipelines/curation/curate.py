@@ -34,6 +34,7 @@ class Curated(NamedTuple):
     dropped: beam.PCollection  # rows with an outcome
     images: beam.PCollection  # the other rows, one per distinct image, with label, group, split and fold
     near: Near  # see `groups.FindNear`
+    corrections: beam.PCollection  # one mapping, see `corrections.read_corrections`; empty if there are none
     problem: beam.PCollection  # one line, see `feasibility.FindProblem`
 
 
@@ -75,8 +76,8 @@ def curate_images(
     )
     tables = checked | "Tables of image" >> beam.FlatMap(lambda row: row.tables)
     problems = [pipeline | "No problem" >> beam.Create([], reshuffle=False)]
+    corrections = pipeline | "Read corrections" >> ReadCorrections(options.corrections, options.class_set)
     if options.corrections.path:
-        corrections = pipeline | "Read corrections" >> ReadCorrections(options.corrections, options.class_set)
         checked |= "Correct" >> Correct(corrections)
     if options.metadata and len(options.sources) > 1:
         problems.append(checked | "Ambiguous ids" >> FindAmbiguous(options.metadata))
@@ -113,7 +114,7 @@ def curate_images(
         problems.append(judged | "Corrections" >> FindUncorrectable(options.corrections, corrections))
     lines = problems | "All problems" >> beam.Flatten()
     problem = (images, dropped, lines, tables) | "Problem" >> FindProblem(options)
-    return Curated(listed, checked, readable, dropped, images, near, problem)
+    return Curated(listed, checked, readable, dropped, images, near, corrections, problem)
 
 
 def reject_license(row: ImageRow, allowed: Sequence[str]) -> ImageRow:

@@ -18,6 +18,7 @@ from markupsafe import escape
 from PIL import Image
 
 from pipelines.audit.page import audit_page, findings, pictured_paths
+from pipelines.common.html import script_source
 from tests.support.browser import Element, dump_dom, parse, screenshot
 
 
@@ -122,6 +123,7 @@ def _example_report() -> dict[str, Any]:
             "files": 45,
             "examples": [{"path": "masks/c.png", "of": "images/c.jpg", "message": "a mask, no photograph"}],
         },
+        "corrections": [{"image": "ISIC_0000007", "action": "relabel", "label": "nevus", "finding": "near_duplicates"}],
         "leakage": {
             "given": {"train": 2241, "validation": 0, "test": 118},
             "groups": 38,
@@ -242,6 +244,7 @@ def test_every_figure_and_name_stands_in_its_section() -> None:
         "label_errors": report["label_errors"],
         "rejects": report["rejects"],
         "unmapped": report["unmapped_labels"],
+        "corrections": report["corrections"],
         "lesions": [report["lesions"], report["patients"]],
         "sizes": [report["sizes"], list(report["sizes"]["formats"])],
         "licenses": report["licenses"],
@@ -400,8 +403,13 @@ def test_a_browser_shows_hostile_names_and_asks_for_nothing(
     page = tmp_path / "page.html"
     page.write_bytes(html.encode())
     tree = parse(dump_dom(page))
+    # The one script is the page's own, whatever the names.
+    (marks,) = (script.text() for script in parse(audit_page(_empty_report(), {}).decode()).find("script"))
     assert {text for text in _leaves(report) if isinstance(text, str)} <= {name.text() for name in tree.find("bdi")}
-    assert {"script", "link", "iframe", "object", "embed", "form"}.isdisjoint(element.tag for element in tree)
+    (script,) = tree.find("script")
+    assert script.text() == marks
+    assert script_source(marks) in html
+    assert {"link", "iframe", "object", "embed", "form"}.isdisjoint(element.tag for element in tree)
     assert len(tree.find("img")) == len(pictures)
     assert [title.text() for title in tree.find("title")] == ["Archive audit"]
     # Even markup that got in could not load anything: the page's policy forbids it.

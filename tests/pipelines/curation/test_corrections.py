@@ -131,6 +131,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> CurationOptions:
         path = root / "set" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode(photograph(64 + seed, 48, seed)))
+    (root / "set/nevus/ISIC_0000011_mask.png").write_bytes(encode(photograph(64, 48), "PNG"))
     (root / "set/nevus/damaged.jpg").write_bytes(encode(photograph(64, 48))[:1200])
     inputs = read_inputs([str(root / "set")], [])
     return CurationOptions(sources=inputs.sources, output=str(root / "out"))
@@ -180,8 +181,10 @@ def test_corrections_that_cannot_be_made_are_named(options: CurationOptions, tmp
         "one,drop,": f"one names 2 images, {root}/a/nevus/one.jpg and {root}/b/nevus/one.jpg; name each by its path",
         "melanoma/both.jpg,drop,\nnevus/both (2).jpg,relabel,nevus": "melanoma/both.jpg and nevus/both (2).jpg are one "
         "image, to drop and to relabel as 'nevus'; leave one out",
-        "elsewhere/none.jpg,keep,": "elsewhere/none.jpg cannot be kept without one class (no class for 'elsewhere' "
-        "(folder): elsewhere/none.jpg); relabel or drop it",
+        "elsewhere/none.jpg,keep,": "elsewhere/none.jpg: nothing to keep (no class for 'elsewhere' (folder): "
+        "elsewhere/none.jpg); relabel or drop it, or leave it out",
+        "nevus/ISIC_0000011_mask.png,relabel,nevus": "nevus/ISIC_0000011_mask.png: nothing to relabel (a mask: its "
+        "name says so); drop it, or leave it out",
     }
     for number, (rows, says) in enumerate(cases.items()):
         path = write(tmp_path / f"{number}.csv", f"image,action,label\n{rows}\n")
