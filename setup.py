@@ -28,6 +28,7 @@ setup(
         "pyarrow>=16",
         "pyyaml>=6",
         "scipy>=1.13",
+        "simplejpeg>=1.8",
         "tensorflow>=2.21,<2.22",
         "tensorflow-transform>=1.21,<1.22",
         "threadpoolctl>=3.5",

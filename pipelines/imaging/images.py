@@ -8,19 +8,20 @@ with its exact integer transform, and the resize uses integer arithmetic (see `r
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import tempfile
 import threading
-import warnings
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image
 
+from pipelines.imaging.bad_image import BadImage
 from pipelines.imaging.decode_turns import TURNS
+from pipelines.imaging.formats import FORMATS, MAX_PIXELS, load_rgb, open_image
 from pipelines.imaging.forms import JPEG_QUALITY
+from pipelines.imaging.jpeg import JPEG_START, decode_jpeg
 from pipelines.imaging.png import require_whole_png
 
 # A JPEG is shrunk while decoding only as long as its shorter side keeps this many pixels, or as many as are asked for.
@@ -33,12 +34,6 @@ EXIF_MARKER = b"Exif\x00\x00"
 # Only this many bytes at the start of a file are searched for segments. Nothing but pixels, or an unusually large
 # colour profile, lies beyond them.
 HEADER_REACH = 1 << 20
-# Three times the largest camera image in the archive. At four bytes a pixel, several copies must fit in memory.
-MAX_PIXELS = 64_000_000
-# MPO, written by some cameras, is a JPEG followed by further images.
-_FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}
-# Colour modes that TensorFlow's decoders convert to the same RGB values as Pillow.
-_MODES = frozenset({"L", "LA", "RGB", "RGBA", "P", "1", "I;16", "I;16B", "I"})
 # What undoes an EXIF orientation (EXIF 2.32, 4.6.4).
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -51,56 +46,15 @@ _TURNS = {
 }
 
 
-ImageFile.LOAD_TRUNCATED_IMAGES = False
-# MAX_PIXELS already rejects what the first warning is about; the warnings about malformed EXIF do not name the file.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
-
-
-class BadImage(Exception):  # noqa: N818  the name says what it is
-    """Error for an image that cannot be used.
-
-    Attributes:
-        reason: A short code, as written to the rejects file.
-        message: The details for a human reader.
-    """
-
-    def __init__(self, reason: str, message: str):
-        super().__init__(reason, message)
-        self.reason = reason
-        self.message = message
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.message}"
-
-
 @dataclass(frozen=True)
 class ImageInfo:
     """Facts from an image file's header."""
 
-    format: str  # "jpeg" or "png"
+    format: str  # a value of `formats.FORMATS`
     width: int  # pixels, after the EXIF orientation is applied
     height: int  # pixels, after the EXIF orientation is applied
     orientation: int  # EXIF orientation, 1 to 8
     scratch: int  # bytes per pixel of the file that decoding takes beside the decoded image
-
-
-def _open(data: bytes) -> Image.Image:
-    if not data:
-        raise BadImage("empty_file", "the file has no bytes")
-    try:
-        image = Image.open(io.BytesIO(data))
-    except Image.DecompressionBombError as error:
-        raise BadImage("too_large", str(error)) from error
-    except Exception as error:  # Pillow's parsers raise many exception types on malformed files
-        raise BadImage("not_an_image", f"no image format recognised ({error.__class__.__name__})") from error
-    if image.format not in _FORMATS:
-        raise BadImage("unsupported_format", f"{image.format} is not JPEG or PNG")
-    if image.width * image.height > MAX_PIXELS:
-        raise BadImage("too_large", f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
-    if image.mode not in _MODES:
-        raise BadImage("unsupported_color", f"colour mode {image.mode} is not grey, palette or RGB")
-    return image
 
 
 def _exif(data: bytes) -> bytes:
@@ -120,7 +74,7 @@ def orientation_of(data: bytes) -> int:
 
     XMP is ignored. `standardize_graph` does the same in TensorFlow.
     """
-    tiff = _exif(data) if data[:2] == b"\xff\xd8" else b""
+    tiff = _exif(data) if data[:2] == JPEG_START else b""
     order: Literal["little", "big"] = "little" if tiff[:1] == b"I" else "big"
 
     def number(position: int, width: int) -> int:
@@ -140,17 +94,25 @@ def read_info(data: bytes) -> ImageInfo:
     """Read the header facts of an image file without decoding its pixels.
 
     Raises:
-        BadImage: The file is empty, too large, or not a supported JPEG or PNG.
+        BadImage: The file is empty, too large, or of an unsupported format or colour mode.
     """
-    return _info(_open(data), data)
+    return _info(open_image(data), data)
+
+
+def _orientation(image: Image.Image, data: bytes) -> int:
+    """Return the orientation that is still to be applied; Pillow applies that of a TIFF itself."""
+    if image.format in ("WEBP", "AVIF"):
+        value = image.getexif().get(ORIENTATION_TAG)
+        return value if value in _TURNS else 1
+    return orientation_of(data)
 
 
 def _info(image: Image.Image, data: bytes) -> ImageInfo:
-    orientation = orientation_of(data)
+    orientation = _orientation(image, data)
     width, height = image.size
     if orientation >= 5:
         width, height = height, width
-    return ImageInfo(_FORMATS[image.format or ""], width, height, orientation, _scratch(image))
+    return ImageInfo(FORMATS[image.format or ""], width, height, orientation, _scratch(image))
 
 
 def _scratch(image: Image.Image) -> int:
@@ -194,17 +156,17 @@ def decode_turn(info: ImageInfo, factor: int) -> contextlib.AbstractContextManag
         factor: The factor by which a JPEG is shrunk while it is decoded.
     """
     pixels = info.width * info.height
-    # Pillow keeps four bytes per pixel.
-    left = pixels // factor**2 if info.format == "jpeg" else pixels
-    return TURNS.hold(4 * left + info.scratch * pixels)
+    # Pillow keeps four bytes per pixel. A JPEG is decoded to three more.
+    left = 7 * pixels // factor**2 if info.format == "jpeg" else 4 * pixels
+    return TURNS.hold(left + info.scratch * pixels)
 
 
 def decode_image(data: bytes, factor: int = 1) -> Image.Image:
     """Decode an image file to RGB and apply its EXIF orientation.
 
     Args:
-        data: A JPEG or PNG file. All of it is read, so a truncated file raises whatever the factor.
-        factor: Shrink a JPEG by this factor while decoding: 1, 2, 4 or 8. PNG ignores it.
+        data: An image file. All of it is read, so a truncated file raises whatever the factor.
+        factor: Shrink a JPEG by this factor while decoding: 1, 2, 4 or 8. Other formats ignore it.
 
     Returns:
         An image of mode RGB.
@@ -212,26 +174,24 @@ def decode_image(data: bytes, factor: int = 1) -> Image.Image:
     Raises:
         BadImage: The file is not a usable image, or it is damaged.
     """
-    image = _open(data)
     try:
-        if image.format == "PNG":
-            require_whole_png(data)
-        elif factor > 1:
-            image.draft(None, (max(1, image.width // factor), max(1, image.height // factor)))
-        if image.mode.startswith("I"):
-            # 16-bit grey: keep the high byte, as libpng does when it reduces to 8 bits.
-            decoded = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-        elif image.mode == "RGB":
-            # `convert` would copy it.
-            image.load()
-            decoded = image
-        else:
-            decoded = image.convert("RGB")
+        decoded = decode_jpeg(data, factor, MAX_PIXELS) if data[:2] == JPEG_START else None
+        orientation = orientation_of(data)
+        if decoded is None:
+            image = open_image(data)
+            orientation = _orientation(image, data)
+            if image.format == "PNG":
+                require_whole_png(data)
+            elif factor > 1:
+                image.draft(None, (max(1, image.width // factor), max(1, image.height // factor)))
+            decoded = load_rgb(image)
+    except BadImage:
+        raise
     except Image.DecompressionBombError as error:
         raise BadImage("too_large", str(error)) from error
     except Exception as error:  # Pillow's decoders raise many exception types on malformed files
         raise BadImage("undecodable", str(error) or error.__class__.__name__) from error
-    turn = _TURNS.get(orientation_of(data))
+    turn = _TURNS.get(orientation)
     return decoded if turn is None else decoded.transpose(turn)
 
 
@@ -286,7 +246,7 @@ def standardize(data: bytes, size: int, aspect: str) -> np.ndarray:
     This is the only preprocessing of raw files.
 
     Args:
-        data: A JPEG or PNG file.
+        data: An image file.
         size: Side of the square in pixels.
         aspect: One of `forms.ASPECTS`, see `fit`.
 

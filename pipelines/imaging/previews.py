@@ -34,7 +34,7 @@ def preview_jpeg(data: bytes, side: int) -> bytes:
     """Make a small JPEG of a whole image file.
 
     Args:
-        data: A JPEG or PNG file.
+        data: An image file.
         side: Maximum length of the longer side in pixels. A smaller image keeps its size.
 
     Raises:
@@ -131,7 +131,7 @@ def triage_pictures(data: bytes, heat: np.ndarray | None, size: int, aspect: str
     """Make the pictures of an image file.
 
     Args:
-        data: A JPEG or PNG file.
+        data: An image file.
         heat: float32 [h, w] from `malignancy_map`, or None for no overlay.
         size: Side of the model's square input in pixels. Like `aspect`, it comes from model.json and is used for the
             overlay only, which shows what the model saw.

@@ -1,8 +1,8 @@
 """Build `images.standardize` and `encoding.encode` as one TensorFlow graph, saved with the dataset as `standardize_fn`.
 
-The graph turns the bytes of any image file into what prepare stores in `image/encoded`, so that the exported model sees
-the pixels it was trained on. For JPEG and raw records the bytes are identical; for PNG records, the pixels are. All
-arithmetic uses integers, or floats that hold integers.
+The graph turns the bytes of a JPEG or PNG file into what prepare stores in `image/encoded`, so that the exported model
+sees the pixels it was trained on. For JPEG and raw records the bytes are identical; for PNG records, the pixels are.
+All arithmetic uses integers, or floats that hold integers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,12 @@ import tensorflow as tf
 
 from pipelines.imaging import images
 from pipelines.imaging.forms import JPEG_QUALITY
+from pipelines.imaging.png import SIGNATURE
 
+_JPEG_AND_PNG = (
+    "the model takes JPEG and PNG; python -m pipelines.score takes this file if it is BMP, GIF, TIFF, WebP, AVIF or "
+    "JPEG 2000"
+)
 # PRECISION_BITS of Pillow's Resample.c.
 _WEIGHT_BITS = 32 - 8 - 2
 
@@ -107,7 +112,13 @@ def _decode(data: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
         branches = [lambda factor=factor: reduced(factor) for factor in (1, 2, 4, 8)]
         return _orient(tf.switch_case(branch, branches), _orientation(data))
 
-    return tf.cond(tf.io.is_jpeg(data), jpeg, lambda: tf.io.decode_png(data, channels=3))
+    def png() -> tf.Tensor:
+        # TensorFlow's operation for PNG takes other formats too, with other pixels than Pillow.
+        is_png = tf.strings.substr(data, 0, len(SIGNATURE)) == SIGNATURE
+        with tf.control_dependencies([tf.debugging.Assert(is_png, [_JPEG_AND_PNG])]):
+            return tf.io.decode_png(data, channels=3)
+
+    return tf.cond(tf.io.is_jpeg(data), jpeg, png)
 
 
 def _resize_weights(length: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -235,7 +246,7 @@ class StandardizeModule(tf.Module):
             String scalar; see the module for how it relates to what prepare stores.
 
         Raises:
-            tf.errors.InvalidArgumentError: The file cannot be decoded.
+            tf.errors.InvalidArgumentError: The file cannot be decoded, or is neither JPEG nor PNG.
         """
         # These operations on integers have no kernels for a GPU.
         with tf.device("/CPU:0"):

@@ -44,7 +44,7 @@ def standardize(data: bytes, info: images.ImageInfo, forms: Iterable[RecordForm]
     """Make the records of an image file.
 
     Args:
-        data: A JPEG or PNG file.
+        data: An image file.
         info: What `images.read_info` says of it.
         forms: The forms of the records. Those that allow the same reduced decoding share it.
 

@@ -51,12 +51,27 @@ def with_segments(*segments: tuple[int, bytes]) -> bytes:
     return plain[:2] + added + plain[2:]
 
 
+def without_adobe_marker(data: bytes) -> bytes:
+    start = data.index(b"\xff\xee")
+    return data[:start] + data[start + 2 + int.from_bytes(data[start + 2 : start + 4], "big") :]
+
+
+CMYK = encode(photograph(150, 90), mode="CMYK")
+# The last byte of Adobe's marker says how the inks are stored.
+YCCK = CMYK[: CMYK.index(b"Adobe") + 11] + b"\x02" + CMYK[CMYK.index(b"Adobe") + 12 :]
+
+# What prepare, score and the exported graph take.
 RAW_FILES = {
     "jpeg": encode(photograph(180, 180)),
     "jpeg 4:4:4": encode(photograph(181, 77), subsampling=0),
     "jpeg 4:2:2, odd sizes": encode(photograph(333, 251), subsampling=1, quality=60),
     "progressive": encode(photograph(200, 320), progressive=True),
     "grey jpeg": encode(photograph(100, 80), mode="L"),
+    "rgb jpeg": encode(photograph(100, 80), keep_rgb=True),
+    "cmyk": CMYK,
+    "cmyk, to be shrunk": encode(photograph(511, 450), mode="CMYK"),
+    "cmyk without Adobe's marker": without_adobe_marker(CMYK),
+    "ycck": YCCK,
     "shrunk by 2 while decoding": encode(photograph(511, 450)),
     "shrunk by 4": encode(photograph(923, 901)),
     "shrunk by 8": encode(photograph(1801, 1799)),
@@ -81,6 +96,30 @@ RAW_FILES = {
     "exif cut short": with_segments((0xE1, exif(6)[:20])),
     "exif directory outside": with_segments((0xE1, b"Exif\0\0II*\0\xff\xff\xff\x7f")),
     **{f"orientation {n}{endian}": with_orientation(n, endian) for n in range(10) for endian in "<>"},
+}
+
+
+PHOTOGRAPHS = [Image.fromarray(photograph(130, 170, seed)) for seed in range(3)]
+
+# What prepare and score take, and the exported graph does not.
+OTHER_FILES = {
+    "bmp": encode(photograph(130, 170), "BMP"),
+    "bmp palette": encode(photograph(130, 170), "BMP", "P"),
+    "gif": encode(photograph(130, 170), "GIF"),
+    "gif animation": encode(photograph(130, 170), "GIF", save_all=True, append_images=PHOTOGRAPHS[1:]),
+    "tiff": encode(photograph(130, 170), "TIFF"),
+    "tiff lzw": encode(photograph(130, 170), "TIFF", compression="tiff_lzw"),
+    "tiff jpeg": encode(photograph(130, 170), "TIFF", compression="jpeg"),
+    "tiff pages": encode(photograph(130, 170), "TIFF", save_all=True, append_images=PHOTOGRAPHS[1:]),
+    "tiff grey": encode(photograph(130, 170), "TIFF", "L"),
+    "tiff palette": encode(photograph(130, 170), "TIFF", "P"),
+    "tiff with alpha": encode(photograph(130, 170), "TIFF", "RGBA"),
+    "tiff cmyk": encode(photograph(130, 170), "TIFF", "CMYK"),
+    "tiff 16 bit grey": encode(photograph(130, 170)[:, :, 0].astype(np.uint16) * 250 + 77, "TIFF"),
+    "webp": encode(photograph(130, 170), "WEBP"),
+    "webp lossless with alpha": encode(photograph(130, 170), "WEBP", "RGBA", lossless=True),
+    "webp animation": encode(photograph(130, 170), "WEBP", save_all=True, append_images=PHOTOGRAPHS[1:], lossless=True),
+    "jpeg 2000": encode(photograph(130, 170), "JPEG2000"),
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pipelines.imaging import forms, images
-from tests.support.image_files import RAW_FILES, encode
+from tests.support.image_files import OTHER_FILES, RAW_FILES, encode
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,15 @@ def test_graph_gives_a_png_of_the_pixels_of_prepare(graph: Callable[..., Any]) -
         made = Image.open(io.BytesIO(graph(data, 64, "pad", "png")))
         assert (made.format, made.mode) == ("PNG", "RGB")
         assert np.array_equal(np.asarray(made), images.standardize(data, 64, "pad")), name
+
+
+def test_graph_refuses_what_it_cannot_decode_as_prepare_does_and_says_so(graph: Callable[..., Any]) -> None:
+    import tensorflow as tf
+
+    for name, data in OTHER_FILES.items():
+        with pytest.raises(tf.errors.InvalidArgumentError, match="the model takes JPEG and PNG"):
+            graph(data, 64, "crop")
+        assert images.standardize(data, 64, "crop").shape == (64, 64, 3), name
 
 
 def test_graph_gives_the_bytes_of_prepare_on_real_images(graph: Callable[..., Any], shared_data: Path) -> None:

@@ -17,7 +17,7 @@ from pipelines.imaging.images import BadImage
 from pipelines.score.model_handler import LoadedModels, Prediction
 from pipelines.score.model_input import ModelInput, RecordForm, form_of, forms_of, standardize
 from pipelines.score.models import read_model_info
-from tests.support.image_files import RAW_FILES, encode, exif, photograph
+from tests.support.image_files import OTHER_FILES, RAW_FILES, encode, exif, photograph
 from tests.support.scoring import export_untrained
 from tests.support.tiny_dataset import CLASSES, write_dataset
 
@@ -71,7 +71,7 @@ def test_real_files_get_the_scores_of_the_serving_signature_to_the_last_bit(mode
 def test_each_form_is_what_prepare_writes(aspect: str) -> None:
     """Two sizes need other reductions of a large file, three encodings share one; a PNG only has the same pixels."""
     forms = [RecordForm(size, aspect, encoding) for size in (64, 250) for encoding in ENCODINGS]
-    for name, data in RAW_FILES.items():
+    for name, data in (RAW_FILES | OTHER_FILES).items():
         for form, record in zip(forms, taken(data, *forms).records, strict=True):
             pixels = images.standardize(data, form.image_size, aspect)
             if form.encoding == "png":

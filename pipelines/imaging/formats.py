@@ -1,0 +1,111 @@
+"""Open image files of every format that is read, and convert their pixels to RGB."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from pipelines.imaging.bad_image import BadImage
+
+# Three times the largest camera image in the archive. At four bytes a pixel, several copies must fit in memory.
+MAX_PIXELS = 64_000_000
+# Pillow's name -> ours. MPO, written by some cameras, is a JPEG followed by further images.
+FORMATS = {
+    "JPEG": "jpeg",
+    "MPO": "jpeg",
+    "PNG": "png",
+    "BMP": "bmp",
+    "GIF": "gif",
+    "TIFF": "tiff",
+    "WEBP": "webp",
+    "AVIF": "avif",
+    "JPEG2000": "jpeg2000",
+}
+# Colour modes whose conversion to RGB is defined. I: 16-bit grey of a PNG, in older Pillow.
+_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16B", "I"})
+_TIFF_BITS = 258
+_TIFF_PHOTOMETRIC = 262
+_WHITE_IS_ZERO = 0
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+
+ImageFile.LOAD_TRUNCATED_IMAGES = False
+# MAX_PIXELS already rejects what the first warning is about; the warnings about malformed EXIF do not name the file.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
+
+
+def _unread_format(data: bytes) -> str:
+    """Return what a file of a known format is that Pillow does not read, with the way out; empty for any other file."""
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+        return "HEIC, the format of iPhones, is not read; convert it to JPEG, for example with heif-convert"
+    if data[128:132] == b"DICM":
+        return "DICOM is not read; export its frames as PNG, for example with dcm2img of DCMTK"
+    return ""
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Open an image file with Pillow without decoding it.
+
+    Args:
+        data: The file.
+
+    Raises:
+        BadImage: The file is empty or too large, or its format or colours are not supported.
+    """
+    if not data:
+        raise BadImage("empty_file", "the file has no bytes")
+    try:
+        image = Image.open(io.BytesIO(data))
+    except Image.DecompressionBombError as error:
+        raise BadImage("too_large", str(error)) from error
+    except Exception as error:  # Pillow's parsers raise many exception types on malformed files
+        unread = _unread_format(data)
+        if unread:
+            raise BadImage("unsupported_format", unread) from error
+        raise BadImage("not_an_image", f"no image format recognised ({error.__class__.__name__})") from error
+    if image.format not in FORMATS:
+        raise BadImage("unsupported_format", f"{image.format} is not read; convert it to PNG")
+    if image.width * image.height > MAX_PIXELS:
+        raise BadImage("too_large", f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+    _require_known_colors(image)
+    return image
+
+
+def _tiff_tag(image: Image.Image, tag: int) -> object:
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    return tags.get(tag)
+
+
+def _require_known_colors(image: Image.Image) -> None:
+    if image.mode not in _MODES or (image.mode == "I" and image.format != "PNG"):
+        raise BadImage(
+            "unsupported_color", f"colour mode {image.mode} has no defined RGB; convert it to 8 bits a channel"
+        )
+    # Pillow gives 12 bits as they are, in 16.
+    if _tiff_tag(image, _TIFF_BITS) == (12,):
+        raise BadImage("unsupported_color", "12 bits a pixel are not read; convert it to 8 or 16")
+
+
+def load_rgb(image: Image.Image) -> Image.Image:
+    """Decode an opened image, the first if its file has several, to RGB.
+
+    Transparency is dropped. Of 16 bits the high byte is kept, as libpng does when it reduces to 8 bits.
+
+    Args:
+        image: What `open_image` returned.
+
+    Returns:
+        An image of mode RGB. Pillow has applied the orientation of a TIFF.
+    """
+    if image.mode.startswith("I"):
+        high = (np.asarray(image) >> 8).astype(np.uint8)
+        inverted = _tiff_tag(image, _TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
+        return Image.fromarray(255 - high if inverted else high).convert("RGB")
+    if image.mode == "RGB":
+        # `convert` would copy it.
+        image.load()
+        return image
+    return image.convert("RGB")
