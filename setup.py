@@ -36,6 +36,8 @@ setup(
     extras_require={
         # Images in an HDF5 file, as the ISIC challenge of 2024 gives them.
         "hdf5": ["h5py>=3.10"],
+        # Tables in workbooks: .xlsx, .xls, .ods.
+        "excel": ["python-calamine>=0.4"],
         # s3:// as input and output, through Beam's filesystem.
         "s3": ["apache-beam[aws]>=2.77,<2.78"],
         # Reads a dataset with tfds.builder_from_directory; nothing of ours imports it.

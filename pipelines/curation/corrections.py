@@ -114,7 +114,7 @@ def read_corrections(path: str, class_set: ClassSet) -> dict[str, Correction]:
     Raises:
         UsageError: The file is no such table, or says two things of one name.
     """
-    columns = require_table(OPTION, path)
+    columns = require_table(OPTION, path).names
     id_column = Columns().id_column(columns)
     if id_column is None or ACTION_COLUMN not in columns:
         raise UsageError(

@@ -8,7 +8,7 @@ from pipelines.common.cli import UsageError
 from pipelines.common.csv_tables import in_line
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.domain.image_ids import image_id_of
-from pipelines.domain.metadata_columns import Columns
+from pipelines.domain.metadata_columns import Columns, cells_of, spelled
 from pipelines.sources.metadata_tables import require_table, table_rows
 
 SPLIT_COLUMN = "split"
@@ -21,9 +21,10 @@ def read_splits(path: str, columns: Columns) -> Iterator[tuple[str, str]]:
         The image id and the split of every row that has an id.
     """
     for row in table_rows(path):
-        image = (row.get(columns.among(row).id_column(row) or "") or "").strip()
+        cell = cells_of(row)
+        image = cell(columns.among(row).id_column(row) or "")
         if image:
-            yield image_id_of(image), (row.get(SPLIT_COLUMN) or "").strip().lower()
+            yield image_id_of(image), cell(SPLIT_COLUMN).lower()
 
 
 def require_splits(path: str, columns: Columns) -> list[str]:
@@ -36,8 +37,8 @@ def require_splits(path: str, columns: Columns) -> list[str]:
     Raises:
         UsageError: Unless it is a CSV with image ids and known split names.
     """
-    names = require_table("--splits_file", path)
-    if columns.among(names).id_column(names) is None or SPLIT_COLUMN not in names:
+    names = require_table("--splits_file", path).names
+    if columns.among(names).id_column(names) is None or spelled(names, [SPLIT_COLUMN]) is None:
         raise UsageError(f"--splits_file {path}: needs an image id column and {SPLIT_COLUMN}; it has {in_line(names)}")
     for image, split in read_splits(path, columns):
         if split not in SPLITS:

@@ -15,7 +15,7 @@ from pipelines.beam.packed_groups import PackedCoGroupByKey
 from pipelines.dataset.image_row import ImageRow
 from pipelines.domain.identities import short_names, within
 from pipelines.domain.image_ids import isic_id_of
-from pipelines.domain.labels import make_claim
+from pipelines.domain.labels import table_claims
 from pipelines.domain.metadata_columns import Columns, Facts
 from pipelines.domain.taxonomy import ClassSet
 from pipelines.sources.metadata_tables import read_facts
@@ -106,7 +106,9 @@ def with_facts(row: ImageRow, facts: Iterable[Facts], class_set: ClassSet) -> Im
     def values(name: str) -> tuple[str, ...]:
         return tuple(sorted({getattr(fact, name) for fact in facts} - {""}))
 
-    claims = {make_claim(fact.source, fact.labels, class_set, fact.owners) for fact in facts if fact.labels}
+    claims = {
+        claim for fact in facts for claim in table_claims(fact.source, fact.labels, fact.hot, class_set, fact.owners)
+    }
     return row._replace(
         tables=values("source"),
         claims=tuple(sorted({*row.claims, *claims})),

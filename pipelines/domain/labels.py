@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from pipelines.domain.missing_values import is_missing
 from pipelines.domain.taxonomy import ClassSet
 
 # The source name of claims made by folders.
@@ -41,6 +42,29 @@ def make_claim(source: str, labels: Sequence[str], class_set: ClassSet, owners: 
         The claim. It has no classes if none of the labels stands for one.
     """
     return Claim(source, tuple(labels), class_set.classes_of(labels), owners)
+
+
+def table_claims(
+    source: str, labels: Sequence[str], hot: Sequence[str], class_set: ClassSet, owners: tuple[str, ...] = ()
+) -> list[Claim]:
+    """Make the claims of one row of a table.
+
+    A placeholder such as `unknown` is no label, unless the class set knows it. Two one-hot columns that hold 1 and have
+    no class in common contradict each other, whether or not they stand for classes of this set.
+
+    Args:
+        source: The table's name.
+        labels: Labels as written, most precise first.
+        hot: One-hot columns that hold 1.
+        class_set: Classes that the labels may stand for.
+        owners: Names of the inputs that the table belongs to.
+    """
+    said = [label for label in labels if class_set.classes_of([label]) or not is_missing(label)]
+    claims = [make_claim(source, said, class_set, owners)] if said else []
+    columns = [make_claim(source, [name], class_set, owners) for name in hot]
+    if len(columns) > 1 and not set.intersection(*(set(claim.classes) for claim in columns)):
+        columns = [claim._replace(classes=claim.classes or claim.labels) for claim in columns]
+    return claims + columns
 
 
 def folder_claim(folders: Sequence[str], class_set: ClassSet, owners: tuple[str, ...] = ()) -> Claim:

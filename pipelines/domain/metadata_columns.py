@@ -3,17 +3,21 @@
 Supported are isic-cli downloads (`isic_id`, `diagnosis_1` to `diagnosis_5` or `diagnosis`), HAM10000 (`dx`), the ISIC
 2018 and 2019 ground truth (one column per class, 1.0 in the right one) and its metadata, ISIC 2020 (`benign_malignant`,
 `target`), ISIC 2024 (`iddx_1` to `iddx_5`, `iddx_full`), and the user's own tables, whose columns are named by options.
-Only the image id column is required; all others are optional.
+Only the image id column is required; all others are optional. Names of columns are compared by `column_key`: `Image ID`
+is `image_id`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pipelines.common.tables import column_key
 from pipelines.domain.image_ids import composed
+from pipelines.domain.missing_values import flag_of, is_no_id
 
 # In order: isic-cli, HAM10000, ISIC 2018 and 2019, ISIC 2020.
 ID_COLUMNS = ("isic_id", "image_id", "image", "image_name")
@@ -32,11 +36,31 @@ CHALLENGE_2019 = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
 CHALLENGE_COLUMNS = tuple(dict.fromkeys((*CHALLENGE_2018, *CHALLENGE_2019, "UNK")))
 # Between the levels of a diagnosis in one cell, the most general first: `Benign::...::Nevus`.
 _LEVELS = "::"
-# Placeholders for a missing id. Taken as an id, they would group all images that have them.
-NO_ID = frozenset({"na", "n/a", "nan", "nil", "none", "null", "unknown", "-", "?"})
 # ISIC 2020: 1 means malignant.
 TARGET_COLUMN = "target"
-TARGETS = {"0": "benign", "1": "malignant"}
+TARGETS = {None: "", False: "benign", True: "malignant"}
+
+
+@functools.lru_cache(maxsize=256)
+def _spellings(names: tuple[str, ...]) -> dict[str, str]:
+    return {column_key(name): name for name in reversed(names)}
+
+
+def spelled(names: Iterable[str], wanted: Iterable[str]) -> str | None:
+    """Return the first wanted column that a table has, as the table writes it, or None.
+
+    Args:
+        names: The table's column names.
+        wanted: Column names in order of preference.
+    """
+    spellings = _spellings(tuple(names))
+    return next((spellings[key] for key in map(column_key, wanted) if key in spellings), None)
+
+
+def cells_of(row: Mapping[str, str]) -> Callable[[str], str]:
+    """Return a function from the name of a column to the cell in it, without blanks around; empty if there is none."""
+    spellings = _spellings(tuple(row))
+    return lambda name: (row.get(spellings.get(column_key(name), name)) or "").strip()
 
 
 @dataclass(frozen=True)
@@ -49,9 +73,8 @@ class Columns:
     patient: str = ""
 
     def id_column(self, names: Iterable[str]) -> str | None:
-        """Return the image id column among `names`, or None."""
-        wanted = (self.id,) if self.id else ID_COLUMNS
-        return next((name for name in wanted if name in names), None)
+        """Return the image id column among `names`, as it is written there, or None."""
+        return spelled(names, (self.id,) if self.id else ID_COLUMNS)
 
     @staticmethod
     def names() -> tuple[str, ...]:
@@ -65,9 +88,9 @@ class Columns:
             names: The table's column names. A column that is not among them becomes empty, so that the known ones
                 apply.
         """
-        names = set(names)
+        names = tuple(names)
         kept = (self.id, self.label, self.lesion, self.patient)
-        return Columns(*(name if name in names else "" for name in kept))
+        return Columns(*(name and (spelled(names, [name]) or "") for name in kept))
 
 
 class Facts(NamedTuple):
@@ -80,18 +103,24 @@ class Facts(NamedTuple):
     license: str = ""
     attribution: str = ""
     owners: tuple[str, ...] = ()  # names of the sources to which the table belongs
+    hot: tuple[str, ...] = ()  # one-hot columns that hold 1; if there are several, each is a label of its own
 
 
 def labels_of(row: Mapping[str, str], columns: Columns) -> tuple[str, ...]:
-    """Return every non-empty label of a row, most specific first."""
+    """Return every non-empty label of a row that is written in words, or as a target, most specific first."""
+    cell = cells_of(row)
     if columns.label:
-        found = [row.get(columns.label) or ""]
+        found = [cell(columns.label)]
     else:
-        found = [row.get(name) or "" for name in LABEL_COLUMNS]
-        found += [name for name in CHALLENGE_COLUMNS if (row.get(name) or "").strip() in ("1", "1.0")]
-        found.append(TARGETS.get((row.get(TARGET_COLUMN) or "").strip(), ""))
+        found = [*map(cell, LABEL_COLUMNS), TARGETS[flag_of(cell(TARGET_COLUMN))]]
     levels = (level.strip() for label in found for level in reversed(label.split(_LEVELS)))
-    return tuple(level for level in levels if level)
+    return tuple(filter(None, levels))
+
+
+def hot_of(row: Mapping[str, str], columns: Columns) -> tuple[str, ...]:
+    """Return the one-hot columns in which a row has 1; none if the user gave a label column, which speaks alone."""
+    cell = cells_of(row)
+    return () if columns.label else tuple(name for name in CHALLENGE_COLUMNS if flag_of(cell(name)))
 
 
 def facts_of(row: Mapping[str, str], source: str, columns: Columns) -> Facts:
@@ -102,20 +131,19 @@ def facts_of(row: Mapping[str, str], source: str, columns: Columns) -> Facts:
         source: Name of the table.
         columns: Column names that the user gave; empty ones stand for the known columns.
     """
-
-    def value(name: str) -> str:
-        return (row.get(name) or "").strip()
+    cell = cells_of(row)
 
     def identity(name: str) -> str:
-        return "" if value(name).lower() in NO_ID else composed(value(name))
+        return "" if is_no_id(cell(name)) else composed(cell(name))
 
     return Facts(
         source=source,
         labels=labels_of(row, columns),
         lesion_id=identity(columns.lesion or "lesion_id"),
         patient_id=identity(columns.patient or "patient_id"),
-        license=value("copyright_license"),
-        attribution=value("attribution"),
+        license=cell("copyright_license"),
+        attribution=cell("attribution"),
+        hot=hot_of(row, columns),
     )
 
 
@@ -126,9 +154,9 @@ def has_facts(names: Iterable[str], columns: Columns) -> bool:
         names: The table's column names.
         columns: Column names that the user gave; empty ones stand for the known columns.
     """
-    known = {columns.lesion or "lesion_id", columns.patient or "patient_id", "copyright_license", "attribution"}
-    labels = {columns.label} if columns.label else {*LABEL_COLUMNS, *CHALLENGE_COLUMNS, TARGET_COLUMN}
-    return not known.union(labels).isdisjoint(names)
+    known = (columns.lesion or "lesion_id", columns.patient or "patient_id", "copyright_license", "attribution")
+    labels = (columns.label,) if columns.label else (*LABEL_COLUMNS, *CHALLENGE_COLUMNS, TARGET_COLUMN)
+    return spelled(names, (*known, *labels)) is not None
 
 
 def normalize_license(text: str) -> str:

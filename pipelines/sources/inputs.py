@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from pipelines.common.cli import UsageError
 from pipelines.common.csv_tables import TableError, in_line
+from pipelines.common.tables import Overview
 from pipelines.common.text import printable
 from pipelines.domain.labels import FOLDER
-from pipelines.domain.metadata_columns import Columns, has_facts
+from pipelines.domain.metadata_columns import Columns, has_facts, spelled
 from pipelines.sources.layout_registry import (
     LAYOUTS,
     RECOGNIZE,
@@ -21,7 +22,7 @@ from pipelines.sources.layout_registry import (
     recognize,
 )
 from pipelines.sources.metadata_search import find_layout_tables, find_metadata, places_of
-from pipelines.sources.metadata_tables import file_name, is_by_lesion, read_header, require_columns, require_table
+from pipelines.sources.metadata_tables import file_name, is_by_lesion, read_overview, require_columns, require_table
 from pipelines.sources.source import Source, Table
 from pipelines.sources.sources_file import is_sources_file, read_sources_file
 from pipelines.storage import filesystem
@@ -114,15 +115,25 @@ def read_inputs(texts: Iterable[str], metadata: Iterable[str]) -> Inputs:
     return Inputs(tuple(_distinct(sources)), tuple(tables.values()))
 
 
-def _read(table: Table, read: Callable[[str], list[str]] | None = None) -> Table:
-    header = tuple(read(table.path) if read else require_table(table.option, table.path))
-    return table._replace(header=header, layout=recognize(header))
+def _with_header(table: Table, overview: Overview, notes: list[str]) -> Table:
+    if overview.note:
+        notes.append(f"{printable(table.path)} {overview.note}")
+    return table._replace(header=tuple(overview.names), layout=recognize(overview.names))
+
+
+def _read(table: Table, notes: list[str]) -> Table:
+    """Return a table with its header and the layout that it shows; a line is added to `notes` if it was hard to read.
+
+    Raises:
+        UsageError: If the table cannot be read.
+    """
+    return _with_header(table, require_table(table.option, table.path), notes)
 
 
 def _readable(table: Table, notes: list[str]) -> Iterator[Table]:
     """Yield a `metadata.csv` found beside images with its header, or note why it is damaged."""
     try:
-        yield _read(table, read_header)
+        yield _with_header(table, read_overview(table.path), notes)
     except TableError as error:
         notes.append(f"{printable(table.path)} is ignored: {error}")
 
@@ -150,12 +161,12 @@ def _with_tables(source: Source, notes: list[str]) -> Source:
     Their content is not checked yet. A line is added to `notes` for each found table that cannot be read.
     """
     if source.tables:
-        return source._replace(tables=tuple(map(_read, source.tables)))
+        return source._replace(tables=tuple(_read(table, notes) for table in source.tables))
     paths = find_metadata(source) if source.layout == RECOGNIZE else find_layout_tables(source)
     tables = [Table(path, option=source.option, found=True) for path in paths]
     if source.layout == RECOGNIZE:
         return source._replace(tables=tuple(good for table in tables for good in _readable(table, notes)))
-    return source._replace(tables=tuple(map(_read, tables)))
+    return source._replace(tables=tuple(_read(table, notes) for table in tables))
 
 
 def _require_columns(headers: Iterable[Iterable[str]], wanted: Columns, option: Callable[[str], str]) -> None:
@@ -166,7 +177,7 @@ def _require_columns(headers: Iterable[Iterable[str]], wanted: Columns, option: 
     names = list(dict.fromkeys(name for header in headers for name in header))
     for what in Columns.names():
         column = getattr(wanted, what)
-        if column and column not in names:
+        if column and spelled(names, [column]) is None:
             raise UsageError(f"{option(what)} {column}: no table has this column; there are {in_line(names) or 'none'}")
 
 
@@ -298,7 +309,7 @@ def complete_inputs(inputs: Inputs, columns: Columns, other_columns: Iterable[st
     """
     notes = list(inputs.notes)
     sources = [_with_tables(source, notes) for source in inputs.sources]
-    shared = [_read(table) for table in inputs.metadata]
+    shared = [_read(table, notes) for table in inputs.metadata]
     found = [table for source in sources for table in source.tables if table.found]
     headers = [*(table.header for table in (*shared, *found)), other_columns]
     _require_columns(headers, columns, lambda what: f"--{what}_column")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from pipelines.domain.missing_values import flag_of
+
 Row = Mapping[str, str]
 
 
@@ -15,7 +17,7 @@ def cell(row: Row, name: str) -> str:
 
 def marked(row: Row, columns: Iterable[str]) -> list[str]:
     """Return those columns of a row that say yes, in any way of writing it."""
-    return [name for name in columns if cell(row, name).lower() in ("1", "1.0", "true", "yes")]
+    return [name for name in columns if flag_of(cell(row, name))]
 
 
 class Form(NamedTuple):

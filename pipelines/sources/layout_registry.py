@@ -7,6 +7,7 @@ import pkgutil
 import re
 from collections.abc import Iterable, Iterator
 
+from pipelines.common.tables import column_key
 from pipelines.sources import layouts
 from pipelines.sources.layout import Form, Layout
 
@@ -25,9 +26,14 @@ def _declared() -> Iterator[tuple[str, Layout]]:
 LAYOUTS: dict[str, Layout] = dict(sorted(_declared()))
 
 
+def _keys(columns: Iterable[str]) -> set[str]:
+    return {column_key(name) for name in columns}
+
+
 def form_of(layout: str, columns: Iterable[str]) -> Form | None:
     """Return the form in a layout that a table with these columns has, or None."""
-    return next((form for form in LAYOUTS[layout].forms if set(form.columns) <= set(columns)), None)
+    names = _keys(columns)
+    return next((form for form in LAYOUTS[layout].forms if _keys(form.columns) <= names), None)
 
 
 def recognize(columns: Iterable[str]) -> str:
@@ -35,12 +41,12 @@ def recognize(columns: Iterable[str]) -> str:
 
     If several fit, it is the one that asks for the most columns.
     """
-    names = set(columns)
+    names = _keys(columns)
     fitting = [
         (-len(form.columns), layout)
         for layout in LAYOUTS
         for form in LAYOUTS[layout].forms
-        if set(form.columns) <= names
+        if _keys(form.columns) <= names
     ]
     return min(fitting)[1] if fitting else TABLE
 
@@ -71,6 +77,6 @@ def missing_columns(layout: str, columns: Iterable[str]) -> list[str]:
 
     Of the layout's forms, the one with the fewest missing columns counts; there must be at least one form.
     """
-    names = set(columns)
-    lacking = [[name for name in form.columns if name not in names] for form in LAYOUTS[layout].forms]
+    names = _keys(columns)
+    lacking = [[name for name in form.columns if column_key(name) not in names] for form in LAYOUTS[layout].forms]
     return min(lacking, key=len)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
-import io
 import itertools
 import os
 import posixpath
 from collections.abc import Iterator
 
+from pipelines.common.csv_tables import TableError
 from pipelines.common.gcs_client import ServiceUnavailable
+from pipelines.common.tables import names_at
+from pipelines.common.workbooks import is_workbook
 from pipelines.sources.layout_registry import LAYOUTS, as_csv, form_of
 from pipelines.sources.list_files import fixed_part
 from pipelines.sources.metadata_tables import file_name, table_bytes
@@ -23,15 +25,23 @@ from pipelines.storage.path_lists import folder_of, is_path_list
 
 # Dataverse serves the HAM10000 table without an extension.
 BARE_TABLE = "HAM10000_metadata"
-# Fixed names of tables that do not end in .csv.
-_OTHER_NAMES = (BARE_TABLE, *(layout.file for layout in LAYOUTS.values() if layout.file and ".csv" not in layout.file))
+# Dataverse also serves tables as .tab.
+_EXTENSIONS = (".csv", ".tsv", ".tab", ".xlsx")
+_PATTERNS = [
+    f"*.{''.join(f'[{letter}{letter.upper()}]' for letter in extension.removeprefix('.'))}" for extension in _EXTENSIONS
+]
+# Fixed names of tables that do not end so.
+_OTHER_NAMES = (
+    BARE_TABLE,
+    *(layout.file for layout in LAYOUTS.values() if layout.file and not layout.file.endswith(_EXTENSIONS)),
+)
 ISIC_CLI_TABLE = LAYOUTS["isic_cli"].file
 # Every header is shorter; the rest of a table that is not needed may be large.
 _HEADER_BYTES = 64 << 10
 
 
 def _is_table_name(name: str) -> bool:
-    return name.lower().endswith(".csv") or name in _OTHER_NAMES
+    return name.lower().endswith(_EXTENSIONS) or name in _OTHER_NAMES
 
 
 def images_folder(path: str) -> str:
@@ -60,7 +70,7 @@ def _tables_in(folder: str) -> list[str]:
     """Return the tables directly in a folder, sorted; empty if the folder does not exist."""
     if not filesystem.is_local(folder):
         others = [filesystem.join(folder, name) for name in _OTHER_NAMES]
-        found = filesystem.match(filesystem.join(folder, "*.[cC][sS][vV]"))
+        found = [path for pattern in _PATTERNS for path in filesystem.match(filesystem.join(folder, pattern))]
         found += filter(image_column, filesystem.match(filesystem.join(folder, "*.parquet")))
         return sorted([*found, *filter(filesystem.exists, others)])
     try:
@@ -84,16 +94,16 @@ def _members_by_depth(archive: str) -> list[list[str]]:
 
 
 def columns_of(path: str) -> list[str]:
-    """Return the column names in the first line of a table; empty if it cannot be read as CSV."""
+    """Return the column names in the first line of a table; empty if it cannot be read as a table."""
     try:
         if split_member_path(path) or path.lower().endswith((".parquet", ".jsonl")):
             head = table_bytes(path)
         else:
             with filesystem.open_file(path) as file:
-                head = as_csv(file.read(_HEADER_BYTES))
-        line = head.decode("utf-8-sig", "replace")
-        return next(csv.reader(io.StringIO(line, newline="")), [])
-    except (StorageError, ServiceUnavailable, csv.Error):  # not the table we want
+                head = file.read(_HEADER_BYTES)
+                head = head + file.read() if is_workbook(head) else as_csv(head)
+        return names_at(head)
+    except (StorageError, ServiceUnavailable, TableError, csv.Error):  # not the table we want
         return []
 
 

@@ -6,10 +6,11 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipelines.common.cli import UsageError
-from pipelines.common.csv_tables import TableError, header_of, in_line, rows_of
+from pipelines.common.csv_tables import TableError, in_line
 from pipelines.common.gcs_client import ServiceUnavailable
+from pipelines.common.tables import Overview, overview_of, rows_of
 from pipelines.domain.image_ids import image_id_of
-from pipelines.domain.metadata_columns import ID_COLUMNS, Columns, Facts, facts_of, has_facts
+from pipelines.domain.metadata_columns import ID_COLUMNS, Columns, Facts, cells_of, facts_of, has_facts
 from pipelines.sources.layout import Form
 from pipelines.sources.layout_registry import as_csv, known_form
 from pipelines.sources.other_tables import csv_of_json_lines, csv_of_parquet
@@ -49,10 +50,7 @@ def _in_csv(name: str, data: bytes) -> bytes:
 
 
 def table_rows(path: str) -> Iterator[dict[str, str]]:
-    """Return an iterator over the rows of a UTF-8 CSV, each a dictionary by column name.
-
-    A byte order mark, which spreadsheets write, is skipped.
-    """
+    """Return an iterator over the rows of a table, each a dictionary by column name; see `tables.rows_of`."""
     return rows_of(table_bytes(path))
 
 
@@ -64,12 +62,18 @@ def _known_rows(path: str, columns: Columns, images: str) -> Iterator[Mapping[st
         if not number and columns == Columns():
             form = known_form(row)
             of_lesion = images_by_lesion(images) if form and form.by_lesion else {}
-        for known in form.rows(row) if form and form.rows else (row,):
+        for known in form.rows(_spelled_as(form, row)) if form and form.rows else (row,):
             if form and form.by_lesion:
-                lesion = (known.get("lesion_id") or "").strip()
+                lesion = cells_of(known)("lesion_id")
                 yield from ({**known, "isic_id": image} for image in of_lesion.get(lesion, ()))
             else:
                 yield known
+
+
+def _spelled_as(form: Form, row: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the row with the columns of its form spelled as in the form."""
+    cell = cells_of(row)
+    return {**row, **{name: cell(name) for name in form.columns}}
 
 
 def images_by_lesion(path: str) -> dict[str, list[str]]:
@@ -78,7 +82,7 @@ def images_by_lesion(path: str) -> dict[str, list[str]]:
     columns = Columns()
     for row in table_rows(path):
         image = (row.get(columns.id_column(row) or "") or "").strip()
-        found.setdefault((row.get("lesion_id") or "").strip(), []).append(image)
+        found.setdefault(cells_of(row)("lesion_id"), []).append(image)
     return found
 
 
@@ -104,8 +108,8 @@ def read_facts(path: str, columns: Columns, name: str = "", images: str = "") ->
             yield image_id_of(image), facts_of(row, name, columns)
 
 
-def read_header(path: str) -> list[str]:
-    """Return the column names of a table, after reading it to its end.
+def read_overview(path: str) -> Overview:
+    """Return the column names of a table and a note, after reading it to its end.
 
     Raises:
         TableError: If the table is an archive, cannot be read, is malformed or has no rows.
@@ -116,21 +120,21 @@ def read_header(path: str) -> list[str]:
         data = table_bytes(path)
     except (StorageError, ServiceUnavailable) as error:
         raise TableError(f"cannot be read ({error})") from error
-    return header_of(data)
+    return overview_of(data)
 
 
-def require_table(option: str, path: str) -> list[str]:
-    """Return the column names of a table like `read_header`, but raise UsageError.
+def require_table(option: str, path: str) -> Overview:
+    """Return what `read_overview` does, but raise UsageError.
 
     Args:
         option: Command-line option that names the table; it starts the error message.
         path: The table, as for `table_bytes`.
 
     Raises:
-        UsageError: If `read_header` raises TableError.
+        UsageError: If `read_overview` raises TableError.
     """
     try:
-        return read_header(path)
+        return read_overview(path)
     except TableError as error:
         raise UsageError(f"{option} {path}: {error}") from error
 

@@ -12,10 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from pipelines.common.cli import UsageError
-from pipelines.common.csv_tables import TableError, header_of, in_line, rows_of
+from pipelines.common.csv_tables import TableError, in_line
+from pipelines.common.tables import header_of, rows_of
 from pipelines.domain.image_ids import image_id_of
-from pipelines.domain.labels import Claim, make_claim, resolve_label
-from pipelines.domain.metadata_columns import ID_COLUMNS, NO_ID, Columns, facts_of, labels_of
+from pipelines.domain.labels import Claim, resolve_label, table_claims
+from pipelines.domain.metadata_columns import ID_COLUMNS, Columns, cells_of, facts_of, spelled
+from pipelines.domain.missing_values import is_missing
 from pipelines.domain.taxonomy import CLASS_SETS, ClassSet, built_in_set, named_set
 from trainer.evaluate.predictions import GroundTruth
 
@@ -70,7 +72,7 @@ def _open(option: str, path: Path) -> _Table:
     except TableError as error:
         raise UsageError(f"{where}: {error}") from None
     wanted = (*ID_COLUMNS, *_OTHER_IDS)
-    id_column = next((name for name in wanted if name in names), None)
+    id_column = spelled(names, wanted)
     if id_column is None:
         raise UsageError(f"{where}: needs a column {' or '.join(wanted)}; it has {in_line(names, 200)}")
     return _Table(where, names, id_column, data)
@@ -78,8 +80,8 @@ def _open(option: str, path: Path) -> _Table:
 
 def _one_of(row: Mapping[str, str], columns: Iterable[str]) -> str:
     """Return the first value that is not a placeholder, in lower case; "" if there is none."""
-    values = ((row.get(name) or "").strip().lower() for name in columns)
-    return next((value for value in values if value not in NO_ID and value), "")
+    values = map(cells_of(row), columns)
+    return next((value.lower() for value in values if not is_missing(value)), "")
 
 
 def _age(text: str) -> float | None:
@@ -90,13 +92,17 @@ def _age(text: str) -> float | None:
     return age if age >= 0 and math.isfinite(age) else None
 
 
+def _has_subgroups(names: Sequence[str]) -> bool:
+    return spelled(names, (*AGE_COLUMNS, *SEX_COLUMNS, *SITE_COLUMNS)) is not None
+
+
 def has_subgroup_columns(path: Path, option: str) -> bool:
     """Return whether a table has a column of age, sex or body site, by which subgroups are made.
 
     Raises:
         UsageError: The file cannot be read as a table with image ids.
     """
-    return not {*AGE_COLUMNS, *SEX_COLUMNS, *SITE_COLUMNS}.isdisjoint(_open(option, path).names)
+    return _has_subgroups(_open(option, path).names)
 
 
 def read_image_facts(paths: Sequence[Path], option: str = "--metadata") -> dict[str, ImageFacts]:
@@ -115,7 +121,7 @@ def read_image_facts(paths: Sequence[Path], option: str = "--metadata") -> dict[
     facts: dict[str, ImageFacts] = {}
     for path in paths:
         table = _open(option, path)
-        if {*AGE_COLUMNS, *SEX_COLUMNS, *SITE_COLUMNS}.isdisjoint(table.names):
+        if not _has_subgroups(table.names):
             wanted = ", ".join((*AGE_COLUMNS, *SEX_COLUMNS, *SITE_COLUMNS))
             raise UsageError(f"{table.where}: needs one of {wanted}; it has {in_line(table.names, 200)}")
         for image, row in table.rows():
@@ -157,14 +163,15 @@ def read_labels(path: Path, classes: Sequence[str], facts: Mapping[str, ImageFac
         UsageError: The file is not such a table, or none of its images has a class.
     """
     table = _open("--labels", path)
-    own = next((name for name in _OTHER_LABELS if name in table.names), "")
+    own = spelled(table.names, _OTHER_LABELS) or ""
     columns = Columns(label=own)
     class_set = class_set_of(classes)
     claims: dict[str, list[Claim]] = {}
     lesions: dict[str, str] = {}
     for image, row in table.rows():
-        claims.setdefault(image, []).append(make_claim(path.name, labels_of(row, columns), class_set))
-        lesions[image] = lesions.get(image) or facts_of(row, "", columns).lesion_id
+        found = facts_of(row, path.name, columns)
+        claims.setdefault(image, []).extend(table_claims(path.name, found.labels, found.hot, class_set))
+        lesions[image] = lesions.get(image) or found.lesion_id
     labels: dict[str, int] = {}
     unmapped: Counter[str] = Counter()
     conflicts = 0

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from pipelines.domain.labels import Claim, claimed_classes, make_claim, resolve_label
+from pipelines.domain.labels import Claim, claimed_classes, make_claim, resolve_label, table_claims
+from pipelines.domain.taxonomy import ClassSet, built_in_set, mapped_set, named_set
 from tests.support.class_names import ISIC9
 
 
@@ -81,3 +82,40 @@ def test_trust_means_a_folder_a_table_or_all_that_a_source_says() -> None:
 def test_a_conflict_is_between_the_classes_that_claims_name(classes: list[tuple[str]], said: tuple[str, ...]) -> None:
     claims = [Claim(f"t{number}.csv", ("x",), names) for number, names in enumerate(classes)]
     assert claimed_classes(claims) == claimed_classes(claims[::-1]) == said
+
+
+@pytest.mark.parametrize(
+    ("class_set", "hot", "expected"),
+    [
+        (ISIC9, ["NV"], "nevus"),
+        (ISIC9, ["MEL", "NV"], "label_conflict"),
+        (ISIC9, ["NV", "UNK"], "label_conflict"),
+        (ISIC9, [], "unmapped_label"),
+        (ISIC9, ["UNK"], "unmapped_label"),
+        (named_set(["melanoma", "nevus"]), ["MEL", "DF"], "label_conflict"),
+        # Both are malignant: in this set they agree.
+        (built_in_set("malignant"), ["MEL", "BCC"], "malignant"),
+        (built_in_set("malignant"), ["MEL", "NV"], "label_conflict"),
+    ],
+)
+def test_a_row_with_two_ones_contradicts_itself(class_set: ClassSet, hot: list[str], expected: str) -> None:
+    decision = resolve_label(table_claims("t.csv", [], hot, class_set))
+    assert expected in (decision.label, decision.reason)
+    trusting = resolve_label([*table_claims("t.csv", [], hot, class_set), claim("folder", "melanoma")], "t.csv")
+    if len(hot) > 1 and decision.reason:
+        first, second = sorted(hot)
+        assert decision.message == f"filed as {first!r} (t.csv), {second!r} (t.csv)"
+        assert trusting.reason == "label_conflict"
+
+
+def test_words_and_one_hot_columns_of_a_row_must_agree() -> None:
+    assert resolve_label(table_claims("t.csv", ["nevus"], ["NV"], ISIC9)).label == "nevus"
+    assert resolve_label(table_claims("t.csv", ["nevus"], ["MEL"], ISIC9)).reason == "label_conflict"
+
+
+def test_a_placeholder_is_no_label_unless_it_names_a_class() -> None:
+    assert table_claims("t.csv", ["unknown", "NA"], [], ISIC9) == []
+    (said,) = table_claims("t.csv", ["unknown", "benign"], [], built_in_set("malignant"))
+    assert said.labels == ("benign",)
+    other = mapped_set({"mel": [], "other": ["unknown"]})
+    assert resolve_label(table_claims("t.csv", ["unknown"], [], other)).label == "other"

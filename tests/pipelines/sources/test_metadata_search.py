@@ -11,9 +11,10 @@ import pytest
 from pipelines.common.cli import UsageError
 from pipelines.domain.metadata_columns import Columns, facts_of
 from pipelines.sources.inputs import Inputs, source_names, trusted_name
-from pipelines.sources.metadata_tables import table_rows
+from pipelines.sources.metadata_tables import read_facts, table_rows
 from tests.support.gcs import local_gcs, upload
 from tests.support.source_files import CLI, HAM, completed, packed, tables, write
+from tests.support.workbook_files import xlsx
 
 
 def test_tables_are_found_beside_images_above_them_and_beside_archives(tmp_path: Path) -> None:
@@ -53,13 +54,61 @@ def test_the_shallowest_metadata_in_an_archive_is_read_in_place(tmp_path: Path, 
         completed([archive], [f"{archive}!/x.csv"])
 
 
+USABLE = {
+    "semicolons": b"ISIC_ID;diagnosis\nISIC_0000001;nevus\n",
+    "header case": b"ISIC_ID , Diagnosis\nISIC_0000001,nevus\n",
+    "UTF-16": CLI.encode("utf-16"),
+    "UTF-16, no mark": CLI.encode("utf-16-le"),
+    "tabs": CLI.replace(",", "\t").encode(),
+    "workbook": xlsx({"Sheet 1": [["isic_id", "dx"], ["ISIC_0000001", "nv"]]}),
+}
+
+
+@pytest.mark.parametrize("name", USABLE)
+@pytest.mark.parametrize("packing", ["folder", "zip"])
+def test_a_metadata_in_another_form_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, packing: str
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "ISIC_0000001.jpg").write_bytes(b"x")
+    (folder / "metadata.csv").write_bytes(USABLE[name])
+    root = str(folder) if packing == "folder" else shutil.make_archive(str(folder), "zip", folder)
+    for text in (root, f"isic_cli={root}"):
+        (source,) = completed([text]).sources
+        (table,) = source.tables
+        ((image, facts),) = read_facts(table.path, table.columns, table.name)
+        assert (image, facts.labels[0].lower()[0]) == ("ISIC_0000001", "n")
+    assert capsys.readouterr().err == ""
+
+
+def test_tables_of_a_layout_may_be_tab_or_xlsx(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "ISIC_0000001.jpg", "x")
+    tab = write(tmp_path / "a" / "HAM10000_metadata.tab", '"lesion_id"\t"image_id"\t"dx"\n"L"\t"ISIC_0000001"\t"mel"\n')
+    assert tables(completed([f"ham10000={tmp_path}/a"])) == [[tab]]
+    write(tmp_path / "b" / "ISIC_0000001.jpg", "x")
+    book = tmp_path / "b" / "truth.XLSX"
+    book.write_bytes(xlsx({"t": [["Image_Name", "Target"], ["ISIC_0000001", True]], "more": [["x"]]}))
+    assert tables(completed([f"isic2020={tmp_path}/b"])) == [[str(book)]]
+
+
+def test_how_a_table_was_read_is_said_if_it_may_be_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "ISIC_0000001.jpg", "x")
+    table = tmp_path / "mine.csv"
+    table.write_bytes("isic_id,dx,attribution\nISIC_0000001,nv,Cl\u00ednic\n".encode("cp1252"))
+    completed([tmp_path], [table])
+    assert capsys.readouterr().err == (
+        f"note: {table} is not UTF-8; it is read as Windows-1252, so look at its accented letters\n"
+    )
+
+
 UNUSABLE: dict[str, tuple[str | bytes, str]] = {
-    "semicolons": ("ISIC_ID;diagnosis\nISIC_0000001;nevus\n", "no image id column (it has ISIC_ID;diagnosis)"),
-    "header case": ("ISIC_ID,diagnosis\nISIC_0000001,nevus\n", "no image id column (it has ISIC_ID, diagnosis)"),
+    "bars": ("ISIC_ID|diagnosis\nISIC_0000001|nevus\n", "no image id column (it has ISIC_ID|diagnosis)"),
     "empty": ("", "holds no rows"),
     "header only": (CLI.splitlines()[0], "holds no rows"),
-    "UTF-16": (CLI.encode("utf-16"), "not a UTF-8 CSV file (invalid start byte)"),
-    "UTF-16, no mark": (CLI.encode("utf-16-le"), r"no image id column (it has i\x00s\x00i\x00c\x00_\x00i\x00d\x00,"),
+    "UTF-16": (CLI.encode("utf-16")[:-1], "no text in UTF-16 (truncated data)"),
+    "binary": (b"isic_id,dx\nISIC_0000001,\0\n", "no text, but binary data"),
+    "workbook": (b"PK\x03\x04" + bytes(40), "not a workbook, or a damaged one"),
     "nothing to say": (
         "isic_id,sex\nISIC_0000001,male\n",
         "no lesion_id, label or licence column (it has isic_id, sex)",

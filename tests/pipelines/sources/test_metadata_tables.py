@@ -11,8 +11,9 @@ import pytest
 from pipelines.common.cli import UsageError
 from pipelines.curation.given_splits import read_splits
 from pipelines.domain import taxonomy
-from pipelines.domain.labels import make_claim, resolve_label
+from pipelines.domain.labels import resolve_label, table_claims
 from pipelines.domain.metadata_columns import Columns
+from pipelines.domain.missing_values import is_missing
 from pipelines.sources import metadata_tables
 from tests.support.class_names import ISIC9, classes
 
@@ -20,7 +21,9 @@ ANY = Columns()
 
 
 def require(path: str, columns: Columns = ANY) -> None:
-    metadata_tables.require_columns("--metadata", path, metadata_tables.require_table("--metadata", path), columns)
+    metadata_tables.require_columns(
+        "--metadata", path, metadata_tables.require_table("--metadata", path).names, columns
+    )
 
 
 def table(path: Path, header: str, *lines: str) -> str:
@@ -53,7 +56,7 @@ def test_tables_of_every_origin_give_the_expected_label(
     require(path)
     ((image, facts),) = metadata_tables.read_facts(path, ANY)
     assert image == "ISIC_0000001"
-    assert resolve_label([make_claim("t.csv", facts.labels, ISIC9)]).label == (expected or "")
+    assert resolve_label(table_claims("t.csv", facts.labels, facts.hot, ISIC9)).label == (expected or "")
 
 
 def test_isic_2020_version_1_has_benign_or_malignant_alone(tmp_path: Path) -> None:
@@ -92,7 +95,7 @@ def test_ids_are_the_same_however_their_letters_are_composed(tmp_path: Path) -> 
         ("isic_id,lesion_id\n", "holds no rows"),
         ("name,lesion_id\na,b\n", "needs a column isic_id or image_id"),
         ("isic_id,lesion\na,b\n", "no lesion_id, label or licence column; it has isic_id, lesion"),
-        (b"\xff\xfe\x00bad", "not a UTF-8 CSV"),
+        (b"\xff\xfe\x00ba", "no text in UTF-16"),
         ("isic_id,dx,dx\na,nv,mel\n", "two columns are named 'dx'"),
         ('isic_id,dx\na,nv\nb,"nv\nc,mel\n', r"line 3: a quote is not closed"),
         ('isic_id,dx\na,nv\nb,"nv', "line 3: a quote is not closed"),
@@ -132,9 +135,10 @@ def test_every_real_table_is_recognised_and_what_has_no_class_is_known(shared_da
     for path in tables:
         require(str(path))
         for _, facts in metadata_tables.read_facts(str(path), ANY):
-            if facts.labels and not classes("isic9", *facts.labels):
-                unmapped[facts.labels[0]] += 1
-    assert set(unmapped) == {"unknown", "Scar", "Benign"}
+            labels = [label for label in (*facts.labels, *facts.hot) if not is_missing(label)]
+            if labels and not classes("isic9", *labels):
+                unmapped[labels[0]] += 1
+    assert set(unmapped) == {"benign", "Scar", "Benign"}
     by_id = dict(metadata_tables.read_facts(str(shared_data / "tables/HAM10000_metadata.csv"), ANY))
     assert len(by_id) == 10015
     counts = Counter(classes("ham7", *fact.labels)[0] for fact in by_id.values())
@@ -143,7 +147,7 @@ def test_every_real_table_is_recognised_and_what_has_no_class_is_known(shared_da
         metadata_tables.read_facts(str(shared_data / "tables/ISIC2018_Task3_Training_GroundTruth.csv"), ANY)
     )
     assert all(
-        classes("ham7", *challenge[image].labels) == classes("ham7", *fact.labels)
+        classes("ham7", *challenge[image].hot) == classes("ham7", *fact.labels)
         for image, fact in by_id.items()
         if image in challenge
     )

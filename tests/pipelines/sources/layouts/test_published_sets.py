@@ -10,7 +10,7 @@ from pipelines.common.cli import UsageError
 from pipelines.domain.metadata_columns import Columns, Facts
 from pipelines.sources.inputs import complete_inputs, read_inputs
 from pipelines.sources.layout_registry import recognize
-from pipelines.sources.metadata_tables import read_facts, read_header
+from pipelines.sources.metadata_tables import read_facts, read_overview
 
 Said = tuple[str, str, str, str]  # image id, first label, lesion id, patient id
 
@@ -95,7 +95,7 @@ def test_the_table_of_a_published_set_says_what_its_images_show(tmp_path: Path, 
     layout, text, expected = TABLES[name]
     path = tmp_path / "table.csv"
     path.write_text(text, newline="")
-    assert recognize(read_header(str(path))) == layout
+    assert recognize(read_overview(str(path)).names) == layout
     assert [said(*found) for found in read_facts(str(path), Columns())] == expected
 
 
