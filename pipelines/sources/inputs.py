@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pipelines.common.cli import UsageError
-from pipelines.common.csv_tables import TableError, in_line
+from pipelines.common.csv_tables import TableError
 from pipelines.common.tables import Overview
 from pipelines.common.text import printable
+from pipelines.domain.column_names import LONGEST_MESSAGE, columns_in
 from pipelines.domain.labels import FOLDER
 from pipelines.domain.metadata_columns import Columns, has_facts, spelled
 from pipelines.sources.layout_registry import (
@@ -151,7 +152,7 @@ def _speaking(table: Table, columns: Columns, notes: list[str]) -> Iterator[Tabl
         return
     lacks = "lesion_id, label or licence" if has_id else "image id"
     notes.append(
-        f"{printable(table.path)} is ignored: no {lacks} column (it has {in_line(table.header, _LONGEST_LIST)})"
+        f"{printable(table.path)} is ignored: no {lacks} column (it has {columns_in(table.header, _LONGEST_LIST)})"
     )
 
 
@@ -178,7 +179,8 @@ def _require_columns(headers: Iterable[Iterable[str]], wanted: Columns, option: 
     for what in Columns.names():
         column = getattr(wanted, what)
         if column and spelled(names, [column]) is None:
-            raise UsageError(f"{option(what)} {column}: no table has this column; there are {in_line(names) or 'none'}")
+            said = f"{option(what)} {column}: no table has this column; there are "
+            raise UsageError(said + (columns_in(names, LONGEST_MESSAGE - len(said)) or "none"))
 
 
 def _with_columns(table: Table, wanted: Columns) -> Table:
@@ -206,7 +208,7 @@ def _require_layout(source: Source, shared: Sequence[Table]) -> None:
             lacking = missing_columns(source.layout, table.header)
             raise UsageError(
                 f"{table.option} {table.path}: is no {title}; it lacks {'column' if len(lacking) == 1 else 'columns'} "
-                f"{', '.join(lacking)}; it has {in_line(table.header)}"
+                f"{', '.join(lacking)}; it has {columns_in(table.header, _LONGEST_LIST)}"
             )
     if _has_main(source.layout, [*source.tables, *shared]):
         return

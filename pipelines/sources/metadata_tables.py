@@ -6,11 +6,22 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipelines.common.cli import UsageError
-from pipelines.common.csv_tables import TableError, in_line
+from pipelines.common.csv_tables import TableError
 from pipelines.common.gcs_client import ServiceUnavailable
 from pipelines.common.tables import Overview, overview_of, rows_of
+from pipelines.domain.column_names import LONGEST_MESSAGE, columns_in, strange_flags
 from pipelines.domain.image_ids import image_id_of
-from pipelines.domain.metadata_columns import ID_COLUMNS, Columns, Facts, cells_of, facts_of, has_facts
+from pipelines.domain.metadata_columns import (
+    CHALLENGE_COLUMNS,
+    ID_COLUMNS,
+    TARGET_COLUMN,
+    Columns,
+    Facts,
+    cells_of,
+    facts_of,
+    has_facts,
+    spelled,
+)
 from pipelines.sources.layout import Form
 from pipelines.sources.layout_registry import as_csv, known_form
 from pipelines.sources.other_tables import csv_of_json_lines, csv_of_parquet
@@ -120,7 +131,10 @@ def read_overview(path: str) -> Overview:
         data = table_bytes(path)
     except (StorageError, ServiceUnavailable) as error:
         raise TableError(f"cannot be read ({error})") from error
-    return overview_of(data)
+    overview = overview_of(data)
+    if spelled(overview.names, (*CHALLENGE_COLUMNS, TARGET_COLUMN)) is None:
+        return overview
+    return overview._replace(note="; it ".join(filter(None, [overview.note, strange_flags(rows_of(data))])))
 
 
 def require_table(option: str, path: str) -> Overview:
@@ -151,9 +165,11 @@ def require_columns(option: str, path: str, names: Sequence[str], columns: Colum
     form = known_form(names)
     if columns == Columns() and form and (form.rows or form.by_lesion):
         return
-    has = f"it has {in_line(names)}"
     if columns.id_column(names) is None:
-        wanted = columns.id or " or ".join(ID_COLUMNS)
-        raise UsageError(f"{option} {path}: needs a column {wanted}; {has}")
-    if not has_facts(names, columns):
-        raise UsageError(f"{option} {path}: has no lesion_id, label or licence column; {has}")
+        lacks = f"needs a column {columns.id or ' or '.join(ID_COLUMNS)}"
+    elif not has_facts(names, columns):
+        lacks = "has no lesion_id, label or licence column"
+    else:
+        return
+    said = f"{option} {path}: {lacks}; it has "
+    raise UsageError(said + columns_in(names, LONGEST_MESSAGE - len(said)))

@@ -102,6 +102,13 @@ def test_how_a_table_was_read_is_said_if_it_may_be_wrong(tmp_path: Path, capsys:
     )
 
 
+def test_values_that_are_neither_yes_nor_no_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "ISIC_0000001.jpg", "x")
+    truth = write(tmp_path / "truth.csv", "image,MEL,NV\nISIC_0000001,0.93,0.07\n")
+    completed([tmp_path], [truth])
+    assert f"note: {truth} has values in column MEL that are neither yes nor no" in capsys.readouterr().err
+
+
 UNUSABLE: dict[str, tuple[str | bytes, str]] = {
     "bars": ("ISIC_ID|diagnosis\nISIC_0000001|nevus\n", "no image id column (it has ISIC_ID|diagnosis)"),
     "empty": ("", "holds no rows"),

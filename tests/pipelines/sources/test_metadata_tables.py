@@ -112,6 +112,16 @@ def test_metadata_without_what_is_needed_is_refused(tmp_path: Path, content: byt
         require(str(tmp_path / "missing.csv"))
 
 
+def test_a_header_that_fits_nothing_gets_a_short_message(tmp_path: Path) -> None:
+    path = tmp_path / "hmnist.csv"
+    path.write_text(",".join(f"pixel{number:04}" for number in range(2352)) + ",labels\n1\n")
+    with pytest.raises(UsageError, match=r"it has pixel0000, .*\.\.\. \(2353 columns\)$") as refused:
+        require(str(path))
+    assert len(str(refused.value)) <= 300 or len(str(path)) > 150
+    with pytest.raises(UsageError, match=r"it has imageid, dx; nearest: imageid for image_id$"):
+        require(table(tmp_path / "near.csv", "imageid,dx", "a,nv"))
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_quoted_value_may_hold_line_breaks_and_quotes_may_be_loose(tmp_path: Path, end: str) -> None:
     path = tmp_path / "t.csv"
