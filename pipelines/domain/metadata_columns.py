@@ -30,6 +30,8 @@ LABEL_COLUMNS = (
     "dx",
     "benign_malignant",
 )
+# What people call the class, where no column of the archive says it.
+COMMON_LABEL_COLUMNS = ("label", "labels", "class", "disease")
 # One-hot columns of the ISIC 2018 and 2019 ground truth.
 CHALLENGE_2018 = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 CHALLENGE_2019 = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")

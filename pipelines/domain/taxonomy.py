@@ -181,6 +181,17 @@ def normalize_term(text: str) -> str:
     return re.sub(r"[\s_,-]+", " ", unicodedata.normalize("NFC", text).replace("\u2019", "'")).strip().lower()
 
 
+@functools.cache
+def _terms() -> frozenset[str]:
+    return frozenset(normalize_term(term) for line in TABLE for term in line.terms)
+
+
+def is_term(text: str) -> bool:
+    """Return whether a word stands for a diagnosis in any source."""
+    term = normalize_term(text)
+    return term in _terms() or usual_spelling(term) in _terms()
+
+
 def malignant_classes(classes: Sequence[str]) -> list[str]:
     """Return the classes whose probabilities add up to the malignancy score."""
     return [name for name in classes if name in _MALIGNANT]

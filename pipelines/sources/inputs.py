@@ -19,8 +19,8 @@ from pipelines.sources.layout_registry import (
     describe_forms,
     form_of,
     known_form,
-    missing_columns,
     recognize,
+    why_not,
 )
 from pipelines.sources.metadata_search import find_layout_tables, find_metadata, places_of
 from pipelines.sources.metadata_tables import file_name, is_by_lesion, read_overview, require_columns, require_table
@@ -205,10 +205,9 @@ def _require_layout(source: Source, shared: Sequence[Table]) -> None:
     title, needed = LAYOUTS[source.layout].title, describe_forms(source.layout)
     for table in source.tables:
         if form_of(source.layout, table.header) is None:
-            lacking = missing_columns(source.layout, table.header)
             raise UsageError(
-                f"{table.option} {table.path}: is no {title}; it lacks {'column' if len(lacking) == 1 else 'columns'} "
-                f"{', '.join(lacking)}; it has {columns_in(table.header, _LONGEST_LIST)}"
+                f"{table.option} {table.path}: is no {title}; {why_not(source.layout, table.header)}; "
+                f"it has {columns_in(table.header, _LONGEST_LIST)}"
             )
     if _has_main(source.layout, [*source.tables, *shared]):
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from pipelines.common.tables import column_key
 from pipelines.domain.missing_values import flag_of
 
 Row = Mapping[str, str]
@@ -20,6 +21,12 @@ def marked(row: Row, columns: Iterable[str]) -> list[str]:
     return [name for name in columns if flag_of(cell(row, name))]
 
 
+def with_cells(row: Row, cells: Row) -> Row:
+    """Return the row with these cells in place of its own of the same columns, however it spells their names."""
+    keys = {column_key(name) for name in cells}
+    return {**{name: value for name, value in row.items() if column_key(name) not in keys}, **cells}
+
+
 class Form(NamedTuple):
     """A kind of table."""
 
@@ -27,6 +34,7 @@ class Form(NamedTuple):
     main: bool = True  # whether the images of this layout need such a table
     # One row, as rows with the columns that `metadata_columns` knows; None if it has them.
     rows: Callable[[Row], Iterable[Row]] | None = None
+    alone: bool = False  # whether a table with further columns of classes is another one
     by_lesion: bool = False  # whether a row is of a lesion; another table says which images show it
     # Pattern of the first line of a table that is no CSV with a header, and what makes one of it.
     first_line: str = ""

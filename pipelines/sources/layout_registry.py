@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pipelines.common.tables import column_key
+from pipelines.domain.metadata_columns import CHALLENGE_COLUMNS, COMMON_LABEL_COLUMNS, LABEL_COLUMNS, TARGET_COLUMN
+from pipelines.domain.taxonomy import is_term
 from pipelines.sources import layouts
 from pipelines.sources.layout import Form, Layout
 
@@ -26,14 +28,36 @@ def _declared() -> Iterator[tuple[str, Layout]]:
 LAYOUTS: dict[str, Layout] = dict(sorted(_declared()))
 
 
+# Columns of one-hot tables for whatever has no class of its own.
+_REST = ("other", "others", "normal", "healthy")
+
+
 def _keys(columns: Iterable[str]) -> set[str]:
     return {column_key(name) for name in columns}
 
 
+_LABEL_KEYS = _keys((*LABEL_COLUMNS, *CHALLENGE_COLUMNS, *COMMON_LABEL_COLUMNS, TARGET_COLUMN, *_REST))
+
+
+def _other_classes(form: Form, names: Iterable[str]) -> list[str]:
+    """Return the columns with which a table is not of a form that has to be the only one to say the class."""
+    own = _keys(form.columns)
+    return [
+        name
+        for name in (names if form.alone else ())
+        if (key := column_key(name)) not in own and (key in _LABEL_KEYS or is_term(name))
+    ]
+
+
+def _fits(form: Form, names: Iterable[str]) -> bool:
+    names = list(names)
+    return _keys(form.columns) <= _keys(names) and not _other_classes(form, names)
+
+
 def form_of(layout: str, columns: Iterable[str]) -> Form | None:
     """Return the form in a layout that a table with these columns has, or None."""
-    names = _keys(columns)
-    return next((form for form in LAYOUTS[layout].forms if _keys(form.columns) <= names), None)
+    names = list(columns)
+    return next((form for form in LAYOUTS[layout].forms if _fits(form, names)), None)
 
 
 def recognize(columns: Iterable[str]) -> str:
@@ -41,12 +65,9 @@ def recognize(columns: Iterable[str]) -> str:
 
     If several fit, it is the one that asks for the most columns.
     """
-    names = _keys(columns)
+    names = list(columns)
     fitting = [
-        (-len(form.columns), layout)
-        for layout in LAYOUTS
-        for form in LAYOUTS[layout].forms
-        if _keys(form.columns) <= names
+        (-len(form.columns), layout) for layout in LAYOUTS for form in LAYOUTS[layout].forms if _fits(form, names)
     ]
     return min(fitting)[1] if fitting else TABLE
 
@@ -72,11 +93,17 @@ def describe_forms(layout: str) -> str:
     return " or ".join(", ".join(form.columns) for form in LAYOUTS[layout].forms if form.main)
 
 
-def missing_columns(layout: str, columns: Iterable[str]) -> list[str]:
-    """Return the columns that a table lacks to be one of a layout's.
+def why_not(layout: str, columns: Iterable[str]) -> str:
+    """Return why a table with these columns is none of a layout's, for a message.
 
     Of the layout's forms, the one with the fewest missing columns counts; there must be at least one form.
     """
-    names = _keys(columns)
-    lacking = [[name for name in form.columns if column_key(name) not in names] for form in LAYOUTS[layout].forms]
-    return min(lacking, key=len)
+    names = list(columns)
+    keys = _keys(names)
+    lacking, form = min(
+        (([name for name in form.columns if column_key(name) not in keys], form) for form in LAYOUTS[layout].forms),
+        key=lambda found: len(found[0]),
+    )
+    if lacking:
+        return f"it lacks {'column' if len(lacking) == 1 else 'columns'} {', '.join(lacking)}"
+    return f"its column {_other_classes(form, names)[0]} is of classes too"

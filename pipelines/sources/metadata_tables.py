@@ -22,7 +22,7 @@ from pipelines.domain.metadata_columns import (
     has_facts,
     spelled,
 )
-from pipelines.sources.layout import Form
+from pipelines.sources.layout import Form, with_cells
 from pipelines.sources.layout_registry import as_csv, known_form
 from pipelines.sources.other_tables import csv_of_json_lines, csv_of_parquet
 from pipelines.storage.archives import is_archive, list_members, member_path, read_member, split_member_path
@@ -84,7 +84,7 @@ def _known_rows(path: str, columns: Columns, images: str) -> Iterator[Mapping[st
 def _spelled_as(form: Form, row: Mapping[str, str]) -> Mapping[str, str]:
     """Return the row with the columns of its form spelled as in the form."""
     cell = cells_of(row)
-    return {**row, **{name: cell(name) for name in form.columns}}
+    return with_cells(row, {name: cell(name) for name in form.columns})
 
 
 def images_by_lesion(path: str) -> dict[str, list[str]]:

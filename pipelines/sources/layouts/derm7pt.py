@@ -3,17 +3,18 @@
 import posixpath
 from collections.abc import Iterator
 
-from pipelines.sources.layout import Form, Layout, Origin, Row, cell
+from pipelines.domain.missing_values import is_no_id
+from pipelines.sources.layout import Form, Layout, Origin, Row, cell, with_cells
 
 
 def _rows(row: Row) -> Iterator[Row]:
     case = cell(row, "case_num")
     for kind in ("clinic", "derm"):
-        yield {
+        cells = {
             "image_id": posixpath.basename(cell(row, kind).replace("\\", "/")),
-            "diagnosis": row["diagnosis"],
-            "lesion_id": f"derm7pt_{case}" if case else "",
+            "lesion_id": "" if is_no_id(case) else f"derm7pt_{case}",
         }
+        yield with_cells(row, cells)
 
 
 LAYOUT = Layout(

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 
-from pipelines.sources.layout import Form, Layout, Origin, Row, cell
+from pipelines.domain.missing_values import is_no_id
+from pipelines.sources.layout import Form, Layout, Origin, Row, cell, with_cells
 
 
 def _rows(row: Row) -> Iterator[Row]:
     patient, lesion = cell(row, "patient_id"), cell(row, "lesion_id")
-    yield {
+    known = [part for part in (patient, lesion) if not is_no_id(part)]
+    cells = {
         "image_id": row["img_id"],
         "diagnosis": row["diagnostic"],
-        "patient_id": patient,
-        "lesion_id": f"{patient}_{lesion}" if patient and lesion else "",
+        "lesion_id": "" if is_no_id(lesion) else "_".join(known),
     }
+    yield with_cells(row, cells)
 
 
 LAYOUT = Layout(

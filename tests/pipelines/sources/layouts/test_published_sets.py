@@ -56,6 +56,35 @@ TABLES: dict[str, tuple[str, str, list[Said]]] = {
             ("ISIC_0000004", "", "", ""),
         ],
     ),
+    "2017 with flags that say nothing, and ids": (
+        "isic2017",
+        "Image_ID,melanoma,seborrheic_keratosis,Lesion_ID,patient_id\nISIC_0000000,NA,NA,L1,P1\n"
+        "ISIC_0000001,-1,-1,L1,P1\nISIC_0000002,0.3,0.2,L1,\nISIC_0000003,False,NA,L1,\nISIC_0000004,no,0,L2,P2\n",
+        [
+            ("ISIC_0000000", "", "L1", "P1"),
+            ("ISIC_0000001", "", "L1", "P1"),
+            ("ISIC_0000002", "", "L1", ""),
+            ("ISIC_0000003", "", "L1", ""),
+            ("ISIC_0000004", "nevus", "L2", "P2"),
+        ],
+    ),
+    "PAD-UFES-20 with ids that are missing": (
+        "pad_ufes",
+        "Patient_ID,Lesion_ID,diagnostic,img_id\nnan,12,BCC,a.png\n0,0,BCC,b.png\nPAT_1,NA,NEV,c.png\n"
+        ",13,NEV,d.png\nPAT_1,14,NEV,e.png\n",
+        [
+            ("a", "BCC", "12", ""),
+            ("b", "BCC", "", ""),
+            ("c", "NEV", "", "PAT_1"),
+            ("d", "NEV", "13", ""),
+            ("e", "NEV", "PAT_1_14", "PAT_1"),
+        ],
+    ),
+    "Derm7pt with a case that is missing": (
+        "derm7pt",
+        "case_num,diagnosis,clinic,derm,patient_id\nNA,clark nevus,a.jpg,b.jpg,P1\n",
+        [("a", "clark nevus", "", "P1"), ("b", "clark nevus", "", "P1")],
+    ),
     "2024": (
         "isic2024",
         "isic_id,target,patient_id,age_approx,iddx_full,iddx_1,lesion_id\n"
@@ -86,6 +115,13 @@ TABLES: dict[str, tuple[str, str, list[Said]]] = {
 }
 
 
+def write_source(folder: Path, table: Path) -> Path:
+    """Write a file of sources that names the table as that of ISIC 2017."""
+    path = folder / "sources.yaml"
+    path.write_text(f"sources:\n- images: {folder}\n  layout: isic2017\n  metadata: [{table}]\n")
+    return path
+
+
 def said(image: str, facts: Facts) -> Said:
     return image, next(iter(facts.labels), ""), facts.lesion_id, facts.patient_id
 
@@ -97,6 +133,23 @@ def test_the_table_of_a_published_set_says_what_its_images_show(tmp_path: Path, 
     path.write_text(text, newline="")
     assert recognize(read_overview(str(path)).names) == layout
     assert [said(*found) for found in read_facts(str(path), Columns())] == expected
+
+
+@pytest.mark.parametrize("column", ["dx", "diagnosis_1", "Label", "target", "nevus", "basal_cell_carcinoma", "other"])
+def test_a_table_with_further_columns_of_classes_is_not_that_of_2017(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"image_id,{column},melanoma,seborrheic_keratosis\nISIC_0000000,1,0,0\n")
+    names = read_overview(str(path)).names
+    assert recognize(names) != "isic2017"
+    assert "nevus" not in [label for _, facts in read_facts(str(path), Columns()) for label in facts.labels]
+    with pytest.raises(UsageError, match=f"its column {column} is of classes too"):
+        complete_inputs(read_inputs([str(write_source(tmp_path, path))], []), Columns())
+
+
+def test_the_licence_in_a_table_of_a_published_set_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("image_id,melanoma,seborrheic_keratosis,copyright_license\nISIC_0000000,1,0,CC-0\n")
+    assert [facts.license for _, facts in read_facts(str(path), Columns())] == ["CC-0"]
 
 
 MILK_CLASSES = "AKIEC,BCC,BEN_OTH,BKL,DF,INF,MAL_OTH,MEL,NV,SCCKA,VASC"
