@@ -220,7 +220,8 @@ def collect(pipeline: beam.Pipeline, curated: Curated, options: AuditOptions) ->
     id_conflicts = (
         finished
         | "Under one id" >> beam.Filter(lambda row: row.reason == ID_CONFLICT)
-        | "By image of id" >> beam.Map(lambda row: (stable_hash(row.image_of), row))
+        # Its pictures are several images; their message is the same, and names their files.
+        | "By conflict of id" >> beam.Map(lambda row: (stable_hash(row.message), row))
         | "Files under one id" >> PackedGroupByKey()
         | "Id conflicts" >> beam.MapTuple(lambda _, rows: findings.make_id_conflict(rows))
     )

@@ -123,7 +123,9 @@ def _masks(masks: Iterable[ImageRow], rows: Sequence[ImageRow], taken: set[str])
 
 
 def _conflicting(rows: Sequence[ImageRow]) -> Iterator[ImageRow]:
+    """Reject the files of a conflict, with one message; each picture is an image, so that all of them link others."""
     places = ", ".join(row.relative for row in rows[:4])
+    stands: dict[str, str] = {}
     for row in rows:
         rejected = row.rejected("identify", ID_CONFLICT, f"different pictures have one id: {places}")
-        yield rejected._replace(image_of=rows[0].path)
+        yield rejected._replace(image_of=stands.setdefault(row.sha256, row.path))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import io
+from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipelines.curation.check import examine
 from pipelines.curation.deduplicate import DeduplicateImages
-from pipelines.dataset.image_row import ImageRow
+from pipelines.curation.groups import AssignGroups, FindNear, load_thumbnails
+from pipelines.dataset.image_row import ImageRow, Thumbnail, is_open
 from pipelines.domain.labels import Claim
 from pipelines.imaging import perceptual
+from pipelines.storage.packs import PackWriter
 from tests.support.collecting import run
 
 
@@ -100,3 +105,32 @@ def test_one_mask_of_two_photographs_does_not_join_them() -> None:
     masks = [checked(f"m/ISIC_000000{n}.jpg", soft) for n in (1, 2)]
     found = reasons(*photographs, *masks)
     assert found == {row.relative: ("mask" if row in masks else "") for row in (*photographs, *masks)}
+
+
+class _Grouped(beam.PTransform):
+    """Checked rows -> the open images with their groups."""
+
+    def __init__(self, packs: str):
+        super().__init__()
+        self._packs = packs
+
+    def expand(self, rows: beam.PCollection) -> beam.PCollection:
+        resolved = rows | DeduplicateImages()
+        near = resolved | FindNear(functools.partial(load_thumbnails, self._packs))
+        return (near.rows | beam.Filter(is_open), near.pairs, resolved) | AssignGroups()
+
+
+@pytest.mark.parametrize("folders", ["ab", "ba"])
+def test_every_picture_of_an_id_conflict_links_others(tmp_path: Path, folders: str) -> None:
+    # One picture of the conflict is a near-duplicate of an image, and shows the lesion of another.
+    first, second = (checked(f"{folder}/ISIC_0000001.jpg", picture(n)) for n, folder in enumerate(folders))
+    near = checked("c/ISIC_0000007.jpg", picture(1, 80))
+    lesion, alone = checked("c/ISIC_0000008.jpg", picture(2)), checked("c/ISIC_0000009.jpg", picture(3))
+    second, lesion = (row._replace(lesion_ids=("HAM_0000001",)) for row in (second, lesion))
+    pack: PackWriter[ImageRow] = PackWriter(str(tmp_path))
+    for row, seed in ((first, 0), (second, 1), (near, 1), (lesion, 2), (alone, 3)):
+        pack.add(row, 0, [perceptual.signature(picture(seed))[1]])
+    rows = [one.item._replace(thumbnail=Thumbnail(one.pack, one.pieces[0])) for one in pack.flush()]
+    groups = {row.relative: row.group_id for row in run(rows, _Grouped(str(tmp_path)))}
+    assert groups.keys() == {row.relative for row in (near, lesion, alone)}
+    assert groups[near.relative] == groups[lesion.relative] != groups[alone.relative]
