@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from pipelines.common.cli import UsageError, first_line
 from pipelines.domain.image_ids import isic_id_of
 from pipelines.domain.probability_table import class_names
 from pipelines.storage import filesystem
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 OPTION = "--predictions"
 # Probabilities are counted in these parts, so that sums are exact in any order of addition.
@@ -62,6 +66,7 @@ def read_predictions(path: str, classes: Sequence[str]) -> Iterator[tuple[str, t
                 f"{OPTION} {path}: its classes are not those of --classes (difference: "
                 f"{', '.join(name.removeprefix(_PREFIX) for name in differing[:9])})"
             )
+        _require_kinds(path, table.schema_arrow, columns)
         for batch in table.iter_batches(columns=[*_IDS, *columns]):
             values = np.stack([batch[name].to_numpy(zero_copy_only=False) for name in columns], axis=1)
             if not _are_probabilities(values.astype(np.float64)):
@@ -72,6 +77,23 @@ def read_predictions(path: str, classes: Sequence[str]) -> Iterator[tuple[str, t
                 yield prediction_key(name or "", sha256 or ""), tuple(row)
     except (OSError, pa.ArrowException) as error:
         raise UsageError(f"{OPTION} {path}: is no Parquet file that can be read ({first_line(error)})") from error
+
+
+def _require_kinds(path: str, schema: pa.Schema, columns: Sequence[str]) -> None:
+    import pyarrow.types as kinds
+
+    def is_text(kind: pa.DataType) -> bool:
+        kind = kind.value_type if kinds.is_dictionary(kind) else kind
+        return kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind) or kinds.is_null(kind)
+
+    def is_number(kind: pa.DataType) -> bool:
+        return kinds.is_floating(kind) or kinds.is_integer(kind)
+
+    for names, fits, wanted in ((_IDS, is_text, "text"), (columns, is_number, "numbers")):
+        if wrong := [name for name in names if not fits(schema.field(name).type)]:
+            raise UsageError(
+                f"{OPTION} {path}: the column {wrong[0]} must hold {wanted}; it has {schema.field(wrong[0]).type}"
+            )
 
 
 def _are_probabilities(values: np.ndarray) -> bool:

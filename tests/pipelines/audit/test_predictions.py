@@ -51,3 +51,27 @@ def test_other_classes_other_tables_and_other_files_are_refused_by_name(tmp_path
     for missing in (path, tmp_path / "nowhere"):
         with pytest.raises(UsageError, match=f"--predictions {missing}: is no Parquet file that can be"):
             require_predictions(str(missing), CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("probability_melanoma", ["0.5"], "probability_melanoma must hold numbers; it has string"),
+        ("source_id", [7], "source_id must hold text; it has int64"),
+        ("sha256", [b"aa"], "sha256 must hold text; it has binary"),
+    ],
+)
+def test_a_column_of_the_wrong_kind_is_named(tmp_path: Path, column: str, values: list, said: str) -> None:
+    path = write_table(tmp_path / "t.parquet", CLASSES, [("a", "aa", (0.5, 0.5))])
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(table.column_names.index(column), column, pa.array(values)), path)
+    with pytest.raises(UsageError, match=f"--predictions {path}: the column {said}"):
+        require_predictions(str(path), CLASSES)
+
+
+def test_texts_as_data_frames_write_them_are_read(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t.parquet", CLASSES, [("ISIC_0000001", "aa", (0.5, 0.5))])
+    table = pq.read_table(path)
+    for kind in (pa.large_string(), pa.dictionary(pa.int8(), pa.string())):
+        pq.write_table(table.set_column(0, "source_id", table["source_id"].cast(kind)), path)
+        assert [key for key, _ in read_predictions(str(path), CLASSES)] == ["ISIC_0000001"]
