@@ -76,8 +76,8 @@ def folder_claim(folders: Sequence[str], class_set: ClassSet, owners: tuple[str,
         class_set: Classes that folder names may stand for.
         owners: Names of the inputs that the folders belong to.
     """
-    telling = next(([name] for name in folders if class_set.classes_of([name])), folders)
-    return make_claim(FOLDER, telling, class_set, owners)
+    telling = class_set.telling(folders)
+    return make_claim(FOLDER, folders if telling is None else [telling], class_set, owners)
 
 
 def _said(claims: Iterable[Claim]) -> str:

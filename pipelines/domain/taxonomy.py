@@ -52,7 +52,7 @@ TABLE: tuple[Diagnosis, ...] = (
           " | melanoma (more than 1.5 mm)",
           "melanoma", "melanoma", "mel", "malignant"),
     _line("nevus",
-          "nv | nev | naevus | mole | melanocytic nevus | nevocytic nevus | Benign melanocytic proliferations"
+          "nv | nev | naevus | melanocytic nevus | nevocytic nevus | Benign melanocytic proliferations"
           " | common nevus | benign nevus | atypical nevus | dysplastic nevus | clark nevus | blue nevus"
           " | combined nevus | compound nevus | congenital nevus | dermal nevus | intradermal nevus | junctional nevus"
           " | halo nevus | recurrent nevus | acral nevus | spitz nevus | reed nevus | reed or spitz nevus"
@@ -166,6 +166,11 @@ CLASS_SETS: dict[str, tuple[str, ...]] = {
 }
 
 
+# Terms that sum up diagnoses or say that there is none.
+_NO_DIAGNOSES = frozenset(
+    term for line in TABLE if line.name in ("benign", "malignant", "indeterminate", "unknown") for term in line.terms
+)
+
 # Classes, of any set, that hold only malignant diagnoses according to `diagnosis_1` of the ISIC archive.
 _MALIGNANT = frozenset({"melanoma", "basal cell carcinoma", "squamous cell carcinoma", "mel", "bcc", "malignant"})
 
@@ -206,7 +211,8 @@ class ClassSet(NamedTuple):
     """A set of classes and the terms that stand for them."""
 
     classes: tuple[str, ...]  # names in label order
-    terms: Mapping[str, tuple[str, ...]]  # normalised term -> the classes it may stand for, likeliest first
+    # Normalised term -> the classes it may stand for, likeliest first; none for a diagnosis that has none in this set.
+    terms: Mapping[str, tuple[str, ...]]
 
     def classes_of(self, labels: Iterable[str]) -> tuple[str, ...]:
         """Return the classes of the first label that stands for any.
@@ -217,22 +223,44 @@ class ClassSet(NamedTuple):
         Returns:
             The classes, likeliest first; empty if no label stands for a class.
         """
-        for label in labels:
-            found = self._classes_of_term(normalize_term(label))
-            if found:
-                return found
-        return ()
+        label = self.telling(labels)
+        return () if label is None else self._classes_of_term(normalize_term(label)) or ()
 
-    def _classes_of_term(self, term: str) -> tuple[str, ...]:
-        """Return the classes of a term, in this or another spelling; of a name and a short one, those of both."""
+    def telling(self, labels: Iterable[str]) -> str | None:
+        """Return the first label that stands for a class; None if there is none.
+
+        A diagnosis that has no class in this set is not counted as a broader one: after it, only terms that are no
+        diagnoses, such as `benign`, are looked at.
+
+        Args:
+            labels: What one source says about one image, most precise first.
+        """
+        has_no_class = False
+        for label in labels:
+            term = normalize_term(label)
+            is_diagnosis = usual_spelling(term) not in _NO_DIAGNOSES
+            if has_no_class and is_diagnosis:
+                continue
+            found = self._classes_of_term(term)
+            if found:
+                return label
+            has_no_class = has_no_class or (found is not None and is_diagnosis)
+        return None
+
+    def _classes_of_term(self, term: str) -> tuple[str, ...] | None:
+        """Return the classes of a term, in this or another spelling; of a name and a short one, those of both.
+
+        Returns:
+            The classes, none for a diagnosis that has none in this set; None for a term that is not known.
+        """
         for spelling in (term, usual_spelling(term)):
             if spelling in self.terms:
                 return self.terms[spelling]
         parts = name_and_short(term)
         if parts is None:
-            return ()
+            return None
         name, short = map(self._classes_of_term, parts)
-        return tuple(found for found in name if found in short)
+        return tuple(found for found in name if found in (short or ())) or None if name else name
 
 
 def built_in_set(name: str) -> ClassSet:
@@ -259,8 +287,7 @@ def named_set(names: Sequence[str]) -> ClassSet:
     for line in TABLE:
         meant = dict.fromkeys((line.name, *line.isic9, *line.isic2019, *line.ham7))
         found = tuple(wanted[name] for name in meant if name in wanted)
-        if found:
-            terms.update({normalize_term(term): found for term in line.terms})
+        terms.update({normalize_term(term): found for term in line.terms})
     terms.update({term: (name,) for term, name in wanted.items()})
     return ClassSet(tuple(wanted), terms)
 
@@ -287,7 +314,8 @@ def markdown() -> str:
         "What each source calls a diagnosis, and the class it has in each class set (`--classes`). Terms are",
         "compared without case, dashes, underscores and commas; plurals (`nevi`), British spellings (`naevus`) and a",
         "short name in brackets behind a long one (`Melanocytic nevi (NV)`) are understood too. A dash: the set has no",
-        "such class, and an image with nothing more precise is rejected as `unmapped_label`. Where two classes stand,",
+        "such class, and an image with nothing more precise is rejected as `unmapped_label`; of what its source says",
+        "beside it, only `benign` and `malignant` are looked at, never a broader diagnosis. Where two classes stand,",
         "the source does not tell them apart: alone it counts as the first, and it agrees with a source that says",
         "either.",
         "",

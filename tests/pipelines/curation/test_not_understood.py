@@ -13,7 +13,7 @@ from tests.support.class_names import ISIC9
     [
         ("Melanocitic nevi", "nevus"),
         ("nevus pigmentosus", "nevus"),
-        ("Mole_folder", "nevus"),
+        ("Naevus_folder", "nevus"),
         ("melanom", "melanoma"),
         ("seboreic keratosis", "seborrheic keratosis"),
         ("basal cell", "basal cell carcinoma"),

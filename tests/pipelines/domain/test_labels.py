@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from pipelines.domain.labels import Claim, claimed_classes, make_claim, resolve_label, table_claims
+from pipelines.domain.labels import Claim, claimed_classes, folder_claim, make_claim, resolve_label, table_claims
 from pipelines.domain.taxonomy import ClassSet, built_in_set, mapped_set, named_set
 from tests.support.class_names import ISIC9
 
@@ -119,3 +119,8 @@ def test_a_placeholder_is_no_label_unless_it_names_a_class() -> None:
     assert said.labels == ("benign",)
     other = mapped_set({"mel": [], "other": ["unknown"]})
     assert resolve_label(table_claims("t.csv", ["unknown"], [], other)).label == "other"
+
+
+def test_a_folder_of_a_diagnosis_without_a_class_is_not_its_parent() -> None:
+    assert folder_claim(["Verruca", "benign keratosis"], ISIC9).classes == ()
+    assert folder_claim(["pictures", "benign keratosis"], ISIC9).labels == ("benign keratosis",)

@@ -79,6 +79,7 @@ def test_names_that_say_nothing_stand_for_no_class() -> None:
         "lesions",
         "all lesions",
         "(nv)",
+        "moles",
     ):
         assert [classes(each, name) for each in taxonomy.CLASS_SETS] == [()] * len(taxonomy.CLASS_SETS), name
 
@@ -93,6 +94,23 @@ def test_a_short_name_in_brackets_must_agree_with_the_long_one() -> None:
 def test_the_plural_of_the_users_own_class_is_that_class() -> None:
     own = taxonomy.named_set(["nevus", "melanoma"])
     assert (own.classes_of(["Naevi"]), own.classes_of(["melanomas"])) == (("nevus",), ("melanoma",))
+
+
+@pytest.mark.parametrize("precise", ["Verruca", "Epidermal nevus", "Clear cell acanthoma (CCA)", "Becker naevus"])
+def test_a_diagnosis_without_a_class_is_not_taken_for_a_broader_one(precise: str) -> None:
+    archive = (precise, "Benign epidermal proliferations", "Benign")
+    assert [classes(name, *archive) for name in ("isic9", "isic2019", "ham7")] == [(), (), ()]
+    assert classes("malignant", *archive) == ("benign",)
+    own = taxonomy.named_set(["melanoma", "seborrheic keratosis", "benign"])
+    assert own.classes_of(archive) == ("benign",)
+    assert own.classes_of(["solar lentigo", "Benign epidermal proliferations"]) == ()
+    assert taxonomy.mapped_set({"a": ["Benign epidermal proliferations"]}).classes_of(archive) == ("a",)
+
+
+def test_a_term_that_is_not_known_leaves_the_broader_one_to_count() -> None:
+    vascular = ("", "Benign soft tissue proliferations - Vascular", "Benign")
+    assert classes("isic9", *vascular) == classes("isic9", "Spindle thing", *vascular) == ("vascular lesion",)
+    assert classes("isic9", "Indeterminate", "Solar or actinic keratosis") == ("actinic keratosis",)
 
 
 def test_the_table_is_consistent() -> None:
