@@ -3,7 +3,7 @@
 import posixpath
 from collections.abc import Iterator
 
-from pipelines.domain.missing_values import is_no_id
+from pipelines.domain.missing_values import is_missing
 from pipelines.sources.layout import Form, Layout, Origin, Row, cell, with_cells
 
 
@@ -12,7 +12,7 @@ def _rows(row: Row) -> Iterator[Row]:
     for kind in ("clinic", "derm"):
         cells = {
             "image_id": posixpath.basename(cell(row, kind).replace("\\", "/")),
-            "lesion_id": "" if is_no_id(case) else f"derm7pt_{case}",
+            "lesion_id": "" if is_missing(case) else f"derm7pt_{case}",
         }
         yield with_cells(row, cells)
 
