@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipelines.common.cli import first_line
+from pipelines.common.tables import column_key
 from pipelines.storage.archive_member import one_kind_of_error
 from pipelines.storage.errors import StorageError
-from pipelines.storage.parquet_archive import image_column, open_parquet, row_names, table_columns
+from pipelines.storage.parquet_archive import id_column, open_parquet, row_names, table_columns
 
 # The column that says, in a folder of images as Hugging Face has them, to which file a row belongs.
 FILE_NAME = "file_name"
@@ -61,19 +62,20 @@ def _class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]
 def csv_of_parquet(path: str) -> bytes:
     """Return the columns beside the images of a Parquet file as CSV, with the names of its rows in `file_name`.
 
-    Numbers of classes become names, where the file says which.
+    The names stand in its column of image ids too, if there is one. Numbers of classes become
+    names, where the file says which.
 
     Raises:
         StorageError: If the file cannot be read.
     """
     names = row_names(path)
-    column = image_column(path)
     with one_kind_of_error(), open_parquet(path) as file:
-        columns = [name for name in table_columns(file, column) if name != FILE_NAME] if column else []
+        columns = [name for name in table_columns(file) if column_key(name) != FILE_NAME]
+        known = id_column(file)
         classes = _class_names(file.schema_arrow.metadata)
         rows = file.read(columns).to_pylist() if columns else [{} for _ in names]
     for name, row in zip(names, rows, strict=True):
-        row[FILE_NAME] = name
+        row.update(dict.fromkeys(filter(None, (FILE_NAME, known)), name))
         for label, terms in classes.items():
             if isinstance(number := row.get(label), int) and 0 <= number < len(terms):
                 row[label] = terms[number]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import itertools
 import os
 import posixpath
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.domain.metadata_columns import ID_COLUMNS
+from pipelines.domain.identities import is_plain_number
+from pipelines.domain.image_ids import isic_id_of
+from pipelines.domain.metadata_columns import ID_COLUMNS, spelled
 from pipelines.storage.archive_member import BY_ROW, ArchiveError, Member, one_kind_of_error
 from pipelines.storage.errors import StorageError
 from pipelines.storage.file_versions import versions_of
@@ -21,8 +25,9 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 EXTENSION = ".parquet"
-# Columns of plain bytes that are images; a column of structs with `bytes` is one by any name.
+# Columns of plain bytes that are images, best first; a column of structs with `bytes` is one by any name.
 _IMAGE_COLUMNS = ("image", "img", "image_bytes", "bytes", "jpg", "png")
+_NO_PHOTOGRAPH = re.compile(r"mask|segment|superpixel|thumb", re.IGNORECASE)
 _ROWS_AT_ONCE = 32
 # The part of a column that is held while rows are passed over.
 _BUFFER_BYTES = 1 << 20
@@ -36,22 +41,35 @@ class ImageColumn(NamedTuple):
     paths: str  # path of the column with file names; empty if there is none
 
 
-def _image_column(schema: pa.Schema) -> ImageColumn | None:
+def _is_bytes(kind: pa.DataType | None) -> bool:
     import pyarrow.types as kinds
 
-    def is_bytes(kind: pa.DataType | None) -> bool:
-        return kind is not None and (kinds.is_binary(kind) or kinds.is_large_binary(kind))
+    return kind is not None and (kinds.is_binary(kind) or kinds.is_large_binary(kind))
+
+
+def _image_columns(schema: pa.Schema) -> Iterator[ImageColumn]:
+    import pyarrow.types as kinds
 
     for field in schema:
         if kinds.is_struct(field.type):
             inner = {
                 field.type.field(index).name: field.type.field(index).type for index in range(field.type.num_fields)
             }
-            if is_bytes(inner.get("bytes")):
-                return ImageColumn(field.name, f"{field.name}.bytes", f"{field.name}.path" if "path" in inner else "")
-        elif field.name.lower() in _IMAGE_COLUMNS and is_bytes(field.type):
-            return ImageColumn(field.name, field.name, "")
-    return None
+            if _is_bytes(inner.get("bytes")):
+                yield ImageColumn(field.name, f"{field.name}.bytes", f"{field.name}.path" if "path" in inner else "")
+        elif field.name.lower() in _IMAGE_COLUMNS and _is_bytes(field.type):
+            yield ImageColumn(field.name, field.name, "")
+
+
+def _image_column(schema: pa.Schema) -> ImageColumn | None:
+    """Return the column of images with the best known name, else the first that is not named as one of masks."""
+
+    def order(column: ImageColumn) -> tuple[bool, int]:
+        name = column.name.lower()
+        known = _IMAGE_COLUMNS.index(name) if name in _IMAGE_COLUMNS else len(_IMAGE_COLUMNS)
+        return bool(_NO_PHOTOGRAPH.search(name)), known
+
+    return min(_image_columns(schema), key=order, default=None)
 
 
 @contextlib.contextmanager
@@ -83,9 +101,11 @@ def image_column(path: str) -> ImageColumn | None:
     return _column_of(path, f"{state.version}/{state.size}") if state.size else None
 
 
-def table_columns(file: pq.ParquetFile, column: ImageColumn) -> list[str]:
-    """Return the columns of a Parquet file besides its images."""
-    return [name for name in file.schema_arrow.names if name != column.name]
+def table_columns(file: pq.ParquetFile) -> list[str]:
+    """Return the columns of a Parquet file that a table can have: no images, and nothing with parts."""
+    import pyarrow.types as kinds
+
+    return [field.name for field in file.schema_arrow if not (_is_bytes(field.type) or kinds.is_nested(field.type))]
 
 
 def _cells(file: pq.ParquetFile, column: str) -> list[str]:
@@ -95,8 +115,23 @@ def _cells(file: pq.ParquetFile, column: str) -> list[str]:
     return [str((cell or {}).get(inner) if inner else cell) if cell is not None else "" for cell in cells]
 
 
+def id_column(file: pq.ParquetFile) -> str | None:
+    """Return the column of a Parquet file with image ids, or None."""
+    return spelled(table_columns(file), ID_COLUMNS)
+
+
+def _shard_of(path: str) -> str:
+    """Return what tells a file from the others of its set: its stem, after the folder's name if it is a number."""
+    folder, name = posixpath.split(path.replace("\\", "/"))
+    stem = os.path.splitext(name)[0]
+    folder = posixpath.basename(folder)
+    return f"{folder}-{stem}" if folder and is_plain_number(stem) else stem
+
+
 def row_names(path: str) -> list[str]:
     """Return a name for each row: its image id, else the name of its file, else its number; no two are the same.
+
+    File names and plain numbers are counted again in each file of a set, so the file's own stem stands before them.
 
     Raises:
         ArchiveError: If the file cannot be read, or holds no images.
@@ -105,14 +140,23 @@ def row_names(path: str) -> list[str]:
     with one_kind_of_error(), open_parquet(path) as file:
         if column is None:
             raise ArchiveError("holds no column of images")
-        known = [name for name in ID_COLUMNS if name in table_columns(file, column)]
-        places = [*known[:1], *([column.paths] if column.paths else [])]
-        stem = os.path.splitext(posixpath.basename(path.replace("\\", "/")))[0]
-        numbered = [f"{stem}-{row:07d}" for row in range(file.metadata.num_rows)]
-        for place in places:
+        shard = _shard_of(path)
+        numbered = [f"{shard}-{row:07d}" for row in range(file.metadata.num_rows)]
+        known = id_column(file)
+        for place in filter(None, (known, column.paths)):
             names = [posixpath.basename(cell.replace("\\", "/")) for cell in _cells(file, place)]
-            if all(names) and len(set(names)) == len(names):
-                return names
+            counts = collections.Counter(names)
+            if not all(name and (counts[name] == 1 or isic_id_of(name)) for name in names):
+                continue
+            return [
+                # An ISIC id that several rows have is found in their names.
+                f"{number}-{name}"
+                if counts[name] > 1
+                else name
+                if isic_id_of(name) or (place == known and not is_plain_number(os.path.splitext(name)[0]))
+                else f"{shard}-{name}"
+                for number, name in zip(numbered, names, strict=True)
+            ]
     return numbered
 
 

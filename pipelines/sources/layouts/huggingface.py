@@ -3,19 +3,29 @@
 import posixpath
 from collections.abc import Iterator
 
-from pipelines.domain.metadata_columns import ID_COLUMNS, LABEL_COLUMNS
-from pipelines.sources.layout import Form, Layout, Origin, Row, cell
+from pipelines.common.tables import column_key
+from pipelines.domain.image_ids import image_id_of, isic_id_of
+from pipelines.domain.metadata_columns import COMMON_LABEL_COLUMNS, ID_COLUMNS, LABEL_COLUMNS, cells_of
+from pipelines.sources.layout import Form, Layout, Origin, Row, with_cells
 
 _FILE = "file_name"
-# What people call the class, where no column of the archive says it.
-_LABELS = ("label", "labels", "class", "disease")
+
+
+def _ids(row: Row) -> list[str]:
+    """Return the file of a row, and its ISIC id, as files may be named by either; without both, its first other id."""
+    cell = cells_of(row)
+    file = posixpath.basename(cell(_FILE).replace("\\", "/"))
+    isic = isic_id_of(cell("isic_id"))
+    return [file, isic] if file or isic else [next(filter(None, map(cell, ID_COLUMNS)), "")]
 
 
 def _rows(row: Row) -> Iterator[Row]:
-    known = {name: value for name, value in row.items() if name not in ID_COLUMNS}
-    if not any(cell(row, name) for name in LABEL_COLUMNS):
-        known["diagnosis"] = next(filter(None, (cell(row, name) for name in _LABELS)), "")
-    yield {**known, "image": posixpath.basename(cell(row, _FILE).replace("\\", "/"))}
+    cell = cells_of(row)
+    if not any(map(cell, LABEL_COLUMNS)):
+        row = with_cells(row, {"diagnosis": next(filter(None, map(cell, COMMON_LABEL_COLUMNS)), "")})
+    known = {name: value for name, value in row.items() if column_key(name) not in ID_COLUMNS}
+    for identity in dict.fromkeys(image_id_of(name) for name in _ids(row) if name):
+        yield {**known, "image": identity}
 
 
 LAYOUT = Layout(

@@ -40,7 +40,7 @@ def test_rows_are_members_by_image_id_and_read_in_any_order(tmp_path: Path) -> N
     [
         (
             [{"image": {"bytes": b"a", "path": "f/a.jpg"}}, {"image": {"bytes": b"b", "path": "b.jpg"}}],
-            ["a.jpg", "b.jpg"],
+            ["test-a.jpg", "test-b.jpg"],
         ),
         ([{"image": {"bytes": b"a", "path": "a.jpg"}}, {"image": {"bytes": b"b", "path": "a.jpg"}}], None),
         ([{"image": {"bytes": b"a", "path": None}}, {"image": {"bytes": b"b", "path": None}}], None),
