@@ -10,7 +10,7 @@ from pipelines.domain.missing_values import MISSING, flag_of, is_missing, is_no_
 @pytest.mark.parametrize(
     "text",
     [
-        *MISSING, "", " ", "\u00a0", "NA", "#N/A", "<NA>", "None", "null", "NULL", "nan", "NaN", "N/A", "-", "Unknown",
+        *sorted(MISSING), "", " ", "\u00a0", "NA", "#N/A", "<NA>", "None", "null", "NULL", "nan", "NaN", "N/A", "-", "Unknown",
         "missing", "#REF!", "\\N", "\u2014", '"NA"', "n.a.", "NaT", "#DIV/0!", "(null)",
     ],
 )  # fmt: skip
