@@ -10,8 +10,8 @@ from pipelines.domain.missing_values import MISSING, flag_of, is_missing, is_no_
 @pytest.mark.parametrize(
     "text",
     [
-        *sorted(MISSING), "", " ", "\u00a0", "NA", "#N/A", "<NA>", "None", "null", "NULL", "nan", "NaN", "N/A", "-", "Unknown",
-        "missing", "#REF!", "\\N", "\u2014", '"NA"', "n.a.", "NaT", "#DIV/0!", "(null)",
+        *sorted(MISSING), "", " ", "\u00a0", "NA", "#N/A", "<NA>", "None", "null", "NULL", "nan", "NaN", "N/A", "-",
+        "Unknown", "missing", "#REF!", "\\N", "\u2014", '"NA"', "n.a.", "NaT", "#DIV/0!", "(null)",
     ],
 )  # fmt: skip
 def test_what_people_and_programs_write_for_nothing_is_nothing(text: str) -> None:
