@@ -12,6 +12,7 @@ ARCHIVE, SOURCE, ANYWHERE = "archive", "source", "anywhere"
 
 _MARK = " #"
 _PLAIN_NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?")
+_NO_FRACTION = re.compile(r"\.0*$")
 
 
 def is_plain_number(identity: str) -> bool:
@@ -22,11 +23,16 @@ def is_plain_number(identity: str) -> bool:
 def within(space: str, identity: str) -> str:
     """Return an id as it is written beside those of other sources: a plain number with the name of its own.
 
+    `7.0` is `7`: programs write a column of numbers so, if a cell is empty.
+
     Args:
         space: Where numbers are counted, such as a source; empty if all numbers of the job are counted together.
         identity: The id; empty for none.
     """
-    return f"{space}{_MARK}{identity}" if space and is_plain_number(identity) else identity
+    if not is_plain_number(identity):
+        return identity
+    number = _NO_FRACTION.sub("", identity)
+    return f"{space}{_MARK}{number}" if space else number
 
 
 def reach_of(identity: str) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
 import re
 from collections.abc import Iterable, Iterator
 
+from pipelines.common.csv_tables import TableError, csv_text
 from pipelines.common.tables import column_key
 from pipelines.domain.metadata_columns import CHALLENGE_COLUMNS, COMMON_LABEL_COLUMNS, LABEL_COLUMNS, TARGET_COLUMN
 from pipelines.domain.taxonomy import is_term
 from pipelines.sources import layouts
 from pipelines.sources.layout import Form, Layout
 
+# The first line of a table that is no CSV with a header is shorter, in any encoding.
+_FIRST_LINE_BYTES = 1000
 FOLDERS = "folders"
 TABLE = "table"
 # No layout is named: folder names and all tables provide labels.
@@ -80,11 +84,12 @@ def known_form(columns: Iterable[str]) -> Form | None:
 
 def as_csv(data: bytes) -> bytes:
     """Return a table as CSV with a header, if it is of a kind that is published in another form."""
-    line = data[:1000].decode("utf-8", "replace").removeprefix("\ufeff").partition("\n")[0].strip()
-    for layout in LAYOUTS.values():
-        for form in layout.forms:
-            if form.as_csv and re.fullmatch(form.first_line, line):
-                return form.as_csv(data.decode("utf-8-sig", "replace")).encode()
+    with contextlib.suppress(TableError):  # the reader of the table says so
+        line = csv_text(data[:_FIRST_LINE_BYTES], whole=False).text.lstrip().partition("\n")[0].strip()
+        for layout in LAYOUTS.values():
+            for form in layout.forms:
+                if form.as_csv and re.fullmatch(form.first_line, line):
+                    return form.as_csv(csv_text(data).text.lstrip()).encode()
     return data
 
 

@@ -1,20 +1,23 @@
 """Part 3 of the ISIC challenge 2016: benign or malignant, 0.0 or 1.0 for the test images; the table has no header."""
 
+import re
 from collections.abc import Iterator
 
-from pipelines.sources.layout import Form, Layout, Origin, Row, cell, marked
+from pipelines.domain.metadata_columns import TARGETS
+from pipelines.domain.missing_values import flag_of
+from pipelines.sources.layout import Form, Layout, Origin, Row, cell
 
 _TRUTH = "benign or malignant"
 
 
 def _rows(row: Row) -> Iterator[Row]:
-    text = cell(row, _TRUTH).lower()
-    found = "malignant" if marked(row, (_TRUTH,)) else "benign" if text in ("0", "0.0") else text
-    yield {"image_id": row["image_id"], "benign_malignant": found}
+    text = cell(row, _TRUTH)
+    yield {"image_id": row["image_id"], "benign_malignant": TARGETS[flag_of(text)] or text.lower()}
 
 
 def _as_csv(text: str) -> str:
-    return f"image_id,{_TRUTH}\n{text}"
+    found = re.search(r"[,;\t]", text)
+    return f"image_id{found[0] if found else ','}{_TRUTH}\n{text}"
 
 
 LAYOUT = Layout(
@@ -23,7 +26,8 @@ LAYOUT = Layout(
         Form(
             ("image_id", _TRUTH),
             rows=_rows,
-            first_line=r'"?ISIC_\d{7}"?\s*,\s*"?(?:benign|malignant|[01](?:\.0*)?)"?',
+            # A decimal comma comes with another delimiter.
+            first_line=r'"?ISIC_\d{7}"?\s*(?:[,;\t]\s*"?(?:benign|malignant|[01](?:\.0*)?)|[;\t]\s*"?[01],0*|,\s*"[01],0*)"?',
             as_csv=_as_csv,
         ),
     ),

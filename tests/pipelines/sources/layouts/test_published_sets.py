@@ -10,6 +10,7 @@ from pipelines.common.cli import UsageError
 from pipelines.domain.metadata_columns import Columns, Facts
 from pipelines.sources.inputs import complete_inputs, read_inputs
 from pipelines.sources.layout_registry import recognize
+from pipelines.sources.metadata_search import columns_of
 from pipelines.sources.metadata_tables import read_facts, read_overview
 
 Said = tuple[str, str, str, str]  # image id, first label, lesion id, patient id
@@ -144,6 +145,24 @@ def test_a_table_with_further_columns_of_classes_is_not_that_of_2017(tmp_path: P
     assert "nevus" not in [label for _, facts in read_facts(str(path), Columns()) for label in facts.labels]
     with pytest.raises(UsageError, match=f"its column {column} is of classes too"):
         complete_inputs(read_inputs([str(write_source(tmp_path, path))], []), Columns())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("no", ["benign", "0.0", "0,0"])
+def test_the_table_of_2016_without_a_header_is_known_however_it_was_saved(
+    tmp_path: Path, encoding: str, delimiter: str, no: str
+) -> None:
+    if delimiter == "," and "," in no:
+        no = f'"{no}"'
+    path = tmp_path / "table.csv"
+    rows = [f"ISIC_000000{number}{delimiter}{no}" for number in range(3)]
+    path.write_bytes("\r\n".join([*rows, f"ISIC_0000003{delimiter}malignant"]).encode(encoding))
+    assert recognize(columns_of(str(path))) == recognize(read_overview(str(path)).names) == "isic2016"
+    assert [said(*found)[:2] for found in read_facts(str(path), Columns())] == [
+        *((f"ISIC_000000{number}", "benign") for number in range(3)),
+        ("ISIC_0000003", "malignant"),
+    ]
 
 
 def test_the_licence_in_a_table_of_a_published_set_is_kept(tmp_path: Path) -> None:
