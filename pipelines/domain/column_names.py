@@ -10,8 +10,9 @@ from pipelines.common.tables import column_key
 from pipelines.domain.metadata_columns import CHALLENGE_COLUMNS, ID_COLUMNS, LABEL_COLUMNS, TARGET_COLUMN, cells_of
 from pipelines.domain.missing_values import flag_of, is_missing
 
-# Characters of a message, and the least of them that column names get however long a path is.
-LONGEST_MESSAGE = 300
+# Characters of a message, which has the command's name before it and is a line of at most 300; and the least of them
+# that column names get however long a path is.
+LONGEST_MESSAGE = 270
 _SHORTEST_LIST = 40
 _KNOWN = (*ID_COLUMNS, "lesion_id", "patient_id", *LABEL_COLUMNS, TARGET_COLUMN, "copyright_license", "attribution")
 _ALIKE = 0.7

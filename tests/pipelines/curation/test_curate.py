@@ -124,16 +124,16 @@ def test_two_sources_may_name_classes_in_full_and_count_their_lesions_from_one(t
             split, label = ("train_dir", "test_dir")[n % 5 == 0], ("Melanocytic nevi", "Melanomas (MEL)")[n % 2]
             save(clinic, f"{split}/{label}/{n}.jpg", picture(start + n))
             # The first two lesions have two photographs, one of them on each side.
-            rows.append({"image_id": f"{n}", "lesion_id": str(n % 18)})
+            rows.append({"image_id": f"{n}", "lesion_id": str(n % 18 + 1)})
         table(clinic / "metadata.csv", rows)
     found, leaks = decide(clinics, split_from_folders=True)
     kept = [one for one in found.values() if not one.outcome]
     assert {one.label for one in kept} == {"nevus", "melanoma"}
     assert {one.given_split for one in kept} == {"train", "test"}
     lesions = {lesion for one in kept for lesion in one.lesion_ids}
-    assert lesions == {f"{clinic} #{n}" for clinic in ("here", "there") for n in range(18)}
+    assert lesions == {f"{clinic} #{n}" for clinic in ("here", "there") for n in range(1, 19)}
     assert len({one.group_id for one in kept}) == len(lesions)
-    assert {leak.because for leak in leaks} == {(f"lesion {clinic} #0",) for clinic in ("here", "there")}
+    assert {leak.because for leak in leaks} == {(f"lesion {clinic} #1",) for clinic in ("here", "there")}
 
 
 def test_leaks_are_found_whatever_becomes_of_an_image(tmp_path: Path) -> None:
