@@ -15,12 +15,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from pipelines.common.gcs_client import is_gs, split_path
+from pipelines.common.gcs_client import is_gs, require_service, split_path
 from pipelines.common.text import printable
 from pipelines.dataset.tfrecord import RecordPlace
 from pipelines.domain.image_ids import is_image_name
 from pipelines.storage import gcs_listing
-from pipelines.storage.archive_member import Member
+from pipelines.storage.archive_member import ArchiveError, Member
 from pipelines.storage.archives import (
     archive_stem,
     holds_only_images,
@@ -28,6 +28,7 @@ from pipelines.storage.archives import (
     list_members,
     may_be_archive,
     member_path,
+    read_file,
     split_member_path,
 )
 from pipelines.storage.errors import storage_errors
@@ -38,6 +39,8 @@ from pipelines.storage.path_lists import is_path_list, list_paths
 
 # Entries of a path list that one unit looks up; those in a bucket take one request.
 _ENTRIES = 64
+# Members that tell whether HDF5 or Parquet holds images.
+_LOOKED_AT = 8
 
 
 class SourceFile(NamedTuple):
@@ -52,11 +55,13 @@ class SourceFile(NamedTuple):
     # and eight hexadecimal digits.
     version: str = ""
     record: RecordPlace | None = None  # location in a shard
+    failure: str = ""  # why an archive in a folder cannot be listed; it is then an image that cannot be read
 
     @property
     def is_image(self) -> bool:
         """Return whether this should be an image: by its name, or as what a dataset, HDF5 or Parquet holds."""
-        return is_image_name(self.path) or self.is_record or (self.member is not None and self._is_datum())
+        named = bool(self.failure) or is_image_name(self.path)
+        return named or self.is_record or (self.member is not None and self._is_datum())
 
     @property
     def is_record(self) -> bool:
@@ -225,23 +230,58 @@ def _list_members(archive: str, folder: str = "") -> Iterator[SourceFile]:
 
 
 def _has_files(folder: str) -> bool:
-    return os.path.isdir(folder) if is_local(folder) else any(True for _ in match_versions(f"{folder}/**"))
+    if not is_local(folder):
+        return any(True for _ in match_versions(f"{folder}/**"))
+    return any(not name.startswith(".") for _, _, names in os.walk(folder) for name in names)
+
+
+def _begins_like_image(file: SourceFile) -> bool:
+    """Return whether a member may be an image, by its beginning; one that cannot be read may be."""
+    # Imported late: command lines list files before they need Pillow.
+    from pipelines.imaging.bad_image import BadImage
+    from pipelines.imaging.formats import open_image
+
+    try:
+        open_image(read_file(file.path, file.member))
+    except ArchiveError:
+        return True
+    except BadImage as error:
+        return error.reason not in ("empty_file", "not_an_image")
+    return True
+
+
+def _images_in(archive: SourceFile) -> list[SourceFile]:
+    """Return the members of an archive that was found in a folder; none if it holds no image.
+
+    Raises:
+        ArchiveError: If it cannot be listed.
+    """
+    folder = posixpath.join(posixpath.dirname(archive.relative), archive_stem(archive.path), "")
+    members = list(_list_members(archive.path, folder))
+    if holds_only_images(archive.path):  # by its form alone: weights of a network are arrays of bytes too
+        return members if any(map(_begins_like_image, members[:_LOOKED_AT])) else []
+    return members if any(member.is_image for member in members) else []
 
 
 def _with_members(unit: Unit) -> Iterator[SourceFile]:
     """Yield the files of a unit, and for an archive that holds images its members instead, as if it were a folder.
 
-    An archive beside a folder of its name is an ordinary file: it is taken to be unpacked there.
+    An archive beside a folder of its name is an ordinary file: it is taken to be unpacked there. One that cannot be
+    listed is a file that cannot be read, so that it is rejected by name and the others are used.
     """
     for file in unit():
         if not (may_be_archive(file.path) and is_archive(file.path)):
             yield file
             continue
         stem = archive_stem(file.path)
-        members = []
-        if not _has_files(file.path[: file.path.rindex(stem) + len(stem)]):
-            members = list(_list_members(file.path, posixpath.join(posixpath.dirname(file.relative), stem, "")))
-        yield from members if any(member.is_image for member in members) else [file]
+        if _has_files(file.path[: file.path.rindex(stem) + len(stem)]):
+            yield file
+            continue
+        try:
+            yield from _images_in(file) or [file]
+        except ArchiveError as error:
+            require_service(file.path, error.source)
+            yield file._replace(failure=error.reason)
 
 
 def _walk(function: Callable[..., Iterator[SourceFile]], *arguments: object) -> Unit:

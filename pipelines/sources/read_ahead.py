@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from pipelines.sources.list_files import SourceFile, container_of
 from pipelines.sources.record_source import read_records_at
+from pipelines.storage.archive_member import ArchiveError
 from pipelines.storage.archives import SPAN_BYTES, read_members
 from pipelines.storage.errors import StorageError
 from pipelines.storage.filesystem import is_local, read_bytes
@@ -56,6 +57,8 @@ def _runs(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
 
 
 def _read_one(file: SourceFile) -> Content:
+    if file.failure:
+        return ArchiveError(file.failure)
     try:
         return read_bytes(file.path)
     except StorageError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tarfile
 import zipfile
@@ -10,10 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from pipelines.sources import list_images
 from pipelines.sources.list_files import list_files, list_units
+from pipelines.sources.read_ahead import read_files
+from pipelines.storage.archive_member import ArchiveError
 from tests.support.collecting import run_source
 from tests.support.gcs import local_gcs, open_bucket
 
@@ -204,6 +212,8 @@ def test_archives_in_a_folder_are_listed_as_folders_of_their_names(tmp_path: Pat
             archive.writestr(f"{part[:4]}/{part}.{'txt' if part == 'texts' else 'png'}", "x")
     (tmp_path / "unpacked").mkdir()
     (tmp_path / "unpacked" / "unpacked.png").write_bytes(b"x")
+    (tmp_path / "imgs_part_1").mkdir()
+    (tmp_path / "imgs_part_1" / ".DS_Store").write_bytes(b"x")
     (tmp_path / "notes.txt").write_text("x")
     expected = {
         "imgs_part_1/imgs/imgs_part_1.png": True,
@@ -219,3 +229,33 @@ def test_archives_in_a_folder_are_listed_as_folders_of_their_names(tmp_path: Pat
     assert sorted(file.path for file in some) == [
         f"{tmp_path}/imgs_part_{part}.zip!/imgs/imgs_part_{part}.png" for part in (1, 2)
     ]
+
+
+def test_a_damaged_archive_in_a_folder_is_one_file_that_cannot_be_read(tmp_path: Path) -> None:
+    damaged = {
+        "backup.zip": b"hello world",
+        "empty.zip": b"",
+        "foreign.tar": b"x" * 600,
+        "odd.tgz": b"x",
+        "odd.h5": b"x",
+    }
+    for name, content in {**damaged, "1.png": b"x", "broken.parquet": b"PAR1"}.items():
+        (tmp_path / name).write_bytes(content)
+    files = sorted(list_files(str(tmp_path)), key=lambda file: file.relative)
+    assert {file.relative for file in files if file.is_image} == {*damaged, "1.png"}
+    found = {file.relative: content for file, content in read_files(files) if isinstance(content, ArchiveError)}
+    assert found.keys() == damaged.keys()
+    assert "not a whole zip archive" in str(found["backup.zip"])
+    with pytest.raises(ArchiveError):  # what is named by itself must be whole
+        list(list_files(str(tmp_path / "backup.zip")))
+
+
+def test_arrays_of_bytes_in_a_folder_are_images_if_they_begin_like_some(tmp_path: Path) -> None:
+    image = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(image, "PNG")
+    for name, data in (("weights.h5", b"adam"), ("photos.h5", image.getvalue())):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["first"] = np.frombuffer(data, np.uint8)
+    pq.write_table(pa.table({"audio": [{"bytes": b"RIFF", "path": "1.wav"}]}), tmp_path / "sounds.parquet")
+    found = {file.relative: file.is_image for file in list_files(str(tmp_path))}
+    assert found == {"photos/first": True, "weights.h5": False, "sounds.parquet": False}

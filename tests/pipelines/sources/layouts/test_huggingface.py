@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from pipelines.domain.image_ids import image_id_of
 from pipelines.domain.metadata_columns import Columns
@@ -23,7 +25,9 @@ def labels(source: str) -> dict[str, str]:
 
 
 def test_numbers_of_classes_in_parquet_are_the_names_that_the_file_declares(tmp_path: Path) -> None:
-    rows = [{"image": {"bytes": b"x", "path": f"lesion{row}"}, "label": row % 2} for row in range(4)]
+    picture = io.BytesIO()
+    Image.new("L", (1, 1)).save(picture, "PNG")
+    rows = [{"image": {"bytes": picture.getvalue(), "path": f"lesion{row}"}, "label": row % 2} for row in range(4)]
     features = {"label": {"_type": "ClassLabel", "names": ["nevus", "melanoma"]}}
     table = pa.Table.from_pylist(rows).replace_schema_metadata(
         {"huggingface": json.dumps({"info": {"features": features}})}
@@ -83,7 +87,9 @@ def test_a_column_of_masks_is_no_image_and_no_column_of_the_table(tmp_path: Path
 
 def test_an_isic_id_that_several_rows_have_is_that_of_each(tmp_path: Path) -> None:
     path = tmp_path / "train.parquet"
-    rows = [{"image": {"bytes": b"x", "path": None}, "isic_id": "ISIC_0000001", "dx": "nv"}] * 2
+    picture = io.BytesIO()
+    Image.new("L", (1, 1)).save(picture, "PNG")
+    rows = [{"image": {"bytes": picture.getvalue(), "path": None}, "isic_id": "ISIC_0000001", "dx": "nv"}] * 2
     pq.write_table(pa.Table.from_pylist(rows), path)
     assert [image_id_of(file.relative) for file in list_files(str(path))] == ["ISIC_0000001"] * 2
     assert labels(str(path)) == {"ISIC_0000001": "nv"}
