@@ -165,12 +165,15 @@ class NamedFile(NamedTuple):
     image: str  # the path of the file that stands for the image
     path: str
     unusable: str  # why it has no class, or is no image of its id; empty if neither
+    has_no_class: bool = False  # a relabel mends that, but not what a file is
 
 
 def named_file(row: ImageRow) -> NamedFile:
     """Return what is to be known of a judged row that corrections name."""
     unusable = row.message if row.stage in ("label", "identify") else ""
-    return NamedFile(row.corrected_by, printable(row.image_of or row.path), printable(row.path), unusable)
+    return NamedFile(
+        row.corrected_by, printable(row.image_of or row.path), printable(row.path), unusable, row.stage == "label"
+    )
 
 
 def _ambiguous(name: str, images: Iterable[str]) -> Iterator[str]:
@@ -197,12 +200,15 @@ def problems_with(corrections: Mapping[str, Correction], files: Iterable[NamedFi
     images_of: dict[str, list[str]] = defaultdict(list)
     names_of_image: dict[str, list[str]] = defaultdict(list)
     unusable: dict[str, list[str]] = defaultdict(list)
+    relabelable: set[str] = set()
     found: set[str] = set()
     for file in files:
         for name in file.names:
             images_of[name].append(file.image)
         names_of_image[file.image].append(file.names[0])
         unusable[file.names[0]].append(file.unusable)
+        if file.has_no_class:
+            relabelable.add(file.names[0])
     unknown = sorted(corrections.keys() - images_of.keys())
     if unknown:
         more = f" and {len(unknown) - 1} more" if unknown[1:] else ""
@@ -210,7 +216,7 @@ def problems_with(corrections: Mapping[str, Correction], files: Iterable[NamedFi
     for name, reasons in unusable.items():
         # An id may also be that of a mask beside its photograph.
         if all(reasons) and (action := corrections[name].action) != DROP:
-            way_out = "relabel or drop it" if action == KEEP else "drop it"
+            way_out = "relabel or drop it" if name in relabelable else "drop it"
             found.add(f"{name}: nothing to {action} ({min(reasons)}); {way_out}, or leave it out")
     found.update(line for name, images in images_of.items() for line in _ambiguous(name, images))
     found.update(line for names in names_of_image.values() for line in _contradictions(names, corrections))

@@ -185,6 +185,8 @@ def test_corrections_that_cannot_be_made_are_named(options: CurationOptions, tmp
         "elsewhere/none.jpg); relabel or drop it, or leave it out",
         "nevus/ISIC_0000011_mask.png,relabel,nevus": "nevus/ISIC_0000011_mask.png: nothing to relabel (a mask: its "
         "name says so); drop it, or leave it out",
+        "nevus/ISIC_0000011_mask.png,keep,": "nevus/ISIC_0000011_mask.png: nothing to keep (a mask: its "
+        "name says so); drop it, or leave it out",
     }
     for number, (rows, says) in enumerate(cases.items()):
         path = write(tmp_path / f"{number}.csv", f"image,action,label\n{rows}\n")
