@@ -83,13 +83,16 @@ def file_signature(path: Path) -> Signature:
     data = path.read_bytes()
     info = images.read_info(data)
     factor = images.reduction(info.width, info.height, images.SHARED_SIDE, "stretch")
-    return perceptual.signature(images.decode_image(data, factor))
+    return perceptual.signature(perceptual.square_of(images.decode_image(data, factor)))
 
 
 def altered_signatures(path: Path) -> dict[str, Signature]:
     """Signatures of a file's altered copies."""
     image = Image.open(path).convert("RGB")
-    return {name: perceptual.signature(alter(image).convert("RGB")) for name, alter in ALTERATIONS.items()}
+    return {
+        name: perceptual.signature(perceptual.square_of(alter(image).convert("RGB")))
+        for name, alter in ALTERATIONS.items()
+    }
 
 
 def is_candidate(first: Signature, second: Signature) -> bool:

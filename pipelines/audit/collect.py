@@ -21,6 +21,7 @@ from pipelines.common.text import printable
 from pipelines.curation.curate import Curated
 from pipelines.curation.id_conflicts import ID_CONFLICT
 from pipelines.curation.near_duplicates import NearPair
+from pipelines.curation.quality import worst_first
 from pipelines.curation.value_counts import FrequentValues
 from pipelines.dataset.image_row import DUPLICATE, MASK, USABLE, ImageRow
 from pipelines.dataset.manifest import by_path
@@ -200,6 +201,23 @@ class _Examples(beam.PTransform):
         )
 
 
+def _issues(row: ImageRow) -> Iterator[tuple[str, tuple[tuple[float, str, str], ImageRow]]]:
+    if row.outcome != DUPLICATE:
+        yield from ((name, (worst_first(row, name), row)) for name in row.issues)
+
+
+class _Worst(beam.PTransform):
+    """PTransform that returns (issue, the worst images that have it, worst first)."""
+
+    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[tuple[str, list[ImageRow]]]:
+        return (
+            rows
+            | "By issue" >> beam.FlatMap(_issues)
+            | "Worst of issue" >> beam.combiners.Top.SmallestPerKey(EXAMPLES, key=lambda found: found[0])
+            | "Their rows" >> beam.MapTuple(lambda issue, found: (issue, [row for _, row in found]))
+        )
+
+
 def collect(pipeline: beam.Pipeline, curated: Curated, options: AuditOptions) -> Collected:
     """Add the gathering of an audit's findings to a pipeline.
 
@@ -280,6 +298,7 @@ def collect(pipeline: beam.Pipeline, curated: Curated, options: AuditOptions) ->
             corrections=one(curated.corrections),
             leak_examples=one(leaks | "First leaks" >> _FirstOf(leak_order)),
             near_examples=one(pairs | "First pairs" >> _FirstOf(near_order)),
+            worst=many(finished | "Worst" >> _Worst()),
             confidence=one(compared.totals),
             error_pairs=many(
                 compared.errors

@@ -40,6 +40,8 @@ def summary_lines(report: dict[str, Any], folder: str) -> list[str]:
         files = " + ".join(f"{leakage['files'][split]} {split}" for split in leakage["files"])
         lines.append(f"leakage across the given splits: {leakage['groups']} groups, files {files}")
     lines.append(f"near-duplicates: {near['pairs']} pairs, {near['other_label']} of them under different labels")
+    lines.append(f"photographs of doubtful quality: {report['quality']['files']}")
+    lines += [f"  {entry['issue']}: {entry['files']}" for entry in report["quality"]["issues"]]
     if errors := report["label_errors"]:
         lines.append(f"labels that are probably wrong: {errors['found']} of {errors['images']} with a prediction")
     lines += [f"{entry['class']}: {entry['usable']} usable images" for entry in report["per_class"]]

@@ -65,6 +65,10 @@ def tally_finding(row: ImageRow) -> Counter:
         counts["reason", row.stage, row.reason] = 1
     if has_copy_number(row.relative):
         counts["numbered",] = 1
+    # A duplicate shows what the file that is kept shows.
+    if row.issues and row.outcome != DUPLICATE:
+        counts["with issue",] = 1
+        counts.update({("issue", name): 1 for name in row.issues})
     if row.format:
         counts["format", row.format] = 1
     if row.given_split or row.folder_split:

@@ -104,6 +104,13 @@ def _labels_are_doubtful(report: Report) -> Iterator[Finding]:
         yield Finding(found, f"{text} probably wrong", "label_errors")
 
 
+def _pictures_are_poor(report: Report) -> Iterator[Finding]:
+    quality = report["quality"]
+    if files := quality["files"]:
+        names = tuple(f"{entry['issue']} {entry['files']:,}" for entry in quality["issues"])
+        yield Finding(files, f"{plural(files, 'photograph')} of doubtful quality:", "quality", names)
+
+
 def _files_are_rejected(report: Report) -> Iterator[Finding]:
     if files := report["counts"]["rejected"]:
         reasons = tuple(f"{row['reason']} {row['files']:,}" for row in report["rejects"])
@@ -140,6 +147,7 @@ def findings(report: Report) -> list[Finding]:
         _pictures_repeat,
         _files_repeat,
         _files_are_rejected,
+        _pictures_are_poor,
         _labels_are_unmapped,
         _licenses_are_missing,
     )
@@ -161,6 +169,7 @@ def _sections(report: Report) -> dict[str, Section]:
         "label_errors": Section(
             "Probable label errors", report["label_errors"]["found"] if report["label_errors"] else None
         ),
+        "quality": Section("Quality of the photographs", report["quality"]["files"]),
         "rejects": Section("Rejected files", report["counts"]["rejected"]),
         "unmapped": Section("Labels without a class", len(report["unmapped_labels"])),
         "corrections": Section("Corrections", len(report["corrections"])),
@@ -206,6 +215,8 @@ def pictured_paths(report: Report) -> list[str]:
         paths.update(dict.fromkeys((pair["first"]["path"], pair["second"]["path"])))
     if report["label_errors"]:
         paths.update((error["path"], None) for error in report["label_errors"]["examples"])
+    for entry in report["quality"]["issues"]:
+        paths.update((example["path"], None) for example in entry["examples"])
     return list(paths)
 
 

@@ -83,7 +83,7 @@ def build(pipeline: beam.Pipeline, options: AuditOptions, threads: int) -> None:
     """Add the whole job to a pipeline."""
     folder = output.publish_folder(options.output)
     packs = filesystem.join(output.temporary_folder(options.output), "packs")
-    curated = curate_images(pipeline, options, threads, packs)
+    curated = curate_images(pipeline, options, threads, packs, measure_quality=True)
     checked_problem = curated.problem | "Refuse" >> RefuseCorrections(output.temporary_folder(options.output))
     curated = curated._replace(problem=checked_problem)
     found = collect(pipeline, curated, options)

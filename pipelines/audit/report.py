@@ -20,6 +20,7 @@ from pipelines.dataset.accounting import check_sums
 from pipelines.dataset.image_row import DUPLICATE, MASK, REJECTED, USABLE, ImageRow, Place, place_of
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.domain.identities import ANYWHERE, ARCHIVE, SOURCE
+from pipelines.domain.quality_issues import ISSUES, PIXEL_ISSUES
 
 SCHEMA_VERSION = 1
 
@@ -49,6 +50,7 @@ class Evidence(NamedTuple):
     corrections: Mapping[str, Correction]  # see `corrections.read_corrections`
     leak_examples: Sequence[LeakedGroup]
     near_examples: Sequence[NearPictures]
+    worst: Mapping[str, Sequence[ImageRow]]  # issue of quality -> images, worst first
     confidence: Mapping[Any, int]  # see `label_errors.tally_confidence`
     error_pairs: Mapping[tuple[str, str], int]  # (label, suggested class) -> images
     error_examples: Sequence[LabelError]
@@ -63,6 +65,7 @@ class Evidence(NamedTuple):
         found += [place for conflict in self.id_conflict_examples for place in conflict.places]
         found += map(place_of, self.mask_examples)
         found += [place for leak in self.leak_examples for _, place in leak.files]
+        found += [place_of(row) for rows in self.worst.values() for row in rows]
         found += [error.place for error in self.error_examples]
         found += [side.place for pair in self.near_examples for side in (pair.first, pair.second)]
         # Open the duplicate itself instead of the kept file: both show the same image.
@@ -157,6 +160,26 @@ def _sizes(evidence: Evidence) -> dict[str, Any]:
         "largest": list(largest[0][1:]) if largest else None,
         "common": [{"width": width, "height": height, "files": files} for width, height, files in common],
         "formats": {key[1]: evidence.totals[key] for key in sorted(evidence.totals) if key[0] == "format"},
+    }
+
+
+def _quality(evidence: Evidence) -> dict[str, Any]:
+    def example(row: ImageRow, issue: str) -> dict[str, Any]:
+        scores = dict(zip(PIXEL_ISSUES, row.quality, strict=True))
+        shown = {"score": scores[issue]} if issue in scores else {"width": row.width, "height": row.height}
+        return {"id": row.image_id, "path": printable(row.path), **shown}
+
+    return {
+        "files": evidence.totals.get(("with issue",), 0),
+        "issues": [
+            {
+                "issue": issue,
+                "files": evidence.totals["issue", issue],
+                "examples": [example(row, issue) for row in evidence.worst[issue]],
+            }
+            for issue in ISSUES
+            if issue in evidence.worst
+        ],
     }
 
 
@@ -256,6 +279,7 @@ def describe_audit(evidence: Evidence, options: AuditOptions) -> dict[str, Any]:
             "other_label": evidence.other_label,
             "examples": list(map(findings.near_json, evidence.near_examples)),
         },
+        "quality": _quality(evidence),
         "label_errors": _label_errors(evidence, options, totals.get(("outcome", USABLE), 0)),
         "sizes": _sizes(evidence),
         "licenses": [{"license": name, "files": files} for name, files in evidence.values.get("license", ())],

@@ -22,6 +22,7 @@ from pipelines.domain.image_ids import image_id_of
 from pipelines.domain.labels import folder_claim
 from pipelines.domain.taxonomy import ClassSet
 from pipelines.imaging import images, perceptual
+from pipelines.imaging.quality import pixel_scores
 from pipelines.sources import list_images
 from pipelines.sources.list_files import SourceFile
 from pipelines.sources.read_ahead import Content, map_files
@@ -79,13 +80,14 @@ class Examined(NamedTuple):
     original: Original | None = None  # None if no records are to be made, or the row is rejected
 
 
-def examine(row: ImageRow, data: bytes, spec: RecordSpec | None = None) -> Examined:
+def examine(row: ImageRow, data: bytes, spec: RecordSpec | None = None, measure_quality: bool = False) -> Examined:
     """Decode an image once, for all that is made of its pixels: hash, thumbnail, and what its records hold.
 
     Args:
         row: Row of a file that has been read. A row that already has an outcome is returned unchanged.
         data: The file's bytes.
         spec: How images become records; None if there will be no records.
+        measure_quality: Whether the row gets scores of its quality.
 
     Returns:
         The row with format, size and hash, or rejected if decoding fails.
@@ -102,7 +104,10 @@ def examine(row: ImageRow, data: bytes, spec: RecordSpec | None = None) -> Exami
             if why := masks.find_mask(row, decoded):
                 return Examined(row.rejected("identify", MASK, why))
             original = make_original(data, info, factor, decoded, spec) if spec else None
-            phash, thumbnail = perceptual.signature(decoded)
+            square = perceptual.square_of(decoded)
+            phash, thumbnail = perceptual.signature(square)
+            if measure_quality:
+                row = row._replace(quality=pixel_scores(decoded, square))
     except images.BadImage as error:
         return Examined(row.rejected("check", error.reason, error.message))
     return Examined(row._replace(phash=phash), thumbnail, original)
@@ -114,11 +119,19 @@ class _CheckChunks(ThreadedDoFn):
     Thumbnails and encoded originals are put into packs.
     """
 
-    def __init__(self, start: Callable[..., ImageRow], threads: int, packs: str, spec: RecordSpec | None):
+    def __init__(
+        self,
+        start: Callable[..., ImageRow],
+        threads: int,
+        packs: str,
+        spec: RecordSpec | None,
+        measure_quality: bool,
+    ):
         super().__init__(threads)
         self._start = start
         self._packs = packs
         self._spec = spec
+        self._measure_quality = measure_quality
         self._checked = Metrics.counter("prepare", "checked")
 
     def start_bundle(self) -> None:
@@ -152,7 +165,7 @@ class _CheckChunks(ThreadedDoFn):
         row = self._start(file, content, root)
         if isinstance(content, StorageError) or (known and row.sha256 in known):
             return Examined(row)
-        return examine(row, content, self._spec)
+        return examine(row, content, self._spec, self._measure_quality)
 
     def _rows(self, examined: Iterable[Examined]) -> Iterator:
         for one in examined:
@@ -190,6 +203,7 @@ class CheckImages(beam.PTransform):
         spec: How images become records; None if there will be no records.
         cache: A dataset with the same spec whose records are used instead of decoding their images, see
             `decode_cache`; empty for none.
+        measure_quality: Whether rows get scores of their quality. Those from the cache get none.
     """
 
     def __init__(
@@ -201,6 +215,7 @@ class CheckImages(beam.PTransform):
         packs: str,
         spec: RecordSpec | None = None,
         cache: str = "",
+        measure_quality: bool = False,
     ):
         super().__init__()
         start = functools.partial(
@@ -209,7 +224,7 @@ class CheckImages(beam.PTransform):
             class_set=class_set,
             use_folder_splits=use_folder_splits,
         )
-        self._check = _CheckChunks(start, threads, packs, spec)
+        self._check = _CheckChunks(start, threads, packs, spec, measure_quality)
         self._packs = packs
         self._cache = cache
 

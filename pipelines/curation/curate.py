@@ -18,6 +18,7 @@ from pipelines.curation.groups import AssignGroups, FindNear, Near, load_thumbna
 from pipelines.curation.join_metadata import JoinTables
 from pipelines.curation.keep_splits import AssignSplitsFromFile, KeepDatasetSplits
 from pipelines.curation.options import CurationOptions
+from pipelines.curation.quality import FindIssues, reject_quality
 from pipelines.curation.split import AssignFolds, SplitFromFolders, SplitGroups
 from pipelines.dataset.image_row import SIDES, ImageRow, is_open
 from pipelines.dataset.record_spec import RecordSpec
@@ -45,6 +46,7 @@ def curate_images(
     packs: str,
     spec: RecordSpec | None = None,
     cache: str = "",
+    measure_quality: bool = False,
 ) -> Curated:
     """Add list -> check -> join tables -> identify, label -> group -> split, fold to a pipeline.
 
@@ -56,7 +58,9 @@ def curate_images(
         spec: How images become records; None if there will be no records.
         cache: A dataset with the same spec whose records replace decoding its images again, see `decode_cache`; empty
             for none.
+        measure_quality: Whether rows get scores and issues of their quality even if none of them is excluded.
     """
+    measure_quality = measure_quality or bool(options.exclude)
     sides = SIDES[options.on_leakage]
     chunks = pipeline | "List images" >> list_images.ListImages([source.path for source in options.sources])
     listed = chunks | "Listed" >> list_images.CountListed()
@@ -71,6 +75,7 @@ def curate_images(
             packs,
             spec,
             cache,
+            measure_quality,
         )
         | "Join metadata" >> JoinTables(options.sources, options.metadata, options.class_set)
     )
@@ -89,10 +94,15 @@ def curate_images(
     if options.splits_from:
         checked |= "Give recorded" >> KeepDatasetSplits(options.splits_from)
     unreadable, readable = checked | "Readable" >> partition(is_open)
+    if measure_quality:
+        readable |= "Quality" >> FindIssues()
     resolved = readable | "Images" >> DeduplicateImages(options.trust, sides)
     if options.licenses:
         # Only after resolving does a row have the licences of all files of its image.
         resolved |= "Licences" >> beam.Map(reject_license, options.licenses)
+    if options.exclude:
+        # Only now, so that what an image says of lesions and labels still counts.
+        resolved |= "Exclude" >> beam.Map(reject_quality, options.exclude)
     near = resolved | "Near-duplicates" >> FindNear(functools.partial(load_thumbnails, packs))
     distinct = near.rows | "Distinct" >> beam.Filter(is_open)
     grouped = (distinct, near.pairs, resolved) | "Group" >> AssignGroups(options.group_by_patient)

@@ -19,6 +19,7 @@ from pipelines.curation.fractions import DEFAULT_FRACTIONS, FOLDED_FRACTIONS, MO
 from pipelines.curation.given_splits import require_splits
 from pipelines.dataset.image_row import SIDES
 from pipelines.domain.metadata_columns import Columns
+from pipelines.domain.quality_issues import ISSUES
 from pipelines.domain.taxonomy import CLASS_SETS, ClassSet, built_in_set, mapped_set, named_set, normalize_term
 from pipelines.sources.inputs import Inputs, complete_inputs, read_inputs, source_names, trusted_name
 from pipelines.sources.layout_registry import LAYOUTS
@@ -114,6 +115,7 @@ class CurationOptions:
     class_set: ClassSet = DEFAULT_CLASS_SET
     trust: str = ""  # source that decides label conflicts; empty: such images are rejected
     licenses: tuple[str, ...] = ()  # empty: all are allowed
+    exclude: tuple[str, ...] = ()  # issues of quality, see `quality_issues`
     group_by_patient: bool = False
     split_fractions: Fractions = DEFAULT_FRACTIONS
     folds: int = 0  # 0: no folds
@@ -190,6 +192,7 @@ class CurationOptions:
             "group_by_patient": self.group_by_patient,
             "small_classes": self.small_classes,
             # Without corrections a dataset has the fingerprint that it had before there were any.
+            **({"exclude": list(self.exclude)} if self.exclude else {}),
             **({"corrections": self.corrections.digest} if self.corrections.path else {}),
         }
 
@@ -254,6 +257,12 @@ def add_curation_options(parser: argparse.ArgumentParser, default: CurationOptio
         "--licenses",
         metavar="LIST",
         help="take only images with one of these licences, such as CC-0,CC-BY (default: all)",
+    )
+    what.add_argument(
+        "--exclude",
+        metavar="LIST",
+        help=f"reject images with one of these issues of quality ({', '.join(ISSUES)}), such as blurry,dark; see "
+        "docs/quality.md",
     )
     what.add_argument("--group_by_patient", action="store_true", help="keep all images of a patient in one split")
     what.add_argument(
@@ -365,6 +374,14 @@ def _licenses(text: str | None) -> tuple[str, ...]:
     return names
 
 
+def _exclude(text: str | None) -> tuple[str, ...]:
+    names = {part.strip() for part in (text or "").split(",")}
+    unknown = sorted(names - set(ISSUES))
+    if text is not None and unknown:
+        raise UsageError(f"--exclude {text!r}: {unknown[0]!r} is no issue of quality; there are {', '.join(ISSUES)}")
+    return tuple(name for name in ISSUES if name in names)
+
+
 def _trust(text: str) -> str:
     if text == "reject":
         return ""
@@ -399,6 +416,7 @@ def curation_values(arguments: argparse.Namespace) -> dict[str, Any]:
         "class_set": resolve_classes(arguments.classes),
         "trust": _trust(arguments.on_label_conflict),
         "licenses": _licenses(arguments.licenses),
+        "exclude": _exclude(arguments.exclude),
         "group_by_patient": arguments.group_by_patient,
         "split_fractions": _fractions(arguments.split_fractions, arguments.folds),
         "folds": _folds(arguments.folds),

@@ -79,6 +79,8 @@ class ImageRow(NamedTuple):
     phash: int = 0  # see `perceptual`
     sketch: bytes = b""  # see `perceptual`
     thumbnail: Thumbnail | None = None  # where it lies; see `perceptual`
+    quality: tuple[float, ...] = ()  # scores for PIXEL_ISSUES in order; empty if they were not asked for
+    issues: tuple[str, ...] = ()  # see `quality_issues`
     # What tables say, each sorted.
     lesion_ids: tuple[str, ...] = ()
     patient_ids: tuple[str, ...] = ()

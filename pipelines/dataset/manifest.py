@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pipelines.common.text import printable
 from pipelines.dataset.image_row import CORRECTED, ImageRow
+from pipelines.domain.quality_issues import PIXEL_ISSUES
 
 # Separates several values in one cell of the manifest.
 LIST_SEPARATOR = "; "
@@ -41,8 +42,14 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("copies", pa.int32(), nullable=False),
         pa.field("correction", pa.string()),
         pa.field("old_label", pa.string()),
+        pa.field("issues", pa.string()),
+        *(pa.field(f"{name}_score", pa.float32()) for name in PIXEL_ISSUES),
     ]
 )
+
+
+_SCORES = [f"{name}_score" for name in PIXEL_ISSUES]
+_NOT_MEASURED = [None] * len(_SCORES)
 
 
 def manifest_row(row: ImageRow) -> dict:
@@ -74,6 +81,8 @@ def manifest_row(row: ImageRow) -> dict:
         "copies": row.copies,
         "correction": row.correction or None,
         "old_label": row.old_label or None,
+        "issues": LIST_SEPARATOR.join(row.issues) or None,
+        **dict(zip(_SCORES, row.quality or _NOT_MEASURED, strict=True)),
     }
 
 

@@ -60,18 +60,26 @@ def _hash_bits(grey: np.ndarray) -> int:
     return int.from_bytes(np.packbits(above).tobytes(), "big") & _HASH_MASK
 
 
-def signature(image: Image.Image) -> tuple[int, bytes]:
-    """Return the perceptual hash and the thumbnail of an image.
+def square_of(image: Image.Image) -> Image.Image:
+    """Return an image stretched to 32 x 32 pixels.
 
     Args:
         image: An image of mode RGB. A JPEG may have been shrunk while decoding, see `images.reduction`.
+    """
+    return resize(image, _HASH_SIDE, _HASH_SIDE)
+
+
+def signature(square: Image.Image) -> tuple[int, bytes]:
+    """Return the perceptual hash and the thumbnail of an image.
+
+    Args:
+        square: What `square_of` made of it.
 
     Returns:
-        The pHash of the image stretched to a square: 64 bits, of which the highest is always 0. The image stretched to
-        16 x 16 RGB, 768 bytes, without its proportions, size and fine detail.
+        The pHash of the square: 64 bits, of which the highest is always 0. The image stretched to 16 x 16 RGB, 768
+        bytes, without its proportions, size and fine detail.
     """
-    small = resize(image, _HASH_SIDE, _HASH_SIDE)
-    return _hash_bits(np.asarray(small.convert("L"))), resize(small, THUMBNAIL_SIDE, THUMBNAIL_SIDE).tobytes()
+    return _hash_bits(np.asarray(square.convert("L"))), resize(square, THUMBNAIL_SIDE, THUMBNAIL_SIDE).tobytes()
 
 
 def hash_distance(first: int, second: int) -> int:

@@ -35,7 +35,13 @@ def earlier_of(options: PrepareOptions) -> str:
     if not options.update or not options.splits_from:
         return ""
     description, settings = require_description("--output", options.output), settings_of(options)
-    usable = _is_seekable(description) and _same_pixels(description, settings) and is_readable_cache(options.output)
+    # Records say nothing of quality.
+    usable = (
+        not options.exclude
+        and _is_seekable(description)
+        and _same_pixels(description, settings)
+        and is_readable_cache(options.output)
+    )
     return options.output if usable else ""
 
 

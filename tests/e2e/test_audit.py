@@ -214,6 +214,15 @@ def test_a_label_that_predictions_contradict_is_found(audit: Path) -> None:
     assert error["id"] in (audit / "report.html").read_text()
 
 
+def test_quality_is_counted_as_the_manifest_has_it(audit: Path) -> None:
+    rows = [row for row in manifest(audit) if row["issues"] and row["outcome"] != "duplicate"]
+    quality = report_of(audit)["quality"]
+    assert quality["files"] == len(rows)
+    counts = Counter(name for row in rows for name in row["issues"].split("; "))
+    assert {entry["issue"]: entry["files"] for entry in quality["issues"]} == counts
+    assert all(row["blurry_score"] is not None for row in manifest(audit) if row["outcome"] == "usable")
+
+
 def test_the_page_shows_all_of_it_and_runs_nothing(audit: Path) -> None:
     page = parse(dump_dom(audit / "report.html"))
     text = page.text()

@@ -28,11 +28,11 @@ def picture_of(identity: str, phash: int, thumbnail: bytes) -> Picture:
 
 
 def picture(identity: str, image: Image.Image) -> Picture:
-    return picture_of(identity, *perceptual.signature(image.convert("RGB")))
+    return picture_of(identity, *perceptual.signature(perceptual.square_of(image.convert("RGB"))))
 
 
 def thumbnail_of(pixels: np.ndarray) -> bytes:
-    return perceptual.signature(Image.fromarray(pixels))[1]
+    return perceptual.signature(perceptual.square_of(Image.fromarray(pixels)))[1]
 
 
 COPIES = {

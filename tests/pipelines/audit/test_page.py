@@ -149,6 +149,21 @@ def _example_report() -> dict[str, Any]:
                 }
             ],
         },
+        "quality": {
+            "files": 17,
+            "issues": [
+                {
+                    "issue": "blurry",
+                    "files": 16,
+                    "examples": [{"id": "ISIC_0024916", "path": "Train/nevus/ISIC_0024916.jpg", "score": 0.2541}],
+                },
+                {
+                    "issue": "thumbnail",
+                    "files": 2,
+                    "examples": [{"id": "small", "path": "Train/nevus/small.jpg", "width": 161, "height": 121}],
+                },
+            ],
+        },
         "label_errors": {
             "predictions": "out/experiment/out_of_fold.parquet",
             "images": 1950,
@@ -242,6 +257,7 @@ def test_every_figure_and_name_stands_in_its_section() -> None:
         "duplicates": [report["duplicates"], report["repeated_names"]],
         "near_duplicates": report["near_duplicates"],
         "label_errors": report["label_errors"],
+        "quality": report["quality"],
         "rejects": report["rejects"],
         "unmapped": report["unmapped_labels"],
         "corrections": report["corrections"],
@@ -274,6 +290,7 @@ def test_the_summary_counts_what_is_wrong_and_links_to_it() -> None:
         (52, "near_duplicates", ()),
         (4, "duplicates", ()),
         (288, "rejects", ("undecodable 2",)),
+        (17, "quality", ("blurry 16", "thumbnail 2")),
         (1, "unmapped", ("nevus pigmentosus",)),
         (14, "licenses", ()),
     ]

@@ -21,6 +21,7 @@ from pipelines.dataset.image_row import ImageRow
 from pipelines.domain.taxonomy import named_set
 from pipelines.sources.inputs import read_inputs
 from tests.support.collecting import run_source
+from tests.support.image_files import encode, photograph
 
 
 def picture(seed: int, side: int = 64) -> bytes:
@@ -85,6 +86,21 @@ def archive(tmp_path: Path) -> Path:
     for number in range(24):
         save(root, f"{'melanoma' if number < 12 else 'nevus'}/ISIC_00000{number:02d}.jpg", picture(number))
     return root
+
+
+def test_an_excluded_image_is_rejected_but_still_links_its_lesion(archive: Path, tmp_path: Path) -> None:
+    """A white photograph, of which the tables say that it shows the lesions of two others."""
+    save(archive, "nevus/ISIC_0000099.jpg", encode(250 + photograph(120, 90) // 50))
+    rows = [{"isic_id": f"ISIC_00000{n:02d}", "lesion_id": ""} for n in (*range(24), 99)]
+    rows[20]["lesion_id"] = rows[-1]["lesion_id"] = "L"
+    tables = [table(tmp_path / "t.csv", rows), table(tmp_path / "u.csv", [{**row, "lesion_id": ""} for row in rows])]
+    found, _ = decide(archive, *tables, exclude=("light",))
+    white = found.pop("nevus/ISIC_0000099.jpg")
+    assert (white.outcome, white.stage, white.reason, white.label) == ("rejected", "quality", "light", "nevus")
+    assert {one.reason for one in found.values()} == {""}
+    assert all(len(one.quality) == len(white.quality) > 0 for one in found.values())
+    without, _ = decide(archive, *tables)
+    assert {(one.reason, one.quality) for one in without.values()} == {("", ())}
 
 
 def test_a_licence_is_judged_by_all_that_is_said_of_an_image(archive: Path, tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def _signature_of(path: Path) -> tuple[int, bytes]:
     data = path.read_bytes()
     info = images.read_info(data)
     factor = images.reduction(info.width, info.height, images.SHARED_SIDE, "stretch")
-    return perceptual.signature(images.decode_image(data, factor))
+    return perceptual.signature(perceptual.square_of(images.decode_image(data, factor)))
 
 
 def test_real_images_in_two_encodings(shared_data: Path) -> None:
