@@ -1,9 +1,10 @@
 """Find labels that are probably wrong by confident learning (Northcutt, Jiang and Chuang 2021, JAIR 70, 1373-1411).
 
 Each image is judged by a network that was trained without it. A class has the mean of its own images' probabilities as
-its threshold, so that neither rare classes nor hesitant networks are flagged for that alone. An image whose probability
-reaches the threshold of another class than its own, and of no likelier class, is a probable label error: it lies off
-the diagonal of the paper's confident joint. cleanlab calls this rule `filter_by="confident_learning"`.
+its threshold, so that neither rare classes nor hesitant networks are flagged for that alone. An image that reaches the
+threshold of another class than its own lies off the diagonal of the paper's confident joint. The rule is cleanlab's
+`find_label_issues(filter_by="confident_learning")`, which finds the same images: of several classes that are reached,
+the likeliest class of all counts, and a label that is the likeliest class is never an error.
 """
 
 from __future__ import annotations
@@ -65,9 +66,10 @@ def label_error(image: Predicted, totals: Mapping[Any, int], classes: Sequence[s
         classes: Class names in label order.
     """
     confident = [label for label in range(len(classes)) if _is_confident(image, label, totals)]
-    if not confident:
+    likeliest = max(range(len(classes)), key=lambda label: (image.parts[label], label == image.label))
+    if not confident or likeliest == image.label:
         return
-    likely = max(confident, key=lambda label: (image.parts[label], label == image.label))
+    likely = confident[0] if len(confident) == 1 else likeliest
     if likely != image.label:
         yield LabelError(
             image.image_id,
