@@ -24,13 +24,12 @@ def summary_lines(report: dict[str, Any], folder: str) -> list[str]:
     near, lesions = report["near_duplicates"], report["lesions"]
     lines = [
         f"listed {counts['listed']} = usable {counts['usable']} + duplicates {counts['duplicates']}"
-        f" + rejected {counts['rejected']}",
+        f" + rejected {counts['rejected']}" + (f" + ignored {counts['ignored']}" if counts["ignored"] else ""),
+        *accounting.beside_lines(report["beside"], filesystem.join(folder, MARKER)),
         f"distinct ids: {counts['distinct_ids']}; files named like copies: {report['repeated_names']['files']}",
         f"lesions: {lesions['distinct']}, of which {lesions['with_several_images']} have several images"
         f" ({lesions['ids']['known']} ids)",
     ]
-    if counts["ignored"]:
-        lines.append(f"other files beside them: {counts['ignored']}; by their names they are no images")
     lines += [f"  {entry['reason']}: {entry['files']}" for entry in report["rejects"]]
     lines.append(f"label conflicts: {conflicts['images']} images in {conflicts['files']} files")
     lines += [
@@ -74,5 +73,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     report = run(options, beam_arguments.options)
     print("\n".join([*options.read_as(), *summary_lines(report, options.output)]))
-    photographs = accounting.without(report["counts"], report["masks"]["files"])
-    accounting.check_reject_fraction(photographs, options.max_reject_fraction, options.output)
+    judged = accounting.photographs(report["counts"], report["masks"]["files"])
+    accounting.check_reject_fraction(judged, options.max_reject_fraction, options.output)

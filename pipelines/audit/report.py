@@ -16,7 +16,7 @@ from pipelines.curation import value_counts
 from pipelines.curation.corrections import Correction
 from pipelines.curation.id_conflicts import ID_CONFLICT
 from pipelines.curation.not_understood import nearest_class
-from pipelines.dataset.accounting import check_sums
+from pipelines.dataset.accounting import check_sums, describe_beside
 from pipelines.dataset.image_row import DUPLICATE, MASK, REJECTED, USABLE, ImageRow, Place, place_of
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.domain.identities import ANYWHERE, ARCHIVE, SOURCE
@@ -230,6 +230,7 @@ def describe_audit(evidence: Evidence, options: AuditOptions) -> dict[str, Any]:
             "rejected": totals.get(("outcome", REJECTED), 0),
             "distinct_ids": identities.get(("ids", findings.IMAGE), 0),
         },
+        "beside": describe_beside(evidence.listed),
         "per_class": per_class,
         "splits": {
             split: {

@@ -87,6 +87,28 @@ def google_message(error: Exception) -> str:
     return re.sub(r"^(GET|POST|PUT|DELETE) \S+: ", "", str(text)).strip().partition("\n")[0].rstrip(".")
 
 
+def read_object_head(path: str, count: int) -> bytes:
+    """Return the first bytes of an object with one request, unchecked.
+
+    Args:
+        path: `gs://bucket/name`.
+        count: How many, at most.
+
+    Raises:
+        FileNotFoundError: If the object does not exist.
+        OSError: If this object cannot be read.
+        ServiceUnavailable: If its bucket does not respond at all.
+    """
+    bucket, name = split_path(path)
+    retry = default_retry()
+    try:
+        blob = gcs_client().bucket(bucket).blob(name)
+        return blob.download_as_bytes(end=count - 1, raw_download=True, checksum=None, retry=retry)
+    except Exception as error:  # the library's own kinds and those of the libraries below it
+        require_service(path, error, retry)
+        raise _as_os_error(path, error) from error
+
+
 def read_object(path: str, retry: Retry | None = None) -> bytes:
     """Return the whole content of an object as it is stored, with one request on a persistent connection.
 

@@ -56,7 +56,7 @@ def require_dataset_splits(option: str, folder: str, folds: int) -> None:
         rows = _count_manifest_rows(folder)
     except (OSError, ServiceUnavailable, pa.ArrowException, ValueError) as error:
         raise UsageError(f"{option} {folder}: its manifest is damaged; its splits are not to be had from it") from error
-    listed = description.counts["listed"]
+    listed = sum(description.counts[name] for name in ("written", "duplicates", "rejected", "undersampled"))
     if rows != listed:
         raise UsageError(f"{option} {folder}: its manifest has {rows} of {listed} rows; splits would be lost")
 

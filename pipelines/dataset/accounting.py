@@ -13,6 +13,10 @@ from pipelines.storage import filesystem
 from pipelines.storage.numbered_files import any_of
 
 _SUM_MODULUS = 1 << 128
+# Names that reports give of each kind of file that is not used.
+FIRST_NAMES = 3
+# Kinds that the terminal names; reports have all.
+_KINDS_SHOWN = 8
 
 
 class AccountingError(Exception):
@@ -35,6 +39,52 @@ def tally_outcome(row: ImageRow) -> Counter:
     )
 
 
+def images_listed(listed: Mapping) -> int:
+    """Return the number of images in the result of `list_images.CountListed`."""
+    return listed.get(("listed",), 0) - listed.get(("ignored",), 0)
+
+
+def _kinds(listed: Mapping, figure: str) -> list[dict]:
+    names = listed.get(("names",), {})
+    kinds = [
+        {"kind": key[1], "files": listed[key], "first": list(names.get(key, ()))}
+        for key in listed
+        if len(key) == 2 and key[0] == figure
+    ]
+    return sorted(kinds, key=lambda kind: (-kind["files"], kind["kind"]))
+
+
+def describe_beside(listed: Mapping) -> dict[str, list[dict]]:
+    """Return what lies beside the images, by kind, the most frequent first, each with its first names.
+
+    Args:
+        listed: The result of `list_images.CountListed`.
+
+    Returns:
+        `ignored`, files that are no images, by extension; `passed_over`, what systems leave, such as `@eaDir`.
+    """
+    return {"ignored": _kinds(listed, "ignored"), "passed_over": _kinds(listed, "passed over")}
+
+
+def beside_lines(beside: Mapping[str, Sequence[Mapping]], file: str) -> list[str]:
+    """Return lines for the terminal about what lies beside the images.
+
+    Args:
+        beside: What `describe_beside` returns.
+        file: The file that has all of it.
+    """
+    lines = []
+    for what, title in (("ignored", "ignored, no images"), ("passed_over", "passed over")):
+        kinds = beside[what]
+        for kind in kinds[:_KINDS_SHOWN]:
+            more = ", …" if kind["files"] > len(kind["first"]) else ""
+            lines.append(f"  {title}: {kind['files']} {kind['kind']} ({', '.join(kind['first'])}{more})")
+        if len(kinds) > _KINDS_SHOWN:
+            files = sum(kind["files"] for kind in kinds[_KINDS_SHOWN:])
+            lines.append(f"  {title}: {files} of {len(kinds) - _KINDS_SHOWN} other kinds, see {file}")
+    return lines
+
+
 def check_sums(listed: Mapping, finished: Mapping, outcomes: Sequence[str] = OUTCOMES) -> None:
     """Raise AccountingError unless the files that were listed are the files that were finished.
 
@@ -46,7 +96,7 @@ def check_sums(listed: Mapping, finished: Mapping, outcomes: Sequence[str] = OUT
     Raises:
         AccountingError: If the numbers or the sums of path hashes differ.
     """
-    expected = listed.get(("listed",), 0)
+    expected = images_listed(listed)
     counts = {outcome: finished.get(("outcome", outcome), 0) for outcome in outcomes}
     found = sum(counts.values())
     if found != expected:
@@ -62,14 +112,14 @@ def reasons(totals: Mapping) -> dict[str, int]:
     return {key[1]: totals[key] for key in sorted(totals) if key[0] == "reason"}
 
 
-def without(counts: Mapping[str, int], files: int) -> dict[str, int]:
-    """Return the counts that `check_reject_fraction` needs, less rejected files that are nothing to worry about.
+def photographs(counts: Mapping[str, int], masks: int) -> dict[str, int]:
+    """Return the counts for `check_reject_fraction` without files that are no photographs.
 
     Args:
         counts: The counts of a run.
-        files: How many rejected files are no photographs, such as masks: a download may have one for each photograph.
+        masks: How many rejected files are masks: a download may have one for each photograph.
     """
-    return {name: counts[name] - files for name in ("listed", "rejected")}
+    return {"listed": counts["listed"] - counts["ignored"] - masks, "rejected": counts["rejected"] - masks}
 
 
 def check_reject_fraction(counts: Mapping[str, int], limit: float, folder: str) -> None:

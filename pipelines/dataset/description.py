@@ -8,7 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pipelines.dataset.accounting import _SUM_MODULUS, AccountingError, check_sums, reasons, tally_outcome
+from pipelines.dataset.accounting import (
+    _SUM_MODULUS,
+    AccountingError,
+    check_sums,
+    describe_beside,
+    reasons,
+    tally_outcome,
+)
 from pipelines.dataset.image_row import (
     DUPLICATE,
     OUTCOMES,
@@ -32,6 +39,7 @@ DERIVED = frozenset(
         "classes",
         "malignant_classes",
         "counts",
+        "beside",
         "dropped",
         "near_duplicates",
         "splits",
@@ -162,6 +170,7 @@ def describe_dataset(
             "undersampled": outcome[UNDERSAMPLED],
             "with_lesion_id": totals.get(("with lesion id",), 0),
         },
+        "beside": describe_beside(listed),
         "dropped": reasons(totals),
         "near_duplicates": dict(near_duplicates),
         "splits": splits,

@@ -55,7 +55,7 @@ def summary_rows(run: Path) -> list[tuple[str, str]]:
     counts, splits = dataset.counts, dataset.splits
     originals = " + ".join(f"{split.originals} {name}" for name, split in splits.items())
     return [
-        ("prepare: files read", str(counts["listed"])),
+        ("prepare: files read", str(counts["listed"] - counts["ignored"])),
         ("  images written", f"{counts['written']} = {originals}"),
         ("  training examples", f"{splits['train'].examples} with augmented copies"),
         ("  duplicates dropped", str(counts["duplicates"])),
@@ -66,7 +66,7 @@ def summary_rows(run: Path) -> list[tuple[str, str]]:
         (f"evaluate: {evaluation['split']} images", str(evaluation["images"])),
         ("  balanced accuracy", _interval(evaluation["figures"]["balanced_accuracy"])),
         ("  speed", f"{evaluation['images_per_second']:.0f} images/s"),
-        ("score: files read", str(scores["counts"]["listed"])),
+        ("score: files read", str(scores["counts"]["listed"] - scores["counts"]["ignored"])),
         ("  scored", str(scores["counts"]["scored"])),
         ("  rejected", _with_reasons(scores["counts"]["rejected"], scores["dropped"])),
         ("  speed", f"{scores['images_per_second']:.0f} images/s in {scores['seconds']:.0f} s, without start-up"),

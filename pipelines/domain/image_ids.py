@@ -7,9 +7,13 @@ import posixpath
 import re
 import unicodedata
 
-# Downloads also contain other files, such as licences and CSVs. These are counted but not read.
+# Downloads also contain other files, such as licences and CSVs. Those of other extensions, or of none, are looked at by
+# their first bytes (see `unnamed_images`).
 IMAGE_EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".heic", ".dcm"}
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".jpg_large", ".png", ".apng", ".bmp", ".gif", ".tif"),
+        *(".tiff", ".webp", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".dcm"),
+    )
 )
 _ISIC_ID = re.compile(r"ISIC_\d{7}(?!\d)", re.IGNORECASE)
 _COPY_NUMBER = re.compile(r"\s*\(\d+\)$")

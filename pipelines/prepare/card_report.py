@@ -108,6 +108,7 @@ def describe_card(
     return {
         "names": list(description["classes"]),
         "counts": description["counts"],
+        "beside": description["beside"],
         "classes": classes,
         "total": {name: sum(entry[name] for entry in classes) for name in sums},
         "balance": description["options"]["balance"],
@@ -143,7 +144,7 @@ def _sections(report: Report) -> dict[str, Section]:
         "splits": Section("Splits", counts["written"]),
         "sources": Section("Sources", len(report["sources"])),
         "licenses": Section("Licences", len(report["licenses"])),
-        "dropped": Section("Files left out", counts["listed"] - counts["written"]),
+        "dropped": Section("Files left out", counts["listed"] - counts["written"] - counts["ignored"]),
         "origin": Section("How it was made"),
     }
 
@@ -162,16 +163,24 @@ def _per_image(least: int, most: int) -> str:
     return grouped(least) if least == most else f"{grouped(least)} to {grouped(most)}"
 
 
+def _beside(beside: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    for what, title in (("ignored", "No images"), ("passed_over", "Left by a system")):
+        rows = [[plain(kind["kind"]), kind["files"], plain(", ".join(kind["first"]))] for kind in beside[what]]
+        if rows:
+            yield ""
+            yield from table((title, "Number", "The first"), rows)
+
+
 def _numbers(report: Report) -> Iterator[str]:
     counts, total, split_names = report["counts"], report["total"], report["split_names"]
     sums = " + ".join(
-        f"{grouped(counts[name])} {name}" for name in ("written", "duplicates", "rejected", "undersampled")
+        f"{grouped(counts[name])} {name}" for name in ("written", "duplicates", "rejected", "undersampled", "ignored")
     )
     yield "## Files"
     yield ""
     yield f"{grouped(counts['listed'])} listed = {sums}."
     yield f"{grouped(counts['with_lesion_id'])} of the images written have a lesion id."
-    yield f"{counted(counts['ignored'], 'other file lies', 'other files lie')} beside the images."
+    yield from _beside(report["beside"])
     yield ""
     yield "## Training examples per class"
     yield ""

@@ -45,5 +45,5 @@ def main(argv: Sequence[str] | None = None) -> None:
     print("\n".join([*options.read_as(), *summary_lines(description, options.output)]))
     if options.update:
         print(update_line(description, reused))
-    photographs = accounting.without(description["counts"], description["dropped"].get(MASK, 0))
-    accounting.check_reject_fraction(photographs, options.max_reject_fraction, options.output)
+    judged = accounting.photographs(description["counts"], description["dropped"].get(MASK, 0))
+    accounting.check_reject_fraction(judged, options.max_reject_fraction, options.output)

@@ -11,6 +11,7 @@ import apache_beam as beam
 
 from pipelines.dataset import description as dataset_description
 from pipelines.dataset import tfds_metadata
+from pipelines.dataset.accounting import images_listed
 from pipelines.dataset.record_schema import RECORD_SCHEMA, record_schema_bytes
 from pipelines.storage import filesystem
 
@@ -56,7 +57,7 @@ class DescribeDataset(beam.DoFn):
         seconds = time.time() - self._started
         report = {
             "seconds": round(seconds, 2),
-            "images_per_second": round(description["counts"]["listed"] / seconds, 1),
+            "images_per_second": round(images_listed(listed) / seconds, 1),
             **self._report,
         }
         texts = {**tfds_metadata.metadata_files(description), RUN_REPORT: json.dumps(report, indent=2) + "\n"}

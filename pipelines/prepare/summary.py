@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines.dataset import accounting
+from pipelines.domain.dataset_json import DATASET_JSON
+from pipelines.storage import filesystem
+
 # The dataset card.
 CARD_PAGE = "report.html"
 CARD_TEXT = "report.md"
@@ -16,9 +20,9 @@ def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
     lines = [
         f"listed {counts['listed']} = written {counts['written']} + duplicates {counts['duplicates']}"
         f" + rejected {counts['rejected']} + undersampled {counts['undersampled']}"
+        + (f" + ignored {counts['ignored']}" if counts["ignored"] else ""),
+        *accounting.beside_lines(description["beside"], filesystem.join(folder, DATASET_JSON)),
     ]
-    if counts["ignored"]:
-        lines.append(f"  {counts['ignored']} other files lie beside them; by their names they are no images")
     for reason, count in description["dropped"].items():
         lines.append(f"  {reason}: {count}")
     near = description["near_duplicates"]

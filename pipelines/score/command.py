@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     counts = summary["counts"]
     if not counts["scored"] + counts["rejected"]:
-        print(f"nothing new: all {counts['listed']} images were scored or rejected before")
+        print(f"nothing new: all {counts['unchanged']} images were scored or rejected before")
         return
     print(*report_lines(summary, job.partition), sep="\n")
     # Check new files only: many unchanged files must not hide a bad night, and one file that fails every night must

@@ -23,6 +23,7 @@ from pipelines.beam.table_io import Written
 from pipelines.beam.tally import Tally
 from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.common.cli import UsageError
+from pipelines.dataset import accounting
 from pipelines.dataset import manifest as dataset_manifest
 from pipelines.dataset.file_names import REJECTS_FILES
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
@@ -77,7 +78,7 @@ class _Describe(beam.DoFn):
         if job.challenge:
             summary["submission"] = describe_submission(job.challenge, join(folder, SUBMISSION))
         content = (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode()
-        if options.previous and summary["counts"]["unchanged"] == summary["counts"]["listed"]:
+        if options.previous and summary["counts"]["unchanged"] == accounting.images_listed(listed):
             filesystem.write_bytes(join(output.temporary_folder(job.partition), NOTHING_NEW), content)
             return
         if parts:

@@ -90,6 +90,7 @@ def describe_run(
             "tta": run.tta,
         },
         "counts": {"listed": listed.get(("listed",), 0), "ignored": listed.get(("ignored",), 0), **counts},
+        "beside": accounting.describe_beside(listed),
         "dropped": accounting.reasons(totals),
         "top_class": top,
         "flag": run.flagging.describe(totals.get(("flagged",), 0)) if run.flagging else None,
@@ -137,7 +138,9 @@ def report_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
     """
     counts, found = summary["counts"], summary["drift"]
     unchanged = f" + unchanged {counts[UNCHANGED]}" if counts[UNCHANGED] else ""
-    lines = [f"listed {counts['listed']} = scored {counts[SCORED]} + rejected {counts[REJECTED]}{unchanged}"]
+    ignored = f" + ignored {counts['ignored']}" if counts["ignored"] else ""
+    lines = [f"listed {counts['listed']} = scored {counts[SCORED]} + rejected {counts[REJECTED]}{unchanged}{ignored}"]
+    lines += accounting.beside_lines(summary["beside"], filesystem.join(folder, "summary.json"))
     lines += [f"  {reason}: {count}" for reason, count in summary["dropped"].items()]
     fingerprints = ", ".join(model["fingerprint"][:16] for model in summary["models"])
     lines.append(f"{summary['images_per_second']} images/s, model {fingerprints}")

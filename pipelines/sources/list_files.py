@@ -19,6 +19,7 @@ from pipelines.common.gcs_client import is_gs, require_service, split_path
 from pipelines.common.text import printable
 from pipelines.dataset.tfrecord import RecordPlace
 from pipelines.domain.image_ids import is_image_name
+from pipelines.domain.system_files import file_kind, folder_kind, is_system_folder, system_kind
 from pipelines.storage import gcs_listing
 from pipelines.storage.archive_member import ArchiveError, Member
 from pipelines.storage.archives import (
@@ -41,6 +42,8 @@ from pipelines.storage.path_lists import is_path_list, list_paths
 _ENTRIES = 64
 # Members that tell whether HDF5 or Parquet holds images.
 _LOOKED_AT = 8
+# Kind of a file that is an image although its name does not say so.
+IMAGE = "image"
 
 
 class SourceFile(NamedTuple):
@@ -56,12 +59,22 @@ class SourceFile(NamedTuple):
     version: str = ""
     record: RecordPlace | None = None  # location in a shard
     failure: str = ""  # why an archive in a folder cannot be listed; it is then an image that cannot be read
+    # IMAGE, what kind of dropping of a system the file is or lies in (see `system_files`), or empty. A dropping may
+    # also be a folder, which is not looked into.
+    kind: str = ""
 
     @property
     def is_image(self) -> bool:
-        """Return whether this should be an image: by its name, or as what a dataset, HDF5 or Parquet holds."""
+        """Return whether this should be an image: by name or first bytes, or as what a dataset or HDF5 holds."""
+        if self.kind:
+            return self.kind == IMAGE
         named = bool(self.failure) or is_image_name(self.path)
         return named or self.is_record or (self.member is not None and self._is_datum())
+
+    @property
+    def is_passed_over(self) -> bool:
+        """Return whether this is a dropping of a system, which no job takes for a file of its input."""
+        return self.kind not in ("", IMAGE)
 
     @property
     def is_record(self) -> bool:
@@ -145,41 +158,54 @@ def _list_local(folder: str) -> Iterator[SourceFile]:
     top = os.path.realpath(folder)
     visited: set[str] = set()
 
+    def relative(path: str) -> str:
+        return printable(os.path.relpath(path, folder).replace(os.sep, "/"))
+
     def walked(path: str) -> bool:
         """Return whether to descend into a folder.
 
-        Skip hidden folders, folders visited before, and links to a folder that is walked anyway at its own place.
+        Skip folders visited before, and links to a folder that is walked anyway at its own place.
         """
         real = os.path.realpath(path)
         inner_link = os.path.islink(path) and f"{real}{os.sep}".startswith(f"{top}{os.sep}")
-        return not os.path.basename(path).startswith(".") and not inner_link and real not in visited
+        return not inner_link and real not in visited
 
     # By default os.walk skips folders that it may not read, and their images would be lost silently.
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=_fail):
         visited.add(os.path.realpath(parent))
-        folders[:] = sorted(name for name in folders if walked(os.path.join(parent, name)))
+        dropped = {name: kind for name in folders if (kind := folder_kind(name))}
+        for name, kind in sorted(dropped.items()):
+            path = os.path.join(parent, name)
+            yield SourceFile(path, relative(path), 0, kind=kind)
+        folders[:] = sorted(name for name in folders if name not in dropped and walked(os.path.join(parent, name)))
         for name in sorted(names):
             path = os.path.join(parent, name)
-            if not name.startswith("."):
-                # A broken link is listed too, so that it is rejected as unreadable rather than skipped.
-                yield _file(path, printable(os.path.relpath(path, folder).replace(os.sep, "/")), local_version(path))
-
-
-def _is_hidden(relative: str) -> bool:
-    return any(part.startswith(".") for part in relative.split("/"))
+            # A broken link is listed too, so that it is rejected as unreadable rather than skipped.
+            yield _file(path, relative(path), local_version(path))._replace(kind=file_kind(name))
 
 
 def is_below(folder: str, path: str) -> bool:
     """Return whether a listing of a bucket's folder has an object; the folder may also be that object itself."""
     start = folder.rstrip("/") + "/"
-    return path == folder or (path.startswith(start) and not _is_hidden(path.removeprefix(start)))
+    return path == folder or (path.startswith(start) and not system_kind(path.removeprefix(start)))
+
+
+def _below(path: str, relative: str, state: FileVersion) -> SourceFile:
+    return _file(path, relative, state)._replace(kind=system_kind(relative))
 
 
 def _list_range(names: gcs_listing.NameRange) -> Iterator[SourceFile]:
     for name, state in gcs_listing.list_range(names):
-        relative = name[len(names.prefix) :]
-        if not _is_hidden(relative):
-            yield _file(f"gs://{names.bucket}/{name}", relative, state)
+        yield _below(f"gs://{names.bucket}/{name}", name[len(names.prefix) :], state)
+
+
+def _matched(pattern: str, path: str, relative: str, state: FileVersion) -> SourceFile:
+    """Return a file that a pattern matches.
+
+    A hidden file is taken, as the pattern may mean it; what lies in a folder such as `@eaDir` is, if it names that.
+    """
+    kind = system_kind(relative)
+    return _file(path, relative, state)._replace(kind=kind if is_system_folder(kind) and kind not in pattern else "")
 
 
 def _list_matching(names: gcs_listing.NameRange, pattern: str) -> Iterator[SourceFile]:
@@ -188,7 +214,7 @@ def _list_matching(names: gcs_listing.NameRange, pattern: str) -> Iterator[Sourc
     for name, state in gcs_listing.list_range(names):
         path = f"gs://{names.bucket}/{name}"
         if matches(path):
-            yield _file(path, path[start:], state)
+            yield _matched(pattern, path, path[start:], state)
 
 
 def _list_matches(pattern: str) -> Iterator[SourceFile]:
@@ -200,7 +226,7 @@ def _list_matches(pattern: str) -> Iterator[SourceFile]:
         pattern = f"./{pattern}"  # a match begins in the folder before the first wildcard
     start = len(fixed_part(pattern))
     for path, state in match_versions(pattern):
-        yield _file(path, path[start:], state)
+        yield _matched(pattern, path, path[start:], state)
 
 
 def _list_one(path: str) -> Iterator[SourceFile]:
@@ -211,9 +237,10 @@ def _list_one(path: str) -> Iterator[SourceFile]:
 
 def _list_below(folder: str) -> Iterator[SourceFile]:
     found = False
-    for file in _list_matches(folder.rstrip("/") + "/**"):
+    start = len(folder.rstrip("/")) + 1
+    for path, state in match_versions(folder.rstrip("/") + "/**"):
         found = True
-        yield file
+        yield _below(path, path[start:], state)
     if not found:  # not a folder; it may be a single file
         yield from _list_one(folder)
 
@@ -221,12 +248,13 @@ def _list_below(folder: str) -> Iterator[SourceFile]:
 def _list_members(archive: str, folder: str = "") -> Iterator[SourceFile]:
     """Yield the members of an archive; `folder` stands before their relative paths."""
     whole = "" if archive.lower().endswith(".zip") else versions_of([archive])[0].version
-    for member in list_members(archive):
+    for member in list_members(archive, everything=True):
         # A tar has no checksums: any change to the archive may be a change to this member.
         version = f"crc32:{member.crc:08x}" if member.crc >= 0 else whole and f"{whole}/offset:{member.offset}"
         # Nothing is unpacked, so any name is harmless, but it should not look like an absolute local path.
         relative = folder + posixpath.normpath("/" + member.name).lstrip("/")
-        yield SourceFile(member_path(archive, member.name), relative, member.size, member, version)
+        path = member_path(archive, member.name)
+        yield SourceFile(path, relative, member.size, member, version, kind=system_kind(relative))
 
 
 def _has_files(folder: str) -> bool:
@@ -270,7 +298,7 @@ def _with_members(unit: Unit) -> Iterator[SourceFile]:
     listed is a file that cannot be read, so that it is rejected by name and the others are used.
     """
     for file in unit():
-        if not (may_be_archive(file.path) and is_archive(file.path)):
+        if file.is_passed_over or not (may_be_archive(file.path) and is_archive(file.path)):
             yield file
             continue
         stem = archive_stem(file.path)
@@ -289,16 +317,33 @@ def _walk(function: Callable[..., Iterator[SourceFile]], *arguments: object) -> 
     return functools.partial(_with_members, functools.partial(function, *arguments))
 
 
+def _is_pattern(entry: str) -> bool:
+    """Return whether an entry of a path list may name several files; brackets alone are part of a file's name."""
+    return has_wildcard(entry.replace("[", "")) or (has_wildcard(entry) and not is_image_name(entry))
+
+
 def _list_entries(paths: Sequence[str]) -> Iterator[SourceFile]:
     """Yield the files that entries of a path list name.
 
-    A missing image is listed too, so that it is rejected as unreadable.
+    A missing file is listed too, so that it is rejected as unreadable.
     """
-    images = [path for path in paths if is_image_name(path) and not has_wildcard(path)]
+    images = [path for path in paths if is_image_name(path) and not _is_pattern(path)]
     for path, state in zip(images, versions_of(images), strict=True):
-        yield _file(path, path.rpartition("://")[2].lstrip("/"), state)
-    others = (path for path in paths if not is_image_name(path) or has_wildcard(path))
-    yield from itertools.chain.from_iterable(map(list_files, others))
+        yield _entry(path, state)
+    for path in paths:
+        if is_image_name(path) and not _is_pattern(path):
+            continue
+        found = False
+        for unit in list_units(path, split=False):
+            for file in unit():
+                found = True
+                yield file
+        if not found and not _is_pattern(path) and not (is_local(path) and os.path.exists(path)):
+            yield _entry(path, FileVersion())._replace(kind=IMAGE)
+
+
+def _entry(path: str, state: FileVersion) -> SourceFile:
+    return _file(path, path.rpartition("://")[2].lstrip("/"), state)
 
 
 def _path_list_units(path: str) -> Iterator[Unit]:
@@ -328,7 +373,8 @@ def list_units(root: str, split: bool = True) -> Iterator[Unit]:
         split: Whether to split a large folder of a bucket, which pays off only with several workers.
 
     Yields:
-        Picklable functions without arguments. Archives in a folder are listed as folders of their name.
+        Picklable functions without arguments. Archives in a folder are listed as folders of their name. The files
+        include those that are passed over.
     """
     if is_archive(root):
         yield functools.partial(_list_members, root)
@@ -349,7 +395,7 @@ def list_units(root: str, split: bool = True) -> Iterator[Unit]:
 def list_files(root: str) -> Iterator[SourceFile]:
     """Return an iterator over all files of an input.
 
-    Hidden files are skipped. The order is unspecified; nothing downstream depends on it.
+    What systems leave (see `system_files`) is skipped. The order is unspecified; nothing downstream depends on it.
 
     Args:
         root: A folder (listed at any depth), a glob, an archive, a list of paths or a single file.
@@ -357,4 +403,5 @@ def list_files(root: str) -> Iterator[SourceFile]:
     Raises:
         StorageError: While iterating, if a part of the input cannot be listed.
     """
-    return itertools.chain.from_iterable(unit() for unit in list_units(root, split=False))
+    files = itertools.chain.from_iterable(unit() for unit in list_units(root, split=False))
+    return (file for file in files if not file.is_passed_over)

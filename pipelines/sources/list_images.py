@@ -6,15 +6,15 @@ import itertools
 import os
 import posixpath
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
 
 from pipelines.beam.packed_groups import PackedGroupByKey
-from pipelines.beam.tally import Tally
 from pipelines.common.seeding import stable_hash
-from pipelines.dataset.accounting import path_hash
+from pipelines.common.text import printable
+from pipelines.dataset.accounting import FIRST_NAMES, images_listed, path_hash
 from pipelines.domain.image_ids import is_image_name
 from pipelines.sources.list_files import (
     SourceFile,
@@ -26,29 +26,75 @@ from pipelines.sources.list_files import (
     offset_of,
 )
 from pipelines.sources.record_source import is_record_source, record_units
+from pipelines.sources.unnamed_images import find_unnamed, kind_of_name
 from pipelines.storage.archives import archive_stem, is_archive
 from pipelines.storage.filesystem import is_folder, is_local
 from pipelines.storage.globs import has_wildcard
 from pipelines.storage.path_lists import is_path_list
 
+# Kind of figure, and kind of file -> the first names of such files.
+Names = dict[tuple[str, str], list[str]]
 
-def _count_chunk(chunk: Sequence[ListedFile]) -> Counter:
-    paths = [listed.file.path for listed in images_of(chunk)]
-    counts = {("listed",): len(paths), ("listed paths",): sum(map(path_hash, paths))}
-    return Counter({**counts, ("ignored",): len(chunk) - len(paths)})
+
+def _count_chunk(chunk: Sequence[ListedFile]) -> tuple[Counter, Names]:
+    counts: Counter = Counter({("listed",): 0, ("ignored",): 0, ("listed paths",): 0})
+    names: Names = {}
+    for listed in chunk:
+        file = listed.file
+        if file.is_image:
+            counts["listed",] += 1
+            counts["listed paths",] += path_hash(file.path)
+            continue
+        if file.is_passed_over:
+            key = ("passed over", file.kind)
+        else:
+            counts["listed",] += 1
+            counts["ignored",] += 1
+            key = ("ignored", kind_of_name(file.path))
+        counts[key] += 1
+        names.setdefault(key, []).append(printable(file.relative))
+    return counts, names
+
+
+class _TallyListed(beam.CombineFn):
+    """CombineFn that adds up Counters and keeps the first names of each kind."""
+
+    def create_accumulator(self) -> tuple[Counter, Names]:
+        return Counter(), {}
+
+    def add_input(self, totals: tuple[Counter, Names], found: tuple[Counter, Names]) -> tuple[Counter, Names]:
+        counts, names = totals
+        counts.update(found[0])
+        for key, more in found[1].items():
+            names[key] = sorted({*names.get(key, ()), *more})[:FIRST_NAMES]
+        return totals
+
+    def merge_accumulators(self, accumulators: Iterable[tuple[Counter, Names]]) -> tuple[Counter, Names]:
+        merged = self.create_accumulator()
+        for totals in accumulators:
+            self.add_input(merged, totals)
+        return merged
+
+    def extract_output(self, totals: tuple[Counter, Names]) -> dict:
+        counts, names = totals
+        return {**counts, ("names",): names}
 
 
 class CountListed(beam.PTransform):
     """PTransform that counts the listed files."""
 
-    def expand(self, chunks: beam.PCollection) -> beam.PCollection[Counter]:
-        """Turn chunks of listed files into one Counter: images, the sum of their path hashes, and other files."""
-        return chunks | "Count files" >> beam.Map(_count_chunk) | "Sum files" >> beam.CombineGlobally(Tally())
+    def expand(self, chunks: beam.PCollection) -> beam.PCollection[Mapping]:
+        """Turn chunks of listed files into one mapping, which `accounting` reads.
+
+        It has the number of files, of those `ignored`, of these and of what was `passed over` by kind with the first
+        names, and the sum of the path hashes of images.
+        """
+        return chunks | "Count files" >> beam.Map(_count_chunk) | "Sum files" >> beam.CombineGlobally(_TallyListed())
 
 
-def image_count(listed: Counter) -> int:
+def image_count(listed: Mapping) -> int:
     """Return the number of images in the result of CountListed."""
-    return listed["listed",]
+    return images_listed(listed)
 
 
 # One work item: large enough to hide the overhead, small enough to distribute evenly.
@@ -77,7 +123,8 @@ def folder_name(root: str) -> str:
         return archive_stem(name)
     if is_path_list(root):
         return ""
-    if is_image_name(name) and (not has_wildcard(root) or (is_local(root) and os.path.exists(root))):
+    is_file = is_local(root) and os.path.exists(root)
+    if is_file or (is_image_name(name) and not has_wildcard(root)):
         return posixpath.basename(posixpath.dirname(path))
     return posixpath.basename(fixed_part(path).rstrip("/")) if has_wildcard(root) else name
 
@@ -142,6 +189,11 @@ def _chunks(part: tuple[str, Unit]) -> Iterator[list[ListedFile]]:
         yield chunk
 
 
+def _look_at_unnamed(chunk: list[ListedFile]) -> list[ListedFile]:
+    files = find_unnamed(listed.file for listed in chunk)
+    return [listed._replace(file=file) for listed, file in zip(chunk, files, strict=True)]
+
+
 class ListImages(beam.PTransform):
     """PTransform that lists the files of inputs in chunks and distributes the chunks evenly among workers.
 
@@ -170,7 +222,8 @@ class ListImages(beam.PTransform):
             | "Share out parts" >> beam.Reshuffle()
         )
         if len(self._inputs) == 1 and not is_path_list(self._inputs[0]):
-            return parts | "List" >> beam.FlatMap(_chunks) | "Share out" >> beam.Reshuffle()
+            chunks = parts | "List" >> beam.FlatMap(_chunks)
+            return chunks | "Share out" >> beam.Reshuffle() | "Look at unnamed" >> beam.Map(_look_at_unnamed)
         once = (
             parts
             | "List" >> beam.FlatMap(_list)
@@ -179,4 +232,5 @@ class ListImages(beam.PTransform):
             | "Once" >> beam.FlatMap(_once).with_outputs("chunks", main="files")
         )
         single = once.files | "Chunks" >> beam.BatchElements(FILES_PER_CHUNK, FILES_PER_CHUNK)
-        return (single, once.chunks) | "All chunks" >> beam.Flatten() | "Share out" >> beam.Reshuffle()
+        chunks = (single, once.chunks) | "All chunks" >> beam.Flatten()
+        return chunks | "Share out" >> beam.Reshuffle() | "Look at unnamed" >> beam.Map(_look_at_unnamed)

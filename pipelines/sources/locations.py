@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from pipelines.common.cli import UsageError, first_line
 from pipelines.common.text import printable
 from pipelines.domain.image_ids import IMAGE_EXTENSIONS, is_image_name
-from pipelines.sources.list_files import is_below, list_files
+from pipelines.sources.list_files import SourceFile, is_below, list_files
 from pipelines.sources.location import Location
 from pipelines.sources.record_source import RecordFormat, is_record_source, record_format
+from pipelines.sources.unnamed_images import is_unnamed, looks_like_image
 from pipelines.storage.archives import is_archive, unsupported_archive
 from pipelines.storage.errors import StorageError
 from pipelines.storage.filesystem import is_local
@@ -25,6 +26,9 @@ from pipelines.storage.path_lists import PathList, is_path_list, require_path_li
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
+
+# Files of an input that are looked at, where no name tells that it holds an image.
+_UNNAMED = 100
 
 
 class Locations:
@@ -147,7 +151,13 @@ class Locations:
 
 
 def _lists_image(path: str) -> bool:
-    return any(file.is_image for file in list_files(path))
+    unnamed: list[SourceFile] = []
+    for file in list_files(path):
+        if file.is_image:
+            return True
+        if len(unnamed) < _UNNAMED and is_unnamed(file):
+            unnamed.append(file)
+    return any(map(looks_like_image, unnamed))
 
 
 def check_locations(

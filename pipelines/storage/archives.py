@@ -14,9 +14,12 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from pipelines.common.gcs_client import require_service
+from pipelines.domain.system_files import system_kind
 from pipelines.storage.archive_member import (
     BY_NAME,
     BY_ROW,
+    DEFLATE,
+    STORED,
     ArchiveError,
     Member,
     one_kind_of_error,
@@ -30,7 +33,7 @@ from pipelines.storage.gzip_file import open_gzip
 from pipelines.storage.hdf5_archive import hdf5_members, read_by_name
 from pipelines.storage.parquet_archive import image_column, parquet_members, read_rows
 from pipelines.storage.tar_archive import tar_members
-from pipelines.storage.zip_archive import zip_content, zip_members
+from pipelines.storage.zip_archive import zip_content, zip_head, zip_members
 
 # Neighbours are read together: one request instead of one per image, with memory still bounded.
 SPAN_BYTES = 8 << 20
@@ -38,6 +41,8 @@ SPAN_BYTES = 8 << 20
 _GAP_BYTES = 64 << 10
 # A zip member's data follows a header whose length is stored only in the header: 30 bytes, name, extra fields.
 _HEADER_GUESS = 512
+# Compressed bytes that are more than enough for the first bytes of a member.
+_HEAD_BYTES = 4 << 10
 
 _TAR_GZ = (".tar.gz", ".tgz")
 _HDF5 = (".hdf5", ".h5")
@@ -109,19 +114,23 @@ def split_member_path(path: str) -> tuple[str, str] | None:
     return (found.group(1), found.group(2)) if found else None
 
 
-def list_members(path: str) -> Iterator[Member]:
+def list_members(path: str, everything: bool = False) -> Iterator[Member]:
     """Yield the files in an archive in offset order.
 
-    Folders, links, devices, hidden files and `__MACOSX` are left out. If a name occurs twice, the later member counts,
-    as it would when unpacking. A zip's index is at its end. A tar has none and is scanned whole (on a remote
-    filesystem: downloaded). In HDF5 and Parquet, all that may be an encoded image is a file.
+    Folders, links, devices and what systems leave (see `system_files`) are left out. If a name occurs twice, the later
+    member counts, as it would when unpacking. A zip's index is at its end. A tar has none and is scanned whole (on a
+    remote filesystem: downloaded). In HDF5 and Parquet, all that may be an encoded image is a file.
+
+    Args:
+        path: The archive.
+        everything: Whether to yield what systems leave too.
 
     Raises:
         ArchiveError: If the archive is damaged, truncated or cannot be opened. It is raised before the first member, so
             the list is always complete.
     """
     with one_kind_of_error():
-        by_name = {member.name: member for member in _members(path) if not _is_hidden(member.name)}
+        by_name = {member.name: member for member in _members(path) if everything or not system_kind(member.name)}
     yield from sorted(by_name.values(), key=lambda member: member.offset)
 
 
@@ -135,6 +144,22 @@ def read_member(path: str, member: Member) -> bytes:
     if isinstance(content, ArchiveError):
         raise content
     return content
+
+
+def read_member_head(path: str, member: Member, count: int) -> bytes:
+    """Return the first bytes of a member, unchecked, without reading it to its end.
+
+    Raises:
+        ArchiveError: If they cannot be read.
+    """
+    if not path.lower().endswith(".zip"):
+        size = min(count, member.size)
+        return read_member(path, member._replace(size=size, compressed=size))
+    short = member._replace(compressed=min(member.compressed, _HEAD_BYTES))
+    if member.method not in (STORED, DEFLATE) or refusal(member):
+        return read_member(path, member)[:count]
+    with one_kind_of_error(), _open(path) as file:
+        return zip_head(file, memoryview(read_at(file, short.offset, _end(short) - short.offset)), short, count)
 
 
 def read_members(path: str, members: Iterable[Member]) -> Iterator[tuple[Member, bytes | ArchiveError]]:
@@ -199,10 +224,6 @@ def _members(path: str) -> Iterator[Member]:
         return
     with open_gzip(path) if _is_gzip(path) else open_file(path) as file:
         yield from zip_members(file) if lower.endswith(".zip") else tar_members(file)
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in name.split("/"))
 
 
 # Reading

@@ -14,7 +14,14 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pipelines.common.gcs_client import ServiceUnavailable, delete_objects, is_gs, read_object, write_object
+from pipelines.common.gcs_client import (
+    ServiceUnavailable,
+    delete_objects,
+    is_gs,
+    read_object,
+    read_object_head,
+    write_object,
+)
 from pipelines.storage import globs
 from pipelines.storage.errors import StorageError, storage_errors
 
@@ -181,6 +188,23 @@ def read_bytes(path: str) -> bytes:
         return read_object(path)
     with open_file(path) as file:
         return file.read()
+
+
+@storage_errors()
+def read_head(path: str, count: int) -> bytes:
+    """Return the first bytes of a file, with one request if it is in a bucket.
+
+    Raises:
+        StorageError: If the file cannot be read.
+        ServiceUnavailable: If Cloud Storage itself does not respond (see `gcs_client`).
+    """
+    if is_gs(path):
+        return read_object_head(path, count)
+    # Opening a pipe would wait for ever.
+    if is_local(path) and not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError("not a regular file")
+    with open_exact(path) as file:
+        return file.read(count)
 
 
 @storage_errors()

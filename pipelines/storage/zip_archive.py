@@ -76,6 +76,12 @@ def zip_content(file: BinaryIO, data: memoryview, member: Member) -> bytes:
     return content
 
 
+def zip_head(file: BinaryIO, data: memoryview, member: Member, count: int) -> bytes:
+    """Return the first bytes of a member that is stored or deflated; arguments as for `zip_content`."""
+    packed = _data(file, data, member)
+    return bytes(packed[:count]) if member.method == STORED else _inflater().decompress(packed, count)
+
+
 def _data(file: BinaryIO, data: memoryview, member: Member) -> memoryview:
     """Return a zip member's compressed bytes, which follow its local header."""
     if len(data) < _LOCAL_HEADER.size:
@@ -102,11 +108,14 @@ def _unpack(packed: memoryview, member: Member) -> bytes:
         return bytes(packed)
     if member.method == DEFLATE64:
         return _inflate64(packed, member.size)
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        return inflater.decompress(packed, member.size + 1)
+        return _inflater().decompress(packed, member.size + 1)
     except zlib.error as error:
         raise ArchiveError("damaged: cannot be inflated") from error
+
+
+def _inflater() -> zlib._Decompress:
+    return zlib.decompressobj(-zlib.MAX_WBITS)
 
 
 def _inflate64(packed: memoryview, size: int) -> bytes:

@@ -218,10 +218,10 @@ def check_description(description: DatasetDescription, totals: Counter) -> None:
     if foreign:
         raise CheckFailed(f"{DATASET_JSON}: malignant_classes has {foreign[0]!r}, which is no class")
     rows = sum(count for key, count in totals.items() if key[0] == "outcome")
-    # The manifest has one row for each listed file. It records neither ignored files nor near-duplicate comparisons, so
-    # those counts are taken from dataset.json.
+    # The manifest has one row for each listed image. It knows neither ignored files nor near-duplicate comparisons, so
+    # those are taken from dataset.json.
     listed = {
-        ("listed",): rows,
+        ("listed",): rows + description.counts["ignored"],
         ("listed paths",): totals["outcome paths",],
         ("ignored",): description.counts["ignored"],
     }
@@ -232,6 +232,7 @@ def check_description(description: DatasetDescription, totals: Counter) -> None:
         )
     except accounting.AccountingError as error:
         raise CheckFailed(f"{DATASET_JSON}: {error}") from error
+    given["beside"] = document.get("beside", given["beside"])
     # This depends on the taxonomy at the time of writing; no record depends on it.
     given["malignant_classes"] = document["malignant_classes"]
     # Compare the fingerprint last: a difference in what it covers is the more useful message.

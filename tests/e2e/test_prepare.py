@@ -138,7 +138,7 @@ def test_promise_2_every_file_is_accounted_for(dataset: Path, sample: Path) -> N
     outcomes = Counter(row["outcome"] for row in rows)
     counts = description["counts"]
     assert counts == {
-        "listed": len(listed),
+        "listed": len(listed) + 1,
         "ignored": 1,
         "written": outcomes["written"],
         "duplicates": outcomes["duplicate"],
@@ -146,6 +146,8 @@ def test_promise_2_every_file_is_accounted_for(dataset: Path, sample: Path) -> N
         "undersampled": 0,
         "with_lesion_id": sum(1 for row in rows if row["outcome"] == "written" and row["lesion_id"]),
     }
+    ignored = [{"kind": ".txt", "files": 1, "first": ["README.txt"]}]
+    assert description["beside"] == {"ignored": ignored, "passed_over": []}
     refused = rejects(dataset)
     assert len(refused) == len(listed) - counts["written"]
     assert Counter(line["reason"] for line in refused) == description["dropped"]
@@ -200,8 +202,10 @@ def test_promise_3_same_bytes_in_another_order_and_with_other_processes(
     refused, expected = ([{**line, "message": ""} for line in rejects(made)] for made in (output, folded))
     assert refused == expected
     # A list names images alone.
-    counts = {**describe(folded)["counts"], "ignored": 0}
-    assert describe(output) == {**describe(folded), "counts": counts}
+    counts = describe(folded)["counts"]
+    counts = {**counts, "listed": counts["listed"] - counts["ignored"], "ignored": 0}
+    beside: dict[str, list] = {"ignored": [], "passed_over": []}
+    assert describe(output) == {**describe(folded), "counts": counts, "beside": beside}
 
 
 def test_folds_hold_lesions_whole_and_every_class_and_are_balanced(folded: Path, dataset: Path) -> None:

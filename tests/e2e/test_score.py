@@ -91,7 +91,7 @@ def test_a_zip_gives_the_scores_of_its_folder(
     assert not by_name
     counts = summary(only_partition(tmp_path / "scores"))["counts"]
     assert counts == summary(scored)["counts"]
-    assert counts == {"listed": 73, "ignored": 1, "unchanged": 0, "scored": 71, "rejected": 2}
+    assert counts == {"listed": 74, "ignored": 1, "unchanged": 0, "scored": 71, "rejected": 2}
     reasons = {line["path"].rpartition("/")[2]: line["reason"] for line in rejects(scored)}
     assert reasons == {"broken.jpg": "undecodable", "no image.png": "not_an_image"}
 

@@ -309,7 +309,7 @@ def test_the_card_says_what_the_dataset_and_its_manifest_say(dataset: Path, rows
         said = [part["originals"], share, part["examples"], len(part["shards"]), part["bytes"]]
         assert tables["Split"][name] == said
     (source,) = tables["Source"].values()
-    assert source == [counts["listed"], *sums]
+    assert source == [counts["listed"] - counts["ignored"], *sums]
     assert {reason: files for reason, (files,) in tables["Reason"].items()} == description["dropped"]
     licenses = Counter(row["license"] or "unknown" for row in rows if row["outcome"] == "written")
     assert {name: files for name, (files,) in tables["Licence"].items()} == licenses

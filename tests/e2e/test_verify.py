@@ -73,7 +73,8 @@ def test_a_sound_dataset_is_ok_and_told_of(process: Command, dataset: Path, work
     records = sum(description["splits"][split]["examples"] for split in SPLITS)
     assert lines[1] == f"records: {records}, each with a jpeg image of {SIZE} x {SIZE} that decodes"
     assert f"train {train['originals']} images in {train['examples']}, validation 0 images in 0" in lines[2]
-    assert f"manifest: {counts['listed']} files = {counts['written']} written + 1 duplicates + 4 rejected" in lines[3]
+    images = counts["listed"] - counts["ignored"]
+    assert f"manifest: {images} files = {counts['written']} written + 1 duplicates + 4 rejected" in lines[3]
     assert description["fingerprint"][:16] in lines[4]
 
 

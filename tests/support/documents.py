@@ -66,6 +66,7 @@ def dataset_document(
         "options": {"folds": len(splits["train"].get("folds", ()))},
         "versions": {"record_format": "2"},
         "counts": {"listed": originals, "written": originals, **counts},
+        "beside": {"ignored": [], "passed_over": []},
         "dropped": {},
         "near_duplicates": {"pairs": 0, "skipped": 0},
         "splits": {**splits, "train": {"folds": [], **splits["train"]}},

@@ -64,12 +64,16 @@ def _example_report() -> dict[str, Any]:
         ],
         "tables": ["HAM10000_metadata.csv"],
         "counts": {
-            "listed": 2253,
+            "listed": 2256,
             "ignored": 3,
             "usable": 1961,
             "duplicates": 4,
             "rejected": 288,
             "distinct_ids": 2102,
+        },
+        "beside": {
+            "ignored": [{"kind": ".txt", "files": 3, "first": ["licenses/CC-0.txt"]}],
+            "passed_over": [{"kind": "@eaDir", "files": 12, "first": ["Train/@eaDir"]}],
         },
         "per_class": [
             {
@@ -248,7 +252,7 @@ def test_every_figure_and_name_stands_in_its_section() -> None:
     report = _mapped(_example_report(), lambda leaf: next(numbers) if type(leaf) is int else leaf)
     sections = {
         "sources": report["sources"],
-        "counts": report["counts"],
+        "counts": [report["counts"], report["beside"]],
         "classes": [report["per_class"], report["splits"], list(report["splits"])],
         "conflicts": report["conflicts"],
         "id_conflicts": report["id_conflicts"],

@@ -31,7 +31,7 @@ def test_sums_that_disagree_fail_and_say_by_how_much(listed: list[str], says: st
 
 def test_more_rejects_than_the_limit_are_an_error() -> None:
     accounting.check_reject_fraction({"rejected": 1, "listed": 4}, 0.25, "out")
-    accounting.check_reject_fraction(accounting.without({"rejected": 5, "listed": 8}, 4), 0.25, "out")
+    accounting.check_reject_fraction(accounting.photographs({"rejected": 5, "listed": 9, "ignored": 1}, 4), 0.25, "out")
     with pytest.raises(LimitExceeded, match="2 of 4 files rejected"):
         accounting.check_reject_fraction({"rejected": 2, "listed": 4}, 0.25, "out")
 

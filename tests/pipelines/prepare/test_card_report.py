@@ -47,13 +47,17 @@ def _description() -> dict[str, Any]:
         "options": {"balance": "oversample", "target_per_class": "max", "licenses": []},
         "versions": {"numpy": "2.0"},
         "counts": {
-            "listed": 17,
+            "listed": 20,
             "ignored": 3,
             "written": 10,
             "duplicates": 1,
             "rejected": 4,
             "undersampled": 2,
             "with_lesion_id": 6,
+        },
+        "beside": {
+            "ignored": [{"kind": ".txt", "files": 3, "first": ["licenses/CC-0.txt"]}],
+            "passed_over": [{"kind": "@eaDir", "files": 12, "first": ["Train/@eaDir"]}],
         },
         "dropped": {"duplicate": 1, "label_conflict": 3, "undecodable": 1, "undersampled": 2},
         "near_duplicates": {"pairs": 5, "skipped": 1},
