@@ -84,7 +84,7 @@ def _go_over(clock: Clock, row: ImageRow) -> tuple[ImageRow, tuple[int, bytes]]:
     data = clock("read", lambda: Path(row.path).read_bytes())
     sha256 = clock("content hash", lambda: hashlib.sha256(data).hexdigest())
     image = clock("decode", lambda: _decode(data))
-    phash, thumbnail = clock("perceptual hash, thumbnail", lambda: perceptual.signature(image))
+    phash, thumbnail = clock("perceptual hash, thumbnail", lambda: perceptual.signature(perceptual.square_of(image)))
     square = clock("resize", lambda: images.fit(image, SPEC.image_size, SPEC.aspect))
     sums, squares = clock("channel sums", lambda: images.channel_sums(square))
     encoded = clock("encode", lambda: images.encode_jpeg(np.asarray(square)))

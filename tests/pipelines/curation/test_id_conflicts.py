@@ -129,7 +129,7 @@ def test_every_picture_of_an_id_conflict_links_others(tmp_path: Path, folders: s
     second, lesion = (row._replace(lesion_ids=("HAM_0000001",)) for row in (second, lesion))
     pack: PackWriter[ImageRow] = PackWriter(str(tmp_path))
     for row, seed in ((first, 0), (second, 1), (near, 1), (lesion, 2), (alone, 3)):
-        pack.add(row, 0, [perceptual.signature(picture(seed))[1]])
+        pack.add(row, 0, [perceptual.signature(perceptual.square_of(picture(seed)))[1]])
     rows = [one.item._replace(thumbnail=Thumbnail(one.pack, one.pieces[0])) for one in pack.flush()]
     groups = {row.relative: row.group_id for row in run(rows, _Grouped(str(tmp_path)))}
     assert groups.keys() == {row.relative for row in (near, lesion, alone)}

@@ -24,7 +24,7 @@ FILES = {
         ["melanoma"],
         48,
         {"train": part(9, 18), "validation": part(0, 0), "test": part(3, 3)},
-        counts={"listed": 20, "written": 12, "duplicates": 3, "rejected": 5},
+        counts={"listed": 21, "ignored": 1, "written": 12, "duplicates": 3, "rejected": 5},
         dropped={"duplicate": 3, "empty_file": 2, "undecodable": 3},
     ),
     "dataset/prepare.json": {"images_per_second": 99.6, "seconds": 4.4},
@@ -43,7 +43,7 @@ FILES = {
     },
     "scores/run=2026-01-01/summary.json": {},
     "scores/run=2026-01-02/summary.json": {
-        "counts": {"listed": 7, "scored": 7, "rejected": 0},
+        "counts": {"listed": 8, "ignored": 1, "scored": 7, "rejected": 0},
         "dropped": {},
         "images_per_second": 3.0,
         "seconds": 2.0,
