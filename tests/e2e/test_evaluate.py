@@ -298,7 +298,7 @@ def damaged(kind: str, dataset: Path, model: Path, tmp_path: Path) -> tuple[dict
     if kind == "fold and split":
         return {**arguments, "--fold": 0, "--split": "test"}, ["--fold", "--split"]
     if kind == "metadata that is no table":
-        return {**arguments, "--metadata": model / "saved_model.pb"}, ["--metadata", "CSV"]
+        return {**arguments, "--metadata": model / "saved_model.pb"}, ["--metadata", "no text in UTF-8"]
     if kind == "metadata of nobody":
         (tmp_path / "table.csv").write_text("isic_id,colour\nISIC_0000001,red\n")
         return {**arguments, "--metadata": tmp_path / "table.csv"}, ["--metadata", "age_approx", "isic_id, colour"]
