@@ -26,9 +26,8 @@ from pipelines.beam.publish import Publish
 from pipelines.beam.runner import default_worker_threads, quiet_beam, running_pipeline
 from pipelines.beam.threads import ThreadedDoFn
 from pipelines.beam.wait_for_files import WaitForFiles
-from pipelines.common.cli import UsageError
 from pipelines.curation.curate import curate_images
-from pipelines.curation.feasibility import RefuseCorrections, quiet_infeasible, refusal
+from pipelines.curation.feasibility import RefuseCorrections, output_unless_refused, quiet_infeasible
 from pipelines.dataset import manifest as dataset_manifest
 from pipelines.dataset.image_row import Place
 from pipelines.imaging.images import BadImage
@@ -123,17 +122,6 @@ def run(options: AuditOptions, beam_arguments: PipelineOptions) -> dict[str, Any
     threads = options.threads or default_worker_threads(beam_arguments)
     quiet_beam()
     quiet_infeasible()
-    existing = output.begin(options.output)
-    try:
-        with running_pipeline(beam_arguments) as pipeline:
-            build(pipeline, options, threads)
-    except UsageError:
-        output.abandon(options.output, existing)
-        raise
-    except Exception as error:
-        refused = refusal(output.temporary_folder(options.output))
-        if refused is None:
-            raise
-        output.abandon(options.output, existing)
-        raise refused from error
+    with output_unless_refused(options.output), running_pipeline(beam_arguments) as pipeline:
+        build(pipeline, options, threads)
     return json.loads(filesystem.read_if_exists(filesystem.join(options.output, MARKER)) or b"")

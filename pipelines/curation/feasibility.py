@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NoReturn
 
 import apache_beam as beam
@@ -18,7 +19,7 @@ from pipelines.curation.value_counts import UNMAPPED_LABEL, FrequentValues
 from pipelines.dataset.image_row import REJECTED, ImageRow, fold_name, is_open, parts_of
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.sources.layout_registry import FOLDERS, RECOGNIZE
-from pipelines.storage import filesystem
+from pipelines.storage import filesystem, output
 
 
 def problem_with(
@@ -286,7 +287,7 @@ class InfeasibleError(Exception):
 
 
 def refuse(problem: str, temporary: str) -> NoReturn:
-    """Write a problem where `refusal` finds it, and raise InfeasibleError.
+    """Write a problem where `output_unless_refused` finds it, and raise InfeasibleError.
 
     Args:
         problem: One line.
@@ -296,14 +297,28 @@ def refuse(problem: str, temporary: str) -> NoReturn:
     raise InfeasibleError(problem)
 
 
-def refusal(temporary: str) -> UsageError | None:
-    """Return the problem for which the pipeline was refused as the error of the command; None if it failed otherwise.
+@contextlib.contextmanager
+def output_unless_refused(folder: str) -> Iterator[None]:
+    """Begin an output, and leave nothing of it if the pipeline run in this context is refused.
 
     Args:
-        temporary: The output's temporary folder.
+        folder: The output.
+
+    Raises:
+        UsageError: The problem for which the pipeline was refused. If it failed otherwise, its own error passes.
     """
-    problem = filesystem.read_if_exists(filesystem.join(temporary, PROBLEM_FILE))
-    return None if problem is None else UsageError(problem.decode())
+    existing = output.begin(folder)
+    try:
+        yield
+    except UsageError:
+        output.abandon(folder, existing)
+        raise
+    except Exception as error:
+        problem = filesystem.read_if_exists(filesystem.join(output.temporary_folder(folder), PROBLEM_FILE))
+        if problem is None:
+            raise
+        output.abandon(folder, existing)
+        raise UsageError(problem.decode()) from error
 
 
 class RefuseCorrections(beam.PTransform):

@@ -30,9 +30,8 @@ from pipelines.beam.runner import (
 )
 from pipelines.beam.tally import Tally
 from pipelines.beam.wait_for_files import WaitForFiles
-from pipelines.common.cli import UsageError
 from pipelines.curation.curate import curate_images
-from pipelines.curation.feasibility import quiet_infeasible, refusal
+from pipelines.curation.feasibility import output_unless_refused, quiet_infeasible
 from pipelines.dataset import description as dataset_description
 from pipelines.dataset import manifest as dataset_manifest
 from pipelines.dataset.file_names import MANIFEST_FILES, REJECTS_FILES
@@ -153,19 +152,9 @@ def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[
     earlier = earlier_of(options)
     quiet_beam()
     quiet_infeasible()
-    existing = output.begin(options.output)
-    try:
-        with _loading_ahead(beam_arguments), running_pipeline(beam_arguments) as pipeline:
-            build(pipeline, options, threads, earlier)
-    except UsageError:
-        output.abandon(options.output, existing)
-        raise
-    except Exception as error:
-        refused = refusal(output.temporary_folder(options.output))
-        if refused is None:
-            raise
-        output.abandon(options.output, existing)
-        raise refused from error
+    ahead = _loading_ahead(beam_arguments)
+    with output_unless_refused(options.output), ahead, running_pipeline(beam_arguments) as pipeline:
+        build(pipeline, options, threads, earlier)
     if is_left_running(beam_arguments):
         return None
     description = json.loads(filesystem.read_if_exists(filesystem.join(options.output, DATASET_JSON)) or b"")
