@@ -145,8 +145,8 @@ def _before_wildcard(pattern: str) -> str:
     return re.split(r"[*?\[]", pattern, maxsplit=1)[0]
 
 
-def _file(path: str, relative: str, state: FileVersion) -> SourceFile:
-    return SourceFile(path, relative, state.size, version=state.version)
+def _file(path: str, relative: str, state: FileVersion, kind: str = "") -> SourceFile:
+    return SourceFile(path, relative, state.size, version=state.version, kind=kind)
 
 
 def _fail(error: OSError) -> None:
@@ -181,7 +181,7 @@ def _list_local(folder: str) -> Iterator[SourceFile]:
         for name in sorted(names):
             path = os.path.join(parent, name)
             # A broken link is listed too, so that it is rejected as unreadable rather than skipped.
-            yield _file(path, relative(path), local_version(path))._replace(kind=file_kind(name))
+            yield _file(path, relative(path), local_version(path), file_kind(name))
 
 
 def is_below(folder: str, path: str) -> bool:
@@ -191,7 +191,7 @@ def is_below(folder: str, path: str) -> bool:
 
 
 def _below(path: str, relative: str, state: FileVersion) -> SourceFile:
-    return _file(path, relative, state)._replace(kind=system_kind(relative))
+    return _file(path, relative, state, system_kind(relative))
 
 
 def _list_range(names: gcs_listing.NameRange) -> Iterator[SourceFile]:
@@ -205,7 +205,7 @@ def _matched(pattern: str, path: str, relative: str, state: FileVersion) -> Sour
     A hidden file is taken, as the pattern may mean it; what lies in a folder such as `@eaDir` is, if it names that.
     """
     kind = system_kind(relative)
-    return _file(path, relative, state)._replace(kind=kind if is_system_folder(kind) and kind not in pattern else "")
+    return _file(path, relative, state, kind if is_system_folder(kind) and kind not in pattern else "")
 
 
 def _list_matching(names: gcs_listing.NameRange, pattern: str) -> Iterator[SourceFile]:
@@ -327,23 +327,24 @@ def _list_entries(paths: Sequence[str]) -> Iterator[SourceFile]:
 
     A missing file is listed too, so that it is rejected as unreadable.
     """
-    images = [path for path in paths if is_image_name(path) and not _is_pattern(path)]
+    images: list[str] = []
+    others: list[str] = []
+    for path in paths:
+        (images if is_image_name(path) and not _is_pattern(path) else others).append(path)
     for path, state in zip(images, versions_of(images), strict=True):
         yield _entry(path, state)
-    for path in paths:
-        if is_image_name(path) and not _is_pattern(path):
-            continue
+    for path in others:
         found = False
         for unit in list_units(path, split=False):
             for file in unit():
                 found = True
                 yield file
         if not found and not _is_pattern(path) and not (is_local(path) and os.path.exists(path)):
-            yield _entry(path, FileVersion())._replace(kind=IMAGE)
+            yield _entry(path, FileVersion(), IMAGE)
 
 
-def _entry(path: str, state: FileVersion) -> SourceFile:
-    return _file(path, path.rpartition("://")[2].lstrip("/"), state)
+def _entry(path: str, state: FileVersion, kind: str = "") -> SourceFile:
+    return _file(path, path.rpartition("://")[2].lstrip("/"), state, kind)
 
 
 def _path_list_units(path: str) -> Iterator[Unit]:
