@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.audit.options import MARKER, PAGE, parse_options
 from pipelines.beam.arguments import BeamArguments
-from pipelines.curation.options import with_found_tables
+from pipelines.curation.command_line import with_found_tables
 from pipelines.dataset import accounting
 from pipelines.sources.locations import check_locations
 from pipelines.storage import filesystem, output

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.common.cli import ArgumentParser
-from pipelines.curation.options import CurationOptions, add_curation_options, curation_values
+from pipelines.curation.command_line import add_curation_options, curation_values
+from pipelines.curation.options import CurationOptions
 from pipelines.sources.location import Location
 
 MARKER = "audit.json"

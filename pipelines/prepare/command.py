@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.beam.arguments import BeamArguments
-from pipelines.curation.options import with_found_tables
+from pipelines.curation.command_line import with_found_tables
 from pipelines.dataset import accounting
 from pipelines.dataset.image_row import MASK
 from pipelines.domain.dataset_json import DATASET_JSON

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.common.cli import ArgumentParser, UsageError
-from pipelines.curation.options import CurationOptions, add_curation_options, curation_values
+from pipelines.curation.command_line import add_curation_options, curation_values
+from pipelines.curation.options import CurationOptions
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.dataset_json import COMPRESSIONS
 from pipelines.imaging.forms import ASPECTS, ENCODINGS, JPEG_QUALITY

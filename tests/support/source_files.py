@@ -10,7 +10,8 @@ from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.curation.options import NO_COLUMNS, with_found_tables
+from pipelines.curation.command_line import with_found_tables
+from pipelines.curation.options import NO_COLUMNS
 from pipelines.domain.metadata_columns import Columns
 from pipelines.prepare.options import PrepareOptions
 from pipelines.sources.inputs import read_inputs

@@ -11,10 +11,11 @@ import apache_beam as beam
 import pytest
 
 from pipelines.common.cli import UsageError
+from pipelines.curation.command_line import with_found_tables
 from pipelines.curation.corrections import Correction, CorrectionsFile, names_of, read_corrections, require_corrections
 from pipelines.curation.curate import curate_images
 from pipelines.curation.deduplicate import merge_files
-from pipelines.curation.options import CurationOptions, with_found_tables
+from pipelines.curation.options import CurationOptions
 from pipelines.dataset.image_row import ImageRow
 from pipelines.dataset.manifest import manifest_row
 from pipelines.domain.labels import Claim

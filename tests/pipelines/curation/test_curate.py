@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 from pipelines.audit.leakage import FindLeakage
+from pipelines.curation.command_line import with_found_tables
 from pipelines.curation.curate import curate_images, reject_license
 from pipelines.curation.fractions import Fractions
-from pipelines.curation.options import CurationOptions, with_found_tables
+from pipelines.curation.options import CurationOptions
 from pipelines.dataset.image_row import ImageRow
 from pipelines.domain.taxonomy import named_set
 from pipelines.sources.inputs import read_inputs
