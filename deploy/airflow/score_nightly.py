@@ -60,7 +60,7 @@ class ScoreOperator(BeamRunPythonPipelineOperator):
             found = _CODE.search(str(error))
             code = int(found[1]) if found else None
             if code == WRONG_USE:
-                raise AirflowFailException("wrong use; the log's last line says what, and the way out") from error
+                raise AirflowFailException("usage error; the log's last line names the problem and the fix") from error
             if code != TOO_MANY_REJECTS:
                 raise
             return TOO_MANY_REJECTS

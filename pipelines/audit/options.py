@@ -60,7 +60,7 @@ def parse_options(argv: Sequence[str] | None) -> tuple[AuditOptions, list[str]]:
     # Allow any number of rejects: what prepare would refuse, an audit reports.
     default = AuditOptions(sources=(), output="", max_reject_fraction=1.0)
     add_curation_options(parser, default, "folder for the report, new or empty; local or gs://")
-    found = parser.add_argument_group("what is looked for")
+    found = parser.add_argument_group("what is searched for")
     found.add_argument(
         "--predictions",
         default=default.predictions,

@@ -122,7 +122,7 @@ def add_curation_options(parser: argparse.ArgumentParser, default: CurationOptio
         "--splits_from",
         default="",
         metavar="DATASET",
-        help="a dataset of prepare's: its images keep their split and fold; new ones fill up the fractions",
+        help="a dataset of prepare's: its images keep their split and fold; new ones are split to meet the fractions",
     )
     what.add_argument(
         OPTION,

@@ -38,7 +38,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
 
 
 def _unread_format(data: bytes) -> str:
-    """Return what a file of a known format is that Pillow does not read, with the way out; empty for any other file."""
+    """Return what a file of a known format is that Pillow does not read, and what to do; empty for any other file."""
     if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
         return "HEIC, the format of iPhones, is not read; convert it to JPEG, for example with heif-convert"
     if data[128:132] == b"DICM":

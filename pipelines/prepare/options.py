@@ -110,8 +110,9 @@ def build_parser() -> ArgumentParser:
     what.add_argument(
         "--update",
         action="store_true",
-        help="build on the dataset in --output, if there is one: its images keep their splits and folds, new ones fill "
-        "up the fractions, and nothing is decoded or encoded again that is there already; name all inputs, old and new",
+        help="build on the dataset in --output, if there is one: its images keep their splits and folds, new ones are "
+        "split to meet the fractions, and nothing is decoded or encoded again that is there already; "
+        "name all inputs, old and new",
     )
     what.add_argument(
         "--encoding",
