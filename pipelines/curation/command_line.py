@@ -49,10 +49,11 @@ def add_curation_options(parser: argparse.ArgumentParser, default: CurationOptio
         "--metadata",
         action="append",
         default=[],
-        metavar="CSV",
-        help="table with an image id column (isic_id, image_id, image or image_name) and lesion ids, diagnoses or "
-        "licences: isic-cli, HAM10000, ISIC 2018 to 2020, or your own; it speaks of all images; may be repeated. A "
-        "metadata.csv beside the images, one folder below or in their archive is found by itself",
+        metavar="PATH",
+        help="table (.csv, .tsv, .tab, .xlsx, .xls, .ods, .jsonl) with an image id column (isic_id, image_id, image or "
+        "image_name) and lesion ids, diagnoses or licences: that of a published set, or your own; it speaks of all "
+        "images; may be repeated. A metadata.csv beside the images, one folder below or in their archive is found by "
+        "itself",
     )
     where.add_argument("--overwrite", action="store_true", help="replace a finished output in --output")
     for name, what_it_holds in (

@@ -24,6 +24,13 @@ def test_the_deepest_folder_that_names_a_split_decides() -> None:
         ("ISBI2016_ISIC_Part3_Training_Data ISIC2018_Task3_Training_Input train_data_2020", "train"),
         ("val valid Validation val_dir valset validation_split ISIC2018_Task3_Validation_Input", "validation"),
         ("test Testing test_dir test_folder imgs-test testdata ISIC-2017_Test_Data", "test"),
+        (
+            "ISIC_2020_Training_JPEG HAM10000_train PAD-UFES-20_train train_512x512 train2017 train-00000-of-00002",
+            "train",
+        ),
+        ("ISIC-2017_Test_v2_Data MILK10k_Test_Input ISIC2019TestInput test_set_v1.1 fold1-test", "test"),
+        ("ISIC-2017_Validation_Data val2017 milk10k_val_jpg", "validation"),
+        ("contest_data testimonials latestdata attest_images test_strips latest_2019 untrained train-test-split", ""),
         ("base_dir data images 2019 trainval train_and_test test_time my_test contest latest training_notes task3", ""),
     ],
 )
