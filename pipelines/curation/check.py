@@ -15,7 +15,7 @@ from pipelines.beam.threads import ThreadedDoFn, in_global_window
 from pipelines.curation import masks
 from pipelines.curation.decode_cache import Known, KnownContents, ReadCache, Recall
 from pipelines.curation.folder_splits import folder_split
-from pipelines.dataset.image_row import MASK, ImageRow, Stored, Thumbnail
+from pipelines.dataset.image_row import ImageRow, Stored, Thumbnail
 from pipelines.dataset.originals import Original, make_original, own_reduction, shard_order
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.image_ids import image_id_of
@@ -101,8 +101,9 @@ def examine(row: ImageRow, data: bytes, spec: RecordSpec | None = None, measure_
         factor = images.reduction(info.width, info.height, images.SHARED_SIDE, "stretch")
         with images.decode_turn(info, min(factor, own_reduction(info, spec)) if spec else factor):
             decoded = images.decode_image(data, factor)
-            if why := masks.find_mask(row, decoded):
-                return Examined(row.rejected("identify", MASK, why))
+            row = masks.reject_no_photograph(row, decoded)
+            if row.outcome:
+                return Examined(row)
             original = make_original(data, info, factor, decoded, spec) if spec else None
             square = perceptual.square_of(decoded)
             phash, thumbnail = perceptual.signature(square)

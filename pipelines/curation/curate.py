@@ -11,6 +11,7 @@ import apache_beam as beam
 from pipelines.beam.partition import partition
 from pipelines.curation.ambiguous_ids import FindAmbiguous
 from pipelines.curation.check import CheckImages
+from pipelines.curation.companions import FindMasks
 from pipelines.curation.correct import Correct, FindUncorrectable, ReadCorrections
 from pipelines.curation.deduplicate import DeduplicateImages
 from pipelines.curation.feasibility import FindProblem, RejectSmallClasses
@@ -94,6 +95,7 @@ def curate_images(
     if options.splits_from:
         checked |= "Give recorded" >> KeepDatasetSplits(options.splits_from)
     unreadable, readable = checked | "Readable" >> partition(is_open)
+    unreadable = (unreadable, readable) | "Find masks" >> FindMasks()
     if measure_quality:
         readable |= "Quality" >> FindIssues()
     resolved = readable | "Images" >> DeduplicateImages(options.trust, sides)

@@ -7,14 +7,19 @@ import re
 
 from PIL import Image
 
-from pipelines.dataset.image_row import ImageRow
+from pipelines.dataset.image_row import MASK, ImageRow
 
 # What the last word of a file's name says, beside a number: `ISIC_0000001_segmentation.png`, `lesion1-mask2.png`.
 _FILE_WORDS = frozenset({"mask", "masks", "seg", "segmentation", "segmentations", "superpixel", "superpixels"})
 # ISIC 2018 task 2: `ISIC_0000001_attribute_pigment_network.png`.
 _ATTRIBUTE = re.compile(r"_attribute_[a-z_]+$", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z]+")
-_BLACK_OR_WHITE = ((0, 0, 0), (255, 255, 255))
+_BLACK_OR_WHITE: dict[object, str] = {(0, 0, 0): "black", (255, 255, 255): "white"}
+
+# Reasons of pictures that cannot be photographs, where nothing says that they are masks: all black or all white, as a
+# frame that failed; and of two colours.
+BLANK = "blank"
+NO_PHOTOGRAPH = "no_photograph"
 
 
 def _words(text: str) -> list[str]:
@@ -33,16 +38,17 @@ def is_in_mask_folder(relative: str) -> bool:
     return not _FILE_WORDS.isdisjoint(_words(posixpath.basename(posixpath.dirname(relative))))
 
 
-def has_mask_levels(image: Image.Image) -> bool:
-    """Return whether an image has only two colours, or is all black or all white; costs microseconds for photographs.
+def _impossible(image: Image.Image) -> tuple[str, str]:
+    """Return why an image cannot be a photograph by its colours, as a reason and in words; empty texts if it can be.
 
-    Args:
-        image: An image of mode RGB.
+    It costs microseconds.
     """
-    found = image.getcolors(2)
-    if found is None:
-        return False
-    return len(found) == 2 or found[0][1] in _BLACK_OR_WHITE
+    found = image.getcolors(2) or []
+    if len(found) == 2:
+        return NO_PHOTOGRAPH, "of two colours"
+    if found and (name := _BLACK_OR_WHITE.get(found[0][1])):
+        return BLANK, f"all {name}"
+    return "", ""
 
 
 def _lacks_color(image: Image.Image) -> bool:
@@ -61,19 +67,20 @@ def is_no_photograph(row: ImageRow) -> bool:
     return is_grey(row) or is_named_mask(row.relative) or is_in_mask_folder(row.relative)
 
 
-def find_mask(row: ImageRow, image: Image.Image) -> str:
-    """Return why a picture is a mask, whatever photograph it belongs to; empty for any other.
+def reject_no_photograph(row: ImageRow, image: Image.Image) -> ImageRow:
+    """Return the row, rejected if its picture is no photograph: as `mask` if its name or folder says so.
 
-    A grey picture is none on its own, as there are grey photographs, unless its folder says so.
+    Otherwise a picture that is all black or all white is `blank`, and one of two colours `no_photograph`, until a
+    photograph of its id is found, see `companions`: it may as well be a frame that failed. A grey picture is none of
+    these on its own, as there are grey photographs.
 
     Args:
         row: The row of the file.
         image: Its picture, of mode RGB.
     """
     if is_named_mask(row.relative):
-        return "a mask: its name says so"
-    if has_mask_levels(image):
-        return "a mask: it has two colours, or is all black or all white"
-    if is_in_mask_folder(row.relative) and _lacks_color(image):
-        return "a mask: it is grey, and its folder is named so"
-    return ""
+        return row.rejected("identify", MASK, "a mask: its name says so")
+    reason, words = _impossible(image)
+    if is_in_mask_folder(row.relative) and (reason or _lacks_color(image)):
+        return row.rejected("identify", MASK, f"a mask: it is {words or 'grey'}, and its folder is named so")
+    return row.rejected("identify", reason, f"no photograph: it is {words}") if reason else row

@@ -28,7 +28,7 @@ UNDERSAMPLED = "undersampled"
 # Outcome in an audit, which writes no records: prepare would write the file.
 USABLE = "usable"
 OUTCOMES = (WRITTEN, DUPLICATE, REJECTED, UNDERSAMPLED)
-# Reason of rejected files that are no photographs; a download may have one for each photograph.
+# Reason of rejected files that belong to photographs; a download may have one for each photograph.
 MASK = "mask"
 
 # The reason for all that became of an image because a person decided it.

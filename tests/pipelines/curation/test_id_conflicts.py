@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.beam.partition import partition
 from pipelines.curation.check import examine
+from pipelines.curation.companions import FindMasks
 from pipelines.curation.deduplicate import DeduplicateImages
 from pipelines.curation.groups import AssignGroups, FindNear, load_thumbnails
 from pipelines.dataset.image_row import ImageRow, Thumbnail, is_open
+from pipelines.domain.image_ids import image_id_of
 from pipelines.domain.labels import Claim
 from pipelines.imaging import perceptual
 from pipelines.storage.packs import PackWriter
@@ -40,19 +43,30 @@ def mask(seed: int) -> Image.Image:
 def checked(relative: str, image: Image.Image, kind: str = "", **options: Any) -> ImageRow:
     data = encoded(image, kind or ("PNG" if relative.endswith("png") else "JPEG"), **options)
     claims = (Claim("folder", ("nevus",), ("nevus",)),)
-    row = ImageRow(f"/a/{relative}", relative, sha256=f"{hash(data):x}", claims=claims)
+    row = ImageRow(f"/a/{relative}", relative, image_id=image_id_of(relative), sha256=f"{hash(data):x}", claims=claims)
     found = examine(row, data)
     return found.row._replace(sketch=perceptual.sketch(found.thumbnail) if found.thumbnail else b"")
 
 
+class _Identified(beam.PTransform):
+    """Checked rows -> the same rows, judged by their ids and pictures."""
+
+    def expand(self, rows: beam.PCollection) -> beam.PCollection:
+        rejected, readable = rows | partition(is_open)
+        return ((rejected, readable) | FindMasks(), readable | DeduplicateImages()) | beam.Flatten()
+
+
+def identified(*rows: ImageRow) -> dict[str, ImageRow]:
+    """Return each file, by its path."""
+    found = [{row.relative: row for row in run(order, _Identified())} for order in (rows, rows[::-1])]
+    assert found[0] == found[1]
+    assert found[0].keys() == {row.relative for row in rows}
+    return found[0]
+
+
 def reasons(*rows: ImageRow) -> dict[str, str]:
     """Return the outcome of each file, by its path; empty if it is kept."""
-    outcomes = []
-    for order in (rows, rows[::-1]):
-        found = run([row for row in order if not row.outcome], DeduplicateImages())
-        outcomes.append({row.relative: row.reason for row in (*found, *rows) if row.outcome or row in found})
-    assert outcomes[0] == outcomes[1]
-    return outcomes[0]
+    return {name: row.reason for name, row in identified(*rows).items()}
 
 
 def test_a_photograph_is_kept_beside_masks_of_every_kind_with_a_shorter_path() -> None:
@@ -71,24 +85,51 @@ def test_a_photograph_is_kept_beside_masks_of_every_kind_with_a_shorter_path() -
     assert reasons(photograph, *masks) == {photograph.relative: "", **{row.relative: "mask" for row in masks}}
 
 
+BLACK, WHITE = (Image.new("RGB", (9, 9), name) for name in ("black", "white"))
+
+
 @pytest.mark.parametrize(
-    ("relative", "image", "is_mask"),
+    ("relative", "image", "reason"),
     [
-        ("masks/1.png", mask(1), True),
-        ("1.png", mask(1), True),
-        ("masks/1.jpg", mask(1), True),
-        ("lesion-1_mask2.png", picture(1), True),
-        ("images/1.png", picture(1).convert("L"), False),
-        ("segmentation/images/1.jpg", picture(1).convert("L"), False),
-        ("Segmentation/1.jpg", picture(1), False),
-        ("unmasked/masked.jpg", picture(1), False),
-        ("1.png", Image.new("RGB", (9, 9), (90, 80, 60)), False),
+        ("masks/1.png", mask(1), "mask"),
+        ("masks/1.png", BLACK, "mask"),
+        ("masks/1.jpg", mask(1), "mask"),
+        ("lesion-1_mask2.png", picture(1), "mask"),
+        ("1.png", mask(1), "no_photograph"),
+        ("ISIC_0000001.jpg", BLACK, "blank"),
+        ("1.png", WHITE, "blank"),
+        ("images/1.png", picture(1).convert("L"), ""),
+        ("segmentation/images/1.jpg", picture(1).convert("L"), ""),
+        ("Segmentation/1.jpg", picture(1), ""),
+        ("unmasked/masked.jpg", picture(1), ""),
+        ("1.png", Image.new("RGB", (9, 9), (90, 80, 60)), ""),
     ],
 )
-def test_a_mask_without_its_photograph_is_known_by_name_and_levels(
-    relative: str, image: Image.Image, is_mask: bool
+def test_a_mask_without_its_photograph_is_known_by_name_or_folder(
+    relative: str, image: Image.Image, reason: str
 ) -> None:
-    assert (checked(relative, image).reason == "mask") is is_mask
+    assert checked(relative, image).reason == reason
+
+
+def test_a_picture_that_is_no_photograph_is_a_mask_beside_the_photograph_of_its_id() -> None:
+    photographs = [checked(f"images/{name}.jpg", picture(n)) for n, name in enumerate(("ISIC_0000001", "a", "b"))]
+    masks = [
+        checked("x/ISIC_0000001.png", BLACK),
+        checked("truth/a.png", mask(1)),
+        checked("truth/a.gif", mask(2), "GIF"),
+    ]
+    # Without its photograph it may be a frame that failed, as with a plain name that frames of other folders have.
+    others = [checked("x/ISIC_0000002.png", mask(1)), checked("x/b.png", BLACK), checked("x/c.png", mask(3))]
+    found = identified(*photographs, *masks, *others)
+    assert {name: row.reason for name, row in found.items() if row.reason} == {
+        **{row.relative: "mask" for row in masks},
+        **{row.relative: row.reason for row in others},
+    }
+    assert {row.reason for row in others} == {"blank", "no_photograph"}
+    assert found["truth/a.png"].image_of == "/a/images/a.jpg"
+    assert found["truth/a.png"].message == (
+        "a mask, no photograph: it is of two colours, and it has the id of images/a.jpg"
+    )
 
 
 def test_different_pictures_under_one_id_are_all_rejected() -> None:

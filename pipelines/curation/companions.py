@@ -1,0 +1,57 @@
+"""Find the photographs of pictures that may be masks: a picture of two colours is one beside a photograph of its id."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+import apache_beam as beam
+
+from pipelines.curation.masks import BLANK, NO_PHOTOGRAPH
+from pipelines.dataset.image_row import MASK, ImageRow
+from pipelines.domain.image_ids import isic_id_of
+
+# What sorts photographs of one id: the path below the input, and the whole path.
+_Photograph = tuple[str, str]
+
+
+def _may_be_mask(row: ImageRow) -> bool:
+    # Cameras number the frames of every folder from one: a blank picture with the plain name of a photograph may be
+    # another frame, one that failed.
+    return row.reason == NO_PHOTOGRAPH or (row.reason == BLANK and isic_id_of(row.relative) != "")
+
+
+def _of_masks(photograph: tuple[str, _Photograph], image_ids: Collection[str]) -> Iterator[tuple[str, _Photograph]]:
+    if photograph[0] in image_ids:
+        yield photograph
+
+
+def _as_mask(row: ImageRow, photographs: Mapping[str, _Photograph]) -> ImageRow:
+    if not _may_be_mask(row) or not (found := photographs.get(row.image_id)):
+        return row
+    relative, path = found
+    rejected = row.rejected("identify", MASK, f"a mask, {row.message}, and it has the id of {relative}")
+    return rejected._replace(image_of=path)
+
+
+class FindMasks(beam.PTransform):
+    """PTransform: (rejected rows, readable rows) -> the first, as `mask` where the picture of another file has the id.
+
+    The few rows in doubt are held against all others: no row is shuffled for it.
+    """
+
+    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[ImageRow]:
+        """Return the rejected rows."""
+        rejected, readable = inputs
+        image_ids = (
+            rejected
+            | "In doubt" >> beam.Filter(_may_be_mask)
+            | "Their ids" >> beam.Map(lambda row: row.image_id)
+            | "Ids in doubt" >> beam.combiners.ToSet()
+        )
+        photographs = (
+            readable
+            | "Photographs" >> beam.Map(lambda row: (row.image_id, (row.relative, row.path)))
+            | "Of these ids" >> beam.FlatMap(_of_masks, beam.pvalue.AsSingleton(image_ids))
+            | "One of each id" >> beam.CombinePerKey(min)
+        )
+        return rejected | "As masks" >> beam.Map(_as_mask, beam.pvalue.AsDict(photographs))
