@@ -119,19 +119,22 @@ def labels_of(row: Mapping[str, str], columns: Columns) -> tuple[str, ...]:
     return tuple(filter(None, levels))
 
 
-def hot_of(row: Mapping[str, str], columns: Columns) -> tuple[str, ...]:
+def hot_of(row: Mapping[str, str], columns: Columns, one_hot: Iterable[str] = CHALLENGE_COLUMNS) -> tuple[str, ...]:
     """Return the one-hot columns in which a row has 1; none if the user gave a label column, which speaks alone."""
     cell = cells_of(row)
-    return () if columns.label else tuple(name for name in CHALLENGE_COLUMNS if flag_of(cell(name)))
+    return () if columns.label else tuple(name for name in one_hot if flag_of(cell(name)))
 
 
-def facts_of(row: Mapping[str, str], source: str, columns: Columns) -> Facts:
+def facts_of(
+    row: Mapping[str, str], source: str, columns: Columns, one_hot: Iterable[str] = CHALLENGE_COLUMNS
+) -> Facts:
     """Return the facts in one row.
 
     Args:
         row: Cells by column name.
         source: Name of the table.
         columns: Column names that the user gave; empty ones stand for the known columns.
+        one_hot: Columns of which one says the class.
     """
     cell = cells_of(row)
 
@@ -145,7 +148,7 @@ def facts_of(row: Mapping[str, str], source: str, columns: Columns) -> Facts:
         patient_id=identity(columns.patient or "patient_id"),
         license=cell("copyright_license"),
         attribution=cell("attribution"),
-        hot=hot_of(row, columns),
+        hot=hot_of(row, columns, one_hot),
     )
 
 

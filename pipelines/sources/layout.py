@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from pipelines.common.tables import column_key
-from pipelines.domain.missing_values import flag_of
 
 Row = Mapping[str, str]
 
@@ -14,11 +13,6 @@ Row = Mapping[str, str]
 def cell(row: Row, name: str) -> str:
     """Return a cell without blanks around; empty if the line is too short."""
     return (row.get(name) or "").strip()
-
-
-def marked(row: Row, columns: Iterable[str]) -> list[str]:
-    """Return those columns of a row that say yes, in any way of writing it."""
-    return [name for name in columns if flag_of(cell(row, name))]
 
 
 def with_cells(row: Row, cells: Row) -> Row:
@@ -34,6 +28,7 @@ class Form(NamedTuple):
     main: bool = True  # whether the images of this layout need such a table
     # One row, as rows with the columns that `metadata_columns` knows; None if it has them.
     rows: Callable[[Row], Iterable[Row]] | None = None
+    one_hot: tuple[str, ...] = ()  # columns of which one says the class, if they are others than the challenges'
     alone: bool = False  # whether a table with further columns of classes is another one
     by_lesion: bool = False  # whether a row is of a lesion; another table says which images show it
     # Pattern of the first line of a table that is no CSV with a header, and what makes one of it.

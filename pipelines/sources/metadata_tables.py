@@ -65,20 +65,22 @@ def table_rows(path: str) -> Iterator[dict[str, str]]:
     return rows_of(table_bytes(path))
 
 
-def _known_rows(path: str, columns: Columns, images: str) -> Iterator[Mapping[str, str]]:
-    """Yield the rows of a table in columns that are known, or that the user named."""
+def _known_rows(path: str, columns: Columns, images: str) -> Iterator[tuple[Mapping[str, str], tuple[str, ...]]]:
+    """Yield the rows of a table in columns that are known, or that the user named, with those that are one-hot."""
     form: Form | None = None
+    one_hot = CHALLENGE_COLUMNS
     of_lesion: dict[str, list[str]] = {}
     for number, row in enumerate(table_rows(path)):
         if not number and columns == Columns():
             form = known_form(row)
+            one_hot = (form and form.one_hot) or one_hot
             of_lesion = images_by_lesion(images) if form and form.by_lesion else {}
         for known in form.rows(_spelled_as(form, row)) if form and form.rows else (row,):
             if form and form.by_lesion:
                 lesion = cells_of(known)("lesion_id")
-                yield from ({**known, "isic_id": image} for image in of_lesion.get(lesion, ()))
+                yield from (({**known, "isic_id": image}, one_hot) for image in of_lesion.get(lesion, ()))
             else:
-                yield known
+                yield known, one_hot
 
 
 def _spelled_as(form: Form, row: Mapping[str, str]) -> Mapping[str, str]:
@@ -113,10 +115,10 @@ def read_facts(path: str, columns: Columns, name: str = "", images: str = "") ->
         images: For a table by lesion, another table that names the images of each lesion.
     """
     name = name or file_name(path)
-    for row in _known_rows(path, columns, images):
+    for row, one_hot in _known_rows(path, columns, images):
         image = (row.get(columns.id_column(row) or "") or "").strip()
         if image:
-            yield image_id_of(image), facts_of(row, name, columns)
+            yield image_id_of(image), facts_of(row, name, columns, one_hot)
 
 
 def read_overview(path: str) -> Overview:

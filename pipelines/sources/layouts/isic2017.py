@@ -3,20 +3,19 @@
 from collections.abc import Iterator
 
 from pipelines.domain.missing_values import flag_of
-from pipelines.sources.layout import Form, Layout, Origin, Row, cell, marked, with_cells
+from pipelines.sources.layout import Form, Layout, Origin, Row, cell, with_cells
 
 _CLASSES = ("melanoma", "seborrheic_keratosis")
 
 
 def _rows(row: Row) -> Iterator[Row]:
     neither = all(flag_of(cell(row, name)) is False for name in _CLASSES)
-    for name in marked(row, _CLASSES) or ["nevus" if neither else ""]:
-        yield with_cells(row, {"diagnosis": name})
+    yield with_cells(row, {"diagnosis": "nevus"}) if neither else row
 
 
 LAYOUT = Layout(
     "ISIC 2017 table",
-    forms=(Form(("image_id", *_CLASSES), rows=_rows, alone=True),),
+    forms=(Form(("image_id", *_CLASSES), rows=_rows, one_hot=_CLASSES, alone=True),),
     origin=Origin(
         where="[the challenge's data](https://challenge.isic-archive.com/data/#2017), part 3",
         images="2,000 for training, 150 for validation, 600 for test",

@@ -1,10 +1,23 @@
 """The ISIC challenge 2024 (SLICE-3D): crops of total body photographs, in a folder or in `train-image.hdf5`."""
 
-from pipelines.sources.layout import Form, Layout, Origin
+from collections.abc import Iterator
+
+from pipelines.domain.metadata_columns import TARGETS
+from pipelines.domain.missing_values import flag_of
+from pipelines.sources.layout import Form, Layout, Origin, Row, cell, with_cells
+
+
+def _rows(row: Row) -> Iterator[Row]:
+    yield with_cells(row, {"benign_malignant": TARGETS[flag_of(cell(row, "malignant"))]})
+
 
 LAYOUT = Layout(
     "ISIC 2024 table",
-    forms=(Form(("isic_id", "target", "patient_id", "iddx_full")),),
+    forms=(
+        Form(("isic_id", "target", "patient_id", "iddx_full")),
+        Form(("isic_id", "malignant"), rows=_rows),
+        Form(("isic_id", "iddx_full"), main=False),
+    ),
     origin=Origin(
         where="[Kaggle](https://www.kaggle.com/competitions/isic-2024-challenge), or "
         "[the challenge's data](https://challenge.isic-archive.com/data/#2024)",

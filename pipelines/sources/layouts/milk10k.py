@@ -1,21 +1,14 @@
 """MILK10k: a clinical and a dermoscopic photograph of each lesion, with ground truth by lesion."""
 
-from collections.abc import Iterator
-
-from pipelines.sources.layout import Form, Layout, Origin, Row, marked
+from pipelines.sources.layout import Form, Layout, Origin
 
 _CLASSES = ("AKIEC", "BCC", "BEN_OTH", "BKL", "DF", "INF", "MAL_OTH", "MEL", "NV", "SCCKA", "VASC")
-
-
-def _rows(row: Row) -> Iterator[Row]:
-    for name in marked(row, _CLASSES) or [""]:
-        yield {"lesion_id": row["lesion_id"], "diagnosis": name}
 
 
 LAYOUT = Layout(
     "MILK10k table",
     forms=(
-        Form(("lesion_id", *_CLASSES), rows=_rows, by_lesion=True),
+        Form(("lesion_id", *_CLASSES), one_hot=_CLASSES, by_lesion=True),
         Form(("lesion_id", "image_type", "isic_id", "skin_tone_class"), main=False),
         Form(("isic_id", "diagnosis_full"), main=False),
     ),

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from pipelines.common.cli import UsageError
+from pipelines.domain.labels import resolve_label, table_claims
 from pipelines.domain.metadata_columns import Columns, Facts
+from pipelines.domain.taxonomy import ClassSet, built_in_set, named_set
 from pipelines.sources.inputs import complete_inputs, read_inputs
 from pipelines.sources.layout_registry import recognize
 from pipelines.sources.metadata_search import columns_of
 from pipelines.sources.metadata_tables import read_facts, read_overview
 
-Said = tuple[str, str, str, str]  # image id, first label, lesion id, patient id
+Said = tuple[str, str, str, str]  # image id, first label or all one-hot columns, lesion id, patient id
 
 DERM7PT = (
     "case_num,diagnosis,seven_point_score,pigment_network,streaks,pigmentation,regression_structures,dots_and_globules,"
@@ -52,8 +54,7 @@ TABLES: dict[str, tuple[str, str, list[Said]]] = {
             ("ISIC_0000001", "melanoma", "", ""),
             ("ISIC_0000002", "seborrheic_keratosis", "", ""),
             # Two ones are two claims, which disagree.
-            ("ISIC_0000003", "melanoma", "", ""),
-            ("ISIC_0000003", "seborrheic_keratosis", "", ""),
+            ("ISIC_0000003", "melanoma, seborrheic_keratosis", "", ""),
             ("ISIC_0000004", "", "", ""),
         ],
     ),
@@ -92,6 +93,20 @@ TABLES: dict[str, tuple[str, str, list[Said]]] = {
         "ISIC_0015670,0,IP_1235828,60.0,Benign,Benign,\n",
         [("ISIC_0015670", "Benign", "", "IP_1235828")],
     ),
+    "truth of 2024": (
+        "isic2024",
+        "isic_id,malignant\nISIC_0015670,0.0\nISIC_0015671,1.0\nISIC_0015672,NA\n",
+        [
+            ("ISIC_0015670", "benign", "", ""),
+            ("ISIC_0015671", "malignant", "", ""),
+            ("ISIC_0015672", "", "", ""),
+        ],
+    ),
+    "supplement of 2024": (
+        "isic2024",
+        "isic_id,lesion_id,iddx_full,iddx_1,iddx_2\nISIC_0015670,IL_0000001,Benign,Benign,\n",
+        [("ISIC_0015670", "Benign", "IL_0000001", "")],
+    ),
     "PAD-UFES-20": (
         "pad_ufes",
         f"{PAD_UFES}\nPAT_46,881,False,False,POMERANIA,POMERANIA,55,False,FEMALE,True,True,True,True,3.0,NECK,6.0,5.0,BCC,"
@@ -124,7 +139,7 @@ def write_source(folder: Path, table: Path) -> Path:
 
 
 def said(image: str, facts: Facts) -> Said:
-    return image, next(iter(facts.labels), ""), facts.lesion_id, facts.patient_id
+    return image, next(iter(facts.labels), ", ".join(facts.hot)), facts.lesion_id, facts.patient_id
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -172,6 +187,39 @@ def test_the_licence_in_a_table_of_a_published_set_is_kept(tmp_path: Path) -> No
 
 
 MILK_CLASSES = "AKIEC,BCC,BEN_OTH,BKL,DF,INF,MAL_OTH,MEL,NV,SCCKA,VASC"
+
+
+def claimed(table: Path, class_set: ClassSet, images: str = "") -> dict[str, str]:
+    """The class of each image by its table alone, or why it has none."""
+    found = {}
+    for image, facts in read_facts(str(table), Columns(), images=images):
+        resolved = resolve_label(table_claims("t", facts.labels, facts.hot, class_set))
+        found[image] = resolved.label or resolved.reason
+    return found
+
+
+def test_two_ones_are_a_conflict_also_where_the_class_set_lacks_one_of_them(tmp_path: Path) -> None:
+    truth = tmp_path / "2017.csv"
+    truth.write_text("image_id,melanoma,seborrheic_keratosis\nISIC_0000000,1,0\nISIC_0000001,1,1\n")
+    assert claimed(truth, named_set(["melanoma", "nevus"])) == {
+        "ISIC_0000000": "melanoma",
+        "ISIC_0000001": "label_conflict",
+    }
+    images = tmp_path / "metadata.csv"
+    images.write_text(
+        "lesion_id,image_type,isic_id,skin_tone_class\n" + "".join(f"IL_{n},d,ISIC_000000{n},3\n" for n in range(4))
+    )
+    lesions = tmp_path / "milk.csv"
+    ones: tuple[list[str], ...] = (["MEL"], ["MEL", "BEN_OTH"], ["BEN_OTH"], [])
+    rows = [[f"IL_{n}", *(str(name in hot) for name in MILK_CLASSES.split(","))] for n, hot in enumerate(ones)]
+    lesions.write_text("\n".join(",".join(row) for row in [["lesion_id", MILK_CLASSES], *rows]))
+    for class_set in (built_in_set("isic9"), named_set(["melanoma", "nevus"])):
+        assert list(claimed(lesions, class_set, str(images)).values()) == [
+            "melanoma",
+            "label_conflict",
+            "unmapped_label",
+            "unmapped_label",
+        ]
 
 
 def test_ground_truth_by_lesion_is_of_both_photographs_of_the_lesion(tmp_path: Path) -> None:
