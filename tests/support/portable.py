@@ -1,4 +1,4 @@
-"""Beam's portable job server and a pool of workers beside it, each a process of its own, for tests."""
+"""Beam's portable job server and our pool of workers beside it, each a process of its own, for tests."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ def _free_port() -> int:
 def _serving(
     folder: Path, log: Path, environment: Mapping[str, str], module: str, port_option: str, port: int
 ) -> Iterator[None]:
-    """A Beam service in a process group of its own, stopped with all that it has started."""
-    # The pool starts its workers as `python`.
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    """A service in a process group of its own, stopped with all that it has started."""
     with log.open("w") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", module, port_option, str(port)],
@@ -37,7 +35,7 @@ def _serving(
             stdout=file,
             stderr=file,
             start_new_session=True,
-            env={**os.environ, **environment, "PATH": path},
+            env={**os.environ, **environment},
         )
         try:
             yield
@@ -54,7 +52,7 @@ def job_server(folder: Path, logs: Path, environment: Mapping[str, str] | None =
     """
     job_port, worker_port = _free_port(), _free_port()
     jobs = ("apache_beam.runners.portability.local_job_service_main", "--port", job_port)
-    workers = ("apache_beam.runners.worker.worker_pool_main", "--service_port", worker_port)
+    workers = ("pipelines.beam.worker_pool", "--port", worker_port)
     with (
         _serving(folder, logs / "jobs.log", environment or {}, *jobs),
         _serving(folder, logs / "workers.log", environment or {}, *workers),
