@@ -23,11 +23,12 @@ from pipelines.audit.page import audit_page, pictured_paths
 from pipelines.audit.report import Evidence, describe_audit
 from pipelines.beam import table_io
 from pipelines.beam.publish import Publish
-from pipelines.beam.runner import default_worker_threads, quiet_beam, running_pipeline
+from pipelines.beam.quiet import quiet_beam, quiet_error
+from pipelines.beam.runner import default_worker_threads, running_pipeline
 from pipelines.beam.threads import ThreadedDoFn
 from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.curation.curate import curate_images
-from pipelines.curation.feasibility import RefuseCorrections, output_unless_refused, quiet_infeasible
+from pipelines.curation.feasibility import InfeasibleError, RefuseCorrections, output_unless_refused
 from pipelines.dataset import manifest as dataset_manifest
 from pipelines.dataset.image_row import Place
 from pipelines.imaging.images import BadImage
@@ -121,7 +122,7 @@ def run(options: AuditOptions, beam_arguments: PipelineOptions) -> dict[str, Any
     """
     threads = options.threads or default_worker_threads(beam_arguments)
     quiet_beam()
-    quiet_infeasible()
+    quiet_error(InfeasibleError)
     with output_unless_refused(options.output), running_pipeline(beam_arguments) as pipeline:
         build(pipeline, options, threads)
     return json.loads(filesystem.read_if_exists(filesystem.join(options.output, MARKER)) or b"")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import os
 from collections.abc import Iterator, Sequence
 
@@ -22,6 +21,7 @@ from google.api_core.exceptions import GoogleAPICallError
 
 from pipelines.beam.arguments import unknown_option
 from pipelines.beam.dataflow import set_dataflow_defaults
+from pipelines.beam.prism import PRISM_FIRST, PRISM_RUNNER, has_workers_here, set_prism_options, start_prism
 from pipelines.beam.quick_start import collecting_less, job_options
 from pipelines.beam.threads import default_threads
 from pipelines.common.cli import UsageError, first_line
@@ -29,7 +29,7 @@ from pipelines.common.gcs_client import google_message, is_gs
 
 # Runs in this process. `DirectRunner` would first try Prism, a binary that has to be downloaded.
 DEFAULT_RUNNER = "FnApiRunner"
-_LOCAL_RUNNERS = frozenset({"FnApiRunner", "DirectRunner", "SwitchingDirectRunner", "BundleBasedDirectRunner"})
+_LOCAL_RUNNERS = PRISM_FIRST | {"FnApiRunner", "BundleBasedDirectRunner"}
 # Threads of each worker process on other machines. Their number of cores is not known here, but threads mostly wait for
 # files.
 REMOTE_THREADS = 16
@@ -96,6 +96,8 @@ def beam_options(arguments: Sequence[str], command: str = "job") -> PipelineOpti
             "--direct_running_mode multi_threading: loses records without a word; "
             "use in_memory (images are processed in threads all the same) or multi_processing"
         )
+    if name in PRISM_FIRST:
+        set_prism_options(name, options, arguments)
     if name in _LOCAL_RUNNERS and direct.direct_num_workers != 1 and direct.direct_running_mode == "in_memory":
         raise UsageError(
             f"--direct_num_workers {direct.direct_num_workers}: needs --direct_running_mode multi_processing"
@@ -113,22 +115,14 @@ def beam_options(arguments: Sequence[str], command: str = "job") -> PipelineOpti
     return options
 
 
-def quiet_beam() -> None:
-    """Suppress warnings of Beam that no user can act on."""
-    # It means that an optional import inside Beam failed, not that the named module is missing.
-    noise = ("Resource module is not available",)
-    logging.getLogger().addFilter(lambda record: not record.getMessage().startswith(noise))
-    # Worker processes repeat their start-up messages through this logger.
-    logging.getLogger("apache_beam.runners.portability.local_job_service").setLevel(logging.ERROR)
-
-
 def _runner_name(options: PipelineOptions) -> str:
     return (options.view_as(StandardOptions).runner or "").rpartition(".")[2]
 
 
 def is_local_runner(options: PipelineOptions) -> bool:
     """Return whether all workers are this process and its children."""
-    return _runner_name(options) in _LOCAL_RUNNERS
+    name = _runner_name(options)
+    return name in _LOCAL_RUNNERS and (name not in PRISM_FIRST or has_workers_here(options))
 
 
 def is_dataflow(options: PipelineOptions) -> bool:
@@ -163,8 +157,10 @@ def running_pipeline(options: PipelineOptions) -> Iterator[beam.Pipeline]:
     """Yield a pipeline and run it when the block ends.
 
     Raises:
-        UsageError: Dataflow does not accept the job.
+        UsageError: Dataflow does not accept the job, or Prism cannot be started.
     """
+    if _runner_name(options) == PRISM_RUNNER:
+        start_prism(options)
     pipeline = beam.Pipeline(options=options)
     try:
         with collecting_less(), pipeline:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NoReturn
 
@@ -341,14 +340,3 @@ def _pass_other(problem: str, temporary: str) -> str:
     if problem.startswith(f"{OPTION} "):
         refuse(problem, temporary)
     return problem
-
-
-def quiet_infeasible() -> None:
-    """Keep Beam from logging InfeasibleError with a traceback: the command reports it in one line."""
-
-    def wanted(record: logging.LogRecord) -> bool:
-        raised = record.exc_info[1] if record.exc_info else None
-        return not isinstance(raised, InfeasibleError) and InfeasibleError.__name__ not in record.getMessage()
-
-    for handler_owner in ("apache_beam.runners.common", "apache_beam.runners.portability.local_job_service"):
-        logging.getLogger(handler_owner).addFilter(wanted)

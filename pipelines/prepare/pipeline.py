@@ -20,18 +20,18 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.beam import table_io
 from pipelines.beam.partition import partition
 from pipelines.beam.publish import Publish
+from pipelines.beam.quiet import quiet_beam, quiet_error
 from pipelines.beam.runner import (
     default_worker_threads,
     is_left_running,
     is_local_runner,
     local_worker_processes,
-    quiet_beam,
     running_pipeline,
 )
 from pipelines.beam.tally import Tally
 from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.curation.curate import curate_images
-from pipelines.curation.feasibility import output_unless_refused, quiet_infeasible
+from pipelines.curation.feasibility import InfeasibleError, output_unless_refused
 from pipelines.dataset import description as dataset_description
 from pipelines.dataset import manifest as dataset_manifest
 from pipelines.dataset.file_names import MANIFEST_FILES, REJECTS_FILES
@@ -151,7 +151,7 @@ def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[
     threads = options.threads or default_worker_threads(beam_arguments)
     earlier = earlier_of(options)
     quiet_beam()
-    quiet_infeasible()
+    quiet_error(InfeasibleError)
     ahead = _loading_ahead(beam_arguments)
     with output_unless_refused(options.output), ahead, running_pipeline(beam_arguments) as pipeline:
         build(pipeline, options, threads, earlier)

@@ -18,7 +18,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.beam import table_io
 from pipelines.beam.progress import Progress, shown_progress
 from pipelines.beam.publish import Publish
-from pipelines.beam.runner import is_left_running, is_local_runner, quiet_beam, running_pipeline
+from pipelines.beam.quiet import quiet_beam
+from pipelines.beam.runner import is_left_running, is_local_runner, running_pipeline
 from pipelines.beam.table_io import Written
 from pipelines.beam.tally import Tally
 from pipelines.beam.wait_for_files import WaitForFiles

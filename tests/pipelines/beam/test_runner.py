@@ -14,6 +14,7 @@ import pytest
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     PipelineOptions,
+    PrismRunnerOptions,
     StandardOptions,
 )
 from apache_beam.runners.dask.dask_runner import DaskRunner
@@ -22,7 +23,8 @@ from apache_beam.runners.worker.data_plane import TimeBasedBufferingClosableOutp
 from apache_beam.transforms.window import GlobalWindows
 from dask.distributed import LocalCluster
 
-from pipelines.beam.runner import beam_options, local_worker_processes
+from pipelines.beam.prism import start_prism
+from pipelines.beam.runner import beam_options, is_local_runner, local_worker_processes
 from pipelines.common.cli import UsageError
 from tests.support.dataflow import DATAFLOW
 
@@ -33,6 +35,29 @@ def test_the_local_default_is_named() -> None:
     assert options.view_as(DirectOptions).direct_num_workers == 3
     assert local_worker_processes(options) == 3
     assert local_worker_processes(beam_options(DATAFLOW)) == 1
+
+
+def test_a_job_on_prism_runs_in_this_process_unless_an_option_says_where() -> None:
+    assert is_local_runner(beam_options(["--runner=PrismRunner"]))
+    assert not is_local_runner(beam_options(["--runner=PrismRunner", "--environment_type=EXTERNAL"]))
+    assert is_local_runner(beam_options(["--runner=DirectRunner", "--environment_type=LOOPBACK"]))
+
+
+def test_prism_reports_its_warnings_unless_an_option_says_otherwise() -> None:
+    levels = [
+        beam_options(["--runner=PrismRunner", *more]).view_as(PrismRunnerOptions).prism_log_level
+        for more in ([], ["--prism_log_level=info"], ["--prism_log_level", "debug"])
+    ]
+    assert levels == ["warn", "info", "debug"]
+
+
+def test_a_prism_that_is_no_program_is_one_line(tmp_path: Path) -> None:
+    binary = tmp_path / "prism"
+    binary.write_text("not a program")
+    options = beam_options(["--runner=PrismRunner", f"--prism_location={binary}"])
+    with pytest.raises(UsageError, match=f"--prism_location {binary}: .*; name another binary") as caught:
+        start_prism(options)
+    assert "\n" not in str(caught.value)
 
 
 def test_no_number_of_processes_means_one_per_core() -> None:
@@ -47,6 +72,9 @@ def test_no_number_of_processes_means_one_per_core() -> None:
         (["--runner=apache_beam.runners.dask.dask_runner.DaskRunner"], "Dask"),
         (["--direct_running_mode=multi_threading"], "loses records"),
         (["--direct_num_workers=2"], "multi_processing"),
+        (["--runner=DirectRunner", "--direct_running_mode=multi_processing"], "Prism.*add --runner FnApiRunner"),
+        (["--runner=PrismRunner", "--direct_num_workers=2"], "direct_num_workers 2: has no effect on Prism"),
+        (["--runner=DirectRunner", "--prism_location=no/prism"], "--prism_location no/prism: no such file"),
         (["--imagesize=3"], "--imagesize=3"),
         (["stray"], "stray"),
         (["--direct_num_workers=two"], "direct_num_workers"),

@@ -1,0 +1,60 @@
+"""An error that a command says in one line is reported by none of Beam's loggers, all others are."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import grpc
+import pytest
+from apache_beam.runners.worker import sdk_worker
+
+from pipelines.beam.quiet import quiet_beam, quiet_error
+
+
+class SaidError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", ["", "apache_beam.runners.common", "apache_beam.runners.worker.sdk_worker"])
+@pytest.mark.parametrize("by_name", [True, False])
+def test_an_error_of_the_kind_and_what_follows_from_it_are_not_logged(
+    name: str, by_name: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    quiet_error(SaidError)
+    logger = logging.getLogger(name)
+    logger.error("failed", exc_info=ValueError("another"))
+    if by_name:
+        logger.error("bundle failed: Traceback ... tests.SaidError: --classes: no usable image")
+    else:
+        logger.error("failed", exc_info=SaidError("--classes"))
+    logging.getLogger("PrismJobServer").error("stage aborted")
+    assert [str(record.exc_info and record.exc_info[1]) for record in caplog.records] == ["another"]
+    # The next job begins anew.
+    quiet_error(SaidError)
+    logger.error("failed again")
+    assert caplog.records[-1].getMessage() == "failed again"
+
+
+def test_a_connection_that_a_thread_loses_is_not_reported_and_another_error_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
+    quiet_beam()
+    for error in (grpc.RpcError("worker not registered"), ValueError("another")):
+
+        def fail(error: Exception = error) -> None:
+            raise error
+
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+    said = capsys.readouterr().err
+    assert "ValueError: another" in said
+    assert "not registered" not in said
+
+
+def test_a_worker_does_not_print_what_it_logs(capsys: pytest.CaptureFixture[str]) -> None:
+    quiet_beam()
+    sdk_worker.print("Traceback")  # type: ignore[attr-defined]
+    assert not any(capsys.readouterr())
