@@ -52,8 +52,8 @@ def add_curation_options(parser: argparse.ArgumentParser, default: CurationOptio
         metavar="PATH",
         help="table (.csv, .tsv, .tab, .xlsx, .xls, .ods, .jsonl) with an image id column (isic_id, image_id, image or "
         "image_name) and lesion ids, diagnoses or licences: that of a published set, or your own; it speaks of all "
-        "images; may be repeated. A metadata.csv beside the images, one folder below or in their archive is found by "
-        "itself",
+        "images; may be repeated. A metadata.csv and tables of published sets beside the images, below or in their "
+        "archive are found by themselves",
     )
     where.add_argument("--overwrite", action="store_true", help="replace a finished output in --output")
     for name, what_it_holds in (

@@ -22,7 +22,7 @@ from pipelines.sources.layout_registry import (
     recognize,
     why_not,
 )
-from pipelines.sources.metadata_search import find_layout_tables, find_metadata, places_of
+from pipelines.sources.metadata_search import find_layout_tables, find_metadata, neighbour_of, places_of
 from pipelines.sources.metadata_tables import file_name, is_by_lesion, read_overview, require_columns, require_table
 from pipelines.sources.source import Source, Table
 from pipelines.sources.sources_file import is_sources_file, read_sources_file
@@ -147,7 +147,7 @@ def _speaking(table: Table, columns: Columns, notes: list[str]) -> Iterator[Tabl
     columns = columns.among(table.header)
     form = known_form(table.header)
     has_id = columns.id_column(table.header)
-    if (form and form.rows) or (has_id and has_facts(table.header, columns)):
+    if (form and (form.rows or form.by_lesion)) or (has_id and has_facts(table.header, columns)):
         yield table._replace(columns=columns)
         return
     lacks = "lesion_id, label or licence" if has_id else "image id"
@@ -251,6 +251,15 @@ def _as_named(table: Table, shared: Iterable[Table]) -> Table:
     return next((other for other in shared if filesystem.same_place(other.path, table.path)), table)
 
 
+def _hint(source: Source) -> Iterator[str]:
+    """Yield a line if a source without any table lies below one of a published set, which only its layout reads."""
+    found = neighbour_of(source) if source.layout == RECOGNIZE and not source.tables else None
+    if found:
+        layout, path = found
+        way = f"--input {layout}={printable(source.path)}" if source.option == "--input" else f"layout: {layout}"
+        yield f"{printable(path)} ({LAYOUTS[layout].title}) is not read, as it lies above the images; {way} reads it"
+
+
 def _named_images(table: Table, others: Iterable[Table]) -> Table:
     """Return a table by lesion with the table that names the images of each lesion.
 
@@ -316,6 +325,7 @@ def complete_inputs(inputs: Inputs, columns: Columns, other_columns: Iterable[st
     _require_columns(headers, columns, lambda what: f"--{what}_column")
     shared = [_with_columns(table, columns) for table in shared]
     sources = [_checked(source, shared, columns, notes) for source in sources]
+    notes += [] if shared else [line for source in sources for line in _hint(source)]
     sources = [_with_images(source, shared) for source in sources]
     shared = [_named_images(table, shared) for table in shared]
     sources = [source._replace(tables=tuple(_as_named(table, shared) for table in source.tables)) for source in sources]

@@ -6,16 +6,19 @@ import csv
 import itertools
 import os
 import posixpath
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 from pipelines.common.csv_tables import TableError
 from pipelines.common.gcs_client import ServiceUnavailable
 from pipelines.common.tables import names_at
 from pipelines.common.workbooks import is_workbook
-from pipelines.sources.layout_registry import LAYOUTS, as_csv, form_of
+from pipelines.domain.metadata_columns import CHALLENGE_COLUMNS, COMMON_LABEL_COLUMNS, LABEL_COLUMNS, spelled
+from pipelines.sources.layout_registry import LAYOUTS, as_csv, form_of, recognize
 from pipelines.sources.list_files import fixed_part
 from pipelines.sources.metadata_tables import file_name, table_bytes
 from pipelines.sources.source import Source
+from pipelines.sources.table_files import is_table_name, tables_by_depth, tables_in
 from pipelines.storage import filesystem
 from pipelines.storage.archives import holds_only_images, is_archive, list_members, member_path, split_member_path
 from pipelines.storage.errors import StorageError
@@ -23,25 +26,13 @@ from pipelines.storage.globs import has_wildcard
 from pipelines.storage.parquet_archive import image_column
 from pipelines.storage.path_lists import folder_of, is_path_list
 
-# Dataverse serves the HAM10000 table without an extension.
-BARE_TABLE = "HAM10000_metadata"
-# Dataverse also serves tables as .tab.
-_EXTENSIONS = (".csv", ".tsv", ".tab", ".xlsx")
-_PATTERNS = [
-    f"*.{''.join(f'[{letter}{letter.upper()}]' for letter in extension.removeprefix('.'))}" for extension in _EXTENSIONS
-]
-# Fixed names of tables that do not end so.
-_OTHER_NAMES = (
-    BARE_TABLE,
-    *(layout.file for layout in LAYOUTS.values() if layout.file and not layout.file.endswith(_EXTENSIONS)),
-)
 ISIC_CLI_TABLE = LAYOUTS["isic_cli"].file
 # Every header is shorter; the rest of a table that is not needed may be large.
 _HEADER_BYTES = 64 << 10
 
 
-def _is_table_name(name: str) -> bool:
-    return name.lower().endswith(_EXTENSIONS) or name in _OTHER_NAMES
+# Files of answers have the columns of a truth, for images of which none is known.
+_ANSWERS = re.compile(r"submission|prediction|response|score", re.IGNORECASE)
 
 
 def images_folder(path: str) -> str:
@@ -66,27 +57,12 @@ def _parent(folder: str) -> str | None:
     return parent if len(parent) > len(parent.partition("://")[0]) + 3 else None
 
 
-def _tables_in(folder: str) -> list[str]:
-    """Return the tables directly in a folder, sorted; empty if the folder does not exist."""
-    if not filesystem.is_local(folder):
-        others = [filesystem.join(folder, name) for name in _OTHER_NAMES]
-        found = [path for pattern in _PATTERNS for path in filesystem.match(filesystem.join(folder, pattern))]
-        found += filter(image_column, filesystem.match(filesystem.join(folder, "*.parquet")))
-        return sorted([*found, *filter(filesystem.exists, others)])
-    try:
-        names = sorted(os.listdir(folder or os.curdir))
-    except OSError:
-        return []
-    paths = [os.path.join(folder, name) for name in names]
-    return [path for path in paths if (_is_table_name(file_name(path)) or image_column(path)) and os.path.isfile(path)]
-
-
 def _members_by_depth(archive: str) -> list[list[str]]:
     """Return the tables in an archive, grouped by depth, shallowest first."""
     if holds_only_images(archive):
         return []
     names = sorted(
-        (member.name for member in list_members(archive) if _is_table_name(posixpath.basename(member.name))),
+        (member.name for member in list_members(archive) if is_table_name(posixpath.basename(member.name))),
         key=lambda name: (name.count("/"), name),
     )
     groups = itertools.groupby(names, key=lambda name: name.count("/"))
@@ -99,12 +75,22 @@ def columns_of(path: str) -> list[str]:
         if split_member_path(path) or path.lower().endswith((".parquet", ".jsonl")):
             head = table_bytes(path)
         else:
-            with filesystem.open_file(path) as file:
-                head = file.read(_HEADER_BYTES)
-                head = head + file.read() if is_workbook(head) else as_csv(head)
+            head = filesystem.read_head(path, _HEADER_BYTES)
+            head = filesystem.read_bytes(path) if is_workbook(head) else as_csv(head)
         return names_at(head)
     except (StorageError, ServiceUnavailable, TableError, csv.Error):  # not the table we want
         return []
+
+
+def _is_whole(source: Source) -> bool:
+    """Return whether a source is a folder with all that lies in it.
+
+    The subfolders of a pattern's folder, or of a single file's, contain unrelated images too.
+    """
+    path = source.path
+    if filesystem.is_local(path):
+        return filesystem.is_folder(path)
+    return not (has_wildcard(path) or is_archive(path) or is_path_list(path))
 
 
 def places_of(source: Source) -> list[str]:
@@ -124,12 +110,14 @@ def _folders(source: Source) -> Iterator[str]:
 
 
 def _places(source: Source) -> Iterator[list[str]]:
-    """Yield the tables of each place where those of a named layout may be, nearest place first."""
+    """Yield the tables of each place where those of a named layout may be, nearest place first, those below last."""
     if image_column(source.path):
         yield [source.path]
     elif is_archive(source.path):
         yield from _members_by_depth(source.path)
-    yield from map(_tables_in, _folders(source))
+    yield from map(tables_in, _folders(source))
+    if _is_whole(source):
+        yield from itertools.islice(tables_by_depth(images_folder(source.path)), 1, None)
 
 
 def find_layout_tables(source: Source) -> list[str]:
@@ -148,35 +136,67 @@ def find_layout_tables(source: Source) -> list[str]:
     return []
 
 
-def _below(folder: str, name: str) -> list[str]:
-    """Return the files of this name in the direct subfolders of a folder, sorted; hidden folders are skipped."""
-    if not filesystem.is_local(folder):
-        paths = filesystem.match(filesystem.join(folder, "*", name))
-    else:
-        folders = (os.path.join(folder, entry) for entry in sorted(os.listdir(folder)))
-        paths = [path for path in (os.path.join(inner, name) for inner in folders) if os.path.isfile(path)]
-    return [path for path in paths if not posixpath.basename(folder_of(path)).startswith(".")]
+def _is_published(path: str) -> bool:
+    """Return whether a table is recognised as that of a published set: by its columns, or its name and one column."""
+    name = file_name(path)
+    if _ANSWERS.search(name):
+        return False
+    columns = columns_of(path)
+    layout = recognize(columns)
+    form = form_of(layout, columns)
+    return form is not None and (len(form.columns) > 1 or name == LAYOUTS[layout].file)
+
+
+def _says_the_class(path: str) -> bool:
+    return spelled(columns_of(path), (*LABEL_COLUMNS, *COMMON_LABEL_COLUMNS, *CHALLENGE_COLUMNS)) is not None
+
+
+def _with_published(named: list[str], by_depth: Iterable[list[str]]) -> list[str]:
+    """Return tables found by their name, with those of published sets at the least depth if they say no class."""
+    if any(map(_says_the_class, named)):
+        return named
+    published = ([path for path in paths if path not in named and _is_published(path)] for paths in by_depth)
+    return sorted({*named, *next(filter(None, published), [])})
 
 
 def find_metadata(source: Source) -> list[str]:
-    """Return every `metadata.csv` that isic-cli and the gallery leave beside images.
+    """Return the tables of a source without a layout: those that its images come with.
 
-    For a folder, it is the one in the folder itself; failing that, those in its direct subfolders, as with several
-    downloads side by side. For an archive, they are those at the smallest depth that has one.
+    They are each `metadata.csv` of isic-cli and the gallery: for a folder, the one in the folder itself; failing that,
+    those in its direct subfolders, as with several downloads side by side; for an archive, those at the smallest depth
+    that has one. Unless these say what the images show, the tables of published sets are added that lie at the least
+    depth. Parquet files with images always bring their own columns.
     """
     if image_column(source.path):
         return [source.path]
-    if is_archive(source.path):
-        groups = (
-            [path for path in group if file_name(path) == ISIC_CLI_TABLE] for group in _members_by_depth(source.path)
-        )
-        return next(filter(None, groups), [])
     if is_path_list(source.path):
         return []
+    if is_archive(source.path):
+        by_depth, depths = _members_by_depth(source.path), None
+    else:
+        folder = images_folder(source.path)
+        by_depth, depths = list(tables_by_depth(folder)) if _is_whole(source) else [tables_in(folder)], 2
+    tables = [[path for path in paths if not is_archive(path)] for paths in by_depth]
+    named = ([path for path in paths if file_name(path) == ISIC_CLI_TABLE] for paths in tables[:depths])
+    rows = [path for paths in by_depth for path in paths if is_archive(path)]
+    return [*_with_published(next(filter(None, named), []), tables), *rows]
+
+
+def neighbour_of(source: Source) -> tuple[str, str] | None:
+    """Return a table of a published set above a source's folder, or beside its archive, and the layout that reads it.
+
+    Returns:
+        The layout and the table; None if there is none.
+    """
     folder = images_folder(source.path)
-    path = filesystem.join(folder, ISIC_CLI_TABLE)
-    if filesystem.exists(path):
-        return [path]
-    # The subfolders of a pattern's folder, or of a single file's, contain unrelated images too.
-    whole = filesystem.is_folder(source.path) or not (filesystem.is_local(source.path) or has_wildcard(source.path))
-    return _below(folder, ISIC_CLI_TABLE) if whole else []
+    above = folder if is_archive(source.path) else _parent(folder)
+    if above is None or is_path_list(source.path) or has_wildcard(source.path):
+        return None
+    for path in tables_in(above):
+        if not is_archive(path) and _is_published(path):
+            columns = columns_of(path)
+            layout = recognize(columns)
+            form = form_of(layout, columns)
+            if form is not None and form.main:
+                return layout, path
+    return None

@@ -69,3 +69,20 @@ def list_range(names: NameRange) -> Iterator[tuple[str, FileVersion]]:
         ):
             if not blob.name.endswith("/"):
                 yield blob.name, blob_version(blob)
+
+
+def names_like(bucket: str, prefix: str, glob: str | None) -> Iterator[str]:
+    """Yield the names of the objects that match a glob, by which the store chooses.
+
+    Args:
+        bucket: Name of the bucket.
+        prefix: Start of the names.
+        glob: Pattern of whole names, in the syntax of Cloud Storage; None for all names with the prefix.
+
+    Raises:
+        StorageError: If the bucket cannot be listed.
+    """
+    fields = "items(name),nextPageToken"
+    with storage_errors():
+        for blob in gcs_client().list_blobs(bucket, prefix=prefix, match_glob=glob, fields=fields):
+            yield blob.name

@@ -6,6 +6,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.common.cli import UsageError
@@ -13,6 +16,7 @@ from pipelines.domain.metadata_columns import Columns, facts_of
 from pipelines.sources.inputs import Inputs, source_names, trusted_name
 from pipelines.sources.metadata_tables import read_facts, table_rows
 from tests.support.gcs import local_gcs, upload
+from tests.support.image_files import encode
 from tests.support.source_files import CLI, HAM, completed, packed, tables, write
 from tests.support.workbook_files import xlsx
 
@@ -201,6 +205,119 @@ def test_metadata_beside_images_speaks_unless_the_layout_is_another(tmp_path: Pa
     assert not named.sources[0].tables[0].found
 
 
+# Of each published set: its tables, and where its images lie, below the folder that is given.
+PUBLISHED: dict[str, tuple[dict[str, str], str]] = {
+    "isic2016": ({"ISBI2016_ISIC_Part3_Training_GroundTruth.csv": "ISIC_0000001,benign\n"}, "ISBI2016_Training_Data"),
+    "isic2017": (
+        {"ISIC-2017_Training_Part3_GroundTruth.csv": "image_id,melanoma,seborrheic_keratosis\nISIC_0000001,1,0\n"},
+        "ISIC-2017_Training_Data",
+    ),
+    "isic2019": (
+        {
+            "truth/GroundTruth.csv": "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC\nISIC_0000001,1,0,0,0,0,0,0,0\n",
+            "truth/Metadata.csv": "image,lesion_id,age_approx\nISIC_0000001,L,5\n",
+        },
+        "ISIC_2019_Training_Input",
+    ),
+    "isic2024": (
+        {
+            "GroundTruth.csv": "isic_id,malignant\nISIC_0000001,0.0\n",
+            "Supplement.csv": "isic_id,lesion_id,iddx_full\nISIC_0000001,IL_1,Benign\n",
+        },
+        ".",
+    ),
+    "milk10k": (
+        {
+            "MILK10k_GroundTruth.csv": "lesion_id,AKIEC,BCC,BEN_OTH,BKL,DF,INF,MAL_OTH,MEL,NV,SCCKA,VASC\nIL_1,"
+            "0,0,0,0,0,0,0,1,0,0,0\n",
+            "MILK10k_Metadata.csv": "lesion_id,image_type,isic_id,skin_tone_class\nIL_1,dermoscopic,ISIC_0000001,3\n",
+        },
+        "MILK10k_Training_Input/IL_1",
+    ),
+    "ham10000": ({"HAM10000_metadata": HAM}, "HAM10000_images_part_1"),
+    "ph2": (
+        {"PH2_dataset.txt": "|| Name || Histological Diagnosis || Clinical Diagnosis ||\n|| ISIC_0000001 || || 2 ||\n"},
+        "PH2 Dataset images/IMD1/IMD1_Dermoscopic_Image",
+    ),
+    "huggingface": ({"train/metadata.jsonl": '{"file_name": "ISIC_0000001.jpg", "label": "mel"}\n'}, "train"),
+}
+
+
+@pytest.mark.parametrize("layout", PUBLISHED)
+def test_the_tables_of_a_published_set_are_found_without_its_layout_named(tmp_path: Path, layout: str) -> None:
+    contents, place = PUBLISHED[layout]
+    root = tmp_path / "in"
+    write(root / place / "ISIC_0000001.jpg", "x")
+    paths = sorted(write(root / name, content) for name, content in contents.items())
+    (source,) = completed([root]).sources
+    assert [table.path for table in source.tables] == paths
+    assert {table.layout for table in source.tables} == {layout}
+    facts = [facts for one in source.tables for facts in read_facts(one.path, one.columns, one.name, one.images)]
+    assert {image for image, _ in facts} == {"ISIC_0000001"}
+    assert any(fact.labels or fact.hot for _, fact in facts)
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", root)
+    assert sorted(tables(completed([archive]))[0]) == [f"{archive}!/{path.removeprefix(f'{root}/')}" for path in paths]
+
+
+def parquet(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = encode(np.zeros((2, 2, 3), np.uint8))
+    rows = [{"image": {"bytes": picture, "path": f"{row}.jpg"}, "dx": "mel"} for row in range(2)]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+def test_parquet_files_with_images_bring_their_columns_wherever_they_lie(tmp_path: Path) -> None:
+    paths = [tmp_path / "in" / name for name in ("a.parquet", "data/b.parquet", "default/train/0000.parquet")]
+    for path in paths:
+        parquet(path)
+    pq.write_table(pa.table({"loss": [0.1]}), tmp_path / "in" / "log.parquet")
+    own = write(tmp_path / "in" / "metadata.csv", CLI)
+    assert tables(completed([tmp_path / "in"])) == [[own, *map(str, paths)]]
+    assert tables(completed([f"huggingface={tmp_path}/in"])) == [[str(paths[0])]]
+    (tmp_path / "in" / "a.parquet").unlink()
+    assert tables(completed([f"huggingface={tmp_path}/in"])) == [[str(paths[1])]]
+
+
+def test_a_table_of_a_published_set_counts_where_metadata_says_no_class(tmp_path: Path) -> None:
+    write(tmp_path / "ISIC_0000001.jpg", "x")
+    truth = write(tmp_path / "truth.csv", "isic_id,malignant\nISIC_0000001,1\n")
+    own = write(tmp_path / "metadata.csv", "isic_id,patient_id\nISIC_0000001,IP_1\n")
+    assert tables(completed([tmp_path])) == [[own, truth]]
+    write(tmp_path / "metadata.csv", CLI)
+    assert tables(completed([tmp_path])) == [[own]]
+    assert tables(completed([f"folders={tmp_path}"])) == [[]]
+
+
+def test_answers_and_tables_of_no_published_set_are_not_taken(tmp_path: Path) -> None:
+    write(tmp_path / "ISIC_0000001.jpg", "x")
+    write(tmp_path / "sample_submission.csv", "image_name,target\nISIC_0000001,0\n")
+    write(tmp_path / "ISIC2018_predictions.csv", "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0000001,1,0,0,0,0,0,0\n")
+    write(tmp_path / "mine.csv", "isic_id,dx\nISIC_0000001,mel\n")
+    write(tmp_path / "@eaDir" / "truth.csv", HAM)
+    write(tmp_path / "._truth.csv", HAM)
+    assert tables(completed([tmp_path])) == [[]]
+
+
+def test_a_table_above_the_images_is_named_with_the_layout_that_reads_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "in" / "ISIC_0000001.jpg", "x")
+    archive = packed(tmp_path / "train.zip", ISIC_0000001_jpg="x", **{"ISIC_0000001.jpg": "x"})
+    table = write(tmp_path / "HAM10000_metadata.csv", HAM)
+    for place in (f"{tmp_path}/in", archive):
+        assert tables(completed([place])) == [[]]
+        assert capsys.readouterr().err == (
+            f"note: {table} (HAM10000 table) is not read, as it lies above the images; --input ham10000={place} "
+            "reads it\n"
+        )
+        assert tables(completed([f"ham10000={place}"])) == [[table]]
+    write(tmp_path / "sources.yaml", "sources: [{images: in}]")
+    completed([tmp_path / "sources.yaml"])
+    assert capsys.readouterr().err.endswith("above the images; layout: ham10000 reads it\n")
+    completed([tmp_path / "in"], [table])
+    assert capsys.readouterr().err == ""
+
+
 BUCKET = "layouts"
 
 
@@ -217,6 +334,10 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         write(folder / "downloads" / place / "metadata.csv", CLI)
     truth = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC\nISIC_0000001,1,0,0,0,0,0,0,0\n"
     write(folder / "TRUTH.CSV", truth)
+    write(folder / "2017" / "images" / "ISIC_0000001.jpg", "x")
+    write(folder / "2017" / "Truth.CSV", "image_id,melanoma,seborrheic_keratosis\nISIC_0000001,1,0\n")
+    write(folder / "2017" / "notes" / "mine.csv", "a,b\n1,2\n")
+    parquet(folder / "hub" / "data" / "train.parquet")
     write(
         folder / "sets" / "sources.yaml",
         """\
@@ -248,3 +369,11 @@ def test_sources_and_their_tables_in_a_bucket(bucket: str) -> None:
     assert [table.path for table in below.tables] == [f"{bucket}/downloads/{name}/metadata.csv" for name in ("a", "b")]
     with pytest.raises(UsageError, match=r"missing\.yaml: no such file"):
         completed([f"{bucket}/missing.yaml"])
+
+
+def test_the_tables_of_published_sets_in_a_bucket_are_found_without_their_layouts(
+    bucket: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = completed([f"{bucket}/2017", f"{bucket}/hub", f"{bucket}/ham/part_1"])
+    assert tables(found) == [[f"{bucket}/2017/Truth.CSV"], [f"{bucket}/hub/data/train.parquet"], []]
+    assert f"--input ham10000={bucket}/ham/part_1 reads it" in capsys.readouterr().err
