@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import zlib
@@ -56,9 +57,39 @@ def without_adobe_marker(data: bytes) -> bytes:
     return data[:start] + data[start + 2 + int.from_bytes(data[start + 2 : start + 4], "big") :]
 
 
+def png(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    parts = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+# First column and row of each pass of Adam7, and the steps to the next.
+ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+
+
+def interlaced(pixels: np.ndarray) -> bytes:
+    """An interlaced PNG, which Pillow does not write."""
+    passes = [pixels[top::down, left::right] for left, top, right, down in ADAM7]
+    rows = b"".join(b"\0" + row.tobytes() for part in passes if part.size for row in part)
+    height, width, _ = pixels.shape
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 1)
+    return png([(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")])
+
+
 CMYK = encode(photograph(150, 90), mode="CMYK")
 # The last byte of Adobe's marker says how the inks are stored.
 YCCK = CMYK[: CMYK.index(b"Adobe") + 11] + b"\x02" + CMYK[CMYK.index(b"Adobe") + 12 :]
+
+# A gradient of 24 x 16 pixels. Neither Pillow nor simplejpeg writes this kind.
+ARITHMETIC = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAYEBQYFBAYGBQYHBwYIChAKCgkJChQODwwQFxQYGBcUFhYaHSUfGhsjHBYWICwgIyYnKSopGR8t"
+    "MC0oMCUoKSj/2wBDAQcHBwoIChMKChMoGhYaKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCj/yQAR"
+    "CAAQABgDASIAAhEBAxEB/8wACgAQEAUBEBEF/9oADAMBAAIRAxEAPwD/AJ5UF2qVwTODI0Xf0GNBIIKPZGYmJ1uNpvHQbksTLxSwJ5Bkq9zk"
+    "dJwq4AocBZRzxKe0TCjW362geQADsXsmBMcHBv8Ahw9r3nTs47rg7WC4+BfEA9qtsEhhWTmtAjSg/9k="
+)
+
+PHOTOGRAPHS = [Image.fromarray(photograph(130, 170, seed)) for seed in range(3)]
 
 # What prepare, score and the exported graph take.
 RAW_FILES = {
@@ -78,16 +109,21 @@ RAW_FILES = {
     "smaller than asked": encode(photograph(20, 31)),
     "one pixel": encode(photograph(1, 1)),
     "very long": encode(photograph(900, 16)),
+    "mpo": encode(photograph(150, 90), "MPO", save_all=True, append_images=[Image.fromarray(photograph(150, 90, 1))]),
+    "arithmetic jpeg": ARITHMETIC,
     "png": encode(photograph(130, 170), "PNG"),
     "png grey": encode(photograph(130, 170), "PNG", "L"),
     "png with alpha": encode(photograph(130, 170), "PNG", "RGBA"),
     "png grey with alpha": encode(photograph(130, 170), "PNG", "LA"),
     "png palette": encode(photograph(130, 170), "PNG", "P"),
+    "png palette with transparency": encode(photograph(130, 170), "PNG", "P", transparency=3),
+    "png interlaced": interlaced(photograph(131, 45)),
+    "png animation": encode(photograph(130, 170), "PNG", save_all=True, append_images=PHOTOGRAPHS),
     "png black and white": encode(photograph(130, 170), "PNG", "1"),
     "png 16 bit grey": encode(photograph(130, 170)[:, :, 0].astype(np.uint16) * 250 + 77, "PNG"),
     "thin": encode(photograph(3, 900)),
     "thinner than the reduction": encode(photograph(700, 7)),
-    "interlaced png is no jpeg": encode(photograph(90, 70), "PNG", optimize=True),
+    "png optimised": encode(photograph(90, 70), "PNG", optimize=True),
     "orientation in xmp alone": with_segments((0xE1, XMP)),
     "a comment that speaks of Exif": with_segments((0xFE, b"Exif\0\0II*\0"), (0xE1, exif(6))),
     "exif behind a large profile": with_segments(*[(0xE2, b"ICC_PROFILE\0" + bytes(60_000))] * 4, (0xE1, exif(8))),
@@ -98,8 +134,6 @@ RAW_FILES = {
     **{f"orientation {n}{endian}": with_orientation(n, endian) for n in range(10) for endian in "<>"},
 }
 
-
-PHOTOGRAPHS = [Image.fromarray(photograph(130, 170, seed)) for seed in range(3)]
 
 # What prepare and score take, and the exported graph does not.
 OTHER_FILES = {
@@ -130,10 +164,3 @@ def png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
         chunks.append((data[position + 4 : position + 8], data[position + 8 : position + 8 + length]))
         position += 12 + length
     return chunks
-
-
-def png(chunks: list[tuple[bytes, bytes]]) -> bytes:
-    parts = (
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

@@ -97,6 +97,19 @@ def test_a_table_of_two_sources_speaks_of_both_and_is_read_once(tmp_path: Path) 
     assert [row.claims for row in joined] == [(Claim("t.csv", ("mel",), ("melanoma",), ("one", "two")),)] * 2
 
 
+def test_a_row_that_stands_twice_says_it_once_and_two_that_differ_both_count(tmp_path: Path) -> None:
+    same, other = ("ISIC_0000001", "mel", "L"), ("ISIC_0000002", "nv", "")
+    table = csv_file(
+        tmp_path / "t.csv", ("image_id", "dx", "lesion_id"), same, other, same, ("isic_0000002.jpg", "bcc", "")
+    )
+    sources = [Source("one", "/one", tables=(Table(table, name="t.csv"),))]
+    rows = [ImageRow(f"/one/{name}.jpg", f"{name}.jpg", source="one", image_id=name) for name in (same[0], other[0])]
+    joined = {row.image_id: row for row in run(rows, JoinTables(sources, [], ISIC9))}
+    assert [claim.classes for claim in joined[same[0]].claims] == [("melanoma",)]
+    assert joined[same[0]].lesion_ids == ("L",)
+    assert [claim.classes for claim in joined[other[0]].claims] == [("basal cell carcinoma",), ("nevus",)]
+
+
 def test_isic_ids_are_joined_everywhere_and_other_ids_within_their_source() -> None:
     assert image_key("one", "ISIC_0000001") == image_key("two", "ISIC_0000001")
     assert image_key("one", "1") != image_key("two", "1")

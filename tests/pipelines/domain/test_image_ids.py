@@ -18,6 +18,9 @@ from pipelines.domain import image_ids
         ("photo(2)_downsampled.png", "photo(2)"),
         ("nai\u0308ve.png", "na\u00efve"),
         ("my.photo.png", "my.photo"),
+        # Without its zeros it is no id of the archive: guessing would give labels to other images.
+        ("ISIC_25509.jpg", "ISIC_25509"),
+        ("25509", "25509"),
     ],
 )
 def test_an_id_is_isic_s_or_else_the_stem_of_the_name(name: str, expected: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pipelines.imaging import images
-from tests.support.image_files import encode, photograph, with_segments
+from tests.support.image_files import ARITHMETIC, RAW_FILES, encode, photograph, with_segments
 
 END = b"\xff\xd9"
 KINDS: list[dict[str, Any]] = [{}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}, {"mode": "L"}]
@@ -137,3 +137,22 @@ def test_chroma_finer_than_luminance_is_taken() -> None:
     data = header + tables + b"".join(scan + body for scan, body in zip(scans, bodies, strict=True)) + END
     assert np.array_equal(images.decode(data), by_pillow(data))
     assert images.decode(data).std() > 10
+
+
+def test_an_arithmetic_jpeg_is_decoded() -> None:
+    x, y = np.meshgrid(range(24), range(16))
+    spot = (x - 12) ** 2 + (y - 8) ** 2 < 30
+    drawn = np.dstack([60 + 8 * x, 40 + 10 * y, np.where(spot, 40, 180)])
+    found = images.decode(ARITHMETIC)
+    assert np.array_equal(found, by_pillow(ARITHMETIC))
+    assert np.abs(found.astype(int) - drawn).mean() < 20
+    assert refused(ARITHMETIC[:240])
+
+
+def test_of_an_mpo_the_first_picture_is_taken_whole() -> None:
+    data = RAW_FILES["mpo"]
+    assert getattr(Image.open(io.BytesIO(data)), "n_frames", 1) == 2
+    assert np.array_equal(images.decode(data), images.decode(encode(photograph(150, 90))))
+    assert images.read_info(data).format == "jpeg"
+    first = data.index(END)
+    assert refused(data[: first - 400] + data[first:])

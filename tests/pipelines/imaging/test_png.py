@@ -5,11 +5,12 @@ from __future__ import annotations
 import struct
 import zlib
 
+import numpy as np
 import pytest
 
 from pipelines.imaging import images
 from pipelines.imaging.png import require_whole_png
-from tests.support.image_files import RAW_FILES, encode, photograph, png, png_chunks
+from tests.support.image_files import RAW_FILES, encode, interlaced, photograph, png, png_chunks
 
 
 def test_a_png_that_is_not_whole_is_undecodable() -> None:
@@ -54,3 +55,12 @@ def test_an_interlaced_png_needs_the_rows_of_every_pass_that_has_pixels(missing:
             require_whole_png(data)
     else:
         require_whole_png(data)
+
+
+def test_an_interlaced_png_has_the_pixels_of_a_plain_one() -> None:
+    for width, height in ((131, 45), (5, 3), (1, 1), (8, 8)):
+        pixels = photograph(width, height)
+        assert np.array_equal(images.decode(interlaced(pixels)), pixels)
+    whole = interlaced(photograph(131, 45))
+    with pytest.raises(images.BadImage):
+        images.decode(whole[:-40])

@@ -28,6 +28,7 @@ def relatives(root: Path | str) -> list[str]:
 
 def test_folders_of_any_depth_and_awkward_names(tmp_path: Path) -> None:
     names = ["a.JPG", "deep/er/b (1).jpeg", "émile/naïve ümlaut.png", "with [brackets]/c*.jpg", "d.tiff"]
+    names += ["e" * 251 + ".jpg", "UPPER/F.JPEG", "nai\u0308ve.jpg", "a,b;c.png", "'quoted\".jpg", " blanks .jpg"]
     tree(tmp_path, *names, "metadata.csv", "LICENSE.txt", ".hidden.jpg", ".cache/e.jpg", "noextension")
     assert relatives(tmp_path) == sorted(names)
     assert {file.size for file in list_images(tmp_path)} == {1}
