@@ -53,7 +53,8 @@ def in_line(names: Iterable[str], longest: int = 1 << 20) -> str:
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 
-def _encoding_of(data: bytes) -> str:
+def encoding_of(data: bytes) -> str:
+    """Return the encoding that the beginning of a text has: UTF-16 or UTF-32 by its look, or else UTF-8."""
     marked = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), "")
     if marked:
         return marked
@@ -67,7 +68,7 @@ def _encoding_of(data: bytes) -> str:
 
 def _decoded(data: bytes, whole: bool) -> tuple[str, str]:
     """Return the text and a note on its encoding; a character that the end of a part cuts is left out."""
-    encoding = _encoding_of(data)
+    encoding = encoding_of(data)
     try:
         return codecs.getincrementaldecoder(encoding)().decode(data, whole), ""
     except UnicodeDecodeError as error:

@@ -11,6 +11,7 @@ from pipelines.beam.components import ConnectedComponents
 from pipelines.beam.packed_groups import PackedCoGroupByKey, PackedGroupByKey
 from pipelines.curation.corrections import DROP, RELABEL
 from pipelines.curation.id_conflicts import separate
+from pipelines.curation.masks import is_in_mask_folder
 from pipelines.dataset.image_row import CORRECTED, DUPLICATE, ImageRow
 from pipelines.dataset.manifest import LIST_SEPARATOR
 from pipelines.domain.dataset_json import SPLITS
@@ -22,10 +23,12 @@ _UNITED = ("claims", "lesion_ids", "patient_ids", "licenses", "attributions")
 
 
 def _preference(row: ImageRow, sides: Sequence[str]) -> tuple:
-    # If an image is in several splits, only one keeps it, because a test image must be new to the model. After that the
-    # larger image wins, then the shorter name: "ISIC_0025509.jpg" is the original of "ISIC_0025509(1).jpg".
+    # If an image is in several splits, only one keeps it, because a test image must be new to the model. A photograph
+    # with something drawn over it, in a folder named so, is the last choice. After that the larger image wins, then the
+    # shorter name: "ISIC_0025509.jpg" is the original of "ISIC_0025509(1).jpg".
     side = [*sides, ""].index(row.given_split)
-    return (side, -row.width * row.height, len(row.relative), row.relative, row.path)
+    drawn_over = is_in_mask_folder(row.relative)
+    return (side, drawn_over, -row.width * row.height, len(row.relative), row.relative, row.path)
 
 
 def _union(rows: Iterable[ImageRow], name: str) -> tuple:

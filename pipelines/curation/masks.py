@@ -9,8 +9,15 @@ from PIL import Image
 
 from pipelines.dataset.image_row import MASK, ImageRow
 
-# What the last word of a file's name says, beside a number: `ISIC_0000001_segmentation.png`, `lesion1-mask2.png`.
-_FILE_WORDS = frozenset({"mask", "masks", "seg", "segmentation", "segmentations", "superpixel", "superpixels"})
+# What the last word of a file's name says, beside a number: `ISIC_0000001_segmentation.png`, `lesion1-mask2.png`. What
+# is drawn over a photograph or made of it is no photograph either.
+_FILE_WORDS = frozenset(
+    (
+        *("mask", "masks", "seg", "segmentation", "segmentations", "superpixel", "superpixels", "trimap"),
+        *("groundtruth", "annotation", "annotations", "contour", "contours", "outline", "outlines"),
+        *("overlay", "overlays", "heatmap", "heatmaps", "saliency", "gradcam"),
+    )
+)
 # ISIC 2018 task 2: `ISIC_0000001_attribute_pigment_network.png`.
 _ATTRIBUTE = re.compile(r"_attribute_[a-z_]+$", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z]+")

@@ -1,4 +1,4 @@
-"""Spellings of one term: plural for singular, British for American, and the abbreviation in brackets behind a name."""
+"""Spellings of one term: plural, British, an abbreviation beside the name, and the numbers that folders get."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ _PLURAL = re.compile(rf"\b(?:({'|'.join(_PLURALS)})|(\w{{3,}}oma)(?:s|ta))\b")
 _BRITISH = re.compile(r"\bnaev|\bhaem|rrhoe?ic\b")
 _AMERICAN = {"naev": "nev", "haem": "hem", "rrhoeic": "rrheic", "rrhoic": "rrheic"}
 _NAME_AND_SHORT = re.compile(r"(.+?) ?\((.+)\)")
+# `2. melanoma`, `01 nv`; and a count of images behind a name, `nevus 7970`, `melanoma 15.75k`. A single digit there may
+# be a flag: `melanoma_0`.
+_ORDINAL = re.compile(r"\d+(?:[.)] ?| )(?=\D)")
+_COUNT = re.compile(r"(?<=\D) (?:[1-9]\d+|\d+(?:\.\d+)?k)$")
 
 
 # Folder names and diagnoses repeat from image to image.
@@ -34,14 +38,27 @@ def usual_spelling(term: str) -> str:
     return _PLURAL.sub(lambda found: _PLURALS[found[1]] if found[1] else found[2], american)
 
 
+def without_numbers(term: str) -> str:
+    """Return a term without a number in front of it and one behind it.
+
+    Args:
+        term: A term as `normalize_term` returns it.
+    """
+    ordinal = _ORDINAL.match(term)
+    return _COUNT.sub("", term[ordinal.end() :] if ordinal else term)
+
+
 class NameAndShort(NamedTuple):
-    """The two parts of a term such as `melanocytic nevi (nv)`."""
+    """The two parts of a term such as `melanocytic nevi (nv)` or `nv melanocytic nevi`."""
 
     name: str
     short: str
 
 
 def name_and_short(term: str) -> NameAndShort | None:
-    """Return the parts of a term that ends in brackets; None if it does not."""
+    """Return the parts of a term that ends in brackets, or else its first word apart; None if it has no parts."""
     found = _NAME_AND_SHORT.fullmatch(term) if term.endswith(")") else None
-    return NameAndShort(*found.groups()) if found else None
+    if found:
+        return NameAndShort(*found.groups())
+    short, _, name = term.partition(" ")
+    return NameAndShort(name, short) if name else None

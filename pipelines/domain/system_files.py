@@ -6,11 +6,11 @@ from __future__ import annotations
 _FOLDERS = frozenset(
     name.lower()
     for name in (
-        *("@eaDir", "#recycle", "#snapshot", "@Recycle", "@Recently-Snapshot", ".@__thumb", "@tmp"),  # NAS
+        *("@eaDir", "#recycle", "#snapshot", "~snapshot", "@Recycle", "@Recently-Snapshot", ".@__thumb", "@tmp"),  # NAS
         *("__MACOSX", ".AppleDouble", ".Trashes", ".Spotlight-V100", ".fseventsd", ".TemporaryItems"),  # macOS
         *("Network Trash Folder", "Temporary Items"),
-        *("$RECYCLE.BIN", "RECYCLER", "System Volume Information"),  # Windows
-        *("lost+found", ".thumbnails", ".Trash", ".snapshot", ".zfs"),  # Linux and Unix
+        *("$RECYCLE.BIN", "RECYCLER", "RECYCLED", "System Volume Information"),  # Windows
+        *("lost+found", "LOST.DIR", ".thumbnails", ".Trash", ".snapshot", ".zfs"),  # Linux and Unix
     )
 )
 HIDDEN_FILES, HIDDEN_FOLDERS = "hidden files", "hidden folders"

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from pipelines.domain.spelling import name_and_short, usual_spelling
+from pipelines.domain.spelling import name_and_short, usual_spelling, without_numbers
 
 
 class Diagnosis(NamedTuple):
@@ -256,6 +256,9 @@ class ClassSet(NamedTuple):
         for spelling in (term, usual_spelling(term)):
             if spelling in self.terms:
                 return self.terms[spelling]
+        bare = without_numbers(term)
+        if bare != term:
+            return self._classes_of_term(bare)
         parts = name_and_short(term)
         if parts is None:
             return None
@@ -312,12 +315,12 @@ def markdown() -> str:
         "# Diagnoses and class sets",
         "",
         "What each source calls a diagnosis, and the class it has in each class set (`--classes`). Terms are",
-        "compared without case, dashes, underscores and commas; plurals (`nevi`), British spellings (`naevus`) and a",
-        "short name in brackets behind a long one (`Melanocytic nevi (NV)`) are understood too. A dash: the set has no",
-        "such class, and an image with nothing more precise is rejected as `unmapped_label`; of what its source says",
-        "beside it, only `benign` and `malignant` are looked at, never a broader diagnosis. Where two classes stand,",
-        "the source does not tell them apart: alone it counts as the first, and it agrees with a source that says",
-        "either.",
+        "compared without case, dashes, underscores and commas. Plurals (`nevi`), British spellings (`naevus`), a",
+        "short name beside the long one (`Melanocytic nevi (NV)`, `nv - Melanocytic nevi`), and a number in front or",
+        "behind (`01_nv`, `2. Melanoma 15.75k`) are understood too. A dash: the set has no such class, and an image",
+        "with nothing more precise is rejected as `unmapped_label`; of what its source says beside it, only `benign`",
+        "and `malignant` are looked at, never a broader diagnosis. Where two classes stand, the source does not tell",
+        "them apart: alone it counts as the first, and it agrees with a source that says either.",
         "",
         f"| diagnosis | also called | {' | '.join(sets)} |",
         f"| {' | '.join(['---'] * (len(sets) + 2))} |",

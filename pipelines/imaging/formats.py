@@ -26,6 +26,8 @@ FORMATS = {
 }
 # Colour modes whose conversion to RGB is defined. I: 16-bit grey of a PNG, in older Pillow.
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16B", "I"})
+_TIFF_SUBFILE = 254
+_REDUCED = 1
 _TIFF_BITS = 258
 _TIFF_PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0
@@ -44,6 +46,13 @@ def _unread_format(data: bytes) -> str:
     if data[128:132] == b"DICM":
         return "DICOM is not read; export its frames as PNG, for example with dcm2img of DCMTK"
     return ""
+
+
+def _is_preview(data: bytes, image: Image.Image) -> bool:
+    """Return whether the first image of a file is a small copy of its photograph, as in the raw files of cameras."""
+    subfile = _tiff_tag(image, _TIFF_SUBFILE)
+    reduced = isinstance(subfile, int) and bool(subfile & _REDUCED)
+    return image.format == "TIFF" and (reduced or data[8:10] == b"CR")
 
 
 def open_image(data: bytes) -> Image.Image:
@@ -68,6 +77,8 @@ def open_image(data: bytes) -> Image.Image:
         raise BadImage("not_an_image", f"no image format recognised ({error.__class__.__name__})") from error
     if image.format not in FORMATS:
         raise BadImage("unsupported_format", f"{image.format} is not read; convert it to PNG")
+    if _is_preview(data, image):
+        raise BadImage("unsupported_format", "a camera's raw file is not read; export it as JPEG")
     if image.width * image.height > MAX_PIXELS:
         raise BadImage("too_large", f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
     _require_known_colors(image)

@@ -168,9 +168,11 @@ def require_columns(option: str, path: str, names: Sequence[str], columns: Colum
     if columns == Columns() and form and (form.rows or form.by_lesion):
         return
     if columns.id_column(names) is None:
-        lacks = f"needs a column {columns.id or ' or '.join(ID_COLUMNS)}"
+        wanted = columns.id or f"{' or '.join(ID_COLUMNS)} (or name yours with --id_column)"
+        lacks = f"needs a column {wanted}"
     elif not has_facts(names, columns):
-        lacks = "has no lesion_id, label or licence column"
+        remedy = "" if columns.label else " (name yours with --label_column)"
+        lacks = f"has no lesion_id, label or licence column{remedy}"
     else:
         return
     said = f"{option} {path}: {lacks}; it has "

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import itertools
 import os
 import posixpath
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, TextIO
+from typing import BinaryIO, NamedTuple, TextIO
 
 from pipelines.common.cli import UsageError, first_line, without_file_scheme
+from pipelines.common.csv_tables import DELIMITERS, encoding_of
 from pipelines.common.gcs_client import is_gs, split_path
 from pipelines.domain.image_ids import is_image_name
 from pipelines.storage import windows_paths
@@ -19,7 +22,7 @@ from pipelines.storage.globs import has_wildcard
 from pipelines.storage.parquet_archive import image_column
 
 # The first of these that a table has is its path column.
-PATH_COLUMNS = ("path", "file", "filename", "image_path", "file_path")
+PATH_COLUMNS = ("path", "file", "filename", "image_path", "file_path", "filepath")
 _PARQUET = ".parquet"
 _ROWS_AT_ONCE = 10_000
 
@@ -47,13 +50,19 @@ def _is_csv(path: str) -> bool:
     return path.lower().endswith(".csv")
 
 
-def _open(path: str, newline: str | None) -> TextIO:
-    # utf-8-sig: spreadsheets and editors on Windows write a byte order mark.
-    return io.TextIOWrapper(open_file(path), encoding="utf-8-sig", newline=newline)
+def _text(file: BinaryIO, newline: str | None) -> TextIO:
+    """Return the text of a list: UTF-8 or, as PowerShell writes it, UTF-16."""
+    head = file.peek() if isinstance(file, io.BufferedReader) else b""
+    return io.TextIOWrapper(file, encoding=encoding_of(head), newline=newline)
+
+
+def _unquoted(line: str) -> str:
+    # Windows' "Copy as path" puts quotes around each.
+    return line[1:-1] if len(line) > 2 and line[0] == line[-1] == '"' else line
 
 
 def _lines(file: TextIO) -> Iterator[str]:
-    return (line.strip() for line in file if not line.lstrip().startswith("#"))
+    return (_unquoted(line.strip()) for line in file if not line.lstrip().startswith("#"))
 
 
 def _path_column(columns: list[str]) -> int:
@@ -64,13 +73,22 @@ def _path_column(columns: list[str]) -> int:
     raise NoPathColumnError(f"needs a column {' or '.join(PATH_COLUMNS)}; it has {', '.join(columns) or 'none'}")
 
 
+def _delimiter(header: str) -> str:
+    """Return the delimiter that leaves a path column in the first line of a table, or else a comma."""
+    for delimiter in DELIMITERS:
+        with contextlib.suppress(NoPathColumnError):
+            _path_column(next(csv.reader([header], delimiter=delimiter)))
+            return delimiter
+    return DELIMITERS[0]
+
+
 def _cells(file: TextIO) -> Iterator[str]:
-    # Not DictReader: one dictionary per row is slow for long lists.
-    rows = csv.reader(file)
-    header = next((row for row in rows if row), None)
-    if header is None:
+    header = next(filter(str.strip, file), "")
+    if not header:
         return
-    column = _path_column(header)
+    # Not DictReader: one dictionary per row is slow for long lists.
+    rows = csv.reader(itertools.chain([header], file), delimiter=_delimiter(header))
+    column = _path_column(next(rows))
     for row in rows:
         if len(row) > column:
             yield row[column].strip()
@@ -105,8 +123,8 @@ def _entries(path: str) -> Iterator[str]:
     if path.lower().endswith(_PARQUET):
         yield from _parquet_cells(path)
         return
-    with _open(path, "" if _is_csv(path) else None) as file:
-        yield from _cells(file) if _is_csv(path) else _lines(file)
+    with open_file(path) as file:
+        yield from _cells(_text(file, "")) if _is_csv(path) else _lines(_text(file, None))
 
 
 def folder_of(path: str) -> str:
@@ -140,7 +158,7 @@ def list_paths(path: str) -> Iterator[str]:
 
     Raises:
         StorageError: If the list cannot be read.
-        UnicodeDecodeError: If a text or CSV file is not UTF-8.
+        UnicodeDecodeError: If a text or CSV file is neither UTF-8 nor UTF-16.
         csv.Error: If a CSV file is malformed.
         DamagedListError: If a Parquet file is malformed.
         NoPathColumnError: If a table has no path column.

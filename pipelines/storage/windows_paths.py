@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from pipelines.storage import filesystem
 
-# `C:\data\x.jpg`, `C:/data/x.jpg`, `\\server\share\x.jpg`.
-_DRIVE = re.compile(r"^(?:[A-Za-z]:[\\/]|\\\\[^\\]+\\)")
+# `C:\data\x.jpg`, `C:/data/x.jpg`, `\\server\share\x.jpg`; `/C:/data/x.jpg` is what `file:///C:/data/x.jpg` names.
+_DRIVE = re.compile(r"^(?:/?[A-Za-z]:[\\/]|\\\\[^\\]+\\)")
 
 
 class NotHereError(ValueError):

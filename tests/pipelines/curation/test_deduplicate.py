@@ -46,6 +46,13 @@ def test_duplicates_keep_the_original_name_and_the_side_that_is_asked_for() -> N
             assert (kept.relative, {other.outcome for other in others}) == (place, {"duplicate"})
 
 
+def test_a_photograph_is_kept_rather_than_one_that_is_drawn_over() -> None:
+    rows = [row("overlay/ISIC_0000001.jpg", "1", width=99), row("photographs/of/ISIC_0000001.jpg", "2")]
+    for order in (rows, rows[::-1]):
+        kept, other = merge_files(order)
+        assert (kept.relative, other.reason) == ("photographs/of/ISIC_0000001.jpg", "same_image")
+
+
 def test_two_labels_reject_every_file_of_the_image() -> None:
     rows = [row("nevus/a.jpg", "1"), row("nevus/b.jpg", "1"), row("mel/a.jpg", "1", label="melanoma")]
     assert [r.reason for r in merge_files(rows)] == ["label_conflict"] * 3

@@ -81,6 +81,9 @@ def test_a_photograph_is_kept_beside_masks_of_every_kind_with_a_shorter_path() -
         checked("ISIC_0000001_Segmentation.png", soft),
         checked("ISIC_0000001_attribute_pigment_network.png", Image.new("L", (96, 96))),
         checked("masks/ISIC_0000001.jpg", picture(6)),
+        checked("ISIC-2017_Training_Part1_GroundTruth/ISIC_0000001.png", picture(7)),
+        checked("ISIC_0000001_heatmap.jpg", picture(8)),
+        checked("Annotations/ISIC_0000001.png", picture(9)),
     ]
     assert reasons(photograph, *masks) == {photograph.relative: "", **{row.relative: "mask" for row in masks}}
 

@@ -13,6 +13,11 @@ from pipelines.imaging import images
 from tests.support.image_files import OTHER_FILES, PHOTOGRAPHS, encode, photograph
 
 UPRIGHT = photograph(130, 170)
+_TIFF = encode(photograph(20, 20), "TIFF")
+# Canon's mark lies between the header and the directory, which is moved behind what was there.
+CANON_RAW = (
+    b"II*\0" + len(_TIFF).to_bytes(4, "little") + b"CR\2\0" + _TIFF[12:] + _TIFF[int.from_bytes(_TIFF[4:8], "little") :]
+)
 WITHOUT_LOSS = [
     "bmp",
     "tiff",
@@ -84,6 +89,8 @@ def test_exif_orientation_is_applied(format: str, orientation: int) -> None:
     [
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200), "HEIC.*convert it to JPEG"),
         (bytes(128) + b"DICM\x02\0\0\0UL\x04\0" + bytes(200), "DICOM.*export its frames as PNG"),
+        (encode(photograph(20, 20), "TIFF", tiffinfo={254: 1}), "camera's raw file.*export it as JPEG"),
+        (CANON_RAW, "camera's raw file.*export it as JPEG"),
         (encode(photograph(20, 20), "PPM"), "PPM is not read; convert it to PNG"),
     ],
 )

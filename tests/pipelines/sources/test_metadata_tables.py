@@ -93,8 +93,14 @@ def test_ids_are_the_same_however_their_letters_are_composed(tmp_path: Path) -> 
     [
         ("", "holds no rows"),
         ("isic_id,lesion_id\n", "holds no rows"),
-        ("name,lesion_id\na,b\n", "needs a column isic_id or image_id"),
-        ("isic_id,lesion\na,b\n", "no lesion_id, label or licence column; it has isic_id, lesion"),
+        (
+            "name,lesion_id\na,b\n",
+            r"needs a column isic_id or .*name yours with --id_column\); it has name, lesion_id",
+        ),
+        (
+            "isic_id,lesion\na,b\n",
+            r"no lesion_id, label or licence column \(.*--label_column\); it has isic_id, lesion",
+        ),
         (b"\xff\xfe\x00ba", "no text in UTF-16"),
         ("isic_id,dx,dx\na,nv,mel\n", "two columns are named 'dx'"),
         ('isic_id,dx\na,nv\nb,"nv\nc,mel\n', r"line 3: a quote is not closed"),

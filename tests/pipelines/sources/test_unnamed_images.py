@@ -47,7 +47,14 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     others = {"LICENSE": b"CC-0", "tables/t.CSV": b"a,b", "u.csv": b"", "v.csv": b"", "w.csv": b"", "x.20240101": b"?"}
     thumbnail = {"nevus/@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg": picture, "@EADIR/b.jpg": picture}
     dropped = {"__MACOSX/nevus/._a.jpg": b"", ".thumbnails/t.jpg": picture, "nevus/._a.jpg": b"", ".DS_Store": b""}
-    bins = {"#recycle/old.jpg": picture, "lost+found/x": picture, ".git/config": b"", ".Trash-1000/y.jpg": picture}
+    bins = {
+        "#recycle/old.jpg": picture,
+        "~snapshot/hourly.0/a.jpg": picture,
+        "lost+found/x": picture,
+        ".git/config": b"",
+        ".Trash-1000/y.jpg": picture,
+    }
+    bins |= {"~snapshot/hourly.0/a.jpg": picture}
     folder = tmp_path_factory.mktemp("mixed") / "set"
     return write(folder, **images, **others, **thumbnail, **dropped, **bins, empty=b"")
 
@@ -86,12 +93,12 @@ def test_every_file_is_an_image_or_counted_by_kind_with_its_first_names(mixed: P
     assert (listed["listed",], images_listed(listed)) == (len(IMAGES) + 7, len(IMAGES))
     passed = {entry["kind"]: entry["first"][0] for entry in beside["passed_over"]}
     assert passed.keys() == {
-        *("@eaDir", "@EADIR", "__MACOSX", ".thumbnails", "#recycle", "lost+found", ".Trash-*"),
+        *("@eaDir", "@EADIR", "__MACOSX", ".thumbnails", "#recycle", "~snapshot", "lost+found", ".Trash-*"),
         *("._*", "hidden files", "hidden folders"),
     }
     lines = beside_lines(beside, "audit.json")
     assert lines[0] == "  ignored, no images: 4 .csv (tables/t.CSV, u.csv, v.csv, …)"
-    assert lines[-1] == "  passed over: 2 of 2 other kinds, see audit.json"
+    assert lines[-1] == "  passed over: 3 of 3 other kinds, see audit.json"
     if kind == "folder":  # a folder is passed over whole, and its files are not looked for
         assert passed["@eaDir"] == "nevus/@eaDir"
 

@@ -60,6 +60,25 @@ def test_a_csv_lists_the_paths_of_its_path_column(tmp_path: Path, end: str, mark
     assert list(path_lists.list_paths(path)) == [f"{tmp_path}/{name}" for name in ("a, b.jpg", "#1.jpg", "c.jpg")]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_lists_in_utf_16_and_with_other_delimiters_are_read(tmp_path: Path, encoding: str, delimiter: str) -> None:
+    rows = ["", '"id";"filepath"', '"1";"größe/a, b.jpg"', "2;c.jpg"]
+    table = "\r\n".join(rows).replace(";", delimiter)
+    expected = [f"{tmp_path}/{name}" for name in ("größe/a, b.jpg", "c.jpg")]
+    for number, content in enumerate((table.encode(encoding), table.encode("utf-8-sig"))):
+        path = write(tmp_path / f"{number}.csv", content)
+        path_lists.require_path_list("--input", path)
+        assert list(path_lists.list_paths(path)) == expected
+    path = write(tmp_path / "list.txt", "größe/a, b.jpg\r\nc.jpg\r\n".encode(encoding))
+    assert list(path_lists.list_paths(path)) == expected
+
+
+def test_quotes_around_a_path_in_a_text_file_are_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "list.txt", '"a b.jpg"\n \'c.jpg\n"d".jpg\n"\n')
+    assert list(path_lists.list_paths(path)) == [f"{tmp_path}/{name}" for name in ("a b.jpg", "'c.jpg", '"d".jpg', '"')]
+
+
 @pytest.mark.parametrize(
     ("header", "taken"),
     [
@@ -148,13 +167,13 @@ def test_relative_paths_are_the_lists_own(tmp_path: Path, monkeypatch: pytest.Mo
     ("name", "content", "says"),
     [
         ("a.csv", "id,name\n1,2\n", "needs a column path or file or filename .*; it has id, name"),
-        ("a.csv", "id;path\n1;2\n", "it has id;path"),
+        ("a.csv", "id;name\n1;2\n", "it has id;name"),
         ("a.csv", "", "lists no path"),
         ("a.csv", "path\n", "lists no path"),
         ("a.csv", 'path\n"' + "x" * 200_000 + '"\n', "not a CSV file"),
         ("a.txt", "", "lists no path"),
         ("a.txt", "# nothing\n\n", "lists no path"),
-        ("a.txt", "a.jpg\n".encode("utf-16"), "not a UTF-8 text file .*save it as UTF-8"),
+        ("a.txt", b"\xff\xfea\0.\0j", "not a UTF-8 text file .*save it as UTF-8"),
         ("a.txt", b"a.jpg\n" * 50_000 + "größe.jpg".encode("latin-1"), "not a UTF-8 text file"),
     ],
 )

@@ -21,7 +21,16 @@ def listed(folder: Path, *entries: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["", ".\\", "C:\\data\\", "d:/my data/", "\\\\server\\share\\data\\", "C:\\set\\..\\set\\"]
+    "prefix",
+    [
+        "",
+        ".\\",
+        "C:\\data\\",
+        "d:/my data/",
+        "\\\\server\\share\\data\\",
+        "C:\\set\\..\\set\\",
+        "file:///C:/my%20data/",
+    ],
 )
 def test_backslashes_and_drives_name_the_files_beside_the_list(tmp_path: Path, prefix: str) -> None:
     entries = [f"{prefix}train\\a.jpg", f"{prefix}train\\b.jpg", f"{prefix}train\\missing.jpg"]
