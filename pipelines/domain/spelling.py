@@ -38,6 +38,7 @@ def usual_spelling(term: str) -> str:
     return _PLURAL.sub(lambda found: _PLURALS[found[1]] if found[1] else found[2], american)
 
 
+@functools.lru_cache(maxsize=4096)
 def without_numbers(term: str) -> str:
     """Return a term without a number in front of it and one behind it.
 
@@ -55,6 +56,7 @@ class NameAndShort(NamedTuple):
     short: str
 
 
+@functools.lru_cache(maxsize=4096)
 def name_and_short(term: str) -> NameAndShort | None:
     """Return the parts of a term that ends in brackets, or else its first word apart; None if it has no parts."""
     found = _NAME_AND_SHORT.fullmatch(term) if term.endswith(")") else None
