@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pipelines.storage.archive_member import BY_NAME, STORED, ArchiveError, Member, one_kind_of_error
-from pipelines.storage.filesystem import is_local, open_file
+from pipelines.storage.block_cache import open_cached
+from pipelines.storage.filesystem import is_local
 
 if TYPE_CHECKING:
     import h5py
@@ -25,7 +26,7 @@ def _opened(path: str) -> Iterator[h5py.File]:
     except ImportError as error:
         raise ArchiveError("HDF5 needs the package h5py; install the extra hdf5") from error
     with contextlib.ExitStack() as stack:
-        place = path if is_local(path) else stack.enter_context(open_file(path))
+        place = path if is_local(path) else stack.enter_context(open_cached(path))
         try:
             file = h5py.File(place, "r")
         except OSError as error:
