@@ -24,9 +24,9 @@ from pipelines.domain.taxonomy import ClassSet
 from pipelines.imaging import images, perceptual
 from pipelines.imaging.quality import pixel_scores
 from pipelines.sources import list_images
-from pipelines.sources.list_files import SourceFile
 from pipelines.sources.read_ahead import Content, map_files
 from pipelines.sources.source import Source
+from pipelines.sources.source_file import SourceFile
 from pipelines.storage.errors import StorageError
 from pipelines.storage.packs import Packed, PackWriter
 

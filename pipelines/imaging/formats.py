@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from pipelines.imaging.bad_image import BadImage
+from pipelines.imaging.signatures import is_dicom_head, is_heic_head
 
 # Three times the largest camera image in the archive. At four bytes a pixel, several copies must fit in memory.
 MAX_PIXELS = 64_000_000
@@ -31,7 +32,6 @@ _REDUCED = 1
 _TIFF_BITS = 258
 _TIFF_PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0
-_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 # MAX_PIXELS already rejects what the first warning is about; the warnings about malformed EXIF do not name the file.
@@ -41,9 +41,9 @@ warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
 
 def _unread_format(data: bytes) -> str:
     """Return what a file of a known format is that Pillow does not read, and what to do; empty for any other file."""
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+    if is_heic_head(data):
         return "HEIC, the format of iPhones, is not read; convert it to JPEG, for example with heif-convert"
-    if data[128:132] == b"DICM":
+    if is_dicom_head(data):
         return "DICOM is not read; export its frames as PNG, for example with dcm2img of DCMTK"
     return ""
 

@@ -18,8 +18,8 @@ from pipelines.score.model_input import ModelInput, forms_of, standardize
 from pipelines.score.score_row import ScoreRow, ScoringRun
 from pipelines.score.scored_keys import scored_key
 from pipelines.sources import list_images
-from pipelines.sources.list_files import SourceFile
 from pipelines.sources.read_ahead import map_files
+from pipelines.sources.source_file import SourceFile
 
 
 def model_input(file: SourceFile, content: bytes, run: ScoringRun) -> tuple[int, int, ModelInput]:

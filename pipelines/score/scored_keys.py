@@ -14,7 +14,7 @@ import numpy as np
 
 from pipelines.common.cli import UsageError
 from pipelines.common.gcs_client import ServiceUnavailable
-from pipelines.sources.list_files import SourceFile, file_place
+from pipelines.sources.source_file import SourceFile, file_place
 from pipelines.storage import filesystem
 from pipelines.storage.errors import StorageError
 

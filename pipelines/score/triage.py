@@ -24,8 +24,8 @@ from pipelines.score.score_row import (
     malignancy_score,
     top_class,
 )
-from pipelines.sources.list_files import SourceFile
 from pipelines.sources.read_ahead import read_files
+from pipelines.sources.source_file import SourceFile
 
 # Number of bins of a histogram.
 BINS = 20

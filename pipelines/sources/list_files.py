@@ -6,32 +6,21 @@ that the listing itself reports.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import os
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
-from pipelines.common.gcs_client import is_gs, require_service, split_path
+from pipelines.common.gcs_client import is_gs, split_path
 from pipelines.common.text import printable
-from pipelines.dataset.tfrecord import RecordPlace
 from pipelines.domain.image_ids import is_image_name
 from pipelines.domain.system_files import file_kind, folder_kind, is_system_folder, system_kind
+from pipelines.sources.archive_listing import list_archive, with_members
+from pipelines.sources.source_file import IMAGE, SourceFile, Unit
 from pipelines.storage import gcs_listing
-from pipelines.storage.archive_member import ArchiveError, Member
-from pipelines.storage.archives import (
-    archive_stem,
-    holds_only_images,
-    is_archive,
-    list_members,
-    may_be_archive,
-    member_path,
-    read_file,
-    split_member_path,
-)
+from pipelines.storage.archives import is_archive
 from pipelines.storage.errors import storage_errors
 from pipelines.storage.file_versions import FileVersion, local_version, match_versions, versions_of
 from pipelines.storage.filesystem import is_local
@@ -40,99 +29,6 @@ from pipelines.storage.path_lists import is_path_list, list_paths
 
 # Entries of a path list that one unit looks up; those in a bucket take one request.
 _ENTRIES = 64
-# Members that tell whether HDF5 or Parquet holds images.
-_LOOKED_AT = 8
-# Kind of a file that is an image although its name does not say so.
-IMAGE = "image"
-
-
-class SourceFile(NamedTuple):
-    """A listed file."""
-
-    # `archive.zip!/name` for an archive member, `SHARD!/IMAGE_ID` for a record (see `record_source`).
-    path: str
-    relative: str  # path below the input under which the file was found, with forward slashes
-    size: int  # in bytes
-    member: Member | None = None  # location in an archive
-    # What the listing says about the content beyond the size (see `file_states`), or empty. For a zip member, `crc32:`
-    # and eight hexadecimal digits.
-    version: str = ""
-    record: RecordPlace | None = None  # location in a shard
-    failure: str = ""  # why an archive in a folder cannot be listed; it is then an image that cannot be read
-    # IMAGE, what kind of dropping of a system the file is or lies in (see `system_files`), or empty. A dropping may
-    # also be a folder, which is not looked into.
-    kind: str = ""
-
-    @property
-    def is_image(self) -> bool:
-        """Return whether this should be an image: by name or first bytes, or as what a dataset or HDF5 holds."""
-        if self.kind:
-            return self.kind == IMAGE
-        named = bool(self.failure) or is_image_name(self.path)
-        return named or self.is_record or (self.member is not None and self._is_datum())
-
-    @property
-    def is_passed_over(self) -> bool:
-        """Return whether this is a dropping of a system, which no job takes for a file of its input."""
-        return self.kind not in ("", IMAGE)
-
-    @property
-    def is_record(self) -> bool:
-        """Return whether the bytes are an image as prepare stored it, not an original image file."""
-        return self.record is not None
-
-    def _is_datum(self) -> bool:
-        return holds_only_images(container_of(self))
-
-
-# Lists the files of one part of an input; picklable.
-Unit = Callable[[], Iterator[SourceFile]]
-
-
-def container_of(file: SourceFile) -> str:
-    """Return the archive or shard that contains a file, or an empty string for other files."""
-    if file.record:
-        return file.record.shard
-    inside = split_member_path(file.path) if file.member else None
-    return inside[0] if inside else ""
-
-
-def offset_of(file: SourceFile) -> int:
-    """Return a file's offset in its archive or shard, in bytes, or 0 for other files."""
-    place = file.record or file.member
-    return place.offset if place else 0
-
-
-def _resolved(path: str) -> str:
-    """Return the canonical spelling of a path.
-
-    Links in the folder are resolved, but a link as the file itself is kept: two links to one target are two files, in
-    folders that may name different classes or splits.
-    """
-    if not is_local(path):
-        return path
-    folder, name = os.path.split(path)
-    return os.path.join(_real_folder(folder), name)
-
-
-# Files arrive folder by folder, so a small cache is enough.
-@functools.lru_cache(maxsize=1024)
-def _real_folder(folder: str) -> str:
-    with contextlib.suppress(ValueError):  # a local path cannot contain NUL
-        return os.path.realpath(folder)
-    return folder
-
-
-def file_place(file: SourceFile) -> tuple[str, str]:
-    """Return the container of a file and its name in it, the same for every spelling of the file's path.
-
-    Names in an archive are not normalized: `x/../a` is not `a`.
-
-    Returns:
-        The archive or shard and the rest of the listed path. For a file outside containers, its own path and "".
-    """
-    container = container_of(file)
-    return (_resolved(container), file.path[len(container) :]) if container else (_resolved(file.path), "")
 
 
 def fixed_part(pattern: str) -> str:
@@ -245,76 +141,9 @@ def _list_below(folder: str) -> Iterator[SourceFile]:
         yield from _list_one(folder)
 
 
-def _list_members(archive: str, folder: str = "") -> Iterator[SourceFile]:
-    """Yield the members of an archive; `folder` stands before their relative paths."""
-    whole = "" if archive.lower().endswith(".zip") else versions_of([archive])[0].version
-    for member in list_members(archive, everything=True):
-        # A tar has no checksums: any change to the archive may be a change to this member.
-        version = f"crc32:{member.crc:08x}" if member.crc >= 0 else whole and f"{whole}/offset:{member.offset}"
-        # Nothing is unpacked, so any name is harmless, but it should not look like an absolute local path.
-        relative = folder + posixpath.normpath("/" + member.name).lstrip("/")
-        path = member_path(archive, member.name)
-        yield SourceFile(path, relative, member.size, member, version, kind=system_kind(relative))
-
-
-def _has_files(folder: str) -> bool:
-    if not is_local(folder):
-        return any(True for _ in match_versions(f"{folder}/**"))
-    return any(not name.startswith(".") for _, _, names in os.walk(folder) for name in names)
-
-
-def _begins_like_image(file: SourceFile) -> bool:
-    """Return whether a member may be an image, by its beginning; one that cannot be read may be."""
-    # Imported late: command lines list files before they need Pillow.
-    from pipelines.imaging.bad_image import BadImage
-    from pipelines.imaging.formats import open_image
-
-    try:
-        open_image(read_file(file.path, file.member))
-    except ArchiveError:
-        return True
-    except BadImage as error:
-        return error.reason not in ("empty_file", "not_an_image")
-    return True
-
-
-def _images_in(archive: SourceFile) -> list[SourceFile]:
-    """Return the members of an archive that was found in a folder; none if it holds no image.
-
-    Raises:
-        ArchiveError: If it cannot be listed.
-    """
-    folder = posixpath.join(posixpath.dirname(archive.relative), archive_stem(archive.path), "")
-    members = list(_list_members(archive.path, folder))
-    if holds_only_images(archive.path):  # by its form alone: weights of a network are arrays of bytes too
-        return members if any(map(_begins_like_image, members[:_LOOKED_AT])) else []
-    return members if any(member.is_image for member in members) else []
-
-
-def _with_members(unit: Unit) -> Iterator[SourceFile]:
-    """Yield the files of a unit, and for an archive that holds images its members instead, as if it were a folder.
-
-    An archive beside a folder of its name is an ordinary file: it is taken to be unpacked there. One that cannot be
-    listed is a file that cannot be read, so that it is rejected by name and the others are used.
-    """
-    for file in unit():
-        if file.is_passed_over or not (may_be_archive(file.path) and is_archive(file.path)):
-            yield file
-            continue
-        stem = archive_stem(file.path)
-        if _has_files(file.path[: file.path.rindex(stem) + len(stem)]):
-            yield file
-            continue
-        try:
-            yield from _images_in(file) or [file]
-        except ArchiveError as error:
-            require_service(file.path, error.source)
-            yield file._replace(failure=error.reason)
-
-
 def _walk(function: Callable[..., Iterator[SourceFile]], *arguments: object) -> Unit:
     """Return the unit that lists what a function finds, archives opened."""
-    return functools.partial(_with_members, functools.partial(function, *arguments))
+    return functools.partial(with_members, functools.partial(function, *arguments))
 
 
 def _is_pattern(entry: str) -> bool:
@@ -378,7 +207,7 @@ def list_units(root: str, split: bool = True) -> Iterator[Unit]:
         include those that are passed over.
     """
     if is_archive(root):
-        yield functools.partial(_list_members, root)
+        yield functools.partial(list_archive, root)
     elif is_path_list(root):
         yield from _path_list_units(root)
     elif is_local(root) and os.path.isdir(root):

@@ -16,16 +16,9 @@ from pipelines.common.seeding import stable_hash
 from pipelines.common.text import printable
 from pipelines.dataset.accounting import FIRST_NAMES, images_listed, path_hash
 from pipelines.domain.image_ids import is_image_name
-from pipelines.sources.list_files import (
-    SourceFile,
-    Unit,
-    container_of,
-    file_place,
-    fixed_part,
-    list_units,
-    offset_of,
-)
+from pipelines.sources.list_files import fixed_part, list_units
 from pipelines.sources.record_source import is_record_source, record_units
+from pipelines.sources.source_file import SourceFile, Unit, container_of, file_place, offset_of
 from pipelines.sources.unnamed_images import find_unnamed, kind_of_name
 from pipelines.storage.archives import archive_stem, is_archive
 from pipelines.storage.filesystem import is_folder, is_local

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from pipelines.common.cli import UsageError, first_line
 from pipelines.common.text import printable
 from pipelines.domain.image_ids import IMAGE_EXTENSIONS, is_image_name
-from pipelines.sources.list_files import SourceFile, is_below, list_files
+from pipelines.sources.list_files import is_below, list_files
 from pipelines.sources.location import Location
 from pipelines.sources.record_source import RecordFormat, is_record_source, record_format
+from pipelines.sources.source_file import SourceFile
 from pipelines.sources.unnamed_images import is_unnamed, looks_like_image
 from pipelines.storage.archives import is_archive, unsupported_archive
 from pipelines.storage.errors import StorageError

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
-from pipelines.sources.list_files import SourceFile, container_of
 from pipelines.sources.record_source import read_records_at
+from pipelines.sources.source_file import SourceFile, container_of
 from pipelines.storage.archive_member import ArchiveError
 from pipelines.storage.archives import SPAN_BYTES, read_members
 from pipelines.storage.errors import StorageError

@@ -19,7 +19,8 @@ from pipelines.dataset.description_reader import read_description
 from pipelines.dataset.records import parse_record
 from pipelines.dataset.tfrecord import RecordPlace, frame_size, masked_crc, next_frame, next_record, open_shard
 from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription
-from pipelines.sources.list_files import SourceFile, Unit, list_files
+from pipelines.sources.list_files import list_files
+from pipelines.sources.source_file import SourceFile, Unit
 from pipelines.storage import filesystem
 from pipelines.storage.errors import StorageError
 from pipelines.storage.file_versions import versions_of

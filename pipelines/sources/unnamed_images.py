@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pipelines.imaging.signatures import HEAD_BYTES, is_image_head
-from pipelines.sources.list_files import IMAGE, SourceFile, container_of
+from pipelines.sources.source_file import IMAGE, SourceFile, container_of
 from pipelines.storage.archives import read_member_head
 from pipelines.storage.errors import StorageError
 from pipelines.storage.filesystem import is_local, read_head

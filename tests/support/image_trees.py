@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.domain import image_ids
-from pipelines.sources.list_files import SourceFile, list_files
+from pipelines.sources.list_files import list_files
+from pipelines.sources.source_file import SourceFile
 
 
 def tree(folder: Path, *names: str) -> Path:

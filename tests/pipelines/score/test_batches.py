@@ -19,8 +19,9 @@ from pipelines.score.model_input import ModelInput, forms_of, standardize
 from pipelines.score.score_row import ScoreRow
 from pipelines.score.scored_keys import scored_key
 from pipelines.sources import read_ahead
-from pipelines.sources.list_files import SourceFile, list_files
+from pipelines.sources.list_files import list_files
 from pipelines.sources.list_images import ListedFile
+from pipelines.sources.source_file import SourceFile
 from pipelines.storage.errors import StorageError
 from tests.support.collecting import run
 from tests.support.score_row_maker import scoring_run

@@ -22,7 +22,7 @@ from pipelines.score.scored_keys import (
 )
 from pipelines.score.skip_scored import SkipScored
 from pipelines.sources import list_images
-from pipelines.sources.list_files import SourceFile
+from pipelines.sources.source_file import SourceFile
 from tests.support.collecting import run_source
 
 MODELS = "f" * 64

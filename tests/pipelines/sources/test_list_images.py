@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from pipelines.common.cli import UsageError
-from pipelines.sources.list_files import SourceFile
 from pipelines.sources.list_images import (
     ListedFile,
     ListImages,
@@ -17,6 +16,7 @@ from pipelines.sources.list_images import (
     folder_name,
     images_of,
 )
+from pipelines.sources.source_file import SourceFile
 from tests.support.collecting import run_source
 from tests.support.image_trees import list_images, tree
 from tests.support.inputs import require_images

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.beam.threads import map_ahead
-from pipelines.sources.list_files import SourceFile, list_files
+from pipelines.sources.list_files import list_files
 from pipelines.sources.read_ahead import map_files, read_files
+from pipelines.sources.source_file import SourceFile
 from pipelines.storage.errors import StorageError
 
 

@@ -20,9 +20,9 @@ from pipelines.dataset.tfrecord import frame
 from pipelines.domain.image_ids import image_id_of
 from pipelines.prepare.examples import image_example
 from pipelines.sources import list_images
-from pipelines.sources.list_files import SourceFile
 from pipelines.sources.read_ahead import read_files
 from pipelines.sources.record_source import RecordFormat, is_record_source, list_records, record_format
+from pipelines.sources.source_file import SourceFile
 from tests.support.collecting import run_source
 from tests.support.commands import Command
 from tests.support.gcs import local_gcs, upload
