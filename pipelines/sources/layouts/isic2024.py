@@ -22,7 +22,7 @@ LAYOUT = Layout(
         where="[Kaggle](https://www.kaggle.com/competitions/isic-2024-challenge), or "
         "[the challenge's data](https://challenge.isic-archive.com/data/#2024)",
         images="401,059 for training, 393 of them malignant",
-        licence="CC-BY-NC 4.0",
+        licence="CC-BY-NC 4.0; CC-BY 4.0 of the 217,477 images that the challenge calls permissive",
         ids="patient; lesion, of few",
         classes="`malignant`",
         command="--input isic2024=train-image.hdf5 --classes malignant",

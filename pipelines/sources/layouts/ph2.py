@@ -30,7 +30,7 @@ LAYOUT = Layout(
     origin=Origin(
         where="[its page](https://www.fc.up.pt/addi/ph2%20database.html)",
         images="200: 80 common nevi, 80 atypical nevi, 40 melanomas",
-        licence="research and education",
+        licence="for research and benchmarking; see its page",
         ids="none",
         classes="`melanoma,nevus`, `malignant`",
         command="--input ph2=PH2Dataset/ --classes melanoma,nevus",
