@@ -10,6 +10,9 @@ from pipelines.common.csv_tables import TableError
 # A zip file, as .xlsx and .ods are, and the container of .xls.
 _SIGNATURES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 
+# Rows among which the header is.
+_MOST_ABOVE = 30
+
 
 def is_workbook(data: bytes) -> bool:
     """Return whether content begins as a workbook does, however its file is named."""
@@ -21,8 +24,14 @@ def _cell_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
+def _from_header(rows: list[list[str]]) -> list[list[str]]:
+    """Return the rows from the header on: a title or a legend above it fills few of the columns."""
+    filled = [sum(1 for cell in row if cell.strip()) for row in rows[:_MOST_ABOVE]]
+    return rows[next((place for place, cells in enumerate(filled) if 2 * cells >= max(filled)), 0) :]
+
+
 def workbook_rows(data: bytes) -> tuple[list[list[str]], str]:
-    """Return the rows of the first sheet, its header first, and a note on the sheets that are not read.
+    """Return the rows of the first sheet from its header on, and a note on the sheets that are not read.
 
     Args:
         data: Content of the workbook.
@@ -38,7 +47,7 @@ def workbook_rows(data: bytes) -> tuple[list[list[str]], str]:
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(data))
         first, *others = book.sheet_names
-        rows = [[_cell_text(value) for value in row] for row in book.get_sheet_by_index(0).to_python()]
+        rows = _from_header([[_cell_text(value) for value in row] for row in book.get_sheet_by_index(0).to_python()])
     except (CalamineError, ValueError) as error:
         raise TableError(f"not a workbook, or a damaged one ({error})") from error
     others = [name for name in others if book.get_sheet_by_name(name).height]

@@ -1,4 +1,4 @@
-"""Six published sets, each as it comes, in one run of prepare."""
+"""Seven published sets, each as it comes, in one run of prepare."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from tests.support.commands import Command
+from tests.support.workbook_files import xlsx
 
 MILK = ("AKIEC", "BCC", "BEN_OTH", "BKL", "DF", "INF", "MAL_OTH", "MEL", "NV", "SCCKA", "VASC")
 EACH = 6
@@ -95,6 +96,35 @@ def derm7pt(root: Path) -> str:
     return f"derm7pt={root / 'images'}"
 
 
+def ph2(root: Path) -> str:
+    """As it is published: a folder a case with masks beside the photograph, the truth as a text and as a workbook."""
+    header: list[str | None] = [
+        "Image Name",
+        "Histological Diagnosis",
+        "Common Nevus",
+        "Atypical Nevus",
+        "Melanoma",
+        "Asymmetry",
+    ]
+    sheet: list[list[str | None]] = [["PH2 Dataset"], [], ["Legends", "0 - Common Nevus"], header]
+    lines = ["||   Name  ||   Histological Diagnosis   ||  Clinical Diagnosis  ||   Asymmetry   ||  Colors  ||"]
+    for number in range(EACH):
+        case, code = f"IMD{number:03d}", (0, 2)[number % 2]
+        picture = Image.open(io.BytesIO(photo(600 + number))).convert("RGB")
+        mask = picture.convert("L").point(lambda value: 255 * (value > 128)).convert("1")
+        parts = {"Dermoscopic_Image/": picture, "lesion/": mask, "roi/": mask}
+        names = {"Dermoscopic_Image/": case, "lesion/": f"{case}_lesion", "roi/": f"{case}_R1_Label4"}
+        for part, image in parts.items():
+            path = root / "PH2 Dataset images" / case / f"{case}_{part}" / f"{names[part]}.bmp"
+            path.parent.mkdir(parents=True)
+            image.save(path)
+        lines.append(f"|| {case} ||                     ||          {code}           ||       0       ||   4      ||")
+        sheet.append([case, None, *("X" if place == code else None for place in range(3)), "0"])
+    write(root / "PH2_dataset.txt", "\n".join([*lines, "", "Legends:"]).encode())
+    write(root / "PH2_dataset.xlsx", xlsx({"PH2": sheet}))
+    return str(root)
+
+
 def huggingface(root: Path) -> str:
     rows = [
         {"image": {"bytes": photo(500 + number), "path": f"a{number}.jpg"}, "dx": ("nevus", "melanoma")[number % 2]}
@@ -107,8 +137,8 @@ def huggingface(root: Path) -> str:
     return str(root)
 
 
-def test_six_published_sets_in_one_run_agree_in_their_sums(tmp_path: Path, command: Command) -> None:
-    makers = (isic2017, isic2024, milk10k, pad_ufes, derm7pt, huggingface)
+def test_seven_published_sets_in_one_run_agree_in_their_sums(tmp_path: Path, command: Command) -> None:
+    makers = (isic2017, isic2024, milk10k, pad_ufes, derm7pt, ph2, huggingface)
     inputs = [part for make in makers for part in ("--input", make(tmp_path / make.__name__))]
     output = tmp_path / "out"
     options = ("--image_size", 32, "--classes", "melanoma,nevus")
@@ -116,12 +146,17 @@ def test_six_published_sets_in_one_run_agree_in_their_sums(tmp_path: Path, comma
     assert done.returncode == 0, done.stderr
     tables = [pq.read_table(path) for path in sorted(output.glob("manifest-*.parquet"))]
     rows = pa.concat_tables(tables).to_pylist()
-    assert Counter(row["outcome"] for row in rows) == {"written": 6 * EACH, "duplicate": 1}
-    # Three tables lie in the folders.
-    listed = f"listed {6 * EACH + 4} = written {6 * EACH} + duplicates 1 + rejected 0 + ignored 3"
+    assert Counter(row["outcome"] for row in rows) == {
+        "written": 7 * EACH,
+        "duplicate": 1,
+        "rejected": 2 * EACH,
+    }
+    assert {row["reason"] for row in rows if row["outcome"] == "rejected"} == {"mask"}
+    # Five tables lie in the folders.
+    listed = f"listed {9 * EACH + 6} = written {7 * EACH} + duplicates 1 + rejected {2 * EACH} + ignored 5"
     assert listed in done.stdout + done.stderr
     written = [row for row in rows if row["outcome"] == "written"]
-    assert Counter(row["label"] for row in written) == {"nevus": 20, "melanoma": 16}
+    assert Counter(row["label"] for row in written) == {"nevus": 23, "melanoma": 19}
     group = {row["id"]: row["group_id"] for row in written}
     assert group["ISIC_0000200"] == group["ISIC_0000201"] != group["ISIC_0000202"]
     assert group["NEL00"] == group["NEL01"] != group["NEL10"]

@@ -15,8 +15,11 @@ import pyarrow.csv
 import pyarrow.dataset
 import pyarrow.json
 import pytest
+from PIL import features
 
+from pipelines.imaging.images import standardize
 from tests.support.commands import Command
+from tests.support.image_files import OTHER_FILES, RAW_FILES, encode, photograph
 from tests.support.killing import kill
 from tests.support.scoring import (
     export_untrained,
@@ -27,7 +30,7 @@ from tests.support.scoring import (
     scores,
     write_images,
 )
-from tests.support.tiny_dataset import CLASSES, write_dataset
+from tests.support.tiny_dataset import ASPECT, CLASSES, SIZE, write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +97,34 @@ def test_a_zip_gives_the_scores_of_its_folder(
     assert counts == {"listed": 74, "ignored": 1, "unchanged": 0, "scored": 71, "rejected": 2}
     reasons = {line["path"].rpartition("/")[2]: line["reason"] for line in rejects(scored)}
     assert reasons == {"broken.jpg": "undecodable", "no image.png": "not_an_image"}
+
+
+def test_every_format_is_scored_as_the_pixels_that_prepare_makes_of_it(
+    command: Command, models: list[Path], tmp_path: Path
+) -> None:
+    files = {
+        **OTHER_FILES,
+        "cmyk": RAW_FILES["cmyk"],
+        "ycck": RAW_FILES["ycck"],
+        "png 16": RAW_FILES["png 16 bit grey"],
+    }
+    if features.check("avif"):
+        files["avif"] = encode(photograph(130, 170), "AVIF")
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        for name, data in files.items():
+            archive.writestr(f"files/{name}", data)
+            # The same pixels, which need not be resized.
+            archive.writestr(f"pixels/{name}.png", encode(standardize(data, SIZE, ASPECT), "PNG"))
+    score(command, tmp_path / "archive.zip", models[0], tmp_path / "scores")
+    assert rejects(only_partition(tmp_path / "scores")) == []
+    found = {
+        row["path"].partition("!/")[2]: probabilities(row, CLASSES)
+        for row in scores(only_partition(tmp_path / "scores"))
+    }
+    assert len(found) == 2 * len(files)
+    for name in files:
+        np.testing.assert_allclose(found[f"files/{name}"], found[f"pixels/{name}.png"], atol=1e-6, err_msg=name)
+    assert np.std(list(found.values()), axis=0).max() > 0.01
 
 
 def test_all_models_of_an_ensemble_have_columns_and_the_mean_counts(

@@ -1,13 +1,15 @@
-"""PH2: a folder a case, with a photograph and masks as BMP; `PH2_dataset.txt` says what the photographs show."""
+"""PH2: a folder a case, with a photograph and masks as BMP; a text and a workbook say what the photographs show."""
 
 import csv
 import io
 from collections.abc import Iterator
 
-from pipelines.sources.layout import Form, Layout, Origin, Row, cell
+from pipelines.sources.layout import Form, Layout, Origin, Row, cell, with_cells
 
 _COLUMNS = ("Name", "Histological Diagnosis", "Clinical Diagnosis")
 _DIAGNOSES = {"0": "common nevus", "1": "atypical nevus", "2": "melanoma"}
+# The workbook marks the diagnosis with an X.
+_MARKED = ("Common Nevus", "Atypical Nevus", "Melanoma")
 
 
 def _as_csv(text: str) -> str:
@@ -23,9 +25,16 @@ def _rows(row: Row) -> Iterator[Row]:
     yield {"image_id": row["Name"], "diagnosis": _DIAGNOSES.get(code, code)}
 
 
+def _marked_rows(row: Row) -> Iterator[Row]:
+    yield with_cells(row, {name: "1" if cell(row, name).lower() == "x" else cell(row, name) for name in _MARKED})
+
+
 LAYOUT = Layout(
     "PH2 table",
-    forms=(Form(_COLUMNS, rows=_rows, first_line=r"\|\|\s*Name\s*\|\|.*", as_csv=_as_csv),),
+    forms=(
+        Form(_COLUMNS, rows=_rows, first_line=r"\|\|\s*Name\s*\|\|.*", as_csv=_as_csv),
+        Form(("Image Name", *_MARKED), rows=_marked_rows, one_hot=_MARKED),
+    ),
     file="PH2_dataset.txt",
     origin=Origin(
         where="[its page](https://www.fc.up.pt/addi/ph2%20database.html)",

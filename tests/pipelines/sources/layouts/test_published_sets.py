@@ -14,6 +14,7 @@ from pipelines.sources.inputs import complete_inputs, read_inputs
 from pipelines.sources.layout_registry import recognize
 from pipelines.sources.metadata_search import columns_of
 from pipelines.sources.metadata_tables import read_facts, read_overview
+from tests.support.workbook_files import xlsx
 
 Said = tuple[str, str, str, str]  # image id, first label or all one-hot columns, lesion id, patient id
 
@@ -196,6 +197,25 @@ def claimed(table: Path, class_set: ClassSet, images: str = "") -> dict[str, str
         resolved = resolve_label(table_claims("t", facts.labels, facts.hot, class_set))
         found[image] = resolved.label or resolved.reason
     return found
+
+
+def test_the_workbook_of_ph2_is_read_below_its_title_and_legend(tmp_path: Path) -> None:
+    header = ["Image Name", "Histological Diagnosis", "Common Nevus", "Atypical Nevus", "Melanoma", "Asymmetry", "Red"]
+    rows: list[list[str | float | None]] = [
+        ["IMD003", None, "X", None, None, 0.0, "X"],
+        ["IMD009", None, None, "x", None, 1.0],
+        ["IMD058", "in situ", None, None, "X"],
+    ]
+    path = tmp_path / "PH2_dataset.xlsx"
+    path.write_bytes(
+        xlsx({"PH2": [["PH2 Dataset"], [], ["Legends", "Asymmetry"], [None, "0 - Symmetric"], header, *rows]})
+    )
+    assert recognize(columns_of(str(path))) == recognize(read_overview(str(path)).names) == "ph2"
+    assert claimed(path, named_set(["melanoma", "nevus"])) == {
+        "IMD003": "nevus",
+        "IMD009": "nevus",
+        "IMD058": "melanoma",
+    }
 
 
 def test_two_ones_are_a_conflict_also_where_the_class_set_lacks_one_of_them(tmp_path: Path) -> None:
