@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pipelines.common.csv_tables import TableError
-from pipelines.common.gcs_client import ServiceUnavailable
+from pipelines.common.gcs_client import ServiceUnavailable, is_gs
 from pipelines.common.tables import names_at
 from pipelines.common.workbooks import is_workbook
 from pipelines.domain.metadata_columns import CHALLENGE_COLUMNS, COMMON_LABEL_COLUMNS, LABEL_COLUMNS, spelled
@@ -29,8 +29,6 @@ from pipelines.storage.path_lists import folder_of, is_path_list
 ISIC_CLI_TABLE = LAYOUTS["isic_cli"].file
 # Every header is shorter; the rest of a table that is not needed may be large.
 _HEADER_BYTES = 64 << 10
-
-
 # Files of answers have the columns of a truth, for images of which none is known.
 _ANSWERS = re.compile(r"submission|prediction|response|score", re.IGNORECASE)
 
@@ -191,6 +189,8 @@ def neighbour_of(source: Source) -> tuple[str, str] | None:
     folder = images_folder(source.path)
     above = folder if is_archive(source.path) else _parent(folder)
     if above is None or is_path_list(source.path) or has_wildcard(source.path):
+        return None
+    if not (filesystem.is_local(above) or is_gs(above)):  # other stores would list all that lies below
         return None
     for path in tables_in(above):
         if not is_archive(path) and _is_published(path):

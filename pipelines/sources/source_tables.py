@@ -173,7 +173,8 @@ def hint_of(source: Source) -> Iterator[str]:
     if found:
         layout, path = found
         way = f"--input {layout}={printable(source.path)}" if source.option == "--input" else f"layout: {layout}"
-        yield f"{printable(path)} ({LAYOUTS[layout].title}) is not read, as it lies above the images; {way} reads it"
+        outside = f"is not read, as it lies outside {printable(source.path)}"
+        yield f"{printable(path)} ({LAYOUTS[layout].title}) {outside}; {way} reads it"
 
 
 def with_images(table: Table, others: Iterable[Table]) -> Table:

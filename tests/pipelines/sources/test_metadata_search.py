@@ -307,13 +307,13 @@ def test_a_table_above_the_images_is_named_with_the_layout_that_reads_it(
     for place in (f"{tmp_path}/in", archive):
         assert tables(completed([place])) == [[]]
         assert capsys.readouterr().err == (
-            f"note: {table} (HAM10000 table) is not read, as it lies above the images; --input ham10000={place} "
-            "reads it\n"
+            f"note: {table} (HAM10000 table) is not read, as it lies outside {place}; "
+            f"--input ham10000={place} reads it\n"
         )
         assert tables(completed([f"ham10000={place}"])) == [[table]]
     write(tmp_path / "sources.yaml", "sources: [{images: in}]")
     completed([tmp_path / "sources.yaml"])
-    assert capsys.readouterr().err.endswith("above the images; layout: ham10000 reads it\n")
+    assert capsys.readouterr().err.endswith("/in; layout: ham10000 reads it\n")
     completed([tmp_path / "in"], [table])
     assert capsys.readouterr().err == ""
 
