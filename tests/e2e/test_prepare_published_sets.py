@@ -153,7 +153,9 @@ def test_seven_published_sets_in_one_run_agree_in_their_sums(tmp_path: Path, com
     }
     assert {row["reason"] for row in rows if row["outcome"] == "rejected"} == {"mask"}
     # Five tables lie in the folders.
-    listed = f"listed {9 * EACH + 6} = written {7 * EACH} + duplicates 1 + rejected {2 * EACH} + ignored 5"
+    listed = (
+        f"listed {9 * EACH + 6} = written {7 * EACH} + duplicates 1 + rejected {2 * EACH} + undersampled 0 + ignored 5"
+    )
     assert listed in done.stdout + done.stderr
     written = [row for row in rows if row["outcome"] == "written"]
     assert Counter(row["label"] for row in written) == {"nevus": 23, "melanoma": 19}

@@ -101,7 +101,7 @@ BLACK, WHITE = (Image.new("RGB", (9, 9), name) for name in ("black", "white"))
         ("IMD003/IMD003_lesion/IMD003_lesion.bmp", mask(1), "mask"),
         ("IMD003_roi/IMD003_R1_Label4.bmp", BLACK, "mask"),
         ("IMD003_Dermoscopic_Image/IMD003.bmp", BLACK, "blank"),
-        ("nevus_lesion/IMD003_lesion.bmp", mask(1), "no_photograph"),
+        ("nevus_lesion/IMD003_lesion.png", mask(1), "no_photograph"),
         ("1.png", mask(1), "no_photograph"),
         ("ISIC_0000001.jpg", BLACK, "blank"),
         ("1.png", WHITE, "blank"),
