@@ -1,7 +1,8 @@
-"""Find the photographs of pictures that may be masks: a picture of two colours is one beside a photograph of its id."""
+"""Find the photographs of pictures that may be masks: a picture of two colours is one if it is named after another."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 
 import apache_beam as beam
@@ -20,16 +21,29 @@ def _may_be_mask(row: ImageRow) -> bool:
     return row.reason == NO_PHOTOGRAPH or (row.reason == BLANK and isic_id_of(row.relative) != "")
 
 
+def _ids_beside(row: ImageRow) -> list[str]:
+    """Return the ids that the photograph of a mask may have, its own first: of `IMD003_lesion` also `IMD003`.
+
+    Args:
+        row: A row for which `_may_be_mask` is true.
+    """
+    ends = [found.start() for found in re.finditer(r"[_ -]", row.image_id)] if row.reason == NO_PHOTOGRAPH else []
+    return [row.image_id, *(row.image_id[:end] for end in reversed(ends) if end)]
+
+
 def _of_masks(photograph: tuple[str, _Photograph], image_ids: Collection[str]) -> Iterator[tuple[str, _Photograph]]:
     if photograph[0] in image_ids:
         yield photograph
 
 
 def _as_mask(row: ImageRow, photographs: Mapping[str, _Photograph]) -> ImageRow:
-    if not _may_be_mask(row) or not (found := photographs.get(row.image_id)):
+    ids = _ids_beside(row) if _may_be_mask(row) else []
+    found = next(filter(None, map(photographs.get, ids)), None)
+    if found is None:
         return row
     relative, path = found
-    rejected = row.rejected("identify", MASK, f"a mask, {row.message}, and it has the id of {relative}")
+    said = "has the id of" if row.image_id in photographs else "is named after"
+    rejected = row.rejected("identify", MASK, f"a mask, {row.message}, and it {said} {relative}")
     return rejected._replace(image_of=path)
 
 
@@ -45,7 +59,7 @@ class FindMasks(beam.PTransform):
         image_ids = (
             rejected
             | "In doubt" >> beam.Filter(_may_be_mask)
-            | "Their ids" >> beam.Map(lambda row: row.image_id)
+            | "Their ids" >> beam.FlatMap(_ids_beside)
             | "Ids in doubt" >> beam.combiners.ToSet()
         )
         photographs = (

@@ -100,7 +100,9 @@ def places_of(source: Source) -> list[str]:
 def _folders(source: Source) -> Iterator[str]:
     """Yield the folders where tables of a named layout may be, nearest first."""
     folder, inner = images_folder(source.path), LAYOUTS[source.layout].folder
-    for place in (folder,) if is_archive(source.path) else (folder, _parent(folder)):
+    # ISIC 2024 comes from Kaggle with its images in `train-image/image`, and its table beside `train-image`.
+    above = None if is_archive(source.path) else _parent(folder)
+    for place in (folder, above, above and _parent(above)):
         if place is not None:
             yield place
             if inner:

@@ -124,9 +124,12 @@ def test_a_picture_that_is_no_photograph_is_a_mask_beside_the_photograph_of_its_
         checked("x/ISIC_0000001.png", BLACK),
         checked("truth/a.png", mask(1)),
         checked("truth/a.gif", mask(2), "GIF"),
+        checked("a/a_lesion.bmp", mask(4), "BMP"),
+        checked("a/a_R1_Label3.bmp", mask(5), "BMP"),
     ]
     # Without its photograph it may be a frame that failed, as with a plain name that frames of other folders have.
     others = [checked("x/ISIC_0000002.png", mask(1)), checked("x/b.png", BLACK), checked("x/c.png", mask(3))]
+    others += [checked("x/a_lesion.png", BLACK), checked("x/ab_lesion.png", mask(6))]
     found = identified(*photographs, *masks, *others)
     assert {name: row.reason for name, row in found.items() if row.reason} == {
         **{row.relative: "mask" for row in masks},

@@ -43,6 +43,17 @@ def test_tables_are_found_beside_images_above_them_and_beside_archives(tmp_path:
     assert len(completed([f"isic2019={listed}"]).sources[0].tables) == 2
 
 
+def test_a_named_layout_has_its_table_up_to_two_folders_above(tmp_path: Path) -> None:
+    header = "isic_id,target,patient_id,iddx_full\nISIC_0000001,0,IP_1,Benign\n"
+    table = write(tmp_path / "train-metadata.csv", header)
+    write(tmp_path / "train-image" / "image" / "ISIC_0000001.jpg", "x")
+    for images in ("train-image/image", "train-image", "."):
+        assert tables(completed([f"isic2024={tmp_path / images}"])) == [[table]]
+    write(tmp_path / "train-image" / "image" / "deeper" / "still" / "ISIC_0000001.jpg", "x")
+    with pytest.raises(UsageError, match="no ISIC 2024 table"):
+        completed([f"isic2024={tmp_path}/train-image/image/deeper/still"])
+
+
 @pytest.mark.parametrize("suffix", ["zip", "tar"])
 def test_the_shallowest_metadata_in_an_archive_is_read_in_place(tmp_path: Path, suffix: str) -> None:
     members = {"a__b__metadata.csv": "isic_id\n", "a__metadata.csv": CLI, "a__ISIC_0000001.JPG": "x"}
@@ -362,7 +373,8 @@ def test_sources_and_their_tables_in_a_bucket(bucket: str) -> None:
     (beside,) = completed([f"isic2019={bucket}/gallery.zip"]).sources
     assert [table.path for table in beside.tables] == [f"{bucket}/TRUTH.CSV"]
     with pytest.raises(
-        UsageError, match=r"no ISIC 2020 table .* in gs://layouts/in/ham/part_1 or gs://layouts/in/ham;"
+        UsageError,
+        match=r"no ISIC 2020 table .* in gs://layouts/in/ham/part_1 or gs://layouts/in/ham or gs://layouts/in;",
     ):
         completed([f"isic2020={bucket}/ham/part_1"])
     (below,) = completed([f"{bucket}/downloads"]).sources
