@@ -90,11 +90,15 @@ train-2workers: $(STAMP)  ## Train on the sample with two local worker processes
 COVERAGE_CORE = $(shell $(PY) -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
 .PHONY: test
 test: $(STAMP)  ## Run the tests and measure their coverage; the longest are `make proofs`
-	COVERAGE_CORE=$(COVERAGE_CORE) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not proof" --cov
+	COVERAGE_CORE=$(COVERAGE_CORE) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not proof and not engines" --cov
 
 .PHONY: proofs
 proofs: $(STAMP)  ## Run the tests that take long: faults of stores and machines, other runners, several workers
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m proof
+
+.PHONY: engines
+engines: $(STAMP)  ## Run the jobs on real engines, started here (downloads 0.4 GB once; needs Java 17 and Maven)
+	$(PY) -m pytest -m engines tests/engines
 
 # Airflow pins much that this project pins otherwise: an environment of its own, made when it is first asked for.
 AIRFLOW := .venv-airflow

@@ -1,15 +1,19 @@
-"""Run a Flink cluster on this machine: a JobManager, two TaskManagers and Beam's job server."""
+"""Run a Flink cluster on this machine: a JobManager, two TaskManagers, Beam's job server, our workers.
+
+`python -m deploy.engines.flink` runs one until Ctrl-C and says with which options our commands use it.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.engines.downloads import (
+    ENGINES,
     FLINK_JARS,
     FLINK_SCRIPTS,
     ROOT,
@@ -17,11 +21,18 @@ from deploy.engines.downloads import (
     download_once,
     unpack_package,
 )
+from deploy.engines.engine import Engine, serve, start_workers
 from deploy.engines.processes import Services, free_ports, get_json, listens
 
 CONFIGURATION = ROOT / "deploy" / "flink"
-TASK_MANAGERS = 2
+# Of Beam's runner in pom.xml.
+RUNNER_VERSION = "2.70.0"
+FLINK_HOME = ENGINES / f"flink-{FLINK_JARS.version}-beam-{RUNNER_VERSION}"
+TASK_MANAGERS = ("taskmanager-1", "taskmanager-2")
+LOG4J = "log4j-console.properties"
 _JOB_SERVER = "org.apache.beam.runners.flink.FlinkJobServerDriver"
+# What is opened is what Beam reflects on, which Java 17 forbids.
+_OPENED = ("java.lang", "java.nio", "java.util")
 
 
 def _fill(folder: Path) -> None:
@@ -30,97 +41,122 @@ def _fill(folder: Path) -> None:
         unpack_package(FLINK_SCRIPTS, f"pyflink/{part}", folder / part)
     for script in (folder / "bin").iterdir():
         script.chmod(0o755)
+    # Beam needs nothing else; Flink's SQL is most of it, and the job server sends its jars with each job.
+    for jar in (folder / "lib").iterdir():
+        if not jar.name.startswith(("flink-dist-", "log4j-")):
+            jar.unlink()
+    copy_jars(CONFIGURATION / "pom.xml", CONFIGURATION / "jars.sha256", folder / "lib" / "beam")
 
 
-def download_flink() -> tuple[Path, Path]:
-    """Return Flink's distribution and the folder of the job server's jars, downloaded on first use."""
-    home = download_once(f"flink-{FLINK_JARS.version}", _fill)
-    jars = download_once(
-        "flink-job-server-2.70.0",
-        lambda folder: copy_jars(CONFIGURATION / "pom.xml", CONFIGURATION / "jars.sha256", folder),
-    )
-    return home, jars
+def download_flink() -> Path:
+    """Return Flink's distribution with Beam's runner in lib/beam, downloaded on first use."""
+    return download_once(FLINK_HOME.name, _fill)
+
+
+def job_server(home: Path, configuration: Path, log: Path) -> list[str]:
+    """Return the command line of Beam's job server, without its own options.
+
+    Args:
+        home: Flink's distribution with Beam's runner.
+        configuration: The folder of Flink's configuration.
+        log: What log4j's configuration calls `log.file`.
+    """
+    return [
+        *("java", "-Xmx512m"),
+        *(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in _OPENED),
+        f"-Dlog4j.configurationFile=file:{configuration / LOG4J}",
+        f"-Dlog.file={log}",
+        *("-classpath", f"{home}/lib/*:{home}/lib/beam/*", _JOB_SERVER),
+    ]
 
 
 @dataclass(frozen=True)
-class Flink:
-    """A running cluster.
+class _Layout:
+    home: Path
+    folder: Path
+    rpc_port: int
+    rest_port: int
 
-    Attributes:
-        services: JobManager, TaskManagers and job server.
-        job_endpoint: Where Beam sends jobs.
-        rest: Flink's REST interface and page.
-    """
+    @property
+    def rest(self) -> str:
+        return f"http://localhost:{self.rest_port}"
 
-    services: Services
-    job_endpoint: str
-    rest: str
+    @property
+    def configuration(self) -> Path:
+        return self.folder / "conf"
 
+    def command(self, name: str, script: str) -> list[str | Path]:
+        """Return the command line of a JobManager or TaskManager, with a folder and addresses of its own."""
+        temporary = self.folder / name
+        temporary.mkdir()
+        properties = {
+            "jobmanager.rpc.address": "localhost",
+            "jobmanager.rpc.port": self.rpc_port,
+            "jobmanager.bind-host": "localhost",
+            "rest.address": "localhost",
+            "rest.bind-address": "localhost",
+            "rest.port": self.rest_port,
+            "taskmanager.host": "localhost",
+            "taskmanager.bind-host": "localhost",
+            "io.tmp.dirs": temporary,
+        }
+        given = [part for key, value in properties.items() for part in ("-D", f"{key}={value}")]
+        return [self.home / "bin" / script, "start-foreground", *given]
 
-@contextlib.contextmanager
-def running_flink(folder: Path) -> Iterator[Flink]:
-    """Run a cluster as long as the block; logs and temporary files go to the folder."""
-    home, jars = download_flink()
-    rpc_port, rest_port, job_port, artifact_port = free_ports(4)
-    configuration = folder / "conf"
-    configuration.mkdir(parents=True)
-    for source in (CONFIGURATION / "config.yaml", home / "conf" / "log4j-console.properties"):
-        shutil.copy(source, configuration)
-    environment = {
-        "FLINK_CONF_DIR": str(configuration),
-        "FLINK_LOG_DIR": str(folder),
-        "FLINK_PID_DIR": str(folder),
-    }
-    rest = f"http://localhost:{rest_port}"
-    addresses = {
-        "jobmanager.rpc.address": "localhost",
-        "jobmanager.rpc.port": str(rpc_port),
-        "jobmanager.bind-host": "localhost",
-        "rest.address": "localhost",
-        "rest.port": str(rest_port),
-        "rest.bind-address": "localhost",
-        "taskmanager.host": "localhost",
-        "taskmanager.bind-host": "localhost",
-    }
+    def environment(self) -> dict[str, str]:
+        return {
+            "FLINK_CONF_DIR": str(self.configuration),
+            "FLINK_LOG_DIR": str(self.folder),
+            "FLINK_PID_DIR": str(self.folder),
+        }
 
-    def task_managers() -> int:
+    def task_managers(self) -> int:
+        """Return the number of TaskManagers that have come to the JobManager; -1 if that does not answer."""
         try:
-            return int(get_json(f"{rest}/overview")["taskmanagers"])
+            return int(get_json(f"{self.rest}/overview")["taskmanagers"])
         except OSError:
             return -1
 
-    def start(services: Services, name: str, script: str, ready: int) -> None:
-        temporary = folder / name
-        temporary.mkdir()
-        properties = {**addresses, "io.tmp.dirs": str(temporary)}
-        services.start(
-            name,
-            [
-                home / "bin" / script,
-                "start-foreground",
-                *(part for key, value in properties.items() for part in ("-D", f"{key}={value}")),
-            ],
-            lambda: task_managers() >= ready,
-            environment,
-        )
 
+@contextlib.contextmanager
+def running_flink(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Engine]:
+    """Run a cluster as long as the block.
+
+    Its services are `jobmanager`, `taskmanager-1`, `taskmanager-2`, `workers` and `job-server`.
+
+    Args:
+        folder: Where logs and temporary files go; new.
+        environment: What the workers' environment has besides.
+    """
+    home = download_flink()
+    rpc_port, rest_port, job_port, artifact_port = free_ports(4)
+    layout = _Layout(home, folder, rpc_port, rest_port)
+    layout.configuration.mkdir(parents=True)
+    shutil.copy(CONFIGURATION / "config.yaml", layout.configuration)
+    shutil.copy(home / "conf" / LOG4J, layout.configuration)
     with Services(folder) as services:
-        start(services, "jobmanager", "jobmanager.sh", 0)
-        for number in range(1, TASK_MANAGERS + 1):
-            start(services, f"taskmanager-{number}", "taskmanager.sh", number)
-        path = [*(home / "lib").glob("flink-dist-*.jar"), *(home / "lib").glob("log4j-*.jar"), jars / "*"]
+        services.start(
+            "jobmanager",
+            layout.command("jobmanager", "jobmanager.sh"),
+            lambda: layout.task_managers() >= 0,
+            layout.environment(),
+        )
+        for name in TASK_MANAGERS:
+            services.start(name, layout.command(name, "taskmanager.sh"), lambda: True, layout.environment())
+        workers = start_workers(services, environment)
         services.start(
             "job-server",
             [
-                *("java", "-Xmx512m"),
-                *(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in ("java.lang", "java.nio", "java.util")),
-                f"-Dlog4j.configurationFile=file:{configuration / 'log4j-console.properties'}",
-                f"-Dlog.file={folder / 'job-server-rolling.log'}",
-                *("-classpath", os.pathsep.join(map(str, path)), _JOB_SERVER),
+                *job_server(home, layout.configuration, folder / "job-server-4j.log"),
                 *("--job-port", str(job_port), "--artifact-port", str(artifact_port), "--expansion-port", "-1"),
-                *("--flink-master", f"localhost:{rest_port}", "--flink-conf-dir", configuration),
+                *("--flink-master", f"localhost:{rest_port}", "--flink-conf-dir", layout.configuration),
                 *("--artifacts-dir", folder / "staging"),
             ],
-            lambda: listens(job_port),
+            lambda: listens(job_port) and layout.task_managers() == len(TASK_MANAGERS),
         )
-        yield Flink(services, f"localhost:{job_port}", rest)
+        runner = ["--runner", "PortableRunner", "--job_endpoint", f"localhost:{job_port}"]
+        yield Engine(services, layout.rest, [*runner, *workers])
+
+
+if __name__ == "__main__":
+    sys.exit(serve("flink", running_flink))

@@ -166,9 +166,10 @@ def _once(element: tuple[int, Iterable[ListedFile]]) -> Iterator:
             yield from chunk
 
 
-def _units(root: str, records: bool) -> Iterator[tuple[str, Unit]]:
+def _keyed_units(root: str, records: bool) -> Iterator[tuple[int, tuple[str, Unit]]]:
     units = record_units(root) if records and is_record_source(root) else list_units(root)
-    return ((root, unit) for unit in units)
+    # A part that is asked for again has the same key.
+    return ((stable_hash(root, number), (root, unit)) for number, unit in enumerate(units))
 
 
 def _list(part: tuple[str, Unit]) -> Iterator[ListedFile]:
@@ -211,8 +212,11 @@ class ListImages(beam.PTransform):
         parts = (
             begin
             | "Inputs" >> beam.Create(self._inputs, reshuffle=False)
-            | "Parts" >> beam.FlatMap(_units, self._records)
-            | "Share out parts" >> beam.Reshuffle()
+            | "Parts" >> beam.FlatMap(_keyed_units, self._records)
+            # Grouped, because of two Reshuffles Flink leaves the second one out: what has been shared out evenly counts
+            # as even after any step. One worker would then read all images of a folder.
+            | "Share out parts" >> beam.GroupByKey()
+            | "Part" >> beam.FlatMapTuple(lambda _, parts: parts)
         )
         if len(self._inputs) == 1 and not is_path_list(self._inputs[0]):
             chunks = parts | "List" >> beam.FlatMap(_chunks)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from apache_beam.options.pipeline_options import FlinkRunnerOptions
 
+from deploy.engines.flink import job_server
 from pipelines.beam.runner import beam_options
 from pipelines.score.options import parse_options
 from tests.support.locked import locked_version
@@ -35,21 +36,27 @@ def file(text: str) -> dict[str, Any]:
     return yaml.safe_load(text)
 
 
-def test_releases_are_those_of_the_lock(file: dict[str, Any], cluster: str) -> None:
-    images = [service["image"] for service in file["services"].values()]
+def test_releases_of_spark_are_those_of_the_lock() -> None:
+    images = [service["image"] for service in yaml.safe_load((COMPOSE / "spark.yaml").read_text())["services"].values()]
     (of_beam,) = (image for image in images if "beam" in image)
-    beam = re.fullmatch(r"apache/beam_(\w+?)([\d.]+)_job_server:(.+)", of_beam)
+    beam = re.fullmatch(r"apache/beam_spark([\d.]+)_job_server:(.+)", of_beam)
     assert beam is not None
-    assert (beam[1], beam[3]) == (cluster, locked_version("apache-beam"))
-    own_release = [
-        image.partition(":")[2] for image in images if image.startswith((f"{cluster}:", f"apache/{cluster}:"))
-    ]
+    assert beam[2] == locked_version("apache-beam")
+    own_release = [image.partition(":")[2] for image in images if image.startswith("apache/spark:")]
     assert len(own_release) == 2
     # The job server's name says for which release of the cluster it was built.
     assert len(set(own_release)) == 1
-    assert own_release[0].startswith(beam[2])
-    if cluster == "flink":
-        assert own_release[0] in FlinkRunnerOptions.PUBLISHED_FLINK_VERSIONS
+    assert own_release[0].startswith(beam[1])
+
+
+def test_flink_is_that_of_the_engine() -> None:
+    services = yaml.safe_load((COMPOSE / "flink.yaml").read_text())["services"]
+    assert {services[name]["image"] for name in ("jobmanager", "taskmanager", "jobserver")} == {"isic-flink"}
+    home = Path("/opt/flink")
+    assert services["jobserver"]["entrypoint"] == job_server(home, home / "conf", Path("/tmp/job-server.log"))
+    for name in ("jobmanager", "taskmanager"):
+        assert services[name]["entrypoint"] == [f"/opt/flink/bin/{name}.sh", "start-foreground"]
+        assert "jobmanager.rpc.address=jobmanager" in services[name]["command"]
 
 
 def test_services_and_volumes_that_are_named_exist(file: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.engines.downloads import FLINK_JARS
+from deploy.engines.flink import CONFIGURATION, FLINK_HOME
 from tests.support.locked import locked_version, python_version
 from tests.support.tiny_dataset import ROOT
 
@@ -67,6 +69,18 @@ def test_versions_are_those_of_the_lock(stages: Stages) -> None:
         rest.split()[0].removeprefix("--from=") for _, own in stages.values() for word, rest in own if word == "COPY"
     }
     assert named & stages.keys() == {"launcher"}
+    assert stages["flink"][0].startswith(f"flink:{FLINK_JARS.version}-")
+
+
+def test_flink_is_that_of_the_engine(stages: Stages) -> None:
+    assert [place for _, place in copied(stages, "flink")] == ["/opt/flink/lib/beam", "/opt/flink/conf/config.yaml"]
+    (jars,), (configuration,) = (sources for sources, _ in copied(stages, "flink"))
+    # Not in git: made by the command that the file names.
+    assert ROOT / jars == FLINK_HOME / "lib" / "beam"
+    assert ROOT / configuration == CONFIGURATION / "config.yaml"
+    allowed = (CONTAINER / "Dockerfile.dockerignore").read_text().splitlines()
+    for source in (jars, configuration):
+        assert any(line.startswith("!") and fnmatch.fnmatch(source, line[1:]) for line in allowed), source
 
 
 def test_all_that_is_installed_is_locked(stages: Stages) -> None:

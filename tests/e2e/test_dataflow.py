@@ -31,7 +31,7 @@ from apache_beam.transforms.environments import ExternalEnvironment
 from pipelines.beam.dataflow import DISK_SIZE_GB, HARNESS_THREADS, MACHINE_TYPE, MAX_WORKERS
 from tests.support.commands import Command
 from tests.support.dataflow_server import LocalDataflow, local_dataflow
-from tests.support.gcs import Environment, local_gcs, open_bucket, upload
+from tests.support.gcs import Environment, fetch, local_gcs, open_bucket, upload
 from tests.support.gcs_tensorflow import tensorflow_gcs
 from tests.support.portable import job_server
 from tests.support.scoring import export_untrained, only_partition, probabilities, rejects, scores, write_images
@@ -94,16 +94,6 @@ def submitted(
             process.wait()
 
 
-def fetch(cloud: dict[str, str], prefix: str, folder: Path) -> Path:
-    """Copy what the bucket has below a prefix."""
-    for blob in list(open_bucket(cloud, BUCKET).list_blobs(prefix=f"{prefix}/")):
-        if not blob.name.endswith("/"):
-            path = folder / blob.name.removeprefix(f"{prefix}/")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(blob.download_as_bytes())
-    return folder
-
-
 def staged_folder(job: dict) -> str:
     """Where the job's package and pipeline lie, as a prefix in the bucket."""
     url = job["environment"]["sdkPipelineOptions"]["options"]["pipelineUrl"]
@@ -144,7 +134,7 @@ def run_staged(pipeline: Path, options: PipelineOptions) -> None:
 
 def run_job(job: dict, cloud: dict[str, str], folder: Path) -> Path:
     """What Dataflow would do: install what is staged, run the pipeline. Gives the folder of what was staged."""
-    staged = fetch(cloud, staged_folder(job), folder / "staged")
+    staged = fetch(cloud, BUCKET, staged_folder(job), folder / "staged")
     environment = install(staged / "workflow.tar.gz", folder / "package")
     empty = folder / "empty"
     empty.mkdir()
@@ -213,7 +203,7 @@ def test_prepare_on_dataflow_writes_the_dataset_of_the_local_run(
     here = ["--input", sample / "images", "--metadata", sample / "metadata.csv", "--output", tmp_path / "local"]
     done = command("pipelines.prepare", *here, *size)
     assert done.returncode == 0, done.stderr
-    made = fetch(cloud, "dataset", tmp_path / "made")
+    made = fetch(cloud, BUCKET, "dataset", tmp_path / "made")
     assert len(digests(made)) == 8
     assert digests(made) == digests(tmp_path / "local")
     reasons = [
@@ -256,7 +246,7 @@ def test_score_on_dataflow_writes_the_scores_of_the_local_run(
         "pipelines.score", "--input", archive, "--model", model, "--output", tmp_path / "local", *more, "--threads", 2
     )
     assert done.returncode == 0, done.stderr
-    made, local = only_partition(fetch(cloud, "scores", tmp_path / "made")), only_partition(tmp_path / "local")
+    made, local = only_partition(fetch(cloud, BUCKET, "scores", tmp_path / "made")), only_partition(tmp_path / "local")
     by_name = {row["path"].removeprefix(f"{archive}/"): row for row in scores(local)}
     assert len(scores(made)) == len(by_name) == 24
     for row in scores(made):

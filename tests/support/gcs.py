@@ -258,3 +258,13 @@ def upload(environment: dict[str, str], bucket: str, folder: Path, prefix: str) 
         blob = opened.blob(f"{prefix}/{path.relative_to(folder)}".replace(os.sep, "/"))
         blob.upload_from_filename(str(path))
     return len(names)
+
+
+def fetch(environment: dict[str, str], bucket: str, prefix: str, folder: Path) -> Path:
+    """Copy the objects below a prefix, but none that stands for a folder."""
+    for blob in list(open_bucket(environment, bucket).list_blobs(prefix=f"{prefix}/")):
+        if not blob.name.endswith("/"):
+            path = folder / blob.name.removeprefix(f"{prefix}/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(blob.download_as_bytes())
+    return folder

@@ -1,0 +1,75 @@
+"""What the engines have in common: our workers, the options of a job, and a command that runs one until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.engines.downloads import ENGINES, ROOT, DownloadError
+from deploy.engines.processes import ServiceError, Services, free_ports, listens
+
+# How long a worker waits for the next task of its job; a new one has to import TensorFlow.
+_KEPT_MILLISECONDS = 30_000
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine that runs.
+
+    Attributes:
+        services: Its processes by name.
+        page: Where it shows its jobs.
+        options: With these our commands send a job to it.
+    """
+
+    services: Services
+    page: str
+    options: list[str]
+
+
+def start_workers(services: Services, environment: Mapping[str, str] | None) -> list[str]:
+    """Start a pool of our workers, and return the options with which jobs use it.
+
+    Args:
+        services: What it joins, as `workers`.
+        environment: What the workers' environment has besides.
+    """
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "pipelines.beam.worker_pool", "--port", str(port)]
+    services.start("workers", command, lambda: listens(port), environment, ROOT)
+    return [
+        *("--environment_type", "EXTERNAL", "--environment_config", f"localhost:{port}"),
+        *("--environment_cache_millis", str(_KEPT_MILLISECONDS)),
+    ]
+
+
+def serve(name: str, running: Callable[[Path], AbstractContextManager[Engine]]) -> int:
+    """Run an engine until Ctrl-C or SIGTERM, and say how to use it.
+
+    Args:
+        name: Of the engine.
+        running: Runs it in a new folder as long as a `with` block.
+
+    Returns:
+        The exit code: 0, or 2 if it cannot be downloaded or does not start.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    ENGINES.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-run-", dir=ENGINES))
+    try:
+        with running(folder) as engine:
+            print(
+                f"jobs: {engine.page}\nlogs: {folder}\noptions: {' '.join(engine.options)}\nCtrl-C stops it", flush=True
+            )
+            signal.pause()
+    except KeyboardInterrupt:
+        pass
+    except (DownloadError, ServiceError) as error:
+        print(f"deploy.engines.{name}: error: {error}", file=sys.stderr)
+        return 2
+    return 0

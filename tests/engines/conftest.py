@@ -1,0 +1,91 @@
+"""Engines that run, one after the other, and what their jobs are compared with: `make engines`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from deploy.engines.engine import Engine
+from deploy.engines.flink import running_flink
+from pipelines.demo.sample import write_sample
+from tests.support.commands import Command
+from tests.support.engines import BUCKET, Inputs, Places, audit, prepare, score
+from tests.support.gcs import Environment, local_gcs, upload
+from tests.support.gcs_tensorflow import tensorflow_gcs
+from tests.support.scoring import export_untrained
+from tests.support.tiny_dataset import write_dataset
+
+# Each runs as long as a `with` block, in a new folder, and gives its workers an environment.
+ENGINES: dict[str, Callable[[Path, dict[str, str]], AbstractContextManager[Engine]]] = {"flink": running_flink}
+# What must be installed, and what it comes with.
+PROGRAMS = {"java": "Java 17", "mvn": "Maven"}
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    """A small archive with its deliberate troubles, and a model."""
+    folder = tmp_path_factory.mktemp("inputs")
+    write_sample(folder / "sample", seed=0, scale=0.2)
+    model = export_untrained(write_dataset(tmp_path_factory.mktemp("tiny")), folder / "model", 1)
+    return Inputs(str(folder / "sample"), str(model))
+
+
+@pytest.fixture(scope="session")
+def bucket(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    """The environment of a local bucket that holds the inputs."""
+    folder = tmp_path_factory.mktemp("gcs")
+    with (
+        local_gcs(folder, BUCKET) as environment,
+        tensorflow_gcs(folder, environment["STORAGE_EMULATOR_HOST"]) as more,
+    ):
+        environment.update(more)
+        upload(environment, BUCKET, Path(inputs.sample), "sample")
+        upload(environment, BUCKET, Path(inputs.model), "model")
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def local(command: Command, inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Places:
+    """What the local runner makes of the inputs."""
+    folder = tmp_path_factory.mktemp("local")
+    return Places(
+        prepare(command, inputs, str(folder / "dataset")),
+        audit(command, inputs, str(folder / "audit")),
+        score(command, inputs, str(folder / "scores")),
+        folder,
+    )
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(
+    request: pytest.FixtureRequest, bucket: Environment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    """A running engine whose workers find the bucket. It is skipped, but not under CI, where a program is missing."""
+    for program, name in PROGRAMS.items():
+        if not shutil.which(program):
+            message = f"{program} is missing: install {name}"
+            if os.environ.get("CI") == "true":
+                pytest.fail(message)
+            pytest.skip(message)
+    with ENGINES[request.param](tmp_path_factory.mktemp(request.param) / "run", bucket) as running:
+        yield running
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Ends with a table: what was proved on which engine, in how many seconds."""
+    reports = [
+        report
+        for outcome in ("passed", "failed", "error", "skipped")
+        for report in terminalreporter.getreports(outcome)
+        if "tests/engines/" in report.nodeid and (report.when == "call" or outcome != "passed")
+    ]
+    if reports:
+        terminalreporter.section("engines")
+    for report in sorted(reports, key=lambda report: report.nodeid):
+        name = report.nodeid.rpartition("::test_")[2].replace("_", " ")
+        terminalreporter.write_line(f"{report.outcome:7} {report.duration:6.1f} s  {name}")

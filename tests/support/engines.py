@@ -1,0 +1,69 @@
+"""Our three jobs on an engine or on the local runner, and what they leave."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.commands import Command
+
+BUCKET = "lesions"
+SIZE = 32
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where a sample (`pipelines.demo.sample`) and a model lie, here or in a bucket; archive: what of it is scored."""
+
+    sample: str
+    model: str
+    archive: str = "archive"
+
+
+IN_BUCKET = Inputs(f"gs://{BUCKET}/sample", f"gs://{BUCKET}/model")
+
+
+@dataclass(frozen=True)
+class Places:
+    """What the local runner said, and below `folder` what it has written: dataset, audit, scores."""
+
+    prepared: subprocess.CompletedProcess[str]
+    audited: subprocess.CompletedProcess[str]
+    scored: subprocess.CompletedProcess[str]
+    folder: Path
+
+
+def prepare(
+    command: Command, inputs: Inputs, output: str, *more: object, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return command(
+        *("pipelines.prepare", "--input", f"{inputs.sample}/images", "--metadata", f"{inputs.sample}/metadata.csv"),
+        *("--output", output, "--image_size", SIZE, *more),
+        env=env,
+    )
+
+
+def audit(
+    command: Command, inputs: Inputs, output: str, *more: object, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return command(
+        *("pipelines.audit", "--input", f"{inputs.sample}/images", "--metadata", f"{inputs.sample}/metadata.csv"),
+        *("--output", output, *more),
+        env=env,
+    )
+
+
+def score(
+    command: Command, inputs: Inputs, output: str, *more: object, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return command(
+        *("pipelines.score", "--input", f"{inputs.sample}/{inputs.archive}", "--model", inputs.model),
+        *("--output", output, "--run", "night", "--report", *more),
+        env=env,
+    )
+
+
+def digests(folder: Path, *names: str) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for name in names for path in folder.glob(name)}
