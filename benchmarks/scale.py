@@ -44,6 +44,7 @@ from pipelines.score import options as score_options
 from pipelines.score import pipeline as score_pipeline
 from pipelines.score.job import plan_run
 from pipelines.sources.list_files import list_files
+from pipelines.storage.output import Attempt
 
 CLASSES = ("melanoma", "nevus", "basal cell carcinoma")
 
@@ -110,7 +111,7 @@ def _score_graph(images: int, work: str) -> beam.Pipeline:
     arguments = BeamArguments(rest, "score")
     job = plan_run(options, arguments, datetime.datetime.now(datetime.UTC))
     pipeline = beam.Pipeline(options=arguments.options)
-    score_pipeline.build(pipeline, job, Progress())
+    score_pipeline.build(pipeline, job, Progress(), Attempt(job.partition, "1"), unattended=False)
     return pipeline
 
 
@@ -125,7 +126,7 @@ def _prepare_graph(images: int, work: str) -> beam.Pipeline:
     # tf.Transform makes a temporary folder in the output already here, and the job wants an output that nobody used.
     options = dataclasses.replace(options, output=os.path.join(work, "graph"))
     pipeline = beam.Pipeline(options=BeamArguments(rest, "prepare").options)
-    prepare_pipeline.build(pipeline, options, 1, "")
+    prepare_pipeline.build(pipeline, options, 1, "", Attempt(options.output, "1"), unattended=False)
     return pipeline
 
 

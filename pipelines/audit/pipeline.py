@@ -24,7 +24,7 @@ from pipelines.audit.report import Evidence, describe_audit
 from pipelines.beam import table_io
 from pipelines.beam.publish import Publish
 from pipelines.beam.quiet import quiet_beam, quiet_error
-from pipelines.beam.runner import default_worker_threads, running_pipeline
+from pipelines.beam.runner import default_worker_threads, may_outlast_command, running_pipeline
 from pipelines.beam.threads import ThreadedDoFn
 from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.curation.curate import curate_images
@@ -33,7 +33,8 @@ from pipelines.dataset import manifest as dataset_manifest
 from pipelines.dataset.image_row import Place
 from pipelines.imaging.images import BadImage
 from pipelines.imaging.previews import preview_jpeg
-from pipelines.storage import archives, filesystem, output
+from pipelines.storage import archives, filesystem
+from pipelines.storage.output import Attempt
 
 OWN_FILES = re.compile(
     r"(manifest|rejects|conflicts|leakage|near_duplicates|label_errors)-\d{5}-of-\d{5}\.(parquet|jsonl)$|report\.html$|audit\.json$"
@@ -79,12 +80,20 @@ def json_lines(elements: Iterable, as_json: Callable[[Any], dict]) -> bytes:
     return "".join(lines).encode("utf-8", "backslashreplace")
 
 
-def build(pipeline: beam.Pipeline, options: AuditOptions, threads: int) -> None:
-    """Add the whole job to a pipeline."""
-    folder = output.publish_folder(options.output)
-    packs = filesystem.join(output.temporary_folder(options.output), "packs")
+def build(pipeline: beam.Pipeline, options: AuditOptions, threads: int, attempt: Attempt, unattended: bool) -> None:
+    """Add the whole job to a pipeline.
+
+    Args:
+        pipeline: The pipeline to extend.
+        options: The validated options.
+        threads: Images processed at once per bundle.
+        attempt: Where to write.
+        unattended: See `Publish`.
+    """
+    folder = attempt.publish_folder
+    packs = filesystem.join(attempt.folder, "packs")
     curated = curate_images(pipeline, options, threads, packs, measure_quality=True)
-    checked_problem = curated.problem | "Refuse" >> RefuseCorrections(output.temporary_folder(options.output))
+    checked_problem = curated.problem | "Refuse" >> RefuseCorrections(attempt.folder)
     curated = curated._replace(problem=checked_problem)
     found = collect(pipeline, curated, options)
 
@@ -110,7 +119,7 @@ def build(pipeline: beam.Pipeline, options: AuditOptions, threads: int) -> None:
         found.evidence
         | "Report"
         >> beam.ParDo(_Report(options, folder, threads), beam.pvalue.AsSingleton(files | "All files" >> WaitForFiles()))
-        | "Publish" >> Publish(options.output, OWN_FILES, MARKER)
+        | "Publish" >> Publish(attempt, OWN_FILES, MARKER, unattended)
     )
 
 
@@ -120,9 +129,11 @@ def run(options: AuditOptions, beam_arguments: PipelineOptions) -> dict[str, Any
     Raises:
         UsageError: If corrections cannot be made.
     """
-    threads = options.threads or default_worker_threads(beam_arguments)
+    threads = options.threads or default_worker_threads(beam_arguments, options.paths())
     quiet_beam()
     quiet_error(InfeasibleError)
-    with output_unless_refused(options.output), running_pipeline(beam_arguments) as pipeline:
-        build(pipeline, options, threads)
+    unattended = may_outlast_command(beam_arguments)
+    with output_unless_refused(options.output) as attempt, running_pipeline(beam_arguments) as pipeline:
+        build(pipeline, options, threads, attempt, unattended)
+    attempt.publish(OWN_FILES)
     return json.loads(filesystem.read_if_exists(filesystem.join(options.output, MARKER)) or b"")

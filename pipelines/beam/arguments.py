@@ -5,13 +5,15 @@ Beam takes two seconds to start. What can be said of a command line without it i
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib.util
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.beam.job_server_options import JOB_SERVER_OPTIONS, runner_named, taken_by
 from pipelines.common.cli import UsageError
 from pipelines.storage.filesystem import is_local
 from pipelines.storage.path_lists import is_path_list
@@ -23,9 +25,26 @@ _DECLARED = re.compile(r"""["'](--\w[\w-]*)["']""")
 _OPTION = re.compile(r"(--\w[\w-]*)(=.*)?", re.DOTALL)
 
 
-def unknown_option(argument: str) -> UsageError:
-    """Return the error for an argument that is neither an option of a job nor of Beam."""
-    return UsageError(f"unknown option {argument!r}; --help lists them, and Beam's options may follow")
+# Least similarity of an option to the one that was probably meant, see `difflib.get_close_matches`.
+_ALIKE = 0.85
+
+
+def unknown_option(argument: str, known: Collection[str] = ()) -> UsageError:
+    """Return the error for an argument that is neither an option of a job nor of Beam.
+
+    Args:
+        argument: The argument.
+        known: Beam's options, of which the nearest is named.
+    """
+    option = argument.partition("=")[0]
+    if option in JOB_SERVER_OPTIONS:
+        return UsageError(f"{option}: for job servers of Flink or Spark alone; --runner PortableRunner has one")
+    near = difflib.get_close_matches(option, sorted(known), 1, _ALIKE)
+    return UsageError(
+        f"unknown option {argument!r}"
+        + (f" (nearest {near[0]})" if near else "")
+        + "; --help lists them, and Beam's options may follow"
+    )
 
 
 def _declared_names() -> set[str]:
@@ -51,12 +70,12 @@ class BeamArguments:
     def __init__(self, arguments: Sequence[str], command: str):
         self._arguments = tuple(arguments)
         self._command = command
-        known = _declared_names() if self._arguments else set()
+        known = _declared_names() | taken_by(runner_named(self._arguments)) if self._arguments else set()
         for place, argument in enumerate(self._arguments):
             option = _OPTION.fullmatch(argument)
             # Anything else may be the value of the option before it. Beam's own parser judges it later.
             if option[1] not in known if option else place == 0:
-                raise unknown_option(argument)
+                raise unknown_option(argument, known)
 
     @functools.cached_property
     def options(self) -> PipelineOptions:

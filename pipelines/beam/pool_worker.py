@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 from apache_beam.runners.worker.sdk_worker_main import create_harness
+
+
+def _end_with_pool() -> None:
+    # The pool holds the other end of this pipe and writes nothing. By a call that takes no lock of Python's, which the
+    # end of the process would wait for.
+    os.read(0, 1)
+    os._exit(1)
 
 
 def main(connected: int) -> None:
@@ -14,6 +22,7 @@ def main(connected: int) -> None:
     Args:
         connected: Number of an open pipe; a byte is written to it once the runner is reached.
     """
+    threading.Thread(target=_end_with_pool, daemon=True).start()
     log_handler, harness, _ = create_harness(os.environ)
     os.write(connected, b".")
     os.close(connected)

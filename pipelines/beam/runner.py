@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import (
     DirectOptions,
     GoogleCloudOptions,
     PipelineOptions,
+    PortableOptions,
     SetupOptions,
     StandardOptions,
 )
@@ -21,18 +22,25 @@ from google.api_core.exceptions import GoogleAPICallError
 
 from pipelines.beam.arguments import unknown_option
 from pipelines.beam.dataflow import set_dataflow_defaults
+from pipelines.beam.job_server_options import runner_named, taken_by
 from pipelines.beam.prism import PRISM_FIRST, PRISM_RUNNER, has_workers_here, set_prism_options, start_prism
 from pipelines.beam.quick_start import collecting_less, job_options
 from pipelines.beam.threads import default_threads
 from pipelines.common.cli import UsageError, first_line
 from pipelines.common.gcs_client import google_message, is_gs
+from pipelines.storage.filesystem import is_local
 
 # Runs in this process. `DirectRunner` would first try Prism, a binary that has to be downloaded.
 DEFAULT_RUNNER = "FnApiRunner"
 _LOCAL_RUNNERS = PRISM_FIRST | {"FnApiRunner", "BundleBasedDirectRunner"}
-# Threads of each worker process on other machines. Their number of cores is not known here, but threads mostly wait for
-# files.
+# Threads that read images from a store: they mostly wait for it.
 REMOTE_THREADS = 16
+# Threads for each bundle in a worker of Flink, Spark and the like, if images lie on a filesystem. The slots of a
+# machine share its workers, so it works on a bundle per slot: the second thread reads while the first decodes.
+BUNDLE_THREADS = 2
+# How long an engine keeps a worker between two tasks of a job. By default it ends each with its task, and starts and
+# imports take the next one several seconds.
+WORKER_REST_MILLIS = 30_000
 
 
 class _QuietParser(argparse.ArgumentParser):
@@ -46,6 +54,9 @@ def _reject_unknown(arguments: Sequence[str]) -> None:
         # Several classes may declare the same option; only its name matters here.
         parser.conflict_handler = "resolve"
         options_class._add_argparse_args(parser)  # type: ignore[arg-type]
+    for option in taken_by(runner_named(arguments)):
+        # Only the server knows which of them take a value.
+        parser.add_argument(option, nargs="?")
     _, unknown = parser.parse_known_args(list(arguments))
     if unknown:
         raise unknown_option(unknown[0])
@@ -104,7 +115,14 @@ def beam_options(arguments: Sequence[str], command: str = "job") -> PipelineOpti
         )
     if direct.direct_num_workers < 0:
         raise UsageError(f"--direct_num_workers {direct.direct_num_workers}: 0 (one per core) or more is needed")
+    if name == "PortableRunner" and not options.view_as(PortableOptions).job_endpoint:
+        raise UsageError(f"--runner {standard.runner}: needs a job server; name it by --job_endpoint HOST:PORT")
+    if standard.streaming:
+        raise UsageError("--streaming: this is a batch job; leave it out")
     _require_runner(standard.runner)
+    portable = options.view_as(PortableOptions)
+    if taken_by(name) and not portable.environment_cache_millis:
+        portable.environment_cache_millis = WORKER_REST_MILLIS
     # All code lives in importable modules.
     options.view_as(SetupOptions).save_main_session = False
     if is_dataflow(options):
@@ -139,6 +157,11 @@ def is_left_running(options: PipelineOptions) -> bool:
     return not is_local_runner(options) and bool(standard.no_wait_until_finish or cloud.template_location)
 
 
+def may_outlast_command(options: PipelineOptions) -> bool:
+    """Return whether the job may have to end without its command: it is left running, or goes on when that is ended."""
+    return is_dataflow(options) or is_left_running(options)
+
+
 def local_worker_processes(options: PipelineOptions) -> int:
     """Return the number of worker processes on this machine; 1 for a remote runner."""
     if not is_local_runner(options):
@@ -147,9 +170,34 @@ def local_worker_processes(options: PipelineOptions) -> int:
     return options.view_as(DirectOptions).direct_num_workers or os.cpu_count() or 1
 
 
-def default_worker_threads(options: PipelineOptions) -> int:
-    """Return the number of threads per worker process; on this machine the processes share the cores."""
-    return default_threads(local_worker_processes(options)) if is_local_runner(options) else REMOTE_THREADS
+def default_worker_threads(options: PipelineOptions, paths: Iterable[str]) -> int:
+    """Return the number of threads that work on images in a bundle; on this machine the processes share the cores.
+
+    Args:
+        options: Beam's options.
+        paths: Where the images are.
+    """
+    if is_local_runner(options):
+        return default_threads(local_worker_processes(options))
+    return BUNDLE_THREADS if all(map(is_local, paths)) else REMOTE_THREADS
+
+
+def may_share_model(options: PipelineOptions) -> bool:
+    """Return whether worker processes of one machine can share a model.
+
+    The process that has it must not end before the others. Those of our own local runner and of Dataflow serve one job,
+    and end with it. Of Flink's and Spark's each belongs to a task manager or executor, which may end alone.
+    """
+    return local_worker_processes(options) > 1 if is_local_runner(options) else is_dataflow(options)
+
+
+def _followed(pipeline: beam.Pipeline, options: PipelineOptions) -> contextlib.AbstractContextManager[None]:
+    if is_local_runner(options) or is_dataflow(options):
+        return contextlib.nullcontext()
+    # Imported late: local runs need no job server's interface.
+    from pipelines.beam.remote_job import followed
+
+    return followed(pipeline, options)
 
 
 @contextlib.contextmanager
@@ -157,13 +205,13 @@ def running_pipeline(options: PipelineOptions) -> Iterator[beam.Pipeline]:
     """Yield a pipeline and run it when the block ends.
 
     Raises:
-        UsageError: Dataflow does not accept the job, or Prism cannot be started.
+        UsageError: Dataflow does not accept the job, there is no job server, or Prism cannot be started.
     """
     if _runner_name(options) == PRISM_RUNNER:
         start_prism(options)
     pipeline = beam.Pipeline(options=options)
     try:
-        with collecting_less(), pipeline:
+        with collecting_less(), _followed(pipeline, options), pipeline:
             yield pipeline
     except GoogleAPICallError as error:
         is_taken = getattr(pipeline, "result", None) is not None

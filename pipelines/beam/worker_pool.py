@@ -102,7 +102,8 @@ class _Worker:
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pipelines.beam.pool_worker", str(write_end)],
-                stdin=subprocess.DEVNULL,
+                # Held open while the pool lives; a worker ends when it breaks.
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,

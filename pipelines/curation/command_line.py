@@ -164,7 +164,8 @@ def add_curation_options(parser: argparse.ArgumentParser, default: CurationOptio
         type=int,
         default=default.threads,
         metavar="N",
-        help="images at once per worker process; 0: one per core and one more, or 16 on other machines",
+        help="images at once per worker process; 0: one per core and one more; on other runners 16 from a bucket and 2 "
+        "from a filesystem",
     )
 
 

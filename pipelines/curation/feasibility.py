@@ -19,6 +19,7 @@ from pipelines.dataset.image_row import REJECTED, ImageRow, fold_name, is_open, 
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.sources.layout_registry import FOLDERS, RECOGNIZE
 from pipelines.storage import filesystem, output
+from pipelines.storage.output import Attempt
 
 
 def problem_with(
@@ -290,33 +291,36 @@ def refuse(problem: str, temporary: str) -> NoReturn:
 
     Args:
         problem: One line.
-        temporary: The output's temporary folder.
+        temporary: The folder of the job's intermediate files.
     """
     filesystem.write_bytes(filesystem.join(temporary, PROBLEM_FILE), problem.encode())
     raise InfeasibleError(problem)
 
 
 @contextlib.contextmanager
-def output_unless_refused(folder: str) -> Iterator[None]:
+def output_unless_refused(folder: str) -> Iterator[Attempt]:
     """Begin an output, and leave nothing of it if the pipeline run in this context is refused.
 
     Args:
         folder: The output.
 
+    Yields:
+        The attempt at the output.
+
     Raises:
         UsageError: The problem for which the pipeline was refused. If it failed otherwise, its own error passes.
     """
-    existing = output.begin(folder)
+    attempt = output.begin(folder)
     try:
-        yield
+        yield attempt
     except UsageError:
-        output.abandon(folder, existing)
+        output.abandon(attempt)
         raise
     except Exception as error:
-        problem = filesystem.read_if_exists(filesystem.join(output.temporary_folder(folder), PROBLEM_FILE))
+        problem = filesystem.read_if_exists(filesystem.join(attempt.folder, PROBLEM_FILE))
         if problem is None:
             raise
-        output.abandon(folder, existing)
+        output.abandon(attempt)
         raise UsageError(problem.decode()) from error
 
 
@@ -324,7 +328,7 @@ class RefuseCorrections(beam.PTransform):
     """PTransform that stops the pipeline if the problem is that corrections cannot be made.
 
     Args:
-        temporary: The output's temporary folder.
+        temporary: The folder of the job's intermediate files.
     """
 
     def __init__(self, temporary: str):

@@ -40,7 +40,7 @@ class CurationOptions:
     small_classes: str = "error"
     seed: int = 0
     max_reject_fraction: float = 0.25
-    # Images at once per worker process; 0: one per core and one more, or 16 where workers are other machines.
+    # Images at once per worker process; 0: see `default_worker_threads`.
     threads: int = 0
     overwrite: bool = False
 

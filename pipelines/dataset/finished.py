@@ -59,7 +59,7 @@ def open_dataset(folder: str, option: str) -> Dataset:
     if not names:
         raise UsageError(f"{where}: no such folder, or nothing in it; name one that python -m pipelines.prepare wrote")
     if DATASET_JSON not in names:
-        if any(name.startswith(f"{output.TEMPORARY}/") for name in names):
+        if output.is_unfinished(names):
             raise UsageError(f"{where}: unfinished; the prepare command that began it, given again, finishes it")
         raise UsageError(
             f"{where}: no dataset (no {DATASET_JSON}); name a folder that python -m pipelines.prepare wrote"

@@ -26,6 +26,7 @@ from pipelines.beam.runner import (
     is_left_running,
     is_local_runner,
     local_worker_processes,
+    may_outlast_command,
     running_pipeline,
 )
 from pipelines.beam.tally import Tally
@@ -49,10 +50,18 @@ from pipelines.prepare.standardize_fn import WriteStandardizeFn
 from pipelines.prepare.train_statistics import AnalyzeTrain, load_graph_modules
 from pipelines.prepare.update import earlier_of
 from pipelines.sources import list_images
-from pipelines.storage import filesystem, output
+from pipelines.storage import filesystem
+from pipelines.storage.output import Attempt
 
 
-def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlier: str) -> None:
+def build(
+    pipeline: beam.Pipeline,
+    options: PrepareOptions,
+    threads: int,
+    earlier: str,
+    attempt: Attempt,
+    unattended: bool,
+) -> None:
     """Add the whole job to a pipeline.
 
     Args:
@@ -60,9 +69,10 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
         options: The validated options.
         threads: Images processed at once per worker process.
         earlier: The dataset whose records an update may use again; empty for none.
+        attempt: Where to write.
+        unattended: See `Publish`.
     """
-    folder = output.publish_folder(options.output)
-    temporary = output.temporary_folder(options.output)
+    folder, temporary = attempt.publish_folder, attempt.folder
     packs = filesystem.join(temporary, "packs")
     spec = options.record_spec
 
@@ -122,7 +132,7 @@ def build(pipeline: beam.Pipeline, options: PrepareOptions, threads: int, earlie
             beam.pvalue.AsSingleton(curated.near.counts),
         )
         | "Card" >> card.WriteCard(written.rows, totals, options, folder, threads)
-        | "Publish" >> Publish(options.output, OWN_FILES, DATASET_JSON)
+        | "Publish" >> Publish(attempt, OWN_FILES, DATASET_JSON, unattended)
     )
 
 
@@ -148,15 +158,17 @@ def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[
     Raises:
         UsageError: If the images cannot be split as asked.
     """
-    threads = options.threads or default_worker_threads(beam_arguments)
+    threads = options.threads or default_worker_threads(beam_arguments, options.paths())
     earlier = earlier_of(options)
     quiet_beam()
     quiet_error(InfeasibleError)
     ahead = _loading_ahead(beam_arguments)
-    with output_unless_refused(options.output), ahead, running_pipeline(beam_arguments) as pipeline:
-        build(pipeline, options, threads, earlier)
+    unattended = may_outlast_command(beam_arguments)
+    with output_unless_refused(options.output) as attempt, ahead, running_pipeline(beam_arguments) as pipeline:
+        build(pipeline, options, threads, earlier, attempt, unattended)
     if is_left_running(beam_arguments):
         return None
+    attempt.publish(OWN_FILES)
     description = json.loads(filesystem.read_if_exists(filesystem.join(options.output, DATASET_JSON)) or b"")
     return description, _examples_reused(pipeline)
 

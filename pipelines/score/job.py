@@ -127,15 +127,15 @@ def _with_workers(job: Job, beam_options: PipelineOptions) -> Job:
     # Imported late: whatever is wrong with the rest of a command line is said without Beam.
     from apache_beam.options.pipeline_options import GoogleCloudOptions
 
-    from pipelines.beam.runner import REMOTE_THREADS, default_worker_threads, is_local_runner, local_worker_processes
+    from pipelines.beam.runner import REMOTE_THREADS, default_worker_threads, may_share_model
 
     temp_location = beam_options.view_as(GoogleCloudOptions).temp_location
     if job.options.output_table:
         require_temp_location(temp_location)
     remote = not all(map(filesystem.is_local, job.options.input))
     return job._replace(
-        threads=job.options.threads or (REMOTE_THREADS if remote else default_worker_threads(beam_options)),
-        # A single process needs no model server.
-        shared=not is_local_runner(beam_options) or local_worker_processes(beam_options) > 1,
+        threads=job.options.threads
+        or (REMOTE_THREADS if remote else default_worker_threads(beam_options, job.options.input)),
+        shared=may_share_model(beam_options) if job.options.share_model == AUTO else job.options.share_model == "yes",
         temp_location=temp_location,
     )

@@ -13,7 +13,7 @@ from pipelines.sources.location import Location
 FORMATS = ("parquet", "csv", "jsonl")
 # Default of --flag_sensitivity.
 SENSITIVITY = 0.95
-# Value of --submission when it is given without a year.
+# Value of --submission when it is given without a year, and default of --share_model.
 AUTO = "auto"
 
 
@@ -60,6 +60,7 @@ class ScoreOptions:
     batch_size: int = 32
     max_reject_fraction: float = 0.25
     threads: int = 0  # per worker process; 0: the default
+    share_model: str = AUTO  # between the worker processes of a machine: AUTO, yes or no
 
     def locations(self) -> list[Location]:
         """Return what workers read or write, inputs first."""
@@ -155,7 +156,15 @@ def build_parser() -> ArgumentParser:
         type=int,
         default=default.threads,
         metavar="N",
-        help="files read at once per worker process; 0: one per core and one more, or 16 on other machines",
+        help="files read at once per worker process; 0: one per core and one more; on other runners 16 "
+        "from a bucket and 2 from a filesystem",
+    )
+    parser.add_argument(
+        "--share_model",
+        choices=(AUTO, "yes", "no"),
+        default=default.share_model,
+        help="whether the worker processes of a machine share one copy of the model; auto: not on Flink, Spark and the "
+        "like, where the process that has it may end before the others",
     )
     return parser
 

@@ -19,7 +19,7 @@ from pipelines.beam import table_io
 from pipelines.beam.progress import Progress, shown_progress
 from pipelines.beam.publish import Publish
 from pipelines.beam.quiet import quiet_beam
-from pipelines.beam.runner import is_left_running, is_local_runner, running_pipeline
+from pipelines.beam.runner import is_left_running, is_local_runner, may_outlast_command, running_pipeline
 from pipelines.beam.table_io import Written
 from pipelines.beam.tally import Tally
 from pipelines.beam.wait_for_files import WaitForFiles
@@ -50,6 +50,7 @@ from pipelines.score.triage_page import triage_page
 from pipelines.sources import list_images
 from pipelines.storage import filesystem, output
 from pipelines.storage.filesystem import join
+from pipelines.storage.output import Attempt
 from pipelines.storage.partitions import MARKER
 
 SUBMISSION, REPORT = "submission.csv", "report.html"
@@ -64,14 +65,15 @@ class _Describe(beam.DoFn):
     yields nothing, so nothing is published.
     """
 
-    def __init__(self, job: Job):
+    def __init__(self, job: Job, attempt: Attempt):
         self._job = job
+        self._attempt = attempt
 
     def process(
         self, written: Mapping[str, list], listed: Mapping, totals: Mapping, parts: Mapping[str, Any]
     ) -> Iterator[bytes]:
         job, options = self._job, self._job.options
-        folder = output.publish_folder(job.partition)
+        folder = self._attempt.publish_folder
         seconds = {
             "write": sum(file.seconds for files in written.values() for file in files if isinstance(file, Written))
         }
@@ -80,7 +82,7 @@ class _Describe(beam.DoFn):
             summary["submission"] = describe_submission(job.challenge, join(folder, SUBMISSION))
         content = (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode()
         if options.previous and summary["counts"]["unchanged"] == accounting.images_listed(listed):
-            filesystem.write_bytes(join(output.temporary_folder(job.partition), NOTHING_NEW), content)
+            filesystem.write_bytes(join(self._attempt.folder, NOTHING_NEW), content)
             return
         if parts:
             page = triage_page(job.run, summary, parts["triage"], by_path(parts["pictures"]))
@@ -88,10 +90,18 @@ class _Describe(beam.DoFn):
         yield content
 
 
-def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
-    """Add the whole job to a pipeline."""
+def build(pipeline: beam.Pipeline, job: Job, progress: Progress, attempt: Attempt, unattended: bool) -> None:
+    """Add the whole job to a pipeline.
+
+    Args:
+        pipeline: The pipeline to extend.
+        job: The plan.
+        progress: Counts images as they are listed and done.
+        attempt: Where to write.
+        unattended: See `Publish`.
+    """
     options, run = job.options, job.run
-    folder = output.publish_folder(job.partition)
+    folder = attempt.publish_folder
     chunks = pipeline | "List images" >> list_images.ListImages(options.input, records=True)
     listed = chunks | "Listed" >> list_images.CountListed()
     found = chunks | "Count" >> beam.ParDo(ReportListed(progress))
@@ -167,12 +177,12 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress) -> None:
         | "All written" >> WaitForFiles(may_be_empty=["load_jobs"])
         | "Describe"
         >> beam.ParDo(
-            _Describe(job),
+            _Describe(job, attempt),
             beam.pvalue.AsSingleton(listed),
             beam.pvalue.AsSingleton(totals),
             parts,
         )
-        | "Publish" >> Publish(job.partition, OWN_FILES, MARKER)
+        | "Publish" >> Publish(attempt, OWN_FILES, MARKER, unattended)
     )
 
 
@@ -200,17 +210,19 @@ def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any] | None:
     if job.shared:
         load_models.cache_clear()  # worker processes load their own; this one no longer needs them
     output.discard_interrupted(job.partition, OWN_FILES, MARKER)
-    existing = output.begin(job.partition)
+    attempt = output.begin(job.partition)
+    unattended = may_outlast_command(beam_arguments)
     try:
         with shown_progress(is_local_runner(beam_arguments)) as progress, running_pipeline(beam_arguments) as pipeline:
-            build(pipeline, job, progress)
+            build(pipeline, job, progress, attempt, unattended)
     except UsageError:
-        output.abandon(job.partition, existing)
+        output.abandon(attempt)
         raise
     if is_left_running(beam_arguments):
         return None
-    nothing_new = filesystem.read_if_exists(join(output.temporary_folder(job.partition), NOTHING_NEW))
+    nothing_new = filesystem.read_if_exists(join(attempt.folder, NOTHING_NEW))
     if nothing_new is not None:
-        output.abandon(job.partition, existing)
+        output.abandon(attempt)
         return json.loads(nothing_new)
+    attempt.publish(OWN_FILES)
     return json.loads(filesystem.read_if_exists(join(job.partition, MARKER)) or b"")

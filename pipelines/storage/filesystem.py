@@ -5,12 +5,13 @@ Local files need no Beam: it is imported when a path of another filesystem is fi
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import posixpath
 import shutil
 import stat
-import threading
+import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 # Beam's CompressionTypes.UNCOMPRESSED: files are read and written as they are, whatever their names end in.
 _AS_IT_IS = "uncompressed"
+# Ends the name of a local file that is being written.
+_PARTIAL = ".partial"
 
 
 def beam_filesystems() -> type[FileSystems]:
@@ -69,11 +72,16 @@ def write_bytes(path: str, data: bytes) -> None:
             file.write(data)
         return
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    # Threads of one process may write the same file, when a runner repeats a slow step.
-    partial = f"{path}.{os.getpid()}.{threading.get_ident()}.partial"
+    # Threads, processes and machines may write the same file at once, when a runner repeats a slow step.
+    partial = f"{path}.{uuid.uuid4().hex[:16]}{_PARTIAL}"
     with open(partial, "wb") as file:
         file.write(data)
     os.replace(partial, path)
+
+
+def is_partial(name: str) -> bool:
+    """Return whether a file is one that `write_bytes` was writing, or was killed while it wrote."""
+    return name.endswith(_PARTIAL)
 
 
 def is_folder(path: str) -> bool:
@@ -258,9 +266,16 @@ def _folders_above(names: list[str]) -> list[str]:
 
 
 @storage_errors()
-def move_tree(source: str, destination: str) -> None:
-    """Rename every file below `source` to the same relative path below `destination`, replacing existing files."""
-    names = sorted(list_tree(source))
+def move_files(source: str, destination: str, names: list[str]) -> None:
+    """Rename files below `source` to the same relative paths below `destination`, replacing existing files.
+
+    A local file that is not there is passed over: a repetition of the same step has moved it.
+
+    Args:
+        source: A folder on any filesystem.
+        destination: Another folder on the same filesystem.
+        names: Paths of the files relative to the folders, with forward slashes.
+    """
     if not is_local(source):
         pairs = [(join(source, name), join(destination, name)) for name in names]
         for start in range(0, len(pairs), 100):
@@ -269,7 +284,8 @@ def move_tree(source: str, destination: str) -> None:
     for name in names:
         target = os.path.join(destination, name)
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        os.replace(os.path.join(source, name), target)
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(os.path.join(source, name), target)
 
 
 def copy_tree(source: str, destination: str) -> None:

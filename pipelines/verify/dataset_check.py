@@ -59,8 +59,7 @@ def check_files(dataset: Dataset, shards: Iterable[Shard]) -> None:
     Raises:
         CheckFailed: A file is missing or left over.
     """
-    unfinished = [name for name in dataset.names if name.startswith(f"{output.TEMPORARY}/")]
-    if unfinished:
+    if output.is_unfinished(dataset.names):
         raise CheckFailed(f"unfinished: {output.TEMPORARY} is there; the prepare command, given again, finishes it")
     named = {shard.name for shard in shards}
     for name in sorted(named.union(NEEDED) - dataset.names):

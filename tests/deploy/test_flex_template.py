@@ -171,14 +171,17 @@ def job_service(folder: Path) -> Iterator[tuple[tuple[str, ...], Callable[[], st
         pool.stop(0)
 
 
+SERVER = ("--runner=PortableRunner", "--job_endpoint=localhost:8099")
+
+
 @pytest.mark.parametrize(
     ("given", "left"),
     [
         ((), False),
         (("--no_wait_until_finish",), False),  # this process does the work
-        (("--runner=PortableRunner",), False),
-        (("--runner=PortableRunner", "--no_wait_until_finish"), True),
-        (("--runner=PortableRunner", "--template_location=gs://a/b"), True),
+        ((*SERVER,), False),
+        ((*SERVER, "--no_wait_until_finish"), True),
+        ((*SERVER, "--template_location=gs://a/b"), True),
     ],
 )
 def test_only_a_job_elsewhere_is_left_running(given: tuple[str, ...], left: bool) -> None:

@@ -35,7 +35,7 @@ def test_dataflow_gets_the_documented_workers() -> None:
     assert options.view_as(SetupOptions).save_main_session is False
     assert options.view_as(GoogleCloudOptions).job_name.startswith("isic-prepare-")
     # The cores of this machine say nothing about theirs.
-    assert default_worker_threads(options) == REMOTE_THREADS
+    assert default_worker_threads(options, ["gs://bucket/images"]) == REMOTE_THREADS
 
 
 def test_what_the_user_names_comes_before_the_defaults() -> None:

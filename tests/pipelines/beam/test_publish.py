@@ -1,24 +1,119 @@
-"""The last step of a job: its files in place, the marker last."""
+"""The last step of a job: its files in place, the marker last, however often and in whatever order steps are run."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from pipelines.beam.publish import Publish
+import pytest
+
+from pipelines.beam.publish import Publish, _Announce, _PutInPlace
 from pipelines.storage import filesystem, output
+from pipelines.storage.output import Attempt
 from tests.support.collecting import run
 
 OWN = re.compile(r"part-\d+$|done\.json$")
 
 
-def test_publish_replaces_own_files_only_and_ends_with_the_marker(tmp_path: Path) -> None:
+@pytest.fixture
+def attempt(tmp_path: Path) -> Attempt:
+    """An attempt that has written its files, beside an earlier output and a file that is no job's."""
     for name in ("part-1", "part-2", "done.json", "thesis.txt"):
         (tmp_path / name).write_text("old")
-    output.begin(str(tmp_path))
-    filesystem.write_bytes(f"{output.publish_folder(str(tmp_path))}/part-1", b"new")
-    filesystem.write_bytes(f"{output.publish_folder(str(tmp_path))}/nested/x", b"new")
-    run([b"{}"], Publish(str(tmp_path), OWN, "done.json"))
-    assert sorted(filesystem.list_tree(str(tmp_path))) == ["done.json", "nested/x", "part-1", "thesis.txt"]
-    assert (tmp_path / "part-1").read_text() == "new"
-    assert (tmp_path / "thesis.txt").read_text() == "old"
+    begun = output.begin(str(tmp_path))
+    write(begun)
+    return begun
+
+
+def write(attempt: Attempt) -> None:
+    """What the steps before the last one do, each time that they are run."""
+    for name in ("part-1", "nested/x"):
+        filesystem.write_bytes(f"{attempt.publish_folder}/{name}", b"new")
+
+
+def announce(attempt: Attempt) -> None:
+    assert list(_Announce(attempt, "done.json").process(b"{}")) == [b"{}"]
+
+
+def put_in_place(attempt: Attempt) -> None:
+    _PutInPlace(attempt, OWN).process(b"{}")
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {name: (folder / name).read_text() for name in sorted(filesystem.list_tree(str(folder)))}
+
+
+PUBLISHED = {"done.json": "{}", "nested/x": "new", "part-1": "new", "thesis.txt": "old"}
+
+
+def test_publish_replaces_own_files_only_and_ends_with_the_marker(attempt: Attempt, tmp_path: Path) -> None:
+    run([b"{}"], Publish(attempt, OWN, "done.json", unattended=True))
+    assert content(tmp_path) == PUBLISHED
+
+
+def test_with_a_command_that_waits_a_job_puts_nothing_in_place(attempt: Attempt, tmp_path: Path) -> None:
+    assert run([b"{}"], Publish(attempt, OWN, "done.json", unattended=False)) == [b"{}"]
+    assert content(tmp_path).items() >= {"part-2": "old", "done.json": "old"}.items()
+    assert attempt.publish(OWN)
+    assert content(tmp_path) == PUBLISHED
+    assert not attempt.publish(OWN)
+
+
+def test_each_step_may_run_again_before_or_after_the_next_has_begun(attempt: Attempt, tmp_path: Path) -> None:
+    announce(attempt)
+    # Another attempt of the same tasks was a little behind.
+    write(attempt)
+    announce(attempt)
+    filesystem.move_files(attempt.publish_folder, str(tmp_path), ["part-1"])
+    announce(attempt)
+    put_in_place(attempt)
+    assert content(tmp_path) == PUBLISHED
+    put_in_place(attempt)
+    announce(attempt)
+    put_in_place(attempt)
+    assert content(tmp_path) == PUBLISHED
+
+
+def test_what_a_task_writes_when_all_is_in_place_is_no_unfinished_output(attempt: Attempt, tmp_path: Path) -> None:
+    announce(attempt)
+    put_in_place(attempt)
+    write(attempt)
+    announce(attempt)
+    put_in_place(attempt)
+    found = content(tmp_path)
+    assert found.items() >= PUBLISHED.items()
+    assert not output.is_unfinished(found)
+    output.require_output(str(tmp_path), "done.json", True, [])
+    output.abandon(output.begin(str(tmp_path)))
+    assert content(tmp_path) == PUBLISHED
+
+
+def test_a_job_whose_command_was_repeated_publishes_nothing(attempt: Attempt, tmp_path: Path) -> None:
+    later = output.begin(str(tmp_path))
+    # The first job still runs: its tasks write, and come to their end.
+    write(attempt)
+    filesystem.write_bytes(f"{attempt.publish_folder}/part-2", b"of the first")
+    announce(attempt)
+    put_in_place(attempt)
+    assert content(tmp_path).items() >= {"part-1": "old", "done.json": "old"}.items()
+    write(later)
+    announce(later)
+    put_in_place(attempt)
+    put_in_place(later)
+    assert content(tmp_path) == PUBLISHED
+
+
+def test_what_a_killed_task_was_writing_is_not_published(attempt: Attempt, tmp_path: Path) -> None:
+    filesystem.write_bytes(f"{attempt.publish_folder}/part-1.0123456789abcdef.partial", b"ne")
+    announce(attempt)
+    put_in_place(attempt)
+    assert content(tmp_path) == PUBLISHED
+
+
+def test_a_file_that_is_lost_is_missed_before_the_marker_is_written(attempt: Attempt, tmp_path: Path) -> None:
+    announce(attempt)
+    (Path(attempt.publish_folder) / "nested" / "x").unlink()
+    with pytest.raises(output.StorageError, match=r"nested/x is gone"):
+        put_in_place(attempt)
+    assert "done.json" not in content(tmp_path)
+    assert output.is_unfinished(content(tmp_path))

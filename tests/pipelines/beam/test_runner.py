@@ -14,6 +14,7 @@ import pytest
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     PipelineOptions,
+    PortableOptions,
     PrismRunnerOptions,
     StandardOptions,
 )
@@ -24,9 +25,20 @@ from apache_beam.transforms.window import GlobalWindows
 from dask.distributed import LocalCluster
 
 from pipelines.beam.prism import start_prism
-from pipelines.beam.runner import beam_options, is_local_runner, local_worker_processes
+from pipelines.beam.runner import (
+    BUNDLE_THREADS,
+    REMOTE_THREADS,
+    WORKER_REST_MILLIS,
+    beam_options,
+    default_worker_threads,
+    is_local_runner,
+    local_worker_processes,
+    may_share_model,
+)
 from pipelines.common.cli import UsageError
 from tests.support.dataflow import DATAFLOW
+
+PORTABLE = ["--runner=PortableRunner", "--job_endpoint=localhost:1"]
 
 
 def test_the_local_default_is_named() -> None:
@@ -76,6 +88,8 @@ def test_no_number_of_processes_means_one_per_core() -> None:
         (["--runner=PrismRunner", "--direct_num_workers=2"], "direct_num_workers 2: has no effect on Prism"),
         (["--runner=DirectRunner", "--prism_location=no/prism"], "--prism_location no/prism: no such file"),
         (["--imagesize=3"], "--imagesize=3"),
+        (["--runner=PortableRunner"], "--runner PortableRunner: needs a job server; name it by --job_endpoint"),
+        (["--streaming"], "--streaming: this is a batch job"),
         (["stray"], "stray"),
         (["--direct_num_workers=two"], "direct_num_workers"),
         (DATAFLOW[:2], "--project is missing"),
@@ -88,6 +102,33 @@ def test_options_that_lose_records_or_mean_nothing_are_refused_in_one_line(argum
     with pytest.raises(UsageError, match=says) as caught:
         beam_options(arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shares"),
+    [
+        ([], False),
+        (["--direct_running_mode=multi_processing", "--direct_num_workers=2"], True),
+        (DATAFLOW, True),
+        (PORTABLE, False),
+    ],
+)
+def test_a_model_is_shared_only_by_processes_that_end_together(arguments: list[str], shares: bool) -> None:
+    assert may_share_model(beam_options(arguments)) == shares
+
+
+def test_an_engine_keeps_its_workers_for_a_while_unless_told_otherwise() -> None:
+    kept = [
+        beam_options([*PORTABLE, *more]).view_as(PortableOptions).environment_cache_millis
+        for more in ([], ["--environment_cache_millis=5"])
+    ]
+    assert [int(millis) for millis in kept] == [WORKER_REST_MILLIS, 5]
+
+
+def test_many_threads_read_from_a_bucket_and_few_decode_beside_other_slots() -> None:
+    options = beam_options(PORTABLE)
+    assert default_worker_threads(options, ["/images", "gs://bucket/images"]) == REMOTE_THREADS
+    assert default_worker_threads(options, ["/images"]) == BUNDLE_THREADS
 
 
 def test_multi_threading_still_loses_what_is_written_during_a_flush() -> None:

@@ -129,6 +129,15 @@ def test_two_runners_number_their_workers_alike_and_each_stops_its_own(pool: Poo
     assert f"worker 1-1 of {at_first.url} is done\n" in pool.said.read()
 
 
+def test_a_killed_pool_takes_its_workers_with_it(pool: Pool) -> None:
+    runner = Runner()
+    with serving(runner) as address:
+        assert pool.start("1", address)[1] == ""
+        assert runner.came.get(timeout=LIMIT) == "1"
+        pool.process.kill()
+        assert runner.left.get(timeout=LIMIT) == "1"
+
+
 def test_a_worker_that_does_not_come_is_an_error_that_says_why(pool: Pool) -> None:
     with serving(Runner(pickle_library="none-of-them")) as runner:
         _, error = pool.start("7", runner)

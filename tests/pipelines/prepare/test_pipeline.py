@@ -8,6 +8,7 @@ import apache_beam as beam
 
 from pipelines.prepare import pipeline as prepare_pipeline
 from pipelines.prepare.options import parse_options
+from pipelines.storage.output import Attempt
 from tests.support.job_graph import GraphSize, graph_size
 
 
@@ -24,7 +25,9 @@ def size_of(folder: Path, inputs: int, files: int) -> GraphSize:
         given += ["--input", source, "--metadata", table]
     options, _ = parse_options([str(value) for value in given])
     pipeline = beam.Pipeline()
-    prepare_pipeline.build(pipeline, options, threads=2, earlier="")
+    prepare_pipeline.build(
+        pipeline, options, threads=2, earlier="", attempt=Attempt(options.output, "1"), unattended=True
+    )
     return graph_size(pipeline)
 
 

@@ -12,6 +12,7 @@ from pipelines.beam.progress import Progress
 from pipelines.score import pipeline as score_pipeline
 from pipelines.score.job import plan_run
 from pipelines.score.options import parse_options
+from pipelines.storage.output import Attempt
 from tests.support.documents import model_document, write_model_json
 from tests.support.job_graph import GraphSize, graph_size
 
@@ -31,7 +32,7 @@ def size_of(folder: Path, inputs: int, files: int) -> GraphSize:
     arguments = BeamArguments(rest, "score")
     job = plan_run(options, arguments, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
     pipeline = beam.Pipeline(options=arguments.options)
-    score_pipeline.build(pipeline, job, Progress())
+    score_pipeline.build(pipeline, job, Progress(), Attempt(job.partition, "1"), unattended=True)
     return graph_size(pipeline)
 
 

@@ -70,12 +70,11 @@ def test_unwritable_and_overlapping_outputs_are_refused(tmp_path: Path) -> None:
 
 def test_abandoned_run_leaves_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    existing = output.begin(str(folder / "deep"))
-    output.abandon(str(folder / "deep"), existing)
+    output.abandon(output.begin(str(folder / "deep")))
     assert names(tmp_path) == []
     assert not folder.exists()
     (tmp_path / "mine").mkdir()
-    output.abandon(str(tmp_path / "mine"), output.begin(str(tmp_path / "mine")))
+    output.abandon(output.begin(str(tmp_path / "mine")))
     assert (tmp_path / "mine").is_dir()
 
 

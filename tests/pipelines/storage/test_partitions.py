@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from pipelines.beam import publish
 from pipelines.common.cli import UsageError
 from pipelines.storage import filesystem, output, partitions
 
@@ -27,12 +26,12 @@ def finish(folder: Path, name: str) -> Path:
 def interrupt(folder: Path, name: str, ready: bool) -> Path:
     """A run that was killed: while it worked, or (ready) when one of two files had been put in place."""
     partition = partitions.partition_folder(str(folder), name)
-    output.begin(partition)
+    attempt = output.begin(partition)
     for part in (0, 1):
-        filesystem.write_bytes(filesystem.join(output.publish_folder(partition), f"part-{part}"), name.encode())
+        filesystem.write_bytes(filesystem.join(attempt.publish_folder, f"part-{part}"), name.encode())
     if ready:
-        list(publish._Announce(partition, partitions.MARKER).process(b"{}"))
-        (folder / f"run={name}" / ".unfinished" / "publish" / "part-0").rename(folder / f"run={name}" / "part-0")
+        attempt.announce(partitions.MARKER, b"{}")
+        filesystem.move_files(attempt.publish_folder, partition, ["part-0"])
     return folder / f"run={name}"
 
 
