@@ -29,6 +29,7 @@ def records_read(page: str, job: dict[str, Any], step: str) -> list[int]:
     return [task["metrics"]["read-records"] for task in tasks]
 
 
+@pytest.mark.parametrize("engine", ["flink"], indirect=True)
 def test_images_of_one_folder_are_read_by_several_slots(
     engine: Engine, command: Command, inputs: Inputs, tmp_path: Path
 ) -> None:
