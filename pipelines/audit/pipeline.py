@@ -135,5 +135,6 @@ def run(options: AuditOptions, beam_arguments: PipelineOptions) -> dict[str, Any
     unattended = may_outlast_command(beam_arguments)
     with output_unless_refused(options.output) as attempt, running_pipeline(beam_arguments) as pipeline:
         build(pipeline, options, threads, attempt, unattended)
-    attempt.publish(OWN_FILES)
+    if not unattended:
+        attempt.publish_as_command(OWN_FILES)
     return json.loads(filesystem.read_if_exists(filesystem.join(options.output, MARKER)) or b"")

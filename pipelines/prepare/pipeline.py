@@ -168,7 +168,8 @@ def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[
         build(pipeline, options, threads, earlier, attempt, unattended)
     if is_left_running(beam_arguments):
         return None
-    attempt.publish(OWN_FILES)
+    if not unattended:
+        attempt.publish_as_command(OWN_FILES)
     description = json.loads(filesystem.read_if_exists(filesystem.join(options.output, DATASET_JSON)) or b"")
     return description, _examples_reused(pipeline)
 

@@ -224,5 +224,6 @@ def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any] | None:
     if nothing_new is not None:
         output.abandon(attempt)
         return json.loads(nothing_new)
-    attempt.publish(OWN_FILES)
+    if not unattended:
+        attempt.publish_as_command(OWN_FILES)
     return json.loads(filesystem.read_if_exists(join(job.partition, MARKER)) or b"")

@@ -105,6 +105,16 @@ class Attempt(NamedTuple):
         _clear_temporary(self.output)
         return True
 
+    def publish_as_command(self, pattern: re.Pattern[str]) -> None:
+        """Publish for the command that waited for the job, see `publish`.
+
+        Raises:
+            StorageError: A file that was complete is gone.
+            UsageError: Another run has claimed the output meanwhile.
+        """
+        if not self.publish(pattern):
+            raise UsageError(f"--output {self.output}: another run has taken it meanwhile; run one at a time")
+
 
 def _temporary_folder(output: str) -> str:
     return filesystem.join(output, TEMPORARY)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.beam.publish import Publish, _Announce, _PutInPlace
+from pipelines.common.cli import UsageError
 from pipelines.storage import filesystem, output
 from pipelines.storage.output import Attempt
 from tests.support.collecting import run
@@ -100,6 +101,17 @@ def test_a_job_whose_command_was_repeated_publishes_nothing(attempt: Attempt, tm
     announce(later)
     put_in_place(attempt)
     put_in_place(later)
+    assert content(tmp_path) == PUBLISHED
+
+
+def test_a_command_whose_output_another_run_has_taken_says_so(attempt: Attempt, tmp_path: Path) -> None:
+    announce(attempt)
+    second = output.begin(str(tmp_path))
+    with pytest.raises(UsageError, match=r"--output .*: another run has taken it meanwhile; run one at a time"):
+        attempt.publish_as_command(OWN)
+    write(second)
+    announce(second)
+    second.publish_as_command(OWN)
     assert content(tmp_path) == PUBLISHED
 
 
