@@ -20,8 +20,6 @@ _FILE_WORDS = frozenset(
 )
 # ISIC 2018 task 2: `ISIC_0000001_attribute_pigment_network.png`.
 _ATTRIBUTE = re.compile(r"_attribute_[a-z_]+$", re.IGNORECASE)
-# PH2: `IMD003_lesion/IMD003_lesion.bmp`, `IMD003_roi/IMD003_R1_Label4.bmp`.
-_PART_OF_CASE = re.compile(r"(?:^|/)([^/]+)_(?:lesion|roi)/\1_[^/]+$", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z]+")
 _BLACK_OR_WHITE: dict[object, str] = {(0, 0, 0): "black", (255, 255, 255): "white"}
 
@@ -44,8 +42,7 @@ def is_named_mask(relative: str) -> bool:
 
 def is_in_mask_folder(relative: str) -> bool:
     """Return whether the folder of a file says that it holds masks."""
-    named = not _FILE_WORDS.isdisjoint(_words(posixpath.basename(posixpath.dirname(relative))))
-    return named or _PART_OF_CASE.search(relative) is not None
+    return not _FILE_WORDS.isdisjoint(_words(posixpath.basename(posixpath.dirname(relative))))
 
 
 def _impossible(image: Image.Image) -> tuple[str, str]:

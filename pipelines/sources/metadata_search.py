@@ -55,6 +55,15 @@ def _parent(folder: str) -> str | None:
     return parent if len(parent) > len(parent.partition("://")[0]) + 3 else None
 
 
+def _above(folder: str) -> list[str]:
+    """Return the folder above and the one above that, as far as they exist.
+
+    ISIC 2024 comes from Kaggle with its images in `train-image/image`, and its table beside `train-image`.
+    """
+    above = _parent(folder)
+    return [place for place in (above, None if above is None else _parent(above)) if place is not None]
+
+
 def _members_by_depth(archive: str) -> list[list[str]]:
     """Return the tables in an archive, grouped by depth, shallowest first."""
     if holds_only_images(archive):
@@ -100,13 +109,10 @@ def places_of(source: Source) -> list[str]:
 def _folders(source: Source) -> Iterator[str]:
     """Yield the folders where tables of a named layout may be, nearest first."""
     folder, inner = images_folder(source.path), LAYOUTS[source.layout].folder
-    # ISIC 2024 comes from Kaggle with its images in `train-image/image`, and its table beside `train-image`.
-    above = None if is_archive(source.path) else _parent(folder)
-    for place in (folder, above, above and _parent(above)):
-        if place is not None:
-            yield place
-            if inner:
-                yield filesystem.join(place, inner)
+    for place in (folder,) if is_archive(source.path) else (folder, *_above(folder)):
+        yield place
+        if inner:
+            yield filesystem.join(place, inner)
 
 
 def _places(source: Source) -> Iterator[list[str]]:
@@ -189,12 +195,11 @@ def neighbour_of(source: Source) -> tuple[str, str] | None:
         The layout and the table; None if there is none.
     """
     folder = images_folder(source.path)
-    above = folder if is_archive(source.path) else _parent(folder)
-    if above is None or is_path_list(source.path) or has_wildcard(source.path):
+    if is_path_list(source.path) or has_wildcard(source.path):
         return None
-    if not (filesystem.is_local(above) or is_gs(above)):  # other stores would list all that lies below
+    if not (filesystem.is_local(folder) or is_gs(folder)):  # other stores would list all that lies below
         return None
-    for path in tables_in(above):
+    for path in itertools.chain.from_iterable(map(tables_in, [folder] if is_archive(source.path) else _above(folder))):
         if not is_archive(path) and _is_published(path):
             columns = columns_of(path)
             layout = recognize(columns)

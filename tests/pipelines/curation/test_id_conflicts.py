@@ -98,8 +98,6 @@ BLACK, WHITE = (Image.new("RGB", (9, 9), name) for name in ("black", "white"))
         ("masks/1.png", BLACK, "mask"),
         ("masks/1.jpg", mask(1), "mask"),
         ("lesion-1_mask2.png", picture(1), "mask"),
-        ("IMD003/IMD003_lesion/IMD003_lesion.bmp", mask(1), "mask"),
-        ("IMD003_roi/IMD003_R1_Label4.bmp", BLACK, "mask"),
         ("IMD003_Dermoscopic_Image/IMD003.bmp", BLACK, "blank"),
         ("nevus_lesion/IMD003_lesion.png", mask(1), "no_photograph"),
         ("1.png", mask(1), "no_photograph"),

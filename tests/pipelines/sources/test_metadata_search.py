@@ -315,7 +315,8 @@ def test_a_table_above_the_images_is_named_with_the_layout_that_reads_it(
     write(tmp_path / "in" / "ISIC_0000001.jpg", "x")
     archive = packed(tmp_path / "train.zip", ISIC_0000001_jpg="x", **{"ISIC_0000001.jpg": "x"})
     table = write(tmp_path / "HAM10000_metadata.csv", HAM)
-    for place in (f"{tmp_path}/in", archive):
+    write(tmp_path / "train" / "image" / "ISIC_0000001.jpg", "x")
+    for place in (f"{tmp_path}/in", f"{tmp_path}/train/image", archive):
         assert tables(completed([place])) == [[]]
         assert capsys.readouterr().err == (
             f"note: {table} (HAM10000 table) is not read, as it lies outside {place}; "
