@@ -11,8 +11,17 @@ from pipelines.curation.masks import BLANK, NO_PHOTOGRAPH
 from pipelines.dataset.image_row import MASK, ImageRow
 from pipelines.domain.image_ids import isic_id_of
 
-# What sorts photographs of one id: the path below the input, and the whole path.
-_Photograph = tuple[str, str]
+# The path of a photograph below its input, which sorts those of one id, and the whole path.
+_Photograph = tuple[bytes, bytes]
+
+
+def _as_bytes(name: str) -> bytes:
+    """Return a name in bytes: Beam cannot encode a text with what is no UTF-8 in the name of a file."""
+    return name.encode("utf-8", "surrogatepass")
+
+
+def _photograph(row: ImageRow) -> tuple[bytes, _Photograph]:
+    return _as_bytes(row.image_id), (_as_bytes(row.relative), _as_bytes(row.path))
 
 
 def _may_be_mask(row: ImageRow) -> bool:
@@ -21,28 +30,30 @@ def _may_be_mask(row: ImageRow) -> bool:
     return row.reason == NO_PHOTOGRAPH or (row.reason == BLANK and isic_id_of(row.relative) != "")
 
 
-def _ids_beside(row: ImageRow) -> list[str]:
+def _ids_beside(row: ImageRow) -> list[bytes]:
     """Return the ids that the photograph of a mask may have, its own first: of `IMD003_lesion` also `IMD003`.
 
     Args:
         row: A row for which `_may_be_mask` is true.
     """
     ends = [found.start() for found in re.finditer(r"[_ -]", row.image_id)] if row.reason == NO_PHOTOGRAPH else []
-    return [row.image_id, *(row.image_id[:end] for end in reversed(ends) if end)]
+    return list(map(_as_bytes, [row.image_id, *(row.image_id[:end] for end in reversed(ends) if end)]))
 
 
-def _of_masks(photograph: tuple[str, _Photograph], image_ids: Collection[str]) -> Iterator[tuple[str, _Photograph]]:
+def _of_masks(
+    photograph: tuple[bytes, _Photograph], image_ids: Collection[bytes]
+) -> Iterator[tuple[bytes, _Photograph]]:
     if photograph[0] in image_ids:
         yield photograph
 
 
-def _as_mask(row: ImageRow, photographs: Mapping[str, _Photograph]) -> ImageRow:
+def _as_mask(row: ImageRow, photographs: Mapping[bytes, _Photograph]) -> ImageRow:
     ids = _ids_beside(row) if _may_be_mask(row) else []
     found = next(filter(None, map(photographs.get, ids)), None)
     if found is None:
         return row
-    relative, path = found
-    said = "has the id of" if row.image_id in photographs else "is named after"
+    relative, path = (name.decode("utf-8", "surrogatepass") for name in found)
+    said = "has the id of" if ids[0] in photographs else "is named after"
     rejected = row.rejected("identify", MASK, f"a mask, {row.message}, and it {said} {relative}")
     return rejected._replace(image_of=path)
 
@@ -64,7 +75,7 @@ class FindMasks(beam.PTransform):
         )
         photographs = (
             readable
-            | "Photographs" >> beam.Map(lambda row: (row.image_id, (row.relative, row.path)))
+            | "Photographs" >> beam.Map(_photograph)
             | "Of these ids" >> beam.FlatMap(_of_masks, beam.pvalue.AsSingleton(image_ids))
             | "One of each id" >> beam.CombinePerKey(min)
         )
