@@ -13,6 +13,7 @@ from apache_beam.metrics import Metrics
 
 from pipelines.beam.threads import ThreadedDoFn, in_global_window
 from pipelines.curation import masks
+from pipelines.curation.corrections import Correction, corrected
 from pipelines.curation.decode_cache import Known, KnownContents, ReadCache, Recall
 from pipelines.curation.folder_splits import folder_split
 from pipelines.dataset.image_row import ImageRow, Stored, Thumbnail
@@ -141,12 +142,18 @@ class _CheckChunks(ThreadedDoFn):
         self._pending = self.look_ahead()
         self._pack: PackWriter[Examined] = PackWriter(self._packs)
 
-    def process(self, element: list[list_images.ListedFile], known: Known | None = None) -> Iterator:
+    def process(
+        self,
+        element: list[list_images.ListedFile],
+        known: Known | None = None,
+        corrections: Mapping[str, Correction] | None = None,
+    ) -> Iterator:
         """Check a chunk.
 
         Args:
             element: A chunk of listed files.
             known: The contents that need no decoding.
+            corrections: The corrections of people, by the names of images.
 
         Yields:
             Rows of this chunk or of earlier ones.
@@ -154,7 +161,7 @@ class _CheckChunks(ThreadedDoFn):
         listed = list_images.images_of(element)
         self._checked.inc(len(listed))
         for root, found in itertools.groupby(listed, key=lambda one: one.root):
-            examine_file = functools.partial(self._examine, root=root, known=known)
+            examine_file = functools.partial(self._examine, root=root, known=known, corrections=corrections)
             yield from self._rows(map_files(examine_file, [one.file for one in found], self._pending.feed))
 
     def finish_bundle(self) -> Iterator:
@@ -162,8 +169,17 @@ class _CheckChunks(ThreadedDoFn):
         yield from map(in_global_window, self._rows(itertools.chain.from_iterable(self._pending.drain())))
         yield from map(in_global_window, _placed(self._pack.flush()))
 
-    def _examine(self, file: SourceFile, content: Content, root: str, known: Known | None) -> Examined:
+    def _examine(
+        self,
+        file: SourceFile,
+        content: Content,
+        root: str,
+        known: Known | None,
+        corrections: Mapping[str, Correction] | None,
+    ) -> Examined:
         row = self._start(file, content, root)
+        if corrections:
+            row = corrected(row, corrections)
         if isinstance(content, StorageError) or (known and row.sha256 in known):
             return Examined(row)
         return examine(row, content, self._spec, self._measure_quality)
@@ -205,6 +221,7 @@ class CheckImages(beam.PTransform):
         cache: A dataset with the same spec whose records are used instead of decoding their images, see
             `decode_cache`; empty for none.
         measure_quality: Whether rows get scores of their quality. Those from the cache get none.
+        corrections: What `correct.ReadCorrections` read, which is noted on the rows; None for none.
     """
 
     def __init__(
@@ -217,6 +234,7 @@ class CheckImages(beam.PTransform):
         spec: RecordSpec | None = None,
         cache: str = "",
         measure_quality: bool = False,
+        corrections: beam.PCollection | None = None,
     ):
         super().__init__()
         start = functools.partial(
@@ -228,13 +246,16 @@ class CheckImages(beam.PTransform):
         self._check = _CheckChunks(start, threads, packs, spec, measure_quality)
         self._packs = packs
         self._cache = cache
+        self._side = {"corrections": beam.pvalue.AsSingleton(corrections)} if corrections is not None else {}
 
     def expand(self, chunks: beam.PCollection) -> beam.PCollection[ImageRow]:
         """Turn lists of ListedFile into rows; unreadable and undecodable files come out as rejected rows."""
         if not self._cache:
-            return chunks | beam.ParDo(self._check)
+            return chunks | beam.ParDo(self._check, **self._side)
         cached = chunks.pipeline | "Read cache" >> ReadCache(self._cache)
         known = cached | "Known contents" >> KnownContents()
-        checked = chunks | beam.ParDo(self._check, beam.pvalue.AsSingleton(known)).with_outputs("recalled", main="rows")
+        checked = chunks | beam.ParDo(self._check, beam.pvalue.AsSingleton(known), **self._side).with_outputs(
+            "recalled", main="rows"
+        )
         recalled = (checked.recalled, cached) | "Recall" >> Recall(self._packs)
         return (checked.rows, recalled) | "Checked" >> beam.Flatten()

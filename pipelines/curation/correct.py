@@ -1,4 +1,4 @@
-"""Apply corrections to image rows, and find those that cannot be applied."""
+"""Read corrections in a pipeline, and find those that cannot be made."""
 
 from __future__ import annotations
 
@@ -8,29 +8,11 @@ from pipelines.curation.corrections import (
     OPTION,
     Correction,
     CorrectionsFile,
-    corrected,
     named_file,
     problems_with,
     read_corrections,
 )
-from pipelines.dataset.image_row import ImageRow
 from pipelines.domain.taxonomy import ClassSet
-
-
-class Correct(beam.PTransform):
-    """PTransform that notes on every checked row the correction of its image, see `deduplicate.merge_files`.
-
-    Args:
-        corrections: What `ReadCorrections` read.
-    """
-
-    def __init__(self, corrections: beam.PCollection):
-        super().__init__()
-        self._corrections = beam.pvalue.AsSingleton(corrections)
-
-    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
-        """Turn rows into the same rows."""
-        return rows | "Look up" >> beam.Map(corrected, self._corrections)
 
 
 def _read(path: str, class_set: ClassSet) -> dict[str, Correction]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from pipelines.common.csv_tables import in_line
 from pipelines.common.text import printable
 from pipelines.dataset.image_row import ImageRow
 from pipelines.domain.image_ids import isic_id_of
-from pipelines.domain.metadata_columns import Columns
+from pipelines.domain.metadata_columns import Columns, spelled
 from pipelines.domain.taxonomy import ClassSet
 from pipelines.sources.metadata_tables import require_table, table_rows
 
@@ -24,6 +25,7 @@ DROP = "drop"
 RELABEL = "relabel"
 ACTIONS = (KEEP, DROP, RELABEL)
 
+PATH_COLUMN = "path"
 ACTION_COLUMN = "action"
 LABEL_COLUMN = "label"
 FINDING_COLUMN = "finding"
@@ -65,9 +67,10 @@ def _name(text: str) -> str:
 def names_of(row: ImageRow) -> list[str]:
     """Return the names by which corrections may call a file, the most precise first.
 
-    They are its path as the manifest has it, its path below the input, and its image id.
+    They are its path as the manifest has it, its path below the input, its file name, and its image id.
     """
-    names = (printable(row.path), printable(row.relative), row.image_id)
+    relative = printable(row.relative)
+    names = (printable(row.path), relative, posixpath.basename(relative), row.image_id)
     return list(dict.fromkeys(_name(name.strip()) for name in names if name.strip()))
 
 
@@ -105,7 +108,8 @@ def read_corrections(path: str, class_set: ClassSet) -> dict[str, Correction]:
     """Read a table of corrections.
 
     Args:
-        path: A CSV with a column of image ids or paths, a column `action`, and `label` for relabels.
+        path: A CSV with a column of image ids or paths, a column `action`, and `label` for relabels. A column `path`
+            outranks that of ids, which several files may share.
         class_set: What labels stand for.
 
     Returns:
@@ -115,15 +119,15 @@ def read_corrections(path: str, class_set: ClassSet) -> dict[str, Correction]:
         UsageError: The file is no such table, or says two things of one name.
     """
     columns = require_table(OPTION, path).names
-    id_column = Columns().id_column(columns)
-    if id_column is None or ACTION_COLUMN not in columns:
+    name_columns = [name for name in (spelled(columns, [PATH_COLUMN]), Columns().id_column(columns)) if name]
+    if not name_columns or ACTION_COLUMN not in columns:
         raise UsageError(
             f"{OPTION} {path}: needs the columns image (an image id, or a path) and {ACTION_COLUMN}; "
             f"it has {in_line(columns, 100)}"
         )
     corrections: dict[str, Correction] = {}
     for row in table_rows(path):
-        name = _name((row.get(id_column) or "").strip())
+        name = _name(next(filter(None, ((row.get(column) or "").strip() for column in name_columns)), ""))
         if not name:
             raise UsageError(f"{OPTION} {path}: a row with the action {row.get(ACTION_COLUMN)!r} names no image")
         try:
@@ -156,6 +160,15 @@ def corrected(row: ImageRow, corrections: Mapping[str, Correction]) -> ImageRow:
         return row
     correction = corrections[found[0]]
     return row._replace(corrected_by=found, correction=correction.action, label=correction.label)
+
+
+def is_taken(row: ImageRow) -> bool:
+    """Return whether a person has looked at this very file, called by its path or name, and takes it for the image.
+
+    Then it is a photograph whatever it looks like, and the one that its id stands for. A correction by id does not say
+    so: masks and other pictures have the id too.
+    """
+    return row.correction in (KEEP, RELABEL) and row.corrected_by[0] != _name(row.image_id)
 
 
 class NamedFile(NamedTuple):
@@ -216,7 +229,7 @@ def problems_with(corrections: Mapping[str, Correction], files: Iterable[NamedFi
     for name, reasons in unusable.items():
         # An id may also be that of a mask beside its photograph.
         if all(reasons) and (action := corrections[name].action) != DROP:
-            way_out = "relabel or drop it" if name in relabelable else "drop it"
+            way_out = "relabel or drop it" if name in relabelable else "name one file alone, by its path"
             found.add(f"{name}: nothing to {action} ({min(reasons)}); {way_out}, or leave it out")
     found.update(line for name, images in images_of.items() for line in _ambiguous(name, images))
     found.update(line for names in names_of_image.values() for line in _contradictions(names, corrections))

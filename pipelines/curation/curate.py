@@ -12,7 +12,7 @@ from pipelines.beam.partition import partition
 from pipelines.curation.ambiguous_ids import FindAmbiguous
 from pipelines.curation.check import CheckImages
 from pipelines.curation.companions import FindMasks
-from pipelines.curation.correct import Correct, FindUncorrectable, ReadCorrections
+from pipelines.curation.correct import FindUncorrectable, ReadCorrections
 from pipelines.curation.deduplicate import DeduplicateImages
 from pipelines.curation.feasibility import FindProblem, RejectSmallClasses
 from pipelines.curation.groups import AssignGroups, FindNear, Near, load_thumbnails
@@ -63,6 +63,7 @@ def curate_images(
     """
     measure_quality = measure_quality or bool(options.exclude)
     sides = SIDES[options.on_leakage]
+    corrections = pipeline | "Read corrections" >> ReadCorrections(options.corrections, options.class_set)
     chunks = pipeline | "List images" >> list_images.ListImages([source.path for source in options.sources])
     listed = chunks | "Listed" >> list_images.CountListed()
     checked = (
@@ -77,14 +78,12 @@ def curate_images(
             spec,
             cache,
             measure_quality,
+            corrections if options.corrections.path else None,
         )
         | "Join metadata" >> JoinTables(options.sources, options.metadata, options.class_set)
     )
     tables = checked | "Tables of image" >> beam.FlatMap(lambda row: row.tables)
     problems = [pipeline | "No problem" >> beam.Create([], reshuffle=False)]
-    corrections = pipeline | "Read corrections" >> ReadCorrections(options.corrections, options.class_set)
-    if options.corrections.path:
-        checked |= "Correct" >> Correct(corrections)
     if options.metadata and len(options.sources) > 1:
         problems.append(checked | "Ambiguous ids" >> FindAmbiguous(options.metadata))
     if options.splits_file:

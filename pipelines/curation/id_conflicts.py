@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipelines.curation.corrections import DROP, is_taken
 from pipelines.curation.masks import is_no_photograph
-from pipelines.dataset.image_row import MASK, ImageRow
+from pipelines.dataset.image_row import CORRECTED, MASK, ImageRow
 from pipelines.domain.image_ids import isic_id_of
 from pipelines.imaging import perceptual
 
@@ -86,7 +87,8 @@ def separate(rows: Iterable[ImageRow]) -> Separated:
     """Separate the files of one image, by id or bytes, from others that only share its id.
 
     A picture that is no photograph (see `masks`) and looks like none of the photographs is a `mask`. If what remains
-    does not look alike, nothing tells which file the id stands for, so all are rejected as `id_conflict`.
+    does not look alike, nothing tells which file the id stands for, so all are rejected as `id_conflict`, unless
+    corrections tell.
 
     Args:
         rows: Rows that share their bytes or their ISIC id, directly or through others.
@@ -105,12 +107,25 @@ def separate(rows: Iterable[ImageRow]) -> Separated:
     rejected: list[ImageRow] = []
     # A mask may have joined photographs that have nothing to do with each other.
     for image in _images([row for row in ordered if row.path not in taken]):
-        if len(_alike(image)) == 1:
-            images.append(image)
-        else:
-            rejected.extend(_conflicting(image))
+        decided = _decide(_alike(image))
+        images.extend(decided.images)
+        rejected.extend(decided.rejected)
     rejected.extend(_masks(masks, ordered, taken))
     return Separated(images, rejected)
+
+
+def _decide(looks: Sequence[list[ImageRow]]) -> Separated:
+    """Decide which of several pictures an id stands for: the one that no correction drops, or that one takes."""
+    dropped = [look for look in looks if any(row.correction == DROP for row in look)]
+    left = [look for look in looks if look not in dropped]
+    taken = [look for look in left if any(map(is_taken, look))]
+    if len(left) <= 1:
+        return Separated([*dropped, *left], [])
+    if len(taken) == 1:
+        others = [row for look in left if look is not taken[0] for row in look]
+        return Separated([*dropped, *taken], list(_outranked(others, taken[0][0])))
+    several = "; --corrections takes several of them" if taken else ""
+    return Separated(dropped, list(_conflicting([row for look in left for row in look], several)))
 
 
 def _masks(masks: Iterable[ImageRow], rows: Sequence[ImageRow], taken: set[str]) -> Iterator[ImageRow]:
@@ -122,10 +137,20 @@ def _masks(masks: Iterable[ImageRow], rows: Sequence[ImageRow], taken: set[str])
         yield rejected._replace(image_of=owner.path)
 
 
-def _conflicting(rows: Sequence[ImageRow]) -> Iterator[ImageRow]:
-    """Reject the files of a conflict, with one message; each picture is an image, so that all of them link others."""
-    places = ", ".join(row.relative for row in rows[:4])
+def _each_an_image(rows: Iterable[ImageRow]) -> Iterator[ImageRow]:
+    """Let each picture of rejected rows be an image, so that all of them link others."""
     stands: dict[str, str] = {}
     for row in rows:
-        rejected = row.rejected("identify", ID_CONFLICT, f"different pictures have one id: {places}")
-        yield rejected._replace(image_of=stands.setdefault(row.sha256, row.path))
+        yield row._replace(image_of=stands.setdefault(row.sha256, row.path))
+
+
+def _outranked(rows: Iterable[ImageRow], taken: ImageRow) -> Iterator[ImageRow]:
+    message = f"another picture than {taken.relative}, which --corrections takes for their id"
+    return _each_an_image(row.rejected("correct", CORRECTED, message) for row in rows)
+
+
+def _conflicting(rows: Iterable[ImageRow], more: str) -> Iterator[ImageRow]:
+    """Reject the files of a conflict, with one message."""
+    ordered = sorted(rows, key=lambda row: (row.relative, row.path))
+    message = f"different pictures have one id: {', '.join(row.relative for row in ordered[:4])}{more}"
+    return _each_an_image(row.rejected("identify", ID_CONFLICT, message) for row in ordered)

@@ -7,6 +7,7 @@ import re
 
 from PIL import Image
 
+from pipelines.curation.corrections import is_taken
 from pipelines.dataset.image_row import MASK, ImageRow
 
 # What the last word of a file's name says, beside a number: `ISIC_0000001_segmentation.png`, `lesion1-mask2.png`. What
@@ -71,7 +72,7 @@ def is_grey(row: ImageRow) -> bool:
 
 def is_no_photograph(row: ImageRow) -> bool:
     """Return whether a picture is a mask, if it shares the id of a photograph and does not look like it."""
-    return is_grey(row) or is_named_mask(row.relative) or is_in_mask_folder(row.relative)
+    return not is_taken(row) and (is_grey(row) or is_named_mask(row.relative) or is_in_mask_folder(row.relative))
 
 
 def reject_no_photograph(row: ImageRow, image: Image.Image) -> ImageRow:
@@ -79,12 +80,14 @@ def reject_no_photograph(row: ImageRow, image: Image.Image) -> ImageRow:
 
     Otherwise a picture that is all black or all white is `blank`, and one of two colours `no_photograph`, until a
     photograph of its id is found, see `companions`: it may as well be a frame that failed. A grey picture is none of
-    these on its own, as there are grey photographs.
+    these on its own, as there are grey photographs; and none is what a person takes for a photograph.
 
     Args:
         row: The row of the file.
         image: Its picture, of mode RGB.
     """
+    if is_taken(row):
+        return row
     if is_named_mask(row.relative):
         return row.rejected("identify", MASK, "a mask: its name says so")
     reason, words = _impossible(image)

@@ -177,7 +177,8 @@ class _WriteShard(ThreadedDoFn):
             assert records
             row = row._replace(stored=Stored(name, pieces[row.sha256], records.sums))
             # An image whose thumbnail is lost is not among them: an update decodes it again.
-            known += [decode_cache.cached_image(row, thumbnail)] if thumbnail else []
+            # An update decodes corrected images again: without its correction, one may be no photograph.
+            known += [decode_cache.cached_image(row, thumbnail)] if thumbnail and not row.correction else []
             yield row
         cache = decode_cache.CACHE_FILES.format(index=number, count=total)
         filesystem.write_bytes(filesystem.join(self._folder, cache), decode_cache.cache_bytes(known))

@@ -14,18 +14,24 @@ from tests.support.browser import Visit
 from tests.support.commands import Command
 
 
-def _picture(seed: int, side: int = 64) -> bytes:
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+def _picture(seed: int, side: int = 64, darkest: int = 0, mode: str = "RGB") -> bytes:
+    coarse = np.random.default_rng(seed).integers(darkest, 256, (6, 6, 3), np.uint8)
     data = io.BytesIO()
-    Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC).save(data, "JPEG", quality=90)
+    picture = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC).convert(mode)
+    picture.save(data, "JPEG", quality=90)
     return data.getvalue()
 
 
 def _archive(root: Path) -> Path:
-    """Two images that lie in both classes; and two smaller copies under other names, in a file with a comma."""
+    """Two images that lie in both classes, and two smaller copies under other names, one with a comma.
+
+    Two pictures under one id, a grey photograph in a folder that is named like one of masks, and a white one.
+    """
     files = {f"{'melanoma' if n < 6 else 'nevus'}/ISIC_00000{n:02d}.jpg": _picture(n) for n in range(12)}
     files |= {f"nevus/ISIC_00000{n:02d} (2).jpg": _picture(n) for n in (0, 1)}
     files |= {'melanoma/small, "two".jpg': _picture(2, 48), "melanoma/small three.jpg": _picture(3, 48)}
+    files |= {"melanoma/ISIC_0000020.jpg": _picture(20), "nevus/ISIC_0000020.jpg": _picture(21)}
+    files |= {"nevus/seg/mole.jpg": _picture(22, mode="L"), "nevus/ISIC_0000030.jpg": _picture(30, darkest=250)}
     for name, data in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,22 +49,28 @@ def test_what_is_clicked_in_the_page_is_what_the_dataset_has(command: Command, t
         # By keyboard: the first image in conflict becomes the second class; of the next one, nothing is kept.
         visit.press("n", "r", "n", "Enter")
         visit.press("n", "d")
+        # Of two pictures under one id, the first; and what is taken for a mask is a photograph.
+        visit.press("n", "k", "n", "n", "k")
         visit.click(f".mark[data-image={json.dumps(small)}] [data-action=drop]")
         visit.click(f".mark[data-image={json.dumps(other)}] [data-action=keep]")
-        assert visit.run("document.querySelector('.marking output').textContent") == "4 images marked"
+        visit.click("#quality .mark[data-image=ISIC_0000030] [data-action=drop]")
+        assert visit.run("document.querySelector('.marking output').textContent") == "7 images marked"
         visit.click(".marking button")
         table = visit.downloaded("corrections.csv")
     assert table.read_text().splitlines() == [
         "image,action,label,finding",
         "ISIC_0000000,relabel,nevus,conflicts",
         "ISIC_0000001,drop,,conflicts",
+        f"{root}/melanoma/ISIC_0000020.jpg,keep,,id_conflicts",
+        f"{root}/nevus/seg/mole.jpg,keep,,masks",
         f'"{small.replace(chr(34), chr(34) * 2)}",drop,,near_duplicates',
         f"{other},keep,,near_duplicates",
+        "ISIC_0000030,drop,,quality",
     ]
     given = (*inputs, "--corrections", table)
     made = command("pipelines.prepare", *given, "--output", tmp_path / "out", "--image_size", "32", "--balance", "none")
     assert made.returncode == 0, made.stderr
-    assert f"corrected by {table}: keep 1, drop 2, relabel 1" in made.stdout
+    assert f"corrected by {table}: keep 3, drop 3, relabel 1" in made.stdout
     rows = pq.read_table(tmp_path / "out/manifest-00000-of-00001.parquet").to_pylist()
     assert {
         Path(row["path"]).name: (row["outcome"], row["reason"], row["label"], row["old_label"])
@@ -71,7 +83,12 @@ def test_what_is_clicked_in_the_page_is_what_the_dataset_has(command: Command, t
         "ISIC_0000001 (2).jpg": ("rejected", "corrected", None, "melanoma; nevus"),
         Path(small).name: ("rejected", "corrected", None, "melanoma"),
         Path(other).name: ("written", "corrected", "melanoma", None),
+        "ISIC_0000020.jpg": ("written", "corrected", "melanoma", None),
+        "mole.jpg": ("written", "corrected", "nevus", None),
+        "ISIC_0000030.jpg": ("rejected", "corrected", None, "nevus"),
     }
+    (outranked,) = (row for row in rows if row["path"] == str(root / "nevus/ISIC_0000020.jpg"))
+    assert (outranked["outcome"], outranked["reason"], outranked["correction"]) == ("rejected", "corrected", None)
     checked = command("pipelines.verify", tmp_path / "out")
     assert checked.returncode == 0, checked.stderr
     # The next audit knows them, and its page saves them again.

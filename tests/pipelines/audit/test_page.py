@@ -325,6 +325,23 @@ def test_without_predictions_the_page_says_how_to_get_them() -> None:
     assert "out_of_fold.parquet" in text
 
 
+def test_every_finding_about_an_image_can_be_marked_and_files_that_share_an_id_by_their_paths() -> None:
+    tree = parse(audit_page(_example_report(), {}).decode())
+    marks = [element.attributes for element in tree.find("div") if element.attributes.get("class") == "mark"]
+    names: dict[str, list[str]] = {}
+    for mark in marks:
+        if "data-action" not in mark:
+            names.setdefault(mark["data-finding"], []).append(mark["data-image"])
+    assert names == {
+        "conflicts": ["ISIC_0024382"],
+        "id_conflicts": ["a/ISIC_0024390.jpg", "b/ISIC_0024390.jpg"],
+        "masks": ["masks/c.png"],
+        "near_duplicates": ["Train/1.jpg", "Train/2.jpg"],
+        "label_errors": ["ISIC_0024999"],
+        "quality": ["ISIC_0024916", "Train/nevus/small.jpg"],
+    }
+
+
 def test_what_is_left_out_is_named_with_its_file() -> None:
     page = audit_page(_example_report(), {}).decode()
     for line in (

@@ -48,6 +48,15 @@ def test_a_table_names_images_by_id_or_path_and_classes_by_any_of_their_terms(tm
     assert require_corrections(path, CLASSES).read_as() == f"corrected by {path}: keep 1, drop 2, relabel 1"
 
 
+def test_a_path_outranks_an_id_that_several_files_may_share(tmp_path: Path) -> None:
+    """As in rows of a manifest to which an action was added."""
+    text = "path,image_id,action\na/ISIC_0000001.jpg,ISIC_0000001,keep\n,ISIC_0000002,drop\n"
+    assert read_corrections(write(tmp_path / "c.csv", text), CLASSES) == {
+        "a/ISIC_0000001.jpg": Correction("keep"),
+        "ISIC_0000002": Correction("drop"),
+    }
+
+
 def test_the_digest_is_of_what_a_table_says(tmp_path: Path) -> None:
     texts = (
         "image,action,label\na,drop,\nb,relabel,nevus\n",
@@ -88,7 +97,12 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, cont
 
 def test_a_file_is_called_by_path_or_below_its_input_or_by_id() -> None:
     row = ImageRow("gs://b/in/x/isic_0000001 (1).jpg", "x/isic_0000001 (1).jpg", image_id="ISIC_0000001")
-    assert names_of(row) == ["gs://b/in/x/isic_0000001 (1).jpg", "x/isic_0000001 (1).jpg", "ISIC_0000001"]
+    assert names_of(row) == [
+        "gs://b/in/x/isic_0000001 (1).jpg",
+        "x/isic_0000001 (1).jpg",
+        "isic_0000001 (1).jpg",
+        "ISIC_0000001",
+    ]
     assert names_of(ImageRow("lost\udcff.jpg", "lost\udcff.jpg")) == [r"lost\xff.jpg"]
 
 
@@ -123,7 +137,7 @@ class _Decide(beam.PTransform):
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> CurationOptions:
-    """Six images of each of two classes, one that lies in both, one in neither, one that is damaged."""
+    """Six images of each of two classes, one in both, one in neither, one damaged; masks, two pictures of one id."""
     root = tmp_path_factory.mktemp("corrections")
     pictures = {f"{'melanoma' if n < 6 else 'nevus'}/ISIC_00000{n:02d}.jpg": n for n in range(12)}
     pictures |= {"melanoma/both.jpg": 20, "nevus/both (2).jpg": 20, "elsewhere/none.jpg": 21}
@@ -132,7 +146,10 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> CurationOptions:
         path = root / "set" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode(photograph(64 + seed, 48, seed)))
-    (root / "set/nevus/ISIC_0000011_mask.png").write_bytes(encode(photograph(64, 48), "PNG"))
+    for name in ("ISIC_0000011_mask.png", "ISIC_0000030_mask.png"):
+        (root / "set/nevus" / name).write_bytes(encode(photograph(64, 48), "PNG"))
+    (root / "set/melanoma/ISIC_0000031.jpg").write_bytes(encode(photograph(64, 48, 31)))
+    (root / "set/nevus/ISIC_0000031.jpg").write_bytes(encode(255 - photograph(64, 48, 31)[::-1]))
     (root / "set/nevus/damaged.jpg").write_bytes(encode(photograph(64, 48))[:1200])
     inputs = read_inputs([str(root / "set")], [])
     return CurationOptions(sources=inputs.sources, output=str(root / "out"))
@@ -155,6 +172,8 @@ def test_images_are_kept_dropped_and_relabelled(options: CurationOptions, tmp_pa
         f"{options.sources[0].path}/elsewhere/none.jpg,relabel,nevus",
         "b/nevus/one.jpg,drop,",
         "damaged,drop,",
+        "ISIC_0000030_mask.png,relabel,nevus",
+        "nevus/ISIC_0000031.jpg,keep,",
     ]
     found, problem = _decide(options, write(tmp_path / "c.csv", "\n".join(["image,action,label", *rows]) + "\n"))
     assert "--corrections" not in problem
@@ -169,8 +188,14 @@ def test_images_are_kept_dropped_and_relabelled(options: CurationOptions, tmp_pa
         "elsewhere/none.jpg": ("", "relabel", "nevus", ""),
         "b/nevus/one.jpg": ("corrected", "drop", "", "nevus"),
         "nevus/damaged.jpg": ("undecodable", "drop", "", ""),
+        "nevus/ISIC_0000030_mask.png": ("", "relabel", "nevus", "nevus"),
+        "nevus/ISIC_0000031.jpg": ("", "keep", "nevus", ""),
     }
     assert found["a/nevus/one.jpg"].reason == ""
+    assert found["nevus/ISIC_0000011_mask.png"].reason == "mask"
+    other = found["melanoma/ISIC_0000031.jpg"]
+    assert (other.stage, other.reason) == ("correct", "corrected")
+    assert other.message == "another picture than nevus/ISIC_0000031.jpg, which --corrections takes for their id"
 
 
 def test_corrections_that_cannot_be_made_are_named(options: CurationOptions, tmp_path: Path) -> None:
@@ -184,10 +209,12 @@ def test_corrections_that_cannot_be_made_are_named(options: CurationOptions, tmp
         "image, to drop and to relabel as 'nevus'; leave one out",
         "elsewhere/none.jpg,keep,": "elsewhere/none.jpg: nothing to keep (no class for 'elsewhere' (folder): "
         "elsewhere/none.jpg); relabel or drop it, or leave it out",
-        "nevus/ISIC_0000011_mask.png,relabel,nevus": "nevus/ISIC_0000011_mask.png: nothing to relabel (a mask: its "
-        "name says so); drop it, or leave it out",
-        "nevus/ISIC_0000011_mask.png,keep,": "nevus/ISIC_0000011_mask.png: nothing to keep (a mask: its "
-        "name says so); drop it, or leave it out",
+        "ISIC_0000030,relabel,nevus": "ISIC_0000030: nothing to relabel (a mask: its name says so); name one file "
+        "alone, by its path, or leave it out",
+        "ISIC_0000031,keep,": "ISIC_0000031: nothing to keep (different pictures have one id: "
+        "melanoma/ISIC_0000031.jpg, nevus/ISIC_0000031.jpg); name one file alone, by its path, or leave it out",
+        "ISIC_0000031.jpg,keep,": f"ISIC_0000031.jpg names 2 images, {root}/melanoma/ISIC_0000031.jpg and "
+        f"{root}/nevus/ISIC_0000031.jpg; name each by its path",
     }
     for number, (rows, says) in enumerate(cases.items()):
         path = write(tmp_path / f"{number}.csv", f"image,action,label\n{rows}\n")

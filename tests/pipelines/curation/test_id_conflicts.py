@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import io
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -15,6 +15,7 @@ from PIL import Image
 from pipelines.beam.partition import partition
 from pipelines.curation.check import examine
 from pipelines.curation.companions import FindMasks
+from pipelines.curation.corrections import Correction, corrected
 from pipelines.curation.deduplicate import DeduplicateImages
 from pipelines.curation.groups import AssignGroups, FindNear, load_thumbnails
 from pipelines.dataset.image_row import ImageRow, Thumbnail, is_open
@@ -30,9 +31,9 @@ def picture(seed: int, side: int = 96) -> Image.Image:
     return Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC)
 
 
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+def encoded(image: Image.Image, kind: str) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
+    image.save(buffer, kind)
     return buffer.getvalue()
 
 
@@ -40,11 +41,12 @@ def mask(seed: int) -> Image.Image:
     return picture(seed).convert("L").point(lambda value: 255 * (value > 128))
 
 
-def checked(relative: str, image: Image.Image, kind: str = "", **options: Any) -> ImageRow:
-    data = encoded(image, kind or ("PNG" if relative.endswith("png") else "JPEG"), **options)
+def checked(relative: str, image: Image.Image, corrections: Mapping[str, Correction] | None = None) -> ImageRow:
+    kind = relative.rpartition(".")[2].upper().replace("JPG", "JPEG")
+    data = encoded(image, kind)
     claims = (Claim("folder", ("nevus",), ("nevus",)),)
     row = ImageRow(f"/a/{relative}", relative, image_id=image_id_of(relative), sha256=f"{hash(data):x}", claims=claims)
-    found = examine(row, data)
+    found = examine(corrected(row, corrections or {}), data)
     return found.row._replace(sketch=perceptual.sketch(found.thumbnail) if found.thumbnail else b"")
 
 
@@ -61,7 +63,7 @@ def identified(*rows: ImageRow) -> dict[str, ImageRow]:
     found = [{row.relative: row for row in run(order, _Identified())} for order in (rows, rows[::-1])]
     assert found[0] == found[1]
     assert found[0].keys() == {row.relative for row in rows}
-    return found[0]
+    return {row.relative: found[0][row.relative] for row in rows}
 
 
 def reasons(*rows: ImageRow) -> dict[str, str]:
@@ -121,9 +123,9 @@ def test_a_picture_that_is_no_photograph_is_a_mask_beside_the_photograph_of_its_
     masks = [
         checked("x/ISIC_0000001.png", BLACK),
         checked("truth/a.png", mask(1)),
-        checked("truth/a.gif", mask(2), "GIF"),
-        checked("a/a_lesion.bmp", mask(4), "BMP"),
-        checked("a/a_R1_Label3.bmp", mask(5), "BMP"),
+        checked("truth/a.gif", mask(2)),
+        checked("a/a_lesion.bmp", mask(4)),
+        checked("a/a_R1_Label3.bmp", mask(5)),
     ]
     # Without its photograph it may be a frame that failed, as with a plain name that frames of other folders have.
     others = [checked("x/ISIC_0000002.png", mask(1)), checked("x/b.png", BLACK), checked("x/c.png", mask(3))]
@@ -146,6 +148,53 @@ def test_different_pictures_under_one_id_are_all_rejected() -> None:
     assert reasons(first, again, alone) == {first.relative: "", again.relative: "same_image", alone.relative: ""}
     conflict = dict.fromkeys((first.relative, again.relative, other.relative), "id_conflict")
     assert reasons(first, again, other, alone) == {**conflict, alone.relative: ""}
+
+
+KEEP, DROP, NEVUS = Correction("keep"), Correction("drop"), Correction("relabel", "nevus")
+
+
+@pytest.mark.parametrize(
+    ("corrections", "expected"),
+    [
+        ({"b/ISIC_0000001.jpg": DROP}, ("", "same_image", "corrected")),
+        ({"/a/a/ISIC_0000001.jpg": DROP}, ("corrected", "corrected", "")),
+        ({"a/ISIC_0000001.jpg": KEEP}, ("", "same_image", "corrected")),
+        ({"ISIC_0000001 (2).jpg": NEVUS}, ("", "same_image", "corrected")),
+        ({"b/ISIC_0000001.jpg": NEVUS}, ("corrected", "corrected", "")),
+        ({"ISIC_0000001": KEEP, "b/ISIC_0000001.jpg": DROP}, ("", "same_image", "corrected")),
+        ({"ISIC_0000001": DROP}, ("corrected",) * 3),
+        ({"ISIC_0000001": KEEP}, ("id_conflict",) * 3),
+        ({"a/ISIC_0000001.jpg": KEEP, "b/ISIC_0000001.jpg": KEEP}, ("id_conflict",) * 3),
+    ],
+)
+def test_a_correction_of_one_file_says_which_picture_an_id_stands_for(
+    corrections: Mapping[str, Correction], expected: tuple[str, ...]
+) -> None:
+    files = [
+        checked("a/ISIC_0000001.jpg", picture(1), corrections=corrections),
+        checked("a/ISIC_0000001 (2).jpg", picture(1, 60), corrections=corrections),
+        checked("b/ISIC_0000001.jpg", picture(2), corrections=corrections),
+    ]
+    assert reasons(*files) == dict(zip((row.relative for row in files), expected, strict=True))
+
+
+def test_of_three_pictures_under_one_id_two_are_left_in_conflict_by_a_drop() -> None:
+    corrections = {"b/ISIC_0000001.jpg": DROP}
+    files = [checked(f"{name}/ISIC_0000001.jpg", picture(ord(name)), corrections=corrections) for name in "abc"]
+    assert list(reasons(*files).values()) == ["id_conflict", "corrected", "id_conflict"]
+
+
+def test_what_a_person_keeps_by_its_path_is_a_photograph() -> None:
+    """As the only picture, or instead of the one that seemed to be the photograph; but not by an id that both have."""
+    files = {"1_mask.png": picture(1), "masks/2.png": picture(2).convert("L"), "3.png": mask(3), "4.png": BLACK}
+    assert "" not in reasons(*(checked(name, image) for name, image in files.items())).values()
+    for corrections in (dict.fromkeys(files, KEEP), dict.fromkeys((f"/a/{name}" for name in files), NEVUS)):
+        kept = reasons(*(checked(name, image, corrections) for name, image in files.items()))
+        assert kept == dict.fromkeys(files, "")
+    both = {"ISIC_0000001.jpg": picture(5), "masks/ISIC_0000001.png": picture(6).convert("L")}
+    for corrected_name, expected in (("masks/ISIC_0000001.png", ["corrected", ""]), ("ISIC_0000001", ["", "mask"])):
+        rows = [checked(name, image, corrections={corrected_name: KEEP}) for name, image in both.items()]
+        assert list(reasons(*rows).values()) == expected
 
 
 def test_one_mask_of_two_photographs_does_not_join_them() -> None:
