@@ -295,6 +295,7 @@ def collect(pipeline: beam.Pipeline, curated: Curated, options: AuditOptions) ->
             mask_examples=one(
                 finished | "Masks" >> beam.Filter(lambda row: row.reason == MASK) | "First masks" >> _FirstOf(by_path)
             ),
+            frequent_lesions=one(curated.frequent_lesions),
             corrections=one(curated.corrections),
             leak_examples=one(leaks | "First leaks" >> _FirstOf(leak_order)),
             near_examples=one(pairs | "First pairs" >> _FirstOf(near_order)),

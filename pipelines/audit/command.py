@@ -9,6 +9,7 @@ from pipelines.audit.options import MARKER, PAGE, parse_options
 from pipelines.beam.arguments import BeamArguments
 from pipelines.curation.command_line import with_found_tables
 from pipelines.dataset import accounting
+from pipelines.dataset.frequent_lesions import frequent_lines
 from pipelines.sources.locations import check_locations
 from pipelines.storage import filesystem, output
 
@@ -30,6 +31,7 @@ def summary_lines(report: dict[str, Any], folder: str) -> list[str]:
         f"lesions: {lesions['distinct']}, of which {lesions['with_several_images']} have several images"
         f" ({lesions['ids']['known']} ids)",
     ]
+    lines += frequent_lines(lesions["frequent"])
     lines += [f"  {entry['reason']}: {entry['files']}" for entry in report["rejects"]]
     lines.append(f"label conflicts: {conflicts['images']} images in {conflicts['files']} files")
     lines += [

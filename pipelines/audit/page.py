@@ -117,6 +117,12 @@ def _files_are_rejected(report: Report) -> Iterator[Finding]:
         yield Finding(files, f"{plural(files, 'file')} would be rejected:", "rejects", reasons)
 
 
+def _lesions_are_frequent(report: Report) -> Iterator[Finding]:
+    if lesions := tuple(entry["lesion_id"] for entry in report["lesions"]["frequent"]):
+        text = plural(len(lesions), "value names", "values name")
+        yield Finding(len(lesions), f"{text} over a twentieth of all images as one lesion:", "lesions", lesions)
+
+
 def _labels_are_unmapped(report: Report) -> Iterator[Finding]:
     if labels := tuple(row["label"] for row in report["unmapped_labels"]):
         text = plural(len(labels), "label stands for no class:", "labels stand for no class:")
@@ -148,6 +154,7 @@ def findings(report: Report) -> list[Finding]:
         _files_repeat,
         _files_are_rejected,
         _pictures_are_poor,
+        _lesions_are_frequent,
         _labels_are_unmapped,
         _licenses_are_missing,
     )

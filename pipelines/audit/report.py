@@ -47,6 +47,7 @@ class Evidence(NamedTuple):
     id_conflicts: int  # ids with different pictures
     id_conflict_examples: Sequence[IdConflict]
     mask_examples: Sequence[ImageRow]
+    frequent_lesions: Sequence[Mapping[str, Any]]  # see `frequent_lesions.frequent_among`
     corrections: Mapping[str, Correction]  # see `corrections.read_corrections`
     leak_examples: Sequence[LeakedGroup]
     near_examples: Sequence[NearPictures]
@@ -253,7 +254,7 @@ def describe_audit(evidence: Evidence, options: AuditOptions) -> dict[str, Any]:
             ],
         },
         "repeated_names": {"files": totals.get(("numbered",), 0), "examples": list(evidence.numbered)},
-        "lesions": _identity(identities, findings.LESION),
+        "lesions": {**_identity(identities, findings.LESION), "frequent": list(evidence.frequent_lesions)},
         "patients": _identity(identities, findings.PATIENT),
         "conflicts": _conflicts(evidence),
         "id_conflicts": {

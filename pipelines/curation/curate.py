@@ -13,6 +13,7 @@ from pipelines.curation.ambiguous_ids import FindAmbiguous
 from pipelines.curation.check import CheckImages
 from pipelines.curation.companions import FindMasks
 from pipelines.curation.correct import FindUncorrectable, ReadCorrections
+from pipelines.curation.count_lesions import FrequentLesions
 from pipelines.curation.deduplicate import DeduplicateImages
 from pipelines.curation.feasibility import FindProblem, RejectSmallClasses
 from pipelines.curation.groups import AssignGroups, FindNear, Near, load_thumbnails
@@ -36,6 +37,7 @@ class Curated(NamedTuple):
     dropped: beam.PCollection  # rows with an outcome
     images: beam.PCollection  # the other rows, one per distinct image, with label, group, split and fold
     near: Near  # see `groups.FindNear`
+    frequent_lesions: beam.PCollection  # one list, see `frequent_lesions.frequent_among`
     corrections: beam.PCollection  # one mapping, see `corrections.read_corrections`; empty if there are none
     problem: beam.PCollection  # one line, see `feasibility.FindProblem`
 
@@ -105,6 +107,7 @@ def curate_images(
         # Only now, so that what an image says of lesions and labels still counts.
         resolved |= "Exclude" >> beam.Map(reject_quality, options.exclude)
     near = resolved | "Near-duplicates" >> FindNear(functools.partial(load_thumbnails, packs))
+    frequent_lesions = near.rows | "Frequent lesions" >> FrequentLesions()
     distinct = near.rows | "Distinct" >> beam.Filter(is_open)
     grouped = (distinct, near.pairs, resolved) | "Group" >> AssignGroups(options.group_by_patient)
     splitter = (
@@ -125,7 +128,7 @@ def curate_images(
         problems.append(judged | "Corrections" >> FindUncorrectable(options.corrections, corrections))
     lines = problems | "All problems" >> beam.Flatten()
     problem = (images, dropped, lines, tables) | "Problem" >> FindProblem(options)
-    return Curated(listed, checked, readable, dropped, images, near, corrections, problem)
+    return Curated(listed, checked, readable, dropped, images, near, frequent_lesions, corrections, problem)
 
 
 def reject_license(row: ImageRow, allowed: Sequence[str]) -> ImageRow:

@@ -42,6 +42,7 @@ DERIVED = frozenset(
         "beside",
         "dropped",
         "near_duplicates",
+        "frequent_lesions",
         "splits",
     }
 )
@@ -131,6 +132,7 @@ def describe_dataset(
     listed: Mapping,
     totals: Mapping,
     near_duplicates: Mapping[str, int],
+    frequent_lesions: Sequence[Mapping[str, Any]],
     shards: Sequence[Shard],
     classes: Sequence[str],
     settings: Mapping[str, Any],
@@ -141,6 +143,7 @@ def describe_dataset(
         listed: The result of CountListed.
         totals: The sum of `tally_row` over all rows.
         near_duplicates: The numbers of pairs found and of comparisons skipped, as `pairs` and `skipped`.
+        frequent_lesions: Values that name very many images as one lesion, most frequent first.
         shards: All written shards.
         classes: Class names in label order.
         settings: What determines the records besides the images (options, seed, versions); copied into the result.
@@ -173,6 +176,7 @@ def describe_dataset(
         "beside": describe_beside(listed),
         "dropped": reasons(totals),
         "near_duplicates": dict(near_duplicates),
+        "frequent_lesions": list(frequent_lesions),
         "splits": splits,
     }
 

@@ -119,6 +119,7 @@ def describe_card(
         "dropped": sorted(description["dropped"].items(), key=lambda item: (-item[1], item[0])),
         "conflicts": description["dropped"].get("label_conflict", 0),
         "near_duplicates": description["near_duplicates"],
+        "frequent_lesions": description["frequent_lesions"],
         "sources": _sources(totals, sources),
         "licenses": [{"license": name, "files": files} for name, files in licenses],
         "licenses_cut": len(licenses) >= most_licenses,
@@ -180,6 +181,11 @@ def _numbers(report: Report) -> Iterator[str]:
     yield ""
     yield f"{grouped(counts['listed'])} listed = {sums}."
     yield f"{grouped(counts['with_lesion_id'])} of the images written have a lesion id."
+    for entry in report["frequent_lesions"]:
+        yield (
+            f"{plain(entry['lesion_id'])} is the lesion of {grouped(entry['images'])} of {grouped(entry['of'])} images."
+            " They share a split; if it stands for nothing, empty it in the table."
+        )
     yield from _beside(report["beside"])
     yield ""
     yield "## Training examples per class"

@@ -38,7 +38,12 @@ class DescribeDataset(beam.DoFn):
         self._started = time.time()
 
     def process(
-        self, written: Mapping[str, list], listed: Mapping, totals: Mapping, near: Mapping[str, int]
+        self,
+        written: Mapping[str, list],
+        listed: Mapping,
+        totals: Mapping,
+        near: Mapping[str, int],
+        frequent_lesions: Sequence[Mapping[str, Any]],
     ) -> list[bytes]:
         """Return the content of dataset.json.
 
@@ -47,12 +52,13 @@ class DescribeDataset(beam.DoFn):
             listed: The result of CountListed.
             totals: The sum of `tally_row` over all rows.
             near: The numbers of near-duplicates, see `describe_dataset`.
+            frequent_lesions: Values that name very many images as one lesion, see `describe_dataset`.
 
         Raises:
             AccountingError: If the totals do not agree.
         """
         description = dataset_description.describe_dataset(
-            listed, totals, near, written["shards"], self._classes, self._settings
+            listed, totals, near, frequent_lesions, written["shards"], self._classes, self._settings
         )
         seconds = time.time() - self._started
         report = {

@@ -130,6 +130,7 @@ def build(
             beam.pvalue.AsSingleton(curated.listed),
             beam.pvalue.AsSingleton(totals),
             beam.pvalue.AsSingleton(curated.near.counts),
+            beam.pvalue.AsSingleton(curated.frequent_lesions),
         )
         | "Card" >> card.WriteCard(written.rows, totals, options, folder, threads)
         | "Publish" >> Publish(attempt, OWN_FILES, DATASET_JSON, unattended)

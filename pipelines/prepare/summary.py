@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.dataset import accounting
+from pipelines.dataset.frequent_lesions import frequent_lines
 from pipelines.domain.dataset_json import DATASET_JSON
 from pipelines.storage import filesystem
 
@@ -31,6 +32,7 @@ def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:
         + (f"; {near['skipped']} comparisons left out" if near["skipped"] else "")
     )
     lines.append(f"lesion ids: of {counts['with_lesion_id']} of {counts['written']} images written")
+    lines += frequent_lines(description["frequent_lesions"])
     for name, split in description["splits"].items():
         folds = f" in {len(split['folds'])} folds" if split.get("folds") else ""
         shards = f"{len(split['shards'])} shards{folds}"

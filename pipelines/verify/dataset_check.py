@@ -218,7 +218,7 @@ def check_description(description: DatasetDescription, totals: Counter) -> None:
         raise CheckFailed(f"{DATASET_JSON}: malignant_classes has {foreign[0]!r}, which is no class")
     rows = sum(count for key, count in totals.items() if key[0] == "outcome")
     # The manifest has one row for each listed image. It knows neither ignored files nor near-duplicate comparisons, so
-    # those are taken from dataset.json.
+    # those are taken from dataset.json, as is what only reports show.
     listed = {
         ("listed",): rows + description.counts["ignored"],
         ("listed paths",): totals["outcome paths",],
@@ -226,7 +226,7 @@ def check_description(description: DatasetDescription, totals: Counter) -> None:
     }
     try:
         given = dataset_description.describe_dataset(
-            *(listed, totals, document["near_duplicates"], description.shards),
+            *(listed, totals, document["near_duplicates"], document.get("frequent_lesions", ()), description.shards),
             *(description.classes, dataset_description.settings_in(document)),
         )
     except accounting.AccountingError as error:

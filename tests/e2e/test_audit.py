@@ -143,6 +143,7 @@ def test_every_figure_is_that_of_the_files(audit: Path, halves: Path, sample: Pa
             "numbers_of_one_source": 0,
             "the_same_anywhere": sum(not lesion.startswith("IL_") for lesion in lesions),
         },
+        "frequent": [],
     }
     names = sorted(path.name for path in listed if path.stem.endswith("(1)"))
     assert sorted(Path(path).name for path in report["repeated_names"]["examples"]) == names

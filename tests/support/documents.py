@@ -69,6 +69,7 @@ def dataset_document(
         "beside": {"ignored": [], "passed_over": []},
         "dropped": {},
         "near_duplicates": {"pairs": 0, "skipped": 0},
+        "frequent_lesions": [],
         "splits": {**splits, "train": {"folds": [], **splits["train"]}},
         **changes,
     }

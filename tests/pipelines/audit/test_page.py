@@ -104,7 +104,13 @@ def _example_report() -> dict[str, Any]:
             "examples": [{"path": "Train/twice.jpg", "kept": "Train/once.jpg", "reason": "duplicate"}],
         },
         "repeated_names": {"files": 14, "examples": ["Train/nevus/ISIC_0025509(1).jpg"]},
-        "lesions": {"distinct": 1033, "with_several_images": 291, "images": 1445, "ids": _ids(1050, 901, 100, 49)},
+        "lesions": {
+            "distinct": 1033,
+            "with_several_images": 291,
+            "images": 1445,
+            "ids": _ids(1050, 901, 100, 49),
+            "frequent": [{"lesion_id": "see notes", "images": 130, "of": 2102}],
+        },
         "patients": {"distinct": 700, "with_several_images": 31, "images": 800, "ids": _ids(706, 502, 200, 4)},
         "conflicts": {
             "images": 151,
@@ -295,6 +301,7 @@ def test_the_summary_counts_what_is_wrong_and_links_to_it() -> None:
         (4, "duplicates", ()),
         (288, "rejects", ("undecodable 2",)),
         (17, "quality", ("blurry 16", "thumbnail 2")),
+        (1, "lesions", ("see notes",)),
         (1, "unmapped", ("nevus pigmentosus",)),
         (14, "licenses", ()),
     ]

@@ -27,13 +27,13 @@ def test_examples_missing_from_a_shard_fail() -> None:
     listed, totals = tallies(rows, [row.path for row in rows])
     with pytest.raises(accounting.AccountingError, match="4 examples planned, but the shards hold 3"):
         dataset_description.describe_dataset(
-            listed, totals, {}, [Shard("train-0", "train", 3, 9, "ab")], ["a", "b"], {}
+            listed, totals, {}, [], [Shard("train-0", "train", 3, 9, "ab")], ["a", "b"], {}
         )
     description = dataset_description.describe_dataset(
-        listed, totals, {}, [Shard("train-0", "train", 4, 9, "ab")], ["a", "b"], {"seed": 1}
+        listed, totals, {}, [], [Shard("train-0", "train", 4, 9, "ab")], ["a", "b"], {"seed": 1}
     )
     assert description["splits"]["train"]["per_class"]["a"] == {"originals": 2, "examples": 4}
     other = dataset_description.describe_dataset(
-        listed, totals, {}, [Shard("train-0", "train", 4, 9, "ab")], ["a", "b"], {"seed": 2}
+        listed, totals, {}, [], [Shard("train-0", "train", 4, 9, "ab")], ["a", "b"], {"seed": 2}
     )
     assert description["fingerprint"] != other["fingerprint"]

@@ -32,6 +32,7 @@ GOOD = {
     ),
     "dropped": {"duplicate": 1},
     "near_duplicates": {"pairs": 0, "skipped": 0},
+    "frequent_lesions": [{"lesion_id": "?", "images": 6, "of": 100}],
     "splits": {
         "train": {"shards": [SHARD], **PART, "folds": [{"fold": 0, "shards": [SHARD["name"]], **PART}]},
         "validation": EMPTY,

@@ -61,6 +61,7 @@ def _description() -> dict[str, Any]:
         },
         "dropped": {"duplicate": 1, "label_conflict": 3, "undecodable": 1, "undersampled": 2},
         "near_duplicates": {"pairs": 5, "skipped": 1},
+        "frequent_lesions": [{"lesion_id": "see notes", "images": 6, "of": 15}],
         "splits": {
             "train": {**_part((3, 4), (4, 4), 2), "folds": folds},
             "validation": _part((1, 1), (1, 1), 1),
