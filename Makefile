@@ -97,7 +97,7 @@ proofs: $(STAMP)  ## Run the tests that take long: faults of stores and machines
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m proof
 
 .PHONY: engines
-engines: $(STAMP)  ## Run the jobs on real engines, started here (downloads 0.4 GB once; needs Java 17 and Maven)
+engines: $(STAMP)  ## Run the jobs on real engines, started here (downloads 0.4 GB once; needs Java 17, Maven and Go)
 	$(PY) -m pytest -m engines tests/engines
 
 # Airflow pins much that this project pins otherwise: an environment of its own, made when it is first asked for.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -111,6 +112,27 @@ def copy_jars(pom: Path, pinned: Path, folder: Path) -> None:
     check_sums(pinned, folder.iterdir())
 
 
+def build_go_program(module: str, version: str, checksum: str, package: str, folder: Path) -> None:
+    """Build a program from a Go module.
+
+    Args:
+        module: The module.
+        version: Its version.
+        checksum: Of the module, as go.sum has it; that pins the sums of all that it depends on.
+        package: The program's folder in the module.
+        folder: Where the program goes.
+
+    Raises:
+        DownloadError: Go is missing or does not build it, or the module is another than the pinned one.
+    """
+    if not shutil.which("go"):
+        raise DownloadError(f"go is missing, which builds {package}: install Go 1.26")
+    found = json.loads(_run(module, "go", "mod", "download", "-json", f"{module}@{version}"))["Sum"]
+    if found != checksum:
+        raise DownloadError(f"{module} {version} is not as pinned: its checksum is {found}")
+    _run(package, "env", f"GOBIN={folder}", "GOFLAGS=-mod=mod", "go", "install", f"{module}/{package}@{version}")
+
+
 def check_sums(pinned: Path, files: Iterable[Path]) -> None:
     """Compare files with a list of `sha256sum`.
 
@@ -123,9 +145,10 @@ def check_sums(pinned: Path, files: Iterable[Path]) -> None:
         raise DownloadError(f"{wrong[0]} is not as pinned in {pinned} ({len(wrong)} of {len(expected)} files)")
 
 
-def _run(what: str, *command: str | Path) -> None:
+def _run(what: str, *command: str | Path) -> str:
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr + done.stdout).splitlines()
         error = next((line for line in lines if "ERROR" in line), lines[-1] if lines else "it said nothing")
         raise DownloadError(f"{what} could not be downloaded: {error[:300]}")
+    return done.stdout

@@ -12,6 +12,7 @@ import pytest
 
 from deploy.engines.engine import Engine
 from deploy.engines.flink import running_flink
+from deploy.engines.prism import running_prism
 from pipelines.demo.sample import write_sample
 from tests.support.commands import Command
 from tests.support.engines import BUCKET, Inputs, Places, audit, prepare, score
@@ -21,9 +22,22 @@ from tests.support.scoring import export_untrained
 from tests.support.tiny_dataset import write_dataset
 
 # Each runs as long as a `with` block, in a new folder, and gives its workers an environment.
-ENGINES: dict[str, Callable[[Path, dict[str, str]], AbstractContextManager[Engine]]] = {"flink": running_flink}
-# What must be installed, and what it comes with.
-PROGRAMS = {"java": "Java 17", "mvn": "Maven"}
+ENGINES: dict[str, Callable[[Path, dict[str, str]], AbstractContextManager[Engine]]] = {
+    "flink": running_flink,
+    "prism": running_prism,
+}
+# What must be installed for each, and what it comes with.
+PROGRAMS = {"flink": {"java": "Java 17", "mvn": "Maven"}, "prism": {"go": "Go 1.26"}}
+
+
+def require_programs(engine: str) -> None:
+    """Skips the test if a program is missing without which the engine cannot be started; under CI it fails."""
+    for program, name in PROGRAMS[engine].items():
+        if not shutil.which(program):
+            message = f"{program} is missing: install {name}"
+            if os.environ.get("CI") == "true":
+                pytest.fail(message)
+            pytest.skip(message)
 
 
 @pytest.fixture(scope="session")
@@ -65,13 +79,8 @@ def local(command: Command, inputs: Inputs, tmp_path_factory: pytest.TempPathFac
 def engine(
     request: pytest.FixtureRequest, bucket: Environment, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Engine]:
-    """A running engine whose workers find the bucket. It is skipped, but not under CI, where a program is missing."""
-    for program, name in PROGRAMS.items():
-        if not shutil.which(program):
-            message = f"{program} is missing: install {name}"
-            if os.environ.get("CI") == "true":
-                pytest.fail(message)
-            pytest.skip(message)
+    """A running engine whose workers find the bucket."""
+    require_programs(request.param)
     with ENGINES[request.param](tmp_path_factory.mktemp(request.param) / "run", bucket) as running:
         yield running
 

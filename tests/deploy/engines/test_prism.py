@@ -1,0 +1,21 @@
+"""Prism is that of the Beam which runs the jobs, and without Go it is said what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploy.engines.downloads import DownloadError, build_go_program
+from deploy.engines.prism import RELEASE
+from tests.support.locked import locked_version
+
+
+def test_its_release_is_that_of_the_lock() -> None:
+    assert locked_version("apache-beam") == RELEASE
+
+
+def test_without_go_it_is_said_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DownloadError, match=r"^go is missing, which builds cmd/prism: install Go 1\.26$"):
+        build_go_program("example.org/module", "v1.0.0", "h1:", "cmd/prism", tmp_path)
