@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.audit.options import MARKER, PAGE, parse_options
 from pipelines.beam.arguments import BeamArguments
-from pipelines.curation.command_line import with_found_tables
+from pipelines.curation.command_line import print_notes, with_found_tables
 from pipelines.dataset import accounting
 from pipelines.dataset.frequent_lesions import frequent_lines
 from pipelines.sources.locations import check_locations
@@ -70,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_predictions(options.predictions, options.classes)
     options = with_found_tables(options)
     output.require_output(options.output, MARKER, options.overwrite, options.paths())
+    print_notes(options)
     # The job is imported once the options are good: Beam and what comes with it take seconds to start.
     from pipelines.audit.pipeline import run
 

@@ -274,7 +274,7 @@ def _trusted_name(trust: str, inputs: Inputs) -> str:
 def with_found_tables(options: AnyCurationOptions) -> AnyCurationOptions:
     """Return the options completed with the tables that lie beside the images.
 
-    Tables beside the images that are not read are reported on stderr.
+    Tables beside the images that are not read are notes.
 
     Raises:
         UsageError: If any input named in the options cannot be read.
@@ -290,8 +290,17 @@ def with_found_tables(options: AnyCurationOptions) -> AnyCurationOptions:
     corrections = options.corrections
     if corrections.path:
         corrections = require_corrections(corrections.path, options.class_set)
-    for note in inputs.notes:
-        print(f"note: {note}", file=sys.stderr)
     return dataclasses.replace(
-        options, sources=inputs.sources, metadata=inputs.metadata, trust=trust, corrections=corrections
+        options,
+        sources=inputs.sources,
+        metadata=inputs.metadata,
+        trust=trust,
+        corrections=corrections,
+        notes=tuple(inputs.notes),
     )
+
+
+def print_notes(options: CurationOptions) -> None:
+    """Print the notes of a run that begins. A command line that is refused has one line, and no notes."""
+    for note in options.notes:
+        print(f"note: {note}", file=sys.stderr)

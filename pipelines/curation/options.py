@@ -43,6 +43,7 @@ class CurationOptions:
     # Images at once per worker process; 0: see `default_worker_threads`.
     threads: int = 0
     overwrite: bool = False
+    notes: tuple[str, ...] = ()  # what to say on stderr when a run begins
 
     @property
     def classes(self) -> tuple[str, ...]:

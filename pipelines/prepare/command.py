@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.beam.arguments import BeamArguments
-from pipelines.curation.command_line import with_found_tables
+from pipelines.curation.command_line import print_notes, with_found_tables
 from pipelines.dataset import accounting
 from pipelines.dataset.image_row import MASK
 from pipelines.domain.dataset_json import DATASET_JSON
@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_locations(locations, beam_arguments.options_for(location.path for location in locations))
     options = with_found_tables(options)
     output.require_output(options.output, DATASET_JSON, options.overwrite or options.update, options.paths())
+    print_notes(options)
     # The job is imported once the options are good: Beam and what comes with it take seconds to start.
     from pipelines.prepare.pipeline import run
     from pipelines.prepare.update import building_on_output

@@ -591,7 +591,10 @@ BAD = {
     "unknown option": (["--imagesize", "64"], "--imagesize"),
     "unknown balance": (["--balance", "smote"], "--balance"),
     "unknown classes": (["--classes", "isic99"], "--classes 'isic99'"),
-    "no class there": (["--classes", "cat,dog"], "--classes 'cat,dog': no usable image"),
+    "no class there": (
+        ["--classes", "cat,dog", "--metadata", "{images}/../metadata.csv"],
+        "--classes 'cat,dog': no usable image",
+    ),
     "fractions": (["--split_fractions", "0.8,0.3,0.1"], "--split_fractions '0.8,0.3,0.1': they add up to 1.2"),
     "two fractions": (["--split_fractions", "0.8,0.2"], "--split_fractions"),
     "no train": (["--split_fractions", "0,0.5,0.5"], "train fraction is 0"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.curation.command_line import with_found_tables
+from pipelines.curation.command_line import print_notes, with_found_tables
 from pipelines.curation.options import NO_COLUMNS
 from pipelines.domain.metadata_columns import Columns
 from pipelines.prepare.options import PrepareOptions
@@ -53,7 +53,9 @@ def completed(
     inputs = read_inputs(list(map(str, texts)), list(map(str, metadata)))
     options = PrepareOptions(sources=inputs.sources, output="", metadata=inputs.metadata, columns=columns)
     check_locations(options.locations(), PipelineOptions([]))
-    return with_found_tables(options)
+    options = with_found_tables(options)
+    print_notes(options)
+    return options
 
 
 def tables(options: PrepareOptions) -> list[list[str]]:
