@@ -86,7 +86,11 @@ def test_prepare_refuses_places_that_workers_cannot_reach(option: Any) -> None:
     with pytest.raises(UsageError, match=f"^{option} data/x: is on this machine; .* name a gs:// path$"):
         reachable(prepare_options.parse_options, [*there, option, "data/x"])
     # The machines of a cluster may share a filesystem.
-    reachable(prepare_options.parse_options, [*there, option, "data/x"], ["--runner=PortableRunner"])
+    reachable(
+        prepare_options.parse_options,
+        [*there, option, "data/x"],
+        ["--runner=PortableRunner", "--job_endpoint=localhost:8099"],
+    )
 
 
 @pytest.mark.parametrize("option", ["--model", "--previous", "--output", "--input"])
