@@ -20,10 +20,6 @@ def _as_bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogatepass")
 
 
-def _photograph(row: ImageRow) -> tuple[bytes, _Photograph]:
-    return _as_bytes(row.image_id), (_as_bytes(row.relative), _as_bytes(row.path))
-
-
 def _may_be_mask(row: ImageRow) -> bool:
     # Cameras number the frames of every folder from one: a blank picture with the plain name of a photograph may be
     # another frame, one that failed.
@@ -40,11 +36,10 @@ def _ids_beside(row: ImageRow) -> list[bytes]:
     return list(map(_as_bytes, [row.image_id, *(row.image_id[:end] for end in reversed(ends) if end)]))
 
 
-def _of_masks(
-    photograph: tuple[bytes, _Photograph], image_ids: Collection[bytes]
-) -> Iterator[tuple[bytes, _Photograph]]:
-    if photograph[0] in image_ids:
-        yield photograph
+def _photographs_of(row: ImageRow, image_ids: Collection[bytes]) -> Iterator[tuple[bytes, _Photograph]]:
+    image_id = _as_bytes(row.image_id)
+    if image_id in image_ids:
+        yield image_id, (_as_bytes(row.relative), _as_bytes(row.path))
 
 
 def _as_mask(row: ImageRow, photographs: Mapping[bytes, _Photograph]) -> ImageRow:
@@ -75,8 +70,7 @@ class FindMasks(beam.PTransform):
         )
         photographs = (
             readable
-            | "Photographs" >> beam.Map(_photograph)
-            | "Of these ids" >> beam.FlatMap(_of_masks, beam.pvalue.AsSingleton(image_ids))
+            | "Photographs" >> beam.FlatMap(_photographs_of, beam.pvalue.AsSingleton(image_ids))
             | "One of each id" >> beam.CombinePerKey(min)
         )
         return rejected | "As masks" >> beam.Map(_as_mask, beam.pvalue.AsDict(photographs))
