@@ -13,9 +13,6 @@ from pathlib import Path
 from deploy.engines.downloads import ENGINES, ROOT, DownloadError
 from deploy.engines.processes import ServiceError, Services, free_ports, listens
 
-# How long a worker waits for the next task of its job; a new one has to import TensorFlow.
-_KEPT_MILLISECONDS = 30_000
-
 
 @dataclass(frozen=True)
 class Engine:
@@ -42,10 +39,7 @@ def start_workers(services: Services, environment: Mapping[str, str] | None) -> 
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "pipelines.beam.worker_pool", "--port", str(port)]
     services.start("workers", command, lambda: listens(port), environment, ROOT)
-    return [
-        *("--environment_type", "EXTERNAL", "--environment_config", f"localhost:{port}"),
-        *("--environment_cache_millis", str(_KEPT_MILLISECONDS)),
-    ]
+    return ["--environment_type", "EXTERNAL", "--environment_config", f"localhost:{port}"]
 
 
 def serve(name: str, running: Callable[[Path], AbstractContextManager[Engine]]) -> int:

@@ -11,7 +11,7 @@ from deploy.engines.downloads import build_go_program, download_once
 from deploy.engines.engine import Engine, serve, start_workers
 from deploy.engines.processes import Services, free_ports, listens
 
-# Of the release that requirements.lock has; the checksum is that of the module, as go.sum has it.
+# The release of Beam in requirements.lock. The checksum is the line of go.sum for the module.
 RELEASE = "2.77.0"
 _MODULE = "github.com/apache/beam/sdks/v2"
 _CHECKSUM = "h1:RsC61pHEvtySEHAURQyP/+CVOJm/hy5hewuG9JF0+Ow="

@@ -51,7 +51,7 @@ def add_curation_options(parser: argparse.ArgumentParser, default: CurationOptio
         default=[],
         metavar="PATH",
         help="table (.csv, .tsv, .tab, .xlsx, .xls, .ods, .jsonl) with an image id column (isic_id, image_id, image or "
-        "image_name) and lesion ids, diagnoses or licences: that of a published set, or your own; it speaks of all "
+        "image_name) and lesion ids, diagnoses or licences: that of a published set, or your own; it applies to all "
         "images; may be repeated. A metadata.csv and tables of published sets beside the images, below or in their "
         "archive are found by themselves",
     )

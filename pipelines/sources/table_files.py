@@ -23,7 +23,7 @@ _OTHER_NAMES = (
     BARE_TABLE,
     *(layout.file for layout in LAYOUTS.values() if layout.file and not layout.file.endswith(_EXTENSIONS)),
 )
-# How far below a folder tables are looked for: sets on Hugging Face have `default/train/0000.parquet`.
+# How far below a folder to search for tables: sets on Hugging Face have `default/train/0000.parquet`.
 _DEPTH = 2
 _WILDCARD = re.compile(r"[*?\[\]{}\\]")
 

@@ -23,7 +23,7 @@ def test_a_prism_that_the_command_starts_gives_the_same_bytes_and_reports_counte
     output = tmp_path / "out"
     done = prepare(process, inputs, str(output), *options)
     assert done.returncode == 0, done.stderr
-    # DirectRunner would fall back to FnApiRunner without a word.
+    # DirectRunner would fall back to FnApiRunner silently.
     assert "pipeline done!" in done.stderr
     expected = digests(local.folder / "dataset", "*.tfrecord", "dataset.json", "manifest-*", "rejects-*")
     assert len(expected) > 4

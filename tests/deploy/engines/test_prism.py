@@ -1,4 +1,4 @@
-"""Prism is that of the Beam which runs the jobs, and without Go it is said what is missing."""
+"""Prism has the release of Beam that runs the jobs; without Go, the error names what is missing."""
 
 from __future__ import annotations
 

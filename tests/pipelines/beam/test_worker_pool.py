@@ -30,7 +30,7 @@ LIMIT = 120
 
 
 class Runner(beam_fn_api_pb2_grpc.BeamFnControlServicer, beam_provision_api_pb2_grpc.ProvisionServiceServicer):
-    """As much of a runner as a worker meets: it comes, gets the options, stays until it is told that there is no more.
+    """The part of a runner that a worker meets: it connects, gets the options, and stays until the runner ends it.
 
     Args:
         options: The job's options.
