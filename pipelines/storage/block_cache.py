@@ -8,6 +8,7 @@ import os
 from typing import Any, BinaryIO
 
 from pipelines.storage.archive_member import read_at
+from pipelines.storage.content_file import ContentFile
 from pipelines.storage.file_versions import versions_of
 from pipelines.storage.filesystem import open_exact
 
@@ -15,28 +16,17 @@ _BLOCK_BYTES = 4 << 20
 _BLOCKS = 16
 
 
-class _CachedBlocks(io.RawIOBase):
+class _CachedBlocks(ContentFile):
     """A file, open for reading, of which the blocks that were used last are in memory."""
 
     def __init__(self, file: BinaryIO, size: int):
-        super().__init__()
-        self._file = file
+        super().__init__(file)
         self._size = size
-        self._position = 0
         self._block = functools.lru_cache(_BLOCKS)(self._fetch)
 
     def _fetch(self, number: int) -> bytes:
         start = number * _BLOCK_BYTES
         return read_at(self._file, start, min(_BLOCK_BYTES, self._size - start))
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
@@ -54,7 +44,6 @@ class _CachedBlocks(io.RawIOBase):
 
     def close(self) -> None:
         self._block.cache_clear()
-        self._file.close()
         super().close()
 
 

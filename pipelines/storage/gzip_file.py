@@ -13,6 +13,7 @@ import zlib
 from typing import Any, BinaryIO, NamedTuple
 
 from pipelines.storage.archive_member import ArchiveError
+from pipelines.storage.content_file import ContentFile
 from pipelines.storage.file_versions import versions_of
 from pipelines.storage.filesystem import open_file
 
@@ -61,26 +62,16 @@ def _points_of(path: str, version: str, size: int) -> _Points:
     return _Points(size)
 
 
-class _GzipFile(io.RawIOBase):
+class _GzipFile(ContentFile):
     """The content of a gzip file."""
 
     def __init__(self, file: BinaryIO, points: _Points):
-        super().__init__()
-        self._file = file
+        super().__init__(file)
         self._points = points
         # The piece of content that was inflated last, where it starts, and where the file goes on after it.
         self._content = b""
-        self._start = self._packed = self._position = 0
+        self._start = self._packed = 0
         self._inflater = points.before(0).inflater
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         if whence != io.SEEK_SET:
@@ -99,10 +90,6 @@ class _GzipFile(io.RawIOBase):
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
     def _go(self, offset: int) -> None:
         """Continue at the last point before an offset, unless that would be going back."""
