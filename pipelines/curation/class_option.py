@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 import yaml
 
 from pipelines.common.cli import UsageError
-from pipelines.domain.taxonomy import CLASS_SETS, ClassSet, built_in_set, mapped_set, named_set, normalize_term
+from pipelines.domain.diagnoses import CLASS_SETS
+from pipelines.domain.taxonomy import ClassSet, built_in_set, mapped_set, named_set, normalize_term
 from pipelines.storage import filesystem
 from pipelines.storage.errors import StorageError
 

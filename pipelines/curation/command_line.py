@@ -15,9 +15,9 @@ from pipelines.curation.fractions import DEFAULT_FRACTIONS, FOLDED_FRACTIONS, MO
 from pipelines.curation.given_splits import require_splits
 from pipelines.curation.options import CurationOptions
 from pipelines.dataset.image_row import SIDES
+from pipelines.domain.diagnoses import CLASS_SETS
 from pipelines.domain.metadata_columns import Columns
 from pipelines.domain.quality_issues import ISSUES
-from pipelines.domain.taxonomy import CLASS_SETS
 from pipelines.sources.inputs import Inputs, complete_inputs, read_inputs, source_names, trusted_name
 from pipelines.sources.layout_registry import LAYOUTS
 from pipelines.storage.gcs_access import require_readable

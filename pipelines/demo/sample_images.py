@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pipelines.demo.synthetic_lesions import photograph
-from pipelines.domain.taxonomy import CLASS_SETS
+from pipelines.domain.diagnoses import CLASS_SETS
 
 CLASSES = CLASS_SETS["isic9"]
 # Lesions per class at scale 1, as imbalanced as in a clinic's archive.

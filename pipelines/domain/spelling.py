@@ -1,9 +1,10 @@
-"""Spellings of one term: plural, British, an abbreviation beside the name, and the numbers that folders get."""
+"""Spellings of one term: plural, British, without umlauts and accents, with an abbreviation, with folders' numbers."""
 
 from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from typing import NamedTuple
 
 # Whole words. Only words of diagnoses: `images` and `data` have no other spelling here.
@@ -15,8 +16,42 @@ _PLURALS = {
     "lesions": "lesion",
     "proliferations": "proliferation",
     "scars": "scar",
+    # German, with umlauts written out.
+    "keratosen": "keratose",
+    "muttermale": "muttermal",
+    "leberflecke": "leberfleck",
+    "leberflecken": "leberfleck",
+    "alterswarzen": "alterswarze",
+    "altersflecken": "altersfleck",
+    "narben": "narbe",
+    # Spanish, without accents.
+    "nevos": "nevo",
+    "lunares": "lunar",
+    "lesiones": "lesion",
+    "vasculares": "vascular",
+    "cutaneas": "cutanea",
+    "basocelulares": "basocelular",
+    "espinocelulares": "espinocelular",
+    "escamosos": "escamoso",
+    "epidermoides": "epidermoide",
+    "actinicas": "actinica",
+    "solares": "solar",
+    "seborreicas": "seborreica",
+    "benignas": "benigna",
+    "malignas": "maligna",
+    "pigmentadas": "pigmentada",
+    "melanociticos": "melanocitico",
+    "displasicos": "displasico",
+    "atipicos": "atipico",
+    "azules": "azul",
+    "malignos": "maligno",
 }
-_PLURAL = re.compile(rf"\b(?:({'|'.join(_PLURALS)})|(\w{{3,}}oma)(?:s|ta))\b")
+# Compounds too: `gefaesslaesionen`, `pigmentnaevi`, `basalzellkarzinome`.
+_ENDINGS = {"s": "", "ta": "", "e": "", "en": "", "i": "us"}
+_PLURAL = re.compile(
+    rf"\b(?:({'|'.join(_PLURALS)})|(\w{{3,}}oma)(s|ta)|(\w{{3,}}om)(e)|(\w*la?e?sion)(en)|(\w+naev)(i))\b"
+)
+_WRITTEN_OUT = str.maketrans({"\u00e4": "ae", "\u00f6": "oe", "\u00fc": "ue", "\u00df": "ss"})
 _BRITISH = re.compile(r"\bnaev|\bhaem|rrhoe?ic\b")
 _AMERICAN = {"naev": "nev", "haem": "hem", "rrhoeic": "rrheic", "rrhoic": "rrheic"}
 _NAME_AND_SHORT = re.compile(r"(.+?) ?\((.+)\)")
@@ -26,16 +61,33 @@ _ORDINAL = re.compile(r"\d+(?:[.)] ?| )(?=\D)")
 _COUNT = re.compile(r"(?<=\D) (?:[1-9]\d+|\d+(?:\.\d+)?k)$")
 
 
+def without_umlauts(term: str) -> str:
+    """Return a term without the dots and accents of its letters: `nävus` becomes `navus`."""
+    plain = unicodedata.normalize("NFD", term.replace("\u00df", "ss"))
+    return "".join(letter for letter in plain if not unicodedata.combining(letter))
+
+
+def _singular(found: re.Match[str]) -> str:
+    word, *parts = found.groups()
+    if word:
+        return _PLURALS[word]
+    stem, ending = filter(None, parts)
+    return stem + _ENDINGS[ending]
+
+
 # Folder names and diagnoses repeat from image to image.
 @functools.lru_cache(maxsize=4096)
 def usual_spelling(term: str) -> str:
     """Return a term in the singular and in American spelling: `melanocytic naevi` becomes `melanocytic nevus`.
 
+    German umlauts are written out, and accents left out: `gefäßläsionen` becomes `gefaesslaesion`.
+
     Args:
         term: A term as `normalize_term` returns it.
     """
-    american = _BRITISH.sub(lambda found: _AMERICAN[found[0]], term)
-    return _PLURAL.sub(lambda found: _PLURALS[found[1]] if found[1] else found[2], american)
+    plain = term if term.isascii() else without_umlauts(term.translate(_WRITTEN_OUT))
+    american = _BRITISH.sub(lambda found: _AMERICAN[found[0]], plain)
+    return _PLURAL.sub(_singular, american)
 
 
 @functools.lru_cache(maxsize=4096)

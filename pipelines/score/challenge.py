@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from pipelines.common.cli import UsageError
 from pipelines.common.text import printable
-from pipelines.domain.taxonomy import CLASS_SETS, TABLE, built_in_set, normalize_term
+from pipelines.domain.diagnoses import CLASS_SETS, TABLE
+from pipelines.domain.taxonomy import built_in_set, normalize_term
 
 # Challenge column for images of none of the training classes. A model without such a class gives 0.
 _UNKNOWN = "UNK"

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
+from pipelines.domain.diagnoses import CLASS_SETS
 from pipelines.domain.model_info import ModelInfo
-from pipelines.domain.taxonomy import CLASS_SETS, malignant_classes
+from pipelines.domain.taxonomy import malignant_classes
 from pipelines.score.models import Flagging
 from pipelines.score.score_row import SCORED, ScoreRow, ScoringRun
 

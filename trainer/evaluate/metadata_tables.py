@@ -14,11 +14,12 @@ import numpy as np
 from pipelines.common.cli import UsageError
 from pipelines.common.csv_tables import TableError, in_line
 from pipelines.common.tables import header_of, rows_of
+from pipelines.domain.diagnoses import CLASS_SETS
 from pipelines.domain.image_ids import image_id_of
 from pipelines.domain.labels import Claim, resolve_label, table_claims
 from pipelines.domain.metadata_columns import ID_COLUMNS, Columns, cells_of, facts_of, spelled
 from pipelines.domain.missing_values import is_missing
-from pipelines.domain.taxonomy import CLASS_SETS, ClassSet, built_in_set, named_set
+from pipelines.domain.taxonomy import ClassSet, built_in_set, named_set
 from trainer.evaluate.predictions import GroundTruth
 
 # In addition to the columns of ISIC's tables. Our own predictions.parquet has `source_id` and `class`.

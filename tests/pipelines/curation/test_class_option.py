@@ -9,11 +9,11 @@ import pytest
 
 from pipelines.common.cli import UsageError
 from pipelines.curation.class_option import resolve_classes
-from pipelines.domain import taxonomy
+from pipelines.domain.diagnoses import CLASS_SETS
 
 
 def test_class_sets_of_the_users_own(tmp_path: Path) -> None:
-    assert resolve_classes("isic9").classes == taxonomy.CLASS_SETS["isic9"]
+    assert resolve_classes("isic9").classes == CLASS_SETS["isic9"]
     own = resolve_classes("Nevus, melanoma")
     assert own.classes == ("nevus", "melanoma")
     assert own.classes_of(["mel"]) == ("melanoma",)

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pipelines.demo.sample import SampleOptions, run, write_sample
 from pipelines.demo.sample_images import FEWEST_LESIONS
 from pipelines.demo.synthetic_lesions import PAINTERS, photograph
-from pipelines.domain.taxonomy import CLASS_SETS
+from pipelines.domain.diagnoses import CLASS_SETS
 from tests.support.commands import Command
 
 ISIC9 = CLASS_SETS["isic9"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.demo.synthetic_lesions import PAINTERS, photograph
-from pipelines.domain.taxonomy import CLASS_SETS
+from pipelines.domain.diagnoses import CLASS_SETS
 
 
 def test_every_class_of_isic9_can_be_painted() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.domain.decision_rule import decision_values
-from pipelines.domain.taxonomy import CLASS_SETS
+from pipelines.domain.diagnoses import CLASS_SETS
 from pipelines.score.challenge import challenge_for
 from pipelines.score.columns import columns
 from pipelines.score.score_row import ScoreRow, ScoringRun, top_class

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.domain import taxonomy
+from pipelines.domain.diagnoses import CLASS_SETS, TABLE
 from tests.support.class_names import classes
 
 
@@ -74,6 +75,47 @@ def test_each_term_in_each_class_set(
         assert (classes(name, label) or (None,))[0] == expected, name
 
 
+GERMAN_AND_SPANISH = {
+    "melanoma": ("Melanom", "Melanome", "malignes Melanom", "Melanoma maligno"),
+    "nevus": ("N\u00e4vus", "Na\u0308vus", "Naevus", "N\u00c4VI", "Navus", "Muttermal", "Nevo", "nevos", "Lunares"),
+    "basal cell carcinoma": ("Basalzellkarzinom", "Basaliome", "Carcinoma_basocelular", "Carcinomas basocelulares"),
+    "squamous cell carcinoma": (
+        "Plattenepithelkarzinome",
+        "Spinaliom",
+        "Carcinoma espinocelular",
+        "carcinoma-escamoso",
+    ),
+    "actinic keratosis": (
+        "aktinische Keratose",
+        "Aktinische_Keratosen",
+        "Queratosis acti\u0301nica",
+        "queratosis actinica",
+    ),
+    "seborrheic keratosis": ("Seborrhoische Keratosen", "seborrhoeische Keratose", "Queratosis seborreica"),
+    "dermatofibroma": ("Dermatofibrom", "Dermatofibrome", "dermatofibromas"),
+    "vascular lesion": (
+        *("Gef\u00e4\u00dfl\u00e4sion", "Gefa\u0308\u00dfla\u0308sionen", "Gefaesslaesionen", "GEF\u00c4SSL\u00c4SION"),
+        *("Gefasslasion", "H\u00e4mangiome", "haemangiom", "Lesi\u00f3n vascular", "lesiones_vasculares", "Hemangioma"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GERMAN_AND_SPANISH)
+def test_german_and_spanish_names_are_known_with_and_without_umlauts_and_accents(name: str) -> None:
+    terms = GERMAN_AND_SPANISH[name]
+    assert {term: classes("isic9", term) for term in terms} == dict.fromkeys(terms, (name,))
+    own = taxonomy.named_set(
+        ["nevus", name, "melanoma"] if name not in ("nevus", "melanoma") else ["nevus", "melanoma"]
+    )
+    assert {own.classes_of([term]) for term in terms} == {(name,)}
+
+
+def test_classes_of_ones_own_may_have_umlauts_and_accents() -> None:
+    own = taxonomy.mapped_set({"N\u00e4vus": [], "Lesi\u00f3n": ["\u00dcbriges"]})
+    said = [own.classes_of([term]) for term in ("Naevus", "Na\u0308vi", "navus", "lesion", "UEBRIGES", "ubriges")]
+    assert said == [("N\u00e4vus",)] * 3 + [("Lesi\u00f3n",)] * 3
+
+
 def test_names_that_say_nothing_stand_for_no_class() -> None:
     for name in (
         "data",
@@ -90,7 +132,7 @@ def test_names_that_say_nothing_stand_for_no_class() -> None:
         "(nv)",
         "moles",
     ):
-        assert [classes(each, name) for each in taxonomy.CLASS_SETS] == [()] * len(taxonomy.CLASS_SETS), name
+        assert [classes(each, name) for each in CLASS_SETS] == [()] * len(CLASS_SETS), name
 
 
 def test_a_short_name_in_brackets_must_agree_with_the_long_one() -> None:
@@ -123,10 +165,10 @@ def test_a_term_that_is_not_known_leaves_the_broader_one_to_count() -> None:
 
 
 def test_the_table_is_consistent() -> None:
-    terms = Counter(taxonomy.normalize_term(term) for line in taxonomy.TABLE for term in line.terms)
+    terms = Counter(taxonomy.normalize_term(term) for line in TABLE for term in line.terms)
     assert [term for term, count in terms.items() if count > 1] == []
-    for name, members in taxonomy.CLASS_SETS.items():
-        used = {member for line in taxonomy.TABLE for member in getattr(line, name)}
+    for name, members in CLASS_SETS.items():
+        used = {member for line in TABLE for member in getattr(line, name)}
         assert used == set(members), name
         assert all(classes(name, member)[0] == member for member in members)
 

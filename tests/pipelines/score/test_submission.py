@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.common.cli import UsageError
 from pipelines.common.text import printable
-from pipelines.domain.taxonomy import CLASS_SETS
+from pipelines.domain.diagnoses import CLASS_SETS
 from pipelines.score.challenge import Challenge, challenge_for
 from pipelines.score.score_row import ScoreRow, ScoringRun
 from pipelines.score.submission import submission_bytes
