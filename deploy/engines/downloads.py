@@ -33,6 +33,15 @@ class Package:
     sha256: str
 
 
+@dataclass(frozen=True)
+class GoModule:
+    """A Go module. The checksum is its line of go.sum, and pins the sums of all that it depends on."""
+
+    path: str
+    version: str
+    checksum: str
+
+
 # The distribution of each engine. The jars of Beam's job servers are pinned in deploy/ENGINE/jars.sha256.
 FLINK_SCRIPTS = Package("apache-flink", "1.19.3", "ff572c6ffa3867c21b8a455aefb50c53c91973fd0408df594ca26cb0a7bebc77")
 FLINK_JARS = Package(
@@ -112,25 +121,34 @@ def copy_jars(pom: Path, pinned: Path, folder: Path) -> None:
     check_sums(pinned, folder.iterdir())
 
 
-def build_go_program(module: str, version: str, checksum: str, package: str, folder: Path) -> None:
+def download_module(module: GoModule) -> Path:
+    """Return the folder of a Go module's source, downloaded on first use.
+
+    Raises:
+        DownloadError: Go is missing, or the module is another than the pinned one.
+    """
+    if not shutil.which("go"):
+        raise DownloadError(f"go is missing, which downloads {module.path}: install Go 1.26")
+    found = json.loads(_run(module.path, "go", "mod", "download", "-json", f"{module.path}@{module.version}"))
+    if found["Sum"] != module.checksum:
+        raise DownloadError(f"{module.path} {module.version} is not as pinned: its checksum is {found['Sum']}")
+    return Path(found["Dir"])
+
+
+def build_go_program(module: GoModule, package: str, folder: Path) -> None:
     """Build a program from a Go module.
 
     Args:
         module: The module.
-        version: Its version.
-        checksum: Of the module, as go.sum has it; that pins the sums of all that it depends on.
-        package: The program's folder in the module.
+        package: The program's folder in the module; the program is called as its last part.
         folder: Where the program goes.
 
     Raises:
         DownloadError: Go is missing or does not build it, or the module is another than the pinned one.
     """
-    if not shutil.which("go"):
-        raise DownloadError(f"go is missing, which builds {package}: install Go 1.26")
-    found = json.loads(_run(module, "go", "mod", "download", "-json", f"{module}@{version}"))["Sum"]
-    if found != checksum:
-        raise DownloadError(f"{module} {version} is not as pinned: its checksum is {found}")
-    _run(package, "env", f"GOBIN={folder}", "GOFLAGS=-mod=mod", "go", "install", f"{module}/{package}@{version}")
+    download_module(module)
+    program = f"{module.path}/{package}@{module.version}"
+    _run(package, "env", f"GOBIN={folder}", "GOFLAGS=-mod=mod", "go", "install", program)
 
 
 def check_sums(pinned: Path, files: Iterable[Path]) -> None:

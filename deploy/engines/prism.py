@@ -7,21 +7,18 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from deploy.engines.downloads import build_go_program, download_once
+from deploy.engines.downloads import GoModule, build_go_program, download_once
 from deploy.engines.engine import Engine, serve, start_workers
 from deploy.engines.processes import Services, free_ports, listens
 
-# The release of Beam in requirements.lock. The checksum is the line of go.sum for the module.
+# The release of Beam in requirements.lock.
 RELEASE = "2.77.0"
-_MODULE = "github.com/apache/beam/sdks/v2"
-_CHECKSUM = "h1:RsC61pHEvtySEHAURQyP/+CVOJm/hy5hewuG9JF0+Ow="
+BEAM = GoModule("github.com/apache/beam/sdks/v2", f"v{RELEASE}", "h1:RsC61pHEvtySEHAURQyP/+CVOJm/hy5hewuG9JF0+Ow=")
 
 
 def download_prism() -> Path:
     """Return Prism's binary, built on first use."""
-    folder = download_once(
-        f"prism-{RELEASE}", lambda folder: build_go_program(_MODULE, f"v{RELEASE}", _CHECKSUM, "go/cmd/prism", folder)
-    )
+    folder = download_once(f"prism-{RELEASE}", lambda folder: build_go_program(BEAM, "go/cmd/prism", folder))
     return folder / "prism"
 
 

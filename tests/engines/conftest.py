@@ -27,7 +27,11 @@ ENGINES: dict[str, Callable[[Path, dict[str, str]], AbstractContextManager[Engin
     "prism": running_prism,
 }
 # What must be installed for each, and what it comes with.
-PROGRAMS = {"flink": {"java": "Java 17", "mvn": "Maven"}, "prism": {"go": "Go 1.26"}}
+PROGRAMS = {
+    "flink": {"java": "Java 17", "mvn": "Maven"},
+    "prism": {"go": "Go 1.26"},
+    "schemas": {"mvn": "Maven", "go": "Go 1.26"},
+}
 
 
 def require_programs(engine: str) -> None:
