@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pipelines.common.csv_tables import in_line
 from pipelines.common.tables import column_key
-from pipelines.domain.metadata_columns import CHALLENGE_COLUMNS, ID_COLUMNS, LABEL_COLUMNS, TARGET_COLUMN, cells_of
+from pipelines.domain.metadata_columns import ID_COLUMNS, LABEL_COLUMNS, TARGET_COLUMN, cells_of
 from pipelines.domain.missing_values import flag_of, is_missing
 
 # Characters of a message, which has the command's name before it and is a line of at most 300; and the least of them
@@ -48,16 +48,17 @@ def columns_in(names: Sequence[str], room: int) -> str:
     return f"{listed}{end}"
 
 
-def strange_flags(rows: Iterable[Mapping[str, str]]) -> str:
-    """Return a note on the first one-hot column, or target, with values that are neither yes nor no; empty if all are.
+def strange_flags(rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> str:
+    """Return a note on the first of some columns with values that are neither yes nor no; empty if all are.
 
     Args:
-        rows: Rows of a table that has such columns.
+        rows: Rows of a table.
+        columns: Its one-hot columns and its target.
     """
     found: dict[str, dict[str, None]] = {}
     for row in rows:
         cell = cells_of(row)
-        for name in (*CHALLENGE_COLUMNS, TARGET_COLUMN):
+        for name in columns:
             if (value := cell(name)) and flag_of(value) is None and not is_missing(value):
                 found.setdefault(name, {})[value] = None
     if not found:

@@ -1,8 +1,9 @@
 """Interpret the columns of metadata tables, in every form that ISIC users have. Imports no Beam.
 
 Supported are isic-cli downloads (`isic_id`, `diagnosis_1` to `diagnosis_5` or `diagnosis`), HAM10000 (`dx`), the ISIC
-2018 and 2019 ground truth (one column per class, 1.0 in the right one) and its metadata, ISIC 2020 (`benign_malignant`,
-`target`), ISIC 2024 (`iddx_1` to `iddx_5`, `iddx_full`), and the user's own tables, whose columns are named by options.
+2018 and 2019 ground truth (one column per class, 1.0 in the right one; see `one_hot`) and its metadata, ISIC 2020
+(`benign_malignant`, `target`), ISIC 2024 (`iddx_1` to `iddx_5`, `iddx_full`), and the user's own tables, whose columns
+are named by options.
 Only the image id column is required; all others are optional. Names of columns are compared by `column_key`: `Image ID`
 is `image_id`.
 """
@@ -18,24 +19,21 @@ from typing import NamedTuple
 from pipelines.common.tables import column_key
 from pipelines.domain.image_ids import composed
 from pipelines.domain.missing_values import flag_of, is_no_id
+from pipelines.domain.one_hot import OneHot, one_hot_of
 
 # In order: isic-cli, HAM10000, ISIC 2018 and 2019, ISIC 2020.
 ID_COLUMNS = ("isic_id", "image_id", "image", "image_name")
 # Most specific first: the first label that maps to a class is used.
-LABEL_COLUMNS = (
+DIAGNOSIS_COLUMNS = (
     *(f"{name}_{level}" for level in (5, 4, 3, 2, 1) for name in ("diagnosis", "iddx")),
     "diagnosis_full",
     "iddx_full",
     "diagnosis",
     "dx",
-    "benign_malignant",
 )
+LABEL_COLUMNS = (*DIAGNOSIS_COLUMNS, "benign_malignant")
 # What people call the class, where no column of the archive says it.
 COMMON_LABEL_COLUMNS = ("label", "labels", "class", "disease")
-# One-hot columns of the ISIC 2018 and 2019 ground truth.
-CHALLENGE_2018 = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
-CHALLENGE_2019 = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
-CHALLENGE_COLUMNS = tuple(dict.fromkeys((*CHALLENGE_2018, *CHALLENGE_2019, "UNK")))
 # Between the levels of a diagnosis in one cell, the most general first: `Benign::...::Nevus`.
 _LEVELS = "::"
 # ISIC 2020: 1 means malignant.
@@ -105,7 +103,7 @@ class Facts(NamedTuple):
     license: str = ""
     attribution: str = ""
     owners: tuple[str, ...] = ()  # names of the sources to which the table belongs
-    hot: tuple[str, ...] = ()  # one-hot columns that hold 1; if there are several, each is a label of its own
+    hot: tuple[str, ...] = ()  # terms of one-hot columns that hold 1; if there are several, each is a label of its own
 
 
 def labels_of(row: Mapping[str, str], columns: Columns) -> tuple[str, ...]:
@@ -119,22 +117,39 @@ def labels_of(row: Mapping[str, str], columns: Columns) -> tuple[str, ...]:
     return tuple(filter(None, levels))
 
 
-def hot_of(row: Mapping[str, str], columns: Columns, one_hot: Iterable[str] = CHALLENGE_COLUMNS) -> tuple[str, ...]:
-    """Return the one-hot columns in which a row has 1; none if the user gave a label column, which speaks alone."""
+def one_hot_columns(names: Iterable[str]) -> OneHot:
+    """Return the one-hot columns of a table.
+
+    Args:
+        names: The table's column names.
+    """
+    names = tuple(names)
+    return one_hot_of(names, spelled(names, DIAGNOSIS_COLUMNS) is not None)
+
+
+def hot_of(row: Mapping[str, str], columns: Columns, one_hot: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Return the terms of the one-hot columns in which a row has 1.
+
+    Args:
+        row: Cells by column name.
+        columns: Column names that the user gave. If there is a label column, it speaks alone.
+        one_hot: Column -> term, if others count than those that `one_hot_columns` finds.
+    """
+    if columns.label:
+        return ()
+    terms = one_hot_columns(row).terms if one_hot is None else one_hot
     cell = cells_of(row)
-    return () if columns.label else tuple(name for name in one_hot if flag_of(cell(name)))
+    return tuple(term for name, term in terms.items() if flag_of(cell(name)))
 
 
-def facts_of(
-    row: Mapping[str, str], source: str, columns: Columns, one_hot: Iterable[str] = CHALLENGE_COLUMNS
-) -> Facts:
+def facts_of(row: Mapping[str, str], source: str, columns: Columns, one_hot: Mapping[str, str] | None = None) -> Facts:
     """Return the facts in one row.
 
     Args:
         row: Cells by column name.
         source: Name of the table.
         columns: Column names that the user gave; empty ones stand for the known columns.
-        one_hot: Columns of which one says the class.
+        one_hot: One-hot columns, as for `hot_of`.
     """
     cell = cells_of(row)
 
@@ -160,8 +175,12 @@ def has_facts(names: Iterable[str], columns: Columns) -> bool:
         columns: Column names that the user gave; empty ones stand for the known columns.
     """
     known = (columns.lesion or "lesion_id", columns.patient or "patient_id", "copyright_license", "attribution")
-    labels = (columns.label,) if columns.label else (*LABEL_COLUMNS, *CHALLENGE_COLUMNS, TARGET_COLUMN)
-    return spelled(names, (*known, *labels)) is not None
+    names = tuple(names)
+    labels = (columns.label,) if columns.label else (*LABEL_COLUMNS, TARGET_COLUMN)
+    if spelled(names, (*known, *labels)) is not None:
+        return True
+    one_hot = OneHot({}) if columns.label else one_hot_columns(names)
+    return bool(one_hot.terms or one_hot.ambiguous)
 
 
 def normalize_license(text: str) -> str:

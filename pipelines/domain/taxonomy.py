@@ -39,21 +39,10 @@ def _with_spellings(terms: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str
 
 
 @functools.cache
-def _terms() -> Mapping[str, tuple[str, ...]]:
-    return _with_spellings({normalize_term(term): (line.name,) for line in TABLE for term in line.terms})
-
-
-@functools.cache
 def _no_diagnoses() -> frozenset[str]:
     """Return the terms, in usual spelling, that sum up diagnoses or say that there is none."""
     lines = [line for line in TABLE if line.name in ("benign", "malignant", "indeterminate", "unknown")]
     return frozenset(usual_spelling(normalize_term(term)) for line in lines for term in line.terms)
-
-
-def is_term(text: str) -> bool:
-    """Return whether a word stands for a diagnosis in any source."""
-    term = normalize_term(text)
-    return term in _terms() or usual_spelling(term) in _terms()
 
 
 def malignant_classes(classes: Sequence[str]) -> list[str]:
@@ -152,6 +141,17 @@ def named_set(names: Sequence[str]) -> ClassSet:
         terms.update({normalize_term(term): found for term in line.terms})
     terms.update({term: (name,) for term, name in wanted.items()})
     return ClassSet(tuple(wanted), _with_spellings(terms))
+
+
+@functools.cache
+def _all_diagnoses() -> ClassSet:
+    terms: dict[str, tuple[str, ...]] = {normalize_term(term): (line.name,) for line in TABLE for term in line.terms}
+    return ClassSet(tuple(line.name for line in TABLE), _with_spellings(terms))
+
+
+def diagnoses_of(text: str) -> tuple[str, ...]:
+    """Return the name of the diagnosis that a word stands for in any source; empty if it stands for none."""
+    return _all_diagnoses().classes_of([text])
 
 
 def mapped_set(mapping: Mapping[str, Iterable[str]]) -> ClassSet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import pkgutil
 import re
@@ -10,8 +11,9 @@ from collections.abc import Iterable, Iterator
 
 from pipelines.common.csv_tables import TableError, csv_text
 from pipelines.common.tables import column_key
-from pipelines.domain.metadata_columns import CHALLENGE_COLUMNS, COMMON_LABEL_COLUMNS, LABEL_COLUMNS, TARGET_COLUMN
-from pipelines.domain.taxonomy import is_term
+from pipelines.domain.metadata_columns import COMMON_LABEL_COLUMNS, LABEL_COLUMNS, TARGET_COLUMN, one_hot_columns
+from pipelines.domain.one_hot import CHALLENGE_COLUMNS
+from pipelines.domain.taxonomy import diagnoses_of
 from pipelines.sources import layouts
 from pipelines.sources.layout import Form, Layout
 
@@ -49,13 +51,20 @@ def _other_classes(form: Form, names: Iterable[str]) -> list[str]:
     return [
         name
         for name in (names if form.alone else ())
-        if (key := column_key(name)) not in own and (key in _LABEL_KEYS or is_term(name))
+        if (key := column_key(name)) not in own and (key in _LABEL_KEYS or diagnoses_of(name))
     ]
 
 
+@functools.lru_cache(maxsize=256)
+def _challenge_keys(names: tuple[str, ...]) -> frozenset[str]:
+    """Return the keys of the challenges' columns that a table has by other names, such as `Melanoma` or `dx_mel`."""
+    said = {diagnosis for term in one_hot_columns(names).terms.values() for diagnosis in diagnoses_of(term)}
+    return frozenset(column_key(name) for name in CHALLENGE_COLUMNS if said.issuperset(diagnoses_of(name)))
+
+
 def _fits(form: Form, names: Iterable[str]) -> bool:
-    names = list(names)
-    return _keys(form.columns) <= _keys(names) and not _other_classes(form, names)
+    names = tuple(names)
+    return _keys(form.columns) <= _keys(names) | _challenge_keys(names) and not _other_classes(form, names)
 
 
 def form_of(layout: str, columns: Iterable[str]) -> Form | None:

@@ -13,7 +13,7 @@ from pipelines.common.csv_tables import TableError
 from pipelines.common.gcs_client import ServiceUnavailable, is_gs
 from pipelines.common.tables import names_at
 from pipelines.common.workbooks import is_workbook
-from pipelines.domain.metadata_columns import CHALLENGE_COLUMNS, COMMON_LABEL_COLUMNS, LABEL_COLUMNS, spelled
+from pipelines.domain.metadata_columns import COMMON_LABEL_COLUMNS, LABEL_COLUMNS, one_hot_columns, spelled
 from pipelines.sources.layout_registry import LAYOUTS, as_csv, form_of, recognize
 from pipelines.sources.list_files import fixed_part
 from pipelines.sources.metadata_tables import file_name, table_bytes
@@ -154,7 +154,9 @@ def _is_published(path: str) -> bool:
 
 
 def _says_the_class(path: str) -> bool:
-    return spelled(columns_of(path), (*LABEL_COLUMNS, *COMMON_LABEL_COLUMNS, *CHALLENGE_COLUMNS)) is not None
+    columns = columns_of(path)
+    in_words = spelled(columns, (*LABEL_COLUMNS, *COMMON_LABEL_COLUMNS)) is not None
+    return in_words or bool(one_hot_columns(columns).terms)
 
 
 def _with_published(named: list[str], by_depth: Iterable[list[str]]) -> list[str]:

@@ -12,7 +12,6 @@ from pipelines.common.tables import Overview, overview_of, rows_of
 from pipelines.domain.column_names import LONGEST_MESSAGE, columns_in, strange_flags
 from pipelines.domain.image_ids import image_id_of
 from pipelines.domain.metadata_columns import (
-    CHALLENGE_COLUMNS,
     ID_COLUMNS,
     TARGET_COLUMN,
     Columns,
@@ -20,6 +19,7 @@ from pipelines.domain.metadata_columns import (
     cells_of,
     facts_of,
     has_facts,
+    one_hot_columns,
     spelled,
 )
 from pipelines.sources.layout import Form, with_cells
@@ -65,15 +65,17 @@ def table_rows(path: str) -> Iterator[dict[str, str]]:
     return rows_of(table_bytes(path))
 
 
-def _known_rows(path: str, columns: Columns, images: str) -> Iterator[tuple[Mapping[str, str], tuple[str, ...]]]:
-    """Yield the rows of a table in columns that are known, or that the user named, with those that are one-hot."""
+def _known_rows(
+    path: str, columns: Columns, images: str
+) -> Iterator[tuple[Mapping[str, str], Mapping[str, str] | None]]:
+    """Yield the rows of a table in columns that are known, or that the user named, with one-hot columns of a form."""
     form: Form | None = None
-    one_hot = CHALLENGE_COLUMNS
+    one_hot: Mapping[str, str] | None = None
     of_lesion: dict[str, list[str]] = {}
     for number, row in enumerate(table_rows(path)):
         if not number and columns == Columns():
             form = known_form(row)
-            one_hot = (form and form.one_hot) or one_hot
+            one_hot = {name: name for name in form.one_hot} if form and form.one_hot else None
             of_lesion = images_by_lesion(images) if form and form.by_lesion else {}
         for known in form.rows(_spelled_as(form, row)) if form and form.rows else (row,):
             if form and form.by_lesion:
@@ -134,9 +136,10 @@ def read_overview(path: str) -> Overview:
     except (StorageError, ServiceUnavailable) as error:
         raise TableError(f"cannot be read ({error})") from error
     overview = overview_of(data)
-    if spelled(overview.names, (*CHALLENGE_COLUMNS, TARGET_COLUMN)) is None:
+    flags = [*one_hot_columns(overview.names).terms, *filter(None, [spelled(overview.names, [TARGET_COLUMN])])]
+    if not flags:
         return overview
-    return overview._replace(note="; it ".join(filter(None, [overview.note, strange_flags(rows_of(data))])))
+    return overview._replace(note="; it ".join(filter(None, [overview.note, strange_flags(rows_of(data), flags)])))
 
 
 def require_table(option: str, path: str) -> Overview:
@@ -155,6 +158,20 @@ def require_table(option: str, path: str) -> Overview:
         raise UsageError(f"{option} {path}: {error}") from error
 
 
+def require_clear_classes(option: str, path: str, names: Sequence[str], columns: Columns) -> None:
+    """Raise UsageError if it cannot be said which columns of a table are one-hot.
+
+    Args:
+        option: Command-line option that names the table; it starts the error message.
+        path: The table; for the message only.
+        names: The table's column names.
+        columns: Column names that the user gave; a label column speaks alone.
+    """
+    if not columns.label and (wrong := one_hot_columns(names).ambiguous):
+        said = f"{option} {path}: {wrong}; keep one of them, or name yours with --label_column; it has "
+        raise UsageError(said + columns_in(names, LONGEST_MESSAGE - len(said)))
+
+
 def require_columns(option: str, path: str, names: Sequence[str], columns: Columns) -> None:
     """Raise UsageError unless a table has a column of image ids and one with facts about images.
 
@@ -167,6 +184,7 @@ def require_columns(option: str, path: str, names: Sequence[str], columns: Colum
     form = known_form(names)
     if columns == Columns() and form and (form.rows or form.by_lesion):
         return
+    require_clear_classes(option, path, names, columns)
     if columns.id_column(names) is None:
         wanted = columns.id or f"{' or '.join(ID_COLUMNS)} (or name yours with --id_column)"
         lacks = f"needs a column {wanted}"

@@ -21,7 +21,13 @@ from pipelines.sources.layout_registry import (
     why_not,
 )
 from pipelines.sources.metadata_search import find_layout_tables, find_metadata, neighbour_of, places_of
-from pipelines.sources.metadata_tables import is_by_lesion, read_overview, require_columns, require_table
+from pipelines.sources.metadata_tables import (
+    is_by_lesion,
+    read_overview,
+    require_clear_classes,
+    require_columns,
+    require_table,
+)
 from pipelines.sources.source import Source, Table
 from pipelines.storage import filesystem
 
@@ -61,7 +67,11 @@ def _speaking(table: Table, columns: Columns, notes: list[str]) -> Iterator[Tabl
     columns = columns.among(table.header)
     form = known_form(table.header)
     has_id = columns.id_column(table.header)
-    if (form and (form.rows or form.by_lesion)) or (has_id and has_facts(table.header, columns)):
+    if form and (form.rows or form.by_lesion):
+        yield table._replace(columns=columns)
+        return
+    if has_id and has_facts(table.header, columns):
+        require_clear_classes(table.option, printable(table.path), table.header, columns)
         yield table._replace(columns=columns)
         return
     lacks = "lesion_id, label or licence" if has_id else "image id"

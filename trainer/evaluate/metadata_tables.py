@@ -17,7 +17,7 @@ from pipelines.common.tables import header_of, rows_of
 from pipelines.domain.diagnoses import CLASS_SETS
 from pipelines.domain.image_ids import image_id_of
 from pipelines.domain.labels import Claim, resolve_label, table_claims
-from pipelines.domain.metadata_columns import ID_COLUMNS, Columns, cells_of, facts_of, spelled
+from pipelines.domain.metadata_columns import ID_COLUMNS, Columns, cells_of, facts_of, one_hot_columns, spelled
 from pipelines.domain.missing_values import is_missing
 from pipelines.domain.taxonomy import ClassSet, built_in_set, named_set
 from trainer.evaluate.predictions import GroundTruth
@@ -166,6 +166,8 @@ def read_labels(path: Path, classes: Sequence[str], facts: Mapping[str, ImageFac
     table = _open("--labels", path)
     own = spelled(table.names, _OTHER_LABELS) or ""
     columns = Columns(label=own)
+    if not own and (wrong := one_hot_columns(table.names).ambiguous):
+        raise UsageError(f"{table.where}: {wrong}; keep one of them; it has {in_line(table.names, 200)}")
     class_set = class_set_of(classes)
     claims: dict[str, list[Claim]] = {}
     lesions: dict[str, str] = {}

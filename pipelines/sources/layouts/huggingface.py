@@ -21,8 +21,8 @@ def _ids(row: Row) -> list[str]:
 
 def _rows(row: Row) -> Iterator[Row]:
     cell = cells_of(row)
-    if not any(map(cell, LABEL_COLUMNS)):
-        row = with_cells(row, {"diagnosis": next(filter(None, map(cell, COMMON_LABEL_COLUMNS)), "")})
+    if not any(map(cell, LABEL_COLUMNS)) and (label := next(filter(None, map(cell, COMMON_LABEL_COLUMNS)), "")):
+        row = with_cells(row, {"diagnosis": label})
     known = {name: value for name, value in row.items() if column_key(name) not in ID_COLUMNS}
     for identity in dict.fromkeys(image_id_of(name) for name in _ids(row) if name):
         yield {**known, "image": identity}

@@ -1,6 +1,6 @@
 """Task 3 of the ISIC challenge 2018: ground truth with a column for each class, and lesions in a second table."""
 
-from pipelines.domain.metadata_columns import CHALLENGE_2018
+from pipelines.domain.one_hot import CHALLENGE_2018
 from pipelines.sources.layout import Form, Layout, Origin
 
 LAYOUT = Layout(

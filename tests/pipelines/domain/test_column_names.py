@@ -24,7 +24,7 @@ def test_columns_that_find_no_room_are_counted() -> None:
 
 def test_the_first_values_that_are_neither_yes_nor_no_are_named() -> None:
     rows = [{"image": "a", "MEL": "1", "NV": ""}, {"image": "b", "MEL": "0.93", "NV": "x"}, {"image": "c", "MEL": "?"}]
-    assert strange_flags(rows) == (
+    assert strange_flags(rows, ["MEL", "NV"]) == (
         "has values in column MEL that are neither yes nor no, nor 1 or 0, and count as nothing: '0.93'"
     )
-    assert strange_flags(rows[::2]) == ""
+    assert strange_flags(rows[::2], ["MEL", "NV"]) == ""

@@ -299,6 +299,26 @@ def test_a_table_of_a_published_set_counts_where_metadata_says_no_class(tmp_path
     assert tables(completed([f"folders={tmp_path}"])) == [[]]
 
 
+def test_a_truth_with_its_classes_in_words_is_that_of_the_challenge(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "ISIC_0000001.jpg", "x")
+    words = ("Melanoma", "Nevus", "Basal cell carcinoma", "Actinic keratoses", "Benign keratosis", "Dermatofibroma")
+    header = ",".join(("image", *(f"label_{name}" for name in (*words, "Vascular lesion"))))
+    truth = write(tmp_path / "in" / "truth.csv", f"{header}\nISIC_0000001,0,0,0,0,0,1,0\n")
+    for text in ("in", "isic2018=in"):
+        (source,) = completed([text.replace("in", f"{tmp_path}/in")]).sources
+        (table,) = source.tables
+        assert (table.path, table.layout) == (truth, "isic2018")
+        assert [facts.hot for _, facts in read_facts(table.path, table.columns)] == [("Dermatofibroma",)]
+
+
+def test_a_found_table_in_which_two_sets_of_columns_say_the_class_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "ISIC_0000001.jpg", "x")
+    own = write(tmp_path / "metadata.csv", "isic_id,MEL,NV,truth_MEL,truth_NV,finding\nISIC_0000001,1,0,0,1,nv\n")
+    with pytest.raises(UsageError, match=f"^--input {own}: columns MEL, ... and truth_MEL, .*; it has isic_id, MEL"):
+        completed([tmp_path])
+    assert tables(completed([tmp_path], columns=Columns(label="finding"))) == [[own]]
+
+
 def test_answers_and_tables_of_no_published_set_are_not_taken(tmp_path: Path) -> None:
     write(tmp_path / "ISIC_0000001.jpg", "x")
     write(tmp_path / "sample_submission.csv", "image_name,target\nISIC_0000001,0\n")

@@ -47,6 +47,10 @@ def table(path: Path, header: str, *lines: str) -> str:
         ("image,MEL,NV,AK,SCC,UNK", "ISIC_0000001_downsampled,0,0,0,1,0", "squamous cell carcinoma"),
         ("image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK", "ISIC_0000001,0,0,0,0,0,0,0,0,1", None),
         ("image_name,diagnosis,benign_malignant,target", "ISIC_0000001,nevus,benign,0", "nevus"),
+        ("image,Melanoma,Melanocytic nevus,Basal cell carcinoma", "ISIC_0000001,0,True,0", "nevus"),
+        ("image_id,dx_MEL,dx_NV,dx_type_histo", "ISIC_0000001,1,0,1", "melanoma"),
+        ("image_id,melanoma,Seborrheic_Keratosis,nevus", "ISIC_0000001,0,0,1", "nevus"),
+        ("file_name,label,is_mel,is_nv", "ISIC_0000001.jpg,,0,1", "nevus"),
     ],
 )
 def test_tables_of_every_origin_give_the_expected_label(
@@ -103,6 +107,11 @@ def test_ids_are_the_same_however_their_letters_are_composed(tmp_path: Path) -> 
         ),
         (b"\xff\xfe\x00ba", "no text in UTF-16"),
         ("isic_id,dx,dx\na,nv,mel\n", "two columns are named 'dx'"),
+        (
+            "isic_id,dx_mel,dx_nv,is_mel,is_nv\na,1,0,1,0\n",
+            "columns dx_mel, .* keep one of them.*; it has isic_id, dx_mel",
+        ),
+        ("isic_id,MEL,NV,Melanoma\na,1,0,1\n", "columns MEL and Melanoma are both for melanoma"),
         ('isic_id,dx\na,nv\nb,"nv\nc,mel\n', r"line 3: a quote is not closed"),
         ('isic_id,dx\na,nv\nb,"nv', "line 3: a quote is not closed"),
         ('isic_id,dx\na,"nv\nb,mel\nc,"nv\n', "line 2: a quote is not closed"),

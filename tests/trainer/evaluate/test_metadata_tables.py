@@ -76,5 +76,15 @@ def test_a_table_of_other_classes_is_refused(tmp_path: Path) -> None:
         read_labels(path, CLASSES, {})
 
 
+def test_one_hot_columns_may_have_a_prefix_but_there_is_one_set_of_them(tmp_path: Path) -> None:
+    hot = table(tmp_path, "isic_id,dx_mel,dx_nv\nISIC_1,1,0\nISIC_2,0,1\n")
+    assert read_labels(hot, CLASSES, {}).truth.labels.tolist() == [0, 1]
+    both = table(tmp_path, "isic_id,dx_mel,dx_nv,is_mel,is_nv\nISIC_1,1,0,0,1\n")
+    with pytest.raises(
+        UsageError, match=r"^--labels .*table.csv: columns dx_mel, ... and is_mel, .*; it has isic_id, dx_mel"
+    ):
+        read_labels(both, CLASSES, {})
+
+
 def test_a_known_class_set_is_known_by_its_classes() -> None:
     assert tuple(class_set_of(CLASSES).classes) == CLASSES
