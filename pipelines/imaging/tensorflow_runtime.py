@@ -72,6 +72,22 @@ def _filtered_stderr() -> Iterator[None]:
     stop()
 
 
+@contextlib.contextmanager
+def _without_keras() -> Iterator[None]:
+    """Keep the import of TensorFlow from loading Keras, which takes as long again as TensorFlow itself.
+
+    TensorFlow does without it. Whoever builds a network or reads a Keras file imports it, as always.
+    """
+    if "keras" in sys.modules:
+        yield
+        return
+    sys.modules["keras"] = None  # type: ignore[assignment]  # what makes an import fail
+    try:
+        yield
+    finally:
+        del sys.modules["keras"]
+
+
 def start_tensorflow() -> None:
     """Import TensorFlow without its start-up messages, which no setting silences and which hide our own output.
 
@@ -86,7 +102,8 @@ def _start() -> None:
     # 3 (fatal errors only): errors reach us as exceptions, and libjpeg's warnings do not say which image is bad.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _filtered_stderr():
-        import tensorflow as tf
+        with _without_keras():
+            import tensorflow as tf
 
         # The search for a GPU logs errors on a machine without one; trigger it while stderr is filtered.
         tf.config.list_physical_devices()

@@ -1,4 +1,4 @@
-"""TensorFlow starts quietly, whatever else is said meanwhile. A module with its name and its chatter stands for it."""
+"""TensorFlow starts quietly and without Keras. Mostly a module with its name and its chatter stands for it."""
 
 from __future__ import annotations
 
@@ -119,3 +119,14 @@ def test_it_loads_although_nobody_reads_standard_error(tmp_path: Path) -> None:
     finally:
         os.close(write_end)
     assert done.stdout.endswith("loaded\n")
+
+
+def test_keras_stays_away_until_it_is_asked_for() -> None:
+    program = (
+        f"import sys; {START}; import tensorflow as tf; print('keras' in sys.modules); "
+        "import keras; print(tf.keras.layers.Dense is keras.layers.Dense)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
+    assert done.stdout.splitlines() == ["False", "True"], done.stderr
