@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pipelines.common.csv_tables import TableError, csv_rows, csv_text, require_whole
@@ -76,6 +76,12 @@ def overview_of(data: bytes) -> Overview:
     if next(below, None) is None:
         raise TableError("holds no rows")
     names = [name for name in header if name]
+    require_distinct(names)
+    return Overview(names, note)
+
+
+def require_distinct(names: Sequence[str]) -> None:
+    """Raise TableError if two columns of a table have the same name."""
     first: dict[str, str] = {}
     for name in names:
         other = first.setdefault(column_key(name), name)
@@ -83,7 +89,6 @@ def overview_of(data: bytes) -> Overview:
             raise TableError(f"two columns are named {name!r}; rename one")
         if other != name:
             raise TableError(f"two columns are named {other!r} and {name!r}; rename one")
-    return Overview(names, note)
 
 
 def header_of(data: bytes) -> list[str]:

@@ -18,6 +18,7 @@ from pipelines.domain.image_ids import isic_id_of
 from pipelines.domain.labels import table_claims
 from pipelines.domain.metadata_columns import Columns, Facts
 from pipelines.domain.taxonomy import ClassSet
+from pipelines.sources.labelled_lists import list_facts
 from pipelines.sources.metadata_tables import read_facts
 from pipelines.sources.source import Source, Table
 
@@ -44,6 +45,7 @@ class Speaker(NamedTuple):
     columns: Columns
     name: str
     images: str  # see Table
+    by_path: bool
     sources: tuple[str, ...]  # names of the sources whose images the table describes
     owners: tuple[str, ...] = ()  # names of those sources to which the table belongs; none if it is only shared
     space: str = ""  # where its lesions and patients are numbered, see `identities.within`
@@ -60,11 +62,15 @@ def tables_to_read(sources: Sequence[Source], shared: Sequence[Table]) -> list[S
         shared: Tables that describe the images of all sources.
     """
     everywhere = tuple(source.name for source in sources)
-    shared_keys = [(table.path, table.columns, table.name, table.images) for table in shared]
-    owners: dict[tuple[str, Columns, str, str], list[str]] = {key: [] for key in shared_keys}
+
+    def key_of(table: Table) -> tuple[str, Columns, str, str, bool]:
+        return table.path, table.columns, table.name, table.images, table.by_path
+
+    shared_keys = list(map(key_of, shared))
+    owners: dict[tuple[str, Columns, str, str, bool], list[str]] = {key: [] for key in shared_keys}
     for source in sources:
         for table in source.tables:
-            owners.setdefault((table.path, table.columns, table.name, table.images), []).append(source.name)
+            owners.setdefault(key_of(table), []).append(source.name)
     short = short_names(everywhere)
     # Where each table counts: in its source, or in itself if it is of several.
     spaces = {
@@ -83,7 +89,11 @@ def tables_to_read(sources: Sequence[Source], shared: Sequence[Table]) -> list[S
 
 
 def _speak(table: Speaker) -> Iterator[tuple[ImageKey, Facts]]:
-    for image_id, facts in read_facts(table.path, table.columns, table.name, table.images):
+    if table.by_path:
+        found = list_facts(table.path, table.columns, table.name)
+    else:
+        found = read_facts(table.path, table.columns, table.name, table.images)
+    for image_id, facts in found:
         facts = facts._replace(
             owners=table.owners,
             lesion_id=within(table.space, facts.lesion_id),
@@ -123,7 +133,7 @@ def _join(element: tuple[ImageKey, dict[str, Iterable]], class_set: ClassSet) ->
     _, found = element
     facts = sorted(set(found["facts"]))
     for row in found["images"]:
-        yield with_facts(row, facts, class_set)
+        yield with_facts(row, (fact for fact in facts if fact.file in ("", row.path)), class_set)
 
 
 class JoinTables(beam.PTransform):

@@ -104,6 +104,7 @@ class Facts(NamedTuple):
     attribution: str = ""
     owners: tuple[str, ...] = ()  # names of the sources to which the table belongs
     hot: tuple[str, ...] = ()  # terms of one-hot columns that hold 1; if there are several, each is a label of its own
+    file: str = ""  # path of the only file with this image id that they are about; empty for all
 
 
 def labels_of(row: Mapping[str, str], columns: Columns) -> tuple[str, ...]:

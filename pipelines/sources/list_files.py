@@ -146,7 +146,7 @@ def _walk(function: Callable[..., Iterator[SourceFile]], *arguments: object) -> 
     return functools.partial(with_members, functools.partial(function, *arguments))
 
 
-def _is_pattern(entry: str) -> bool:
+def is_pattern(entry: str) -> bool:
     """Return whether an entry of a path list may name several files; brackets alone are part of a file's name."""
     return has_wildcard(entry.replace("[", "")) or (has_wildcard(entry) and not is_image_name(entry))
 
@@ -159,7 +159,7 @@ def _list_entries(paths: Sequence[str]) -> Iterator[SourceFile]:
     images: list[str] = []
     others: list[str] = []
     for path in paths:
-        (images if is_image_name(path) and not _is_pattern(path) else others).append(path)
+        (images if is_image_name(path) and not is_pattern(path) else others).append(path)
     for path, state in zip(images, versions_of(images), strict=True):
         yield _entry(path, state)
     for path in others:
@@ -168,7 +168,7 @@ def _list_entries(paths: Sequence[str]) -> Iterator[SourceFile]:
             for file in unit():
                 found = True
                 yield file
-        if not found and not _is_pattern(path) and not (is_local(path) and os.path.exists(path)):
+        if not found and not is_pattern(path) and not (is_local(path) and os.path.exists(path)):
             yield _entry(path, FileVersion(), IMAGE)
 
 

@@ -19,6 +19,7 @@ class Table(NamedTuple):
     option: str = "--metadata"  # start of messages about this table
     images: str = ""  # of a table by lesion: another table, which names the images of each lesion
     found: bool = False  # whether it was found beside images rather than named by the user
+    by_path: bool = False  # whether it is a list of paths, see `labelled_lists`
 
 
 class Source(NamedTuple):

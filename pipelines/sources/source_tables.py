@@ -10,6 +10,7 @@ from pipelines.common.tables import Overview
 from pipelines.common.text import printable
 from pipelines.domain.column_names import LONGEST_MESSAGE, columns_in
 from pipelines.domain.metadata_columns import Columns, has_facts, spelled
+from pipelines.sources.labelled_lists import speaking_list, table_of_list
 from pipelines.sources.layout_registry import (
     LAYOUTS,
     RECOGNIZE,
@@ -30,6 +31,7 @@ from pipelines.sources.metadata_tables import (
 )
 from pipelines.sources.source import Source, Table
 from pipelines.storage import filesystem
+from pipelines.storage.path_lists import is_path_list
 
 # Characters of column names in a note: a file that is not a table may have thousands of columns.
 _LONGEST_LIST = 200
@@ -64,6 +66,9 @@ def _speaking(table: Table, columns: Columns, notes: list[str]) -> Iterator[Tabl
 
     Any file may be named `metadata.csv`, so it may be something else entirely.
     """
+    if table.by_path:
+        yield from speaking_list(table, columns)
+        return
     columns = columns.among(table.header)
     form = known_form(table.header)
     has_id = columns.id_column(table.header)
@@ -87,6 +92,8 @@ def with_tables(source: Source, notes: list[str]) -> Source:
     """
     if source.tables:
         return source._replace(tables=tuple(read_table(table, notes) for table in source.tables))
+    if source.layout in (RECOGNIZE, TABLE) and is_path_list(source.path):
+        return source._replace(tables=tuple(table_of_list(source)))
     paths = find_metadata(source) if source.layout == RECOGNIZE else find_layout_tables(source)
     tables = [Table(path, option=source.option, found=True) for path in paths]
     if source.layout == RECOGNIZE:
@@ -154,19 +161,19 @@ def checked(source: Source, shared: Sequence[Table], columns: Columns, notes: li
         return source._replace(
             tables=tuple(with_columns(table, Columns())._replace(layout=source.layout) for table in source.tables)
         )
-    if source.layout == TABLE and not source.tables and not shared:
-        raise UsageError(f"{source.option} {source.path}: layout {TABLE} needs a table; {_NAME_IT}")
     if any(table.found for table in source.tables):
-        return source._replace(
+        source = source._replace(
             tables=tuple(good for table in source.tables for good in _speaking(table, columns, notes))
         )
-    if source.tables:
+    elif source.tables:
         wanted = source.tables[0].columns
         where = source.tables[0].option.removesuffix("metadata")
         require_named_columns(
             (table.header for table in source.tables), wanted, lambda what: f"{where}columns: {what}:"
         )
-        return source._replace(tables=tuple(with_columns(table, wanted) for table in source.tables))
+        source = source._replace(tables=tuple(with_columns(table, wanted) for table in source.tables))
+    if source.layout == TABLE and not source.tables and not shared:
+        raise UsageError(f"{source.option} {source.path}: layout {TABLE} needs a table; {_NAME_IT}")
     return source
 
 

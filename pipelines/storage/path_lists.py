@@ -8,8 +8,9 @@ import io
 import itertools
 import os
 import posixpath
+from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, NamedTuple, TextIO
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from pipelines.common.cli import UsageError, first_line, without_file_scheme
 from pipelines.common.csv_tables import DELIMITERS, encoding_of
@@ -82,41 +83,63 @@ def _delimiter(header: str) -> str:
     return DELIMITERS[0]
 
 
-def _cells(file: TextIO) -> Iterator[str]:
+def _csv_rows(file: TextIO) -> tuple[list[str], Iterator[list[str]]]:
+    """Return the header of a list, empty if it has none, and the rows below it."""
     header = next(filter(str.strip, file), "")
-    if not header:
-        return
     # Not DictReader: one dictionary per row is slow for long lists.
     rows = csv.reader(itertools.chain([header], file), delimiter=_delimiter(header))
-    column = _path_column(next(rows))
+    return next(rows, []), rows
+
+
+def _cells(file: TextIO) -> Iterator[str]:
+    names, rows = _csv_rows(file)
+    if not names:
+        return
+    column = _path_column(names)
     for row in rows:
         if len(row) > column:
             yield row[column].strip()
 
 
-def _parquet_cells(path: str) -> Iterator[str]:
+class _ParquetList(NamedTuple):
+    table: Any  # pyarrow.parquet.ParquetFile
+    column: str  # of paths
+    others: list[str]  # columns of text, numbers and flags
+
+
+@contextlib.contextmanager
+def _parquet_list(path: str) -> Iterator[_ParquetList]:
     # Imported late: few lists are Parquet.
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    def kind_of(name: str) -> Any:
+        kind = schema.field(name).type
+        return kind.value_type if pa.types.is_dictionary(kind) else kind
 
     try:
         with open_file(path) as file:
             table = pq.ParquetFile(file)
             schema = table.schema_arrow
             column = schema.names[_path_column(schema.names)]
-            kind = schema.field(column).type
-            if pa.types.is_dictionary(kind):
-                kind = kind.value_type
+            kind = kind_of(column)
             if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
                 raise NoPathColumnError(f"its column {column} holds {kind}, not text")
-            for batch in table.iter_batches(_ROWS_AT_ONCE, columns=[column]):
-                yield from (cell.strip() for cell in batch.column(0).to_pylist() if cell)
+            is_cell = (pa.types.is_primitive, pa.types.is_string, pa.types.is_large_string)
+            plain = [name for name in schema.names if any(fits(kind_of(name)) for fits in is_cell)]
+            yield _ParquetList(table, column, [name for name in plain if name != column])
     except StorageError:
         raise
     except pa.ArrowInvalid as error:
         raise DamagedListError(f"not a Parquet file ({first_line(error)})") from error
     except (OSError, pa.ArrowException) as error:  # for a damaged footer or page
         raise DamagedListError(f"cannot be read: {first_line(error)}") from error
+
+
+def _parquet_cells(path: str) -> Iterator[str]:
+    with _parquet_list(path) as found:
+        for batch in found.table.iter_batches(_ROWS_AT_ONCE, columns=[found.column]):
+            yield from (cell.strip() for cell in batch.column(0).to_pylist() if cell)
 
 
 def _entries(path: str) -> Iterator[str]:
@@ -167,6 +190,62 @@ def list_paths(path: str) -> Iterator[str]:
     folder = folder_of(path)
     entries = (without_file_scheme(entry) for entry in _entries(path) if entry)
     return (resolve_path(folder, entry) for entry in windows_paths.translated(entries, folder))
+
+
+def list_columns(path: str) -> list[str]:
+    """Return the column names of a list of paths, that of the paths first; empty if it is no table.
+
+    Raises:
+        Exception: As `list_paths`.
+    """
+    if path.lower().endswith(_PARQUET):
+        with _parquet_list(path) as found:
+            return [found.column, *found.others]
+    if not _is_csv(path):
+        return []
+    with open_file(path) as file:
+        names, _ = _csv_rows(_text(file, ""))
+    if not names:
+        return []
+    column = names.pop(_path_column(names))
+    return [column.strip(), *filter(None, map(str.strip, names))]
+
+
+def _table_rows(path: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield each path of a list that is a table, as it is written, with its row."""
+    if path.lower().endswith(_PARQUET):
+        with _parquet_list(path) as found:
+            for batch in found.table.iter_batches(_ROWS_AT_ONCE, columns=[found.column, *found.others]):
+                for row in batch.to_pylist():
+                    cells = {name: "" if value is None else str(value) for name, value in row.items()}
+                    yield cells[found.column].strip(), cells
+        return
+    with open_file(path) as file:
+        names, rows = _csv_rows(_text(file, ""))
+        column = _path_column(names)
+        names = [name.strip() for name in names]
+        for line in rows:
+            if len(line) > column:
+                yield line[column].strip(), dict(zip(names, line, strict=False))
+
+
+def list_rows(path: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the paths of a list that is a table, as `list_paths` does, each with its row by column name.
+
+    Raises:
+        Exception: As `list_paths`.
+    """
+    folder = folder_of(path)
+    rows: deque[dict[str, str]] = deque()
+
+    def entries() -> Iterator[str]:
+        for entry, row in _table_rows(path):
+            if entry:
+                rows.append(row)
+                yield without_file_scheme(entry)
+
+    for entry in windows_paths.translated(entries(), folder):
+        yield resolve_path(folder, entry), rows.popleft()
 
 
 class PathList(NamedTuple):

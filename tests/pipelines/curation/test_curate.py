@@ -104,6 +104,30 @@ def test_an_excluded_image_is_rejected_but_still_links_its_lesion(archive: Path,
     assert {(one.reason, one.quality) for one in without.values()} == {("", ())}
 
 
+def test_the_labels_of_a_list_are_of_its_files_not_of_their_names(tmp_path: Path) -> None:
+    """Two folders count their photographs from 0; ISIC ids mean one image wherever it lies."""
+    rows = []
+    for n in range(24):
+        clinic, label = ("here", "there")[n % 2], ("melanoma", "nevus")[n % 2]
+        save(tmp_path, f"{clinic}/{n // 2}.jpg", picture(n))
+        rows.append({"path": f"{clinic}/{n // 2}.jpg", "label": label, "lesion_id": f"L{n}"})
+    save(tmp_path, "here/ISIC_0000001.jpg", picture(50))
+    save(tmp_path, "also/ISIC_0000001_downsampled.jpg", picture(50, 48))
+    rows += [{"path": "here/ISIC_0000001.jpg", "label": "melanoma"}, {"path": "also/ISIC_0000001_downsampled.jpg"}]
+    rows.append({"path": "here/0.jpg", "label": "nevus"})
+    found, _ = decide((Path(table(tmp_path / "list.csv", rows)),))
+    said = {path.removeprefix(f"{tmp_path}/"): one for path, one in found.items()}
+    assert said["here/0.jpg"].reason == "label_conflict"
+    kept = [(path.partition("/")[0], one.label) for path, one in said.items() if not one.reason]
+    assert (len(kept), set(kept)) == (24, {("here", "melanoma"), ("there", "nevus")})
+    assert (said["here/3.jpg"].lesion_ids, said["there/3.jpg"].lesion_ids) == (("L6",), ("L7",))
+    small, large = (
+        [claim for claim in said[path].claims if claim.source == "list.csv"]
+        for path in ("also/ISIC_0000001_downsampled.jpg", "here/ISIC_0000001.jpg")
+    )
+    assert small == large != []
+
+
 def test_a_licence_is_judged_by_all_that_is_said_of_an_image(archive: Path, tmp_path: Path) -> None:
     """One table calls it CC-BY-NC, another, under another id, CC-0; and its lesion is that of the second image."""
     same = (archive / "melanoma/ISIC_0000001.jpg").read_bytes()

@@ -155,6 +155,24 @@ def test_a_parquet_in_a_folder_is_passed_over(tmp_path: Path) -> None:
     ]
 
 
+def test_a_list_that_is_a_table_yields_each_path_with_its_row(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    text = "label ;path\nmel;a.jpg\n;\nnv;train\\b.jpg\nbcc;/c.jpg;more\nshort\n"
+    as_csv = write(tmp_path / "list.csv", text.encode("utf-16"))
+    columns = {"label": ["mel", None, "nv", "bcc"], "path": ["a.jpg", "", "train\\b.jpg", "/c.jpg"], "x": [[1]] * 4}
+    parquet = write_parquet(tmp_path / "list.parquet", columns)
+    for path in (as_csv, parquet):
+        assert path_lists.list_columns(path) == ["path", "label"]
+        rows = list(path_lists.list_rows(path))
+        assert [name for name, _ in rows] == list(path_lists.list_paths(path))
+        assert [(name, row["label"]) for name, row in rows] == [
+            (f"{tmp_path}/a.jpg", "mel"),
+            (f"{tmp_path}/train/b.jpg", "nv"),
+            ("/c.jpg", "bcc"),
+        ]
+    assert path_lists.list_columns(write(tmp_path / "list.txt", "a.jpg\n")) == []
+
+
 def test_relative_paths_are_the_lists_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "lists").mkdir()
     path = write(tmp_path / "lists" / "a.txt", "./x//a.jpg\n../b.jpg\n")
