@@ -97,8 +97,12 @@ proofs: $(STAMP)  ## Run the tests that take long: faults of stores and machines
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m proof
 
 .PHONY: engines
-engines: $(STAMP)  ## Run the jobs on real engines, started here (downloads 0.4 GB once; needs Java 17, Maven and Go)
-	$(PY) -m pytest -m engines tests/engines
+engines: $(STAMP)  ## Run the jobs on real engines, started here (downloads 0.7 GB once; needs Java 17, Maven and Go)
+	$(PY) -m pytest -m "engines and not engines_long" tests/engines
+
+.PHONY: engines-long
+engines-long: $(STAMP)  ## Run what `make engines` leaves out
+	$(PY) -m pytest -m engines_long tests/engines
 
 # Airflow pins much that this project pins otherwise: an environment of its own, made when it is first asked for.
 AIRFLOW := .venv-airflow

@@ -47,6 +47,8 @@ FLINK_SCRIPTS = Package("apache-flink", "1.19.3", "ff572c6ffa3867c21b8a455aefb50
 FLINK_JARS = Package(
     "apache-flink-libraries", "1.19.3", "4a58e3a1fb7d83340bc96b6c080624c6d792d69fae5d294b96224775204a9c60"
 )
+# Beam's runner was built with this very release, down to the patch of its Scala.
+SPARK = Package("pyspark", "3.5.0", "d41a9b76bd2aca370a6100d075c029e22ba44c5940927877e9435a3a9c566558")
 
 
 def download_once(name: str, make: Callable[[Path], None]) -> Path:

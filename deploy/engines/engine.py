@@ -14,6 +14,10 @@ from deploy.engines.downloads import ENGINES, ROOT, DownloadError
 from deploy.engines.processes import ServiceError, Services, free_ports, listens
 
 
+def _parallelism(slots: int) -> list[str]:
+    return ["--parallelism", str(slots)]
+
+
 @dataclass(frozen=True)
 class Engine:
     """An engine that runs.
@@ -22,11 +26,13 @@ class Engine:
         services: Its processes by name.
         page: Where it shows its jobs.
         options: With these our commands send a job to it.
+        set_slots: Sees to it that the next job runs a number of tasks at once; returns what options that takes.
     """
 
     services: Services
     page: str
     options: list[str]
+    set_slots: Callable[[int], list[str]] = _parallelism
 
 
 def start_workers(services: Services, environment: Mapping[str, str] | None) -> list[str]:

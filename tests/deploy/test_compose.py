@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.engines.flink import job_server
+from deploy.engines import flink, spark
 from pipelines.beam.runner import beam_options
 from pipelines.score.options import parse_options
-from tests.support.locked import locked_version
 from tests.support.tiny_dataset import ROOT
 
 COMPOSE = ROOT / "deploy" / "compose"
@@ -36,27 +35,29 @@ def file(text: str) -> dict[str, Any]:
     return yaml.safe_load(text)
 
 
-def test_releases_of_spark_are_those_of_the_lock() -> None:
-    images = [service["image"] for service in yaml.safe_load((COMPOSE / "spark.yaml").read_text())["services"].values()]
-    (of_beam,) = (image for image in images if "beam" in image)
-    beam = re.fullmatch(r"apache/beam_spark([\d.]+)_job_server:(.+)", of_beam)
-    assert beam is not None
-    assert beam[2] == locked_version("apache-beam")
-    own_release = [image.partition(":")[2] for image in images if image.startswith("apache/spark:")]
-    assert len(own_release) == 2
-    # The job server's name says for which release of the cluster it was built.
-    assert len(set(own_release)) == 1
-    assert own_release[0].startswith(beam[1])
-
-
 def test_flink_is_that_of_the_engine() -> None:
     services = yaml.safe_load((COMPOSE / "flink.yaml").read_text())["services"]
     assert {services[name]["image"] for name in ("jobmanager", "taskmanager", "jobserver")} == {"isic-flink"}
     home = Path("/opt/flink")
-    assert services["jobserver"]["entrypoint"] == job_server(home, home / "conf", Path("/tmp/job-server.log"))
+    assert services["jobserver"]["entrypoint"] == flink.job_server(home, home / "conf", Path("/tmp/job-server.log"))
     for name in ("jobmanager", "taskmanager"):
         assert services[name]["entrypoint"] == [f"/opt/flink/bin/{name}.sh", "start-foreground"]
         assert "jobmanager.rpc.address=jobmanager" in services[name]["command"]
+
+
+def test_spark_is_that_of_the_engine() -> None:
+    services = yaml.safe_load((COMPOSE / "spark.yaml").read_text())["services"]
+    assert {services[name]["image"] for name in ("master", "executor", "jobserver")} == {"isic-spark"}
+    home, master = Path("/opt/spark"), "spark://master:7077"
+    assert services["jobserver"]["entrypoint"] == list(map(str, spark.job_server(home, master, 2, {})))
+    assert services["master"]["entrypoint"] == list(map(str, spark.daemon(home, "Master")))
+    assert services["executor"]["entrypoint"] == list(map(str, spark.daemon(home, "Worker")))
+    cores, memory = (services["executor"]["command"].index(option) + 1 for option in ("--cores", "--memory"))
+    assert services["executor"]["command"][cores] == str(spark.CORES_PER_WORKER)
+    assert f"spark.executor.memory {services['executor']['command'][memory]}" in " ".join(
+        (spark.CONFIGURATION / "spark-defaults.conf").read_text().split()
+    )
+    assert services["executor"]["command"][-1] == master
 
 
 def test_services_and_volumes_that_are_named_exist(file: dict[str, Any]) -> None:
@@ -86,10 +87,11 @@ def test_nothing_is_open_to_the_network(file: dict[str, Any]) -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-def test_the_command_on_top_is_one_of_ours(text: str) -> None:
+def test_the_command_on_top_is_one_of_ours(text: str, cluster: str) -> None:
     comment = "\n".join(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
     (line,) = re.findall(r"run --rm submit (pipelines\.score .*?)\n(?!-)", comment.replace("\\\n", "") + "\n")
     options, rest = parse_options(shlex.split(line)[1:])
     beam = beam_options(rest).get_all_options()
     assert options.output.startswith("/data/")
     assert (beam["job_endpoint"], beam["environment_config"]) == ("jobserver:8099", "localhost:50000")
+    assert ("--storage_level MEMORY_AND_DISK" in line) == (cluster == "spark")

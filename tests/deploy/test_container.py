@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.engines.downloads import FLINK_JARS
-from deploy.engines.flink import CONFIGURATION, FLINK_HOME
+from deploy.engines import flink, spark
+from deploy.engines.downloads import FLINK_JARS, SPARK
 from tests.support.locked import locked_version, python_version
 from tests.support.tiny_dataset import ROOT
 
@@ -70,14 +70,23 @@ def test_versions_are_those_of_the_lock(stages: Stages) -> None:
     }
     assert named & stages.keys() == {"launcher"}
     assert stages["flink"][0].startswith(f"flink:{FLINK_JARS.version}-")
+    assert stages["spark"][0].startswith(f"apache/spark:{SPARK.version}-")
 
 
-def test_flink_is_that_of_the_engine(stages: Stages) -> None:
-    assert [place for _, place in copied(stages, "flink")] == ["/opt/flink/lib/beam", "/opt/flink/conf/config.yaml"]
-    (jars,), (configuration,) = (sources for sources, _ in copied(stages, "flink"))
+@pytest.mark.parametrize(
+    ("name", "own_jars", "own_configuration"),
+    [
+        ("flink", flink.FLINK_HOME / "lib" / "beam", flink.CONFIGURATION / "config.yaml"),
+        ("spark", spark.SPARK_HOME / "beam", spark.CONFIGURATION / "spark-defaults.conf"),
+    ],
+)
+def test_a_cluster_is_that_of_its_engine(stages: Stages, name: str, own_jars: Path, own_configuration: Path) -> None:
+    (jars,), (configuration,) = (sources for sources, _ in copied(stages, name))
     # Not in git: made by the command that the file names.
-    assert ROOT / jars == FLINK_HOME / "lib" / "beam"
-    assert ROOT / configuration == CONFIGURATION / "config.yaml"
+    assert ROOT / jars == own_jars
+    assert ROOT / configuration == own_configuration
+    places = [f"/opt/{name}/{'lib/' * (name == 'flink')}beam", f"/opt/{name}/conf/{own_configuration.name}"]
+    assert [place for _, place in copied(stages, name)] == places
     allowed = (CONTAINER / "Dockerfile.dockerignore").read_text().splitlines()
     for source in (jars, configuration):
         assert any(line.startswith("!") and fnmatch.fnmatch(source, line[1:]) for line in allowed), source

@@ -13,6 +13,7 @@ import pytest
 from deploy.engines.engine import Engine
 from deploy.engines.flink import running_flink
 from deploy.engines.prism import running_prism
+from deploy.engines.spark import running_spark
 from pipelines.demo.sample import write_sample
 from tests.support.commands import Command
 from tests.support.engines import BUCKET, Inputs, Places, audit, prepare, score
@@ -25,13 +26,32 @@ from tests.support.tiny_dataset import write_dataset
 ENGINES: dict[str, Callable[[Path, dict[str, str]], AbstractContextManager[Engine]]] = {
     "flink": running_flink,
     "prism": running_prism,
+    "spark": running_spark,
 }
 # What must be installed for each, and what it comes with.
 PROGRAMS = {
     "flink": {"java": "Java 17", "mvn": "Maven"},
     "prism": {"go": "Go 1.26"},
+    "spark": {"java": "Java 17", "mvn": "Maven"},
     "schemas": {"mvn": "Maven", "go": "Go 1.26"},
 }
+# Of an engine that takes long, what `make engines` runs. The rest is for `make engines-long`.
+SHORT = {
+    "spark": (
+        "test_prepare_gives_the_same_bytes[spark-4]",
+        "test_workers_that_share_only_a_bucket_give_the_same_scores[spark]",
+        "test_what_a_job_finds_wrong_is_one_line_and_exit_code_2[spark]",
+    )
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what `make engines` leaves out."""
+    for item in items:
+        engine = item.callspec.params.get("engine") if hasattr(item, "callspec") else None
+        if engine in SHORT and item.name not in SHORT[engine]:
+            item.add_marker("engines_long")
 
 
 def require_programs(engine: str) -> None:

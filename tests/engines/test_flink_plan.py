@@ -35,7 +35,7 @@ def test_images_of_one_folder_are_read_by_several_slots(
 ) -> None:
     # Two blocks of files; one folder is one part.
     images = Inputs(inputs.sample, inputs.model, "images")
-    done = score(command, images, str(tmp_path / "scores"), *engine.options, "--parallelism", _SLOTS)
+    done = score(command, images, str(tmp_path / "scores"), *engine.options, *engine.set_slots(_SLOTS))
     assert done.returncode == 0, done.stderr
     job = last_job(engine.page)
     assert {vertex["parallelism"] for vertex in job["vertices"]} == {_SLOTS}

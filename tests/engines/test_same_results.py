@@ -36,7 +36,7 @@ def said(done: subprocess.CompletedProcess[str]) -> list[str]:
 def test_prepare_gives_the_same_bytes(
     command: Command, engine: Engine, inputs: Inputs, local: Places, tmp_path: Path, parallelism: int
 ) -> None:
-    done = prepare(command, inputs, str(tmp_path / "out"), *engine.options, "--parallelism", parallelism)
+    done = prepare(command, inputs, str(tmp_path / "out"), *engine.options, *engine.set_slots(parallelism))
     assert done.returncode == 0, done.stderr
     expected = digests(local.folder / "dataset", *ALL)
     assert len(expected) > 8
@@ -48,7 +48,7 @@ def test_prepare_gives_the_same_bytes(
 def test_audit_gives_the_same_figures(
     command: Command, engine: Engine, inputs: Inputs, local: Places, tmp_path: Path
 ) -> None:
-    done = audit(command, inputs, str(tmp_path / "audit"), *engine.options, "--parallelism", 2)
+    done = audit(command, inputs, str(tmp_path / "audit"), *engine.options, *engine.set_slots(2))
     assert done.returncode == 0, done.stderr
     assert said(done) == said(local.audited)
     found, expected = (
@@ -76,7 +76,7 @@ def same_scores(found: Path, expected: Path, here: str, there: str) -> None:
 def test_score_gives_the_same_scores(
     command: Command, engine: Engine, inputs: Inputs, local: Places, tmp_path: Path
 ) -> None:
-    done = score(command, inputs, str(tmp_path / "scores"), *engine.options, "--parallelism", 4)
+    done = score(command, inputs, str(tmp_path / "scores"), *engine.options, *engine.set_slots(4))
     assert done.returncode == 0, done.stderr
     assert said(done) == said(local.scored)
     places = only_partition(tmp_path / "scores"), only_partition(local.folder / "scores")
@@ -86,7 +86,7 @@ def test_score_gives_the_same_scores(
 def test_workers_that_share_only_a_bucket_prepare_the_same_bytes(
     process: Command, engine: Engine, bucket: Environment, local: Places, tmp_path: Path
 ) -> None:
-    options = (*engine.options, "--parallelism", 2)
+    options = (*engine.options, *engine.set_slots(2))
     done = prepare(process, IN_BUCKET, f"gs://{BUCKET}/{tmp_path.name}/dataset", *options, env=bucket)
     assert done.returncode == 0, done.stderr
     made = fetch(bucket, BUCKET, f"{tmp_path.name}/dataset", tmp_path)
@@ -97,7 +97,7 @@ def test_workers_that_share_only_a_bucket_prepare_the_same_bytes(
 def test_workers_that_share_only_a_bucket_give_the_same_scores(
     process: Command, engine: Engine, bucket: Environment, inputs: Inputs, local: Places, tmp_path: Path
 ) -> None:
-    options = (*engine.options, "--parallelism", 2)
+    options = (*engine.options, *engine.set_slots(2))
     done = score(process, IN_BUCKET, f"gs://{BUCKET}/{tmp_path.name}/scores", *options, env=bucket)
     assert done.returncode == 0, done.stderr
     made = only_partition(fetch(bucket, BUCKET, f"{tmp_path.name}/scores", tmp_path))
