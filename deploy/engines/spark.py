@@ -43,17 +43,17 @@ def download_spark() -> Path:
     return download_once(SPARK_HOME.name, _fill)
 
 
-def daemon(home: Path, name: str) -> list[str | Path]:
+def daemon(home: Path, name: str) -> list[str]:
     """Return the command line of a Master or Worker, without its own options.
 
     Args:
         home: Spark's distribution.
         name: `Master` or `Worker`.
     """
-    return [home / "bin" / "spark-class", f"org.apache.spark.deploy.{name.lower()}.{name}"]
+    return [f"{home}/bin/spark-class", f"org.apache.spark.deploy.{name.lower()}.{name}"]
 
 
-def job_server(home: Path, master: str, slots: int, properties: Mapping[str, str]) -> list[str | Path]:
+def job_server(home: Path, master: str, slots: int, properties: Mapping[str, str]) -> list[str]:
     """Return the command line of Beam's job server, without its own options.
 
     Args:
@@ -62,7 +62,7 @@ def job_server(home: Path, master: str, slots: int, properties: Mapping[str, str
         slots: Number of tasks that a job runs at once.
         properties: Spark's properties besides those of the configuration.
     """
-    jars = f"{home / 'beam'}/*"
+    jars = f"{home}/beam/*"
     all_properties = {
         # Where executors find Beam's runner too, so no jar has to be sent to them with each job.
         "spark.driver.extraClassPath": jars,
@@ -75,7 +75,7 @@ def job_server(home: Path, master: str, slots: int, properties: Mapping[str, str
     given = [part for key, value in all_properties.items() for part in ("--conf", f"{key}={value}")]
     # `spark-internal`: no jar of its own. The master is named to Spark alone: if Beam knows it too, it sends all jars
     # of the class path with each job, and each job has a class loader of its own: our workers then end with their task.
-    return [home / "bin" / "spark-submit", "--master", master, *given, "--class", _JOB_SERVER, "spark-internal"]
+    return [f"{home}/bin/spark-submit", "--master", master, *given, "--class", _JOB_SERVER, "spark-internal"]
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class _Cluster:
 
     def start_shuffle_service(self) -> None:
         """Start what serves the shuffles of executors, also of those that have ended: one for a machine."""
-        command = [self.home / "bin" / "spark-class", "org.apache.spark.deploy.ExternalShuffleService"]
+        command = [f"{self.home}/bin/spark-class", "org.apache.spark.deploy.ExternalShuffleService"]
         options = {"SPARK_SHUFFLE_OPTS": f"-Dspark.shuffle.service.port={self.shuffle_port}"}
         self.services.start(
             "shuffle-service", command, lambda: listens(self.shuffle_port), self.environment() | options
@@ -144,7 +144,7 @@ class _Cluster:
         resources = ("--cores", str(CORES_PER_WORKER), "--memory", "1g")
         command = [
             *(*daemon(self.home, "Worker"), "--host", "localhost", "--webui-port", "0", *resources),
-            *("--work-dir", self.folder / name, self.master),
+            *("--work-dir", f"{self.folder}/{name}", self.master),
         ]
         # Each would start a shuffle service, on the same port.
         options = {"SPARK_WORKER_OPTS": "-Dspark.shuffle.service.enabled=false"}
@@ -157,7 +157,7 @@ class _Cluster:
             *job_server(self.home, self.master, slots, properties),
             *("--job-host", "localhost", "--job-port", str(self.job_port)),
             *("--artifact-port", str(self.artifact_port), "--expansion-port", "-1"),
-            *("--artifacts-dir", self.folder / "staging"),
+            *("--artifacts-dir", f"{self.folder}/staging"),
         ]
         self.services.start(
             "job-server", command, lambda: listens(self.job_port) and self.workers() == len(WORKERS), self.environment()

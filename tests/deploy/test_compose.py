@@ -49,9 +49,9 @@ def test_spark_is_that_of_the_engine() -> None:
     services = yaml.safe_load((COMPOSE / "spark.yaml").read_text())["services"]
     assert {services[name]["image"] for name in ("master", "executor", "jobserver")} == {"isic-spark"}
     home, master = Path("/opt/spark"), "spark://master:7077"
-    assert services["jobserver"]["entrypoint"] == list(map(str, spark.job_server(home, master, 2, {})))
-    assert services["master"]["entrypoint"] == list(map(str, spark.daemon(home, "Master")))
-    assert services["executor"]["entrypoint"] == list(map(str, spark.daemon(home, "Worker")))
+    assert services["jobserver"]["entrypoint"] == spark.job_server(home, master, 2, {})
+    assert services["master"]["entrypoint"] == spark.daemon(home, "Master")
+    assert services["executor"]["entrypoint"] == spark.daemon(home, "Worker")
     cores, memory = (services["executor"]["command"].index(option) + 1 for option in ("--cores", "--memory"))
     assert services["executor"]["command"][cores] == str(spark.CORES_PER_WORKER)
     assert f"spark.executor.memory {services['executor']['command'][memory]}" in " ".join(
