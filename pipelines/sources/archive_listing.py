@@ -39,7 +39,10 @@ def list_archive(archive: str, folder: str = "") -> Iterator[SourceFile]:
         yield SourceFile(path, relative, member.size, member, version, kind=system_kind(relative))
 
 
-def _has_files(folder: str) -> bool:
+def is_unpacked(archive: str) -> bool:
+    """Return whether an archive lies beside a folder of its name that holds files."""
+    stem = archive_stem(archive)
+    folder = archive[: archive.rindex(stem) + len(stem)]
     if not is_local(folder):
         return any(True for _ in match_versions(f"{folder}/**"))
     return any(not name.startswith(".") for _, _, names in os.walk(folder) for name in names)
@@ -74,8 +77,7 @@ def with_members(unit: Unit) -> Iterator[SourceFile]:
         if file.is_passed_over or not (may_be_archive(file.path) and is_archive(file.path)):
             yield file
             continue
-        stem = archive_stem(file.path)
-        if _has_files(file.path[: file.path.rindex(stem) + len(stem)]):
+        if is_unpacked(file.path):
             yield file
             continue
         try:

@@ -16,11 +16,11 @@ from pipelines.common.workbooks import is_workbook
 from pipelines.domain.metadata_columns import COMMON_LABEL_COLUMNS, LABEL_COLUMNS, one_hot_columns, spelled
 from pipelines.sources.layout_registry import LAYOUTS, as_csv, form_of, recognize
 from pipelines.sources.list_files import fixed_part
-from pipelines.sources.metadata_tables import file_name, table_bytes
+from pipelines.sources.metadata_tables import file_name, table_bytes, table_head
 from pipelines.sources.source import Source
-from pipelines.sources.table_files import is_table_name, tables_by_depth, tables_in
+from pipelines.sources.table_files import tables_by_depth, tables_in, tables_in_archive
 from pipelines.storage import filesystem
-from pipelines.storage.archives import holds_only_images, is_archive, list_members, member_path, split_member_path
+from pipelines.storage.archives import holds_only_images, is_archive
 from pipelines.storage.errors import StorageError
 from pipelines.storage.globs import has_wildcard
 from pipelines.storage.parquet_archive import image_column
@@ -66,25 +66,22 @@ def _above(folder: str) -> list[str]:
 
 def _members_by_depth(archive: str) -> list[list[str]]:
     """Return the tables in an archive, grouped by depth, shallowest first."""
-    if holds_only_images(archive):
-        return []
-    names = sorted(
-        (member.name for member in list_members(archive) if is_table_name(posixpath.basename(member.name))),
-        key=lambda name: (name.count("/"), name),
-    )
-    groups = itertools.groupby(names, key=lambda name: name.count("/"))
-    return [[member_path(archive, name) for name in group] for _, group in groups]
+    tables = [] if holds_only_images(archive) else tables_in_archive(archive)
+    return [list(group) for _, group in itertools.groupby(tables, key=lambda path: path.count("/"))]
+
+
+def _beginning(path: str) -> bytes:
+    """Return the beginning of a table as CSV, or all of it where the beginning does not tell its columns."""
+    if path.lower().endswith((".parquet", ".jsonl")):
+        return table_bytes(path)
+    head = table_head(path, _HEADER_BYTES)
+    return table_bytes(path) if is_workbook(head) else as_csv(head)
 
 
 def columns_of(path: str) -> list[str]:
     """Return the column names in the first line of a table; empty if it cannot be read as a table."""
     try:
-        if split_member_path(path) or path.lower().endswith((".parquet", ".jsonl")):
-            head = table_bytes(path)
-        else:
-            head = filesystem.read_head(path, _HEADER_BYTES)
-            head = filesystem.read_bytes(path) if is_workbook(head) else as_csv(head)
-        return names_at(head)
+        return names_at(_beginning(path))
     except (StorageError, ServiceUnavailable, TableError, csv.Error):  # not the table we want
         return []
 
@@ -121,9 +118,10 @@ def _places(source: Source) -> Iterator[list[str]]:
         yield [source.path]
     elif is_archive(source.path):
         yield from _members_by_depth(source.path)
-    yield from map(tables_in, _folders(source))
-    if _is_whole(source):
-        yield from itertools.islice(tables_by_depth(images_folder(source.path)), 1, None)
+    own = images_folder(source.path) if _is_whole(source) else None
+    yield from (tables_in(place, with_images=place == own) for place in _folders(source))
+    if own is not None:
+        yield from itertools.islice(tables_by_depth(own), 1, None)
 
 
 def find_layout_tables(source: Source) -> list[str]:

@@ -25,9 +25,17 @@ from pipelines.domain.metadata_columns import (
 from pipelines.sources.layout import Form, with_cells
 from pipelines.sources.layout_registry import as_csv, known_form
 from pipelines.sources.other_tables import csv_of_json_lines, csv_of_parquet
-from pipelines.storage.archives import is_archive, list_members, member_path, read_member, split_member_path
+from pipelines.storage.archive_member import Member
+from pipelines.storage.archives import (
+    is_archive,
+    list_members,
+    member_path,
+    read_member,
+    read_member_head,
+    split_member_path,
+)
 from pipelines.storage.errors import StorageError
-from pipelines.storage.filesystem import read_bytes
+from pipelines.storage.filesystem import read_bytes, read_head
 from pipelines.storage.parquet_archive import image_column
 
 
@@ -49,11 +57,28 @@ def table_bytes(path: str) -> bytes:
     inside = split_member_path(path)
     if inside is None:
         return csv_of_parquet(path) if image_column(path) else _in_csv(path, read_bytes(path))
-    archive, name = inside
+    return _in_csv(inside[1], read_member(inside[0], _member(*inside)))
+
+
+def _member(archive: str, name: str) -> Member:
     member = next((member for member in list_members(archive) if member.name == name), None)
     if member is None:
         raise StorageError(f"no {name} in {archive}", "FileNotFoundError")
-    return _in_csv(name, read_member(archive, member))
+    return member
+
+
+def table_head(path: str, count: int) -> bytes:
+    """Return the first bytes of a table as they are stored, fewer if it is packed.
+
+    Args:
+        path: As for `table_bytes`.
+        count: Number of bytes.
+
+    Raises:
+        StorageError: As `table_bytes`.
+    """
+    inside = split_member_path(path)
+    return read_member_head(inside[0], _member(*inside), count) if inside else read_head(path, count)
 
 
 def _in_csv(name: str, data: bytes) -> bytes:

@@ -30,7 +30,10 @@ from pipelines.sources.metadata_tables import (
     require_table,
 )
 from pipelines.sources.source import Source, Table
+from pipelines.sources.table_files import only_table
 from pipelines.storage import filesystem
+from pipelines.storage.archives import is_archive
+from pipelines.storage.parquet_archive import image_column
 from pipelines.storage.path_lists import is_path_list
 
 # Characters of column names in a note: a file that is not a table may have thousands of columns.
@@ -50,6 +53,11 @@ def read_table(table: Table, notes: list[str]) -> Table:
     Raises:
         UsageError: If the table cannot be read.
     """
+    if is_archive(table.path) and not image_column(table.path):
+        try:
+            table = table._replace(path=only_table(table.path))
+        except TableError as error:
+            raise UsageError(f"{table.option} {printable(table.path)}: {error}") from error
     return _with_header(table, require_table(table.option, table.path), notes)
 
 

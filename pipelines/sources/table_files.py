@@ -1,16 +1,25 @@
-"""List the files in a folder that may be tables, by their names; in a bucket without looking at the images there."""
+"""List the files in a folder that may be tables, by their names; in a bucket without looking at the images there.
+
+Tables in a zip count where the zip lies.
+"""
 
 from __future__ import annotations
 
+import itertools
 import os
 import posixpath
 import re
 from collections.abc import Iterator
 
-from pipelines.common.gcs_client import is_gs, split_path
+from pipelines.common.csv_tables import TableError
+from pipelines.common.gcs_client import is_gs, require_service, split_path
+from pipelines.domain.image_ids import is_image_name
 from pipelines.domain.system_files import file_kind, folder_kind, system_kind
+from pipelines.sources.archive_listing import is_unpacked
 from pipelines.sources.layout_registry import LAYOUTS
 from pipelines.storage import filesystem, gcs_listing
+from pipelines.storage.archive_member import ArchiveError
+from pipelines.storage.archives import list_members, member_path
 from pipelines.storage.parquet_archive import EXTENSION as PARQUET
 from pipelines.storage.parquet_archive import image_column
 
@@ -18,6 +27,9 @@ from pipelines.storage.parquet_archive import image_column
 BARE_TABLE = "HAM10000_metadata"
 # Dataverse also serves tables as .tab.
 _EXTENSIONS = (".csv", ".tsv", ".tab", ".xlsx")
+_ZIP = ".zip"
+# Tables of an archive that a message names.
+_NAMED = 3
 # Fixed names of tables that do not end so.
 _OTHER_NAMES = (
     BARE_TABLE,
@@ -34,14 +46,15 @@ def is_table_name(name: str) -> bool:
 
 
 def _may_be_table(name: str) -> bool:
-    return (is_table_name(name) or name.lower().endswith(PARQUET)) and not file_kind(name)
+    """Return whether a file is named like a table, or like what may hold one."""
+    return (is_table_name(name) or name.lower().endswith((PARQUET, _ZIP))) and not file_kind(name)
 
 
 def _any_case(extension: str) -> str:
     return "".join(f"[{letter}{letter.upper()}]" if letter.isalpha() else letter for letter in extension)
 
 
-_GLOB = f"{{{','.join((*(f'*{_any_case(end)}' for end in (*_EXTENSIONS, PARQUET)), *_OTHER_NAMES))}}}"
+_GLOB = f"{{{','.join((*(f'*{_any_case(end)}' for end in (*_EXTENSIONS, PARQUET, _ZIP)), *_OTHER_NAMES))}}}"
 
 
 def _is_wanted(relative: str) -> bool:
@@ -95,7 +108,52 @@ def _names_in(folder: str) -> Iterator[list[str]]:
         yield from _elsewhere(folder)
 
 
-def tables_by_depth(folder: str, depth: int = _DEPTH) -> Iterator[list[str]]:
+def tables_in_archive(archive: str, with_images: bool = True) -> list[str]:
+    """Return the tables in an archive, shallowest first.
+
+    Args:
+        archive: The archive.
+        with_images: Whether they count too if the archive holds images.
+
+    Raises:
+        ArchiveError: If the archive cannot be listed.
+    """
+    names = [member.name for member in list_members(archive)]
+    if not with_images and any(map(is_image_name, names)):
+        return []
+    tables = (name for name in names if is_table_name(posixpath.basename(name)))
+    return [member_path(archive, name) for name in sorted(tables, key=lambda name: (name.count("/"), name))]
+
+
+def only_table(archive: str) -> str:
+    """Return the table in an archive.
+
+    Raises:
+        TableError: If there are several or none, or the archive cannot be listed.
+    """
+    try:
+        tables = tables_in_archive(archive)
+    except ArchiveError as error:
+        raise TableError(f"is an archive that cannot be listed ({error})") from error
+    if len(tables) != 1:
+        raise TableError(f"is an archive; name the table in it: {' or '.join(tables[:_NAMED]) or 'it has none'}")
+    return tables[0]
+
+
+def _tables_of(path: str, with_images: bool) -> list[str]:
+    """Return a table as such, and the tables that a zip holds unless it lies unpacked beside itself."""
+    if path.lower().endswith(PARQUET):
+        return [path] if image_column(path) else []
+    if not path.lower().endswith(_ZIP):
+        return [path]
+    try:
+        return [] if is_unpacked(path) else tables_in_archive(path, with_images)
+    except ArchiveError as error:  # the listing of the images says so
+        require_service(path, error.source)
+        return []
+
+
+def tables_by_depth(folder: str, depth: int = _DEPTH, with_images: bool = True) -> Iterator[list[str]]:
     """Yield the tables in a folder, sorted, then those in the folders in it, and so on.
 
     Folders of systems (see `system_files`) are left out. A Parquet file is a table here if it holds images.
@@ -103,11 +161,17 @@ def tables_by_depth(folder: str, depth: int = _DEPTH) -> Iterator[list[str]]:
     Args:
         folder: The folder; if it does not exist, there are none.
         depth: The number of folders to go down.
+        with_images: Whether tables count too that lie in a zip beside images.
     """
     for _, paths in zip(range(depth + 1), _names_in(folder), strict=False):
-        yield sorted(path for path in paths if not path.lower().endswith(PARQUET) or image_column(path))
+        yield sorted(itertools.chain.from_iterable(_tables_of(path, with_images) for path in paths))
 
 
-def tables_in(folder: str) -> list[str]:
-    """Return the tables directly in a folder, sorted; empty if the folder does not exist."""
-    return next(tables_by_depth(folder, 0))
+def tables_in(folder: str, with_images: bool = False) -> list[str]:
+    """Return the tables directly in a folder, sorted; empty if the folder does not exist.
+
+    Args:
+        folder: The folder.
+        with_images: Whether tables count too that lie in a zip beside images, which are of those images alone.
+    """
+    return next(tables_by_depth(folder, 0, with_images))

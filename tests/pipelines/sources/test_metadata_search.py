@@ -97,6 +97,61 @@ def test_a_metadata_in_another_form_is_read(
     assert capsys.readouterr().err == ""
 
 
+TRUTH = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0000001,0,0,0,0,0,1,0\n"
+
+
+def test_a_table_in_a_zip_beside_the_images_is_read_as_if_unpacked(tmp_path: Path) -> None:
+    images = tmp_path / "ISIC2018_Task3_Training_Input"
+    write(images / "ISIC_0000001.jpg", "x")
+    truth = "ISIC2018_Task3_Training_GroundTruth"
+    archive = packed(tmp_path / f"{truth}.zip", **{f"{truth}__{truth}.csv": TRUTH, f"{truth}__LICENSE.txt": "CC-0"})
+    found = f"{archive}!/{truth}/{truth}.csv"
+    # A zip of other images has a table of those alone.
+    packed(tmp_path / "other.zip", **{"truth.csv": TRUTH, "ISIC_0000002.jpg": "x"})
+    for text in (str(tmp_path), f"isic2018={tmp_path}", f"isic2018={images}"):
+        (source,) = completed([text]).sources
+        assert found in [table.path for table in source.tables]
+        assert {table.layout for table in source.tables} == {"isic2018"}
+    assert tables(completed([f"isic2018={images}"])) == [[found]]
+    assert [table.path for table in completed([images], [archive]).metadata] == [found]
+    assert dict(read_facts(found, Columns()))["ISIC_0000001"].hot == ("DF",)
+    unpacked = write(tmp_path / truth / f"{truth}.csv", TRUTH)
+    assert tables(completed([f"isic2018={tmp_path}"])) == [[f"{tmp_path}/other.zip!/truth.csv"]]
+    (tmp_path / "other.zip").unlink()
+    assert tables(completed([tmp_path])) == [[unpacked]]
+
+
+def test_a_zip_of_images_in_a_folder_brings_the_tables_in_it(tmp_path: Path) -> None:
+    """The whole of HAM10000 as Kaggle packs it: two folders of images, its table, and pixels as further tables."""
+    members = {
+        "HAM10000_images_part_1__ISIC_0000001.jpg": "x",
+        "HAM10000_metadata.csv": HAM,
+        "hmnist_28_28_RGB.csv": ",".join([f"pixel{n:04}" for n in range(2352)]) + ",label\n" + "1," * 2352 + "2\n",
+    }
+    (tmp_path / "in").mkdir()
+    archive = packed(tmp_path / "in" / "archive.zip", **members)
+    for text in (archive, f"{tmp_path}/in", f"ham10000={tmp_path}/in", f"ham10000={archive}"):
+        (source,) = completed([text]).sources
+        assert [(table.path, table.layout) for table in source.tables] == [
+            (f"{archive}!/HAM10000_metadata.csv", "ham10000")
+        ]
+
+
+def test_an_archive_as_metadata_must_hold_one_table(tmp_path: Path) -> None:
+    write(tmp_path / "ISIC_0000001.jpg", "x")
+    two = packed(tmp_path / "two.zip", **{"a.csv": HAM, "b.csv": HAM})
+    with pytest.raises(
+        UsageError, match=f"^--metadata {two}: is an archive; name .* it: {two}!/a.csv or {two}!/b.csv$"
+    ):
+        completed([tmp_path], [two])
+    none = packed(tmp_path / "none.zip", LICENSE="CC-0")
+    with pytest.raises(UsageError, match="name the table in it: it has none"):
+        completed([tmp_path], [none])
+    broken = write(tmp_path / "broken.zip", "PK")
+    with pytest.raises(UsageError, match=f"^--metadata {broken}: is an archive that cannot be listed"):
+        completed([tmp_path], [broken])
+
+
 def test_tables_of_a_layout_may_be_tab_or_xlsx(tmp_path: Path) -> None:
     write(tmp_path / "a" / "ISIC_0000001.jpg", "x")
     tab = write(tmp_path / "a" / "HAM10000_metadata.tab", '"lesion_id"\t"image_id"\t"dx"\n"L"\t"ISIC_0000001"\t"mel"\n')

@@ -11,7 +11,7 @@ from pipelines.common.cli import UsageError
 from pipelines.domain.metadata_columns import Columns
 from pipelines.sources.layout_registry import LAYOUTS
 from pipelines.sources.sources_file import read_sources_file
-from tests.support.source_files import HAM, completed, write
+from tests.support.source_files import HAM, completed, packed, write
 
 
 def test_a_file_of_sources_is_read_with_paths_relative_to_it(tmp_path: Path) -> None:
@@ -156,6 +156,7 @@ def test_mistakes_in_a_file_of_sources_are_one_line(tmp_path: Path, name: str) -
     write(tmp_path / "noham.csv", "image_id,lesion_id\nISIC_0000001,L\n")
     write(tmp_path / "truth2018.csv", "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0000001,1,0,0,0,0,0,0\n")
     write(tmp_path / "lesions2019.csv", "image,lesion_id,age_approx\nISIC_0000001,L,5\n")
+    packed(tmp_path / "a.zip", **{"a.csv": HAM, "b.csv": HAM})
     path = tmp_path / "sources.yaml"
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
