@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 
+from pipelines.common.text import printable
 from pipelines.storage.output import Attempt
 
 
@@ -28,6 +30,10 @@ class _PutInPlace(beam.DoFn):
     def __init__(self, attempt: Attempt, pattern: re.Pattern[str]):
         self._attempt = attempt
         self._pattern = pattern
+
+    def display_data(self) -> dict[str, Any]:
+        """Return what the runner's page shows of the step."""
+        return {"output": printable(self._attempt.output)}
 
     def process(self, _: bytes) -> None:
         self._attempt.publish(self._pattern)

@@ -107,6 +107,10 @@ class ThreadedDoFn(beam.DoFn):
     def __init__(self, threads: int):
         self._threads = threads
 
+    def display_data(self) -> dict[str, Any]:
+        """Return what the runner's page shows of the step."""
+        return {"threads": self._threads}
+
     def setup(self) -> None:
         """Start the threads and limit BLAS to one thread in this process."""
         # There is already one thread per image; BLAS threads on top would compete for the same cores.

@@ -9,6 +9,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from pipelines.common.text import printable
 from pipelines.dataset import description as dataset_description
 from pipelines.dataset import tfds_metadata
 from pipelines.dataset.accounting import images_listed
@@ -16,6 +17,8 @@ from pipelines.dataset.record_schema import RECORD_SCHEMA, record_schema_bytes
 from pipelines.storage import filesystem
 
 RUN_REPORT = "prepare.json"
+# Of the command, on a runner's page.
+_SHOWN_CHARACTERS = 500
 
 
 class DescribeDataset(beam.DoFn):
@@ -36,6 +39,10 @@ class DescribeDataset(beam.DoFn):
         self._folder = folder
         self._report = dict(report)
         self._started = time.time()
+
+    def display_data(self) -> dict[str, Any]:
+        """Return what the runner's page shows of the step: how to make this dataset again, as far as it fits there."""
+        return {"command": printable(self._report["command"])[:_SHOWN_CHARACTERS]}
 
     def process(
         self,

@@ -7,11 +7,13 @@ import hashlib
 import itertools
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from pipelines.beam.threads import ThreadedDoFn, in_global_window
+from pipelines.common.text import printable
 from pipelines.domain.image_ids import image_id_of
 from pipelines.imaging import images
 from pipelines.score.model_input import ModelInput, forms_of, standardize
@@ -84,6 +86,11 @@ class ReadBatches(ThreadedDoFn):
         self._batch_size = batch_size
         self._run = run
         self._read = Metrics.counter("score", "read_bytes")
+
+    def display_data(self) -> dict[str, Any]:
+        """Return what the runner's page shows of the step."""
+        models = printable(", ".join(model.path for model in self._run.models))
+        return {**super().display_data(), "batch_size": self._batch_size, "models": models}
 
     def start_bundle(self) -> None:
         """Start with an empty batch and no pending reads."""

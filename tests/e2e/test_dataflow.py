@@ -156,6 +156,11 @@ def check_job(job: dict, command: str) -> None:
     assert workers["numThreadsPerWorker"] == HARNESS_THREADS
     assert workers["autoscalingSettings"]["maxNumWorkers"] == MAX_WORKERS
     assert {"use_runner_v2", "use_sibling_sdk_workers"} <= set(environment["experiments"])
+    assert environment["version"]["job_type"] == "FNAPI_BATCH"
+    # All steps run in one image, with a process for each core. The service takes 20 MB.
+    (image,) = workers["sdkHarnessContainerImages"]
+    assert image["useSingleCorePerContainer"]
+    assert len(json.dumps(job)) < 100_000
     assert workers["workerHarnessContainerImage"].endswith("/beam_python3.11_sdk:" + beam.__version__)
     assert options["save_main_session"] is False
     packages = {package["name"]: package["location"] for package in workers["packages"]}
