@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from pipelines.common.tables import column_key
+from pipelines.domain.diagnoses import TABLE
+from pipelines.domain.spelling import usual_spelling
 from pipelines.domain.taxonomy import diagnoses_of, normalize_term
 
 # One-hot columns of the ISIC 2018 and 2019 ground truth.
@@ -49,14 +51,32 @@ class _Named(NamedTuple):
 _CHALLENGE = {column_key(name): name for name in CHALLENGE_COLUMNS}
 
 
-def _named(column: str) -> _Named | None:
-    """Return what a column is named after, with or without a prefix; None if it is no diagnosis."""
+def _readings(column: str) -> Iterator[tuple[str, str]]:
+    """Yield the prefix and the words that a column's name may be made of; the prefix is empty if there is none."""
     found = _PREFIX.match(column)
     for prefix, name in (("", column), *([(found[1].lower(), column[found.end() :])] if found else [])):
-        for term in (name.strip(), _WORD_BREAKS.sub(" ", name).strip()):
-            if diagnoses := diagnoses_of(term):
-                return _Named(column, prefix, _CHALLENGE.get(column_key(term), term), diagnoses[0])
+        yield prefix, name.strip()
+        yield prefix, _WORD_BREAKS.sub(" ", name).strip()
+
+
+def _named(column: str) -> _Named | None:
+    """Return what a column is named after, with or without a prefix; None if it is no diagnosis."""
+    for prefix, term in _readings(column):
+        if diagnoses := diagnoses_of(term):
+            return _Named(column, prefix, _CHALLENGE.get(column_key(term), term), diagnoses[0])
     return None
+
+
+def _vague(names: Iterable[str], prefix: str) -> str:
+    """Return which column may be one of several diagnoses, such as `keratosis`, for a message; empty if none may."""
+    for column in names:
+        for found, term in _readings(column):
+            word = f" {usual_spelling(normalize_term(term))}"
+            lines = (line.name for line in TABLE if line.isic9 and " or " not in line.name)
+            meant = [name for name in lines if name.endswith(word)]
+            if found == prefix and len(meant) > 1:
+                return f"column {column} may be {' or '.join(meant[:2])}"
+    return ""
 
 
 def _twice(columns: Iterable[_Named]) -> str:
@@ -95,7 +115,7 @@ def one_hot_of(names: tuple[str, ...], in_words: bool = False) -> OneHot:
     if len(sets) > 1:
         return OneHot(terms, f"columns {sets[0][0].column}, ... and {sets[1][0].column}, ... both say classes")
     for columns in sets:
-        if wrong := _twice(columns):
+        if wrong := _twice(columns) or _vague(names, columns[0].prefix):
             return OneHot(terms, wrong)
         terms.update({named.column: named.term for named in columns if named.column not in terms})
     return OneHot(terms)

@@ -193,7 +193,7 @@ def require_clear_classes(option: str, path: str, names: Sequence[str], columns:
         columns: Column names that the user gave; a label column speaks alone.
     """
     if not columns.label and (wrong := one_hot_columns(names).ambiguous):
-        said = f"{option} {path}: {wrong}; keep one of them, or name yours with --label_column; it has "
+        said = f"{option} {path}: {wrong}; leave out what is not meant, or name yours with --label_column; it has "
         raise UsageError(said + columns_in(names, LONGEST_MESSAGE - len(said)))
 
 

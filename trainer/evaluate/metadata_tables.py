@@ -167,7 +167,7 @@ def read_labels(path: Path, classes: Sequence[str], facts: Mapping[str, ImageFac
     own = spelled(table.names, _OTHER_LABELS) or ""
     columns = Columns(label=own)
     if not own and (wrong := one_hot_columns(table.names).ambiguous):
-        raise UsageError(f"{table.where}: {wrong}; keep one of them; it has {in_line(table.names, 200)}")
+        raise UsageError(f"{table.where}: {wrong}; leave out what is not meant; it has {in_line(table.names, 200)}")
     class_set = class_set_of(classes)
     claims: dict[str, list[Claim]] = {}
     lesions: dict[str, str] = {}

@@ -65,6 +65,11 @@ def test_other_columns_are_not_taken_for_one_hot(header: str) -> None:
         ),
         ("image,MEL,NV,truth_MEL,truth_NV", "columns MEL, ... and truth_MEL, ... both say classes"),
         ("image,MEL,NV,Melanoma", "columns MEL and Melanoma are both for melanoma"),
+        ("image,Melanoma,Nevus,Keratoses", "column Keratoses may be actinic keratosis or benign keratosis"),
+        (
+            "image,is_mel,is_nv,is_carcinoma",
+            "column is_carcinoma may be basal cell carcinoma or squamous cell carcinoma",
+        ),
     ],
 )
 def test_columns_that_could_both_say_the_class_are_ambiguous(header: str, says: str) -> None:

@@ -109,7 +109,7 @@ def test_ids_are_the_same_however_their_letters_are_composed(tmp_path: Path) -> 
         ("isic_id,dx,dx\na,nv,mel\n", "two columns are named 'dx'"),
         (
             "isic_id,dx_mel,dx_nv,is_mel,is_nv\na,1,0,1,0\n",
-            "columns dx_mel, .* keep one of them.*; it has isic_id, dx_mel",
+            "columns dx_mel, .* leave out what is not meant.*; it has isic_id, dx_mel",
         ),
         ("isic_id,MEL,NV,Melanoma\na,1,0,1\n", "columns MEL and Melanoma are both for melanoma"),
         ('isic_id,dx\na,nv\nb,"nv\nc,mel\n', r"line 3: a quote is not closed"),
