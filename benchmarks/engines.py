@@ -1,0 +1,136 @@
+"""What an engine costs: `python -m benchmarks.engines [--files 5000 50000] [--engines local flink]`.
+
+Prepare and score, as whole commands, on small synthetic photographs. Each run has a cluster of its own, started for it.
+Seconds are those of the command. Processor seconds and memory are of everything together: command, engine, job server,
+workers, and the start of all that. What crossed shuffles is what the engine's own metrics say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.scoring import Cost, measure
+from deploy.engines.engine import Engine
+from deploy.engines.flink import running_flink
+from deploy.engines.processes import get_json
+from pipelines.demo.sample import write_sample
+
+LOCAL = "local"
+JOBS = ("prepare", "score")
+# Of the sample, whose size 1 has so many files.
+_SAMPLE_FILES = 340
+_IMAGE_SIZE = 64
+
+
+def _flink_shuffled(engine: Engine) -> int:
+    """Return the bytes that tasks of the cluster's jobs have sent to others."""
+    jobs = [get_json(f"{engine.page}/jobs/{job['id']}") for job in get_json(f"{engine.page}/jobs")["jobs"]]
+    return sum(vertex["metrics"]["write-bytes"] for job in jobs for vertex in job["vertices"])
+
+
+class _Candidate(NamedTuple):
+    running: Callable[[Path], AbstractContextManager[Engine]]
+    shuffled: Callable[[Engine], int]  # the bytes
+
+
+ENGINES = {"flink": _Candidate(running_flink, _flink_shuffled)}
+
+
+def _run_one(name: str, folder: Path, command: Sequence[str]) -> None:
+    """Run a command on an engine of its own; leave its seconds and what crossed shuffles in `folder`."""
+
+    def timed(options: Sequence[str]) -> float:
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-m", *command, *options], check=True)
+        return time.monotonic() - started
+
+    figures: dict[str, float | None]
+    if name == LOCAL:
+        figures = {"seconds": timed(()), "shuffled": None}
+    else:
+        candidate = ENGINES[name]
+        with candidate.running(folder / "engine") as engine:
+            seconds = timed(engine.options)
+            figures = {"seconds": seconds, "shuffled": candidate.shuffled(engine)}
+    (folder / "figures.json").write_text(json.dumps(figures))
+
+
+class _Figures(NamedTuple):
+    cost: Cost
+    shuffled: int | None  # bytes; None for the local runner
+
+
+def _measured(name: str, command: Sequence[str]) -> _Figures:
+    with tempfile.TemporaryDirectory(prefix=f"{name}-") as work:
+        one = [sys.executable, "-m", "benchmarks.engines", "--one", name, work, *command]
+        cost = measure(one)
+        figures = json.loads((Path(work) / "figures.json").read_text())
+    return _Figures(cost._replace(seconds=figures["seconds"]), figures["shuffled"])
+
+
+def _commands(work: Path, files: int) -> dict[str, list[str]]:
+    """Make an archive of this many files, and return the commands of the jobs without their outputs."""
+    sample, model = work / f"sample-{files}", work / "train" / "model"
+    write_sample(sample, seed=0, scale=files / _SAMPLE_FILES)
+    prepare = [*("--input", sample / "images", "--metadata", sample / "metadata.csv", "--image_size", _IMAGE_SIZE)]
+    if not model.is_dir():
+        measure([sys.executable, "-m", "pipelines.prepare", *map(str, prepare), "--output", str(work / "dataset")])
+        tiny = ("--epochs", "1", "--width", "0.25", "--depth", "1")
+        train = ("--dataset", str(work / "dataset"), "--output", str(work / "train"))
+        measure([sys.executable, "-m", "trainer.task", *train, *tiny])
+    arguments = {"prepare": prepare, "score": ["--input", sample / "images", "--model", model]}
+    return {job: [f"pipelines.{job}", *map(str, arguments[job])] for job in JOBS}
+
+
+def _report(job: str, files: int, rounds: Sequence[dict[str, _Figures]]) -> None:
+    for name in rounds[0]:
+        costs = [figures[name].cost for figures in rounds]
+        shuffled = rounds[0][name].shuffled
+        cells = [
+            f"{statistics.median(cost.seconds for cost in costs):.0f}",
+            f"{statistics.median(cost.cpu_seconds for cost in costs):.0f}",
+            f"{statistics.median(cost.memory for cost in costs):.0f}",
+            "" if shuffled is None else f"{shuffled / 2**20:.1f}",
+        ]
+        print(f"| {job} | {files:,} | {name} | {' | '.join(cells)} |", flush=True)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Print a table."""
+    if argv[:1] == ["--one"]:
+        _run_one(argv[1], Path(argv[2]), argv[3:])
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, nargs="+", default=[5000, 50000])
+    parser.add_argument("--engines", nargs="+", choices=[LOCAL, *ENGINES], default=[LOCAL, *ENGINES])
+    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
+    parser.add_argument("--rounds", type=int, default=1, help="the table has medians over them")
+    arguments = parser.parse_args(argv)
+    print("| job | files | engine | s | cpu, s | peak, MiB | shuffled, MiB |")
+    print("| --- | ---: | --- | ---: | ---: | ---: | ---: |")
+    with tempfile.TemporaryDirectory() as folder:
+        for files in arguments.files:
+            commands = _commands(Path(folder), files)
+            for job in arguments.jobs:
+                rounds = []
+                for index in range(arguments.rounds):
+                    figures = {}
+                    for name in arguments.engines:
+                        output = Path(folder) / f"out-{files}-{job}-{index}-{name}"
+                        figures[name] = _measured(name, [*commands[job], "--output", str(output)])
+                    rounds.append(figures)
+                _report(job, files, rounds)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
