@@ -1,4 +1,4 @@
-"""What an engine costs: `python -m benchmarks.engines [--files 5000 50000] [--engines local flink]`.
+"""What an engine costs: `python -m benchmarks.engines [--files 5000 50000] [--engines local flink spark prism]`.
 
 Prepare and score, as whole commands, on small synthetic photographs. Each run has a cluster of its own, started for it.
 Seconds are those of the command. Processor seconds and memory are of everything together: command, engine, job server,
@@ -22,7 +22,9 @@ from typing import NamedTuple
 from benchmarks.scoring import Cost, measure
 from deploy.engines.engine import Engine
 from deploy.engines.flink import running_flink
+from deploy.engines.prism import running_prism
 from deploy.engines.processes import get_json
+from deploy.engines.spark import running_spark
 from pipelines.demo.sample import write_sample
 
 LOCAL = "local"
@@ -32,18 +34,40 @@ _SAMPLE_FILES = 340
 _IMAGE_SIZE = 64
 
 
-def _flink_shuffled(engine: Engine) -> int:
+def _flink_shuffled(engine: Engine, _: Path) -> int:
     """Return the bytes that tasks of the cluster's jobs have sent to others."""
     jobs = [get_json(f"{engine.page}/jobs/{job['id']}") for job in get_json(f"{engine.page}/jobs")["jobs"]]
     return sum(vertex["metrics"]["write-bytes"] for job in jobs for vertex in job["vertices"])
 
 
+def _running_spark(folder: Path) -> AbstractContextManager[Engine]:
+    # A job's page ends with it, so its figures go into a log.
+    (folder / "events").mkdir(parents=True)
+    events = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": (folder / "events").as_uri()}
+    return running_spark(folder / "cluster", properties=events)
+
+
+def _spark_shuffled(_: Engine, folder: Path) -> int:
+    """Return the bytes that tasks of the cluster's jobs have written for others."""
+    shuffled = 0
+    for log in (folder / "events").iterdir():
+        for line in log.read_text().splitlines():
+            event = json.loads(line)
+            if event["Event"] == "SparkListenerTaskEnd":
+                shuffled += event["Task Metrics"]["Shuffle Write Metrics"]["Shuffle Bytes Written"]
+    return shuffled
+
+
 class _Candidate(NamedTuple):
     running: Callable[[Path], AbstractContextManager[Engine]]
-    shuffled: Callable[[Engine], int]  # the bytes
+    shuffled: Callable[[Engine, Path], int] | None  # the bytes, of an engine that counts them
 
 
-ENGINES = {"flink": _Candidate(running_flink, _flink_shuffled)}
+ENGINES = {
+    "flink": _Candidate(running_flink, _flink_shuffled),
+    "spark": _Candidate(_running_spark, _spark_shuffled),
+    "prism": _Candidate(running_prism, None),
+}
 
 
 def _run_one(name: str, folder: Path, command: Sequence[str]) -> None:
@@ -58,16 +82,16 @@ def _run_one(name: str, folder: Path, command: Sequence[str]) -> None:
     if name == LOCAL:
         figures = {"seconds": timed(()), "shuffled": None}
     else:
-        candidate = ENGINES[name]
-        with candidate.running(folder / "engine") as engine:
+        running, shuffled = ENGINES[name]
+        with running(folder / "engine") as engine:
             seconds = timed(engine.options)
-            figures = {"seconds": seconds, "shuffled": candidate.shuffled(engine)}
+            figures = {"seconds": seconds, "shuffled": shuffled and shuffled(engine, folder / "engine")}
     (folder / "figures.json").write_text(json.dumps(figures))
 
 
 class _Figures(NamedTuple):
     cost: Cost
-    shuffled: int | None  # bytes; None for the local runner
+    shuffled: int | None  # bytes; None if nothing counts them
 
 
 def _measured(name: str, command: Sequence[str]) -> _Figures:

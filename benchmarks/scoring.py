@@ -13,6 +13,7 @@ took is what counts.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import os
 import shutil
@@ -64,7 +65,8 @@ def _tree(root: int) -> list[int]:
     found = [root]
     for pid in found:
         for task in Path(f"/proc/{pid}/task").glob("*/children"):
-            found += map(int, task.read_text().split())
+            with contextlib.suppress(OSError):  # it has just ended
+                found += map(int, task.read_text().split())
     return found
 
 
@@ -72,9 +74,10 @@ def _resident(pids: Sequence[int]) -> float:
     """MiB in memory; what processes share counts once."""
     total = 0
     for pid in pids:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1])
+        with contextlib.suppress(OSError):  # it has ended, and perhaps nobody has asked yet how
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1])
     return total / 1024
 
 
@@ -89,13 +92,10 @@ class _Watch(threading.Thread):
 
     def run(self) -> None:
         while not self._over.wait(_SAMPLE_SECONDS):
-            try:
-                pids = _tree(self._root)
-                # Of one process the system itself keeps the peak.
-                if len(pids) > 1:
-                    self.most = max(self.most, _resident(pids))
-            except (OSError, ValueError):  # one of them has just ended
-                continue
+            pids = _tree(self._root)
+            # Of one process the system itself keeps the peak.
+            if len(pids) > 1:
+                self.most = max(self.most, _resident(pids))
 
     def stop(self) -> None:
         self._over.set()
