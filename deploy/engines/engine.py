@@ -35,17 +35,37 @@ class Engine:
     set_slots: Callable[[int], list[str]] = _parallelism
 
 
+def start_pool(
+    services: Services, name: str, host: str, port: int, environment: Mapping[str, str] | None = None
+) -> None:
+    """Start a pool of our workers.
+
+    Args:
+        services: What it joins.
+        name: What it is called there.
+        host: Address of this machine to listen at.
+        port: Port to listen at.
+        environment: What the workers' environment has besides.
+    """
+    command = [sys.executable, "-m", "pipelines.beam.worker_pool", "--host", host, "--port", str(port)]
+    services.start(name, command, lambda: listens(port, host), environment, ROOT)
+
+
 def start_workers(services: Services, environment: Mapping[str, str] | None) -> list[str]:
-    """Start a pool of our workers, and return the options with which jobs use it.
+    """Start the one pool of an engine, and return the options with which jobs use it.
 
     Args:
         services: What it joins, as `workers`.
         environment: What the workers' environment has besides.
     """
     (port,) = free_ports(1)
-    command = [sys.executable, "-m", "pipelines.beam.worker_pool", "--port", str(port)]
-    services.start("workers", command, lambda: listens(port), environment, ROOT)
-    return ["--environment_type", "EXTERNAL", "--environment_config", f"localhost:{port}"]
+    start_pool(services, "workers", "localhost", port, environment)
+    return worker_options(f"localhost:{port}")
+
+
+def worker_options(pool: str) -> list[str]:
+    """Return the options with which jobs take their workers from the pool at an address."""
+    return ["--environment_type", "EXTERNAL", "--environment_config", pool]
 
 
 def serve(name: str, running: Callable[[Path], AbstractContextManager[Engine]]) -> int:

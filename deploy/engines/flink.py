@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import shutil
+import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,14 +23,19 @@ from deploy.engines.downloads import (
     download_once,
     unpack_package,
 )
-from deploy.engines.engine import Engine, serve, start_workers
+from deploy.engines.engine import Engine, serve, start_pool, worker_options
 from deploy.engines.processes import Services, free_ports, get_json, listens
 
 CONFIGURATION = ROOT / "deploy" / "flink"
 # Of Beam's runner in pom.xml.
 RUNNER_VERSION = "2.70.0"
 FLINK_HOME = ENGINES / f"flink-{FLINK_JARS.version}-beam-{RUNNER_VERSION}"
-TASK_MANAGERS = ("taskmanager-1", "taskmanager-2")
+# Each TaskManager has a pool of workers of its own, at an address of its own by a name that both know. So jobs name one
+# pool, as on machines where it is `localhost` for each.
+WORKERS_OF = {"taskmanager-1": "workers-1", "taskmanager-2": "workers-2"}
+TASK_MANAGERS = tuple(WORKERS_OF)
+_POOL = "workers"
+_POOL_HOSTS = {"taskmanager-1": "127.0.0.2", "taskmanager-2": "127.0.0.3"}
 LOG4J = "log4j-console.properties"
 _JOB_SERVER = "org.apache.beam.runners.flink.FlinkJobServerDriver"
 # What is opened is what Beam reflects on, which Java 17 forbids.
@@ -76,6 +83,7 @@ class _Layout:
     folder: Path
     rpc_port: int
     rest_port: int
+    settings: Mapping[str, str]
 
     @property
     def rest(self) -> str:
@@ -98,13 +106,20 @@ class _Layout:
             "rest.port": self.rest_port,
             "taskmanager.host": "localhost",
             "taskmanager.bind-host": "localhost",
+            "taskmanager.resource-id": name,
             "io.tmp.dirs": temporary,
+            **self.settings,
         }
         given = [part for key, value in properties.items() for part in ("-D", f"{key}={value}")]
         return [self.home / "bin" / script, "start-foreground", *given]
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, name: str) -> dict[str, str]:
+        """Return the environment of a JobManager or TaskManager."""
+        hosts = self.folder / f"{name}.hosts"
+        addresses = {"localhost": "127.0.0.1", socket.gethostname(): "127.0.0.1", _POOL: _POOL_HOSTS.get(name)}
+        hosts.write_text("".join(f"{address} {host}\n" for host, address in addresses.items() if address))
         return {
+            "FLINK_ENV_JAVA_OPTS_TM": f"-Djdk.net.hosts.file={hosts}",
             "FLINK_CONF_DIR": str(self.configuration),
             "FLINK_LOG_DIR": str(self.folder),
             "FLINK_PID_DIR": str(self.folder),
@@ -119,18 +134,22 @@ class _Layout:
 
 
 @contextlib.contextmanager
-def running_flink(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Engine]:
+def running_flink(
+    folder: Path, environment: Mapping[str, str] | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[Engine]:
     """Run a cluster as long as the block.
 
-    Its services are `jobmanager`, `taskmanager-1`, `taskmanager-2`, `workers` and `job-server`.
+    Its services are `jobmanager`, `workers-1`, `taskmanager-1`, `workers-2`, `taskmanager-2` and `job-server`.
 
     Args:
         folder: Where logs and temporary files go; new.
         environment: What the workers' environment has besides.
+        settings: What to set of Flink's configuration, besides config.yaml.
     """
     home = download_flink()
     rpc_port, rest_port, job_port, artifact_port = free_ports(4)
-    layout = _Layout(home, folder, rpc_port, rest_port)
+    (pool_port,) = free_ports(1)
+    layout = _Layout(home, folder, rpc_port, rest_port, settings or {})
     layout.configuration.mkdir(parents=True)
     shutil.copy(CONFIGURATION / "config.yaml", layout.configuration)
     shutil.copy(home / "conf" / LOG4J, layout.configuration)
@@ -139,11 +158,11 @@ def running_flink(folder: Path, environment: Mapping[str, str] | None = None) ->
             "jobmanager",
             layout.command("jobmanager", "jobmanager.sh"),
             lambda: layout.task_managers() >= 0,
-            layout.environment(),
+            layout.environment("jobmanager"),
         )
-        for name in TASK_MANAGERS:
-            services.start(name, layout.command(name, "taskmanager.sh"), lambda: True, layout.environment())
-        workers = start_workers(services, environment)
+        for name, workers in WORKERS_OF.items():
+            start_pool(services, workers, _POOL_HOSTS[name], pool_port, environment)
+            services.start(name, layout.command(name, "taskmanager.sh"), lambda: True, layout.environment(name))
         services.start(
             "job-server",
             [
@@ -155,8 +174,30 @@ def running_flink(folder: Path, environment: Mapping[str, str] | None = None) ->
             lambda: listens(job_port) and layout.task_managers() == len(TASK_MANAGERS),
         )
         runner = ["--runner", "PortableRunner", "--job_endpoint", f"localhost:{job_port}"]
-        yield Engine(services, layout.rest, [*runner, *workers])
+        yield Engine(services, layout.rest, [*runner, *worker_options(f"{_POOL}:{pool_port}")])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a cluster until Ctrl-C; return the exit code.
+
+    Args:
+        argv: The arguments after the program name; None for those of the process.
+    """
+    parser = argparse.ArgumentParser(prog="python -m deploy.engines.flink", description=__doc__)
+    parser.add_argument(
+        "-D",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of Flink's, besides those of deploy/flink/config.yaml; repeat for several",
+    )
+    settings = parser.parse_args(argv).settings
+    if wrong := next((setting for setting in settings if "=" not in setting), ""):
+        parser.error(f"-D {wrong}: is no KEY=VALUE")
+    given = dict(setting.split("=", 1) for setting in settings)
+    return serve("flink", lambda folder: running_flink(folder, settings=given))
 
 
 if __name__ == "__main__":
-    sys.exit(serve("flink", running_flink))
+    sys.exit(main())

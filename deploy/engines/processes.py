@@ -35,10 +35,10 @@ def free_ports(count: int) -> list[int]:
         return [found.getsockname()[1] for found in sockets]
 
 
-def listens(port: int) -> bool:
+def listens(port: int, host: str = "localhost") -> bool:
     """Tell whether a service of this machine accepts connections."""
     try:
-        socket.create_connection(("localhost", port), timeout=1).close()
+        socket.create_connection((host, port), timeout=1).close()
     except OSError:
         return False
     return True
@@ -64,6 +64,7 @@ class Services:
     def __init__(self, folder: Path):
         self._folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._starts: dict[str, Callable[[], None]] = {}
 
     def __enter__(self) -> Services:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -95,6 +96,7 @@ class Services:
         Raises:
             ServiceError: It ended, or was not ready in time.
         """
+        self._starts[name] = lambda: self.start(name, command, ready, environment, folder)
         # The kernel ends the service when this process is gone, however that comes.
         line = ["setpriv", "--pdeathsig", "TERM", *map(str, command)]
         with self.log(name).open("ab") as log:
@@ -117,6 +119,14 @@ class Services:
                     raise ServiceError(f"{name} was not ready after {_START} s; {self._last_line(name)}") from None
             else:
                 raise ServiceError(f"{name} ended with code {code}; {self._last_line(name)}")
+
+    def start_again(self, name: str) -> None:
+        """Start a service that has been stopped, as it was started, and wait until it is ready.
+
+        Raises:
+            ServiceError: It ended, or was not ready in time.
+        """
+        self._starts[name]()
 
     def log(self, name: str) -> Path:
         """Return the file that a service writes."""

@@ -31,6 +31,7 @@ def quiet_beam() -> None:
     logging.getLogger().addFilter(lambda record: not record.getMessage().startswith(noise))
     for name in _STARTERS:
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger().addFilter(lambda record: not _is_said_by_command(record))
     # The worker also logs what it prints.
     sdk_worker.print = _say_nothing  # type: ignore[attr-defined]
     # A worker in this process loses its connections when the runner gives a job up. The command says how it ended.
@@ -39,6 +40,12 @@ def quiet_beam() -> None:
     )
     if not isinstance(threading.excepthook, _WithoutLostConnections):
         threading.excepthook = _WithoutLostConnections(threading.excepthook)
+
+
+def _is_said_by_command(record: logging.LogRecord) -> bool:
+    """Return whether a message is why an engine gave a job up. An error of our code comes with its traceback."""
+    of_engine = record.module == "portable_runner" and record.levelno == logging.ERROR
+    return of_engine and "Traceback" not in record.getMessage()
 
 
 def quiet_error(kind: type[Exception]) -> None:

@@ -1,7 +1,8 @@
 """Shared parts of the project's command lines: errors, exit codes, argument parsing. Imports no Beam or TensorFlow.
 
 Exit codes: 0 done or nothing to do, 1 finished but a limit set by the user is exceeded or a check failed, 2 wrong use,
-3 an internal failure (with its traceback), 130 interrupted, 141 broken pipe, 143 terminated (SIGTERM).
+3 a failure (of ours with its traceback, of what runs a job in one line), 130 interrupted, 141 broken pipe,
+143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ class LimitExceeded(Exception):
 
 class CheckFailed(Exception):
     """A failed check; the message is one line that names the first difference."""
+
+
+class RunnerFailed(Exception):
+    """A job that what runs it gave up, for no error of ours; the message is one line that says what to do."""
 
 
 def first_line(error: BaseException) -> str:
@@ -139,6 +144,9 @@ def run_command(
     except (LimitExceeded, CheckFailed) as error:
         print(f"{prog}: {error}", file=sys.stderr)
         code = EXIT_LIMIT
+    except RunnerFailed as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        code = EXIT_FAILURE
     except BrokenPipeError:
         # The reader of our output is gone. What Python still buffers must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

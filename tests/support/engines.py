@@ -35,14 +35,17 @@ class Places:
     folder: Path
 
 
+def prepare_arguments(inputs: Inputs, output: str) -> tuple[object, ...]:
+    return (
+        *("pipelines.prepare", "--input", f"{inputs.sample}/images", "--metadata", f"{inputs.sample}/metadata.csv"),
+        *("--output", output, "--image_size", SIZE),
+    )
+
+
 def prepare(
     command: Command, inputs: Inputs, output: str, *more: object, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return command(
-        *("pipelines.prepare", "--input", f"{inputs.sample}/images", "--metadata", f"{inputs.sample}/metadata.csv"),
-        *("--output", output, "--image_size", SIZE, *more),
-        env=env,
-    )
+    return command(*prepare_arguments(inputs, output), *more, env=env)
 
 
 def audit(
@@ -55,14 +58,17 @@ def audit(
     )
 
 
+def score_arguments(inputs: Inputs, output: str) -> tuple[object, ...]:
+    return (
+        *("pipelines.score", "--input", f"{inputs.sample}/{inputs.archive}", "--model", inputs.model),
+        *("--output", output, "--run", "night", "--report"),
+    )
+
+
 def score(
     command: Command, inputs: Inputs, output: str, *more: object, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return command(
-        *("pipelines.score", "--input", f"{inputs.sample}/{inputs.archive}", "--model", inputs.model),
-        *("--output", output, "--run", "night", "--report", *more),
-        env=env,
-    )
+    return command(*score_arguments(inputs, output), *more, env=env)
 
 
 def digests(folder: Path, *names: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import apache_beam as beam
 
+from pipelines.beam.quiet import quiet_beam
 from pipelines.beam.runner import beam_options, running_pipeline
 from pipelines.common.cli import run_command
 
@@ -24,6 +26,12 @@ def let_go(folder: Path) -> Path:
     return folder / "let go"
 
 
+def command_of(folder: Path) -> tuple[str, Path]:
+    """The module and argument of a command that runs it; `begun` becomes a pipe."""
+    os.mkfifo(begun(folder))
+    return "tests.support.lasting_job", folder
+
+
 def _last(folder: str) -> None:
     # A pipe: whoever reads it has waited for this.
     begun(Path(folder)).write_text("begun")
@@ -34,6 +42,7 @@ def _last(folder: str) -> None:
 
 def main(argv: Sequence[str] | None) -> None:
     folder, *options = argv or ()
+    quiet_beam()
     with running_pipeline(beam_options(options)) as pipeline:
         _ = pipeline | beam.Create([folder]) | beam.Map(_last)
 

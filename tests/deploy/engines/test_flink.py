@@ -23,7 +23,7 @@ def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, str(value)
+            yield prefix + key, str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def test_options_are_those_of_the_configuration(documents: dict[str, dict[str, Any]]) -> None:

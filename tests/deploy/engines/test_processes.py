@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,16 @@ def test_a_service_runs_as_long_as_the_block_and_not_after_an_error(tmp_path: Pa
     with pytest.raises(ZeroDivisionError):
         fail()
     assert not listens(port)
+
+
+def test_a_service_that_was_stopped_is_started_again_as_before(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with Services(tmp_path / "logs") as services:
+        services.start("web", [sys.executable, *_SERVER, str(port)], lambda: listens(port), folder=tmp_path)
+        services.stop("web", signal.SIGKILL)
+        assert not listens(port)
+        services.start_again("web")
+        assert listens(port)
 
 
 def test_what_a_service_has_started_ends_with_it_even_if_it_ignores_signals(tmp_path: Path) -> None:

@@ -54,6 +54,16 @@ def test_a_connection_that_a_thread_loses_is_not_reported_and_another_error_is(
     assert "not registered" not in said
 
 
+@pytest.mark.parametrize(("reason", "is_logged"), [("no longer reachable", False), ("Traceback ... KeyError", True)])
+def test_why_an_engine_gave_a_job_up_is_logged_only_if_it_was_an_error_of_a_worker(
+    reason: str, is_logged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    quiet_beam()
+    message = ("root", logging.ERROR, "portable_runner.py", 1, "%s", (reason,), None)
+    logging.getLogger().handle(logging.LogRecord(*message))
+    assert [record.getMessage() for record in caplog.records] == [reason] * is_logged
+
+
 def test_a_worker_does_not_print_what_it_logs(capsys: pytest.CaptureFixture[str]) -> None:
     quiet_beam()
     sdk_worker.print("Traceback")  # type: ignore[attr-defined]

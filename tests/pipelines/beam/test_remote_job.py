@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.lasting_job import begun, let_go
+from tests.support.lasting_job import begun, command_of, let_go
 from tests.support.portable import job_server
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,9 +27,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 @contextlib.contextmanager
 def command(folder: Path, options: list[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A command whose job has begun; gives it and the first line that it has printed."""
-    os.mkfifo(begun(folder))
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.support.lasting_job", str(folder), *options],
+        [sys.executable, "-m", *map(str, command_of(folder)), *options],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,

@@ -15,6 +15,7 @@ from pipelines.common.cli import (
     ArgumentParser,
     CheckFailed,
     LimitExceeded,
+    RunnerFailed,
     UsageError,
     first_line,
     require_job_limits,
@@ -82,6 +83,7 @@ def raising(error: BaseException) -> Callable[[Sequence[str] | None], int | None
         (raising(UsageError("--seed x: a number is needed")), 2, "prog: error: --seed x: a number is needed\n"),
         (raising(LimitExceeded("3 of 4 files rejected")), 1, "prog: 3 of 4 files rejected\n"),
         (raising(CheckFailed("train-0: is missing")), 1, "prog: train-0: is missing\n"),
+        (raising(RunnerFailed("job 1: FAILED")), 3, "prog: job 1: FAILED\n"),
         (raising(KeyboardInterrupt()), 130, "prog: interrupted; the same command starts again\n"),
     ],
 )
