@@ -90,7 +90,7 @@ train-2workers: $(STAMP)  ## Train on the sample with two local worker processes
 COVERAGE_CORE = $(shell $(PY) -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
 .PHONY: test
 test: $(STAMP)  ## Run the tests and measure their coverage; the longest are `make proofs`
-	COVERAGE_CORE=$(COVERAGE_CORE) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not proof and not engines" --cov
+	COVERAGE_CORE=$(COVERAGE_CORE) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not proof and not engines and not image" --cov
 
 .PHONY: proofs
 proofs: $(STAMP)  ## Run the tests that take long: faults of stores and machines, other runners, several workers
@@ -103,6 +103,10 @@ engines: $(STAMP)  ## Run the jobs on real engines, started here (downloads 0.7 
 .PHONY: engines-long
 engines-long: $(STAMP)  ## Run what `make engines` leaves out
 	$(PY) -m pytest -m engines_long tests/engines
+
+.PHONY: image-check
+image-check: $(STAMP)  ## Build the worker's image as a root file system and run prepare in it (as root; needs debootstrap and Go)
+	$(PY) -m pytest -m image tests/engines
 
 # Airflow pins much that this project pins otherwise: an environment of its own, made when it is first asked for.
 AIRFLOW := .venv-airflow

@@ -8,11 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from deploy.container.dockerfile import Stage, copied, lineage, read_stages
+from deploy.container.root_filesystem import BASE_IMAGE
 from deploy.engines import flink, spark
 from deploy.engines.downloads import FLINK_JARS, SPARK
 from tests.support.locked import locked_version, python_version
@@ -20,57 +21,22 @@ from tests.support.tiny_dataset import ROOT
 
 CONTAINER = ROOT / "deploy" / "container"
 
-# (INSTRUCTION, its text)
-Instruction = tuple[str, str]
-# {stage: (base, its instructions)}
-Stages = dict[str, tuple[str, list[Instruction]]]
-
-
-def instructions(text: str) -> list[Instruction]:
-    """All in order; comments are left out and continued lines joined."""
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
-    return [(word.upper(), rest) for word, _, rest in (line.partition(" ") for line in joined.splitlines())]
-
 
 @pytest.fixture(scope="module")
-def stages() -> Stages:
-    found: Stages = {}
-    for word, rest in instructions((CONTAINER / "Dockerfile").read_text()):
-        if word == "FROM":
-            stage = re.fullmatch(r"(\S+) AS (\S+)", rest)
-            assert stage, rest
-            base, name = stage.groups()
-            found[name] = (base, [])
-        else:
-            found[name][1].append((word, rest))
-    return found
+def stages() -> dict[str, Stage]:
+    return read_stages(CONTAINER / "Dockerfile")
 
 
-def lineage(stages: Stages, name: str) -> list[Instruction]:
-    """The instructions of a stage and of all that it is built on, first to last."""
-    base, own = stages[name]
-    return (lineage(stages, base) if base in stages else []) + own
-
-
-def copied(stages: Stages, name: str) -> Iterator[tuple[list[str], str]]:
-    """What a stage takes from the repository: (sources, destination)."""
-    for word, rest in lineage(stages, name):
-        if word == "COPY" and not rest.startswith("--from"):
-            *sources, destination = rest.split()
-            yield sources, destination
-
-
-def test_versions_are_those_of_the_lock(stages: Stages) -> None:
-    assert stages["installed"][0] == f"apache/beam_python{python_version()}_sdk:{locked_version('apache-beam')}"
+def test_versions_are_those_of_the_lock(stages: dict[str, Stage]) -> None:
+    assert stages["installed"].base == f"apache/beam_python{python_version()}_sdk:{locked_version('apache-beam')}"
+    assert stages["installed"].base == BASE_IMAGE
     launcher = f"gcr.io/dataflow-templates-base/python{python_version().replace('.', '')}-template-launcher-base:"
-    assert stages["launcher"][0].startswith(launcher)
-    named = {
-        rest.split()[0].removeprefix("--from=") for _, own in stages.values() for word, rest in own if word == "COPY"
-    }
+    assert stages["launcher"].base.startswith(launcher)
+    instructions = [each for stage in stages.values() for each in stage.instructions]
+    named = {rest.split()[0].removeprefix("--from=") for word, rest in instructions if word == "COPY"}
     assert named & stages.keys() == {"launcher"}
-    assert stages["flink"][0].startswith(f"flink:{FLINK_JARS.version}-")
-    assert stages["spark"][0].startswith(f"apache/spark:{SPARK.version}-")
+    assert stages["flink"].base.startswith(f"flink:{FLINK_JARS.version}-")
+    assert stages["spark"].base.startswith(f"apache/spark:{SPARK.version}-")
 
 
 @pytest.mark.parametrize(
@@ -80,31 +46,33 @@ def test_versions_are_those_of_the_lock(stages: Stages) -> None:
         ("spark", spark.SPARK_HOME / "beam", spark.CONFIGURATION / "spark-defaults.conf"),
     ],
 )
-def test_a_cluster_is_that_of_its_engine(stages: Stages, name: str, own_jars: Path, own_configuration: Path) -> None:
-    (jars,), (configuration,) = (sources for sources, _ in copied(stages, name))
+def test_a_cluster_is_that_of_its_engine(
+    stages: dict[str, Stage], name: str, own_jars: Path, own_configuration: Path
+) -> None:
+    (jars,), (configuration,) = (sources for sources, _ in copied(lineage(stages, name)))
     # Not in git: made by the command that the file names.
     assert ROOT / jars == own_jars
     assert ROOT / configuration == own_configuration
     places = [f"/opt/{name}/{'lib/' * (name == 'flink')}beam", f"/opt/{name}/conf/{own_configuration.name}"]
-    assert [place for _, place in copied(stages, name)] == places
+    assert [place for _, place in copied(lineage(stages, name))] == places
     allowed = (CONTAINER / "Dockerfile.dockerignore").read_text().splitlines()
     for source in (jars, configuration):
         assert any(line.startswith("!") and fnmatch.fnmatch(source, line[1:]) for line in allowed), source
 
 
-def test_all_that_is_installed_is_locked(stages: Stages) -> None:
+def test_all_that_is_installed_is_locked(stages: dict[str, Stage]) -> None:
     installs = [rest for word, rest in lineage(stages, "worker") if word == "RUN" and "pip install" in rest]
     assert len(installs) == 3
     assert all("-c requirements.lock" in each or "--no-deps" in each for each in installs)
 
 
 @pytest.mark.parametrize("name", ["worker", "pool", "score-template", "prepare-template"])
-def test_what_is_copied_exists_and_reaches_the_builder(stages: Stages, name: str) -> None:
+def test_what_is_copied_exists_and_reaches_the_builder(stages: dict[str, Stage], name: str) -> None:
     ignored, *allowed = [
         line for line in (CONTAINER / "Dockerfile.dockerignore").read_text().splitlines() if not line.startswith("#")
     ]
     assert ignored == "*"
-    sources = [source for sources, _ in copied(stages, name) for source in sources]
+    sources = [source for sources, _ in copied(lineage(stages, name)) for source in sources]
     assert {"setup.py", "pipelines", "trainer"} <= set(sources)
     for source in sources:
         assert (ROOT / source).exists(), source
@@ -114,34 +82,34 @@ def test_what_is_copied_exists_and_reaches_the_builder(stages: Stages, name: str
 @pytest.mark.parametrize(
     ("name", "entry"),
     [
-        ("worker", "/opt/apache/beam/boot"),
-        ("pool", "/opt/apache/beam/boot"),
-        ("score-template", "/opt/google/dataflow/python_template_launcher"),
-        ("prepare-template", "/opt/google/dataflow/python_template_launcher"),
+        ("worker", ["/opt/apache/beam/boot"]),
+        ("pool", ["python", "-m", "pipelines.beam.worker_pool"]),
+        ("score-template", ["/opt/google/dataflow/python_template_launcher"]),
+        ("prepare-template", ["/opt/google/dataflow/python_template_launcher"]),
     ],
 )
-def test_images_start_as_their_service_wants_it(stages: Stages, name: str, entry: str) -> None:
+def test_images_start_as_their_service_wants_it(stages: dict[str, Stage], name: str, entry: list[str]) -> None:
     said = lineage(stages, name)
-    assert [json.loads(rest) for word, rest in said if word == "ENTRYPOINT"][-1] == [entry]
+    assert [json.loads(rest) for word, rest in said if word == "ENTRYPOINT"][-1] == entry
     variables = dict(rest.split("=", 1) for word, rest in said if word == "ENV")
     if name.endswith("-template"):
         script = variables["FLEX_TEMPLATE_PYTHON_PY_FILE"]
         assert script == f"/template/{name.removesuffix('-template')}.py"
         assert any(
             destination == "/template/" and any(source.endswith(script.rpartition("/")[2]) for source in sources)
-            for sources, destination in copied(stages, name)
+            for sources, destination in copied(lineage(stages, name))
         )
 
 
-def test_the_pool_is_not_root_and_nothing_secret_is_asked_for(stages: Stages) -> None:
+def test_the_pool_is_not_root_and_nothing_secret_is_asked_for(stages: dict[str, Stage]) -> None:
     assert [rest for word, rest in lineage(stages, "pool") if word == "USER"] == ["10001"]
     names = [rest for name in stages for word, rest in lineage(stages, name) if word in ("ENV", "ARG")]
     assert not any(re.search(r"(?i)token|secret|password|key|credential", each) for each in names)
 
 
-def test_what_is_copied_is_a_whole_package(stages: Stages, tmp_path: Path) -> None:
+def test_what_is_copied_is_a_whole_package(stages: dict[str, Stage], tmp_path: Path) -> None:
     build, target = tmp_path / "build", tmp_path / "site"
-    for sources, _ in copied(stages, "worker"):
+    for sources, _ in copied(lineage(stages, "worker")):
         for source in sources:
             place = build / source
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -33,6 +33,7 @@ PROGRAMS = {
     "flink": {"java": "Java 17", "mvn": "Maven"},
     "prism": {"go": "Go 1.26"},
     "spark": {"java": "Java 17", "mvn": "Maven"},
+    "image": {"debootstrap": "debootstrap", "go": "Go 1.26"},
     "schemas": {"mvn": "Maven", "go": "Go 1.26"},
 }
 # Of an engine that takes long, what `make engines` runs. The rest is for `make engines-long`.
