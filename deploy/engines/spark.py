@@ -193,7 +193,7 @@ def running_spark(
             cluster.start_job_server(slots)
             return []
 
-        runner = ["--runner", "PortableRunner", "--job_endpoint", f"localhost:{cluster.job_port}"]
+        runner = ["--runner", "SparkRunner", "--job_endpoint", f"localhost:{cluster.job_port}"]
         yield Engine(services, cluster.page, [*runner, *workers, *JOB_OPTIONS], set_slots)
 
 

@@ -11,6 +11,7 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
     DirectOptions,
+    FlinkRunnerOptions,
     GoogleCloudOptions,
     PipelineOptions,
     PortableOptions,
@@ -80,6 +81,18 @@ def _require_cloud(name: str, options: PipelineOptions) -> None:
             raise UsageError(f"--{option} {path}: {name} needs a gs:// path")
 
 
+def _refuse_on_spark(options: PipelineOptions) -> None:
+    slots = options.view_as(FlinkRunnerOptions).parallelism
+    if slots != -1:
+        raise UsageError(
+            f"--parallelism {slots}: Spark pays no heed to it; leave it out, and start the job server with "
+            f"spark.cores.max and spark.default.parallelism of {slots}"
+        )
+    if options.view_as(StandardOptions).no_wait_until_finish:
+        # The job would put its own output in place, while Spark may still run any step again.
+        raise UsageError("--no_wait_until_finish: on Spark the command puts the output in place; leave it out")
+
+
 def beam_options(arguments: Sequence[str], command: str = "job") -> PipelineOptions:
     """Parse Beam's options from the arguments that the job's own parser left over.
 
@@ -117,6 +130,8 @@ def beam_options(arguments: Sequence[str], command: str = "job") -> PipelineOpti
         raise UsageError(f"--direct_num_workers {direct.direct_num_workers}: 0 (one per core) or more is needed")
     if name == "PortableRunner" and not options.view_as(PortableOptions).job_endpoint:
         raise UsageError(f"--runner {standard.runner}: needs a job server; name it by --job_endpoint HOST:PORT")
+    if name == "SparkRunner":
+        _refuse_on_spark(options)
     if standard.streaming:
         raise UsageError("--streaming: this is a batch job; leave it out")
     _require_runner(standard.runner)

@@ -14,9 +14,13 @@ from pipelines.dataset import description as dataset_description
 from pipelines.dataset import tfds_metadata
 from pipelines.dataset.accounting import images_listed
 from pipelines.dataset.record_schema import RECORD_SCHEMA, record_schema_bytes
+from pipelines.prepare.shard_writer import WrittenShard
 from pipelines.storage import filesystem
 
 RUN_REPORT = "prepare.json"
+# In it: the number of examples whose encoded images an update took from the earlier dataset. It is no counter of Beam:
+# some runners have none, and others add what they do again, or what earlier jobs did.
+EXAMPLES_REUSED = "examples_reused"
 # Of the command, on a runner's page.
 _SHOWN_CHARACTERS = 500
 
@@ -55,7 +59,7 @@ class DescribeDataset(beam.DoFn):
         """Return the content of dataset.json.
 
         Args:
-            written: What each writer has written; `shards` holds the Shards.
+            written: What each writer has written; `shards` holds the WrittenShards.
             listed: The result of CountListed.
             totals: The sum of `tally_row` over all rows.
             near: The numbers of near-duplicates, see `describe_dataset`.
@@ -64,13 +68,15 @@ class DescribeDataset(beam.DoFn):
         Raises:
             AccountingError: If the totals do not agree.
         """
+        shards: list[WrittenShard] = written["shards"]
         description = dataset_description.describe_dataset(
-            listed, totals, near, frequent_lesions, written["shards"], self._classes, self._settings
+            listed, totals, near, frequent_lesions, [made.shard for made in shards], self._classes, self._settings
         )
         seconds = time.time() - self._started
         report = {
             "seconds": round(seconds, 2),
             "images_per_second": round(images_listed(listed) / seconds, 1),
+            EXAMPLES_REUSED: sum(made.reused for made in shards),
             **self._report,
         }
         texts = {**tfds_metadata.metadata_files(description), RUN_REPORT: json.dumps(report, indent=2) + "\n"}

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.beam import table_io
@@ -40,11 +39,11 @@ from pipelines.dataset.image_row import is_open
 from pipelines.domain.dataset_json import DATASET_JSON
 from pipelines.prepare import card
 from pipelines.prepare.balance import BalanceTrain, write_once
-from pipelines.prepare.describe import DescribeDataset
+from pipelines.prepare.describe import EXAMPLES_REUSED, RUN_REPORT, DescribeDataset
 from pipelines.prepare.options import PrepareOptions
 from pipelines.prepare.regenerate import regenerating_command
 from pipelines.prepare.settings import OWN_FILES, settings_of
-from pipelines.prepare.shard_writer import EXAMPLES_REUSED, WriteShards
+from pipelines.prepare.shard_writer import WriteShards
 from pipelines.prepare.sharding import PlanShards
 from pipelines.prepare.standardize_fn import WriteStandardizeFn
 from pipelines.prepare.train_statistics import AnalyzeTrain, load_graph_modules
@@ -171,11 +170,8 @@ def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[
         return None
     if not unattended:
         attempt.publish_as_command(OWN_FILES)
-    description = json.loads(filesystem.read_if_exists(filesystem.join(options.output, DATASET_JSON)) or b"")
-    return description, _examples_reused(pipeline)
-
-
-def _examples_reused(pipeline: beam.Pipeline) -> int:
-    found = pipeline.result.metrics().query(MetricsFilter().with_name(EXAMPLES_REUSED))["counters"]
-    # The result is None on runners that do not report counters.
-    return sum(metric.result or 0 for metric in found)
+    description, report = (
+        json.loads(filesystem.read_if_exists(filesystem.join(options.output, name)) or b"")
+        for name in (DATASET_JSON, RUN_REPORT)
+    )
+    return description, report[EXAMPLES_REUSED]

@@ -27,8 +27,6 @@ from pipelines.storage import filesystem
 from pipelines.storage.errors import StorageError
 from pipelines.storage.packs import SUFFIX, Piece, piece_of, read_pieces
 
-# Metrics counter of the examples whose encoded images an update took from the earlier dataset.
-EXAMPLES_REUSED = "examples_reused"
 # Images that a thread makes at a time. Their encoded originals are read together.
 _BATCH = 16
 
@@ -101,10 +99,17 @@ class _Made(NamedTuple):
     thumbnail: bytes  # empty if it is lost
 
 
+class WrittenShard(NamedTuple):
+    """A shard, and the number of its examples whose encoded images an update took from the earlier dataset."""
+
+    shard: Shard
+    reused: int
+
+
 class _WriteShard(ThreadedDoFn):
     """DoFn from (ShardKey, rows) to final rows; it writes the shard, and beside it what is known of its images.
 
-    Side outputs: `shards` (Shard) and `sums` (class, channel sums and sums of squares).
+    Side outputs: `shards` (WrittenShard) and `sums` (class, channel sums and sums of squares).
     """
 
     def __init__(self, folder: str, packs: str, spec: RecordSpec, threads: int, earlier: str):
@@ -114,7 +119,6 @@ class _WriteShard(ThreadedDoFn):
         self._spec = spec
         self._earlier = earlier
         self._examples = Metrics.counter("prepare", "examples_written")
-        self._reused = Metrics.counter("prepare", EXAMPLES_REUSED)
 
     def _make(self, rows: Sequence[ImageRow]) -> list[_Made]:
         """Make the records of a batch."""
@@ -165,7 +169,6 @@ class _WriteShard(ThreadedDoFn):
                 continue
             content.extend(made.records.records)
             written.append(made)
-            self._reused.inc(made.reused)
             if split == "train":
                 yield beam.pvalue.TaggedOutput("sums", (made.row.label, made.records.sums))
         content.sort()
@@ -185,9 +188,8 @@ class _WriteShard(ThreadedDoFn):
         data = compress(b"".join(framed), self._spec.compression)
         filesystem.write_bytes(filesystem.join(self._folder, name), data)
         self._examples.inc(len(content))
-        yield beam.pvalue.TaggedOutput(
-            "shards", Shard(name, split, len(content), len(data), hashlib.sha256(data).hexdigest(), fold)
-        )
+        shard = Shard(name, split, len(content), len(data), hashlib.sha256(data).hexdigest(), fold)
+        yield beam.pvalue.TaggedOutput("shards", WrittenShard(shard, sum(made.reused for made in written)))
 
 
 def _is_packed(row: ImageRow) -> bool:

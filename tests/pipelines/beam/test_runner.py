@@ -39,6 +39,7 @@ from pipelines.common.cli import UsageError
 from tests.support.dataflow import DATAFLOW
 
 PORTABLE = ["--runner=PortableRunner", "--job_endpoint=localhost:1"]
+SPARK = ["--runner=SparkRunner", "--job_endpoint=localhost:1"]
 
 
 def test_the_local_default_is_named() -> None:
@@ -89,6 +90,8 @@ def test_no_number_of_processes_means_one_per_core() -> None:
         (["--runner=DirectRunner", "--prism_location=no/prism"], "--prism_location no/prism: no such file"),
         (["--imagesize=3"], "--imagesize=3"),
         (["--runner=PortableRunner"], "--runner PortableRunner: needs a job server; name it by --job_endpoint"),
+        ([*SPARK, "--parallelism=4"], r"--parallelism 4: Spark pays no heed .* spark\.cores\.max and .* of 4"),
+        ([*SPARK, "--no_wait_until_finish"], "--no_wait_until_finish: on Spark the command puts the output in place"),
         (["--streaming"], "--streaming: this is a batch job"),
         (["stray"], "stray"),
         (["--direct_num_workers=two"], "direct_num_workers"),

@@ -68,7 +68,7 @@ def test_shards_hold_one_fold_each_in_the_order_of_folds(tmp_path: Path, caplog:
     shards = {}
     for name, order in (("one", rows), ("two", shuffled(rows))):
         written = run_with(order, PLAN, _Write("shards", tmp_path / name, tmp_path / "packs"))
-        shards[name] = {shard.name: shard for shard in written}
+        shards[name] = {shard.name: shard for shard, _ in written}
     assert shards["one"] == shards["two"]
     assert [(name, shard.fold) for name, shard in sorted(shards["one"].items())] == [
         ("test-00000-of-00001.tfrecord", -1),
