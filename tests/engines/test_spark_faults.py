@@ -1,4 +1,4 @@
-"""An executor of Spark is killed, which has others make again what it kept: the same bytes."""
+"""An executor of Spark is killed, which has others make again what it kept: the same bytes and scores."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ import pytest
 from deploy.engines.engine import Engine
 from deploy.engines.spark import running_spark
 from tests.engines.conftest import require_programs
-from tests.engines.test_same_results import ALL
+from tests.engines.test_same_results import ALL, same_scores
 from tests.support.commands import Command
-from tests.support.engines import Inputs, Places, digests, prepare
+from tests.support.engines import Inputs, Places, digests, prepare, score
+from tests.support.scoring import only_partition
 
 pytestmark = [pytest.mark.engines, pytest.mark.engines_long]
 
@@ -79,3 +80,12 @@ def test_prepare_gives_the_same_bytes_when_an_executor_is_killed(
     assert len(expected) > 8
     assert digests(output, *ALL) == expected
     assert not (output / ".unfinished").exists()
+
+
+def test_score_gives_the_same_scores_when_an_executor_is_killed(
+    process: Command, cluster: Cluster, inputs: Inputs, local: Places, tmp_path: Path
+) -> None:
+    done = cluster.run(score, process, inputs, str(tmp_path / "scores"), stages=3)
+    assert done.returncode == 0, done.stderr
+    places = only_partition(tmp_path / "scores"), only_partition(local.folder / "scores")
+    same_scores(*places, inputs.sample, inputs.sample)
