@@ -44,7 +44,7 @@ from pipelines.score import options as score_options
 from pipelines.score import pipeline as score_pipeline
 from pipelines.score.job import plan_run
 from pipelines.sources.list_files import list_files
-from pipelines.storage.output import Attempt
+from pipelines.storage.attempt import Attempt
 
 CLASSES = ("melanoma", "nevus", "basal cell carcinoma")
 

@@ -80,7 +80,7 @@ with DAG(
     description="Score what is new in the archive",
     schedule="0 2 * * *",
     start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
-    # The next night makes up for a night that was missed; two runs must not work in one output at the same time.
+    # The next night makes up for a night that was missed; a second run in one output would be refused.
     catchup=False,
     max_active_runs=1,
     default_args={

@@ -34,7 +34,7 @@ from pipelines.dataset.image_row import Place
 from pipelines.imaging.images import BadImage
 from pipelines.imaging.previews import preview_jpeg
 from pipelines.storage import archives, filesystem
-from pipelines.storage.output import Attempt
+from pipelines.storage.attempt import Attempt
 
 OWN_FILES = re.compile(
     r"(manifest|rejects|conflicts|leakage|near_duplicates|label_errors)-\d{5}-of-\d{5}\.(parquet|jsonl)$|report\.html$|audit\.json$"
@@ -133,8 +133,9 @@ def run(options: AuditOptions, beam_arguments: PipelineOptions) -> dict[str, Any
     quiet_beam()
     quiet_error(InfeasibleError)
     unattended = may_outlast_command(beam_arguments)
-    with output_unless_refused(options.output) as attempt, running_pipeline(beam_arguments) as pipeline:
-        build(pipeline, options, threads, attempt, unattended)
-    if not unattended:
-        attempt.publish_as_command(OWN_FILES)
+    with output_unless_refused(options.output, MARKER, options.overwrite) as attempt:
+        with running_pipeline(beam_arguments, attempt.leave_to) as pipeline:
+            build(pipeline, options, threads, attempt, unattended)
+        if not unattended:
+            attempt.publish_as_command(OWN_FILES)
     return json.loads(filesystem.read_if_exists(filesystem.join(options.output, MARKER)) or b"")

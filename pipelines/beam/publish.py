@@ -9,7 +9,7 @@ from typing import Any
 import apache_beam as beam
 
 from pipelines.common.text import printable
-from pipelines.storage.output import Attempt
+from pipelines.storage.attempt import Attempt
 
 
 class _Announce(beam.DoFn):

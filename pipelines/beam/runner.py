@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 from apache_beam.runners import create_runner
+from apache_beam.runners.runner import PipelineResult
 from google.api_core.exceptions import GoogleAPICallError
 
 from pipelines.beam.arguments import unknown_option
@@ -30,6 +31,7 @@ from pipelines.beam.threads import default_threads
 from pipelines.common.cli import UsageError, first_line
 from pipelines.common.gcs_client import google_message, is_gs
 from pipelines.storage.filesystem import is_local
+from pipelines.storage.left_job import LeftJob
 
 # Runs in this process. `DirectRunner` would first try Prism, a binary that has to be downloaded.
 DEFAULT_RUNNER = "FnApiRunner"
@@ -215,16 +217,54 @@ def _followed(pipeline: beam.Pipeline, options: PipelineOptions) -> contextlib.A
     return followed(pipeline, options)
 
 
+class _Pipeline(beam.Pipeline):
+    """A pipeline that says of its job, once a runner has taken it, how it is known there."""
+
+    def __init__(self, options: PipelineOptions, taken: Callable[[LeftJob], None] | None):
+        super().__init__(options=options)
+        self._taken = taken if may_outlast_command(options) else None
+
+    def run(self, test_runner_api: bool | str = "AUTO") -> PipelineResult:
+        """Run the pipeline, as Beam does."""
+        result = super().run(test_runner_api)
+        if self._taken:
+            self._taken(_job_of(result, self._options))
+        return result
+
+
+def _job_of(result: PipelineResult, options: PipelineOptions) -> LeftJob:
+    runner = options.view_as(StandardOptions).runner.rpartition(".")[2]
+    if not is_dataflow(options):
+        endpoint = options.view_as(PortableOptions).job_endpoint
+        return LeftJob(
+            f"the job {getattr(result, '_job_id', '')} of {runner}" + (f" at {endpoint}" if endpoint else "")
+        )
+    job, cloud = getattr(result, "_job", None), options.view_as(GoogleCloudOptions)
+    if job is None:
+        return LeftJob(f"a template of {runner}")
+    place, number = f"projects/{cloud.project}/locations/{cloud.region}", job.id
+    return LeftJob(
+        f"the job {number} of {runner} in {cloud.project}, {cloud.region}",
+        f"{cloud.dataflow_endpoint.rstrip('/')}/v1b3/{place}/jobs/{number}",
+    )
+
+
 @contextlib.contextmanager
-def running_pipeline(options: PipelineOptions) -> Iterator[beam.Pipeline]:
+def running_pipeline(
+    options: PipelineOptions, taken: Callable[[LeftJob], None] | None = None
+) -> Iterator[beam.Pipeline]:
     """Yield a pipeline and run it when the block ends.
+
+    Args:
+        options: Beam's options.
+        taken: Told of the job once a runner has it, if the job may outlast the command.
 
     Raises:
         UsageError: Dataflow does not accept the job, there is no job server, or Prism cannot be started.
     """
     if _runner_name(options) == PRISM_RUNNER:
         start_prism(options)
-    pipeline = beam.Pipeline(options=options)
+    pipeline = _Pipeline(options, taken)
     try:
         with collecting_less(), _followed(pipeline, options), pipeline:
             yield pipeline

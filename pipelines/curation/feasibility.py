@@ -19,7 +19,7 @@ from pipelines.dataset.image_row import REJECTED, ImageRow, fold_name, is_open, 
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.sources.layout_registry import FOLDERS, RECOGNIZE
 from pipelines.storage import filesystem, output
-from pipelines.storage.output import Attempt
+from pipelines.storage.attempt import Attempt
 
 
 def problem_with(
@@ -298,30 +298,31 @@ def refuse(problem: str, temporary: str) -> NoReturn:
 
 
 @contextlib.contextmanager
-def output_unless_refused(folder: str) -> Iterator[Attempt]:
+def output_unless_refused(folder: str, marker: str, overwrite: bool) -> Iterator[Attempt]:
     """Begin an output, and leave nothing of it if the pipeline run in this context is refused.
 
     Args:
         folder: The output.
+        marker: Name of the file that marks an output as finished.
+        overwrite: Whether a finished output may be replaced.
 
     Yields:
         The attempt at the output.
 
     Raises:
-        UsageError: The problem for which the pipeline was refused. If it failed otherwise, its own error passes.
+        UsageError: The problem for which the pipeline was refused, or another run has the output. If it failed
+            otherwise, its own error passes.
     """
-    attempt = output.begin(folder)
-    try:
-        yield attempt
-    except UsageError:
-        output.abandon(attempt)
-        raise
-    except Exception as error:
-        problem = filesystem.read_if_exists(filesystem.join(attempt.folder, PROBLEM_FILE))
-        if problem is None:
+    with output.begun(folder, marker, overwrite) as attempt:
+        try:
+            yield attempt
+        except UsageError:
             raise
-        output.abandon(attempt)
-        raise UsageError(problem.decode()) from error
+        except Exception as error:
+            problem = filesystem.read_if_exists(filesystem.join(attempt.folder, PROBLEM_FILE))
+            if problem is None:
+                raise
+            raise UsageError(problem.decode()) from error
 
 
 class RefuseCorrections(beam.PTransform):

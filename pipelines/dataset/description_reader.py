@@ -58,6 +58,21 @@ def read_description(place: str, folder: str) -> DatasetDescription | None:
         raise UsageError(f"{place}: {DATASET_JSON} cannot be read: {error}") from error
 
 
+def require_unchanged(place: str, folder: str, description: DatasetDescription) -> None:
+    """Raise UsageError if a dataset is no longer the one that was opened: a run has replaced it since.
+
+    Args:
+        place: How messages refer to the dataset.
+        folder: The folder of the dataset; local or gs://.
+        description: What its dataset.json said.
+    """
+    with contextlib.suppress(StorageError, ValueError):
+        content = filesystem.read_if_exists(filesystem.join(folder, DATASET_JSON))
+        if content is not None and json.loads(content) == description.document:
+            return
+    raise UsageError(f"{place}: was replaced while it was read; give the same command again")
+
+
 def require_description(option: str, folder: str) -> DatasetDescription:
     """Return what the dataset.json of a finished dataset says.
 

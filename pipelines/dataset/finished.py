@@ -8,7 +8,7 @@ from pipelines.common.cli import CheckFailed, UsageError
 from pipelines.common.gcs_client import ServiceUnavailable
 from pipelines.dataset.description_reader import described
 from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription
-from pipelines.storage import filesystem, output
+from pipelines.storage import claims, filesystem, output
 from pipelines.storage.errors import StorageError
 
 
@@ -48,12 +48,15 @@ def open_dataset(folder: str, option: str) -> Dataset:
         option: The command-line option that names the folder, for error messages.
 
     Raises:
-        UsageError: The folder has no finished dataset, or one of another version, or cannot be listed.
+        UsageError: The folder has no finished dataset, or one of another version, or is being written, or cannot be
+            listed.
         CheckFailed: dataset.json cannot be read, is not JSON, or violates the schema.
     """
     where = f"{option} {folder}"
     try:
         names = frozenset(filesystem.list_tree(folder))
+        if output.is_unfinished(names):
+            claims.require_free(folder, option)
     except StorageError as error:
         raise UsageError(f"{where}: cannot be read: {error}") from error
     if not names:
@@ -66,5 +69,9 @@ def open_dataset(folder: str, option: str) -> Dataset:
         )
     try:
         return Dataset(folder, described(_read(folder, DATASET_JSON), where), names)
+    except CheckFailed:
+        # A run has begun to replace it since it was listed.
+        claims.require_free(folder, option)
+        raise
     except ValueError as error:
         raise CheckFailed(f"{DATASET_JSON}: {error}") from error

@@ -50,7 +50,7 @@ from pipelines.prepare.train_statistics import AnalyzeTrain, load_graph_modules
 from pipelines.prepare.update import earlier_of
 from pipelines.sources import list_images
 from pipelines.storage import filesystem
-from pipelines.storage.output import Attempt
+from pipelines.storage.attempt import Attempt
 
 
 def build(
@@ -159,17 +159,17 @@ def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[
         UsageError: If the images cannot be split as asked.
     """
     threads = options.threads or default_worker_threads(beam_arguments, options.paths())
-    earlier = earlier_of(options)
     quiet_beam()
     quiet_error(InfeasibleError)
-    ahead = _loading_ahead(beam_arguments)
     unattended = may_outlast_command(beam_arguments)
-    with output_unless_refused(options.output) as attempt, ahead, running_pipeline(beam_arguments) as pipeline:
-        build(pipeline, options, threads, earlier, attempt, unattended)
-    if is_left_running(beam_arguments):
-        return None
-    if not unattended:
-        attempt.publish_as_command(OWN_FILES)
+    with output_unless_refused(options.output, DATASET_JSON, options.overwrite or options.update) as attempt:
+        earlier = earlier_of(options)
+        with _loading_ahead(beam_arguments), running_pipeline(beam_arguments, attempt.leave_to) as pipeline:
+            build(pipeline, options, threads, earlier, attempt, unattended)
+        if is_left_running(beam_arguments):
+            return None
+        if not unattended:
+            attempt.publish_as_command(OWN_FILES)
     description, report = (
         json.loads(filesystem.read_if_exists(filesystem.join(options.output, name)) or b"")
         for name in (DATASET_JSON, RUN_REPORT)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pipelines.beam.arguments import BeamArguments
 from pipelines.dataset import accounting
 from pipelines.score.options import parse_options
-from pipelines.storage import partitions
+from pipelines.storage import output, partitions
 from pipelines.storage.filesystem import join
 from pipelines.storage.partitions import MARKER
 
@@ -26,15 +26,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     from pipelines.score.job import OWN_FILES, earlier_partitions, plan_run
 
     job = plan_run(options, beam_arguments, datetime.datetime.now(datetime.UTC))
-    for name in partitions.finish_others(options.output, job.partition, OWN_FILES):
+    if name := partitions.settle_interrupted(options.output, job.partition, OWN_FILES):
         print(f"run {name} had been interrupted at its very end and is now finished")
+    with output.begun(job.partition, MARKER, options.overwrite, options.output) as attempt:
+        # Looked for again, as no other run can finish from now on.
         job = job._replace(earlier=earlier_partitions(options, job.partition))
-    # The job is imported once the plan is good: Beam and what comes with it take seconds to start.
-    from pipelines.score.pipeline import run
-    from pipelines.score.scored_keys import failed_again
-    from pipelines.score.summary import report_lines
+        # The job is imported once the plan is good: Beam and what comes with it take seconds to start.
+        from pipelines.score.pipeline import run
 
-    summary = run(job, beam_arguments.options)
+        summary = run(job, attempt, beam_arguments.options)
     if summary is None:
         print(f"left running; {join(job.partition, MARKER)} appears when it is done")
         return
@@ -42,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not counts["scored"] + counts["rejected"]:
         print(f"nothing new: all {counts['unchanged']} images were scored or rejected before")
         return
+    from pipelines.score.scored_keys import failed_again
+    from pipelines.score.summary import report_lines
+
     print(*report_lines(summary, job.partition), sep="\n")
     # Check new files only: many unchanged files must not hide a bad night, and one file that fails every night must
     # not make every night a bad one.

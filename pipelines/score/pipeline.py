@@ -49,8 +49,8 @@ from pipelines.score.triage import ReportParts, by_path
 from pipelines.score.triage_page import triage_page
 from pipelines.sources import list_images
 from pipelines.storage import filesystem, output
+from pipelines.storage.attempt import Attempt
 from pipelines.storage.filesystem import join
-from pipelines.storage.output import Attempt
 from pipelines.storage.partitions import MARKER
 
 SUBMISSION, REPORT = "submission.csv", "report.html"
@@ -194,30 +194,32 @@ def require_models(run: ScoringRun) -> None:
         raise UsageError(f"--model {error}") from error
 
 
-def run(job: Job, beam_arguments: PipelineOptions) -> dict[str, Any] | None:
+def run(job: Job, attempt: Attempt, beam_arguments: PipelineOptions) -> dict[str, Any] | None:
     """Build and run the job, and return its summary.
+
+    Args:
+        job: The plan.
+        attempt: Where to write.
+        beam_arguments: Beam's options.
 
     Returns:
         The content of summary.json; None if the pipeline was left running. A run that found nothing new returns its
         summary too, but publishes nothing.
 
     Raises:
-        UsageError: A model cannot be loaded, or the pipeline refused the input; nothing of this run remains.
+        UsageError: A model cannot be loaded, or the pipeline refused the input.
     """
     start_tensorflow()
     quiet_beam()
     require_models(job.run)
     if job.shared:
         load_models.cache_clear()  # worker processes load their own; this one no longer needs them
-    output.discard_interrupted(job.partition, OWN_FILES, MARKER)
-    attempt = output.begin(job.partition)
     unattended = may_outlast_command(beam_arguments)
-    try:
-        with shown_progress(is_local_runner(beam_arguments)) as progress, running_pipeline(beam_arguments) as pipeline:
-            build(pipeline, job, progress, attempt, unattended)
-    except UsageError:
-        output.abandon(attempt)
-        raise
+    with (
+        shown_progress(is_local_runner(beam_arguments)) as progress,
+        running_pipeline(beam_arguments, attempt.leave_to) as pipeline,
+    ):
+        build(pipeline, job, progress, attempt, unattended)
     if is_left_running(beam_arguments):
         return None
     nothing_new = filesystem.read_if_exists(join(attempt.folder, NOTHING_NEW))

@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.common.cli import UsageError
-from pipelines.dataset.description_reader import read_description
+from pipelines.dataset.description_reader import read_description, require_unchanged
 from pipelines.dataset.records import DamagedShard
 from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription
 from pipelines.show.options import FORMATS, extension, parse_options, require_file
-from pipelines.storage import filesystem
+from pipelines.storage import claims, filesystem
 from pipelines.storage.gcs_access import require_readable
 
 
 def _require_dataset(folder: str) -> DatasetDescription:
     description = read_description(folder, folder)
     if description is None:
+        claims.require_free(folder, "DATASET")
         raise UsageError(f"{folder}: holds no {DATASET_JSON}; name a folder that pipelines.prepare has finished")
     return description
 
@@ -50,7 +51,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         content = (
             sheets.encode_sheet(sheet, description, FORMATS[extension(options.output)]) if options.output else None
         )
-    except (DamagedShard, BadImage) as error:
+    except (DamagedShard, BadImage, OSError) as error:
+        require_unchanged(f"DATASET {options.dataset}", options.dataset, description)
+        if isinstance(error, OSError):
+            raise
         raise UsageError(f"{options.dataset}: is damaged: {error}; prepare it again") from error
     if options.name is not None:
         print("\n".join(line for entry in sheet.entries for line in sheets.fact_lines(entry)))

@@ -73,14 +73,19 @@ def write_bytes(path: str, data: bytes) -> None:
         return
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     # Threads, processes and machines may write the same file at once, when a runner repeats a slow step.
-    partial = f"{path}.{uuid.uuid4().hex[:16]}{_PARTIAL}"
+    partial = partial_name(path)
     with open(partial, "wb") as file:
         file.write(data)
     os.replace(partial, path)
 
 
+def partial_name(path: str) -> str:
+    """Return a new name under which a local file is written before it gets its own."""
+    return f"{path}.{uuid.uuid4().hex[:16]}{_PARTIAL}"
+
+
 def is_partial(name: str) -> bool:
-    """Return whether a file is one that `write_bytes` was writing, or was killed while it wrote."""
+    """Return whether a file has a `partial_name`: it is being written, or its program was killed while it wrote."""
     return name.endswith(_PARTIAL)
 
 
@@ -319,14 +324,26 @@ def delete_files(folder: str, names: list[str]) -> None:
 
 
 @storage_errors()
-def delete_tree(folder: str) -> None:
-    """Delete a folder and everything below it; do nothing if it does not exist."""
-    if is_local(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-    elif is_gs(folder):
-        delete_objects(_match_below(folder))
-    else:
-        delete_files(folder, list(list_tree(folder)))
+def clear_folder(folder: str, keep: str) -> None:
+    """Delete everything below a folder but one file; do nothing if it does not exist.
+
+    Args:
+        folder: A folder on any filesystem.
+        keep: Name of the file that stays.
+    """
+    if is_gs(folder):
+        delete_objects([path for path in _match_below(folder) if path != join(folder, keep)])
+        return
+    if not is_local(folder):
+        delete_files(folder, [name for name in list_tree(folder) if name != keep])
+        return
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        path = os.path.join(folder, name)
+        if os.path.isdir(path):
+            shutil.rmtree(path, ignore_errors=True)
+        elif name != keep:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(path)
 
 
 def nearest_folder(path: str) -> str:
@@ -339,16 +356,19 @@ def nearest_folder(path: str) -> str:
 
 @storage_errors()
 def remove_empty(folder: str, existing: str) -> None:
-    """Remove a local folder if it is empty, and then each ancestor that this leaves empty.
+    """Remove a local folder if it is empty, and then each ancestor that is left empty.
 
     Args:
         folder: The folder; it may be missing.
         existing: Absolute path of the ancestor that stays.
     """
     folder = os.path.abspath(folder)
-    while folder != existing and os.path.isdir(folder) and not os.listdir(folder):
-        os.rmdir(folder)
-        folder = os.path.dirname(folder)
+    # What is not empty stays, also if another program has just begun to write there.
+    with contextlib.suppress(OSError):
+        while folder != existing:
+            if os.path.isdir(folder):
+                os.rmdir(folder)
+            folder = os.path.dirname(folder)
 
 
 def same_place(first: str, second: str) -> bool:

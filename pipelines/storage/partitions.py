@@ -102,30 +102,26 @@ def previous_partitions(option: str, folder: str, current: str) -> list[str]:
 def require_own(folder: str) -> None:
     """Raise UsageError if an output folder holds other files but no run, because it is probably the wrong folder."""
     names = os.listdir(folder) if filesystem.is_folder(folder) else []
-    if names and not any(_PARTITION.search(name) for name in names):
+    if names and not any(_PARTITION.search(name) or name == output.TEMPORARY for name in names):
         raise UsageError(f"--output {folder}: is not empty and holds no earlier run; name another folder")
 
 
-def finish_others(folder: str, current: str, own_files: re.Pattern[str]) -> list[str]:
-    """Finish or discard the interrupted earlier runs of an output.
+def settle_interrupted(folder: str, current: str, own_files: re.Pattern[str]) -> str:
+    """Finish or discard the interrupted earlier run of an output.
 
     A run whose files were complete is published. What an incomplete run left is deleted; the current run does that work
-    again. Two runs must not work in one output at the same time.
+    again.
 
     Args:
         folder: The output.
-        current: The partition of the current run, which is left alone.
+        current: The partition of the current run.
         own_files: Matches the relative paths of the files that a run writes.
 
     Returns:
-        Names of the runs that are now finished.
+        The name of the run that is now finished; empty if there is none.
+
+    Raises:
+        UsageError: Another run works in the output.
     """
-    finished = []
-    for name in _named(folder, output.TEMPORARY, output.CLAIM):
-        partition = partition_folder(folder, name)
-        if not filesystem.same_place(partition, current):
-            if output.finish_interrupted(partition, own_files):
-                finished.append(name)
-            else:
-                output.discard_interrupted(partition, own_files, MARKER)
-    return finished
+    found = _PARTITION.search(output.settle_interrupted(folder, current, own_files, MARKER))
+    return found[1] if found else ""

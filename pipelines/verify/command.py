@@ -6,12 +6,14 @@ and dataset.json files of the two datasets.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.common.cli import ArgumentParser, UsageError
-from pipelines.dataset.finished import open_dataset
+from pipelines.common.cli import ArgumentParser, CheckFailed, UsageError
+from pipelines.dataset.description_reader import require_unchanged
+from pipelines.dataset.finished import Dataset, open_dataset
 from pipelines.domain.dataset_json import DatasetDescription
 from pipelines.storage import filesystem
 from pipelines.storage.errors import StorageError
@@ -99,6 +101,17 @@ def _require_output(path: str | None, overwrite: bool, against: str | None) -> N
         raise UsageError(f"--output {path}: is there already; add --overwrite to replace it")
 
 
+@contextlib.contextmanager
+def _unchanged(option: str, dataset: Dataset) -> Iterator[None]:
+    """Raise UsageError if a dataset was replaced while the block read it, whatever the block found."""
+    try:
+        yield
+    except (CheckFailed, OSError):
+        require_unchanged(f"{option} {dataset.folder}", dataset.folder, dataset.description)
+        raise
+    require_unchanged(f"{option} {dataset.folder}", dataset.folder, dataset.description)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Verify a dataset, or compare two, and print the result.
 
@@ -122,10 +135,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from pipelines.verify.dataset_check import verify_dataset
 
     if not options.against:
-        verified = verify_dataset(dataset, options.workers)
+        with _unchanged("DATASET", dataset):
+            verified = verify_dataset(dataset, options.workers)
         print("\n".join(summary_lines(dataset.description, verified, time.time() - started)))
         return
-    comparison = compare.compare(dataset, open_dataset(options.against, "--against"))
+    other = open_dataset(options.against, "--against")
+    with _unchanged("DATASET", dataset), _unchanged("--against", other):
+        comparison = compare.compare(dataset, other)
     if options.output:
         try:
             filesystem.write_bytes(options.output, compare.comparison_bytes(comparison))

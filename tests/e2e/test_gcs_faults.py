@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import pytest
 
 from tests.support.commands import Command
 from tests.support.gcs import Environment, local_gcs, open_bucket, upload
-from tests.support.gcs_faults import CutAnswer, CutRequest, LoseAnswer, Plan, Refuse, RefuseOneOfBatch, Rule
+from tests.support.gcs_faults import CutAnswer, CutRequest, LoseAnswer, Plan, Refuse, RefuseOneOfBatch, Rule, StopClient
 from tests.support.gcs_tensorflow import tensorflow_gcs
+from tests.support.killing import running, wait_until_stopped
 from tests.support.scoring import export_untrained, only_partition, rejects, scores, write_images
 from tests.support.tiny_dataset import write_dataset
 
@@ -152,3 +155,46 @@ def test_score_gives_the_local_results(command: Command, process: Command, bucke
 
     assert len(by_name(made)) == 40
     assert by_name(made) == by_name(only_partition(tmp_path / "local"))
+
+
+def stop_when_publishing(process: int, batch: int) -> Callable[[str, str], StopClient | None]:
+    """Stop a run after it has had so many batches of requests done since it began to put its files in place."""
+    seen: Counter[str] = Counter()
+
+    def fault(method: str, path: str) -> StopClient | None:
+        # The first time it asks for the list of its files it has not written it.
+        seen["list"] += method == "GET" and "ready.json" in path
+        seen["batch"] += method == "POST" and path.startswith("/batch") and seen["list"] > 1
+        if seen["batch"] != batch or seen["stopped"]:
+            return None
+        seen["stopped"] += 1
+        return StopClient(process)
+
+    return fault
+
+
+@pytest.mark.parametrize(
+    ("moment", "batch"), [("files are copied", 1), ("and taken from where they were", 2), ("the marker too", 3)]
+)
+def test_a_run_that_is_stopped_keeps_others_out_and_killed_it_is_repeated(
+    command: Command, process: Command, bucket: Environment, sample: Path, tmp_path: Path, moment: str, batch: int
+) -> None:
+    output = f"{ROOT}/{moment.replace(' ', '-')}"
+    given = [
+        *("pipelines.prepare", "--input", sample / "images", "--metadata", sample / "metadata.csv"),
+        *("--image_size", SIZE, "--output"),
+    ]
+    local = command(*given, tmp_path / "local")
+    assert local.returncode == 0, local.stderr
+    with running([sys.executable, "-m", *map(str, [*given, output])], bucket) as run:
+        bucket.faults = stop_when_publishing(run.pid, batch)
+        wait_until_stopped(run)
+        for other in ([*given, output, "--overwrite"], ["pipelines.verify", output]):
+            done = process(*other, env=bucket)
+            assert done.returncode == 2, done.stderr
+            assert f" {output}: is being written by process {run.pid} on " in done.stderr
+    done = process(*given, output, "--overwrite", env=bucket)
+    assert done.returncode == 0, done.stderr
+    made = fetch(bucket, output.removeprefix(f"{ROOT}/"), tmp_path / "made")
+    assert digests(made) == digests(tmp_path / "local")
+    assert not [path for path in made.rglob("*") if ".unfinished" in str(path)]

@@ -20,7 +20,7 @@ from PIL import features
 from pipelines.imaging.images import standardize
 from tests.support.commands import Command
 from tests.support.image_files import OTHER_FILES, RAW_FILES, encode, photograph
-from tests.support.killing import kill
+from tests.support.killing import kill, stopped
 from tests.support.scoring import (
     export_untrained,
     model_json,
@@ -226,15 +226,17 @@ def nights(
     first[3].write_bytes(first[4].read_bytes())
     (images / "bad.jpg").write_bytes(b"bad")
     night = arguments(images, models[0], output, "--previous", output, "--max_reject_fraction", 0.5)
-    kill("pipelines.score", "replace", "scores-00000-of-00001.parquet", *night, "--run", "2026-01-02")
-    said.append(sorted(path.name for path in (output / "run=2026-01-02").iterdir()))
+    moment = ("pipelines.score", "replace", "scores-00000-of-00001.parquet")
+    with stopped(*moment, *night, "--run", "2026-01-02") as process:
+        said.append(sorted(path.name for path in output.iterdir()))
+        beside = [(process.pid, command("pipelines.score", *night, "--run", name)) for name in ("2026-01-02", "other")]
     kill("pipelines.score", "replace", "run=2026-01-02/summary.json", *night, "--run", "2026-01-02")
-    said.append(sorted(path.name for path in (output / "run=2026-01-02").iterdir()))
+    said.append(sorted(path.relative_to(output).as_posix() for path in output.glob("*/*")))
     for name in ("2026-01-03", "2026-01-04"):
         done = command("pipelines.score", *night, "--run", name)
         assert done.returncode == 0, done.stderr
         said.append(done.stdout)
-    return images, output, first[3], said
+    return images, output, first[3], [*said, beside]
 
 
 def test_each_night_scores_what_is_new_or_changed(nights: tuple[Path, Path, Path, list[str]]) -> None:
@@ -249,10 +251,18 @@ def test_each_night_scores_what_is_new_or_changed(nights: tuple[Path, Path, Path
 
 def test_a_killed_night_looks_unfinished_and_is_made_up_for(nights: tuple[Path, Path, Path, list[str]]) -> None:
     said = nights[3]
-    assert said[1] == [".unfinished"]
-    assert ".unfinished" in said[2]
-    assert "summary.json" not in said[2]
+    assert said[1] == [".unfinished", "run=2026-01-01"]
+    assert ".unfinished/claim.json" in said[2]
+    assert "run=2026-01-02/scores-00000-of-00001.parquet" in said[2]
+    assert "run=2026-01-02/summary.json" not in said[2]
     assert "run 2026-01-02 had been interrupted at its very end and is now finished" in said[3]
+
+
+def test_a_night_beside_another_is_refused_whatever_its_name(nights: tuple[Path, Path, Path, list[Any]]) -> None:
+    _, output, _, said = nights
+    for process, done in said[5]:
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert f"--output {output}: is being written by process {process} on " in done.stderr
 
 
 def test_a_night_without_news_says_so_and_writes_nothing(nights: tuple[Path, Path, Path, list[str]]) -> None:

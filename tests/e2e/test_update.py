@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.support.claimed import go_elsewhere
 from tests.support.commands import Command
-from tests.support.killing import kill
+from tests.support.killing import go_on, kill, stopped
 
 # Differs from run to run (times), or from process to process (a random number, names of temporary files).
 NOT_COMPARED = {"prepare.json", "fingerprint.pb", "saved_model.pb"}
@@ -133,11 +136,14 @@ def test_an_update_with_other_pixels_keeps_the_splits_alone(
     assert places(output) == places(datasets / "updated")
 
 
-KILLS = {
-    "while it begins": ("replace", "claim.json"),
+MOMENTS = {
+    "while it begins": ("link", "claim.json"),
     "while it writes shards": ("replace", "publish/test-00000-of-00001.tfrecord"),
+    "before it announces": ("replace", "ready.json"),
+    "before the earlier dataset goes": ("remove", "out/dataset.json"),
     "while it publishes": ("replace", "out/train-00000-of-00002.tfrecord"),
     "before the marker": ("replace", "out/dataset.json"),
+    "before it gives up its claim": ("remove", "claim.json"),
 }
 
 
@@ -146,27 +152,86 @@ def moments(first: str, *others: str) -> list:
     return [first, *(pytest.param(other, marks=pytest.mark.proof) for other in others)]
 
 
-@pytest.mark.parametrize("moment", moments("while it publishes", "while it begins", "while it writes shards"))
-def test_a_killed_run_looks_unfinished_and_the_same_command_ends_it(
+def is_refused(done: subprocess.CompletedProcess[str], process: subprocess.Popen[str]) -> bool:
+    """Whether a command ends with one line about the process that writes its dataset."""
+    line = f"out: is being written by process {process.pid} on "
+    return (done.returncode, done.stderr.count("\n")) == (2, 1) and line in done.stderr
+
+
+def check_others_meanwhile(command: Command, process: subprocess.Popen[str], output: Path, *given: Any) -> None:
+    """What other commands do with an output that a stopped run has claimed."""
+    before = content(output)
+    assert is_refused(command("pipelines.prepare", *arguments(*given)), process)
+    assert is_refused(command("pipelines.prepare", *arguments(*given), "--overwrite"), process)
+    assert is_refused(command("pipelines.verify", output), process)
+    shown = command("pipelines.show", output, "-n", 2, "--output", output.parent / "sheet.png", "--overwrite")
+    if (output / "dataset.json").exists():
+        assert shown.returncode == 0, shown.stderr
+    else:
+        assert is_refused(shown, process)
+    assert content(output) == before
+
+
+@pytest.mark.parametrize(
+    "moment", moments("while it publishes", "while it begins", "while it writes shards", "before it announces")
+)
+def test_a_run_that_is_stopped_keeps_others_out_and_killed_it_is_repeated(
     command: Command, sample: Path, archives: Path, datasets: Path, tmp_path: Path, moment: str
 ) -> None:
-    output = tmp_path / "out"
-    kill_prepare(*KILLS[moment], sample, archives / "part", output)
-    assert not (output / "dataset.json").exists()
-    prepare(command, sample, archives / "part", output)
-    assert content(output) == content(datasets / "part")
+    given = sample, archives / "part", tmp_path / "out"
+    with stopped("pipelines.prepare", *MOMENTS[moment], *arguments(*given)) as process:
+        assert not (tmp_path / "out" / "dataset.json").exists()
+        if moment != "while it begins":
+            check_others_meanwhile(command, process, tmp_path / "out", *given)
+    prepare(command, *given)
+    assert content(tmp_path / "out") == content(datasets / "part")
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize("moment", moments("before the marker", "while it publishes"))
-def test_a_killed_update_moves_nothing_either(
+@pytest.mark.parametrize("moment", list(MOMENTS))
+def test_an_update_that_is_stopped_and_killed_moves_nothing_either(
     command: Command, sample: Path, archives: Path, datasets: Path, tmp_path: Path, moment: str
 ) -> None:
     output = tmp_path / "out"
     shutil.copytree(datasets / "part", output)
-    kill_prepare(*KILLS[moment], sample, archives / "whole", output, "--update")
-    prepare(command, sample, archives / "whole", output, "--update")
+    given = sample, archives / "whole", output, "--update"
+    with stopped("pipelines.prepare", *MOMENTS[moment], *arguments(*given)) as process:
+        if moment != "while it begins":
+            check_others_meanwhile(command, process, output, *given)
+    prepare(command, *given)
     assert content(output) == content(datasets / "updated")
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("moment", ["while it writes shards", "while it publishes", "before it gives up its claim"])
+def test_a_run_that_goes_on_after_others_were_refused_is_unharmed(
+    command: Command, sample: Path, archives: Path, datasets: Path, tmp_path: Path, moment: str
+) -> None:
+    given = sample, archives / "part", tmp_path / "out"
+    with stopped("pipelines.prepare", *MOMENTS[moment], *arguments(*given)) as process:
+        check_others_meanwhile(command, process, tmp_path / "out", *given)
+        code, said = go_on(process)
+        assert code == 0, said
+    assert content(tmp_path / "out") == content(datasets / "part")
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("moment", ["while it begins", "before it announces"])
+def test_a_run_whose_place_another_has_taken_is_refused_and_changes_nothing(
+    command: Command, sample: Path, archives: Path, datasets: Path, tmp_path: Path, moment: str
+) -> None:
+    given = sample, archives / "part", tmp_path / "out"
+    with stopped("pipelines.prepare", *MOMENTS[moment], *arguments(*given)) as process:
+        if moment != "while it begins":
+            # Seen from another machine it has been silent for long.
+            go_elsewhere(tmp_path / "out", 3600)
+        prepare(command, *given)
+        code, said = go_on(process)
+        assert code == 2, said
+        assert re.search(
+            r"error: --output .* (another run has taken it|holds a finished output)", said.splitlines()[-1]
+        )
+    assert content(tmp_path / "out") == content(datasets / "part")
 
 
 @pytest.mark.proof
@@ -174,7 +239,7 @@ def test_what_was_left_behind_a_finished_output_is_cleared_away(
     command: Command, sample: Path, archives: Path, datasets: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    kill_prepare("remove", "ready.json", sample, archives / "part", output)
+    kill_prepare(*MOMENTS["before it gives up its claim"], sample, archives / "part", output)
     assert (output / "dataset.json").exists()
     refused = command("pipelines.prepare", *arguments(sample, archives / "part", output))
     assert refused.returncode == 2

@@ -20,6 +20,7 @@ from pipelines.imaging.images import encode_jpeg
 from pipelines.verify import command as verify_command
 from tests.support.commands import Command
 from tests.support.damage import DATASET, Copy, image_of, set_text
+from tests.support.killing import go_on, stopped
 from tests.support.startup import started
 
 if TYPE_CHECKING:
@@ -452,6 +453,19 @@ def test_what_is_not_finished_says_so(command: Command, copied: Copy) -> None:
         f"pipelines.verify: error: DATASET {copied.folder}: unfinished; the prepare command that began it, given "
         "again, finishes it\n"
     )
+
+
+def test_a_dataset_that_is_replaced_while_it_is_read_is_not_called_damaged(copied: Copy) -> None:
+    # When the number of processes is chosen it is open, and no shard is read.
+    with stopped("pipelines.verify", "sched_getaffinity", "0", copied.folder) as process:
+        document = json.loads((copied.folder / DATASET).read_text())
+        (copied.folder / DATASET).write_text(json.dumps({**document, "fingerprint": "0" * 64}))
+        (copied.folder / TEST).unlink()
+        assert go_on(process) == (
+            2,
+            f"pipelines.verify: error: DATASET {copied.folder}: was replaced while it was read; give the same command "
+            "again\n",
+        )
 
 
 BAD = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import http
 import http.server
 import json
 import logging
@@ -33,6 +34,8 @@ logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL)
 
 
 _LIST = re.compile(r"/storage/v1/b/([^/]+)/o")
+_OBJECT = re.compile(r"/storage/v1/b/([^/]+)/o/([^/]+)")
+_PRECONDITION = {"code": 412, "message": "At least one of the pre-conditions you specified did not hold."}
 _LAYOUT = re.compile(r"/storage/v1/b/([^/]+)/storageLayout")
 
 
@@ -49,7 +52,7 @@ class Environment(dict[str, str]):
 
 
 class _Bucket(RequestHandler):
-    """The emulator, with what it lacks: listings in pages and in ranges of names; the layout of a bucket."""
+    """The emulator, with what it lacks: listings in pages and ranges of names; conditions; a bucket's layout."""
 
     # Seconds; a client that says nothing for so long is left, and tries again.
     timeout = 20
@@ -92,7 +95,7 @@ class _Bucket(RequestHandler):
         self._answer(super().do_PUT)
 
     def do_DELETE(self) -> None:  # noqa: N802  the base class has it so
-        self._answer(super().do_DELETE)
+        self._answer(self._delete)
 
     def do_PATCH(self) -> None:  # noqa: N802  the base class has it so
         self._answer(super().do_PATCH)
@@ -124,13 +127,29 @@ class _Bucket(RequestHandler):
             listing["nextPageToken"] = items[page - 1]["name"]
         self._send(listing)
 
-    def _send(self, content: dict) -> None:
+    def _delete(self) -> None:
+        url = urllib.parse.urlsplit(self.path)
+        wanted, found = urllib.parse.parse_qs(url.query).get("ifGenerationMatch"), _OBJECT.fullmatch(url.path)
+        if wanted and found and _generation(self.storage, found[1], urllib.parse.unquote(found[2])) != wanted[0]:
+            self._send({"error": _PRECONDITION}, http.HTTPStatus.PRECONDITION_FAILED)
+        else:
+            super().do_DELETE()
+
+    def _send(self, content: dict, status: int = 200) -> None:
         body = json.dumps(content).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def _generation(storage: Storage, bucket: str, name: str) -> str:
+    """Of an object; 0: there is none."""
+    try:
+        return storage.get_file_obj(bucket, name)["generation"]
+    except NotFound:
+        return "0"
 
 
 def _batch_get(
@@ -156,6 +175,29 @@ def _upload(request: Request, response: Response, storage: Storage) -> None:
 
 
 objects._media_upload = _upload
+
+
+def _keep_precondition(name: str) -> None:
+    """Let an upload that names the generation which it replaces (0: none) fail if there is another."""
+    handle = getattr(objects, name)
+
+    def checked(request: Request, response: Response, storage: Storage) -> None:
+        wanted, bucket = request.query.get("ifGenerationMatch"), request.params["bucket_name"]
+        if "name" in request.query:
+            named = request.query["name"][0]
+        elif wanted:
+            named = (request.data["meta"] if name == "_multipart_upload" else request.data)["name"]
+        if wanted and "upload_id" not in request.query and _generation(storage, bucket, named) != wanted[0]:
+            response.status = http.HTTPStatus.PRECONDITION_FAILED
+            response.json({"error": _PRECONDITION})
+        else:
+            handle(request, response, storage)
+
+    setattr(objects, name, checked)
+
+
+for _name in ("_media_upload", "_multipart_upload", "_create_resumable_upload"):
+    _keep_precondition(_name)
 _read_sized = server._read_raw_data
 
 

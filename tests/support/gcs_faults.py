@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import signal
 import threading
 import zlib
 from collections import Counter
@@ -85,6 +87,17 @@ class LoseAnswer(NamedTuple):
     def strike(self, handler: BaseHTTPRequestHandler, answer: Callable[[], None]) -> None:
         _captured(handler, answer)
         handler.close_connection = True
+
+
+class StopClient(NamedTuple):
+    """The request is served, and whoever asked is stopped before it hears of it. process: its number."""
+
+    process: int
+
+    def strike(self, handler: BaseHTTPRequestHandler, answer: Callable[[], None]) -> None:
+        head, body = _captured(handler, answer)
+        os.kill(self.process, signal.SIGSTOP)
+        handler.wfile.write(head + body)
 
 
 class RefuseOneOfBatch(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,6 +94,14 @@ def read_dataset_info(directory: str | Path, option: str = "--dataset") -> Datas
     needed = [*shard_names(info, SPLITS), "transform_fn/saved_model.pb", "standardize_fn/saved_model.pb"]
     require_files([name for name in needed if not (path / name).is_file()], where)
     return info
+
+
+def require_unchanged(info: DatasetInfo) -> None:
+    """Raise UsageError if the dataset is no longer the one that was read: prepare has replaced it since."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        if json.loads((info.path / DATASET_JSON).read_bytes())["fingerprint"] == info.fingerprint:
+            return
+    raise UsageError(f"--dataset {info.place}: was replaced while it was read; train on it anew, with another --output")
 
 
 def unfinished(where: str) -> UsageError:

@@ -24,7 +24,7 @@ from pipelines.common.gcs_client import is_gs
 from pipelines.common.gcs_folder import UnreachableError
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from trainer.config.options import TrainOptions, same_everywhere
-from trainer.data.dataset_info import DatasetInfo, fold_split, read_dataset_info
+from trainer.data.dataset_info import DatasetInfo, fold_split, read_dataset_info, require_unchanged
 from trainer.data.gcs_dataset_cache import GcsDataset
 from trainer.data.progressive_resizing import check_sizes, smallest_size
 from trainer.distribution.cluster import ALONE, check_cluster, read_cluster
@@ -160,6 +160,7 @@ def _run(
     progress = EpochProgress(options.epochs, train.examples)
 
     def on_epoch(record: EpochRecord, improved: bool, history: list[EpochRecord]) -> None:
+        require_unchanged(info)
         # Only the chief, which has a claim, reports.
         write_json(claim.path / "history.json", [asdict(record) for record in history])  # type: ignore[union-attr]
         if remote:
@@ -184,7 +185,8 @@ def _run(
             reporter,
             WorkerContext(connections, preemption),
         )
-    except tf.errors.DataLossError as error:
+    except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
+        require_unchanged(info)
         raise UsageError(f"--dataset {info.place}: a shard is damaged ({error.message}); prepare it again") from None
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
         connections.raise_lost_worker((error.message or type(error).__name__).splitlines()[0][:200])

@@ -26,7 +26,7 @@ from pipelines.prepare import pipeline as prepare
 from pipelines.score import options as score_options
 from pipelines.score import pipeline as score
 from pipelines.score.job import plan_run
-from pipelines.storage.output import Attempt
+from pipelines.storage.attempt import Attempt
 from tests.support.documents import model_document, write_model_json
 from tests.support.tiny_dataset import ROOT
 

@@ -10,7 +10,8 @@ import pytest
 from pipelines.beam.publish import Publish, _Announce, _PutInPlace
 from pipelines.common.cli import UsageError
 from pipelines.storage import filesystem, output
-from pipelines.storage.output import Attempt
+from pipelines.storage.attempt import Attempt, DamagedError
+from tests.support.claimed import end
 from tests.support.collecting import run
 
 OWN = re.compile(r"part-\d+$|done\.json$")
@@ -90,6 +91,7 @@ def test_what_a_task_writes_when_all_is_in_place_is_no_unfinished_output(attempt
 
 
 def test_a_job_whose_command_was_repeated_publishes_nothing(attempt: Attempt, tmp_path: Path) -> None:
+    end(tmp_path)
     later = output.begin(str(tmp_path))
     # The first job still runs: its tasks write, and come to their end.
     write(attempt)
@@ -106,6 +108,7 @@ def test_a_job_whose_command_was_repeated_publishes_nothing(attempt: Attempt, tm
 
 def test_a_command_whose_output_another_run_has_taken_says_so(attempt: Attempt, tmp_path: Path) -> None:
     announce(attempt)
+    end(tmp_path)
     second = output.begin(str(tmp_path))
     with pytest.raises(UsageError, match=r"--output .*: another run has taken it meanwhile; run one at a time"):
         attempt.publish_as_command(OWN)
@@ -122,10 +125,58 @@ def test_what_a_killed_task_was_writing_is_not_published(attempt: Attempt, tmp_p
     assert content(tmp_path) == PUBLISHED
 
 
-def test_a_file_that_is_lost_is_missed_before_the_marker_is_written(attempt: Attempt, tmp_path: Path) -> None:
+def test_a_step_that_is_run_again_may_write_other_bytes_before_they_are_moved(attempt: Attempt, tmp_path: Path) -> None:
     announce(attempt)
-    (Path(attempt.publish_folder) / "nested" / "x").unlink()
-    with pytest.raises(output.StorageError, match=r"nested/x is gone"):
+    filesystem.write_bytes(f"{attempt.publish_folder}/part-1", b"of another second")
+    announce(attempt)
+    put_in_place(attempt)
+    assert content(tmp_path) == {**PUBLISHED, "part-1": "of another second"}
+
+
+@pytest.mark.parametrize("found", [None, b"", b"old", b"news"])
+def test_a_file_that_is_not_what_was_announced_is_an_error_and_nothing_changes(
+    attempt: Attempt, tmp_path: Path, found: bytes | None
+) -> None:
+    announce(attempt)
+    path = Path(attempt.publish_folder) / "nested" / "x"
+    path.unlink()
+    if found is not None:
+        path.write_bytes(found)
+    before = content(tmp_path)
+    with pytest.raises(DamagedError, match=r"nested/x is (gone before it was put in place|not what was written)"):
         put_in_place(attempt)
-    assert "done.json" not in content(tmp_path)
-    assert output.is_unfinished(content(tmp_path))
+    assert content(tmp_path) == before
+    assert output.is_unfinished(before)
+
+
+def test_a_file_in_place_that_was_changed_since_is_an_error_too(attempt: Attempt, tmp_path: Path) -> None:
+    announce(attempt)
+    filesystem.move_files(attempt.publish_folder, str(tmp_path), ["nested/x"])
+    (tmp_path / "nested" / "x").write_text("of another run")
+    with pytest.raises(DamagedError, match=r"nested/x is not what was written"):
+        put_in_place(attempt)
+
+
+def test_what_came_after_the_announcement_is_not_published(attempt: Attempt, tmp_path: Path) -> None:
+    announce(attempt)
+    filesystem.write_bytes(f"{attempt.publish_folder}/part-3", b"of another run")
+    put_in_place(attempt)
+    assert content(tmp_path) == PUBLISHED
+
+
+def test_a_damaged_update_is_made_again_while_the_earlier_output_is_whole(attempt: Attempt, tmp_path: Path) -> None:
+    announce(attempt)
+    before = (tmp_path / "part-1").read_text()
+    (Path(attempt.publish_folder) / "part-1").write_text("")
+    end(tmp_path)
+    assert not output.finish_interrupted(str(tmp_path), OWN)
+    assert (tmp_path / "part-1").read_text() == before
+    assert not (tmp_path / ".unfinished").exists()
+    again = output.begin(str(tmp_path))
+    write(again)
+    announce(again)
+    (Path(again.publish_folder) / "part-1").write_text("")
+    (tmp_path / "done.json").unlink()
+    end(tmp_path)
+    with pytest.raises(DamagedError):
+        output.finish_interrupted(str(tmp_path), OWN)

@@ -8,7 +8,7 @@ import apache_beam as beam
 
 from pipelines.prepare import pipeline as prepare_pipeline
 from pipelines.prepare.options import parse_options
-from pipelines.storage.output import Attempt
+from pipelines.storage.attempt import Attempt
 from tests.support.job_graph import GraphSize, graph_size
 
 

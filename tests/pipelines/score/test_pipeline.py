@@ -12,7 +12,7 @@ from pipelines.beam.progress import Progress
 from pipelines.score import pipeline as score_pipeline
 from pipelines.score.job import plan_run
 from pipelines.score.options import parse_options
-from pipelines.storage.output import Attempt
+from pipelines.storage.attempt import Attempt
 from tests.support.documents import model_document, write_model_json
 from tests.support.job_graph import GraphSize, graph_size
 

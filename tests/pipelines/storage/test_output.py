@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from pipelines.common.cli import UsageError
 from pipelines.storage import filesystem, output
+from tests.support.claimed import end
 
 OWN = re.compile(r"part-\d+$|done\.json$")
 
@@ -44,6 +46,7 @@ def test_finished_output_needs_overwrite_and_interrupted_does_not(tmp_path: Path
     require(tmp_path, overwrite=True)
     (tmp_path / "done.json").unlink()
     output.begin(str(tmp_path))
+    end(tmp_path)
     require(tmp_path)
 
 
@@ -80,13 +83,87 @@ def test_abandoned_run_leaves_nothing(tmp_path: Path) -> None:
 
 def test_what_is_discarded_is_what_an_interrupted_run_left(tmp_path: Path) -> None:
     folder = tmp_path / "out" / "deep"
-    output.discard_interrupted(str(folder), OWN, "done.json")
+
+    def discard() -> None:
+        assert output.settle_interrupted(str(folder), str(folder), OWN, "done.json") == ""
+
+    discard()
     output.begin(str(folder))
+    end(folder)
     (folder / "part-1").write_text("put in place")
-    output.discard_interrupted(str(folder), OWN, "done.json")
+    discard()
     assert not folder.exists()
     output.begin(str(folder))
+    end(folder)
     (folder / "part-1").write_text("of the finished run that was to be replaced")
     (folder / "done.json").write_text("{}")
-    output.discard_interrupted(str(folder), OWN, "done.json")
+    discard()
     assert names(folder) == ["done.json", "part-1"]
+
+
+def test_an_output_that_a_run_writes_is_refused_before_it_is_looked_at(tmp_path: Path) -> None:
+    attempt = output.begin(str(tmp_path))
+    filesystem.write_bytes(f"{attempt.folder}/pack", b"")
+    before = names(tmp_path)
+    for overwrite in (False, True):
+        with pytest.raises(UsageError, match=f"--output {tmp_path}: is being written by process {os.getpid()} on "):
+            require(tmp_path, overwrite)
+    with pytest.raises(UsageError, match="is being written"), output.begun(str(tmp_path), "done.json", True):
+        pass
+    assert names(tmp_path) == before
+
+
+def test_what_another_run_has_finished_since_is_not_replaced(tmp_path: Path) -> None:
+    require(tmp_path)
+    (tmp_path / "done.json").write_text("{}")
+    with pytest.raises(UsageError, match="add --overwrite"), output.begun(str(tmp_path), "done.json", False):
+        pass
+    assert names(tmp_path) == ["done.json"]
+    with output.begun(str(tmp_path), "done.json", True) as attempt:
+        assert attempt.is_claimed()
+
+
+def test_a_refused_run_leaves_nothing_and_touches_nothing_of_the_run_that_took_its_place(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+
+    def refuse(meanwhile: Callable[[], object]) -> None:
+        with output.begun(str(folder), "done.json", False):
+            meanwhile()
+            raise UsageError("no")
+
+    def take_over() -> None:
+        end(folder)
+        output.begin(str(folder))
+
+    with pytest.raises(UsageError, match="no"):
+        refuse(lambda: None)
+    assert names(tmp_path) == []
+    with pytest.raises(UsageError, match="no"):
+        refuse(take_over)
+    assert len(names(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_a_run_that_failed_can_be_repeated_in_the_same_process(tmp_path: Path, error: type[BaseException]) -> None:
+    def fail() -> None:
+        with output.begun(str(tmp_path), "done.json", False) as attempt:
+            filesystem.write_bytes(f"{attempt.publish_folder}/part-1", b"")
+            raise error
+
+    for _ in range(2):
+        with pytest.raises(error):
+            fail()
+        assert output.is_unfinished(names(tmp_path))
+        require(tmp_path)
+
+
+def test_a_run_that_fails_because_another_took_its_place_says_so(tmp_path: Path) -> None:
+    def fail() -> None:
+        with output.begun(str(tmp_path), "done.json", False):
+            end(tmp_path)
+            output.begin(str(tmp_path))
+            raise FileNotFoundError("of a folder that the other has cleared away")
+
+    with pytest.raises(UsageError, match=f"--output {tmp_path}: another run has taken it meanwhile"):
+        fail()
+    assert len(names(tmp_path)) == 1

@@ -11,6 +11,7 @@ import pytest
 
 from pipelines.common.cli import UsageError
 from pipelines.storage import filesystem, output, partitions
+from tests.support.claimed import end
 
 TODAY = datetime.date(2026, 3, 4)
 OWN = re.compile(r"part-\d+$|summary\.json$")
@@ -26,13 +27,18 @@ def finish(folder: Path, name: str) -> Path:
 def interrupt(folder: Path, name: str, ready: bool) -> Path:
     """A run that was killed: while it worked, or (ready) when one of two files had been put in place."""
     partition = partitions.partition_folder(str(folder), name)
-    attempt = output.begin(partition)
+    attempt = output.begin(partition, str(folder))
     for part in (0, 1):
         filesystem.write_bytes(filesystem.join(attempt.publish_folder, f"part-{part}"), name.encode())
     if ready:
         attempt.announce(partitions.MARKER, b"{}")
         filesystem.move_files(attempt.publish_folder, partition, ["part-0"])
+    end(folder)
     return folder / f"run={name}"
+
+
+def settle(folder: Path, current: str) -> str:
+    return partitions.settle_interrupted(str(folder), str(folder / f"run={current}"), OWN)
 
 
 def names(folder: Path) -> list[str]:
@@ -117,34 +123,76 @@ def test_an_output_with_other_things_is_not_meant(tmp_path: Path) -> None:
     partitions.require_own(str(tmp_path))
 
 
+def test_an_output_whose_first_run_was_killed_is_our_own(tmp_path: Path) -> None:
+    interrupt(tmp_path, "1", False)
+    partitions.require_own(str(tmp_path))
+
+
 def test_interrupted_runs_come_to_an_end(tmp_path: Path) -> None:
-    done, whole, half = finish(tmp_path, "0"), interrupt(tmp_path, "1", True), interrupt(tmp_path, "2", False)
-    current = interrupt(tmp_path, "3", False)
-    before = names(current)
-    assert partitions.finish_others(str(tmp_path), str(current), OWN) == ["1"]
+    done, whole = finish(tmp_path, "0"), interrupt(tmp_path, "1", True)
+    assert settle(tmp_path, "3") == "1"
+    half = interrupt(tmp_path, "2", False)
+    assert settle(tmp_path, "3") == ""
     assert names(done) == ["summary.json"]
     assert names(whole) == ["part-0", "part-1", "summary.json"]
     assert not half.exists()
-    assert names(current) == before
-    assert partitions.finish_others(str(tmp_path), str(current), OWN) == []
+    assert settle(tmp_path, "3") == ""
+    assert not (tmp_path / output.TEMPORARY).exists()
+
+
+def test_an_interrupted_run_with_a_damaged_file_is_discarded(tmp_path: Path) -> None:
+    whole = interrupt(tmp_path, "1", True)
+    (whole / "part-0").write_text("")
+    assert settle(tmp_path, "3") == ""
+    assert not whole.exists()
+
+
+def test_the_run_that_is_begun_again_is_made_afresh(tmp_path: Path) -> None:
+    whole = interrupt(tmp_path, "1", True)
+    assert settle(tmp_path, "1") == ""
+    assert not whole.exists()
 
 
 def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
-    half = interrupt(tmp_path, "1", False)
+    half = interrupt(tmp_path, "1", True)
     (half / "notes.txt").write_text("mine")
-    foreign = tmp_path / "run=2" / ".unfinished"
-    foreign.mkdir(parents=True)
-    (foreign / "claim.json").write_text("mine")
-    partitions.finish_others(str(tmp_path), str(tmp_path / "run=3"), OWN)
+    settle(tmp_path, "1")
     assert names(half) == ["notes.txt"]
+    foreign = tmp_path / output.TEMPORARY
+    foreign.mkdir()
+    (foreign / "claim.json").write_text("mine")
+    assert settle(tmp_path, "3") == ""
     assert names(foreign) == ["claim.json"]
 
 
 def test_a_run_that_was_interrupted_twice_leaves_no_file_without_a_summary(tmp_path: Path) -> None:
     """Once while its files were put in place, then when it had been begun afresh."""
     twice = interrupt(tmp_path, "1", True)
-    output.begin(str(twice))
+    output.begin(str(twice), str(tmp_path))
+    end(tmp_path)
     (twice / "notes.txt").write_text("mine")
     assert "part-0" in names(twice)
-    assert partitions.finish_others(str(tmp_path), str(tmp_path / "run=2"), OWN) == []
+    assert settle(tmp_path, "2") == ""
     assert names(twice) == ["notes.txt"]
+
+
+def test_a_run_that_works_is_neither_finished_nor_discarded(tmp_path: Path) -> None:
+    attempt = output.begin(str(tmp_path / "run=1"), str(tmp_path))
+    filesystem.write_bytes(f"{attempt.publish_folder}/part-0", b"")
+    attempt.announce(partitions.MARKER, b"{}")
+    before = names(tmp_path)
+    with pytest.raises(UsageError, match=f"--output {tmp_path}: is being written by process"):
+        settle(tmp_path, "2")
+    assert names(tmp_path) == before
+    assert attempt.publish(OWN)
+    assert names(tmp_path) == ["run=1/part-0", "run=1/summary.json"]
+
+
+def test_a_run_that_is_refused_leaves_nothing_of_a_new_output(tmp_path: Path) -> None:
+    def refuse() -> None:
+        with output.begun(str(tmp_path / "out" / "run=1"), partitions.MARKER, False, str(tmp_path / "out")):
+            raise UsageError("no")
+
+    with pytest.raises(UsageError, match="no"):
+        refuse()
+    assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ import tensorflow as tf
 from pipelines.common.cli import UsageError
 from tests.support.tiny_dataset import CLASSES, SIZE
 from tests.support.training_fixtures import FOLDS
-from trainer.data.dataset_info import fold_split, read_dataset_info
+from trainer.data.dataset_info import fold_split, read_dataset_info, require_unchanged
 from trainer.data.record_reader import RecordReader
 
 
@@ -33,6 +33,18 @@ def test_a_finished_dataset_is_read_with_classes_shards_and_counts(dataset: Path
     assert (info.split("train").originals, info.split("train").examples) == (70, 140)
     assert info.train_distribution()["nevus"] == 30 / 70
     assert sum(info.train_distribution().values()) == pytest.approx(1)
+
+
+def test_a_dataset_that_was_replaced_since_it_was_read_is_one_line(copy: Path) -> None:
+    info = read_dataset_info(copy)
+    require_unchanged(info)
+    for replace in (
+        lambda: change(copy, lambda document: document.update(fingerprint="another")),
+        (copy / "dataset.json").unlink,
+    ):
+        replace()
+        with pytest.raises(UsageError, match=r"--dataset .*: was replaced while it was read; train on it anew"):
+            require_unchanged(info)
 
 
 def change(copy: Path, edit: Callable[[dict[str, Any]], object]) -> None:
