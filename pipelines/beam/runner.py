@@ -160,9 +160,13 @@ def is_local_runner(options: PipelineOptions) -> bool:
     return name in _LOCAL_RUNNERS and (name not in PRISM_FIRST or has_workers_here(options))
 
 
+def _names_dataflow(runner: str) -> bool:
+    return "dataflow" in runner.lower()
+
+
 def is_dataflow(options: PipelineOptions) -> bool:
     """Return whether the workers are Dataflow machines, which share nothing with this one."""
-    return "dataflow" in _runner_name(options).lower()
+    return _names_dataflow(_runner_name(options))
 
 
 def is_left_running(options: PipelineOptions) -> bool:
@@ -223,18 +227,19 @@ class _Pipeline(beam.Pipeline):
     def __init__(self, options: PipelineOptions, taken: Callable[[LeftJob], None] | None):
         super().__init__(options=options)
         self._taken = taken if may_outlast_command(options) else None
+        # Read here: Beam's portable runner takes its own name out of the options when it runs.
+        self._runner_name = _runner_name(options)
 
     def run(self, test_runner_api: bool | str = "AUTO") -> PipelineResult:
         """Run the pipeline, as Beam does."""
         result = super().run(test_runner_api)
         if self._taken:
-            self._taken(_job_of(result, self._options))
+            self._taken(_job_of(result, self._runner_name, self._options))
         return result
 
 
-def _job_of(result: PipelineResult, options: PipelineOptions) -> LeftJob:
-    runner = options.view_as(StandardOptions).runner.rpartition(".")[2]
-    if not is_dataflow(options):
+def _job_of(result: PipelineResult, runner: str, options: PipelineOptions) -> LeftJob:
+    if not _names_dataflow(runner):
         endpoint = options.view_as(PortableOptions).job_endpoint
         return LeftJob(
             f"the job {getattr(result, '_job_id', '')} of {runner}" + (f" at {endpoint}" if endpoint else "")
