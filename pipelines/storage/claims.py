@@ -79,21 +79,29 @@ def read_claim(folder: str) -> Claim | None:
     return _parse(content) if content is not None else None
 
 
-def require_free(folder: str, option: str = "--output") -> None:
-    """Raise UsageError if a run that has not ended works in a folder.
+def require_free(folder: str, option: str = "--output") -> Claim | None:
+    """Return the claim that an ended run has left on a folder; None if there is none of ours.
 
     Args:
         folder: The folder.
         option: The option that names it, for error messages.
+
+    Raises:
+        UsageError: The run has not ended.
     """
     stored = exclusive_file.read(claim_path(folder))
     claim = stored and _parse(stored.content)
     if stored and claim:
         _require_ended(folder, option, claim, stored.written, time.time())
+    return claim
 
 
-def _require_ended(folder: str, option: str, claim: Claim, last_seen: float, now: float) -> None:
-    """Raise UsageError unless the run that has claimed a folder has ended."""
+def _require_ended(folder: str, option: str, claim: Claim, last_seen: float, now: float) -> str:
+    """Raise UsageError unless the run that has claimed a folder has ended.
+
+    Returns:
+        What to say when its place is taken; empty if nobody can doubt that it has ended.
+    """
     gone, silent = claim.ended or is_gone(claim.process, last_seen), now - last_seen
     where = f"{option} {folder}"
     by_hand = f"delete {claim_path(folder)}"
@@ -112,7 +120,8 @@ def _require_ended(folder: str, option: str, claim: Claim, last_seen: float, now
             f"for it, or cancel it; if it has ended, {by_hand}"
         )
     if gone is None:
-        print(f"{folder}: taken over from {process}, which has given no sign of life for {_duration(silent)}")
+        return f"{folder}: taken over from {process}, which has given no sign of life for {_duration(silent)}"
+    return ""
 
 
 def _moment(text: str) -> str:
@@ -147,8 +156,10 @@ def take(folder: str, claim: Claim, option: str = "--output") -> Claim | None:
     stored = exclusive_file.read(path)
     earlier = stored and _parse(stored.content)
     if stored and earlier:
-        _require_ended(folder, option, earlier, stored.written, exclusive_file.clock(path))
+        note = _require_ended(folder, option, earlier, stored.written, exclusive_file.clock(path))
         if exclusive_file.replace(path, stored.content, content):
+            if note:
+                print(note)
             return earlier
     raise UsageError(f"{option} {folder}: another run takes it at this moment; run one at a time")
 

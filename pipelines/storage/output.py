@@ -66,13 +66,13 @@ def require_output(output: str, marker: str, overwrite: bool, beside: list[str],
             raise UsageError(f"--output {output}: is also an input; name another folder")
     require_writable("--output", output)
     try:
-        claims.require_free(root)
+        earlier = claims.require_free(root)
         names = list(filesystem.list_tree(output))
         if marker in names and not overwrite:
             raise _finished(output)
         temporary = filesystem.join(root, TEMPORARY)
         inside = [f"{TEMPORARY}/{name}" for name in filesystem.list_tree(temporary)]
-        ours = claims.read_claim(root) is not None or all(map(_is_left_over, inside))
+        ours = earlier is not None or all(map(_is_left_over, inside))
         if names and marker not in names and not (inside and ours):
             raise UsageError(f"--output {output}: is not empty and holds no earlier output; name another folder")
         if not ours:
@@ -87,7 +87,7 @@ def _finished(output: str) -> UsageError:
 
 
 def _is_left_over(name: str) -> bool:
-    """Return whether a file, beside which there is no claim, is one that a run of ours left in its temporary folder."""
+    """Return whether a file in a temporary folder without a claim was left there by one of our runs."""
     # It was killed while it wrote a claim, or one of its tasks wrote when the output was finished.
     return name.startswith(f"{TEMPORARY}/{CLAIM}.") or bool(_OF_AN_ATTEMPT.match(name))
 

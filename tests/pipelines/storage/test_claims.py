@@ -86,6 +86,9 @@ def test_the_claim_of_another_machine_is_taken_over_after_a_long_silence(
     assert "last sign of life 9 min ago" in refusal(tmp_path)
     assert "or wait until it has been silent for 10 min" in refusal(tmp_path)
     go_elsewhere(tmp_path, claims.SILENCE)
+    # Who only looks takes nothing over.
+    claims.require_free(str(tmp_path))
+    assert capsys.readouterr().out == ""
     take(tmp_path, "b")
     assert owner(tmp_path) == "b"
     assert re.fullmatch(
