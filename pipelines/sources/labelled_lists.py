@@ -8,7 +8,7 @@ from pipelines.common.cli import UsageError
 from pipelines.common.csv_tables import TableError
 from pipelines.common.tables import require_distinct
 from pipelines.common.text import printable
-from pipelines.domain.image_ids import image_id_of, is_image_name, isic_id_of
+from pipelines.domain.image_ids import image_id_of, isic_id_of
 from pipelines.domain.metadata_columns import (
     COMMON_LABEL_COLUMNS,
     LABEL_COLUMNS,
@@ -20,7 +20,7 @@ from pipelines.domain.metadata_columns import (
     one_hot_columns,
     spelled,
 )
-from pipelines.sources.list_files import is_pattern
+from pipelines.sources.list_files import is_pattern, is_single_image
 from pipelines.sources.metadata_tables import require_clear_classes
 from pipelines.sources.source import Source, Table
 from pipelines.storage.archives import is_archive
@@ -44,14 +44,14 @@ def _columns_of(table: Table, wanted: Columns) -> Columns:
 
 
 def _holds_several(path: str) -> bool:
-    if is_image_name(path) and not is_pattern(path):
-        return False
     return is_folder(path) or is_pattern(path) or is_archive(path) or is_path_list(path)
 
 
 def _require_single_files(table: Table) -> None:
     """Raise UsageError if a list says something of what are several files: it cannot be said of which."""
     for path, row in list_rows(table.path):
+        if is_single_image(path):
+            continue
         facts = facts_of(row, "", table.columns)
         said = next(filter(None, (*facts.labels, *facts.hot, facts.lesion_id, facts.patient_id)), "")
         if said and _holds_several(path):

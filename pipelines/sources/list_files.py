@@ -151,6 +151,11 @@ def is_pattern(entry: str) -> bool:
     return has_wildcard(entry.replace("[", "")) or (has_wildcard(entry) and not is_image_name(entry))
 
 
+def is_single_image(entry: str) -> bool:
+    """Return whether an entry of a path list names one file, by its name an image."""
+    return is_image_name(entry) and not is_pattern(entry)
+
+
 def _list_entries(paths: Sequence[str]) -> Iterator[SourceFile]:
     """Yield the files that entries of a path list name.
 
@@ -159,7 +164,7 @@ def _list_entries(paths: Sequence[str]) -> Iterator[SourceFile]:
     images: list[str] = []
     others: list[str] = []
     for path in paths:
-        (images if is_image_name(path) and not is_pattern(path) else others).append(path)
+        (images if is_single_image(path) else others).append(path)
     for path, state in zip(images, versions_of(images), strict=True):
         yield _entry(path, state)
     for path in others:
