@@ -21,7 +21,7 @@ from deploy.engines.downloads import ROOT, DownloadError, build_go_program, down
 from deploy.engines.prism import BEAM, RELEASE
 
 DOCKERFILE = ROOT / "deploy" / "container" / "Dockerfile"
-# The release of Debian that Beam's image is based on. Its Python is a 3.11, as that of the image.
+# The release of Debian on which Beam builds its image. Both have Python 3.11.
 DEBIAN = "bookworm"
 PYTHON = "3.11"
 BASE_IMAGE = f"apache/beam_python{PYTHON}_sdk:{RELEASE}"

@@ -60,7 +60,7 @@ def _readings(column: str) -> Iterator[tuple[str, str]]:
 
 
 def _named(column: str) -> _Named | None:
-    """Return what a column is named after, with or without a prefix; None if it is no diagnosis."""
+    """Return the diagnosis that a column's name stands for, with or without a prefix; None if it names none."""
     for prefix, term in _readings(column):
         if diagnoses := diagnoses_of(term):
             return _Named(column, prefix, _CHALLENGE.get(column_key(term), term), diagnoses[0])

@@ -193,7 +193,7 @@ def list_paths(path: str) -> Iterator[str]:
 
 
 def list_columns(path: str) -> list[str]:
-    """Return the column names of a list of paths, that of the paths first; empty if it is no table.
+    """Return the column names of a list of paths, the column of paths first; empty if the list is not a table.
 
     Raises:
         Exception: As `list_paths`.

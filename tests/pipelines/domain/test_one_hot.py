@@ -48,7 +48,7 @@ def test_one_hot_columns_are_named_after_diagnoses_in_words_or_behind_a_prefix(
         "image,pred_mel,pred_nv",  # an answer
         "image,diagnosis_1_Benign,diagnosis_1_Malignant",
         "isic_id,nevus_type,mel_class,mel_thick_mm,melanocytic",
-        "image,dx,melanoma,nevus",  # a history, say: the diagnosis stands in words
+        "image,dx,melanoma,nevus",  # the last two may be the history: `dx` names the diagnosis
         "image,keratosis,other",
     ],
 )
