@@ -75,6 +75,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from pipelines.audit.pipeline import run
 
     report = run(options, beam_arguments.options)
+    if report is None:
+        print(f"left running; {filesystem.join(options.output, MARKER)} appears when it is done")
+        return
     print("\n".join([*options.read_as(), *summary_lines(report, options.output)]))
     judged = accounting.photographs(report["counts"], report["masks"]["files"])
     accounting.check_reject_fraction(judged, options.max_reject_fraction, options.output)

@@ -24,7 +24,7 @@ from pipelines.audit.report import Evidence, describe_audit
 from pipelines.beam import table_io
 from pipelines.beam.publish import Publish
 from pipelines.beam.quiet import quiet_beam, quiet_error
-from pipelines.beam.runner import default_worker_threads, may_outlast_command, running_pipeline
+from pipelines.beam.runner import default_worker_threads, is_left_running, may_outlast_command, running_pipeline
 from pipelines.beam.threads import ThreadedDoFn
 from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.curation.curate import curate_images
@@ -123,8 +123,8 @@ def build(pipeline: beam.Pipeline, options: AuditOptions, threads: int, attempt:
     )
 
 
-def run(options: AuditOptions, beam_arguments: PipelineOptions) -> dict[str, Any]:
-    """Build and run the job, and return the content of audit.json.
+def run(options: AuditOptions, beam_arguments: PipelineOptions) -> dict[str, Any] | None:
+    """Build and run the job, and return the content of audit.json, or None if the job is left running.
 
     Raises:
         UsageError: If corrections cannot be made.
@@ -136,6 +136,8 @@ def run(options: AuditOptions, beam_arguments: PipelineOptions) -> dict[str, Any
     with output_unless_refused(options.output, MARKER, options.overwrite) as attempt:
         with running_pipeline(beam_arguments, attempt.leave_to) as pipeline:
             build(pipeline, options, threads, attempt, unattended)
+        if is_left_running(beam_arguments):
+            return None
         if not unattended:
             attempt.publish_as_command(OWN_FILES)
     return json.loads(filesystem.read_if_exists(filesystem.join(options.output, MARKER)) or b"")

@@ -29,6 +29,10 @@ def quiet_beam() -> None:
     # It means that an optional import inside Beam failed, not that the named module is missing.
     noise = ("Resource module is not available",)
     logging.getLogger().addFilter(lambda record: not record.getMessage().startswith(noise))
+    # Options that only a job server knows. What nobody knows has been refused (`runner.beam_options`).
+    logging.getLogger("apache_beam.options.pipeline_options").addFilter(
+        lambda record: not record.getMessage().startswith("Unparseable argument: ")
+    )
     for name in _STARTERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger().addFilter(lambda record: not _is_said_by_command(record))

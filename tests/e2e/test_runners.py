@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.commands import Command
+from tests.support.flink_faults import wait_until
 from tests.support.portable import job_server
 from tests.support.scoring import export_untrained, only_partition, probabilities, rejects, scores, write_images
 from tests.support.tiny_dataset import CLASSES, write_dataset
@@ -36,6 +37,19 @@ def test_promise_3_a_job_server_with_workers_of_its_own_gives_the_same_bytes(
     with job_server(ROOT, tmp_path) as portable:
         assert prepare(process, sample, tmp_path / "out", *portable) == in_memory
     assert "worker" in (tmp_path / "workers.log").read_text()
+
+
+@pytest.mark.proof
+def test_an_audit_that_is_left_running_ends_without_its_command(process: Command, sample: Path, tmp_path: Path) -> None:
+    output = tmp_path / "audit"
+    with job_server(ROOT, tmp_path) as portable:
+        done = process(
+            *("pipelines.audit", "--input", sample / "images", "--output", output, *portable, "--no_wait_until_finish")
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == f"left running; {output / 'audit.json'} appears when it is done\n"
+        wait_until((output / "audit.json").exists, "the job ends")
+    assert json.loads((output / "audit.json").read_text())["counts"]["listed"] > 0
 
 
 @pytest.mark.proof

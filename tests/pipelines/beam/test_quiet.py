@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 
+import apache_beam as beam
 import grpc
 import pytest
 from apache_beam.runners.worker import sdk_worker
 
 from pipelines.beam.quiet import quiet_beam, quiet_error
+from pipelines.beam.runner import beam_options
 
 
 class SaidError(Exception):
@@ -68,3 +70,11 @@ def test_a_worker_does_not_print_what_it_logs(capsys: pytest.CaptureFixture[str]
     quiet_beam()
     sdk_worker.print("Traceback")  # type: ignore[attr-defined]
     assert not any(capsys.readouterr())
+
+
+def test_options_that_the_job_server_knows_are_not_reported_as_unknown(caplog: pytest.LogCaptureFixture) -> None:
+    quiet_beam()
+    runner = ("--runner", "PortableRunner", "--job_endpoint", "localhost:1")
+    server = ("--max_bundle_size", "100", "--execution_mode_for_batch=BATCH_FORCED")
+    beam.Pipeline(options=beam_options([*runner, *server]))
+    assert [record.getMessage() for record in caplog.records] == []
