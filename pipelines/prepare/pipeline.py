@@ -85,7 +85,7 @@ def build(
     planned = (balanced, others | "Once each" >> beam.Map(write_once))
     shards = (*planned, curated.problem) | "Plan" >> PlanShards(temporary, spec, options.folds, options.shard_mb)
     written = (*planned, shards) | "Write" >> WriteShards(folder, packs, spec, threads, earlier)
-    transform = written.sums | "Transform" >> AnalyzeTrain(folder, filesystem.join(temporary, "tft"), spec)
+    transform = written.sums | "Transform" >> AnalyzeTrain(folder, spec)
 
     # Rows are flattened only once they are counted or packed: a runner copies all that it flattens.
     finished = {"Dropped": curated.dropped, "Undersampled": undersampled, "Made": written.rows}

@@ -8,7 +8,7 @@ import apache_beam as beam
 
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
-from pipelines.storage import filesystem
+from pipelines.storage import exclusive_file
 
 
 def _write(folder: str, spec: RecordSpec) -> str:
@@ -20,7 +20,7 @@ def _write(folder: str, spec: RecordSpec) -> str:
 
     with tempfile.TemporaryDirectory() as local:
         tf.saved_model.save(StandardizeModule(spec.image_size, spec.aspect, spec.encoding), local)
-        filesystem.copy_tree(local, folder)
+        exclusive_file.create_tree(local, folder)
     return folder
 
 

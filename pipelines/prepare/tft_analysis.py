@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 
 import apache_beam as beam
@@ -16,6 +18,7 @@ from tfx_bsl.tfxio import tf_example_record
 
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.prepare.train_statistics import ClassStatistics
+from pipelines.storage import exclusive_file
 
 ENCODED = "image/encoded"
 CLASS_TEXT = "image/class/text"
@@ -124,17 +127,15 @@ def _options_kept() -> Iterator[None]:
         FileSystems.set_options(options)
 
 
-def write_transform_fn(
-    statistics: Mapping[str, ClassStatistics], folder: str, temporary: str, spec: RecordSpec
-) -> None:
-    """Write transform_fn/ and transformed_metadata/.
+def write_transform_fn(statistics: Mapping[str, ClassStatistics], folder: str, spec: RecordSpec) -> None:
+    """Write transform_fn/ and transformed_metadata/, unless they are there.
 
-    tf.Transform's analysis is a pipeline. It has one element per class here and runs within this process.
+    tf.Transform's analysis is a pipeline. It has one element per class here and runs within this process. It writes to
+    a folder of its own, as it begins by removing what is there.
 
     Args:
         statistics: By class, what is known of the train originals.
         folder: The folder to write them to.
-        temporary: A folder for tf.Transform's intermediate files.
         spec: How images become records.
     """
     source = tf_example_record.TFExampleBeamRecord(
@@ -143,9 +144,12 @@ def write_transform_fn(
         schema=schema_utils.schema_from_feature_spec(FEATURE_SPEC),
     )
     examples = [_class_example(label, statistics[label]) for label in sorted(statistics)]
-    with _options_kept(), beam.Pipeline(runner=FnApiRunner()) as pipeline, tft_beam.Context(temp_dir=temporary):
-        batches = pipeline | "Classes" >> beam.Create(examples) | "Batches" >> source.BeamSource()
-        transform_fn = (batches, source.TensorAdapterConfig()) | "Analyze" >> tft_beam.AnalyzeDataset(
-            make_preprocessing_fn(spec)
-        )
-        _ = transform_fn | "Write transform_fn" >> tft_beam.WriteTransformFn(folder)
+    with tempfile.TemporaryDirectory() as work:
+        written = os.path.join(work, "written")
+        with _options_kept(), beam.Pipeline(runner=FnApiRunner()) as pipeline, tft_beam.Context(temp_dir=work):
+            batches = pipeline | "Classes" >> beam.Create(examples) | "Batches" >> source.BeamSource()
+            transform_fn = (batches, source.TensorAdapterConfig()) | "Analyze" >> tft_beam.AnalyzeDataset(
+                make_preprocessing_fn(spec)
+            )
+            _ = transform_fn | "Write transform_fn" >> tft_beam.WriteTransformFn(written)
+        exclusive_file.create_tree(written, folder)

@@ -50,8 +50,8 @@ def load_graph_modules() -> None:
 class _WriteTransformFn(beam.DoFn):
     """DoFn that writes the graph once the statistics of all classes are known."""
 
-    def __init__(self, folder: str, temporary: str, spec: RecordSpec):
-        self._arguments = (folder, temporary, spec)
+    def __init__(self, folder: str, spec: RecordSpec):
+        self._arguments = (folder, spec)
 
     def process(self, _: None, statistics: Mapping[str, ClassStatistics]) -> Iterator[None]:
         load_graph_modules()
@@ -68,13 +68,12 @@ class AnalyzeTrain(beam.PTransform):
 
     Args:
         folder: The folder to write them to.
-        temporary: A folder for tf.Transform's intermediate files.
         spec: How images become records.
     """
 
-    def __init__(self, folder: str, temporary: str, spec: RecordSpec):
+    def __init__(self, folder: str, spec: RecordSpec):
         super().__init__()
-        self._write = _WriteTransformFn(folder, temporary, spec)
+        self._write = _WriteTransformFn(folder, spec)
 
     def expand(self, sums: beam.PCollection[tuple[str, tuple[int, ...]]]) -> beam.PCollection[None]:
         """Turn (class, channel sums) of the train originals into one element, once both are written."""

@@ -40,7 +40,7 @@ def test_the_graph_normalises_by_the_exact_statistics_of_all_originals(tmp_path:
     spec = RecordSpec(("melanoma", "nevus"), 12, encoding="raw")
     originals = [(name, photograph(12, 12, seed)) for seed, name in enumerate(("nevus", "melanoma", "nevus"))]
     sums = [(name, tuple(itertools.chain(*images.channel_sums(Image.fromarray(pixels))))) for name, pixels in originals]
-    run(sums, AnalyzeTrain(str(tmp_path / "graph"), str(tmp_path / "temporary"), spec))
+    run(sums, AnalyzeTrain(str(tmp_path / "graph"), spec))
     counts = (tmp_path / "graph" / "transform_fn" / "assets" / "class_counts").read_text()
     assert counts == "2 nevus\n1 melanoma\n"
     given = {
@@ -63,5 +63,23 @@ def test_filesystems_keep_the_options_of_the_job(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(FileSystems, "_pipeline_options", options)
     statistics = {name: ClassStatistics(1, (1, 1, 1, 2, 2, 2)) for name in ("melanoma", "nevus")}
     spec = RecordSpec(tuple(statistics), 12, encoding="raw")
-    write_transform_fn(statistics, str(tmp_path / "graph"), str(tmp_path / "temporary"), spec)
+    write_transform_fn(statistics, str(tmp_path / "graph"), spec)
     assert FileSystems._pipeline_options is options
+
+
+def test_graphs_that_a_runner_makes_again_leave_those_that_are_there(tmp_path: Path) -> None:
+    from pipelines.prepare.standardize_fn import WriteStandardizeFn
+
+    spec = RecordSpec(("melanoma", "nevus"), 12)
+    sums = [("melanoma", (1, 1, 1, 2, 2, 2)), ("nevus", (1, 1, 1, 2, 2, 2))]
+
+    def made() -> dict[str, bytes]:
+        run(sums, AnalyzeTrain(str(tmp_path), spec))
+        run([None], WriteStandardizeFn(str(tmp_path / "standardize_fn"), spec))
+        return {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    first = made()
+    assert {name.removeprefix(f"{tmp_path}/").split("/")[0] for name in first} == {
+        *("transform_fn", "transformed_metadata", "standardize_fn"),
+    }
+    assert made() == first
