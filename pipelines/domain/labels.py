@@ -27,6 +27,7 @@ class ResolvedLabel(NamedTuple):
     label: str = ""
     reason: str = ""
     message: str = ""
+    classes: tuple[str, ...] = ()  # those that the claims leave possible, likeliest first: the label is the first
 
 
 def make_claim(source: str, labels: Sequence[str], class_set: ClassSet, owners: tuple[str, ...] = ()) -> Claim:
@@ -133,4 +134,4 @@ def resolve_label(claims: Iterable[Claim], trust: str = "") -> ResolvedLabel:
     common = [name for name in most_precise.classes if all(name in claim.classes for claim in telling)]
     if not common:
         return ResolvedLabel(reason="label_conflict", message=f"filed as {_said(telling)}")
-    return ResolvedLabel(label=common[0])
+    return ResolvedLabel(label=common[0], classes=tuple(common))

@@ -107,6 +107,8 @@ def test_command_evaluates_an_archive_with_labels_without_the_model(tmp_path: Pa
         "labelled_without_score": 1,
         "repeated": 0,
         "other_bytes": None,
+        "shared_ids": 0,
+        "first_shared_ids": [],
     }
     assert summary["labels"]["unmapped"] == {"Wart": 1}
     assert summary["predictions"]["models"] == ["f" * 64]
@@ -177,6 +179,67 @@ def test_figures_of_an_evaluation_are_those_of_its_predictions(
     assert again["figures"] == first["figures"]
     assert again["mistakes"] == first["mistakes"]
     assert again["predictions"]["models"] == ["f" * 64]
+
+
+def test_labels_of_several_classes_are_judged_on_the_sum_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A truth of 2018 says BKL and AKIEC; the model has two classes of each."""
+    names = (
+        *("actinic_keratosis", "melanoma", "nevus"),
+        *("pigmented_benign_keratosis", "seborrheic_keratosis", "squamous_cell_carcinoma"),
+    )
+    said = {"MEL": 1, "NV": 2, "BKL": 4, "AKIEC": 5}
+    columns = [name for name in said for _ in range(5)]
+    ids = [f"ISIC_{number:07}" for number in range(len(columns))]
+    scores = tmp_path / "scores.parquet"
+    values = {
+        f"probability_{name}": pa.array([0.9 if index == said[one] else 0.02 for one in columns], pa.float32())
+        for index, name in enumerate(names)
+    }
+    pq.write_table(pa.table({"image_id": ids, **values}), scores)
+    lines = [
+        f"{name},{','.join(str(float(one == other)) for other in said)}" for name, one in zip(ids, columns, strict=True)
+    ]
+    (tmp_path / "truth.csv").write_text("\n".join([f"image,{','.join(said)}", *lines]) + "\n")
+    first = run(tmp_path, predictions=scores, labels=tmp_path / "truth.csv")
+    assert first["figures"]["balanced_accuracy"]["value"] == 1.0
+    assert first["classes"][0] == "actinic keratosis or squamous cell carcinoma"
+    assert [one["labels"] for one in first["joined_classes"]] == [5, 5]
+    assert (first["malignant_classes"], first["figures"]["malignant_auc"]["n"]) == (["melanoma"], 5)
+    note = "pigmented benign keratosis or seborrheic keratosis (5 labels)"
+    assert note in capsys.readouterr().err
+    assert "5 images of it count in no figure of malignancy" in (tmp_path / "out" / "report.md").read_text()
+    assert "Some classes are judged as one" in (tmp_path / "out" / "report.html").read_text()
+    table = pq.read_table(tmp_path / "out" / "predictions.parquet")
+    assert [name for name in table.column_names if name.startswith("probability_")] == list(values)
+    assert table["class"].to_pylist()[-1] == table["top_class"].to_pylist()[-1] == first["classes"][0]
+    again = evaluate_command.run(
+        evaluate_command.EvaluateOptions(
+            output=str(tmp_path / "again"), predictions=str(tmp_path / "out" / "predictions.parquet"), bootstrap=20
+        )
+    )
+    assert again["figures"] == first["figures"]
+    assert again["joined_classes"] == first["joined_classes"]
+    assert again["mistakes"] == first["mistakes"]
+
+
+def test_an_id_that_several_files_share_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scores = write_scores(
+        tmp_path / "scores.parquet",
+        [("1", 1, (0.1, 0.7, 0.2)), ("1", 2, (0.2, 0.2, 0.6)), *SCORED],
+    )
+    table = pq.read_table(scores)
+    paths = ["in/a/1.jpg", "in/b/1.jpg", *table["path"].to_pylist()[2:]]
+    pq.write_table(table.set_column(table.column_names.index("path"), "path", [paths]), scores)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("id,class\n1,melanoma\nISIC_0000001,melanoma\n")
+    shared = run(tmp_path, predictions=scores, labels=labels)
+    assert (shared["images"], shared["matching"]["shared_ids"]) == (1, 1)
+    assert "several scored files share 1 id (1); name their paths in --labels; left out" in capsys.readouterr().err
+    labels.write_text("Path;Class\nb/1.jpg;nevus\na\\1.jpg;MELANOMA\n")
+    told = run(tmp_path, predictions=scores, labels=labels, overwrite=True)
+    assert (told["images"], told["figures"]["accuracy"]["value"]) == (2, 1.0)
 
 
 def test_an_output_of_several_runs_is_one_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,9 +24,10 @@ from tests.support.tiny_dataset import CLASSES, deal_into_folds
 from trainer.data.dataset_info import fold_split, read_dataset_info
 from trainer.data.originals import read_originals
 from trainer.evaluate import command as evaluate_command
+from trainer.evaluate.matching import match_labels
 from trainer.evaluate.mistakes import worst_mistakes
 from trainer.evaluate.predictions import GroundTruth
-from trainer.evaluate.stored_predictions import StoredPredictions, match_labels
+from trainer.evaluate.stored_predictions import StoredPredictions
 from trainer.export.loaded_model import LoadedModel, read_model_info
 from trainer.metrics.roc_pr_curves import rank_curves
 

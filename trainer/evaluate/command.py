@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.domain.decision_rule import OperatingPoint
-from pipelines.domain.taxonomy import malignant_classes, melanoma_class
+from pipelines.domain.taxonomy import malignant_classes
 from trainer.evaluate.gcs import LocalWorkspace, local_workspace
 from trainer.evaluate.options import (
     OURS,
@@ -37,6 +37,7 @@ from trainer.evaluate.options import (
 )
 
 if TYPE_CHECKING:
+    from trainer.evaluate.judgement import Judgement
     from trainer.evaluate.mistakes import MistakePictures
     from trainer.evaluate.predictions import Predictions
     from trainer.export.loaded_model import LoadedModel
@@ -89,7 +90,7 @@ def _made_by_another(inputs: EvaluationInputs) -> bool:
 def _predict(
     options: EvaluateOptions, inputs: EvaluationInputs, network: LoadedModel | None
 ) -> tuple[Predictions, dict[str, Any] | None, dict[str, Any] | None]:
-    """Return the images with labels and probabilities, running the model unless `--predictions` was given.
+    """Return the images with labels, which may be vague, and probabilities; run the model unless they are stored.
 
     Returns:
         The predictions; how they were matched with labels; what the table of labels left out. The last two are ready
@@ -106,8 +107,9 @@ def _predict(
         found = infer(inputs.dataset, inputs.model, network, inputs.split, options.batch_size, options.tta)
         return found, None, None
 
+    from trainer.evaluate.matching import match_labels
     from trainer.evaluate.metadata_tables import read_labels
-    from trainer.evaluate.stored_predictions import match_labels, own_labels
+    from trainer.evaluate.stored_predictions import own_labels
 
     if inputs.dataset:
         predictions, match_counts = match_labels(
@@ -121,81 +123,6 @@ def _predict(
         return predictions, asdict(match_counts), left_out
     stored = inputs.stored
     return Predictions(own_labels(stored), stored.probabilities, None, stored.prior, stored.views), None, None
-
-
-def describe(options: EvaluateOptions, inputs: EvaluationInputs, predictions: Predictions) -> dict[str, Any]:
-    """Compute the figures of evaluation.json, ready for JSON.
-
-    Args:
-        options: Bootstrap and seed are taken from them.
-        inputs: The classes, the malignant ones among them, the operating points and the metadata.
-        predictions: The images to evaluate, with labels and probabilities.
-    """
-    import numpy as np
-
-    from pipelines.domain.decision_rule import decision_values, malignancy_scores
-    from trainer.evaluate.mistakes import worst_mistakes
-    from trainer.evaluate.subgroups import DetectionInputs, subgroups
-    from trainer.export import calibration
-    from trainer.metrics import metrics
-    from trainer.metrics.thresholds import subgroup_threshold, threshold_figures
-
-    truth, probabilities, classes = predictions.truth, predictions.probabilities, inputs.classes
-    described_by = inputs.model or inputs.dataset
-    malignant = described_by.malignant_classes if described_by else tuple(malignant_classes(classes))
-    decisions = decision_values(probabilities, predictions.prior)
-    drawing: dict[str, int] = {"bootstrap": options.bootstrap, "seed": options.seed}
-    figures = metrics.evaluate(
-        truth.labels, probabilities, truth.group_id, classes, malignant, prior=predictions.prior, **drawing
-    )
-
-    points: Sequence[OperatingPoint] = ()
-    if inputs.model and predictions.views and not _made_by_another(inputs):
-        points = inputs.model.operating_points[predictions.views]
-    scores = malignancy_scores(probabilities, classes, malignant)
-    is_malignant = np.isin(truth.labels, [label for label, name in enumerate(classes) if name in malignant])
-    threshold = subgroup_threshold(points, figures) if malignant else None
-    melanoma = melanoma_class(classes)
-    detection = DetectionInputs(
-        melanoma=classes.index(melanoma) if melanoma else None,
-        **({"malignant": is_malignant, "score": scores, "threshold": threshold["value"]} if threshold else {}),
-    )
-    return {
-        "classes": list(classes),
-        "malignant_classes": list(malignant),
-        "melanoma": melanoma,
-        "images": len(truth.labels),
-        "with_lesion_id": sum(map(bool, truth.lesion_id)),
-        "figures": figures,
-        "calibration": {
-            "expected_calibration_error": calibration.expected_calibration_error(probabilities, truth.labels),
-            "bins": [asdict(row) for row in calibration.reliability(probabilities, truth.labels)],
-        },
-        "operating_points": [
-            {
-                "target": point.target,
-                "threshold": point.threshold,
-                **threshold_figures(is_malignant, scores, point.threshold, truth.labels, truth.group_id, **drawing),
-            }
-            for point in points
-        ],
-        "subgroup_threshold": threshold,
-        "subgroups": subgroups(
-            truth.source_id,
-            inputs.facts,
-            truth.labels,
-            probabilities,
-            metrics.predict(decisions),
-            truth.group_id,
-            detection,
-            **drawing,
-        ),
-        "metadata": {
-            "paths": list(map(str, inputs.metadata)),
-            "matched": sum(name in inputs.facts for name in truth.source_id),
-        },
-        "mistakes": worst_mistakes(truth, probabilities, decisions.argmax(axis=1), classes, malignant),
-    }
 
 
 def _draw(
@@ -228,12 +155,19 @@ def run(options: EvaluateOptions) -> dict[str, Any]:
         result = _evaluate(options, workspace)
         workspace.upload()
 
-    from trainer.evaluate.report import without_class
+    from trainer.evaluate.matching import shared_ids_named
+    from trainer.evaluate.report import joined_note, without_class
     from trainer.evaluate.report_console import format_table
 
     if result["labels"] and result["labels"]["unmapped"]:
         says = without_class(result["labels"]["unmapped"])
         print(f"warning: --labels {options.labels}: labels that stand for no class: {says}; left out", file=sys.stderr)
+    matching = result["matching"]
+    if matching and matching["shared_ids"]:
+        says = shared_ids_named(matching["shared_ids"], tuple(matching["first_shared_ids"]))
+        print(f"warning: --predictions {options.predictions}: {says}; left out", file=sys.stderr)
+    if note := joined_note(result):
+        print(f"note: {note}", file=sys.stderr)
     print(format_table(result["figures"]))
     speed = f", {result['images_per_second']} images/s" if result["images_per_second"] else ""
     summary = os.path.join(options.output, SUMMARY)
@@ -255,7 +189,18 @@ def _evaluate(options: EvaluateOptions, workspace: LocalWorkspace) -> dict[str, 
         from trainer.export.loaded_model import LoadedModel
 
         network = LoadedModel(inputs.model)
-    predictions, match_counts, left_out = _predict(workspace.options, inputs, network)
+    from trainer.evaluate.figures import describe
+    from trainer.evaluate.judgement import join_classes, judge
+
+    found, match_counts, left_out = _predict(workspace.options, inputs, network)
+    predictions, vague_labels = join_classes(found)
+    classes = inputs.classes
+    described_by = inputs.model or inputs.dataset
+    malignant = described_by.malignant_classes if described_by else tuple(malignant_classes(classes))
+    judgement = judge(predictions, classes, malignant)
+    points: tuple[OperatingPoint, ...] = ()
+    if inputs.model and predictions.views and not _made_by_another(inputs):
+        points = inputs.model.operating_points[predictions.views]
 
     model, dataset, seconds = inputs.model, inputs.dataset, predictions.seconds
     result = {
@@ -280,14 +225,24 @@ def _evaluate(options: EvaluateOptions, workspace: LocalWorkspace) -> dict[str, 
         "views": predictions.views,
         "seconds": None if seconds is None else round(seconds, 3),
         "images_per_second": None if seconds is None else round(len(predictions.truth.labels) / max(seconds, 1e-9), 1),
-        **describe(options, inputs, predictions),
+        "joined_classes": [
+            {"class": name, "members": [classes[label] for label in members], "labels": vague_labels[members]}
+            for name, members in zip(*judgement.classes, strict=True)
+            if len(members) > 1
+        ],
+        **describe(predictions.truth, judgement, inputs.facts, points, bootstrap=options.bootstrap, seed=options.seed),
+        "metadata": {
+            "paths": list(map(str, inputs.metadata)),
+            "matched": sum(name in inputs.facts for name in predictions.truth.source_id),
+        },
         "options": {key: _plain(value) for key, value in asdict(options).items()},
         "versions": {
             name: importlib.metadata.version(name)
             for name in ("tensorflow", "numpy", "scikit-learn", "isic-challenge-scoring")
         },
     }
-    _write(Path(workspace.options.output), result, predictions, _draw(options, inputs, result["mistakes"], network))
+    pictures = _draw(options, inputs, result["mistakes"], network)
+    _write(Path(workspace.options.output), result, predictions, judgement, classes, pictures)
     return result
 
 
@@ -297,10 +252,14 @@ def _plain(value: Any) -> Any:
 
 
 def _write(
-    output: Path, result: Mapping[str, Any], predictions: Predictions, pictures: Mapping[str, MistakePictures]
+    output: Path,
+    result: Mapping[str, Any],
+    predictions: Predictions,
+    judgement: Judgement,
+    classes: Sequence[str],
+    pictures: Mapping[str, MistakePictures],
 ) -> None:
     """Write all files under temporary names and rename them once all are complete, the summary last."""
-    from pipelines.domain.decision_rule import decision_values
     from trainer.evaluate.predictions import write_predictions
     from trainer.evaluate.report import part
     from trainer.evaluate.report_console import draw_confusion_matrix
@@ -309,8 +268,8 @@ def _write(
     from trainer.metrics import metrics
     from trainer.metrics.roc_pr_curves import rank_curves
 
-    figures, classes = result["figures"], result["classes"]
-    curves = rank_curves(predictions.truth.labels, predictions.probabilities, classes)
+    figures = result["figures"]
+    curves = rank_curves(predictions.truth.labels, judgement.probabilities, judgement.classes.names)
     files = {TEXT: evaluation_text(result), PAGE: evaluation_page(result, curves, pictures)}
     files[SUMMARY] = (json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
     output.mkdir(parents=True, exist_ok=True)
@@ -321,11 +280,10 @@ def _write(
     title = f"balanced accuracy {figures['balanced_accuracy']['value']:.3f}"
     if where := part(result):
         title = f"{where}, {title}"
-    draw_confusion_matrix(figures["confusion_matrix"], classes, title, partial[PICTURE])
-    decisions = decision_values(predictions.probabilities, predictions.prior)
+    draw_confusion_matrix(figures["confusion_matrix"], judgement.classes.names, title, partial[PICTURE])
     made_by = result["predictions"]["models"] if result["predictions"] else [result["model"]["fingerprint"]]
     write_predictions(
-        predictions, metrics.predict(decisions), classes, made_by[0] if made_by else "", partial[PREDICTIONS]
+        predictions, metrics.predict(judgement.decisions), classes, made_by[0] if made_by else "", partial[PREDICTIONS]
     )
     for name, data in files.items():
         partial[name].write_bytes(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,23 +14,29 @@ import numpy as np
 
 from pipelines.common.cli import UsageError
 from pipelines.common.csv_tables import TableError, in_line
+from pipelines.common.html import grouped
 from pipelines.common.tables import header_of, rows_of
 from pipelines.domain.diagnoses import CLASS_SETS
 from pipelines.domain.image_ids import image_id_of
 from pipelines.domain.labels import Claim, resolve_label, table_claims
 from pipelines.domain.metadata_columns import ID_COLUMNS, Columns, cells_of, facts_of, one_hot_columns, spelled
-from pipelines.domain.missing_values import is_missing
+from pipelines.domain.missing_values import flag_of, is_missing
+from pipelines.domain.probability_table import class_names
 from pipelines.domain.taxonomy import ClassSet, built_in_set, named_set
 from trainer.evaluate.predictions import GroundTruth
 
 # In addition to the columns of ISIC's tables. Our own predictions.parquet has `source_id` and `class`.
 _OTHER_IDS = ("id", "source_id")
+_PATHS = ("path", "filepath", "file_path", "image_path")
 _OTHER_LABELS = ("class", "label")
 # Columns of the archive, ISIC 2019 and 2020, and HAM10000. Sites stay as written: the tables divide the body
 # differently.
 AGE_COLUMNS = ("age_approx", "age")
 SEX_COLUMNS = ("sex",)
 SITE_COLUMNS = ("anatom_site_general", "anatom_site_1", "anatom_site_general_challenge", "localization")
+
+# Maximum number of labels without a class that are listed one by one.
+_NAMED = 5
 
 
 class ImageFacts(NamedTuple):
@@ -45,22 +52,31 @@ class ImageFacts(NamedTuple):
 class LabelTable:
     """Labels read from a table, and counts of the images that it gives no label."""
 
-    truth: GroundTruth  # the images with a label
+    truth: GroundTruth  # the images with a label, which may be vague
     unmapped: dict[str, int]  # label -> number of images none of whose labels maps to a class
     conflicts: int  # number of images on which rows of the table disagree
+
+
+class _Image(NamedTuple):
+    """What a row says of the image that it names."""
+
+    id: str
+    path: str  # "" if the row has no more than an id, or the name of a file
 
 
 class _Table(NamedTuple):
     where: str
     names: list[str]
-    id_column: str
+    id_columns: tuple[str, ...]  # the first that is not empty says which image a row is of
     data: bytes
 
-    def rows(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """Yield (image id, row) for each row that names an image."""
+    def rows(self) -> Iterator[tuple[_Image, dict[str, str]]]:
+        """Yield the image and the row, for each row that names an image."""
         for row in rows_of(self.data):
-            if image := (row.get(self.id_column) or "").strip():
-                yield image_id_of(image), row
+            said = [cell for column in self.id_columns if (cell := (row.get(column) or "").strip())]
+            if said:
+                path = next((cell.replace("\\", "/") for cell in said if "/" in cell or "\\" in cell), "")
+                yield _Image(image_id_of(said[0].replace("\\", "/")), path), row
 
 
 def _open(option: str, path: Path) -> _Table:
@@ -73,10 +89,10 @@ def _open(option: str, path: Path) -> _Table:
     except TableError as error:
         raise UsageError(f"{where}: {error}") from None
     wanted = (*ID_COLUMNS, *_OTHER_IDS)
-    id_column = spelled(names, wanted)
-    if id_column is None:
-        raise UsageError(f"{where}: needs a column {' or '.join(wanted)}; it has {in_line(names, 200)}")
-    return _Table(where, names, id_column, data)
+    id_columns = tuple(filter(None, [spelled(names, wanted), spelled(names, _PATHS)]))
+    if not id_columns:
+        raise UsageError(f"{where}: needs a column {' or '.join((*wanted, _PATHS[0]))}; it has {in_line(names, 200)}")
+    return _Table(where, names, id_columns, data)
 
 
 def _one_of(row: Mapping[str, str], columns: Iterable[str]) -> str:
@@ -132,8 +148,8 @@ def read_image_facts(paths: Sequence[Path], option: str = "--metadata") -> dict[
                 _one_of(row, SITE_COLUMNS),
                 facts_of(row, "", Columns()).lesion_id,
             )
-            known = facts.get(image, ImageFacts())
-            facts[image] = ImageFacts(
+            known = facts.get(image.id, ImageFacts())
+            facts[image.id] = ImageFacts(
                 said.age if known.age is None else known.age,
                 known.sex or said.sex,
                 known.site or said.site,
@@ -148,11 +164,30 @@ def class_set_of(classes: Sequence[str]) -> ClassSet:
     return built_in_set(known) if known else named_set(classes)
 
 
+def _own_one_hot(names: Sequence[str], classes: Sequence[str]) -> dict[str, str]:
+    """Return the columns that are named as the model's classes, with their classes; none if it is only one."""
+
+    def plain(text: str) -> str:
+        return class_names([text])[0].lower()
+
+    named = {plain(name): name for name in classes}
+    found = {column: named[plain(column)] for column in names if plain(column) in named}
+    return found if len(set(found.values())) == len(found) > 1 else {}
+
+
+def _label_said(row: Mapping[str, str], said: Sequence[Claim], table: _Table) -> str:
+    """Return the label of an image without a class: in words, or else the only other column that holds 1."""
+    words = next((claim.labels[0] for claim in said if claim.labels), "")
+    hot = [name for name, cell in row.items() if name not in table.id_columns and flag_of(cell or "")]
+    return words or (hot[0] if len(hot) == 1 else "")
+
+
 def read_labels(path: Path, classes: Sequence[str], facts: Mapping[str, ImageFacts]) -> LabelTable:
     """Read the classes that `--labels` gives, in the order of its rows.
 
     The table has a column `class` or `label`, a column of diagnoses as in the archive or HAM10000, or one column per
-    class with 1 in the right one. The project's table of diagnoses maps its terms to classes.
+    class with 1 in the right one. The project's table of diagnoses maps its terms to classes. Rows of one image have
+    the same path, or the same id if they have no path.
 
     Args:
         path: The table.
@@ -166,38 +201,61 @@ def read_labels(path: Path, classes: Sequence[str], facts: Mapping[str, ImageFac
     table = _open("--labels", path)
     own = spelled(table.names, _OTHER_LABELS) or ""
     columns = Columns(label=own)
-    if not own and (wrong := one_hot_columns(table.names).ambiguous):
-        raise UsageError(f"{table.where}: {wrong}; leave out what is not meant; it has {in_line(table.names, 200)}")
+    one_hot = one_hot_columns(table.names)
+    terms = {**one_hot.terms, **_own_one_hot(table.names, classes)}
+    if not own and not terms and one_hot.ambiguous:
+        raise UsageError(f"{table.where}: {one_hot.ambiguous}; leave out what is not meant; it has {in_line(table.names, 200)}")
     class_set = class_set_of(classes)
-    claims: dict[str, list[Claim]] = {}
-    lesions: dict[str, str] = {}
+    claims: dict[_Image, list[Claim]] = {}
+    lesions: dict[_Image, str] = {}
+    last_row: dict[_Image, Mapping[str, str]] = {}
     for image, row in table.rows():
-        found = facts_of(row, path.name, columns)
-        claims.setdefault(image, []).extend(table_claims(path.name, found.labels, found.hot, class_set))
-        lesions[image] = lesions.get(image) or found.lesion_id
-    labels: dict[str, int] = {}
+        key = image if image.path else _Image(image.id, "")
+        found = facts_of(row, path.name, columns, terms)
+        claims.setdefault(key, []).extend(table_claims(path.name, found.labels, found.hot, class_set))
+        lesions[key] = lesions.get(key) or found.lesion_id
+        last_row[key] = row
+    labels: dict[_Image, tuple[int, ...]] = {}
     unmapped: Counter[str] = Counter()
     conflicts = 0
     for image, said in claims.items():
         decision = resolve_label(said)
         if decision.label:
-            labels[image] = list(classes).index(decision.label)
+            labels[image] = tuple(list(classes).index(name) for name in decision.classes)
         elif decision.reason == "label_conflict":
             conflicts += 1
         else:
-            unmapped[next((claim.labels[0] for claim in said if claim.labels), "")] += 1
+            unmapped[_label_said(last_row[image], said, table)] += 1
     if not labels:
+        said_of = f" (it says {labels_counted(unmapped)})" if unmapped else ""
         raise UsageError(
             f"{table.where}: no image has one of the classes {', '.join(classes)}; its columns are "
-            f"{in_line(table.names, 200)}"
+            f"{in_line(table.names, 200)}{said_of}"
         )
-    ids = list(labels)
-    lesion_ids = [lesions[image] or facts.get(image, ImageFacts()).lesion_id for image in ids]
+    images = list(labels)
+    lesion_ids = [lesions[image] or facts.get(image.id, ImageFacts()).lesion_id for image in images]
+    vague = tuple(dict.fromkeys(said for said in labels.values() if len(said) > 1))
     truth = GroundTruth(
-        source_id=ids,
-        sha256=[""] * len(ids),
+        source_id=[image.id for image in images],
+        sha256=[""] * len(images),
         lesion_id=lesion_ids,
-        group_id=[lesion or image for lesion, image in zip(lesion_ids, ids, strict=True)],
-        labels=np.array(list(labels.values()), np.int64),
+        group_id=[lesion or image.path or image.id for lesion, image in zip(lesion_ids, images, strict=True)],
+        labels=np.array(
+            [said[0] if len(said) == 1 else len(classes) + vague.index(said) for said in labels.values()], np.int64
+        ),
+        vague=vague,
+        path=[image.path for image in images],
     )
     return LabelTable(truth, dict(unmapped.most_common()), conflicts)
+
+
+def labels_counted(counts: Mapping[str, int]) -> str:
+    """List the first labels with the number of images that each is of.
+
+    Args:
+        counts: Label -> number of images; the label may be empty.
+    """
+    first = itertools.islice(counts.items(), _NAMED)
+    named = [f"{repr(label) if label else 'empty'} {grouped(count)}" for label, count in first]
+    more = [f"{grouped(len(counts) - _NAMED)} more"] if len(counts) > _NAMED else []
+    return ", ".join([*named, *more])

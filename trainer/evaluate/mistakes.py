@@ -37,6 +37,9 @@ def worst_mistakes(
     predicted: np.ndarray,
     classes: Sequence[str],
     malignant: Sequence[str],
+    *,
+    partly_malignant: Sequence[str] = (),
+    score: np.ndarray | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Find the worst mistakes of each of MISTAKE_KINDS, ready for JSON.
 
@@ -47,19 +50,22 @@ def worst_mistakes(
         probabilities: float [n, C].
         predicted: int [n], the predicted labels.
         classes: Class names in label order.
-        malignant: The classes whose probabilities add up to the malignancy score.
+        malignant: The malignant classes.
+        partly_malignant: The classes that hold malignant and other images: neither missed nor false alarms.
+        score: float [n], the malignancy scores; if None, the sums of the probabilities of the malignant classes.
 
     Returns:
         The mistakes by the name of their kind.
     """
-    malignant_labels = np.array([name in set(malignant) for name in classes])
+    malignant_labels = np.array([name in malignant for name in classes])
+    other_labels = np.array([name not in {*malignant, *partly_malignant} for name in classes])
     probability = probabilities[np.arange(len(predicted)), predicted].astype(np.float64)
-    score = probabilities.astype(np.float64)[:, malignant_labels].sum(axis=1)
-    is_malignant, called_malignant = malignant_labels[truth.labels], malignant_labels[predicted]
+    if score is None:
+        score = probabilities.astype(np.float64)[:, malignant_labels].sum(axis=1)
     # Kind -> which images it includes, and a value that is lowest for the worst of them.
     rules = {
-        "missed": (is_malignant & ~called_malignant, score),
-        "false_alarms": (~is_malignant & called_malignant, -score),
+        "missed": (malignant_labels[truth.labels] & other_labels[predicted], score),
+        "false_alarms": (other_labels[truth.labels] & malignant_labels[predicted], -score),
         "confident": (predicted != truth.labels, -probability),
     }
 

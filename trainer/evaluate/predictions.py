@@ -16,6 +16,7 @@ from pipelines.domain.model_info import ModelInfo
 from pipelines.domain.probability_table import as_metadata, class_names
 from trainer.data.dataset_info import DatasetInfo
 from trainer.data.originals import map_originals, read_originals
+from trainer.evaluate.judged_classes import judged_classes
 from trainer.export.loaded_model import LoadedModel
 
 
@@ -27,7 +28,11 @@ class GroundTruth:
     sha256: list[str]
     lesion_id: list[str]
     group_id: list[str]  # images that share one count as one lesion
-    labels: np.ndarray  # int64 [n]
+    # int64 [n]: a class, or where it is at least C, an index C higher into `vague`.
+    labels: np.ndarray
+    # The classes that a label leaves open, for labels that leave several.
+    vague: tuple[tuple[int, ...], ...] = ()
+    path: Sequence[str] = ()  # of each image, "" where unknown; empty if no path is known
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ class Predictions:
     prior: np.ndarray  # float64 [C], the class frequencies that the probabilities assume
     # ONE_VIEW, or EIGHT_VIEWS if the probabilities are means over eight views; None if unknown.
     views: str | None
+    # Sets of the model's classes that are judged as one; the labels are then those of `judged_classes`.
+    joined: tuple[tuple[int, ...], ...] = ()
 
 
 _TEXT = ("image/source_id", "image/key/sha256", "image/lesion_id", "image/group_id")
@@ -125,13 +132,13 @@ def write_predictions(
 ) -> None:
     """Write a Parquet table with one row for each image, in their order.
 
-    Columns: source_id, sha256, lesion_id, group_id, label (int64), class, top_class (null where two classes tie for
-    first place), one `probability_<class>` (float32) per class in label order, and model_fingerprint. The names are
-    those of pipelines.score.
+    Columns: source_id, sha256, lesion_id, group_id, label (int64; null for classes that are judged as one), class,
+    top_class (null where two classes tie for first place), one `probability_<class>` (float32) per class of the model
+    in label order, and model_fingerprint. The names are those of pipelines.score.
 
     Args:
         predictions: The images with labels and probabilities.
-        predicted: int [n], the predicted label; negative where two classes tie for first place.
+        predicted: int [n], the predicted judged class; negative where two classes tie for first place.
         classes: Class names in label order.
         model: The fingerprint of what made the probabilities; "" if unknown.
         path: The file to write.
@@ -140,14 +147,18 @@ def write_predictions(
     import pyarrow.parquet as pq
 
     truth = predictions.truth
+    judged = judged_classes(classes, predictions.joined)
     columns: dict[str, Any] = {
         "source_id": truth.source_id,
         "sha256": truth.sha256,
         "lesion_id": truth.lesion_id,
         "group_id": truth.group_id,
-        "label": pa.array(truth.labels, pa.int64()),
-        "class": [classes[label] for label in truth.labels],
-        "top_class": pa.array([classes[index] if index >= 0 else None for index in predicted], pa.string()),
+        "label": pa.array(
+            [members[0] if len(members) == 1 else None for members in map(judged.members.__getitem__, truth.labels)],
+            pa.int64(),
+        ),
+        "class": [judged.names[index] for index in truth.labels],
+        "top_class": pa.array([judged.names[index] if index >= 0 else None for index in predicted], pa.string()),
     }
     for index, name in enumerate(class_names(classes)):
         columns[f"probability_{name}"] = pa.array(predictions.probabilities[:, index], pa.float32())

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipelines.common.html import counted, grouped
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
+from trainer.evaluate.matching import shared_ids_named
+from trainer.evaluate.metadata_tables import labels_counted
 from trainer.metrics.bootstrap import FEW
 
 TITLE = "Evaluation"
-# Maximum number of labels without a class that are listed one by one.
-_NAMED = 5
 _VIEWS = {ONE_VIEW: "each image as it is", EIGHT_VIEWS: "mean over eight flips and quarter turns"}
 
 
@@ -71,10 +70,23 @@ def without_class(unmapped: Mapping[str, int]) -> str:
     Args:
         unmapped: Label -> number of images.
     """
-    first = itertools.islice(unmapped.items(), _NAMED)
-    named = [f"{repr(label) if label else 'empty'} {grouped(count)}" for label, count in first]
-    more = [f"{grouped(len(unmapped) - _NAMED)} more"] if len(unmapped) > _NAMED else []
-    return f"{counted(sum(unmapped.values()), 'image')} ({', '.join([*named, *more])})"
+    return f"{counted(sum(unmapped.values()), 'image')} ({labels_counted(unmapped)})"
+
+
+def joined_note(result: Result) -> str:
+    """Explain which classes are judged as one, and on how many images; return "" if none are."""
+    if not result["joined_classes"]:
+        return ""
+    each = [f"{one['class']} ({counted(one['labels'], 'label')})" for one in result["joined_classes"]]
+    said = f"Labels that stand for several of the model's classes are judged on the sum of these: {', '.join(each)}."
+    partly = result["partly_malignant_classes"]
+    if not partly:
+        return said
+    images = sum(result["figures"]["per_class"][name]["n"] for name in partly)
+    return (
+        f"{said} Only some of {', '.join(partly)} is malignant, so {counted(images, 'image')} of it "
+        f"{'counts' if images == 1 else 'count'} in no figure of malignancy."
+    )
 
 
 def few_classes(figures: Mapping[str, Any]) -> list[str]:
@@ -195,6 +207,9 @@ def origin(result: Result) -> list[tuple[str, str]]:
         ]
         if match_counts["repeated"]:
             facts.append(("scored again", counted(match_counts["repeated"], "file")))
+        if match_counts["shared_ids"]:
+            first = tuple(match_counts["first_shared_ids"])
+            facts.append(("left out", shared_ids_named(match_counts["shared_ids"], first)))
         if match_counts["other_bytes"]:
             facts.append(("same id, other file", counted(match_counts["other_bytes"], "image")))
     known = result["with_lesion_id"]

@@ -16,6 +16,7 @@ from trainer.evaluate.report import (
     format_estimate,
     headline_figures,
     interval_note,
+    joined_note,
     origin,
     subgroup_columns,
     threshold_note,
@@ -171,6 +172,7 @@ def evaluation_text(result: Result) -> bytes:
         f"{counted(figures['n'], 'image')} of {counted(figures['groups'], 'lesion')}. For research; no diagnosis.",
         "",
         *([f"**{warning[0]}.** {warning[1]}", ""] if warning else []),
+        *([plain(note), ""] if (note := joined_note(result)) else []),
         *table(
             ("Figure", "Value", "Rests on"),
             [[one.name, format_estimate(one.estimate), one.n] for one in headline_figures(result)],

@@ -1,4 +1,4 @@
-"""Read predictions that were stored before, and match them with labels."""
+"""Read predictions that were stored before."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +15,11 @@ from pipelines.common.cli import UsageError, first_line
 from pipelines.common.csv_tables import in_line
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
 from pipelines.domain.probability_table import Meaning, class_names, read_metadata
-from trainer.evaluate.predictions import GroundTruth, Predictions
+from trainer.evaluate.judged_classes import labels_named, parts_of
+from trainer.evaluate.predictions import GroundTruth
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PREFIX = "probability_"
 # With several models, the columns of each one's own probabilities have this suffix: `probability_nevus__2`.
@@ -30,7 +35,7 @@ _TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class StoredPredictions:
-    """Ids and probabilities of n images, as far as the tables tell."""
+    """Ids and probabilities of n images, as far as the tables tell, in the order in which they were scored."""
 
     path: Path
     image_id: list[str]
@@ -43,13 +48,13 @@ class StoredPredictions:
     models: tuple[str, ...]  # the fingerprint of what made the probabilities; empty if unknown
     prior: np.ndarray  # float64 [C], the class frequencies that the probabilities assume
     views: str | None  # see `Predictions`
+    files: Sequence[str] = ()  # paths of the images as they were listed, "" where unknown; may be empty
 
 
 def prediction_files(path: Path) -> list[Path]:
     """List the Parquet files that `--predictions` names, sorted by path.
 
-    For runs named after their dates, that is the order in which they were made. A run of the score job without its
-    summary.json is not finished and is left out.
+    A run of the score job without its summary.json is not finished and is left out.
 
     Args:
         path: A file, or a folder that holds files at any depth.
@@ -78,7 +83,7 @@ def prediction_files(path: Path) -> list[Path]:
 
 
 def read_stored_predictions(path: Path, known_classes: Sequence[str] | None = None) -> StoredPredictions:
-    """Read all rows of the files that `--predictions` names.
+    """Read all rows of the files that `--predictions` names: those that were scored later, and lie further on, last.
 
     Args:
         path: See `prediction_files`.
@@ -119,21 +124,25 @@ def read_stored_predictions(path: Path, known_classes: Sequence[str] | None = No
         table = table.drop_columns([name for name in _IDS if name != identity and name in table.column_names])
         tables.append(table.rename_columns([_IDS[1] if name == identity else name for name in table.column_names]))
     named = {
-        name
+        part
         for table in tables
         for column in ("class", "top_class")
         if column in table.column_names
         for name in table[column].unique().to_pylist()
         if name
+        for part in (name, *parts_of(name))
     }
     classes = _class_list([name.removeprefix(PREFIX) for name in columns], known_classes, named, where)
 
+    order = np.argsort(np.concatenate([_scored_at(table) for table in tables]), kind="stable")
+
     def texts(column: str) -> list[str]:
-        return [
+        found = [
             "" if value is None else str(value)
             for table in tables
             for value in (table[column].to_pylist() if column in table.column_names else [""] * table.num_rows)
         ]
+        return [found[row] for row in order]
 
     models = tuple(sorted({name for name in set(texts("model_fingerprint")) if name}))
     if len(models) > 1:
@@ -149,7 +158,7 @@ def read_stored_predictions(path: Path, known_classes: Sequence[str] | None = No
     except pa.ArrowException as error:
         reason = first_line(error)
         raise UsageError(f"{where}: a probability is no number ({reason}); score these images again") from None
-    probabilities = np.concatenate(each).astype(np.float32)
+    probabilities = np.concatenate(each).astype(np.float32)[order]
     if not np.isfinite(probabilities).all():
         raise UsageError(f"{where}: a probability is missing or not finite; score these images again")
     if not len(probabilities):
@@ -173,7 +182,21 @@ def read_stored_predictions(path: Path, known_classes: Sequence[str] | None = No
         models,
         meanings[0].prior,
         views.pop() if len(views) == 1 else None,
+        texts("path"),
     )
+
+
+def _scored_at(table: pa.Table) -> np.ndarray:
+    """Return when each row of a table was scored, int64 [n], in microseconds; 0 where that is not known."""
+    import pyarrow as pa
+
+    if "scored_at" not in table.column_names:
+        return np.zeros(table.num_rows, np.int64)
+    try:
+        times = table["scored_at"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    except pa.ArrowException:
+        return np.zeros(table.num_rows, np.int64)
+    return times.fill_null(0).to_numpy()
 
 
 def _class_list(columns: list[str], known: Sequence[str] | None, named: set[str], where: str) -> tuple[str, ...]:
@@ -201,7 +224,7 @@ def _class_list(columns: list[str], known: Sequence[str] | None, named: set[str]
 
 
 def own_labels(stored: StoredPredictions) -> GroundTruth:
-    """Return the labels that a table of predictions contains itself.
+    """Return the labels that a table of predictions contains itself; those of classes judged as one are vague.
 
     Raises:
         UsageError: A label has no probability column, or an image occurs twice.
@@ -212,86 +235,16 @@ def own_labels(stored: StoredPredictions) -> GroundTruth:
         raise UsageError(
             f"--predictions {stored.path}: has {twice[0]} twice ({len(twice)} such images); name one evaluation"
         )
-    if strangers := sorted({name for name in stored.labels if name not in stored.classes}):
+    classes = stored.classes
+    vague = {name: labels_named(name, classes) for name in sorted(set(stored.labels)) if name not in classes}
+    if strangers := [name for name, labels in vague.items() if not labels]:
         raise UsageError(f"--predictions {stored.path}: has the class {strangers[0]!r}, but no probability of it")
+    label_of = {name: label for label, name in enumerate((*classes, *vague))}
     return GroundTruth(
         source_id=stored.image_id,
         sha256=stored.sha256,
         lesion_id=stored.lesion_id,
         group_id=[group or image for group, image in zip(stored.group_id, stored.image_id, strict=True)],
-        labels=np.array([stored.classes.index(name) for name in stored.labels], np.int64),
+        labels=np.array([label_of[name] for name in stored.labels], np.int64),
+        vague=tuple(vague.values()),
     )
-
-
-@dataclass(frozen=True)
-class MatchCounts:
-    """Counts of the images that `match_labels` matched and of those left over."""
-
-    matched: int  # images with a score and a label
-    scored_without_label: int
-    labelled_without_score: int
-    repeated: int  # further scores of images that have one already
-    # Images matched by id although the scored file differs in content from the labelled one; None if contents are
-    # unknown.
-    other_bytes: int | None
-
-
-def match_labels(stored: StoredPredictions, truth: GroundTruth) -> tuple[Predictions, MatchCounts]:
-    """Match labelled images with their scores, in the order of `truth`.
-
-    Ids come first, since the same ISIC id may have other bytes in another download. If an id has several scores, the
-    one of the same content counts, else the last, as in the score job's outputs. An id that two labelled images share
-    (`1.jpg` in two folders) identifies neither: these images, and those whose id was not scored, are matched by
-    content.
-
-    Returns:
-        The labelled images that were scored, and counts of what was matched and what was left over.
-
-    Raises:
-        UsageError: No image matches.
-    """
-    by_id: dict[str, list[int]] = {}
-    by_content: dict[str, int] = {}
-    for row, (name, sha256) in enumerate(zip(stored.image_id, stored.sha256, strict=True)):
-        by_id.setdefault(name, []).append(row)
-        if sha256:
-            by_content[sha256] = row
-    shared = {name for name, count in Counter(truth.source_id).items() if count > 1}
-    images, rows = [], []
-    for image, (name, sha256) in enumerate(zip(truth.source_id, truth.sha256, strict=True)):
-        candidates = by_id.get(name, []) if name not in shared else []
-        same = [row for row in candidates if sha256 and stored.sha256[row] == sha256]
-        found = next(reversed(same or candidates), by_content.get(sha256) if sha256 else None)
-        if found is not None:
-            images.append(image)
-            rows.append(found)
-    if not images:
-        raise UsageError(
-            f"--predictions {stored.path}: none of its {len(stored.image_id)} images is among the "
-            f"{len(truth.source_id)} labelled ones (scored are {_some(stored.image_id)}; labelled are "
-            f"{_some(truth.source_id)})"
-        )
-    used, done = set(rows), {truth.source_id[image] for image in images}
-    left = [row for row in range(len(stored.image_id)) if row not in used]
-    repeated = sum(stored.image_id[row] in done for row in left)
-    contents = [(truth.sha256[image], stored.sha256[row]) for image, row in zip(images, rows, strict=True)]
-    known = [pair for pair in contents if all(pair)]
-    chosen = GroundTruth(
-        [truth.source_id[image] for image in images],
-        [truth.sha256[image] or stored.sha256[row] for image, row in zip(images, rows, strict=True)],
-        [truth.lesion_id[image] for image in images],
-        [truth.group_id[image] for image in images],
-        truth.labels[np.array(images)],
-    )
-    match_counts = MatchCounts(
-        matched=len(images),
-        scored_without_label=len(left) - repeated,
-        labelled_without_score=len(truth.source_id) - len(images),
-        repeated=repeated,
-        other_bytes=sum(one != other for one, other in known) if known else None,
-    )
-    return Predictions(chosen, stored.probabilities[np.array(rows)], None, stored.prior, stored.views), match_counts
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")

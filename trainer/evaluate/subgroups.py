@@ -47,6 +47,7 @@ class DetectionInputs(NamedTuple):
     malignant: np.ndarray | None = None  # bool [n], whether an image is malignant
     score: np.ndarray | None = None  # float [n], malignancy scores
     threshold: float | None = None  # an image is flagged if its score is at least this
+    known: np.ndarray | None = None  # bool [n], the images of which it is known whether they are malignant; None: all
 
 
 def subgroups(
@@ -140,12 +141,13 @@ def _figures(
         )
     at_threshold: dict[str, Any] = {}
     if detection.malignant is not None and detection.score is not None and detection.threshold is not None:
+        told = among if detection.known is None else among & detection.known
         at_threshold = threshold_figures(
-            detection.malignant[among],
-            detection.score[among],
+            detection.malignant[told],
+            detection.score[told],
             detection.threshold,
-            labels,
-            groups,
+            labels[told[among]],
+            groups[told[among]],
             bootstrap=bootstrap,
             seed=seed,
         )

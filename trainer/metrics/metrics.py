@@ -10,18 +10,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import sklearn.metrics
 from isic_challenge_scoring.metrics import balanced_multiclass_accuracy
 
-from pipelines.domain.decision_rule import decision_values
+from pipelines.domain.decision_rule import decision_values, malignancy_scores
 from pipelines.domain.taxonomy import melanoma_class
 from trainer.metrics.bootstrap import CONFIDENCE, Estimate, interval, resamples
 
 UNDECIDED = -1
+
+
+class Task(NamedTuple):
+    """Tell some images from others by a score."""
+
+    positive: np.ndarray  # bool [n]
+    score: np.ndarray  # float [n]
+    # bool [n], the images of which it is known what they are: no others count. None for all images.
+    known: np.ndarray | None = None
+
+    def among(self, values: np.ndarray) -> np.ndarray:
+        """Return those of [..., n] values that belong to the images that count."""
+        return values if self.known is None else values[..., self.known]
+
+
+def malignancy(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], malignant: Sequence[str]) -> Task:
+    """Return the task of telling malignant from other images by the malignancy score.
+
+    Args:
+        labels: int [n].
+        probabilities: float [n, C].
+        classes: Class names in label order.
+        malignant: The names of the malignant classes.
+    """
+    of_class = np.array([name in malignant for name in classes], bool)
+    return Task(of_class[labels], malignancy_scores(probabilities, classes, malignant))
 
 
 def predict(decisions: np.ndarray) -> np.ndarray:
@@ -182,6 +208,8 @@ def evaluate(
     malignant: Sequence[str] = (),
     *,
     prior: np.ndarray | None = None,
+    decisions: np.ndarray | None = None,
+    malignancy_task: Task | None = None,
     specificity: float = 0.90,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -202,6 +230,8 @@ def evaluate(
         classes: Class names in label order.
         malignant: The names of the malignant classes.
         prior: [C], or [n, C] for each image: the class frequencies that the probabilities assume. Equal ones if None.
+        decisions: [n, C], the decision values, if they do not follow from probabilities and prior.
+        malignancy_task: How to tell malignant images, if that does not follow from the classes.
         specificity: The specificity at which sensitivities are computed.
         bootstrap: The number of resamples.
         seed: The seed of the resamples.
@@ -219,19 +249,19 @@ def evaluate(
     if not np.isfinite(probabilities).all():
         raise ValueError("probabilities must be finite")
 
-    decisions = decision_values(probabilities, np.full(count, 1.0 / count) if prior is None else prior)
+    if decisions is None:
+        decisions = decision_values(probabilities, np.full(count, 1.0 / count) if prior is None else prior)
     predicted = predict(decisions)
     truth, called = np.eye(count, dtype=bool)[labels], predicted[:, None] == np.arange(count)
-    benign_index = [i for i, name in enumerate(classes) if name not in set(malignant)]
-    is_malignant = ~np.isin(labels, benign_index)
-    malignant_score = probabilities[:, [i for i in range(count) if i not in benign_index]].sum(axis=1)
-    # One-vs-rest tasks: every class, then malignant against benign.
-    one_vs_rest = [*((truth[:, c], probabilities[:, c]) for c in range(count)), (is_malignant, malignant_score)]
+    has_malignant = any(name in malignant for name in classes)
+    detection = malignancy_task or malignancy(labels, probabilities, classes, malignant)
+    # Every class against the rest, then malignant against benign.
+    tasks = [*(Task(truth[:, c], probabilities[:, c]) for c in range(count)), detection]
 
     drawn: dict[tuple[str, int], list[np.ndarray]] = {}
     if n:
         for weights in resamples(labels, groups, bootstrap, seed):
-            _collect(drawn, weights, truth, called, one_vs_rest, specificity)
+            _collect(drawn, weights, truth, called, tasks, specificity)
     values = {key: np.concatenate(parts) for key, parts in drawn.items()}
 
     def estimate(figure: str, index: int, value: float | None, among: np.ndarray) -> Estimate:
@@ -261,16 +291,18 @@ def evaluate(
         per_class[name] = {"n": int(truth[:, c].sum()), "groups": len(np.unique(groups[truth[:, c]])), **figures}
 
     def at_specificity(index: int) -> dict[str, Any]:
-        positive, score = one_vs_rest[index]
+        task = tasks[index]
+        positive, score = task.among(task.positive), task.among(task.score)
         exists = positive.any() and not positive.all()
         value, threshold = sensitivity_at_specificity(positive, score, specificity) if exists else (None, None)
         threshold = threshold if threshold is not None and np.isfinite(threshold) else None
-        return {**asdict(estimate("at_specificity", index, value, positive)), "threshold": threshold}
+        return {**asdict(estimate("at_specificity", index, value, task.positive)), "threshold": threshold}
 
     def auc_of_malignant() -> Estimate:
-        exists = is_malignant.any() and not is_malignant.all()
-        value = float(sklearn.metrics.roc_auc_score(is_malignant, malignant_score)) if exists else None
-        return estimate("auc", count, value, is_malignant)
+        positive, score = detection.among(detection.positive), detection.among(detection.score)
+        exists = positive.any() and not positive.all()
+        value = float(sklearn.metrics.roc_auc_score(positive, score)) if exists else None
+        return estimate("auc", count, value, detection.positive)
 
     everything = np.ones(n, bool)
     melanoma = melanoma_class(classes)
@@ -281,11 +313,11 @@ def evaluate(
         "balanced_accuracy": asdict(estimate("balanced_accuracy", 0, balanced_accuracy(labels, decisions), everything)),
         "accuracy": asdict(estimate("accuracy", 0, float((predicted == labels).mean()) if n else None, everything)),
         "mean_auc": asdict(estimate("mean_auc", 0, mean_auc, everything)),
-        **({"malignant_auc": asdict(auc_of_malignant())} if len(benign_index) < count else {}),
+        **({"malignant_auc": asdict(auc_of_malignant())} if has_malignant else {}),
         "sensitivity_at_specificity": {
             "specificity": specificity,
             **({"melanoma": at_specificity(list(classes).index(melanoma))} if melanoma else {}),
-            **({"malignant": at_specificity(count)} if len(benign_index) < count else {}),
+            **({"malignant": at_specificity(count)} if has_malignant else {}),
         },
         "per_class": per_class,
         "confusion_matrix": confusion_matrix(labels, predicted, count).tolist(),
@@ -318,7 +350,7 @@ def _collect(
     weights: np.ndarray,
     truth: np.ndarray,
     called: np.ndarray,
-    one_vs_rest: Sequence[tuple[np.ndarray, np.ndarray]],
+    tasks: Sequence[Task],
     specificity: float,
 ) -> None:
     """Append every figure of a block of resamples to `drawn`, under (figure, class index)."""
@@ -330,11 +362,11 @@ def _collect(
     put("balanced_accuracy", 0, _over_classes(sensitivity, truth))
     right = (truth & called).any(axis=1).astype(np.float32)
     put("accuracy", 0, (weights @ right) / weights.sum(axis=1, dtype=np.float64))
-    for index, (positive, score) in enumerate(one_vs_rest):
+    for index, task in enumerate(tasks):
         if index < truth.shape[1]:
             put("sensitivity", index, sensitivity[:, index])
             put("specificity", index, true_negative_rate[:, index])
-        ranking = ranking_figures(positive, score, weights, specificity)
+        ranking = ranking_figures(task.among(task.positive), task.among(task.score), task.among(weights), specificity)
         put("auc", index, ranking.auc)
         put("average_precision", index, ranking.average_precision)
         put("at_specificity", index, ranking.sensitivity)

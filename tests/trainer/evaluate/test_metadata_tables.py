@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.common.cli import UsageError
+from pipelines.domain.diagnoses import CLASS_SETS
 from trainer.evaluate.metadata_tables import (
     ImageFacts,
     class_set_of,
@@ -88,3 +89,43 @@ def test_one_hot_columns_may_have_a_prefix_but_there_is_one_set_of_them(tmp_path
 
 def test_a_known_class_set_is_known_by_its_classes() -> None:
     assert tuple(class_set_of(CLASSES).classes) == CLASSES
+
+
+def test_a_label_of_several_classes_leaves_them_open(tmp_path: Path) -> None:
+    classes = CLASS_SETS["isic9"]
+    hot = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_1,0,0,0,0,1,0,0\nISIC_2,0,1,0,0,0,0,0\nISIC_3,0,0,0,1,0,0,0\n"
+    truth = read_labels(table(tmp_path, hot), classes, {}).truth
+    pairs = ("pigmented benign keratosis", "seborrheic keratosis"), ("actinic keratosis", "squamous cell carcinoma")
+    assert truth.vague == tuple((classes.index(one), classes.index(other)) for one, other in pairs)
+    assert truth.labels.tolist() == [9, classes.index("nevus"), 10]
+    # Another row says which of the two it is.
+    told = table(tmp_path, "image,dx\nISIC_1,bkl\nISIC_1,seborrheic keratosis\n", "told.csv")
+    truth = read_labels(told, classes, {}).truth
+    assert (truth.vague, truth.labels.tolist()) == ((), [classes.index("seborrheic keratosis")])
+
+
+def test_one_hot_columns_named_as_the_models_own_classes_count(tmp_path: Path) -> None:
+    classes = ("Lesion type A", "moon/star", "nevus")
+    path = table(
+        tmp_path,
+        "Image;lesion_type_a;Moon / Star;NEVUS;wart\nISIC_1;1,0;0,0;0,0;0,0\nISIC_2;0,0;1,0;0,0;0,0\n"
+        "ISIC_3;0,0;0,0;1,0;0,0\nISIC_4;0,0;0,0;0,0;1,0\n",
+    )
+    found = read_labels(path, classes, {})
+    assert (found.truth.source_id, found.truth.labels.tolist()) == (["ISIC_1", "ISIC_2", "ISIC_3"], [0, 1, 2])
+    assert found.unmapped == {"wart": 1}
+
+
+def test_a_table_without_any_class_says_what_it_holds(tmp_path: Path) -> None:
+    path = table(tmp_path, "isic_id,class\nISIC_1,moon\nISIC_2,star\nISIC_3,moon\nISIC_4,\n")
+    with pytest.raises(UsageError, match=r"\(it says 'moon' 2, 'star' 1, empty 1\)"):
+        read_labels(path, CLASSES, {})
+
+
+def test_images_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    path = table(tmp_path, "path,class\na/1.jpg,nevus\nb\\1.jpg,melanoma\nb/2.jpg,nevus\n")
+    truth = read_labels(path, CLASSES, {}).truth
+    assert truth.source_id == ["1", "1", "2"]
+    assert truth.path == truth.group_id == ["a/1.jpg", "b/1.jpg", "b/2.jpg"]
+    both = table(tmp_path, "image_id,path,dx\nX,a/1.jpg,nv\n", "both.csv")
+    assert read_labels(both, CLASSES, {}).truth.source_id == ["X"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import pytest
 
 from pipelines.common.cli import UsageError
 from tests.support.simulated_predictions import CLASSES
+from trainer.evaluate.matching import match_labels
 from trainer.evaluate.predictions import Predictions
-from trainer.evaluate.stored_predictions import match_labels, own_labels, prediction_files, read_stored_predictions
+from trainer.evaluate.stored_predictions import own_labels, prediction_files, read_stored_predictions
 
 
 def test_what_an_evaluation_wrote_is_read_back(stored: Path, predictions: Predictions) -> None:
@@ -92,6 +94,32 @@ def test_columns_of_single_models_and_of_other_classes(tmp_path: Path) -> None:
     assert read_stored_predictions(path, ["nevus", "skin tag"]).classes == ("nevus", "skin tag")
     with pytest.raises(UsageError, match=r"its 2 classes are not the 2 that are .* \(difference: melanoma, skin"):
         read_stored_predictions(path, ["nevus", "melanoma"])
+
+
+def test_rows_come_in_the_order_in_which_they_were_scored(tmp_path: Path) -> None:
+    hours = {"run=v10": (2, 1), "run=v2": (1,)}
+    for run, scored in hours.items():
+        folder = tmp_path / run
+        folder.mkdir()
+        (folder / "summary.json").write_text("{}")
+        times = [datetime.datetime(2026, 1, 1, hour, tzinfo=datetime.UTC) for hour in scored]
+        written(
+            folder / "scores-00000-of-00001.parquet",
+            image_id=[f"{run} at {hour}" for hour in scored],
+            probability_a=[0.5] * len(scored),
+            probability_b=[0.5] * len(scored),
+            scored_at=pa.array(times, pa.timestamp("us", "UTC")),
+        )
+    assert read_stored_predictions(tmp_path).image_id == ["run=v10 at 1", "run=v2 at 1", "run=v10 at 2"]
+
+
+def test_a_label_of_joined_classes_is_vague(tmp_path: Path) -> None:
+    columns = {"class": ["x y or z", "w"], "probability_w": [0.5] * 2, "probability_x_y": [0.25] * 2}
+    path = written(tmp_path / "t.parquet", source_id=["a", "b"], **columns, probability_z=[0.25] * 2)
+    found = read_stored_predictions(path)
+    assert found.classes == ("w", "x y", "z")
+    truth = own_labels(found)
+    assert (truth.labels.tolist(), truth.vague) == ([3, 0], ((1, 2),))
 
 
 def test_an_image_with_two_rows_has_no_label_of_its_own(tmp_path: Path) -> None:
