@@ -119,6 +119,8 @@ with DAG(
     def check_rejects(code: int) -> None:
         """Fail when more of the new files were rejected than --max_reject_fraction."""
         if code == TOO_MANY_REJECTS:
-            raise AirflowFailException("more files rejected than --max_reject_fraction; see rejects-*.jsonl of the run")
+            raise AirflowFailException(
+                "more files rejected than --max_reject_fraction; see _rejects-*.jsonl of the run"
+            )
 
     check_rejects(score.output)

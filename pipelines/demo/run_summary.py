@@ -14,7 +14,7 @@ from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription, pars
 DATASET, PREPARE = f"dataset/{DATASET_JSON}", "dataset/prepare.json"
 TRAIN, EVALUATION = "train/train.json", "evaluation/evaluation.json"
 # One match for each run of the score job; the last one by name is used.
-SCORES = "scores/run=*/summary.json"
+SCORES = "scores/run=*/_summary.json"
 
 
 def _read(run: Path, name: str, parse: Callable[[bytes], Any] = json.loads) -> Any:

@@ -70,7 +70,7 @@ class Flagging(NamedTuple):
     points: tuple[OperatingPoint, ...] = ()  # operating points behind the threshold, in the order of the models
 
     def describe(self, flagged: int) -> dict[str, Any]:
-        """Return the `flag` entry of summary.json.
+        """Return the `flag` entry of _summary.json.
 
         Args:
             flagged: Number of flagged images in the run.

@@ -21,8 +21,8 @@ DESCRIPTION = """\
 Score an archive of lesion images with one exported model, or several.
 
 Each run is a partition of its own, OUTPUT/run=DATE: every image has one row in scores-* (path, content hash, one
-probability per class, top class, malignancy score, entropy, fingerprints) or one in rejects-*.jsonl with the reason;
-one bad image never takes a good one with it. summary.json is written last and says that the run is complete. With
+probability per class, top class, malignancy score, entropy, fingerprints) or one in _rejects-*.jsonl with the reason;
+one bad image never takes a good one with it. _summary.json is written last and says that the run is complete. With
 --previous only what is new or changed is scored. Scores are for research; they are no diagnosis.
 """
 
@@ -110,13 +110,13 @@ def build_parser() -> ArgumentParser:
         default=default.submission,
         choices=(AUTO, *YEARS),
         metavar="YEAR",
-        help=f"write submission.csv as the ISIC challenge of that year wants it ({' or '.join(YEARS)}); by default the "
-        "one that fits the model's classes",
+        help=f"write _submission.csv as the ISIC challenge of that year wants it ({' or '.join(YEARS)}); by default "
+        "the one that fits the model's classes",
     )
     parser.add_argument(
         "--output_table", default=default.output_table, metavar="TABLE", help="append to PROJECT:DATASET.TABLE too"
     )
-    parser.add_argument("--report", action="store_true", help="write report.html: what to look at first")
+    parser.add_argument("--report", action="store_true", help="write _report.html: what to look at first")
     parser.add_argument(
         "--report_top", type=int, default=default.report_top, metavar="N", help="images on the report, 1000 at most"
     )

@@ -26,7 +26,6 @@ from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.common.cli import UsageError
 from pipelines.dataset import accounting
 from pipelines.dataset import manifest as dataset_manifest
-from pipelines.dataset.file_names import REJECTS_FILES
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.score.batches import ReadBatches
 from pipelines.score.bigquery import WriteScoresToBigQuery
@@ -53,13 +52,13 @@ from pipelines.storage.attempt import Attempt
 from pipelines.storage.filesystem import join
 from pipelines.storage.partitions import MARKER
 
-SUBMISSION, REPORT = "submission.csv", "report.html"
+REJECTS, SUBMISSION, REPORT = "_rejects-*.jsonl", "_submission.csv", "_report.html"
 # Holds the summary of a run that found nothing new. It stays in the temporary folder and is not published.
 NOTHING_NEW = "nothing_new.json"
 
 
 class _Describe(beam.DoFn):
-    """DoFn that checks the totals, writes the report and yields the content of summary.json.
+    """DoFn that checks the totals, writes the report and yields the content of _summary.json.
 
     It runs after everything else is written. If no file was new, it writes the summary to the temporary folder and
     yields nothing, so nothing is published.
@@ -138,8 +137,7 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress, attempt: Attemp
     written = {
         "scores": scores
         | "Scores" >> table_io.WriteBlocks(path(f"scores-*.{options.format}"), scores_bytes, order, pack, unpack, most),
-        "rejects": rejects
-        | "Rejects" >> table_io.WriteBlocks(join(folder, REJECTS_FILES), rejects_bytes, order, pack, unpack, most),
+        "rejects": rejects | "Rejects" >> table_io.WriteBlocks(path(REJECTS), rejects_bytes, order, pack, unpack, most),
     }
     for label, files, failed in (("Seen", SCORED_FILES, False), ("Failed", FAILED_FILES, True)):
         keys = blocks | f"{label} keys" >> beam.Map(keys_of, failed)
@@ -203,7 +201,7 @@ def run(job: Job, attempt: Attempt, beam_arguments: PipelineOptions) -> dict[str
         beam_arguments: Beam's options.
 
     Returns:
-        The content of summary.json; None if the pipeline was left running. A run that found nothing new returns its
+        The content of _summary.json; None if the pipeline was left running. A run that found nothing new returns its
         summary too, but publishes nothing.
 
     Raises:

@@ -1,7 +1,7 @@
 """Remember what earlier runs have scored: a set of 16-byte keys in which a nightly run looks up each listed file.
 
 A key identifies a file as listed (place, size, version) together with the models that scored it. Each partition keeps
-the keys of its own files, concatenated, in `seen-*.keys`. A worker holds all keys as two sorted columns, 16 bytes per
+the keys of its own files, concatenated, in `_seen-*.keys`. A worker holds all keys as two sorted columns, 16 bytes per
 file.
 """
 
@@ -19,9 +19,9 @@ from pipelines.storage import filesystem
 from pipelines.storage.errors import StorageError
 
 _KEY_BYTES = 16
-SCORED_FILES = "seen-*.keys"
+SCORED_FILES = "_seen-*.keys"
 # Keys of files that could not be read. They are tried again each night, but count as news only the first time.
-FAILED_FILES = "failed-*.keys"
+FAILED_FILES = "_failed-*.keys"
 UNCHANGED = "unchanged"
 _HALVES = np.dtype([("high", ">u8"), ("low", ">u8")])
 
@@ -105,7 +105,8 @@ def read_scored_keys(partitions: Iterable[str], files: str = SCORED_FILES) -> Sc
     """
     parts = []
     for partition in partitions:
-        for path in filesystem.match(filesystem.join(partition, files)):
+        # Earlier runs have the same names without the mark in front.
+        for path in filesystem.match(filesystem.join(partition, f"*{files.removeprefix('_')}")):
             parts.append(filesystem.read_bytes(path))
             if len(parts[-1]) % _KEY_BYTES:
                 raise ValueError(f"{path} is damaged: {len(parts[-1])} bytes, no multiple of {_KEY_BYTES}")

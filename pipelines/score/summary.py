@@ -1,4 +1,4 @@
-"""What a run says of itself: `summary.json`, with its drift since earlier runs."""
+"""What a run says of itself: `_summary.json`, with its drift since earlier runs."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from pipelines.score.columns import probability_matrix
 from pipelines.score.score_row import PROBABILITY_UNIT, SCORED, ScoreRow, ScoringRun, top_classes
 from pipelines.score.scored_keys import UNCHANGED
 from pipelines.storage import filesystem
+from pipelines.storage.partitions import MARKER
 
 SCHEMA_VERSION = 2
 _MICROSECONDS = 1_000_000
@@ -60,7 +61,7 @@ def describe_run(
     stage_seconds: Mapping[str, float],
     drift_threshold: float,
 ) -> dict[str, Any]:
-    """Return the content of summary.json.
+    """Return the content of _summary.json.
 
     Args:
         run: The scoring run.
@@ -111,7 +112,7 @@ def describe_run(
 
 
 def describe_submission(challenge: Challenge, path: str) -> dict[str, Any]:
-    """Return the `submission` entry of summary.json for a submission written to `path`."""
+    """Return the `submission` entry of _summary.json for a submission written to `path`."""
     text = (filesystem.read_if_exists(path) or b"").decode()
     # Count CSV rows, not lines: a quoted name may contain line breaks.
     lines = sum(1 for _ in csv.reader(io.StringIO(text, newline="")))
@@ -133,14 +134,14 @@ def report_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
     """Return the lines that the command prints after a finished run.
 
     Args:
-        summary: The content of summary.json.
+        summary: The content of _summary.json.
         folder: The run's partition.
     """
     counts, found = summary["counts"], summary["drift"]
     unchanged = f" + unchanged {counts[UNCHANGED]}" if counts[UNCHANGED] else ""
     ignored = f" + ignored {counts['ignored']}" if counts["ignored"] else ""
     lines = [f"listed {counts['listed']} = scored {counts[SCORED]} + rejected {counts[REJECTED]}{unchanged}{ignored}"]
-    lines += accounting.beside_lines(summary["beside"], filesystem.join(folder, "summary.json"))
+    lines += accounting.beside_lines(summary["beside"], filesystem.join(folder, MARKER))
     lines += [f"  {reason}: {count}" for reason, count in summary["dropped"].items()]
     fingerprints = ", ".join(model["fingerprint"][:16] for model in summary["models"])
     lines.append(f"{summary['images_per_second']} images/s, model {fingerprints}")
@@ -149,7 +150,7 @@ def report_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
     if found["warning"]:
         lines.append(
             f"drift: stability index {found['figure']:.2f} of the classes against the training data, more than "
-            f"{found['threshold']:.2f}; see {filesystem.join(folder, 'summary.json')}"
+            f"{found['threshold']:.2f}; see {filesystem.join(folder, MARKER)}"
         )
     return [*lines, f"scores {folder}"]
 

@@ -211,7 +211,7 @@ def triage_page(
 
     Args:
         run: The scoring run.
-        summary: Content of summary.json; only `counts` is required.
+        summary: Content of _summary.json; only `counts` is required.
         triage: What `CollectTriage` collected from the run's rows.
         pictures: Path of a row in `triage.top` -> thumbnail and overlay (see `triage_pictures`), None for a missing
             one. A row without an entry shows a placeholder.

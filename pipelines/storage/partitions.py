@@ -1,4 +1,7 @@
-"""Manage the runs of a job as partitions of one output: `OUTPUT/run=NAME/`, finished once `summary.json` exists."""
+"""Manage the runs of a job as partitions of one output: `OUTPUT/run=NAME/`, finished once `_summary.json` exists.
+
+Names that begin with `_` are no tables: pandas, Spark and whatever else reads a folder of Parquet skips them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from pipelines.common.cli import UsageError
 from pipelines.storage import filesystem, output
 from pipelines.storage.errors import StorageError
 
-MARKER = "summary.json"
+MARKER = "_summary.json"
+# The marker of runs that were made when it had another name. What they scored stays known.
+_EARLIER_MARKER = "summary.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _PARTITION = re.compile(r"(?:^|/)run=([^/]+)\Z")
 
@@ -33,7 +38,7 @@ def _named(folder: str, *parts: str) -> list[str]:
 
 def finished_runs(folder: str) -> list[str]:
     """Return the sorted names of the finished runs of an output; dates are thus in chronological order."""
-    return _named(folder, MARKER)
+    return sorted({name for marker in (MARKER, _EARLIER_MARKER) for name in _named(folder, marker)})
 
 
 @contextlib.contextmanager
@@ -88,7 +93,7 @@ def previous_partitions(option: str, folder: str, current: str) -> list[str]:
         UsageError: The folder cannot be read, or holds no finished run.
     """
     with readable(option, folder):
-        if filesystem.exists(filesystem.join(folder, MARKER)):
+        if any(filesystem.exists(filesystem.join(folder, marker)) for marker in (MARKER, _EARLIER_MARKER)):
             found = [folder.rstrip("/")]
         else:
             found = [partition_folder(folder, name) for name in finished_runs(folder)]

@@ -197,9 +197,9 @@ def test_a_launched_job_is_left_running_and_finishes(tmp_path: Path) -> None:
             *(f"--model={model}", f"--output={tmp_path / 'scores'}", "--run=night", "--report=true", *runner),
         )
         assert launched.returncode == 0, launched.stderr
-        marker = tmp_path / "scores" / "run=night" / "summary.json"
+        marker = tmp_path / "scores" / "run=night" / "_summary.json"
         assert launched.stdout.splitlines()[-1] == f"left running; {marker} appears when it is done"
         assert wait() == "DONE"
     assert json.loads(marker.read_text())["counts"]["scored"] == 12
     assert len(scores(marker.parent)) == 12
-    assert (marker.parent / "report.html").exists()
+    assert (marker.parent / "_report.html").exists()

@@ -113,7 +113,7 @@ def test_every_archive_file_is_scored_or_rejected_with_a_reason(
     listed = {str(path) for path in (sample / "archive").rglob("*") if path.suffix.lower() in IMAGES}
     rows, refused = scores(output), rejects(output)
     assert sorted([row["path"] for row in rows] + [line["path"] for line in refused]) == sorted(listed)
-    summary = json.loads((output / "summary.json").read_text())
+    summary = json.loads((output / "_summary.json").read_text())
     assert summary["counts"] == {
         "listed": len(listed),
         "ignored": 0,

@@ -259,9 +259,9 @@ def test_score_on_dataflow_writes_the_scores_of_the_local_run(
         assert row["sha256"] == other["sha256"]
         np.testing.assert_allclose(probabilities(row, CLASSES), probabilities(other, CLASSES), atol=1e-6)
     assert [row["reason"] for row in rejects(made)] == [row["reason"] for row in rejects(local)]
-    counts = [json.loads((partition / "summary.json").read_text())["counts"] for partition in (made, local)]
+    counts = [json.loads((partition / "_summary.json").read_text())["counts"] for partition in (made, local)]
     assert counts[0] == counts[1]
-    assert (made / "report.html").stat().st_size > 10_000
+    assert (made / "_report.html").stat().st_size > 10_000
 
 
 def test_a_list_of_files_on_this_machine_is_refused_before_submission(

@@ -55,7 +55,7 @@ def write_scores(path: Path, rows: list[tuple[Any, ...]] = SCORED, **more: Any) 
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({**columns, **more}), path)
-    (path.parent / "summary.json").write_text("{}")
+    (path.parent / "_summary.json").write_text("{}")
     return path
 
 
@@ -250,7 +250,7 @@ def test_an_output_of_several_runs_is_one_archive(tmp_path: Path, capsys: pytest
     write_scores(root / "run=2" / "scores-00000-of-00001.parquet", SCORED[3:])
     write_scores(root / ".unfinished" / "run=3" / "scores-00000-of-00001.parquet", [SCORED[0]] * 4)
     unfinished = write_scores(root / "run=4" / "scores-00000-of-00001.parquet", [SCORED[0]] * 4)
-    unfinished.with_name("summary.json").unlink()
+    unfinished.with_name("_summary.json").unlink()
     (tmp_path / "labels.csv").write_text(TABLE)
     result = run(tmp_path, predictions=root, labels=tmp_path / "labels.csv")
     assert (result["matching"]["matched"], result["matching"]["repeated"]) == (6, 0)

@@ -74,6 +74,6 @@ def test_a_job_server_with_workers_of_its_own_gives_the_same_scores(process: Com
     for path, row in found.items():
         np.testing.assert_allclose(probabilities(row, CLASSES), probabilities(expected[path], CLASSES), atol=1e-6)
     assert [line["path"] for line in rejects(partitions[1])] == [str(archive / "broken.jpg")]
-    counts = [json.loads((partition / "summary.json").read_text())["counts"] for partition in partitions]
+    counts = [json.loads((partition / "_summary.json").read_text())["counts"] for partition in partitions]
     assert counts[0] == counts[1]
-    assert (partitions[1] / "report.html").exists()
+    assert (partitions[1] / "_report.html").exists()

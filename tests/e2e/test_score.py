@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pyarrow.csv
 import pyarrow.dataset
 import pyarrow.json
@@ -64,7 +65,7 @@ def score(command: Command, *given: Any) -> subprocess.CompletedProcess[str]:
 
 
 def summary(partition: Path) -> dict[str, Any]:
-    return json.loads((partition / "summary.json").read_text())
+    return json.loads((partition / "_summary.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +231,7 @@ def nights(
     with stopped(*moment, *night, "--run", "2026-01-02") as process:
         said.append(sorted(path.name for path in output.iterdir()))
         beside = [(process.pid, command("pipelines.score", *night, "--run", name)) for name in ("2026-01-02", "other")]
-    kill("pipelines.score", "replace", "run=2026-01-02/summary.json", *night, "--run", "2026-01-02")
+    kill("pipelines.score", "replace", "run=2026-01-02/_summary.json", *night, "--run", "2026-01-02")
     said.append(sorted(path.relative_to(output).as_posix() for path in output.glob("*/*")))
     for name in ("2026-01-03", "2026-01-04"):
         done = command("pipelines.score", *night, "--run", name)
@@ -254,7 +255,7 @@ def test_a_killed_night_looks_unfinished_and_is_made_up_for(nights: tuple[Path, 
     assert said[1] == [".unfinished", "run=2026-01-01"]
     assert ".unfinished/claim.json" in said[2]
     assert "run=2026-01-02/scores-00000-of-00001.parquet" in said[2]
-    assert "run=2026-01-02/summary.json" not in said[2]
+    assert "run=2026-01-02/_summary.json" not in said[2]
     assert "run 2026-01-02 had been interrupted at its very end and is now finished" in said[3]
 
 
@@ -276,10 +277,20 @@ def test_partitions_read_as_one_table_have_every_version_of_every_image_once(
     nights: tuple[Path, Path, Path, list[str]],
 ) -> None:
     _, output, changed, _ = nights
-    table = pyarrow.dataset.dataset(output, partitioning="hive", exclude_invalid_files=True)
+    table = pyarrow.dataset.dataset(output, partitioning="hive")
     rows = table.to_table(columns=["path", "sha256", "run"]).to_pylist()
     assert len({(row["path"], row["sha256"]) for row in rows}) == len(rows) == 46
     assert sum(row["path"] == str(changed) for row in rows) == 2
+    assert len(pandas.read_parquet(output)) == 46
+
+
+def test_what_is_no_table_has_a_name_that_readers_of_folders_skip(
+    nights: tuple[Path, Path, Path, list[str]],
+) -> None:
+    """Spark, Hive, pandas and pyarrow skip what begins with `_` or `.`."""
+    _, output, _, _ = nights
+    names = {path.name.partition("-")[0] for path in output.rglob("*") if path.is_file()}
+    assert names == {"scores", "_rejects", "_seen", "_failed", "_summary.json"}
 
 
 def test_another_threshold_is_no_reason_to_score_again(
@@ -309,13 +320,13 @@ def test_a_run_of_this_name_is_replaced_only_when_told_to(
 ) -> None:
     output = tmp_path / "scores"
     shutil.copytree(scored, output / "run=a")
-    before = (output / "run=a" / "summary.json").read_bytes()
+    before = (output / "run=a" / "_summary.json").read_bytes()
     refused = command("pipelines.score", *arguments(archive, models[0], output, "--run", "a"))
     assert (refused.returncode, "--overwrite" in refused.stderr) == (2, True)
-    assert (output / "run=a" / "summary.json").read_bytes() == before
+    assert (output / "run=a" / "_summary.json").read_bytes() == before
     again = command("pipelines.score", *arguments(archive, models[0], output, "--run", "a", "--overwrite"))
     assert again.returncode == 0, again.stderr
-    assert (output / "run=a" / "summary.json").read_bytes() != before
+    assert (output / "run=a" / "_summary.json").read_bytes() != before
     assert len(scores(output / "run=a")) == 71
 
 

@@ -106,7 +106,7 @@ def run(*given: Any) -> Path:
 
 
 def summary(partition: Path) -> dict[str, Any]:
-    return json.loads((partition / "summary.json").read_text())
+    return json.loads((partition / "_summary.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_the_report_shows_the_top_images_with_what_the_model_saw(
     reported: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     partition, _ = reported
-    page = parse(dump_dom(partition / "report.html"))
+    page = parse(dump_dom(partition / "_report.html"))
     (title,) = page.find("title")
     assert title.text() == "Triage report"
     rows = sorted(scores(partition), key=lambda row: (-row["malignancy_score"], row["path"]))
@@ -163,7 +163,7 @@ def test_the_challenge_s_scorer_takes_the_submission(
     reported: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     partition, _ = reported
-    data = (partition / "submission.csv").read_bytes()
+    data = (partition / "_submission.csv").read_bytes()
     said = summary(partition)["submission"]
     assert said == {"challenge": "ISIC 2018 task 3", "images": 16}
     header, *lines = data.decode().replace("two\nlines", "two lines").splitlines()
@@ -196,7 +196,7 @@ def test_records_of_a_dataset_are_scored_as_the_model_s_signature_says(
         row = rows[f"{dataset}/{image.shard}!/{image.image_id}"]
         np.testing.assert_allclose(probabilities(row, classes), wanted, atol=1e-5)
         assert row["image_id"] == image.image_id
-    assert (partition / "report.html").read_text().count("data:image/jpeg") == 10
+    assert (partition / "_report.html").read_text().count("data:image/jpeg") == 10
 
 
 def test_records_that_a_model_cannot_take_are_refused(dataset: Path, model: Path, tmp_path: Path) -> None:

@@ -68,9 +68,9 @@ def same_scores(found: Path, expected: Path, here: str, there: str) -> None:
     assert [line["path"].removeprefix(there) for line in rejects(found)] == [
         line["path"].removeprefix(here) for line in rejects(expected)
     ]
-    counts = [json.loads((partition / "summary.json").read_text())["counts"] for partition in (found, expected)]
+    counts = [json.loads((partition / "_summary.json").read_text())["counts"] for partition in (found, expected)]
     assert counts[0] == counts[1]
-    assert (found / "report.html").exists()
+    assert (found / "_report.html").exists()
 
 
 def test_score_gives_the_same_scores(

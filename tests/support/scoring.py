@@ -64,7 +64,7 @@ def scores(partition: Path) -> list[dict]:
 
 def rejects(partition: Path) -> list[dict]:
     """All lines of a run's rejects files."""
-    return [json.loads(line) for path in partition.glob("rejects-*.jsonl") for line in path.read_text().splitlines()]
+    return [json.loads(line) for path in partition.glob("_rejects-*.jsonl") for line in path.read_text().splitlines()]
 
 
 def probabilities(row: dict, classes: Sequence[str], suffix: str = "") -> np.ndarray:

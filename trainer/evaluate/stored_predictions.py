@@ -26,8 +26,8 @@ PREFIX = "probability_"
 _OF_ONE_MODEL = re.compile(r"__\d+\Z")
 _OWN = "predictions.parquet"
 _FILES = ("scores-*.parquet", _OWN)
-# The score job writes it last, next to its Parquet files.
-_MARKER = "summary.json"
+# The score job writes it last, next to its Parquet files; runs have it under either name.
+_MARKERS = ("_summary.json", "summary.json")
 _IDS = ("source_id", "image_id")
 # How far the sum of probabilities may be from 1. Tables rounded to a few decimals stay within it.
 _TOLERANCE = 0.01
@@ -54,7 +54,7 @@ class StoredPredictions:
 def prediction_files(path: Path) -> list[Path]:
     """List the Parquet files that `--predictions` names, sorted by path.
 
-    A run of the score job without its summary.json is not finished and is left out.
+    A run of the score job without its _summary.json is not finished and is left out.
 
     Args:
         path: A file, or a folder that holds files at any depth.
@@ -72,7 +72,7 @@ def prediction_files(path: Path) -> list[Path]:
         for pattern in _FILES
         for file in path.rglob(pattern)
         if not any(part.startswith(".") for part in file.relative_to(path).parts)
-        and (file.name == _OWN or (file.parent / _MARKER).is_file())
+        and (file.name == _OWN or any((file.parent / marker).is_file() for marker in _MARKERS))
     )
     if not found:
         raise UsageError(

@@ -41,8 +41,8 @@ FILES = {
         "figures": {"balanced_accuracy": {"value": 0.5, "low": 0.25, "high": 0.75, "n": 3}},
         "images_per_second": 12.0,
     },
-    "scores/run=2026-01-01/summary.json": {},
-    "scores/run=2026-01-02/summary.json": {
+    "scores/run=2026-01-01/_summary.json": {},
+    "scores/run=2026-01-02/_summary.json": {
         "counts": {"listed": 8, "ignored": 1, "scored": 7, "rejected": 0},
         "dropped": {},
         "images_per_second": 3.0,

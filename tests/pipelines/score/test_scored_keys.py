@@ -128,8 +128,8 @@ def test_names_that_are_no_text_have_keys() -> None:
 
 def test_what_is_known_is_counted_and_the_rest_passes(tmp_path: Path) -> None:
     files = [list_images.SourceFile(f"/{number}.jpg", f"{number}.jpg", number) for number in range(10)]
-    (tmp_path / "seen-00000-of-00002.keys").write_bytes(pack_keys(scored_key(file, MODELS) for file in files[:3]))
-    (tmp_path / "seen-00001-of-00002.keys").write_bytes(pack_keys(scored_key(file, MODELS) for file in files[5:7]))
+    (tmp_path / "_seen-00000-of-00002.keys").write_bytes(pack_keys(scored_key(file, MODELS) for file in files[:3]))
+    (tmp_path / "_seen-00001-of-00002.keys").write_bytes(pack_keys(scored_key(file, MODELS) for file in files[5:7]))
     skip = SkipScored([str(tmp_path)], MODELS)
     skip.setup()
     fresh, unchanged = skip.process([list_images.ListedFile("/", file) for file in files])
@@ -141,8 +141,14 @@ def test_what_is_known_is_counted_and_the_rest_passes(tmp_path: Path) -> None:
     assert nothing_left.tag == UNCHANGED
 
 
+def test_keys_from_before_their_files_had_a_mark_stay_known(tmp_path: Path) -> None:
+    file = list_images.SourceFile("/1.jpg", "1.jpg", 1)
+    (tmp_path / "seen-00000-of-00001.keys").write_bytes(scored_key(file, MODELS))
+    assert read_scored_keys([str(tmp_path)]).contains([scored_key(file, MODELS)]).all()
+
+
 def test_a_damaged_file_of_keys_is_said_in_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "seen-00000-of-00001.keys"
+    path = tmp_path / "_seen-00000-of-00001.keys"
     path.write_bytes(bytes(33))
     with pytest.raises(ValueError, match="damaged: 33 bytes"):
         read_scored_keys([str(tmp_path)])

@@ -14,13 +14,13 @@ from pipelines.storage import filesystem, output, partitions
 from tests.support.claimed import end
 
 TODAY = datetime.date(2026, 3, 4)
-OWN = re.compile(r"part-\d+$|summary\.json$")
+OWN = re.compile(r"part-\d+$|_summary\.json$")
 
 
 def finish(folder: Path, name: str) -> Path:
     partition = folder / f"run={name}"
     partition.mkdir(parents=True, exist_ok=True)
-    (partition / "summary.json").write_text("{}")
+    (partition / "_summary.json").write_text("{}")
     return partition
 
 
@@ -77,8 +77,15 @@ def test_only_runs_with_a_summary_are_finished(tmp_path: Path) -> None:
     finish(tmp_path, "a")
     (tmp_path / "run=c").mkdir()
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "summary.json").write_text("{}")
+    (tmp_path / "other" / "_summary.json").write_text("{}")
     assert partitions.finished_runs(str(tmp_path)) == ["a", "b"]
+
+
+def test_runs_from_before_the_summary_had_its_mark_stay_known(tmp_path: Path) -> None:
+    (finish(tmp_path, "old") / "_summary.json").rename(tmp_path / "run=old" / "summary.json")
+    finish(tmp_path, "new")
+    assert partitions.finished_runs(str(tmp_path)) == ["new", "old"]
+    assert previous(tmp_path / "run=old", tmp_path / "run=other") == [str(tmp_path / "run=old")]
 
 
 def previous(folder: Path | str, current: Path) -> list[str]:
@@ -133,8 +140,8 @@ def test_interrupted_runs_come_to_an_end(tmp_path: Path) -> None:
     assert settle(tmp_path, "3") == "1"
     half = interrupt(tmp_path, "2", False)
     assert settle(tmp_path, "3") == ""
-    assert names(done) == ["summary.json"]
-    assert names(whole) == ["part-0", "part-1", "summary.json"]
+    assert names(done) == ["_summary.json"]
+    assert names(whole) == ["_summary.json", "part-0", "part-1"]
     assert not half.exists()
     assert settle(tmp_path, "3") == ""
     assert not (tmp_path / output.TEMPORARY).exists()
@@ -185,7 +192,7 @@ def test_a_run_that_works_is_neither_finished_nor_discarded(tmp_path: Path) -> N
         settle(tmp_path, "2")
     assert names(tmp_path) == before
     assert attempt.publish(OWN)
-    assert names(tmp_path) == ["run=1/part-0", "run=1/summary.json"]
+    assert names(tmp_path) == ["run=1/_summary.json", "run=1/part-0"]
 
 
 def test_a_run_that_is_refused_leaves_nothing_of_a_new_output(tmp_path: Path) -> None:

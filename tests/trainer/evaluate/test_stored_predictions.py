@@ -48,7 +48,7 @@ def test_files_are_found_at_any_depth_but_not_those_of_an_unfinished_run(stored:
         folder.mkdir(parents=True)
         shutil.copy(stored, folder / "scores-00000-of-00001.parquet")
     for folder in (finished, hidden):
-        (folder / "summary.json").write_text("{}")
+        (folder / "_summary.json").write_text("{}")
     assert prediction_files(tmp_path) == [finished / "scores-00000-of-00001.parquet"]
 
 
@@ -101,7 +101,7 @@ def test_rows_come_in_the_order_in_which_they_were_scored(tmp_path: Path) -> Non
     for run, scored in hours.items():
         folder = tmp_path / run
         folder.mkdir()
-        (folder / "summary.json").write_text("{}")
+        (folder / "_summary.json").write_text("{}")
         times = [datetime.datetime(2026, 1, 1, hour, tzinfo=datetime.UTC) for hour in scored]
         written(
             folder / "scores-00000-of-00001.parquet",
