@@ -60,7 +60,10 @@ def summary_rows(run: Path) -> list[tuple[str, str]]:
         ("  training examples", f"{splits['train'].examples} with augmented copies"),
         ("  duplicates dropped", str(counts["duplicates"])),
         ("  rejected", _with_reasons(counts["rejected"], dataset.dropped)),
-        ("  speed", f"{prepare['images_per_second']:.0f} images/s in {prepare['seconds']:.0f} s"),
+        (
+            "  speed",
+            f"{prepare['images_per_second']:.0f} images/s in {prepare['seconds']:.0f} s, start of workers included",
+        ),
         ("train: best epoch", f"{train['best_epoch']} of {train['epochs']}, {train['parameters']:,} parameters"),
         ("  speed", f"{train['images_per_second']:.0f} images/s in {train['seconds']:.0f} s"),
         (f"evaluate: {evaluation['split']} images", str(evaluation["images"])),
@@ -69,7 +72,11 @@ def summary_rows(run: Path) -> list[tuple[str, str]]:
         ("score: files read", str(scores["counts"]["listed"] - scores["counts"]["ignored"])),
         ("  scored", str(scores["counts"]["scored"])),
         ("  rejected", _with_reasons(scores["counts"]["rejected"], scores["dropped"])),
-        ("  speed", f"{scores['images_per_second']:.0f} images/s in {scores['seconds']:.0f} s, without start-up"),
+        (
+            "  speed",
+            f"{scores['images_per_second']:.0f} images/s after a start-up of {scores['startup_seconds']:.0f} s, "
+            f"{scores['seconds']:.0f} s in all",
+        ),
         ("dataset", f"{run / 'dataset'}"),
         ("model", f"{run / 'train' / 'model'}"),
         ("evaluation", f"{run / 'evaluation'}"),

@@ -120,7 +120,8 @@ class ReadBatches(ThreadedDoFn):
         waiting = time.perf_counter()
         for row, image in found:
             # Reading continues while the models work, so count only the time that they wait.
-            row = row._replace(read_seconds=time.perf_counter() - waiting)
+            waited = time.perf_counter() - waiting
+            row = row._replace(read_seconds=waited, read_at=round(10 * (time.time() - waited)))
             if image is None:
                 yield beam.pvalue.TaggedOutput("rejects", row)
             else:

@@ -51,6 +51,7 @@ class ScoreRow(NamedTuple):
     score_seconds: float = 0.0  # this image's share of the scoring time
     key: bytes = b""  # see `scored_keys.scored_key`
     place: Member | RecordPlace | None = None  # position in an archive or a shard
+    read_at: int = 0  # when it was read, in tenths of a second since 1970; 0 if unknown
 
     def rejected(self, stage: str, reason: str, message: str) -> ScoreRow:
         """Return a copy of this row that is rejected for the given reason."""

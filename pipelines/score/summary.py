@@ -43,6 +43,8 @@ def tally_rows(rows: Sequence[ScoreRow], run: ScoringRun) -> Counter:
         counts["class", run.classes[label]] += 1
     for name, values in zip(run.classes, probabilities.T, strict=True):
         counts["probability", name] += sum(map(int, np.rint(values / PROBABILITY_UNIT)))
+    if read_at := [row.read_at for row in rows if row.read_at]:
+        counts["read at", min(read_at)] += 1
     for row in rows:
         counts["outcome", row.outcome] += 1
         counts["outcome paths",] += accounting.path_hash(row.path)
@@ -75,7 +77,9 @@ def describe_run(
         AccountingError: The totals do not agree with the listed files.
     """
     accounting.check_sums(listed, totals, (SCORED, REJECTED, UNCHANGED))
-    seconds = time.time() - run.started.timestamp()
+    started = run.started.timestamp()
+    seconds = time.time() - started
+    startup = startup_seconds(totals, started, seconds)
     counts = {outcome: totals.get(("outcome", outcome), 0) for outcome in (UNCHANGED, SCORED, REJECTED)}
     top = {name: totals.get(("class", name), 0) for name in run.classes}
     expected = {name: totals.get(("probability", name), 0) * PROBABILITY_UNIT for name in run.classes}
@@ -106,9 +110,22 @@ def describe_run(
             {"path": model.path, "fingerprint": model.fingerprint, "metrics": model.metrics} for model in run.models
         ],
         "seconds": round(seconds, 2),
-        "images_per_second": round(done / seconds, 1),
+        "startup_seconds": round(startup, 2),
+        "images_per_second": round(done / max(seconds - startup, 0.01), 1),
         "stage_seconds": {name: round(value, 2) for name, value in {**stage_seconds, **stages}.items()},
     }
+
+
+def startup_seconds(totals: Mapping, started: float, seconds: float) -> float:
+    """Return how long it took until the first image was read; 0 if that is not known.
+
+    Args:
+        totals: Sum of `tally_rows` over all rows.
+        started: Start of the run, in seconds since 1970.
+        seconds: How long the whole run took. Clocks of other machines may differ, so the start-up is at most that long.
+    """
+    first = min((key[1] for key in totals if key[0] == "read at"), default=None)
+    return 0.0 if first is None else min(max(first / 10 - started, 0.0), seconds)
 
 
 def describe_submission(challenge: Challenge, path: str) -> dict[str, Any]:
@@ -144,7 +161,10 @@ def report_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
     lines += accounting.beside_lines(summary["beside"], filesystem.join(folder, MARKER))
     lines += [f"  {reason}: {count}" for reason, count in summary["dropped"].items()]
     fingerprints = ", ".join(model["fingerprint"][:16] for model in summary["models"])
-    lines.append(f"{summary['images_per_second']} images/s, model {fingerprints}")
+    lines.append(
+        f"{summary['images_per_second']} images/s after a start-up of {summary['startup_seconds']:.0f} s, "
+        f"model {fingerprints}"
+    )
     if summary["flag"]:
         lines.append(_flag_line(summary["flag"], counts[SCORED]))
     if found["warning"]:

@@ -200,6 +200,8 @@ def test_a_run_describes_itself(scored: Path, models: list[Path]) -> None:
     assert said["drift"]["scored"] == pytest.approx(dict(zip(CLASSES, mean, strict=True)), abs=1e-6)
     assert said["drift"]["train"] == info["train_class_distribution"]
     assert set(said["stage_seconds"]) >= {"read", "score", "write"}
+    assert 0 < said["startup_seconds"] < said["seconds"]
+    assert said["images_per_second"] > said["counts"]["scored"] / said["seconds"]
     for row in rows:
         values = probabilities(row, CLASSES).astype(float)
         assert row["entropy"] == pytest.approx(-(values * np.log2(values)).sum(), abs=1e-4)

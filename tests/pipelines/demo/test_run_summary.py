@@ -46,7 +46,8 @@ FILES = {
         "counts": {"listed": 8, "ignored": 1, "scored": 7, "rejected": 0},
         "dropped": {},
         "images_per_second": 3.0,
-        "seconds": 2.0,
+        "startup_seconds": 7.4,
+        "seconds": 9.7,
     },
 }
 
@@ -67,6 +68,7 @@ def test_figures_come_from_each_step_and_from_the_last_scores(run: Path) -> None
     assert ("train: best epoch", "3 of 5, 12,345 parameters") in rows
     assert ("  balanced accuracy", "0.500 (95 % interval 0.250 to 0.750, n = 3)") in rows
     assert ("score: files read", "7") in rows
+    assert ("  speed", "3 images/s after a start-up of 7 s, 10 s in all") in rows
     assert ("  rejected", "0") in rows
 
 

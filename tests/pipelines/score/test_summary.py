@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.dataset.accounting import path_hash
 from pipelines.score.score_row import ScoreRow
-from pipelines.score.summary import drift, tally_rows
+from pipelines.score.summary import drift, startup_seconds, tally_rows
 from tests.support.score_row_maker import score_row, scoring_run
 
 TRAIN = {"a": 0.5, "b": 0.3, "c": 0.2}
@@ -109,3 +109,14 @@ def test_totals_are_the_same_however_rows_are_dealt_out() -> None:
     assert whole["outcome paths",] == sum(path_hash(row.path) for row in rows)
     assert 0 < whole["flagged",] < 40
     assert ("flagged",) not in tally_rows(rows, scoring_run(threshold=None))
+
+
+def test_the_start_up_lasts_until_the_first_image_of_any_worker_is_read() -> None:
+    run = scoring_run()
+    rows = [score_row(f"{number}.jpg", run, read_at=1070 + number) for number in (7, 3, 9)]
+    totals = tally_rows(rows, run) + tally_rows(rows[:1], run)
+    assert startup_seconds(totals, 100.0, 20.0) == pytest.approx(7.3)
+    # The clocks of machines differ.
+    assert startup_seconds(totals, 200.0, 20.0) == 0.0
+    assert startup_seconds(totals, 0.0, 20.0) == 20.0
+    assert startup_seconds(Counter(), 100.0, 20.0) == 0.0
