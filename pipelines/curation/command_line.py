@@ -16,10 +16,10 @@ from pipelines.curation.given_splits import require_splits
 from pipelines.curation.options import CurationOptions
 from pipelines.dataset.image_row import SIDES
 from pipelines.domain.diagnoses import CLASS_SETS
+from pipelines.domain.layout_registry import LAYOUTS
 from pipelines.domain.metadata_columns import Columns
 from pipelines.domain.quality_issues import ISSUES
 from pipelines.sources.inputs import Inputs, complete_inputs, read_inputs, source_names, trusted_name
-from pipelines.sources.layout_registry import LAYOUTS
 from pipelines.storage.gcs_access import require_readable
 
 AnyCurationOptions = TypeVar("AnyCurationOptions", bound=CurationOptions)

@@ -17,7 +17,7 @@ from pipelines.curation.options import CurationOptions
 from pipelines.curation.value_counts import UNMAPPED_LABEL, FrequentValues
 from pipelines.dataset.image_row import REJECTED, ImageRow, fold_name, is_open, parts_of
 from pipelines.domain.dataset_json import SPLITS
-from pipelines.sources.layout_registry import FOLDERS, RECOGNIZE
+from pipelines.domain.layout_registry import FOLDERS, RECOGNIZE
 from pipelines.storage import filesystem, output
 from pipelines.storage.attempt import Attempt
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from pipelines.curation.corrections import NO_CORRECTIONS, OPTION, CorrectionsFile
 from pipelines.curation.fractions import DEFAULT_FRACTIONS, Fractions
+from pipelines.domain.layout_registry import LAYOUTS
 from pipelines.domain.metadata_columns import Columns
 from pipelines.domain.taxonomy import ClassSet, built_in_set
-from pipelines.sources.layout_registry import LAYOUTS
 from pipelines.sources.location import Location
 from pipelines.sources.source import Source, Table
 

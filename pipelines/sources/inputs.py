@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from pipelines.common.cli import UsageError
 from pipelines.domain.labels import FOLDER
+from pipelines.domain.layout_registry import LAYOUTS
 from pipelines.domain.metadata_columns import Columns
-from pipelines.sources.layout_registry import LAYOUTS
 from pipelines.sources.metadata_tables import file_name
 from pipelines.sources.source import Source, Table
 from pipelines.sources.source_tables import (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipelines.sources.layout import Origin
-from pipelines.sources.layout_registry import LAYOUTS
+from pipelines.domain.layout import Origin
+from pipelines.domain.layout_registry import LAYOUTS
 
 _TITLES = Origin("where to get it", "images", "licence", "lesions and patients", "`--classes`", "input")
 

@@ -13,8 +13,8 @@ from pipelines.common.csv_tables import TableError
 from pipelines.common.gcs_client import ServiceUnavailable, is_gs
 from pipelines.common.tables import names_at
 from pipelines.common.workbooks import is_workbook
+from pipelines.domain.layout_registry import LAYOUTS, as_csv, form_of, recognize
 from pipelines.domain.metadata_columns import COMMON_LABEL_COLUMNS, LABEL_COLUMNS, one_hot_columns, spelled
-from pipelines.sources.layout_registry import LAYOUTS, as_csv, form_of, recognize
 from pipelines.sources.list_files import fixed_part
 from pipelines.sources.metadata_tables import file_name, table_bytes, table_head
 from pipelines.sources.source import Source

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pipelines.common.cli import UsageError
 from pipelines.common.csv_tables import TableError
@@ -11,6 +11,8 @@ from pipelines.common.gcs_client import ServiceUnavailable
 from pipelines.common.tables import Overview, overview_of, rows_of
 from pipelines.domain.column_names import LONGEST_MESSAGE, columns_in, strange_flags
 from pipelines.domain.image_ids import image_id_of
+from pipelines.domain.known_rows import known_rows
+from pipelines.domain.layout_registry import as_csv, known_form
 from pipelines.domain.metadata_columns import (
     ID_COLUMNS,
     TARGET_COLUMN,
@@ -22,8 +24,6 @@ from pipelines.domain.metadata_columns import (
     one_hot_columns,
     spelled,
 )
-from pipelines.sources.layout import Form, with_cells
-from pipelines.sources.layout_registry import as_csv, known_form
 from pipelines.sources.other_tables import csv_of_json_lines, csv_of_parquet
 from pipelines.storage.archive_member import Member
 from pipelines.storage.archives import (
@@ -90,32 +90,6 @@ def table_rows(path: str) -> Iterator[dict[str, str]]:
     return rows_of(table_bytes(path))
 
 
-def _known_rows(
-    path: str, columns: Columns, images: str
-) -> Iterator[tuple[Mapping[str, str], Mapping[str, str] | None]]:
-    """Yield the rows of a table in columns that are known, or that the user named, with one-hot columns of a form."""
-    form: Form | None = None
-    one_hot: Mapping[str, str] | None = None
-    of_lesion: dict[str, list[str]] = {}
-    for number, row in enumerate(table_rows(path)):
-        if not number and columns == Columns():
-            form = known_form(row)
-            one_hot = {name: name for name in form.one_hot} if form and form.one_hot else None
-            of_lesion = images_by_lesion(images) if form and form.by_lesion else {}
-        for known in form.rows(_spelled_as(form, row)) if form and form.rows else (row,):
-            if form and form.by_lesion:
-                lesion = cells_of(known)("lesion_id")
-                yield from (({**known, "isic_id": image}, one_hot) for image in of_lesion.get(lesion, ()))
-            else:
-                yield known, one_hot
-
-
-def _spelled_as(form: Form, row: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the row with the columns of its form spelled as in the form."""
-    cell = cells_of(row)
-    return with_cells(row, {name: cell(name) for name in form.columns})
-
-
 def images_by_lesion(path: str) -> dict[str, list[str]]:
     """Return the image ids of each lesion in a table of both."""
     found: dict[str, list[str]] = {}
@@ -142,7 +116,7 @@ def read_facts(path: str, columns: Columns, name: str = "", images: str = "") ->
         images: For a table by lesion, another table that names the images of each lesion.
     """
     name = name or file_name(path)
-    for row, one_hot in _known_rows(path, columns, images):
+    for row, one_hot in known_rows(table_rows(path), columns, lambda: images_by_lesion(images)):
         image = (row.get(columns.id_column(row) or "") or "").strip()
         if image:
             yield image_id_of(image), facts_of(row, name, columns, one_hot)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pipelines.domain.layout_registry import FOLDERS, LAYOUTS, RECOGNIZE, TABLE
 from pipelines.domain.metadata_columns import Columns
-from pipelines.sources.layout_registry import FOLDERS, LAYOUTS, RECOGNIZE, TABLE
 
 
 class Table(NamedTuple):

@@ -9,9 +9,7 @@ from pipelines.common.csv_tables import TableError
 from pipelines.common.tables import Overview
 from pipelines.common.text import printable
 from pipelines.domain.column_names import LONGEST_MESSAGE, columns_in
-from pipelines.domain.metadata_columns import Columns, has_facts, spelled
-from pipelines.sources.labelled_lists import speaking_list, table_of_list
-from pipelines.sources.layout_registry import (
+from pipelines.domain.layout_registry import (
     LAYOUTS,
     RECOGNIZE,
     TABLE,
@@ -21,6 +19,8 @@ from pipelines.sources.layout_registry import (
     recognize,
     why_not,
 )
+from pipelines.domain.metadata_columns import Columns, has_facts, spelled
+from pipelines.sources.labelled_lists import speaking_list, table_of_list
 from pipelines.sources.metadata_search import find_layout_tables, find_metadata, neighbour_of, places_of
 from pipelines.sources.metadata_tables import (
     is_by_lesion,

@@ -10,8 +10,8 @@ import yaml
 
 from pipelines.common.cli import UsageError, first_line
 from pipelines.domain.labels import FOLDER
+from pipelines.domain.layout_registry import FOLDERS, LAYOUTS, RECOGNIZE, TABLE
 from pipelines.domain.metadata_columns import Columns
-from pipelines.sources.layout_registry import FOLDERS, LAYOUTS, RECOGNIZE, TABLE
 from pipelines.sources.source import Source, Table
 from pipelines.storage import filesystem
 from pipelines.storage.errors import StorageError

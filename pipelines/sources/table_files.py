@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pipelines.common.csv_tables import TableError
 from pipelines.common.gcs_client import is_gs, require_service, split_path
 from pipelines.domain.image_ids import is_image_name
+from pipelines.domain.layout_registry import LAYOUTS
 from pipelines.domain.system_files import file_kind, folder_kind, system_kind
 from pipelines.sources.archive_listing import is_unpacked
-from pipelines.sources.layout_registry import LAYOUTS
 from pipelines.storage import filesystem, gcs_listing
 from pipelines.storage.archive_member import ArchiveError
 from pipelines.storage.archives import list_members, member_path

@@ -15,10 +15,12 @@ import numpy as np
 from pipelines.common.cli import UsageError
 from pipelines.common.csv_tables import TableError, in_line
 from pipelines.common.html import grouped
-from pipelines.common.tables import header_of, rows_of
+from pipelines.common.tables import column_key, header_of, rows_of
 from pipelines.domain.diagnoses import CLASS_SETS
 from pipelines.domain.image_ids import image_id_of
+from pipelines.domain.known_rows import KnownRow, known_rows
 from pipelines.domain.labels import Claim, resolve_label, table_claims
+from pipelines.domain.layout_registry import as_csv, known_form
 from pipelines.domain.metadata_columns import ID_COLUMNS, Columns, cells_of, facts_of, one_hot_columns, spelled
 from pipelines.domain.missing_values import flag_of, is_missing
 from pipelines.domain.probability_table import class_names
@@ -26,7 +28,7 @@ from pipelines.domain.taxonomy import ClassSet, built_in_set, named_set
 from trainer.evaluate.predictions import GroundTruth
 
 # In addition to the columns of ISIC's tables. Our own predictions.parquet has `source_id` and `class`.
-_OTHER_IDS = ("id", "source_id")
+_IDS = (*ID_COLUMNS, "id", "source_id")
 _PATHS = ("path", "filepath", "file_path", "image_path")
 _OTHER_LABELS = ("class", "label")
 # Columns of the archive, ISIC 2019 and 2020, and HAM10000. Sites stay as written: the tables divide the body
@@ -67,32 +69,41 @@ class _Image(NamedTuple):
 class _Table(NamedTuple):
     where: str
     names: list[str]
-    id_columns: tuple[str, ...]  # the first that is not empty says which image a row is of
+    by_lesion: bool  # whether its rows are of lesions, and another table says which images show them
     data: bytes
 
-    def rows(self) -> Iterator[tuple[_Image, dict[str, str]]]:
-        """Yield the image and the row, for each row that names an image."""
-        for row in rows_of(self.data):
-            said = [cell for column in self.id_columns if (cell := (row.get(column) or "").strip())]
+    def names_images(self) -> bool:
+        """Return whether a column says which images the rows are of, without knowing the layout of the table."""
+        return spelled(self.names, (*_IDS, *_PATHS)) is not None
+
+    def rows(self, columns: Columns, lesions: Mapping[str, Sequence[str]]) -> Iterator[tuple[_Image, KnownRow]]:
+        """Yield the image and the row, for each row that names an image.
+
+        Args:
+            columns: The label column, if it is none that is known.
+            lesions: The image ids of each lesion, for tables by lesion.
+        """
+        for row in known_rows(rows_of(self.data), columns, lambda: lesions):
+            cell = cells_of(row.cells)
+            said = [value.replace("\\", "/") for value in map(cell, (*_IDS, *_PATHS)) if value]
             if said:
-                path = next((cell.replace("\\", "/") for cell in said if "/" in cell or "\\" in cell), "")
-                yield _Image(image_id_of(said[0].replace("\\", "/")), path), row
+                yield _Image(image_id_of(said[0]), next((value for value in said if "/" in value), "")), row
 
 
 def _open(option: str, path: Path) -> _Table:
     where = f"{option} {path}"
     try:
-        data = path.read_bytes()
+        data = as_csv(path.read_bytes())
         names = header_of(data)
     except OSError as error:
         raise UsageError(f"{where}: cannot be read ({error.strerror or error})") from None
     except TableError as error:
         raise UsageError(f"{where}: {error}") from None
-    wanted = (*ID_COLUMNS, *_OTHER_IDS)
-    id_columns = tuple(filter(None, [spelled(names, wanted), spelled(names, _PATHS)]))
-    if not id_columns:
-        raise UsageError(f"{where}: needs a column {' or '.join((*wanted, _PATHS[0]))}; it has {in_line(names, 200)}")
-    return _Table(where, names, id_columns, data)
+    form = known_form(names)
+    table = _Table(where, names, form.by_lesion if form else False, data)
+    if not table.names_images() and not (form and (form.rows or form.by_lesion)):
+        raise UsageError(f"{where}: needs a column {' or '.join((*_IDS, _PATHS[0]))}; it has {in_line(names, 200)}")
+    return table
 
 
 def _one_of(row: Mapping[str, str], columns: Iterable[str]) -> str:
@@ -141,7 +152,7 @@ def read_image_facts(paths: Sequence[Path], option: str = "--metadata") -> dict[
         if not _has_subgroups(table.names):
             wanted = ", ".join((*AGE_COLUMNS, *SEX_COLUMNS, *SITE_COLUMNS))
             raise UsageError(f"{table.where}: needs one of {wanted}; it has {in_line(table.names, 200)}")
-        for image, row in table.rows():
+        for image, (row, _) in table.rows(Columns(), {}):
             said = ImageFacts(
                 _age(_one_of(row, AGE_COLUMNS)),
                 _one_of(row, SEX_COLUMNS),
@@ -175,10 +186,10 @@ def _own_one_hot(names: Sequence[str], classes: Sequence[str]) -> dict[str, str]
     return found if len(set(found.values())) == len(found) > 1 else {}
 
 
-def _label_said(row: Mapping[str, str], said: Sequence[Claim], table: _Table) -> str:
+def _label_said(row: Mapping[str, str], said: Sequence[Claim]) -> str:
     """Return the label of an image without a class: in words, or else the only other column that holds 1."""
     words = next((claim.labels[0] for claim in said if claim.labels), "")
-    hot = [name for name, cell in row.items() if name not in table.id_columns and flag_of(cell or "")]
+    hot = [name for name, cell in row.items() if column_key(name) not in _IDS and flag_of(cell or "")]
     return words or (hot[0] if len(hot) == 1 else "")
 
 
@@ -199,7 +210,7 @@ def read_labels(path: Path, classes: Sequence[str], facts: Mapping[str, ImageFac
         UsageError: The file is not such a table, or none of its images has a class.
     """
     table = _open("--labels", path)
-    own = spelled(table.names, _OTHER_LABELS) or ""
+    own = (spelled(table.names, _OTHER_LABELS) or "") if table.names_images() else ""
     columns = Columns(label=own)
     one_hot = one_hot_columns(table.names)
     terms = {**one_hot.terms, **_own_one_hot(table.names, classes)}
@@ -209,12 +220,19 @@ def read_labels(path: Path, classes: Sequence[str], facts: Mapping[str, ImageFac
     claims: dict[_Image, list[Claim]] = {}
     lesions: dict[_Image, str] = {}
     last_row: dict[_Image, Mapping[str, str]] = {}
-    for image, row in table.rows():
-        key = image if image.path else _Image(image.id, "")
-        found = facts_of(row, path.name, columns, terms)
-        claims.setdefault(key, []).extend(table_claims(path.name, found.labels, found.hot, class_set))
-        lesions[key] = lesions.get(key) or found.lesion_id
-        last_row[key] = row
+    images_of: dict[str, list[str]] = {}
+    for name, known in facts.items():
+        images_of.setdefault(known.lesion_id, []).append(name)
+    if table.by_lesion and not own and not images_of.keys() - {""}:
+        raise UsageError(
+            f"{table.where}: says what lesions are; add --metadata CSV with their images, in the columns isic_id and "
+            "lesion_id"
+        )
+    for image, (row, form_one_hot) in table.rows(columns, images_of):
+        found = facts_of(row, path.name, columns, terms if form_one_hot is None else form_one_hot)
+        claims.setdefault(image, []).extend(table_claims(path.name, found.labels, found.hot, class_set))
+        lesions[image] = lesions.get(image) or found.lesion_id
+        last_row[image] = row
     labels: dict[_Image, tuple[int, ...]] = {}
     unmapped: Counter[str] = Counter()
     conflicts = 0
@@ -225,7 +243,7 @@ def read_labels(path: Path, classes: Sequence[str], facts: Mapping[str, ImageFac
         elif decision.reason == "label_conflict":
             conflicts += 1
         else:
-            unmapped[_label_said(last_row[image], said, table)] += 1
+            unmapped[_label_said(last_row[image], said)] += 1
     if not labels:
         said_of = f" (it says {labels_counted(unmapped)})" if unmapped else ""
         raise UsageError(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipelines.domain.layout_registry import LAYOUTS
 from pipelines.sources.layout_guide import markdown
-from pipelines.sources.layout_registry import LAYOUTS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "sources.md"
 

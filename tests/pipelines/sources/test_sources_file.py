@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.common.cli import UsageError
+from pipelines.domain.layout_registry import LAYOUTS
 from pipelines.domain.metadata_columns import Columns
-from pipelines.sources.layout_registry import LAYOUTS
 from pipelines.sources.sources_file import read_sources_file
 from tests.support.source_files import HAM, completed, packed, write
 

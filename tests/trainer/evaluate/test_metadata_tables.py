@@ -129,3 +129,53 @@ def test_images_are_told_apart_by_their_paths(tmp_path: Path) -> None:
     assert truth.path == truth.group_id == ["a/1.jpg", "b/1.jpg", "b/2.jpg"]
     both = table(tmp_path, "image_id,path,dx\nX,a/1.jpg,nv\n", "both.csv")
     assert read_labels(both, CLASSES, {}).truth.source_id == ["X"]
+
+
+NINE = CLASS_SETS["isic9"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("image_id,melanoma,seborrheic_keratosis\nISIC_0000001,0.0,0.0\nISIC_0000002,1.0,0.0\n", "nevus,melanoma"),
+        ("||   Name ||   Histological Diagnosis ||   Clinical Diagnosis ||\n|| IMD002 ||  ||   1 ||\n", "nevus"),
+        ("img_id,diagnostic,patient_id,lesion_id\nPAT_1.png,SEK,P1,7\n", "seborrheic keratosis"),
+        ("file_name;LABEL\na/1.jpg;NEVUS\n", "nevus"),
+        ("Image ID\tDX\nISIC_0000001\tMEL\n", "melanoma"),
+        ("\ufeffISIC_ID;Diagnosis\nISIC_0000001;N\u00e4vus\n", "nevus"),
+    ],
+    ids=["ISIC 2017", "PH2", "PAD-UFES-20", "Hugging Face", "tabs and blanks", "mark, semicolons and umlauts"],
+)
+def test_what_prepare_reads_is_read(text: str, expected: str, tmp_path: Path) -> None:
+    truth = read_labels(table(tmp_path, text), NINE, {}).truth
+    assert [NINE[label] for label in truth.labels] == expected.split(",")
+
+
+def test_a_truth_without_a_header_is_read(tmp_path: Path) -> None:
+    path = table(tmp_path, "ISIC_0000001,benign\nISIC_0000002,malignant\n")
+    truth = read_labels(path, ("benign", "malignant"), {}).truth
+    assert (truth.source_id, truth.labels.tolist()) == (["ISIC_0000001", "ISIC_0000002"], [0, 1])
+
+
+def test_windows_and_utf_16_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    for encoding in ("cp1252", "utf-16"):
+        path.write_bytes("image;dx\r\nISIC_0000001;N\u00e4vus\r\n".encode(encoding))
+        assert read_labels(path, NINE, {}).truth.labels.tolist() == [NINE.index("nevus")]
+
+
+def test_a_truth_by_lesion_needs_the_images_of_each(tmp_path: Path) -> None:
+    columns = ("AKIEC", "BCC", "BEN_OTH", "BKL", "DF", "INF", "MAL_OTH", "MEL", "NV", "SCCKA", "VASC")
+    row = ",".join("1.0" if name == "MEL" else "0.0" for name in columns)
+    path = table(tmp_path, f"lesion_id,{','.join(columns)}\nIL_1,{row}\n")
+    with pytest.raises(UsageError, match="says what lesions are; add --metadata CSV with their images"):
+        read_labels(path, NINE, {})
+    facts = {name: ImageFacts(lesion_id="IL_1") for name in ("ISIC_1", "ISIC_2")}
+    truth = read_labels(path, NINE, facts).truth
+    assert (truth.source_id, truth.group_id) == (["ISIC_1", "ISIC_2"], ["IL_1", "IL_1"])
+    assert truth.labels.tolist() == [NINE.index("melanoma")] * 2
+
+
+def test_the_users_own_column_of_classes_outranks_a_layout(tmp_path: Path) -> None:
+    path = table(tmp_path, "isic_id,malignant,class\nISIC_0000001,1,nevus\n")
+    assert read_labels(path, NINE, {}).truth.labels.tolist() == [NINE.index("nevus")]

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 
 from pipelines.common.csv_tables import TableError, csv_text
 from pipelines.common.tables import column_key
+from pipelines.domain import layouts
+from pipelines.domain.layout import Form, Layout
 from pipelines.domain.metadata_columns import COMMON_LABEL_COLUMNS, LABEL_COLUMNS, TARGET_COLUMN, one_hot_columns
 from pipelines.domain.one_hot import CHALLENGE_COLUMNS
 from pipelines.domain.taxonomy import diagnoses_of
-from pipelines.sources import layouts
-from pipelines.sources.layout import Form, Layout
 
 # The first line of a table that is no CSV with a header is shorter, in any encoding.
 _FIRST_LINE_BYTES = 1000

@@ -1,6 +1,6 @@
 """HAM10000, from Dataverse or Kaggle."""
 
-from pipelines.sources.layout import Form, Layout, Origin
+from pipelines.domain.layout import Form, Layout, Origin
 
 LAYOUT = Layout(
     "HAM10000 table",

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from pipelines.sources.layout import Form, Layout, Origin, Row, cell, with_cells
+from pipelines.domain.layout import Form, Layout, Origin, Row, cell, with_cells
 
 _COLUMNS = ("Name", "Histological Diagnosis", "Clinical Diagnosis")
 _DIAGNOSES = {"0": "common nevus", "1": "atypical nevus", "2": "melanoma"}

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
+from pipelines.domain.layout import Form, Layout, Origin, Row, cell
 from pipelines.domain.metadata_columns import TARGETS
 from pipelines.domain.missing_values import flag_of
-from pipelines.sources.layout import Form, Layout, Origin, Row, cell
 
 _TRUTH = "benign or malignant"
 

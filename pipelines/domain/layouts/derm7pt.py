@@ -3,8 +3,8 @@
 import posixpath
 from collections.abc import Iterator
 
+from pipelines.domain.layout import Form, Layout, Origin, Row, cell, with_cells
 from pipelines.domain.missing_values import is_missing
-from pipelines.sources.layout import Form, Layout, Origin, Row, cell, with_cells
 
 
 def _rows(row: Row) -> Iterator[Row]:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from pipelines.common.tables import column_key
 from pipelines.domain.image_ids import image_id_of, isic_id_of
+from pipelines.domain.layout import Form, Layout, Origin, Row, with_cells
 from pipelines.domain.metadata_columns import COMMON_LABEL_COLUMNS, ID_COLUMNS, LABEL_COLUMNS, cells_of
-from pipelines.sources.layout import Form, Layout, Origin, Row, with_cells
 
 _FILE = "file_name"
 

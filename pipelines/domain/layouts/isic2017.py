@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from pipelines.domain.layout import Form, Layout, Origin, Row, cell, with_cells
 from pipelines.domain.missing_values import flag_of
-from pipelines.sources.layout import Form, Layout, Origin, Row, cell, with_cells
 
 _CLASSES = ("melanoma", "seborrheic_keratosis")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.sources.layout_registry import LAYOUTS, recognize
+from pipelines.domain.layout_registry import LAYOUTS, recognize
 from pipelines.sources.metadata_tables import table_rows
 from pipelines.sources.source import Source, Table
 

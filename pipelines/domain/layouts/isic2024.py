@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from pipelines.domain.layout import Form, Layout, Origin, Row, cell, with_cells
 from pipelines.domain.metadata_columns import TARGETS
 from pipelines.domain.missing_values import flag_of
-from pipelines.sources.layout import Form, Layout, Origin, Row, cell, with_cells
 
 
 def _rows(row: Row) -> Iterator[Row]:

@@ -8,10 +8,10 @@ import pytest
 
 from pipelines.common.cli import UsageError
 from pipelines.domain.labels import resolve_label, table_claims
+from pipelines.domain.layout_registry import recognize
 from pipelines.domain.metadata_columns import Columns, Facts
 from pipelines.domain.taxonomy import ClassSet, built_in_set, named_set
 from pipelines.sources.inputs import complete_inputs, read_inputs
-from pipelines.sources.layout_registry import recognize
 from pipelines.sources.metadata_search import columns_of
 from pipelines.sources.metadata_tables import read_facts, read_overview
 from tests.support.workbook_files import xlsx

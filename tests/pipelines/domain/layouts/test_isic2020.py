@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipelines.domain.layout_registry import recognize
 from pipelines.domain.metadata_columns import Columns
-from pipelines.sources.layout_registry import recognize
 from pipelines.sources.metadata_tables import read_facts, read_overview
 
 HEADER = (

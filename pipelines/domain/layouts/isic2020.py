@@ -1,6 +1,6 @@
 """The ISIC challenge 2020: ground truth of version 1, or of version 2, which has lesions too."""
 
-from pipelines.sources.layout import Form, Layout, Origin
+from pipelines.domain.layout import Form, Layout, Origin
 
 LAYOUT = Layout(
     "ISIC 2020 table",

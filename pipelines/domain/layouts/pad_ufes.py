@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from pipelines.domain.layout import Form, Layout, Origin, Row, cell, with_cells
 from pipelines.domain.missing_values import is_no_id
-from pipelines.sources.layout import Form, Layout, Origin, Row, cell, with_cells
 
 
 def _rows(row: Row) -> Iterator[Row]:

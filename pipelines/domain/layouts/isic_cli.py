@@ -1,6 +1,6 @@
 """Downloads of the ISIC archive, by isic-cli or from its gallery; the columns differ from download to download."""
 
-from pipelines.sources.layout import Form, Layout, Origin
+from pipelines.domain.layout import Form, Layout, Origin
 
 LAYOUT = Layout(
     "ISIC archive table",

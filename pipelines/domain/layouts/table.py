@@ -1,5 +1,5 @@
 """Tables of the user's own, whose columns options name."""
 
-from pipelines.sources.layout import Layout
+from pipelines.domain.layout import Layout
 
 LAYOUT = Layout("table")

@@ -1,7 +1,7 @@
 """The ISIC challenge 2019: ground truth with a column for each class, and lesions in the metadata."""
 
+from pipelines.domain.layout import Form, Layout, Origin
 from pipelines.domain.one_hot import CHALLENGE_2019
-from pipelines.sources.layout import Form, Layout, Origin
 
 LAYOUT = Layout(
     "ISIC 2019 table",

@@ -1,6 +1,6 @@
 """MILK10k: a clinical and a dermoscopic photograph of each lesion, with ground truth by lesion."""
 
-from pipelines.sources.layout import Form, Layout, Origin
+from pipelines.domain.layout import Form, Layout, Origin
 
 _CLASSES = ("AKIEC", "BCC", "BEN_OTH", "BKL", "DF", "INF", "MAL_OTH", "MEL", "NV", "SCCKA", "VASC")
 

@@ -1,7 +1,7 @@
 """Task 3 of the ISIC challenge 2018: ground truth with a column for each class, and lesions in a second table."""
 
+from pipelines.domain.layout import Form, Layout, Origin
 from pipelines.domain.one_hot import CHALLENGE_2018
-from pipelines.sources.layout import Form, Layout, Origin
 
 LAYOUT = Layout(
     "ISIC 2018 table",

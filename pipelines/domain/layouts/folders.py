@@ -1,5 +1,5 @@
 """Class folders: the name of a folder is the label of the images in it."""
 
-from pipelines.sources.layout import Layout
+from pipelines.domain.layout import Layout
 
 LAYOUT = Layout("class folders", folders=True)
