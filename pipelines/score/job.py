@@ -93,8 +93,7 @@ def plan_run(options: ScoreOptions, beam_arguments: BeamArguments, started: date
     for path in options.input:
         if path in formats:
             _require_format(path, formats[path], models, options.tta)
-        if filesystem.same_place(path, options.output):
-            raise UsageError(f"--output {options.output}: is also an input; name another folder")
+    output.require_apart(options.output, options.input)
     partitions.require_own(options.output)
     further = bool(options.previous) and not options.overwrite
     with partitions.readable("--output", options.output):

@@ -376,3 +376,10 @@ def same_place(first: str, second: str) -> bool:
     if is_local(first) and is_local(second):
         return os.path.realpath(first) == os.path.realpath(second)
     return first.rstrip("/") == second.rstrip("/")
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Return whether a path lies in a folder, at any depth; no path lies in a file."""
+    if is_local(path) and is_local(folder):
+        path, folder = os.path.realpath(path), os.path.realpath(folder)
+    return path.startswith(folder.rstrip("/") + "/")

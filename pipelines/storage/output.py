@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from pipelines.common.cli import UsageError
 from pipelines.common.gcs_client import is_gs
@@ -42,6 +42,15 @@ def _probe(output: str) -> None:
         filesystem.delete_files(temporary, ["probe"])
 
 
+def require_apart(output: str, inputs: Iterable[str]) -> None:
+    """Raise UsageError if the output is an input or lies in one: a later run would read it."""
+    for path in inputs:
+        if filesystem.same_place(path, output):
+            raise UsageError(f"--output {output}: is also an input; name another folder")
+        if filesystem.is_inside(output, path):
+            raise UsageError(f"--output {output}: lies in {path}, which is read; name a folder beside it")
+
+
 def require_output(output: str, marker: str, overwrite: bool, beside: list[str], root: str = "") -> None:
     """Raise UsageError unless a run may write into `output`; leave nothing behind.
 
@@ -49,7 +58,7 @@ def require_output(output: str, marker: str, overwrite: bool, beside: list[str],
         output: The output folder.
         marker: Name of the file that marks an output as finished.
         overwrite: Whether a finished output may be replaced.
-        beside: Inputs; the output must not be one of them.
+        beside: Inputs; the output must not be one of them, nor lie in one.
         root: The folder that a run claims: the output, if empty, or one above it.
 
     Raises:
@@ -61,9 +70,7 @@ def require_output(output: str, marker: str, overwrite: bool, beside: list[str],
         raise UsageError(f"--output {output!r}: name a folder of its own")
     if any(character in output for character in "*?["):
         raise UsageError(f"--output {output}: must not contain *, ? or [")
-    for path in beside:
-        if filesystem.same_place(path, output):
-            raise UsageError(f"--output {output}: is also an input; name another folder")
+    require_apart(output, beside)
     require_writable("--output", output)
     try:
         earlier = claims.require_free(root)

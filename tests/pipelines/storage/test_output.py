@@ -31,6 +31,20 @@ def test_new_and_empty_folders_are_fine_and_stay_untouched(tmp_path: Path) -> No
     assert names(tmp_path) == []
 
 
+def test_an_output_lies_in_no_input(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    (images / "melanoma").mkdir(parents=True)
+    link = tmp_path / "link"
+    link.symlink_to(images)
+    for inside in (images / "out", images / "melanoma" / "deep" / "out", link / "out"):
+        with pytest.raises(UsageError, match=f"--output {inside}: lies in {images}, which is read; name a folder"):
+            require(inside, beside=[str(images)])
+    for apart in (tmp_path / "images-out", tmp_path / "out"):
+        require(apart, beside=[str(images), str(tmp_path / "images.csv")])
+    assert filesystem.is_inside("gs://bucket/in/out", "gs://bucket/in/")
+    assert not filesystem.is_inside("gs://bucket/inside", "gs://bucket/in")
+
+
 def test_foreign_files_are_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     for overwrite in (False, True):
