@@ -107,8 +107,8 @@ def _predict(
         found = infer(inputs.dataset, inputs.model, network, inputs.split, options.batch_size, options.tta)
         return found, None, None
 
+    from trainer.evaluate.label_tables import read_labels
     from trainer.evaluate.matching import match_labels
-    from trainer.evaluate.metadata_tables import read_labels
     from trainer.evaluate.stored_predictions import own_labels
 
     if inputs.dataset:

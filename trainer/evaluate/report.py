@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from pipelines.common.html import counted, grouped
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
+from trainer.evaluate.label_tables import labels_counted
 from trainer.evaluate.matching import shared_ids_named
-from trainer.evaluate.metadata_tables import labels_counted
 from trainer.metrics.bootstrap import FEW
 
 TITLE = "Evaluation"

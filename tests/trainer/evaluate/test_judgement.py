@@ -17,7 +17,7 @@ from pipelines.score.submission import submission_bytes
 from tests.support.score_row_maker import score_row, scoring_run
 from trainer.evaluate.figures import describe
 from trainer.evaluate.judgement import Judgement, join_classes, judge
-from trainer.evaluate.metadata_tables import read_labels
+from trainer.evaluate.label_tables import read_labels
 from trainer.evaluate.predictions import GroundTruth, Predictions
 
 CLASSES = CLASS_SETS["isic9"]
