@@ -244,6 +244,8 @@ def test_predictions_are_matched_with_a_dataset_and_the_model_only_draws(
         "labelled_without_score": 0,
         "repeated": 0,
         "other_bytes": 0,
+        "shared_ids": 0,
+        "first_shared_ids": [],
     }
     pictures = [
         [image.attributes["src"] for image in parse((tmp_path / name / "report.html").read_text()).find("img")]

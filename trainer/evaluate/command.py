@@ -164,7 +164,7 @@ def run(options: EvaluateOptions) -> dict[str, Any]:
         print(f"warning: --labels {options.labels}: labels that stand for no class: {says}; left out", file=sys.stderr)
     matching = result["matching"]
     if matching and matching["shared_ids"]:
-        says = shared_ids_named(matching["shared_ids"], tuple(matching["first_shared_ids"]))
+        says = shared_ids_named(matching["shared_ids"], matching["first_shared_ids"])
         print(f"warning: --predictions {options.predictions}: {says}; left out", file=sys.stderr)
     if note := joined_note(result):
         print(f"note: {note}", file=sys.stderr)

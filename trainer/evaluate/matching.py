@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ class MatchCounts:
     # unknown.
     other_bytes: int | None
     shared_ids: int  # labelled ids that several scored files share, so that no score counts
-    first_shared_ids: tuple[str, ...]  # some of them
+    first_shared_ids: list[str]  # some of them
 
 
 class _Place(NamedTuple):
@@ -138,7 +138,7 @@ def match_labels(stored: StoredPredictions, truth: GroundTruth) -> tuple[Predict
             images.append(image)
             rows.append(found)
     if not images:
-        why = f"; {shared_ids_named(len(shared), tuple(shared))}" if shared else ""
+        why = f"; {shared_ids_named(len(shared), list(shared))}" if shared else ""
         raise UsageError(
             f"--predictions {stored.path}: none of its {len(stored.image_id)} images is among the "
             f"{len(truth.source_id)} labelled ones (scored are {_some(stored.image_id)}; labelled are "
@@ -164,12 +164,12 @@ def match_labels(stored: StoredPredictions, truth: GroundTruth) -> tuple[Predict
         repeated=repeated,
         other_bytes=sum(one != other for one, other in known) if known else None,
         shared_ids=len(shared),
-        first_shared_ids=tuple(shared)[:_NAMED],
+        first_shared_ids=list(shared)[:_NAMED],
     )
     return Predictions(chosen, stored.probabilities[np.array(rows)], None, stored.prior, stored.views), match_counts
 
 
-def shared_ids_named(count: int, first: tuple[str, ...]) -> str:
+def shared_ids_named(count: int, first: Sequence[str]) -> str:
     """Say how many ids decide nothing because several scored files share them, and name some."""
     more = ", ..." if count > len(first[:_NAMED]) else ""
     ids = "1 id" if count == 1 else f"{count} ids"

@@ -208,8 +208,8 @@ def origin(result: Result) -> list[tuple[str, str]]:
         if match_counts["repeated"]:
             facts.append(("scored again", counted(match_counts["repeated"], "file")))
         if match_counts["shared_ids"]:
-            first = tuple(match_counts["first_shared_ids"])
-            facts.append(("left out", shared_ids_named(match_counts["shared_ids"], first)))
+            said = shared_ids_named(match_counts["shared_ids"], match_counts["first_shared_ids"])
+            facts.append(("left out", said))
         if match_counts["other_bytes"]:
             facts.append(("same id, other file", counted(match_counts["other_bytes"], "image")))
     known = result["with_lesion_id"]

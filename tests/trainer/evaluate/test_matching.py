@@ -47,7 +47,7 @@ def test_an_id_that_several_scored_files_share_decides_nothing() -> None:
     files = [("1", "in/a/1.jpg", "x"), ("1", "in/b/1.jpg", "y"), ("2", "in/a/2.jpg", "z")]
     rows, counts = matched(files, [("1", ""), ("2", "")])
     assert rows == [2]
-    assert (counts.shared_ids, counts.first_shared_ids, counts.labelled_without_score) == (1, ("1",), 1)
+    assert (counts.shared_ids, counts.first_shared_ids, counts.labelled_without_score) == (1, ["1"], 1)
     with pytest.raises(UsageError, match=r"none of its 3 images .*; several scored files share 1 id \(1\); name their"):
         matched(files, [("1", "")])
 
