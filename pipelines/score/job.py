@@ -105,7 +105,7 @@ def plan_run(options: ScoreOptions, beam_arguments: BeamArguments, started: date
             f"--output {options.output}: run {name} is finished; add --previous {options.output} to score what is new, "
             "--run NAME to begin another, or --overwrite to replace it"
         )
-    output.require_output(partition, MARKER, options.overwrite, [*options.input, *options.model], options.output)
+    output.require_output(partition, MARKER, options.overwrite, options.input, options.output)
     earlier = earlier_partitions(options, partition)
     require_scored_keys("--previous", earlier)
     challenge = None

@@ -51,7 +51,7 @@ def require_apart(output: str, inputs: Iterable[str]) -> None:
             raise UsageError(f"--output {output}: lies in {path}, which is read; name a folder beside it")
 
 
-def require_output(output: str, marker: str, overwrite: bool, beside: list[str], root: str = "") -> None:
+def require_output(output: str, marker: str, overwrite: bool, beside: Iterable[str], root: str = "") -> None:
     """Raise UsageError unless a run may write into `output`; leave nothing behind.
 
     Args:
