@@ -20,6 +20,7 @@ from pipelines.curation.groups import AssignGroups, FindNear, Near, load_thumbna
 from pipelines.curation.join_metadata import JoinTables
 from pipelines.curation.keep_splits import AssignSplitsFromFile, KeepDatasetSplits
 from pipelines.curation.options import CurationOptions
+from pipelines.curation.past_images import FindAbsent, ReadRecorded
 from pipelines.curation.quality import FindIssues, reject_quality
 from pipelines.curation.split import AssignFolds, SplitFromFolders, SplitGroups
 from pipelines.dataset.image_row import SIDES, ImageRow, is_open
@@ -40,6 +41,7 @@ class Curated(NamedTuple):
     frequent_lesions: beam.PCollection  # one list, see `frequent_lesions.frequent_among`
     corrections: beam.PCollection  # one mapping, see `corrections.read_corrections`; empty if there are none
     problem: beam.PCollection  # one line, see `feasibility.FindProblem`
+    recorded: beam.PCollection | None  # RecordedImages of the dataset whose splits are kept; None without one
 
 
 def curate_images(
@@ -93,8 +95,10 @@ def curate_images(
         checked = given.rows
         start = f"--splits_file {options.splits_file}"
         problems.append(given.problems | "Of the splits file" >> beam.Map(lambda line: f"{start}: {line}"))
+    recorded = None
     if options.splits_from:
-        checked |= "Give recorded" >> KeepDatasetSplits(options.splits_from)
+        recorded = pipeline | "Recorded" >> ReadRecorded(options.splits_from)
+        checked = (checked, recorded) | "Give recorded" >> KeepDatasetSplits(sides)
     unreadable, readable = checked | "Readable" >> partition(is_open)
     unreadable = (unreadable, readable) | "Find masks" >> FindMasks()
     if measure_quality:
@@ -109,7 +113,14 @@ def curate_images(
     near = resolved | "Near-duplicates" >> FindNear(functools.partial(load_thumbnails, packs))
     frequent_lesions = near.rows | "Frequent lesions" >> FrequentLesions()
     distinct = near.rows | "Distinct" >> beam.Filter(is_open)
-    grouped = (distinct, near.pairs, resolved) | "Group" >> AssignGroups(options.group_by_patient)
+    linked = resolved
+    if recorded:
+        absent = (recorded, distinct) | "Absent" >> FindAbsent()
+        distinct, linked = (
+            (rows, absent) | f"{name} and past" >> beam.Flatten()
+            for name, rows in {"Distinct": distinct, "Resolved": resolved}.items()
+        )
+    grouped = (distinct, near.pairs, linked) | "Group" >> AssignGroups(options.group_by_patient)
     splitter = (
         SplitFromFolders(options.split_fractions, options.seed, sides)
         if options.split_from_folders
@@ -128,7 +139,7 @@ def curate_images(
         problems.append(judged | "Corrections" >> FindUncorrectable(options.corrections, corrections))
     lines = problems | "All problems" >> beam.Flatten()
     problem = (images, dropped, lines, tables) | "Problem" >> FindProblem(options)
-    return Curated(listed, checked, readable, dropped, images, near, frequent_lesions, corrections, problem)
+    return Curated(listed, checked, readable, dropped, images, near, frequent_lesions, corrections, problem, recorded)
 
 
 def reject_license(row: ImageRow, allowed: Sequence[str]) -> ImageRow:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
 
 from pipelines.beam.packed_groups import PackedCoGroupByKey
-from pipelines.beam.table_io import ReadTable
 from pipelines.curation.ambiguous_ids import meant_twice
 from pipelines.curation.given_splits import read_splits
-from pipelines.curation.recorded_splits import read_assignments
-from pipelines.dataset.file_names import MANIFEST_FILES
+from pipelines.curation.recorded_splits import assignments_by_name
 from pipelines.dataset.image_row import ImageRow
 from pipelines.domain.image_ids import isic_id_of
 from pipelines.domain.metadata_columns import Columns
-from pipelines.storage import filesystem
-from pipelines.storage.numbered_files import any_of
 
 
 def _assign(element: tuple[str, dict[str, Iterable]]) -> Iterator[ImageRow | beam.pvalue.TaggedOutput]:
@@ -61,9 +57,9 @@ class AssignSplitsFromFile(beam.PTransform):
         )
 
 
-def _keep_split(element: tuple[str, dict[str, Iterable]]) -> Iterator[ImageRow]:
+def _keep_split(element: tuple[str, dict[str, Iterable]], sides: Sequence[str]) -> Iterator[ImageRow]:
     _, found = element
-    assignment = min(found["recorded"], default=None)
+    assignment = min(found["recorded"], key=lambda one: (sides.index(one.split), one.fold), default=None)
     for row in found["rows"]:
         if assignment and not row.given_split:
             row = row._replace(given_split=assignment.split, given_fold=assignment.fold)
@@ -71,30 +67,36 @@ def _keep_split(element: tuple[str, dict[str, Iterable]]) -> Iterator[ImageRow]:
 
 
 class KeepDatasetSplits(beam.PTransform):
-    """PTransform that gives the images of a recorded dataset their split and fold again.
+    """PTransform: (rows, RecordedImages) -> the rows, those of recorded images with `given_split` and `given_fold`.
 
     Images are found by content or by ISIC id.
 
     Args:
-        folder: The recorded dataset.
+        sides: The splits in order of preference, should an id have several.
     """
 
-    def __init__(self, folder: str):
+    def __init__(self, sides: Sequence[str]):
         super().__init__()
-        self._folder = folder
+        self._sides = sides
 
-    def expand(self, rows: beam.PCollection[ImageRow]) -> beam.PCollection[ImageRow]:
-        """Turn rows into the same rows, those of recorded images with `given_split` and `given_fold`."""
-        manifest = filesystem.join(self._folder, any_of(MANIFEST_FILES))
-        recorded = rows.pipeline | "Read assignments" >> ReadTable(manifest, read_assignments)
+    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection[ImageRow]:
+        """Join by content, then by ISIC id."""
+        rows, images = inputs
+        recorded = images | "Assignments" >> beam.FlatMap(assignments_by_name)
         by_content = {
             "rows": rows | "By content" >> beam.Map(lambda row: (row.sha256, row)),
             "recorded": recorded,
         }
-        found = by_content | "Join content" >> PackedCoGroupByKey() | "Give by content" >> beam.FlatMap(_keep_split)
+        found = (
+            by_content
+            | "Join content" >> PackedCoGroupByKey()
+            | "Give by content" >> beam.FlatMap(_keep_split, self._sides)
+        )
         by_id = {
             # Other ids are file names, which mean nothing outside their source.
             "rows": found | "By ISIC id" >> beam.Map(lambda row: (isic_id_of(row.relative) or row.path, row)),
             "recorded": recorded,
         }
-        return by_id | "Join ISIC id" >> PackedCoGroupByKey() | "Give by ISIC id" >> beam.FlatMap(_keep_split)
+        return (
+            by_id | "Join ISIC id" >> PackedCoGroupByKey() | "Give by ISIC id" >> beam.FlatMap(_keep_split, self._sides)
+        )

@@ -74,18 +74,21 @@ def keep_given_split(rows: Sequence[ImageRow], sides: Sequence[str] = SPLITS) ->
     """Put one group, in which at least one row has a given split, into a single split.
 
     Args:
-        rows: The rows of the group.
+        rows: The rows of the group. Past images have a say in its split.
         sides: The splits in order of preference. A group with several given splits stays in the first of them.
 
     Returns:
-        The rows in the same order. Rows without a given split follow their group. Rows whose given split is not the
-        group's are rejected (`leakage`).
+        The rows in the same order, without past images. Rows without a given split follow their group, also in its
+        fold. Rows whose given split is not the group's are rejected (`leakage`).
     """
     given = {row.given_split for row in rows}
     kept = next(split for split in sides if split in given)
+    fold = min((row.given_fold for row in rows if row.given_split == kept and row.given_fold >= 0), default=-1)
     resolved = []
-    for row in rows:
-        if row.given_split in ("", kept):
+    for row in filter(is_open, rows):
+        if not row.given_split:
+            row = row._replace(split=kept, given_fold=fold)
+        elif row.given_split == kept:
             row = row._replace(split=kept)
         else:
             message = f"group {row.group_id} is in {kept} too: it cannot be in {row.given_split}"
@@ -143,6 +146,8 @@ class _KeepGiven(beam.DoFn):
 
     def process(self, element: tuple[str, list[ImageRow]]) -> Iterator[ImageRow | beam.pvalue.TaggedOutput]:
         group, rows = element
+        if not any(map(is_open, rows)):
+            return
         if not any(row.given_split for row in rows):
             yield beam.pvalue.TaggedOutput("open", (group, rows))
             return

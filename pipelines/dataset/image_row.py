@@ -27,6 +27,8 @@ REJECTED = "rejected"
 UNDERSAMPLED = "undersampled"
 # Outcome in an audit, which writes no records: prepare would write the file.
 USABLE = "usable"
+# Outcome of a row that stands for an image of an earlier dataset and for no file; it is in no output.
+PAST = "past"
 OUTCOMES = (WRITTEN, DUPLICATE, REJECTED, UNDERSAMPLED)
 # Reason of rejected files that belong to photographs; a download may have one for each photograph.
 MASK = "mask"

@@ -32,9 +32,11 @@ from pipelines.beam.tally import Tally
 from pipelines.beam.wait_for_files import WaitForFiles
 from pipelines.curation.curate import curate_images
 from pipelines.curation.feasibility import InfeasibleError, output_unless_refused
+from pipelines.curation.past_images import FindPast
+from pipelines.curation.recorded_splits import by_content, past_bytes
 from pipelines.dataset import description as dataset_description
 from pipelines.dataset import manifest as dataset_manifest
-from pipelines.dataset.file_names import MANIFEST_FILES, REJECTS_FILES
+from pipelines.dataset.file_names import MANIFEST_FILES, PAST_FILES, REJECTS_FILES
 from pipelines.dataset.image_row import is_open
 from pipelines.domain.dataset_json import DATASET_JSON
 from pipelines.prepare import card
@@ -105,6 +107,13 @@ def build(
             dataset_manifest.by_path,
         )
     )
+    past = {}
+    if curated.recorded:
+        past["past"] = (
+            (curated.recorded, *finished.values())
+            | "Past images" >> FindPast()
+            | "Past" >> table_io.WriteTable(filesystem.join(folder, PAST_FILES), past_bytes, by_content)
+        )
     standardize = shards | "Standardize" >> WriteStandardizeFn(filesystem.join(folder, "standardize_fn"), spec)
     tallies = [
         rows
@@ -121,6 +130,7 @@ def build(
             "rejects": rejects,
             "standardize_fn": standardize,
             "transform_fn": transform,
+            **past,
         }
         | "All files" >> WaitForFiles()
         | "Describe"

@@ -12,7 +12,7 @@ from pipelines.imaging.encoding import coder_versions
 from pipelines.prepare.options import PrepareOptions
 
 OWN_FILES = re.compile(
-    r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord(\.gz)?$|(manifest|rejects|known)-\d{5}-of-\d{5}\.(parquet|jsonl)$"
+    r"(train|validation|test)-\d{5}-of-\d{5}\.tfrecord(\.gz)?$|(manifest|rejects|known|past)-\d{5}-of-\d{5}\.(parquet|jsonl)$"
     r"|(transform_fn|standardize_fn)/(saved_model\.pb|fingerprint\.pb|variables/variables\.[\w-]+|assets/class_counts)$"
     r"|transformed_metadata/(schema\.pbtxt|asset_map)$|schema\.pbtxt$|dataset\.json$|prepare\.json$|report\.(html|md)$"
     r"|dataset_info\.json$|features\.json$|image-class-label\.labels\.txt$"

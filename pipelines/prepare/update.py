@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from pipelines.curation.decode_cache import is_readable_cache
-from pipelines.curation.recorded_splits import require_dataset_splits
-from pipelines.dataset.description_reader import require_description
+from pipelines.curation.recorded_splits import require_dataset_splits, require_folds
+from pipelines.dataset.description_reader import described, require_description
 from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription
 from pipelines.prepare.options import PrepareOptions
 from pipelines.prepare.settings import OWN_FILES, settings_of
@@ -48,11 +49,16 @@ def earlier_of(options: PrepareOptions) -> str:
 def building_on_output(options: PrepareOptions) -> PrepareOptions:
     """Return the options of an update, with the splits of the dataset in the output folder if there is one.
 
-    An interrupted publication of that dataset is finished first.
+    An interrupted publication of that dataset is finished first, unless its folds cannot be kept.
 
     Raises:
         UsageError: If the dataset's splits or folds cannot be kept.
     """
+    if pending := output.interrupted_content(options.output):
+        # What is damaged is not finished.
+        with contextlib.suppress(ValueError):
+            description = described(pending, f"--output {options.output}")
+            require_folds("--output", options.output, description, options.folds)
     output.finish_interrupted(options.output, OWN_FILES)
     if not filesystem.exists(filesystem.join(options.output, DATASET_JSON)):
         print(f"no dataset to update in {options.output} yet: a new one is made")

@@ -187,6 +187,13 @@ def _taken_over(attempt: Attempt) -> Iterator[None]:
         raise
 
 
+def interrupted_content(output: str) -> bytes | None:
+    """Return what the marker file of an interrupted run will say if it is finished; None if there is none to finish."""
+    attempt = _interrupted(output)
+    ready = attempt and attempt.ready_files()
+    return ready.content.encode("utf-8", "surrogateescape") if ready else None
+
+
 def finish_interrupted(output: str, pattern: re.Pattern[str]) -> bool:
     """Publish the files of an interrupted run if all of them are complete.
 

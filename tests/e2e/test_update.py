@@ -14,10 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.support.claimed import go_elsewhere
+from pipelines.storage import filesystem
+from pipelines.storage.output import begin
+from tests.support.claimed import end, go_elsewhere
 from tests.support.commands import Command
 from tests.support.killing import go_on, kill, stopped
 
+PAST = "past-00000-of-00001.parquet"
 # Differs from run to run (times), or from process to process (a random number, names of temporary files).
 NOT_COMPARED = {"prepare.json", "fingerprint.pb", "saved_model.pb"}
 
@@ -99,6 +102,39 @@ def test_an_update_moves_nothing(datasets: Path) -> None:
     assert all(row["split"] == known[row["group_id"]] for row in joined)
     lesions = {row["lesion_id"]: row["split"] for row in manifest(datasets / "part") if row["outcome"] == "written"}
     assert any(row["split"] == "test" == lesions.get(row["lesion_id"]) for row in joined)
+
+
+def test_the_split_of_an_image_outlives_the_image(
+    command: Command, sample: Path, archives: Path, datasets: Path, tmp_path: Path
+) -> None:
+    """A lesion in test is taken out and a test image damaged while others take their places; then all are put back."""
+    written = [row for row in manifest(datasets / "part") if row["outcome"] == "written"]
+    tested = {row["lesion_id"] for row in written if row["split"] == "test"} - {None}
+    known = {row["sha256"] for row in written}
+    back = manifest(datasets / "updated")
+    # With photographs of it that the dataset has never seen.
+    gone = next(row["lesion_id"] for row in back if row["lesion_id"] in tested and row["sha256"] not in known)
+    of_lesion = [row for row in back if row["lesion_id"] == gone]
+    damaged = next(row for row in written if row["split"] == "test" and row["lesion_id"] != gone)
+    source, output = tmp_path / "source", tmp_path / "out"
+    shutil.copytree(archives / "whole", source)
+    shutil.copytree(datasets / "part", output)
+    names = {Path(row["path"]).relative_to(archives / "whole") for row in of_lesion}
+    names.add(broken := Path(damaged["path"]).relative_to(archives / "part"))
+    for name in names:
+        (source / name).unlink()
+    (source / broken).write_bytes(b"no image")
+    prepare(command, sample, source, output, "--update", "--max_reject_fraction", 0.5)
+    past = {row["sha256"]: row["split"] for row in pq.read_table(output / PAST).to_pylist()}
+    lost = {row["sha256"] for row in of_lesion} & known | {damaged["sha256"]}
+    assert past == dict.fromkeys(lost, "test")
+    for name in names:
+        shutil.copy(archives / "whole" / name, source / name)
+    prepare(command, sample, source, output, "--update")
+    after = places(output)
+    assert {after[row["sha256"]][0] for row in [*of_lesion, damaged] if row["sha256"] in after} == {"test"}
+    assert lost < after.keys()
+    assert not lost & set(pq.read_table(output / PAST)["sha256"].to_pylist())
 
 
 def test_an_update_gives_the_bytes_of_a_run_over_the_whole(datasets: Path) -> None:
@@ -259,6 +295,17 @@ def test_a_dataset_that_has_lost_its_manifest_or_folds_is_not_updated(
     )
     assert (unfolded.returncode, unfolded.stderr.count("\n")) == (2, 1)
     assert "--folds 0" in unfolded.stderr
+    # Nor is what an interrupted run of it has left put in place.
+    attempt = begin(str(output))
+    filesystem.write_bytes(f"{attempt.publish_folder}/{PAST}", b"")
+    attempt.announce("dataset.json", (output / "dataset.json").read_bytes())
+    end(output)
+    before = content(output)
+    refused = command("pipelines.prepare", *arguments(sample, archives / "part", output, "--update", "--folds", 3))
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert f"--folds 3: --output {output} has 2" in refused.stderr
+    assert content(output) == before
+    shutil.rmtree(output / ".unfinished")
     (path,) = output.glob("manifest-*")
     whole = path.read_bytes()
     for damage in (whole[:100], None):
@@ -272,8 +319,9 @@ def test_a_dataset_that_has_lost_its_manifest_or_folds_is_not_updated(
     for known in output.glob("known-*"):
         known.write_bytes(b"")
     assert " 0 were there already" in prepare(command, sample, archives / "part", output, "--update")
+    assert pq.read_table(output / PAST).num_rows == 0
     # The command on the card is another.
-    same = {name: digest for name, digest in content(output).items() if not name.startswith("report.")}
+    same = {name: digest for name, digest in content(output).items() if not name.startswith(("report.", "past-"))}
     assert same.items() <= content(datasets / "part").items()
     assert "dataset.json" in same
 

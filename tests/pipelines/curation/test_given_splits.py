@@ -11,10 +11,12 @@ import pytest
 from pipelines.common.cli import UsageError
 from pipelines.curation.given_splits import require_splits
 from pipelines.curation.keep_splits import AssignSplitsFromFile, KeepDatasetSplits
+from pipelines.curation.recorded_splits import read_recorded
 from pipelines.dataset.image_row import ImageRow
 from pipelines.dataset.manifest import manifest_bytes
+from pipelines.domain.dataset_json import SPLITS
 from pipelines.domain.metadata_columns import Columns
-from tests.support.collecting import run
+from tests.support.collecting import run, run_with
 from tests.support.source_files import write
 
 
@@ -90,7 +92,10 @@ def test_images_of_a_dataset_keep_split_and_fold_by_content_or_isic_id(tmp_path:
         ImageRow("/new/other name.j", "other name.j", sha256="e"),
         ImageRow("/new/d.jpg", "d.jpg", sha256="d"),
     ]
-    found = {one.relative: (one.given_split, one.given_fold) for one in run(rows, KeepDatasetSplits(str(tmp_path)))}
+    images = read_recorded(str(tmp_path / "manifest-00000-of-00001.parquet"))
+    found = {
+        one.relative: (one.given_split, one.given_fold) for one in run_with(rows, images, KeepDatasetSplits(SPLITS))
+    }
     assert found == {
         "renamed.jpg": ("train", 1),
         "ISIC_0000002.png": ("test", -1),
