@@ -29,7 +29,8 @@ class ModelInfo:
     image_size: int  # side of the square input in pixels
     aspect: str  # how images are made square, one of `forms.ASPECTS`
     encoding: str  # of the records that the model was trained on
-    fold: int  # the fold of the dataset that did not train the weights; -1: none
+    split: str  # of the dataset, which trained the weights
+    fold: int  # of that split, which did not; -1: none
     fingerprint: str  # of weights, network and dataset
     dataset_fingerprint: str
     network: dict[str, Any] = field(compare=False)  # settings of the network, covered by the fingerprint
@@ -70,6 +71,8 @@ def parse_model_info(document: bytes, option: str, folder: str) -> ModelInfo:
             image_size=int(content["image_size"]),
             aspect=str(content["aspect"]),
             encoding=str(content["encoding"]),
+            # Earlier models do not say it; it was always this one.
+            split=str(content.get("split", "train")),
             fold=int(content["fold"]),
             fingerprint=str(content["model_fingerprint"]),
             dataset_fingerprint=str(content["dataset_fingerprint"]),

@@ -167,6 +167,7 @@ def test_the_trainer_reads_it_and_its_model_gives_files_and_records_the_same_ans
     from trainer.data.preprocessing import Preprocessing
     from trainer.data.record_reader import RecordReader
     from trainer.export.saved_model import export_model
+    from trainer.export.train_images import train_images_of
     from trainer.network.model import ModelConfig, build_model
 
     info = read_dataset_info(datasets[encoding])
@@ -181,7 +182,8 @@ def test_the_trainer_reads_it_and_its_model_gives_files_and_records_the_same_ans
     model = build_model(config, SIZE, len(info.classes))
     calibration = {"temperature": 1.0, "prior": {name: 1 / len(info.classes) for name in info.classes}}
     points: dict[str, list] = {ONE_VIEW: [], EIGHT_VIEWS: []}
-    export_model(tmp_path / "model", info, preprocessing, config, model.get_weights(), {}, calibration, points)
+    weights, seen = model.get_weights(), train_images_of(info)
+    export_model(tmp_path / "model", info, preprocessing, config, weights, {}, calibration, points, seen)
     signatures = tf.saved_model.load(str(tmp_path / "model")).signatures
     description = read_model_info("--model", str(tmp_path / "model"))
     job = LoadedModels([description], False)

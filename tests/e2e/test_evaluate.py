@@ -23,6 +23,7 @@ from pipelines.common.cli import UsageError
 from tests.support.documents import dataset_document, model_document, shard_entry, write_model_json
 from trainer.evaluate import command as evaluate_command
 from trainer.evaluate.options import EvaluateOptions
+from trainer.export.train_images import TRAIN_IMAGES, train_images
 
 CLASSES = ["melanoma", "nevus", "vascular lesion"]
 COLOURS = np.array([[0.2, 0.1, 0.1], [0.6, 0.4, 0.2], [0.8, 0.1, 0.4]])
@@ -200,8 +201,8 @@ def test_predictions_have_a_row_per_image_in_file_order(
 def test_train_split_counts_originals_only(
     dataset: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = evaluate_command.run(options(dataset, model, tmp_path, split="train", batch_size=2))
-    assert result["images"] == 3
+    result = evaluate_command.run(options(dataset, model, tmp_path, split="train", batch_size=2, allow_seen=True))
+    assert result["images"] == result["seen_images"] == 3
     assert result["figures"]["confusion_matrix"] == np.eye(3).tolist()
 
 
@@ -223,6 +224,37 @@ def test_model_of_another_dataset_is_warned_about(dataset: Path, tmp_path: Path)
     assert result.stderr.startswith("warning: the model was trained on another dataset")
     assert result.stderr.count("\n") == 1
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["trained_on_this_dataset"] is False
+
+
+def test_images_of_another_dataset_that_the_model_was_trained_on_are_refused_unless_allowed(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_model(tmp_path / "model", dataset_fingerprint="f" * 64)
+
+    def trained_on(*images: tuple[int, str]) -> None:
+        content = train_images([f"{number:064x}" for number, _ in images], [lesion for _, lesion in images])
+        (other / TRAIN_IMAGES).write_bytes(content.as_bytes())
+
+    # One by its content; another of the lesion of two; of a third, nothing but that its lesion is not known.
+    trained_on((6, "elsewhere"), (70, "L0"), (71, ""))
+    says = f"--dataset {dataset}: the model was trained on 3 of these 8 images or on others of their lesions"
+    with pytest.raises(UsageError) as refused:
+        evaluate_command.run(options(dataset, other, tmp_path / "out"))
+    assert str(refused.value).startswith(f"{says}; ")
+    assert "--allow_seen" in str(refused.value)
+    assert not (tmp_path / "out").exists()
+    result = evaluate_command.run(options(dataset, other, tmp_path / "out", allow_seen=True))
+    assert (result["seen_images"], result["options"]["allow_seen"]) == (3, True)
+    assert capsys.readouterr().err == f"warning: {says}\n"
+    for report in ("report.md", "report.html"):
+        assert "The model was trained on 3 of these 8 images" in (tmp_path / "out" / report).read_text()
+    trained_on((70, "elsewhere"))
+    assert evaluate_command.run(options(dataset, other, tmp_path / "unseen"))["seen_images"] == 0
+    assert capsys.readouterr().err == ""
+    assert "**" not in (tmp_path / "unseen" / "report.md").read_text().split("| Figure")[0]
+    (other / TRAIN_IMAGES).write_bytes(b"PK")
+    with pytest.raises(UsageError, match=rf"--model {other}: {TRAIN_IMAGES} is damaged"):
+        evaluate_command.run(options(dataset, other, tmp_path / "damaged"))
 
 
 def test_overwrite_keeps_other_files_and_is_needed(

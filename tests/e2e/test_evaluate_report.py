@@ -18,6 +18,7 @@ import sklearn.metrics
 import tensorflow as tf
 from PIL import Image
 
+from pipelines.common.cli import UsageError
 from pipelines.domain.taxonomy import melanoma_class
 from tests.support.browser import dump_dom, parse, screenshot
 from tests.support.tiny_dataset import CLASSES, deal_into_folds
@@ -185,7 +186,7 @@ def test_a_fold_is_evaluated_on_its_originals(
     folded = shutil.copytree(dataset, tmp_path / "dataset")
     deal_into_folds(folded, 3)
     result = evaluate_command.run(
-        options(dataset=folded, model=trained / "model", output=tmp_path / "out", fold=1, bootstrap=0)
+        options(dataset=folded, model=trained / "model", output=tmp_path / "out", fold=1, bootstrap=0, allow_seen=True)
     )
     expected = fold_split(read_dataset_info(folded), 1).split("validation").originals
     assert (result["split"], result["fold"], result["images"]) == ("train", 1, expected)
@@ -194,12 +195,12 @@ def test_a_fold_is_evaluated_on_its_originals(
 @pytest.mark.parametrize(
     ("trained_with", "heading", "on_stderr"),
     [
-        (-1, "The model was trained on this fold", "trained without --fold"),
-        (0, "The model was trained on this fold", "trained with --fold 0"),
+        (-1, "The model was trained on this fold", "trained without --fold, so also on these images"),
+        (0, "The model was trained on this fold", "trained with --fold 0, so also on these images"),
         (1, "The model was adjusted to these images", ""),
     ],
 )
-def test_a_fold_that_the_model_knows_is_said(
+def test_a_fold_that_the_model_knows_is_refused_or_said(
     dataset: Path,
     trained: Path,
     tmp_path: Path,
@@ -212,7 +213,12 @@ def test_a_fold_that_the_model_knows_is_said(
     deal_into_folds(folded, 3)
     description = json.loads((model / "assets" / "model.json").read_text())
     (model / "assets" / "model.json").write_text(json.dumps({**description, "fold": trained_with}))
-    evaluate_command.run(options(dataset=folded, model=model, output=tmp_path / "out", fold=1, bootstrap=0))
+    given = {"dataset": folded, "model": model, "output": tmp_path / "out", "fold": 1, "bootstrap": 0}
+    if on_stderr:
+        with pytest.raises(UsageError, match=f"--fold 1: the model was {on_stderr}; .*--allow_seen"):
+            evaluate_command.run(options(**given))
+    result = evaluate_command.run(options(**given, allow_seen=bool(on_stderr)))
+    assert result["seen_images"] == (result["images"] if on_stderr else 0)
     assert (f"--fold 1: the model was {on_stderr}" in capsys.readouterr().err) == bool(on_stderr)
     assert all(heading in (tmp_path / "out" / name).read_text() for name in ("report.md", "report.html"))
 
@@ -275,15 +281,15 @@ def test_thresholds_are_those_of_the_views_that_were_scored(
     assert "does not say whether it is of one view or of eight (--tta)" in capsys.readouterr().err
 
 
-def test_images_of_the_training_are_said(
+def test_images_of_the_training_are_refused_or_said(
     dataset: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    evaluate_command.run(
-        options(dataset=dataset, model=trained / "model", split="train", output=tmp_path / "a", bootstrap=0)
-    )
+    trained_on = {"dataset": dataset, "model": trained / "model", "split": "train", "bootstrap": 0}
+    with pytest.raises(UsageError, match=r"--split train: the model was trained on these images; .*--allow_seen"):
+        evaluate_command.run(options(**trained_on, output=tmp_path / "a"))
+    evaluate_command.run(options(**trained_on, output=tmp_path / "a", allow_seen=True))
     scores = tmp_path / "a" / "predictions.parquet"
-    made_before = {"predictions": scores, "output": tmp_path / "b", "bootstrap": 0}
-    evaluate_command.run(options(dataset=dataset, model=trained / "model", split="train", **made_before))
+    evaluate_command.run(options(**trained_on, output=tmp_path / "b", predictions=scores, allow_seen=True))
     assert capsys.readouterr().err.count("warning: --split train: the model was trained on these images") == 2
     for name in ("a", "b"):
         assert "The model was trained on these images" in (tmp_path / name / "report.md").read_text()

@@ -41,6 +41,7 @@ def scoring_run(
             image_size=180,
             aspect="crop",
             encoding="jpeg",
+            split="train",
             fold=-1,
             fingerprint=hashlib.sha256(f"model {number}".encode()).hexdigest(),
             dataset_fingerprint="d" * 64,

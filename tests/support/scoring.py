@@ -26,6 +26,7 @@ def export_untrained(dataset: Path, folder: Path, seed: int) -> Path:
     from trainer.data.dataset_info import read_dataset_info
     from trainer.data.preprocessing import Preprocessing
     from trainer.export.saved_model import export_model
+    from trainer.export.train_images import train_images_of
     from trainer.network.model import ModelConfig, build_model
 
     info = read_dataset_info(dataset)
@@ -42,7 +43,9 @@ def export_untrained(dataset: Path, folder: Path, seed: int) -> Path:
     weights = [drawn(weight) for weight in build_model(config, info.image_size, len(info.classes)).weights]
     metrics = {"validation": {"balanced_accuracy": 0.5}}
     calibration = {"temperature": TEMPERATURE, "prior": {name: 1 / len(info.classes) for name in info.classes}}
-    export_model(folder, info, Preprocessing(info), config, weights, metrics, calibration, POINTS)
+    export_model(
+        folder, info, Preprocessing(info), config, weights, metrics, calibration, POINTS, train_images_of(info)
+    )
     return folder
 
 

@@ -35,6 +35,7 @@ from trainer.evaluate.options import (
     parse_options,
     partial_name,
 )
+from trainer.evaluate.seen_images import find_seen
 
 if TYPE_CHECKING:
     from trainer.evaluate.judgement import Judgement
@@ -44,28 +45,8 @@ if TYPE_CHECKING:
 
 
 def _warn(options: EvaluateOptions, inputs: EvaluationInputs) -> None:
-    """Warn on stderr if figures are too good, or if maps and thresholds belong to another model."""
-    model, dataset = inputs.model, inputs.dataset
-    makes_them = model and (not inputs.stored or inputs.stored.models == (model.fingerprint,))
-    if model and makes_them and dataset and model.dataset_fingerprint != dataset.fingerprint:
-        print(
-            f"warning: the model was trained on another dataset ({model.dataset_fingerprint[:12]}, not "
-            f"{dataset.fingerprint[:12]}): these images may have been among its training images, and then these "
-            "figures are too good",
-            file=sys.stderr,
-        )
-    elif model and makes_them and options.fold is not None and model.fold != options.fold:
-        trained = f"with --fold {model.fold}" if model.fold >= 0 else "without --fold"
-        print(
-            f"warning: --fold {options.fold}: the model was trained {trained}: these images were among its training "
-            "images, and these figures are too good",
-            file=sys.stderr,
-        )
-    elif makes_them and options.fold is None and options.split == "train":
-        print(
-            "warning: --split train: the model was trained on these images: the figures say how well it remembers them",
-            file=sys.stderr,
-        )
+    """Warn on stderr if maps and thresholds belong to another model."""
+    model = inputs.model
     if model and inputs.stored and inputs.stored.views is None:
         print(
             f"warning: --predictions {options.predictions} does not say whether it is of one view or of eight (--tta): "
@@ -183,6 +164,9 @@ def _evaluate(options: EvaluateOptions, workspace: LocalWorkspace) -> dict[str, 
         workspace: Where inputs and output are on this machine.
     """
     inputs = workspace.inputs
+    seen = find_seen(options, inputs)
+    if seen.reason:
+        print(f"warning: {seen.reason}", file=sys.stderr)
     _warn(options, inputs)
     network = None
     if inputs.model:
@@ -222,6 +206,7 @@ def _evaluate(options: EvaluateOptions, workspace: LocalWorkspace) -> dict[str, 
         "labels": left_out,
         "matching": match_counts,
         "trained_on_this_dataset": model.dataset_fingerprint == dataset.fingerprint if model and dataset else None,
+        "seen_images": seen.count,
         "views": predictions.views,
         "seconds": None if seconds is None else round(seconds, 3),
         "images_per_second": None if seconds is None else round(len(predictions.truth.labels) / max(seconds, 1e-9), 1),

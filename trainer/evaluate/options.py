@@ -40,6 +40,7 @@ class EvaluateOptions:
     batch_size: int = 64
     bootstrap: int = 1000
     seed: int = 0
+    allow_seen: bool = False
     overwrite: bool = False
 
 
@@ -216,6 +217,11 @@ def parse_options(argv: Sequence[str] | None = None) -> EvaluateOptions:
         "--bootstrap", type=number(int, 0, 1_000_000), default=1000, metavar="N", help="resamples; 0: no intervals"
     )
     parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the resamples")
+    parser.add_argument(
+        "--allow_seen",
+        action="store_true",
+        help="evaluate on images that the model was trained on too; the report says that there are some",
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace an earlier evaluation in --output; other files there are kept"
     )

@@ -156,10 +156,17 @@ def caution(result: Result) -> tuple[str, str] | None:
     if not model or (made_before and made_before["models"] != [model["fingerprint"]]):
         return None
     if not result["trained_on_this_dataset"]:
-        return (
-            "The model was trained on another dataset",
-            "These images may have been among its training images; then these figures are too good.",
-        )
+        if seen := result["seen_images"]:
+            return (
+                f"The model was trained on {grouped(seen)} of these {counted(result['images'], 'image')}",
+                "It knows them, or others of their lesions, from another dataset: these figures are too good.",
+            )
+        if seen is None:
+            return (
+                "The model was trained on another dataset",
+                "These images may have been among its training images; then these figures are too good.",
+            )
+        return None
     if result["fold"] is not None and model["fold"] != result["fold"]:
         return (
             "The model was trained on this fold",

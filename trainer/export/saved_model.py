@@ -36,6 +36,7 @@ from pipelines.domain.model_info import MODEL_JSON, SCHEMA_VERSION, model_finger
 from trainer.data.dataset_info import DatasetInfo
 from trainer.data.preprocessing import Preprocessing
 from trainer.export.calibration import log_frequencies, tempered
+from trainer.export.train_images import TRAIN_IMAGES, TrainImages
 from trainer.network.model import ModelConfig, build_model
 
 
@@ -68,7 +69,8 @@ def describe_model(
         "aspect": info.aspect,
         "encoding": info.encoding,
         "dataset_fingerprint": info.fingerprint,
-        # The fold of the train split that did not train the weights; -1: none.
+        # What trained the weights: this split but for this fold; -1: all of it.
+        "split": "train",
         "fold": info.fold,
         "model_fingerprint": model_fingerprint(weights, network, info.fingerprint),
         "train_class_distribution": info.train_distribution(),
@@ -116,6 +118,7 @@ class ExportedModel(tf.Module):
         prior: Sequence[float],
         preprocessing: Preprocessing,
         metadata_file: Path,
+        train_images_file: Path,
     ):
         """Build the signatures.
 
@@ -125,10 +128,12 @@ class ExportedModel(tf.Module):
             prior: [C], class frequencies that the probabilities stand for.
             preprocessing: Preprocessing graphs of the dataset.
             metadata_file: model.json, which becomes an asset.
+            train_images_file: Digests of the images that trained it, which become another.
         """
         super().__init__(name="lesion_classifier")
         self.preprocessing = preprocessing
         self.metadata = tf.saved_model.Asset(str(metadata_file))
+        self.train_images = tf.saved_model.Asset(str(train_images_file))
         # Hold the variables, not the Keras model, so that the SavedModel contains nothing of Keras.
         self.weights = [weight.value for weight in model.weights]
         size = model.input_shape[1]
@@ -186,6 +191,7 @@ def export_model(
     metrics: Mapping[str, Any],
     calibration: Mapping[str, Any],
     operating_points: Mapping[str, Any],
+    train_images: TrainImages,
 ) -> dict[str, Any]:
     """Write the SavedModel and return the contents of its model.json.
 
@@ -201,6 +207,7 @@ def export_model(
         metrics: See `describe_model`.
         calibration: See `describe_model`.
         operating_points: See `describe_model`.
+        train_images: What the weights were trained on.
     """
     description = describe_model(info, config, weights, metrics, calibration, operating_points)
     model = build_model(config, info.image_size, len(info.classes))
@@ -208,10 +215,15 @@ def export_model(
     temporary = temporary_sibling(directory)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    metadata_file = temporary / Path(MODEL_JSON).name
-    metadata_file.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    contents = {
+        MODEL_JSON: (json.dumps(description, indent=2) + "\n").encode(),
+        TRAIN_IMAGES: train_images.as_bytes(),
+    }
+    files = [temporary / Path(name).name for name in contents]
+    for file, content in zip(files, contents.values(), strict=True):
+        file.write_bytes(content)
     prior = prior_of_model(calibration, info.classes)
-    exported = ExportedModel(model, calibration["temperature"], prior, preprocessing, metadata_file)
+    exported = ExportedModel(model, calibration["temperature"], prior, preprocessing, *files)
     saved = temporary / "saved"
     tf.saved_model.save(exported, str(saved), signatures=exported.entry_points)
     os.rename(saved, directory)

@@ -234,6 +234,7 @@ def _finish(
     """Calibrate the kept weights of a run trained to its end; write history, figures, pictures and model."""
     from trainer.export.fitting import fit_network
     from trainer.export.saved_model import export_model
+    from trainer.export.train_images import train_images_of
     from trainer.network.model import build_model, multiply_adds
     from trainer.task.plots import draw_curves, draw_reliability
     from trainer.training.loop import model_config
@@ -281,6 +282,7 @@ def _finish(
         {"validation": figures},
         fitted.calibration,
         fitted.operating_points,
+        train_images_of(info),
     )
     print(
         f"{options.keep} epoch {kept.epoch}: validation balanced accuracy {kept.val_balanced_accuracy:.4f} on "

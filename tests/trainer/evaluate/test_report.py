@@ -98,6 +98,8 @@ MODEL = {"fingerprint": "m", "fold": -1}
         ({"model": None}, None),
         ({"predictions": {"models": ["another"]}}, None),
         ({"trained_on_this_dataset": False}, "The model was trained on another dataset"),
+        ({"trained_on_this_dataset": False, "seen_images": 0}, None),
+        ({"trained_on_this_dataset": False, "seen_images": 2}, "The model was trained on 2 of these 8 images"),
         ({"fold": 1}, "The model was trained on this fold"),
         ({"split": "train"}, "The model was trained on these images"),
         (
@@ -110,6 +112,7 @@ MODEL = {"fingerprint": "m", "fold": -1}
 )
 def test_figures_that_are_too_good_come_with_a_caution(changed: dict[str, Any], heading: str | None) -> None:
     result = {"model": MODEL, "predictions": None, "trained_on_this_dataset": True, "fold": None, "split": "test"}
+    result |= {"images": 8, "seen_images": None}
     found = caution({**result, **changed})
     assert (found and found[0]) == heading
 

@@ -1,0 +1,81 @@
+"""Images that the model was trained on: figures on them say how well it remembers them, so they are refused."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pipelines.common.cli import UsageError
+from pipelines.common.html import grouped
+from pipelines.domain.model_info import ModelInfo
+from trainer.data.dataset_info import DatasetInfo
+from trainer.evaluate.options import EvaluateOptions, EvaluationInputs
+from trainer.export.train_images import read_train_images
+
+
+class SeenImages(NamedTuple):
+    """How many of the evaluated images the model was trained on."""
+
+    count: int | None  # None: nothing says
+    reason: str  # one line; "" if there is nothing to say
+
+
+def made_predictions(inputs: EvaluationInputs) -> bool:
+    """Return whether the model that was named makes, or has made, the probabilities."""
+    return inputs.model is not None and (inputs.stored is None or inputs.stored.models == (inputs.model.fingerprint,))
+
+
+def find_seen(options: EvaluateOptions, inputs: EvaluationInputs) -> SeenImages:
+    """Find out how many of the images trained the model.
+
+    Of the dataset that trained it, split and fold say so. Images of others are looked up one by one.
+
+    Raises:
+        UsageError: There are such images, and --allow_seen is not given; or the images cannot be read.
+    """
+    model, dataset = inputs.model, inputs.dataset
+    if model is None or dataset is None or not made_predictions(inputs):
+        return SeenImages(None, "")
+    if model.dataset_fingerprint == dataset.fingerprint:
+        found = _of_own_dataset(options, model, dataset, inputs.split)
+    else:
+        found = _of_another_dataset(options, model, dataset, inputs.split)
+    if found.count and not options.allow_seen:
+        raise UsageError(f"{found.reason}; evaluate it on others, or add --allow_seen and the report will say so")
+    return found
+
+
+def _of_own_dataset(options: EvaluateOptions, model: ModelInfo, dataset: DatasetInfo, split: str) -> SeenImages:
+    if options.fold is not None:
+        if model.fold == options.fold:
+            return SeenImages(0, "")
+        trained = f"with --fold {model.fold}" if model.fold >= 0 else "without --fold"
+        reason = f"--fold {options.fold}: the model was trained {trained}, so also on these images"
+        return SeenImages(dataset.split(split).originals, reason)
+    if split != model.split:
+        return SeenImages(0, "")
+    part = dataset.split(split)
+    left_out = part.folds[model.fold].originals if model.fold >= 0 else 0
+    return SeenImages(part.originals - left_out, f"--split {split}: the model was trained on these images")
+
+
+def _of_another_dataset(options: EvaluateOptions, model: ModelInfo, dataset: DatasetInfo, split: str) -> SeenImages:
+    from trainer.evaluate.predictions import read_truth
+
+    trained_on = read_train_images(model.path)
+    if trained_on is None:
+        return SeenImages(
+            None,
+            f"the model was trained on another dataset ({model.dataset_fingerprint[:12]}, not "
+            f"{dataset.fingerprint[:12]}): these images may have been among its training images, and then these "
+            "figures are too good",
+        )
+    truth = read_truth(dataset, split, options.batch_size)
+    count = int(trained_on.has(truth.sha256, truth.lesion_id).sum())
+    of = grouped(len(truth.sha256))
+    return SeenImages(
+        count,
+        f"--dataset {options.dataset}: the model was trained on {grouped(count)} of these {of} images or on others of "
+        "their lesions"
+        if count
+        else "",
+    )
