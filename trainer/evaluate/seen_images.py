@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pipelines.common.cli import UsageError
-from pipelines.common.html import grouped
 from pipelines.domain.model_info import ModelInfo
 from trainer.data.dataset_info import DatasetInfo
 from trainer.evaluate.options import EvaluateOptions, EvaluationInputs
@@ -71,11 +70,10 @@ def _of_another_dataset(options: EvaluateOptions, model: ModelInfo, dataset: Dat
         )
     truth = read_truth(dataset, split, options.batch_size)
     count = int(trained_on.has(truth.sha256, truth.lesion_id).sum())
-    of = grouped(len(truth.sha256))
     return SeenImages(
         count,
-        f"--dataset {options.dataset}: the model was trained on {grouped(count)} of these {of} images or on others of "
-        "their lesions"
+        f"--dataset {options.dataset}: the model was trained on {count:,} of these {len(truth.sha256):,} images or "
+        "on others of their lesions"
         if count
         else "",
     )

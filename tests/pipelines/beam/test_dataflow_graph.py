@@ -58,10 +58,11 @@ def build_score(pipeline: beam.Pipeline, folder: Path) -> None:
     model = write_model_json(folder / "model", model_document(["melanoma", "nevus"], ["melanoma"], 32))
     (model / "saved_model.pb").touch()
     # A plan looks at all places.
-    (folder / "ISIC_0000001.jpg").touch()
+    (folder / "images").mkdir()
+    (folder / "images" / "ISIC_0000001.jpg").touch()
     given = [
         "--input",
-        str(folder),
+        str(folder / "images"),
         "--output",
         str(folder / "scores"),
         "--model",
