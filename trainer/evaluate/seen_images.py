@@ -14,7 +14,7 @@ from trainer.export.train_images import read_train_images
 class SeenImages(NamedTuple):
     """How many of the evaluated images the model was trained on."""
 
-    count: int | None  # None: nothing says
+    images: int | None  # None: nothing says
     reason: str  # one line; "" if there is nothing to say
 
 
@@ -38,7 +38,7 @@ def find_seen(options: EvaluateOptions, inputs: EvaluationInputs) -> SeenImages:
         found = _of_own_dataset(options, model, dataset, inputs.split)
     else:
         found = _of_another_dataset(options, model, dataset, inputs.split)
-    if found.count and not options.allow_seen:
+    if found.images and not options.allow_seen:
         raise UsageError(f"{found.reason}; evaluate it on others, or add --allow_seen and the report will say so")
     return found
 

@@ -111,8 +111,8 @@ MODEL = {"fingerprint": "m", "fold": -1}
     ],
 )
 def test_figures_that_are_too_good_come_with_a_caution(changed: dict[str, Any], heading: str | None) -> None:
-    result = {"model": MODEL, "predictions": None, "trained_on_this_dataset": True, "fold": None, "split": "test"}
-    result |= {"images": 8, "seen_images": None}
+    images = {"split": "test", "fold": None, "images": 8, "seen_images": None}
+    result = {"model": MODEL, "predictions": None, "trained_on_this_dataset": True, **images}
     found = caution({**result, **changed})
     assert (found and found[0]) == heading
 
