@@ -9,6 +9,8 @@ from collections.abc import Callable
 import grpc
 from apache_beam.runners.worker import sdk_worker
 
+from pipelines.common.full_disk import DiskFullError
+
 # Loggers through which Beam reports an error in a DoFn. Which of them do depends on the runner and on where its workers
 # are. The root logger, the last, has what a job server sends to its client.
 _REPORTERS = (
@@ -52,13 +54,13 @@ def _is_said_by_command(record: logging.LogRecord) -> bool:
     return of_engine and "Traceback" not in record.getMessage()
 
 
-def quiet_error(kind: type[Exception]) -> None:
-    """Keep Beam from reporting an error with its traceback, on whichever runner: the command says it in one line.
+def quiet_error(*kinds: type[Exception]) -> None:
+    """Keep Beam from reporting errors with their tracebacks, on whichever runner: the command says them in one line.
 
     Args:
-        kind: The type that a DoFn raises. Other processes report it by its name.
+        kinds: The types that a DoFn raises. Other processes report them by their names. A full disk is always one.
     """
-    unsaid = _Unsaid(kind)
+    unsaid = _Unsaid((*kinds, DiskFullError))
     for name in _REPORTERS:
         logger = logging.getLogger(name)
         for earlier in [found for found in logger.filters if isinstance(found, _Unsaid)]:
@@ -67,20 +69,21 @@ def quiet_error(kind: type[Exception]) -> None:
 
 
 class _Unsaid(logging.Filter):
-    """Drops reports of an error, and all that come after the first: bundles that the runner gave up with that one.
+    """Drops reports of some errors, and all that come after the first: bundles that the runner gave up with that one.
 
     Args:
-        kind: The type of the error.
+        kinds: The types of the errors.
     """
 
-    def __init__(self, kind: type[Exception]):
+    def __init__(self, kinds: tuple[type[Exception], ...]):
         super().__init__()
-        self._kind = kind
+        self._kinds = kinds
         self._seen = False
 
     def filter(self, record: logging.LogRecord) -> bool:
         raised = record.exc_info[1] if record.exc_info else None
-        self._seen |= isinstance(raised, self._kind) or self._kind.__name__ in record.getMessage()
+        said = record.getMessage()
+        self._seen |= isinstance(raised, self._kinds) or any(kind.__name__ in said for kind in self._kinds)
         return not self._seen
 
 

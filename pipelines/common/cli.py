@@ -18,6 +18,8 @@ import urllib.parse
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from pipelines.common.full_disk import disk_full
+
 EXIT_OK = 0
 EXIT_LIMIT = 1
 EXIT_USAGE = 2
@@ -155,6 +157,9 @@ def run_command(
         if received or isinstance(error, KeyboardInterrupt):
             print(f"{prog}: interrupted; the same command starts again", file=sys.stderr)
             code = EXIT_SIGNAL + (received or [signal.SIGINT])[0]
+        elif full := disk_full(error):
+            print(f"{prog}: {full}", file=sys.stderr)
+            code = EXIT_FAILURE
         else:
             traceback.print_exc()
             code = EXIT_FAILURE

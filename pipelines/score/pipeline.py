@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.beam import table_io
 from pipelines.beam.progress import Progress, shown_progress
 from pipelines.beam.publish import Publish
-from pipelines.beam.quiet import quiet_beam
+from pipelines.beam.quiet import quiet_beam, quiet_error
 from pipelines.beam.runner import is_left_running, is_local_runner, may_outlast_command, running_pipeline
 from pipelines.beam.table_io import Written
 from pipelines.beam.tally import Tally
@@ -209,6 +209,7 @@ def run(job: Job, attempt: Attempt, beam_arguments: PipelineOptions) -> dict[str
     """
     start_tensorflow()
     quiet_beam()
+    quiet_error()
     require_models(job.run)
     if job.shared:
         load_models.cache_clear()  # worker processes load their own; this one no longer needs them

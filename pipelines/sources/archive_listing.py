@@ -84,4 +84,4 @@ def with_members(unit: Unit) -> Iterator[SourceFile]:
             yield from _images_in(file) or [file]
         except ArchiveError as error:
             require_service(file.path, error.source)
-            yield file._replace(failure=error.reason)
+            yield file._replace(failure=str(error))

@@ -24,7 +24,7 @@ from pipelines.storage.archives import is_archive
 from pipelines.storage.errors import storage_errors
 from pipelines.storage.file_versions import FileVersion, local_version, match_versions, versions_of
 from pipelines.storage.filesystem import is_local
-from pipelines.storage.globs import has_wildcard, matcher
+from pipelines.storage.globs import has_wildcard, match_local, matcher
 from pipelines.storage.path_lists import is_path_list, list_paths
 
 # Entries of a path list that one unit looks up; those in a bucket take one request.
@@ -45,9 +45,34 @@ def _file(path: str, relative: str, state: FileVersion, kind: str = "") -> Sourc
     return SourceFile(path, relative, state.size, version=state.version, kind=kind)
 
 
-def _fail(error: OSError) -> None:
-    with storage_errors():
-        raise error
+class _ClosedFolders:
+    """The folders of an input that may not be read.
+
+    They stand in the listing for the images that they may hold. Where any other error keeps a folder from being listed,
+    or the input itself may not be read, nothing is listed: trying again may help.
+
+    Args:
+        top: The input.
+    """
+
+    def __init__(self, top: str):
+        self._top = top
+        self.paths: list[str] = []
+
+    def note(self, error: OSError) -> None:
+        """Keep a folder.
+
+        Raises:
+            StorageError: If it is the input itself, or the error says nothing of permissions.
+        """
+        if not isinstance(error, PermissionError) or error.filename == self._top:
+            with storage_errors():
+                raise error
+        self.paths.append(error.filename)
+
+
+def _closed_folder(path: str, relative: str) -> SourceFile:
+    return SourceFile(path, relative, 0, failure="PermissionError: the folder may not be read")
 
 
 def _list_local(folder: str) -> Iterator[SourceFile]:
@@ -66,8 +91,9 @@ def _list_local(folder: str) -> Iterator[SourceFile]:
         inner_link = os.path.islink(path) and f"{real}{os.sep}".startswith(f"{top}{os.sep}")
         return not inner_link and real not in visited
 
-    # By default os.walk skips folders that it may not read, and their images would be lost silently.
-    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_fail):
+    closed = _ClosedFolders(folder)
+    # By default os.walk skips folders that it may not read, and their images would be lost without a word.
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=closed.note):
         visited.add(os.path.realpath(parent))
         dropped = {name: kind for name in folders if (kind := folder_kind(name))}
         for name, kind in sorted(dropped.items()):
@@ -78,6 +104,8 @@ def _list_local(folder: str) -> Iterator[SourceFile]:
             path = os.path.join(parent, name)
             # A broken link is listed too, so that it is rejected as unreadable rather than skipped.
             yield _file(path, relative(path), local_version(path), file_kind(name))
+    for path in closed.paths:
+        yield _closed_folder(path, relative(path))
 
 
 def is_below(folder: str, path: str) -> bool:
@@ -121,8 +149,17 @@ def _list_matches(pattern: str) -> Iterator[SourceFile]:
     if is_local(pattern) and not fixed_part(pattern):
         pattern = f"./{pattern}"  # a match begins in the folder before the first wildcard
     start = len(fixed_part(pattern))
-    for path, state in match_versions(pattern):
-        yield _matched(pattern, path, path[start:], state)
+    if not is_local(pattern):
+        for path, state in match_versions(pattern):
+            yield _matched(pattern, path, path[start:], state)
+        return
+    closed = _ClosedFolders(os.path.dirname(fixed_part(pattern)))
+    with storage_errors():
+        paths = sorted(match_local(pattern, closed.note))
+    for path in paths:
+        yield _matched(pattern, path, path[start:], local_version(path))
+    for path in closed.paths:
+        yield _closed_folder(path, path[start:])
 
 
 def _list_one(path: str) -> Iterator[SourceFile]:

@@ -11,7 +11,6 @@ from typing import Protocol, TypeVar
 
 from pipelines.sources.record_source import read_records_at
 from pipelines.sources.source_file import SourceFile, container_of
-from pipelines.storage.archive_member import ArchiveError
 from pipelines.storage.archives import SPAN_BYTES, read_members
 from pipelines.storage.errors import StorageError
 from pipelines.storage.filesystem import is_local, read_bytes
@@ -58,7 +57,8 @@ def _runs(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
 
 def _read_one(file: SourceFile) -> Content:
     if file.failure:
-        return ArchiveError(file.failure)
+        kind, _, reason = file.failure.partition(": ")
+        return StorageError(reason, kind)
     try:
         return read_bytes(file.path)
     except StorageError as error:

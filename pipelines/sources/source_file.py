@@ -30,7 +30,9 @@ class SourceFile(NamedTuple):
     # and eight hexadecimal digits.
     version: str = ""
     record: RecordPlace | None = None  # location in a shard
-    failure: str = ""  # why an archive in a folder cannot be listed; it is then an image that cannot be read
+    # Why an archive or folder below an input cannot be listed, as `kind: reason`. It is then an image that cannot be
+    # read.
+    failure: str = ""
     # IMAGE, what kind of dropping of a system the file is or lies in (see `system_files`), or empty. A dropping may
     # also be a folder, which is not looked into.
     kind: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from pipelines.common.full_disk import DiskFullError, disk_full, is_disk_full
 from pipelines.common.gcs_client import ServiceUnavailable
 from pipelines.common.text import printable
 
@@ -52,13 +53,19 @@ class StorageError(OSError):
 def storage_errors() -> Iterator[None]:
     """Turn an error of a filesystem or of its libraries in the block into a StorageError.
 
-    ServiceUnavailable passes, as it says nothing about the file; so do errors of the program.
+    ServiceUnavailable and DiskFullError pass, as they say nothing about the file; so do errors of the program.
+
+    Raises:
+        DiskFullError: If the error is that a disk is full.
+        StorageError: In the place of any other error.
     """
     try:
         yield
-    except (StorageError, ServiceUnavailable, *_OF_THE_PROGRAM):
+    except (StorageError, ServiceUnavailable, DiskFullError, *_OF_THE_PROGRAM):
         raise
     except Exception as error:  # each filesystem raises its own kinds, with no common base
+        if is_disk_full(error) and (full := disk_full(error)):
+            raise full from error
         text = printable(str(error))
         reason = getattr(error, "strerror", None) or text
         raise StorageError(reason, type(error).__name__, text) from error

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from pipelines.common.full_disk import is_disk_full, no_room
 from pipelines.common.gcs_client import (
     ServiceUnavailable,
     delete_objects,
@@ -62,6 +63,7 @@ def write_bytes(path: str, data: bytes) -> None:
     filesystems, objects appear when closed.
 
     Raises:
+        DiskFullError: If there is no room for it.
         StorageError: If the file cannot be written.
     """
     if is_gs(path):
@@ -74,8 +76,15 @@ def write_bytes(path: str, data: bytes) -> None:
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     # Threads, processes and machines may write the same file at once, when a runner repeats a slow step.
     partial = partial_name(path)
-    with open(partial, "wb") as file:
-        file.write(data)
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.remove(partial)
+        if is_disk_full(error):
+            raise no_room(path, len(data)) from error
+        raise
     os.replace(partial, path)
 
 

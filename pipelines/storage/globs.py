@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _WILDCARDS = "*?["
 
@@ -52,8 +52,23 @@ def matcher(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(parts) + r"\Z", re.MULTILINE | re.DOTALL)
 
 
-def match_local(pattern: str) -> Iterator[str]:
+def _may_hold(pattern: str, folder: str) -> bool:
+    """Return whether files below a folder may match a pattern."""
+    parts, names = re.split(r"[/\\]", pattern), re.split(r"[/\\]", folder)
+    for part, name in zip(parts, names, strict=False):
+        if "**" in part:
+            return True
+        if not matcher(part).match(name):
+            return False
+    return len(names) < len(parts)
+
+
+def match_local(pattern: str, closed: Callable[[OSError], object] | None = None) -> Iterator[str]:
     """Yield the paths of local files that match a pattern; folders only where it has no wildcard.
+
+    Args:
+        pattern: The pattern.
+        closed: Told why a folder that may hold matches cannot be listed; without it, such folders are passed over.
 
     Raises:
         re.error: If a set of characters holds an impossible range.
@@ -66,7 +81,13 @@ def match_local(pattern: str) -> Iterator[str]:
         return
     matches = matcher(pattern).match
     fixed = re.split(f"[{re.escape(_WILDCARDS)}]", pattern, maxsplit=1)[0]
-    for parent, _, names in os.walk(os.path.dirname(fixed)):
+
+    def note(error: OSError) -> None:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        if closed and not missing and _may_hold(pattern, error.filename):
+            closed(error)
+
+    for parent, _, names in os.walk(os.path.dirname(fixed), onerror=note):
         for name in names:
             path = os.path.join(parent, name)
             if matches(path) and os.path.exists(path):

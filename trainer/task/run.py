@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.common.cli import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, UsageError
+from pipelines.common.full_disk import disk_full
 from pipelines.common.gcs_client import is_gs
 from pipelines.common.gcs_folder import UnreachableError
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
@@ -60,8 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if connections.cluster.size > 1:
             # The other workers wait for this one in TensorFlow, and this process would wait for them when it exits.
-            traceback.print_exc()
-            _give_up(connections, f"failed ({type(error).__name__})", EXIT_FAILURE)
+            full = disk_full(error)
+            if not full:
+                traceback.print_exc()
+            _give_up(connections, f"failed: {full}" if full else f"failed ({type(error).__name__})", EXIT_FAILURE)
         raise
     return EXIT_OK
 

@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.common.cli import UsageError, first_line
+from pipelines.common.full_disk import disk_full, no_room
 
 KEPT = 2
 
@@ -203,6 +204,7 @@ class RunCheckpoints:
         """Write a checkpoint named after the global step; do nothing on workers other than the chief.
 
         Raises:
+            DiskFullError: If there is no room for it.
             UsageError: If the checkpoint cannot be written.
         """
         if self._manager is None:
@@ -210,10 +212,12 @@ class RunCheckpoints:
         try:
             self._manager.save(checkpoint_number=step)
         except (OSError, tf.errors.OpError) as error:
-            reason = first_line(error)
+            if disk_full(error):
+                needed = sum(variable.numpy().nbytes for variable in self._variables)
+                raise no_room(str(self._directory), needed) from error
             raise UsageError(
-                f"--output: no checkpoint can be written to {self._directory} ({reason}); make room and give the same "
-                "command again: it continues from the last one"
+                f"--output: no checkpoint can be written to {self._directory} ({first_line(error)}); mend that, and "
+                "the same command continues from the last one"
             ) from None
 
     def kept_weights(self) -> list[np.ndarray]:

@@ -134,6 +134,7 @@ def fit(
         The checkpoints of the run with the weights to export, and whether the run was continued from a checkpoint.
 
     Raises:
+        DiskFullError: If there is no room for a checkpoint.
         UsageError: If the loss is no longer a finite number, or a checkpoint cannot be written.
         RestartError: If the run was told to end and has saved.
     """

@@ -24,8 +24,10 @@ from pipelines.sources import list_images
 from pipelines.sources.list_files import list_files, list_units
 from pipelines.sources.read_ahead import read_files
 from pipelines.storage.archive_member import ArchiveError
+from pipelines.storage.errors import StorageError
 from tests.support.collecting import run_source
 from tests.support.gcs import local_gcs, open_bucket
+from tests.support.permissions import without_override
 
 BUCKET = "listed"
 PAGE = 20
@@ -252,7 +254,7 @@ def test_a_damaged_archive_in_a_folder_is_one_file_that_cannot_be_read(tmp_path:
         (tmp_path / name).write_bytes(content)
     files = sorted(list_files(str(tmp_path)), key=lambda file: file.relative)
     assert {file.relative for file in files if file.is_image} == {*damaged, "1.png"}
-    found = {file.relative: content for file, content in read_files(files) if isinstance(content, ArchiveError)}
+    found = {file.relative: content for file, content in read_files(files) if isinstance(content, StorageError)}
     assert found.keys() == damaged.keys()
     assert "not a whole zip archive" in str(found["backup.zip"])
     with pytest.raises(ArchiveError):  # what is named by itself must be whole
@@ -268,3 +270,27 @@ def test_arrays_of_bytes_in_a_folder_are_images_if_they_begin_like_some(tmp_path
     pq.write_table(pa.table({"audio": [{"bytes": b"RIFF", "path": "1.wav"}]}), tmp_path / "sounds.parquet")
     found = {file.relative: file.is_image for file in list_files(str(tmp_path))}
     assert found == {"photos/first": True, "weights.h5": False, "sounds.parquet": False}
+
+
+@pytest.mark.parametrize("pattern", ["", "/**.jpg", "/*/*.jpg"])
+def test_a_folder_that_may_not_be_read_is_one_file_that_cannot_be_read(tmp_path: Path, pattern: str) -> None:
+    for name in ("open/1.jpg", "closed/2.jpg", "open/closed too/3.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    for name in ("closed", "open/closed too"):
+        (tmp_path / name).chmod(0)
+    with without_override():
+        files = list(list_files(f"{tmp_path}{pattern}"))
+    # The second one is too deep for the last pattern.
+    closed = {"closed"} if pattern == "/*/*.jpg" else {"closed", "open/closed too"}
+    assert {file.relative for file in files} == {"open/1.jpg", *closed}
+    found = {file.relative: str(content) for file, content in read_files(files) if file.relative in closed}
+    assert set(found.values()) == {"PermissionError: the folder may not be read"}
+    assert all(file.is_image for file in files)
+
+
+@pytest.mark.parametrize("pattern", ["", "/*.jpg"])
+def test_an_input_that_may_not_be_read_is_not_listed(tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "in").mkdir(mode=0)
+    with without_override(), pytest.raises(StorageError, match="Permission denied"):
+        list(list_files(f"{tmp_path}/in{pattern}"))

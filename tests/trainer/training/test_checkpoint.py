@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import keras
 import pytest
 
 from pipelines.common.cli import UsageError
-from trainer.training.checkpoint import EpochRecord, RunState, require_room
+from pipelines.common.full_disk import DiskFullError
+from tests.support.small_disk import small_disk
+from trainer.training.checkpoint import EpochRecord, RunCheckpoints, RunState, require_room
 
 
 def state_of(*figures: tuple[float, float], sizes: tuple[int, ...] = ()) -> RunState:
@@ -84,3 +87,17 @@ def test_a_directory_without_room_or_permission_is_an_error_at_the_start(tmp_pat
     # Not even the superuser can make files here.
     with pytest.raises(UsageError, match=r"--output: /sys/kernel cannot be written"):
         require_room(Path("/sys/kernel"), 1)
+
+
+def test_a_disk_that_is_full_is_named_and_room_lets_it_go_on(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((100,)), keras.layers.Dense(1000)])  # 0.4 MB, and as much is kept
+    optimizer = keras.optimizers.SGD()
+    optimizer.build(model.trainable_variables)
+    with small_disk(tmp_path / "disk", 500) as disk:
+        checkpoints = RunCheckpoints(disk.path / "checkpoints", model, optimizer)
+        with pytest.raises(DiskFullError, match=f"{disk.path}/checkpoints: the disk is full: .* bytes are missing"):
+            checkpoints.save(1)
+        assert not RunCheckpoints(disk.path / "checkpoints", model, optimizer).restore(lambda payload: payload)
+        disk.resize(5000)
+        checkpoints.save(1)
+        assert RunCheckpoints(disk.path / "checkpoints", model, optimizer).restore(lambda payload: payload)
