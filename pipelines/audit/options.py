@@ -27,8 +27,7 @@ EPILOG = """\
 example:
   python -m pipelines.audit --input data/Train --metadata HAM10000_metadata.csv --output out/audit
 
-Any Beam option may follow. Exit codes: 0 done, 1 done but more files rejected than --max_reject_fraction,
-2 wrong use, other: failed.
+Any Beam option may follow.
 """
 
 

@@ -1,9 +1,4 @@
-"""Shared parts of the project's command lines: errors, exit codes, argument parsing. Imports no Beam or TensorFlow.
-
-Exit codes: 0 done or nothing to do, 1 finished but a limit set by the user is exceeded or a check failed, 2 wrong use,
-3 a failure (of ours with its traceback, of what runs a job in one line), 130 interrupted, 141 broken pipe,
-143 terminated (SIGTERM).
-"""
+"""Shared parts of the project's command lines: errors, exit codes, argument parsing. Imports no Beam or TensorFlow."""
 
 from __future__ import annotations
 
@@ -24,9 +19,21 @@ EXIT_OK = 0
 EXIT_LIMIT = 1
 EXIT_USAGE = 2
 EXIT_FAILURE = 3
+# EX_TEMPFAIL of sysexits.h.
+EXIT_RESTART = os.EX_TEMPFAIL
 # Shells report 128 plus the signal number for a program ended by a signal; SIGPIPE is 13.
 EXIT_SIGNAL = 128
 EXIT_BROKEN_PIPE = 141
+# What the codes mean, in every command and on every page.
+EXIT_CODES = {
+    EXIT_OK: "done, or nothing to do",
+    EXIT_LIMIT: "done, but a limit that was set is exceeded or a check failed",
+    EXIT_USAGE: "wrong use, or another run has the output: one line says what; nothing is written",
+    EXIT_FAILURE: "failed: one line if a disk is full or an engine gave up, else a traceback",
+    EXIT_RESTART: "training only: told to end, or a worker is lost; the same command continues",
+    EXIT_SIGNAL + signal.SIGINT: "interrupted (Ctrl-C); the same command starts again, or continues a training",
+    EXIT_SIGNAL + signal.SIGTERM: "ended by SIGTERM (in training: 75); the same command starts again",
+}
 
 
 class UsageError(Exception):
@@ -62,6 +69,12 @@ def without_file_scheme(text: str) -> str:
     return text[: found.start()] + found.group(1) + urllib.parse.unquote(text[found.end() :]) if found else text
 
 
+def model_folder(text: str) -> str:
+    """Return the folder of a model, which may also be named by the file that makes it a SavedModel."""
+    folder, _, name = text.rpartition("/")
+    return (folder or ".") if name == "saved_model.pb" else text
+
+
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """A help formatter that shows non-empty defaults and keeps the line breaks of descriptions."""
 
@@ -72,11 +85,13 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """An argparse parser that raises UsageError instead of printing its usage and exiting."""
+    """An argparse parser that raises UsageError instead of printing its usage and exiting; its help has EXIT_CODES."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         kwargs.setdefault("formatter_class", HelpFormatter)
         kwargs.setdefault("allow_abbrev", False)
+        codes = "\n".join(f"  {code:<4d} {meaning}" for code, meaning in EXIT_CODES.items())
+        kwargs["epilog"] = "\n\n".join(filter(None, (kwargs.get("epilog", "").rstrip(), f"exit codes:\n{codes}")))
         super().__init__(*args, **kwargs)
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
@@ -125,6 +140,15 @@ def _stop_on_signals() -> list[int]:
     return received
 
 
+def _require_utf8() -> None:
+    """Raise UsageError if file names are not read as UTF-8: most would be refused, and others be named wrongly."""
+    encoding = sys.getfilesystemencoding()
+    if encoding.lower() != "utf-8":
+        names = ("PYTHONUTF8", "LC_ALL", "LC_CTYPE", "LANG")
+        given = " ".join(f"{name}={os.environ[name]}" for name in names if os.environ.get(name))
+        raise UsageError(f"{given}: file names are read as {encoding}; set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale")
+
+
 def run_command(
     prog: str, main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None
 ) -> NoReturn:
@@ -139,6 +163,7 @@ def run_command(
     """
     received = _stop_on_signals()
     try:
+        _require_utf8()
         code = main(argv) or EXIT_OK
     except UsageError as error:
         print(f"{prog}: error: {error}", file=sys.stderr)

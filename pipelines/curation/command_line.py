@@ -20,7 +20,7 @@ from pipelines.domain.layout_registry import LAYOUTS
 from pipelines.domain.metadata_columns import Columns
 from pipelines.domain.quality_issues import ISSUES
 from pipelines.sources.inputs import Inputs, complete_inputs, read_inputs, source_names, trusted_name
-from pipelines.storage.gcs_access import require_readable
+from pipelines.storage.access import require_readable
 
 AnyCurationOptions = TypeVar("AnyCurationOptions", bound=CurationOptions)
 

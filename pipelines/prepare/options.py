@@ -41,7 +41,6 @@ example:
   python -m pipelines.prepare --input sources.yaml --output out/dataset
 
 Any Beam option may follow, for example --runner DataflowRunner --region ... --temp_location gs://...
-Exit codes: 0 done, 1 done but more images rejected than --max_reject_fraction, 2 wrong use, other: failed.
 """
 
 

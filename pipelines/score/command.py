@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     counts = summary["counts"]
     if not counts["scored"] + counts["rejected"]:
-        print(f"nothing new: all {counts['unchanged']} images were scored or rejected before")
+        known = counts["unchanged"]
+        print(f"nothing new: {f'all {known} images were scored or rejected before' if known else 'there is no image'}")
         return
     from pipelines.score.scored_keys import failed_again
     from pipelines.score.summary import report_lines

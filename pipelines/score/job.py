@@ -43,6 +43,11 @@ class Job(NamedTuple):
     challenge: Challenge | None  # form of the submission; None: no submission
     temp_location: str | None  # Beam's --temp_location
 
+    @property
+    def may_be_idle(self) -> bool:
+        """Whether it is no mistake if there is no new image."""
+        return bool(self.options.previous) or self.options.allow_empty
+
 
 def earlier_partitions(options: ScoreOptions, partition: str) -> tuple[str, ...]:
     """Return the partitions of earlier runs, whose files need not be scored again.
@@ -87,7 +92,15 @@ def plan_run(options: ScoreOptions, beam_arguments: BeamArguments, started: date
     """
     locations = options.locations()
     beam_options = beam_arguments.options_for(location.path for location in locations)
-    formats = check_locations(locations, beam_options, records=True)
+    # An inbox is emptied once its images are scored.
+    formats = check_locations(
+        locations,
+        beam_options,
+        records=True,
+        may_be_empty=lambda: (
+            options.allow_empty or any(partitions.holds_run("--previous", folder) for folder in options.previous)
+        ),
+    )
     models = read_ensemble("--model", options.model)
     flagging = choose_flagging(models, options.tta, options.flag_sensitivity, options.flag_threshold)
     for path in options.input:

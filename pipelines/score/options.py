@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipelines.common.cli import ArgumentParser, UsageError, require_job_limits
+from pipelines.common.cli import ArgumentParser, UsageError, model_folder, require_job_limits
 from pipelines.score.challenge import YEARS
 from pipelines.sources.location import Location
 
@@ -33,8 +33,7 @@ examples:
   each night: python -m pipelines.score --input gs://archive --model gs://models/7 --output gs://scores \\
                 --previous gs://scores --report
 
-Any Beam option may follow. Exit codes: 0 done or nothing new, 1 done but more files rejected than
---max_reject_fraction, 2 wrong use, other: failed (the same command starts again and loses nothing).
+Any Beam option may follow. The same command makes up for one that failed, and loses nothing.
 """
 
 
@@ -48,6 +47,7 @@ class ScoreOptions:
     previous: tuple[str, ...] = ()
     run: str = ""  # name of the partition; empty: the date
     overwrite: bool = False
+    allow_empty: bool = False  # whether inputs may hold no image, also before the first run
     tta: bool = False
     format: str = "parquet"
     submission: str = ""  # a year of YEARS, AUTO, or empty for no submission
@@ -85,6 +85,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument(
         "--model",
         action="append",
+        type=model_folder,
         required=True,
         metavar="DIR",
         help="the model folder that trainer.task wrote; several give the mean of their probabilities",
@@ -99,6 +100,12 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--run", default=default.run, metavar="NAME", help="name of the partition; by default the date")
     parser.add_argument("--overwrite", action="store_true", help="replace the finished run of this name")
+    parser.add_argument(
+        "--allow_empty",
+        action="store_true",
+        help="an input may hold no image, as an inbox on its first night; once --previous holds a finished run, it may "
+        "so anyway",
+    )
     parser.add_argument(
         "--tta", action="store_true", help="average over the eight flips and quarter turns of each image; slower"
     )

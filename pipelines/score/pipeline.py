@@ -80,7 +80,7 @@ class _Describe(beam.DoFn):
         if job.challenge:
             summary["submission"] = describe_submission(job.challenge, join(folder, SUBMISSION))
         content = (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode()
-        if options.previous and summary["counts"]["unchanged"] == accounting.images_listed(listed):
+        if job.may_be_idle and summary["counts"]["unchanged"] == accounting.images_listed(listed):
             filesystem.write_bytes(join(self._attempt.folder, NOTHING_NEW), content)
             return
         if parts:

@@ -13,7 +13,7 @@ from pipelines.dataset.records import DamagedShard
 from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription
 from pipelines.show.options import FORMATS, extension, parse_options, require_file
 from pipelines.storage import claims, filesystem
-from pipelines.storage.gcs_access import require_readable
+from pipelines.storage.access import require_readable
 
 
 def _require_dataset(folder: str) -> DatasetDescription:

@@ -10,8 +10,8 @@ from pipelines.common.cli import ArgumentParser, UsageError
 from pipelines.common.text import visible
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.storage import filesystem
+from pipelines.storage.access import require_writable
 from pipelines.storage.errors import StorageError
-from pipelines.storage.gcs_access import require_writable
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".html": "HTML"}
 MOST_IMAGES = 1_000
@@ -28,8 +28,6 @@ EPILOG = """\
 examples:
   python -m pipelines.show out/dataset --output sheet.png --class melanoma --split train -n 24
   python -m pipelines.show out/dataset --output image.html --id ISIC_0024307
-
-Exit codes: 0 done, 2 wrong use, other: failed.
 """
 
 

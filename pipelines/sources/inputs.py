@@ -24,7 +24,7 @@ from pipelines.sources.source_tables import (
 )
 from pipelines.sources.sources_file import is_sources_file, read_sources_file
 from pipelines.storage import filesystem
-from pipelines.storage.gcs_access import require_readable
+from pipelines.storage.access import require_readable
 from pipelines.storage.globs import has_wildcard
 
 

@@ -7,7 +7,7 @@ hold images, or records of which format.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pipelines.common.cli import UsageError, first_line
@@ -18,10 +18,10 @@ from pipelines.sources.location import Location
 from pipelines.sources.record_source import RecordFormat, is_record_source, record_format
 from pipelines.sources.source_file import SourceFile
 from pipelines.sources.unnamed_images import is_unnamed, looks_like_image
+from pipelines.storage.access import require_readable, require_writable
 from pipelines.storage.archives import is_archive, unsupported_archive
 from pipelines.storage.errors import StorageError
 from pipelines.storage.filesystem import is_local
-from pipelines.storage.gcs_access import require_readable, require_writable
 from pipelines.storage.globs import has_wildcard
 from pipelines.storage.path_lists import PathList, is_path_list, require_path_list
 
@@ -96,11 +96,12 @@ class Locations:
         for option in ("temp_location", "staging_location"):
             require_writable(f"--{option}", getattr(cloud, option) or "")
 
-    def require_images(self, records: bool = False) -> dict[str, RecordFormat]:
+    def require_images(self, records: bool = False, may_be_empty: bool | None = None) -> dict[str, RecordFormat]:
         """Raise UsageError unless every input exists, can be listed and holds at least one image, by file names.
 
         Args:
             records: Whether a prepared dataset, or shards of one, is accepted too.
+            may_be_empty: Whether an input may hold no image; None: it may not, and no option allows it.
 
         Returns:
             The format of each input that holds records, by path.
@@ -127,10 +128,11 @@ class Locations:
                 raise UsageError(f"{option} {path}: cannot be listed: {error.text}") from error
             except Exception as error:  # of a list within the list (CSV, Parquet, UTF-8), or of a pattern
                 raise UsageError(f"{option} {path}: cannot be listed: {first_line(error)}") from error
-            if not found:
+            if not found and not may_be_empty:
                 what = "matches" if has_wildcard(path) and not os.path.exists(path) else "holds"
                 names = ", ".join(sorted(IMAGE_EXTENSIONS))
-                raise UsageError(f"{option} {path}: {what} no image (files named {names})")
+                hint = "" if may_be_empty is None else "; add --allow_empty if that is as it should be"
+                raise UsageError(f"{option} {path}: {what} no image (files named {names}){hint}")
         return formats
 
     def _list(self, location: Location) -> PathList:
@@ -162,7 +164,10 @@ def _lists_image(path: str) -> bool:
 
 
 def check_locations(
-    locations: Sequence[Location], options: PipelineOptions | None, records: bool = False
+    locations: Sequence[Location],
+    options: PipelineOptions | None,
+    records: bool = False,
+    may_be_empty: Callable[[], bool] | None = None,
 ) -> dict[str, RecordFormat]:
     """Raise UsageError for the first location that a job cannot use.
 
@@ -170,6 +175,8 @@ def check_locations(
         locations: All that workers read or write.
         options: Beam's options; None if none was given, nor is needed by any location.
         records: Whether inputs may be prepared datasets, or shards of one.
+        may_be_empty: Tells whether inputs may hold no image; asked once all locations can be read. None: they
+            may not.
 
     Returns:
         The format of each input that holds records, by path.
@@ -178,4 +185,4 @@ def check_locations(
     if options is not None:
         checked.require_reachable(options)
         checked.require_access(options)
-    return checked.require_images(records)
+    return checked.require_images(records, None if may_be_empty is None else may_be_empty())

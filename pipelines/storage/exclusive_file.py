@@ -21,6 +21,7 @@ from typing import BinaryIO, NamedTuple
 from pipelines.common.gcs_client import is_gs
 from pipelines.storage import exclusive_object, filesystem
 from pipelines.storage.errors import storage_errors
+from pipelines.storage.s3_access import is_s3
 
 # What a filesystem answers that has no hard links, or no locks.
 _LACKING = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EMLINK, errno.EBADF}
@@ -36,7 +37,7 @@ class Stored(NamedTuple):
 
 
 def _has_versions(path: str) -> bool:
-    return is_gs(path) or path.startswith("s3://")
+    return is_gs(path) or is_s3(path)
 
 
 @storage_errors()

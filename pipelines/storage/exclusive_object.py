@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from pipelines.common.gcs_client import ServiceUnavailable, default_retry, gcs_client, is_gs, read_object, split_path
 from pipelines.storage.errors import StorageError
+from pipelines.storage.s3_access import s3_client
 
 
 class Version(NamedTuple):
@@ -95,14 +96,9 @@ def _remove_gs(path: str, found: Version) -> bool:
 
 
 def _s3(path: str) -> tuple[Any, dict[str, str]]:
-    """Return boto3's client with Beam's options, and what names the object in its requests."""
-    from apache_beam.io.aws.s3io import S3IO, parse_s3_path
-    from apache_beam.io.filesystems import FileSystems
-
-    bucket, key = parse_s3_path(path)
-    # Beam's own client knows no conditions.
-    client = S3IO(options=FileSystems.get_filesystem(path)._options).client.client  # type: ignore[attr-defined]
-    return client, {"Bucket": bucket, "Key": key}
+    """Return boto3's client, as Beam's own knows no conditions, and what names the object in its requests."""
+    bucket, _, key = path.removeprefix("s3://").partition("/")
+    return s3_client(path), {"Bucket": bucket, "Key": key}
 
 
 def _answers(request: Callable[[], Any], *codes: int) -> Any:

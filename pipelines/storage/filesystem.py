@@ -26,6 +26,7 @@ from pipelines.common.gcs_client import (
 )
 from pipelines.storage import globs
 from pipelines.storage.errors import StorageError, storage_errors
+from pipelines.storage.s3_access import ask_without_credentials
 
 if TYPE_CHECKING:
     from apache_beam.io.filesystem import FileMetadata
@@ -42,6 +43,7 @@ def beam_filesystems() -> type[FileSystems]:
     # Imported late: Beam takes two seconds to start, which commands on local files need not wait for.
     from apache_beam.io.filesystems import FileSystems
 
+    ask_without_credentials()
     return FileSystems
 
 

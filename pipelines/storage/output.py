@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Iterator
 from pipelines.common.cli import UsageError
 from pipelines.common.gcs_client import is_gs
 from pipelines.storage import claims, filesystem
+from pipelines.storage.access import require_writable
 from pipelines.storage.attempt import READY, Attempt, DamagedError, own_files
 from pipelines.storage.claims import CLAIM, TEMPORARY
 from pipelines.storage.errors import StorageError
-from pipelines.storage.gcs_access import require_writable
 
 # What a task writes that its runner gave up for lost may come when the output is finished and the claim is gone.
 _OF_AN_ATTEMPT = re.compile(rf"{re.escape(TEMPORARY)}/[0-9a-f]{{16}}/")

@@ -80,6 +80,31 @@ def choose_name(folder: str, wanted: str, today: datetime.date, further: bool) -
     return name
 
 
+def _partitions_of(option: str, folder: str) -> list[str]:
+    """Return the partitions of the finished runs of an output, or the folder itself if it is one.
+
+    Raises:
+        UsageError: The folder cannot be read.
+    """
+    with readable(option, folder):
+        if any(filesystem.exists(filesystem.join(folder, marker)) for marker in (MARKER, _EARLIER_MARKER)):
+            return [folder.rstrip("/")]
+        return [partition_folder(folder, name) for name in finished_runs(folder)]
+
+
+def holds_run(option: str, folder: str) -> bool:
+    """Return whether a folder is an output with a finished run, or the partition of one.
+
+    Args:
+        option: The option that names the folder, for error messages.
+        folder: The folder.
+
+    Raises:
+        UsageError: The folder cannot be read.
+    """
+    return bool(_partitions_of(option, folder))
+
+
 def previous_partitions(option: str, folder: str, current: str) -> list[str]:
     """Return the partitions of the finished runs of an earlier output.
 
@@ -92,11 +117,7 @@ def previous_partitions(option: str, folder: str, current: str) -> list[str]:
     Raises:
         UsageError: The folder cannot be read, or holds no finished run.
     """
-    with readable(option, folder):
-        if any(filesystem.exists(filesystem.join(folder, marker)) for marker in (MARKER, _EARLIER_MARKER)):
-            found = [folder.rstrip("/")]
-        else:
-            found = [partition_folder(folder, name) for name in finished_runs(folder)]
+    found = _partitions_of(option, folder)
     if not found and not filesystem.same_place(posixpath.dirname(current), folder):
         raise UsageError(
             f"{option} {folder}: holds no finished run (run=*/{MARKER}); name the --output of earlier runs"

@@ -16,8 +16,8 @@ from pipelines.dataset.description_reader import require_unchanged
 from pipelines.dataset.finished import Dataset, open_dataset
 from pipelines.domain.dataset_json import DatasetDescription
 from pipelines.storage import filesystem
+from pipelines.storage.access import require_readable, require_writable
 from pipelines.storage.errors import StorageError
-from pipelines.storage.gcs_access import require_readable, require_writable
 
 if TYPE_CHECKING:
     from pipelines.verify.dataset_check import Verified
@@ -40,9 +40,6 @@ EPILOG = """\
 examples:
   python -m pipelines.verify out/dataset
   python -m pipelines.verify out/dataset --against out/earlier --output changes.json
-
-Exit codes: 0 all is well, or compared, whatever the differences; 1 a check failed, one line on stderr says which;
-2 wrong use, also where no finished dataset is; other: failed.
 """
 
 

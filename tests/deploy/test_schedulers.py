@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.common.cli import UsageError
+from pipelines.common.cli import EXIT_RESTART, UsageError
 from tests.support.tiny_dataset import ROOT
 from trainer.distribution.cluster import read_cluster
-from trainer.distribution.preemption import EXIT_RESTART
 from trainer.distribution.tf_config import expand_counts, expand_nodes, kubernetes_config, slurm_config
 from trainer.task.command_line import parse_options
 

@@ -653,5 +653,5 @@ def test_wrong_use_is_one_line_exit_2_and_nothing_written(
 def test_help_tells_a_newcomer(command: Command) -> None:
     done = command("pipelines.prepare", "--help")
     assert done.returncode == 0
-    for word in ("--input", "--metadata", "(default: 180)", "(default: 0.25)", "example:", "Exit codes"):
+    for word in ("--input", "--metadata", "(default: 180)", "(default: 0.25)", "example:", "exit codes"):
         assert word in done.stdout

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipelines.common.cli import EXIT_RESTART
 from tests.support.commands import Command
 from tests.support.tiny_dataset import ROOT, TRAIN_OPTIONS, training
-from trainer.distribution.preemption import EXIT_RESTART
 
 EPOCHS = 6
 PARTS = {"model", "optimizer", "averaged", "kept"}

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.common.cli import EXIT_RESTART
 from tests.e2e.test_task import final_state
 from tests.support.gcs import local_gcs, open_bucket, upload
 from tests.support.gcs_proxy import Door, door, once
 from tests.support.tiny_dataset import ROOT, command
-from trainer.distribution.preemption import EXIT_RESTART
 from trainer.evaluate.options import OURS
 
 BUCKET = "lesions"

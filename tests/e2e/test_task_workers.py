@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipelines.common.cli import EXIT_RESTART
 from tests.support.tiny_dataset import ROOT, command
 from tests.support.workers import LIMIT_SECONDS, Ended, run_pair
-from trainer.distribution.preemption import EXIT_RESTART
 from trainer.export.loaded_model import read_model_info
 
 STEPS = "--checkpoint_steps=4"

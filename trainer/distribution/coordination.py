@@ -22,9 +22,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from pipelines.common.cli import EXIT_USAGE, UsageError
+from pipelines.common.cli import EXIT_RESTART, EXIT_USAGE, UsageError
 from trainer.distribution.cluster import Cluster, split_address
-from trainer.distribution.preemption import EXIT_RESTART, RestartError, exit_process
+from trainer.distribution.preemption import RestartError, exit_process
 
 _HEADER = struct.Struct(">cQ")
 _HELLO, _GO, _DATA, _BYE, _FAILED = (bytes([letter]) for letter in b"HGDBF")

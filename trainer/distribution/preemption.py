@@ -12,7 +12,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-EXIT_RESTART = os.EX_TEMPFAIL  # 75
+from pipelines.common.cli import EXIT_RESTART
 
 
 class RestartError(Exception):

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from pipelines.common.cli import UsageError, first_line
+from pipelines.common.cli import EXIT_RESTART, UsageError, first_line
 from trainer.config.options import TrainOptions
 from trainer.distribution.cluster import ALONE, Cluster
-from trainer.distribution.preemption import EXIT_RESTART, exit_process
+from trainer.distribution.preemption import exit_process
 
 
 def make_strategy(options: TrainOptions, cluster: Cluster = ALONE) -> tf.distribute.Strategy:

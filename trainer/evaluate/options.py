@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.common.cli import ArgumentParser, UsageError
+from pipelines.common.cli import ArgumentParser, UsageError, model_folder
 from pipelines.domain.model_info import ModelInfo
 from trainer.config.options import number, require_supported
 from trainer.data.dataset_info import DatasetInfo, fold_split, read_dataset_info
@@ -176,7 +176,7 @@ def parse_options(argv: Sequence[str] | None = None) -> EvaluateOptions:
         "python -m trainer.evaluate --predictions runs/scores --labels ground_truth.csv --output runs/evaluation",
     )
     parser.add_argument("--dataset", metavar="DIR", help="the --output of pipelines.prepare")
-    parser.add_argument("--model", metavar="DIR", help="OUTPUT/model of trainer.task")
+    parser.add_argument("--model", type=model_folder, metavar="DIR", help="OUTPUT/model of trainer.task")
     parser.add_argument("--output", required=True, metavar="DIR", help="directory to write")
     images = parser.add_mutually_exclusive_group()
     images.add_argument("--split", default="test", choices=("train", "validation", "test"), help="which images")

@@ -20,8 +20,8 @@ def build_parser() -> ArgumentParser:
         prog="python -m trainer.task",
         description="Train a lesion classifier on a prepared dataset and export it as a SavedModel.",
         epilog="Leaves OUTPUT/model (the weights of the epoch that --keep says, ready to score), train.json, "
-        "history.json, logs/ (for TensorBoard) and checkpoints/. Exit code 75: told to end, or another worker was "
-        "lost; the same command continues. Example: python -m trainer.task --dataset runs/dataset --output runs/train",
+        "history.json, logs/ (for TensorBoard) and checkpoints/.\n\nexample:\n  python -m trainer.task --dataset "
+        "runs/dataset --output runs/train",
     )
     parser.add_argument(
         "--config",

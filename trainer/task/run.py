@@ -19,7 +19,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.common.cli import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, UsageError
+from pipelines.common.cli import EXIT_FAILURE, EXIT_OK, EXIT_RESTART, EXIT_USAGE, UsageError
 from pipelines.common.full_disk import disk_full
 from pipelines.common.gcs_client import is_gs
 from pipelines.common.gcs_folder import UnreachableError
@@ -30,7 +30,7 @@ from trainer.data.gcs_dataset_cache import GcsDataset
 from trainer.data.progressive_resizing import check_sizes, smallest_size
 from trainer.distribution.cluster import ALONE, check_cluster, read_cluster
 from trainer.distribution.coordination import WorkerConnections
-from trainer.distribution.preemption import EXIT_RESTART, Preemption, RestartError, exit_process
+from trainer.distribution.preemption import Preemption, RestartError, exit_process
 from trainer.distribution.processes import available_cores
 from trainer.task.allocator import keep_freed_memory
 from trainer.task.command_line import parse_options

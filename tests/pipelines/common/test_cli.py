@@ -18,9 +18,11 @@ from pipelines.common.cli import (
     RunnerFailed,
     UsageError,
     first_line,
+    model_folder,
     require_job_limits,
     run_command,
 )
+from tests.support.commands import Command
 from tests.support.killing import ROOT
 
 STOPPED = """
@@ -139,3 +141,19 @@ def test_a_reject_fraction_beyond_its_range_is_refused(fraction: float) -> None:
     require_job_limits(1.0, 4)
     with pytest.raises(UsageError, match="--max_reject_fraction"):
         require_job_limits(fraction, 0)
+
+
+def test_a_model_may_be_named_by_its_file() -> None:
+    found = [
+        model_folder(text) for text in ("run/model", "gs://b/m/saved_model.pb", "saved_model.pb", "/saved_model.pb")
+    ]
+    assert found == ["run/model", "gs://b/m", ".", "."]
+
+
+@pytest.mark.parametrize("settings", [{"PYTHONUTF8": "0", "LC_ALL": "C"}, {"PYTHONUTF8": "0", "LC_ALL": "POSIX"}])
+def test_a_locale_that_is_not_utf8_is_named(process: Command, settings: dict[str, str]) -> None:
+    done = process("pipelines.demo.run_summary", "run", env=settings)
+    assert done.returncode == 2
+    given = " ".join(f"{name}={value}" for name, value in settings.items())
+    assert done.stderr.startswith(f"pipelines.demo.run_summary: error: {given}: file names are read as ")
+    assert done.stderr.endswith("; set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale\n")

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from pipelines.common.cli import EXIT_RESTART
 from tests.support.tiny_dataset import ROOT
 from trainer.distribution.local_cluster import free_ports, local_configs
-from trainer.distribution.preemption import EXIT_RESTART
 
 LIMIT_SECONDS = 60
 

@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 
+from pipelines.common.cli import EXIT_RESTART
 from tests.support.tiny_dataset import ROOT
-from trainer.distribution.preemption import EXIT_RESTART
 
 PROGRAM = """
 import os, signal
