@@ -17,8 +17,6 @@ from pipelines.storage import filesystem, output
 from pipelines.storage.errors import StorageError
 
 MARKER = "_summary.json"
-# The marker of runs that were made when it had another name. What they scored stays known.
-_EARLIER_MARKER = "summary.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _PARTITION = re.compile(r"(?:^|/)run=([^/]+)\Z")
 
@@ -38,7 +36,7 @@ def _named(folder: str, *parts: str) -> list[str]:
 
 def finished_runs(folder: str) -> list[str]:
     """Return the sorted names of the finished runs of an output; dates are thus in chronological order."""
-    return sorted({name for marker in (MARKER, _EARLIER_MARKER) for name in _named(folder, marker)})
+    return _named(folder, MARKER)
 
 
 @contextlib.contextmanager
@@ -87,7 +85,7 @@ def _partitions_of(option: str, folder: str) -> list[str]:
         UsageError: The folder cannot be read.
     """
     with readable(option, folder):
-        if any(filesystem.exists(filesystem.join(folder, marker)) for marker in (MARKER, _EARLIER_MARKER)):
+        if filesystem.exists(filesystem.join(folder, MARKER)):
             return [folder.rstrip("/")]
         return [partition_folder(folder, name) for name in finished_runs(folder)]
 

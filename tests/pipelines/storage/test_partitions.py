@@ -81,13 +81,6 @@ def test_only_runs_with_a_summary_are_finished(tmp_path: Path) -> None:
     assert partitions.finished_runs(str(tmp_path)) == ["a", "b"]
 
 
-def test_runs_from_before_the_summary_had_its_mark_stay_known(tmp_path: Path) -> None:
-    (finish(tmp_path, "old") / "_summary.json").rename(tmp_path / "run=old" / "summary.json")
-    finish(tmp_path, "new")
-    assert partitions.finished_runs(str(tmp_path)) == ["new", "old"]
-    assert previous(tmp_path / "run=old", tmp_path / "run=other") == [str(tmp_path / "run=old")]
-
-
 def previous(folder: Path | str, current: Path) -> list[str]:
     return partitions.previous_partitions("--previous", str(folder), str(current))
 

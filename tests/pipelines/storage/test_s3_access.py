@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import urllib.request
-from collections.abc import Iterator
+import contextlib
+import http.server
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
@@ -45,31 +47,70 @@ def test_what_everyone_may_read_is_read() -> None:
     assert filesystem.read_bytes(f"s3://{BUCKET}/in/a.jpg") == b"first"
 
 
+@contextlib.contextmanager
+def refusing(code: str, message: str) -> Iterator[str]:
+    """A store that refuses every request; gives its endpoint."""
+    content = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+
+    class Refuse(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(403)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuse) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 @pytest.mark.usefixtures("endpoint")
 def test_a_bucket_that_is_not_there_is_named() -> None:
-    with pytest.raises(UsageError, match="^--input s3://none/in: there is no bucket none; see its spelling"):
+    with pytest.raises(UsageError, match=r"^--input s3://none/in: there is no bucket none; see its spelling"):
         require_readable("--input", "s3://none/in")
 
 
-def test_a_bucket_that_is_not_open_says_that_credentials_are_missing(endpoint: str) -> None:
-    # From now on the server wants credentials of every request.
-    with urllib.request.urlopen(f"{endpoint}/moto-api/reset-auth", b"0"):
-        pass
-    for require in (require_readable, require_writable):
+@pytest.mark.usefixtures("endpoint")
+@pytest.mark.parametrize("require", [require_readable, require_writable])
+def test_a_bucket_that_is_not_open_says_that_credentials_are_missing(
+    require: Callable[[str, str], object],
+) -> None:
+    with refusing("AccessDenied", "Access Denied") as endpoint:
+        beam_options(["--s3_endpoint_url", endpoint])
         with pytest.raises(
-            UsageError, match="^--output s3://open: no credentials for S3, and open is not open to every"
+            UsageError, match=r"^--x s3://b: no credentials for S3, and b is not open to ev"
         ):
-            require("--output", f"s3://{BUCKET}")
+            require("--x", "s3://b")
 
 
-def test_credentials_that_are_refused_and_a_server_that_is_gone(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "wrong")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    with urllib.request.urlopen(f"{endpoint}/moto-api/reset-auth", b"0"):
-        pass
-    with pytest.raises(UsageError, match=f"^--input s3://{BUCKET}: S3 does not accept the credentials"):
-        require_readable("--input", f"s3://{BUCKET}")
+@pytest.mark.usefixtures("endpoint")
+@pytest.mark.parametrize(
+    ("code", "said", "text"),
+    [
+        (
+            "InvalidAccessKeyId",
+            "No such key",
+            r"S3 does not accept the credentials \(No such key\); set AWS",
+        ),
+        ("AccessDenied", "Access Denied", r"may not list objects in b \(Access Denied\); ask for s3:ListBucket"),
+    ],
+)
+def test_credentials_that_are_refused(monkeypatch: pytest.MonkeyPatch, code: str, said: str, text: str) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with refusing(code, said) as endpoint:
+        beam_options(["--s3_endpoint_url", endpoint])
+        with pytest.raises(UsageError, match=f"^--input s3://b/in: {text}"):
+            require_readable("--input", "s3://b/in")
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_a_store_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     beam_options(["--s3_endpoint_url", "http://127.0.0.1:9"])
-    with pytest.raises(UsageError, match="S3 does not answer .*; see the network, AWS_ENDPOINT_URL"):
+    with pytest.raises(UsageError, match=r"S3 does not answer .*; see the network, AWS_ENDPOINT_URL"):
         require_readable("--input", f"s3://{BUCKET}")
