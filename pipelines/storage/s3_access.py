@@ -59,7 +59,7 @@ def ask_without_credentials() -> None:
             if not given and not has_credentials():
                 self.client.meta.events.register("choose-signer.s3", disable_signing)
 
-    boto3_client.Client = Client
+    setattr(boto3_client, "Client", Client)  # noqa: B010  a type may not be assigned to
 
 
 def _key_in(options: Any) -> str | None:
