@@ -145,8 +145,19 @@ class _File(io.RawIOBase):
         super().close()
 
 
+def require_regular(path: str) -> None:
+    """Refuse a local path that is a pipe or a device: opening one may wait for ever.
+
+    Raises:
+        OSError: It is one, or cannot be looked at.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError("not a regular file")
+
+
 def _open(path: str) -> Any:
     if is_local(path):
+        require_regular(path)
         return open(path, "rb", buffering=0)
     return beam_filesystems().open(path, compression_type=_AS_IT_IS)
 
@@ -203,9 +214,7 @@ def read_bytes(path: str) -> bytes:
         ServiceUnavailable: If Cloud Storage itself does not respond (see `gcs_client`).
     """
     if is_local(path):
-        # Opening a pipe would wait for ever.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise OSError("not a regular file")
+        require_regular(path)
         with open(path, "rb") as file:
             return file.read()
     if is_gs(path):
@@ -224,9 +233,6 @@ def read_head(path: str, count: int) -> bytes:
     """
     if is_gs(path):
         return read_object_head(path, count)
-    # Opening a pipe would wait for ever.
-    if is_local(path) and not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError("not a regular file")
     with open_exact(path) as file:
         return file.read(count)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.storage.archive_member import BY_NAME, STORED, ArchiveError, Member, one_kind_of_error
 from pipelines.storage.block_cache import open_cached
-from pipelines.storage.filesystem import is_local
+from pipelines.storage.filesystem import is_local, require_regular
 
 if TYPE_CHECKING:
     import h5py
@@ -28,6 +28,8 @@ def _opened(path: str) -> Iterator[h5py.File]:
     with contextlib.ExitStack() as stack:
         place = path if is_local(path) else stack.enter_context(open_cached(path))
         try:
+            if is_local(path):
+                require_regular(path)
             file = h5py.File(place, "r")
         except OSError as error:
             raise ArchiveError(f"not a whole HDF5 file ({error})") from error

@@ -294,3 +294,16 @@ def test_an_input_that_may_not_be_read_is_not_listed(tmp_path: Path, pattern: st
     (tmp_path / "in").mkdir(mode=0)
     with without_override(), pytest.raises(StorageError, match="Permission denied"):
         list(list_files(f"{tmp_path}/in{pattern}"))
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.zip", "a.tar", "a.tar.gz", "a.h5", "a.parquet", "a"])
+def test_a_pipe_or_device_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).symlink_to(tmp_path / "pipe")
+    (tmp_path / "in" / f"null {name}").symlink_to("/dev/zero")
+    files = list(list_files(str(tmp_path / "in")))
+    assert len(files) == 2
+    for file, content in read_files(files):
+        assert isinstance(content, StorageError), file.path
+        assert "not a regular file" in str(content)
