@@ -50,7 +50,7 @@ def test_a_first_run_of_an_empty_input_writes_nothing(command: Command, model: P
     (tmp_path / "inbox").mkdir()
     done = command(
         *("pipelines.score", "--model", model, "--output", tmp_path / "out", "--input", tmp_path / "inbox"),
-        *("--allow_empty", "--submission", "--format", "csv"),
+        *("--allow_empty", "--report", "--format", "csv"),
     )
     assert (done.returncode, done.stdout) == (0, "nothing new: there is no image\n")
     assert not (tmp_path / "out").exists()

@@ -81,9 +81,7 @@ def test_a_bucket_that_is_not_open_says_that_credentials_are_missing(
 ) -> None:
     with refusing("AccessDenied", "Access Denied") as endpoint:
         beam_options(["--s3_endpoint_url", endpoint])
-        with pytest.raises(
-            UsageError, match=r"^--x s3://b: no credentials for S3, and b is not open to ev"
-        ):
+        with pytest.raises(UsageError, match=r"^--x s3://b: no credentials for S3, and b is not open to ev"):
             require("--x", "s3://b")
 
 
