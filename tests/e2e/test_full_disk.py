@@ -56,7 +56,7 @@ def test_score_names_the_place_and_what_is_missing(command: Command, images: Pat
         done = command(*score)
         assert done.returncode == 3, done.stderr
         (line,) = done.stderr.splitlines()
-        assert "/report.html: the disk is full: " in line
+        assert "/_report.html: the disk is full: " in line
         assert {path.name for path in output.iterdir()} == {TEMPORARY}
         disk.resize(10_000)
         done = command(*score)
