@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pipelines.common.cli import LimitExceeded
 from pipelines.common.seeding import stable_hash
+from pipelines.common.text import visible
 from pipelines.dataset.file_names import REJECTS_FILES
 from pipelines.dataset.image_row import OUTCOMES, ImageRow
 from pipelines.storage import filesystem
@@ -78,7 +79,7 @@ def beside_lines(beside: Mapping[str, Sequence[Mapping]], file: str) -> list[str
         kinds = beside[what]
         for kind in kinds[:_KINDS_SHOWN]:
             more = ", …" if kind["files"] > len(kind["first"]) else ""
-            lines.append(f"  {title}: {kind['files']} {kind['kind']} ({', '.join(kind['first'])}{more})")
+            lines.append(f"  {title}: {kind['files']} {kind['kind']} ({', '.join(map(visible, kind['first']))}{more})")
         if len(kinds) > _KINDS_SHOWN:
             files = sum(kind["files"] for kind in kinds[_KINDS_SHOWN:])
             lines.append(f"  {title}: {files} of {len(kinds) - _KINDS_SHOWN} other kinds, see {file}")

@@ -97,12 +97,6 @@ def _is_whole(source: Source) -> bool:
     return not (has_wildcard(path) or is_archive(path) or is_path_list(path))
 
 
-def places_of(source: Source) -> list[str]:
-    """Return where tables of a named layout are searched for, for a message."""
-    inside = [source.path] if is_archive(source.path) else []
-    return inside + [place or "." for place in _folders(source)]
-
-
 def _folders(source: Source) -> Iterator[str]:
     """Yield the folders where tables of a named layout may be, nearest first."""
     folder, inner = images_folder(source.path), LAYOUTS[source.layout].folder
@@ -112,8 +106,16 @@ def _folders(source: Source) -> Iterator[str]:
             yield filesystem.join(place, inner)
 
 
+def _is_cheap(folder: str) -> bool:
+    """Return whether looking into a folder does not list all that lies below, as other stores would."""
+    return filesystem.is_local(folder) or is_gs(folder)
+
+
 def _places(source: Source) -> Iterator[list[str]]:
-    """Yield the tables of each place where those of a named layout may be, nearest place first, those below last."""
+    """Yield the tables of each place where those of a named layout may be, nearest place first.
+
+    Last come those below, and those in folders beside: a truth that was unpacked lies in a folder of its own.
+    """
     if image_column(source.path):
         yield [source.path]
     elif is_archive(source.path):
@@ -122,28 +124,39 @@ def _places(source: Source) -> Iterator[list[str]]:
     yield from (tables_in(place, with_images=place == own) for place in _folders(source))
     if own is not None:
         yield from itertools.islice(tables_by_depth(own), 1, None)
+    folder = images_folder(source.path)
+    around = folder if is_archive(source.path) else _parent(folder)
+    if around is not None and _is_cheap(around):
+        yield from itertools.islice(tables_by_depth(around, 1, with_images=False), 1, None)
 
 
 def find_layout_tables(source: Source) -> list[str]:
     """Return the tables of a source's named layout.
 
-    They come from the nearest place that contains a main table of the layout; empty if no place does.
+    They come from the nearest place that contains a main table of the layout, and with it the layout's other tables
+    from nearer places; empty if no place has a main table.
     """
     if not LAYOUTS[source.layout].forms:
         return []
+    found: dict[str, None] = {}
     for paths in _places(source):
-        forms = {path: form_of(source.layout, columns_of(path)) for path in paths}
+        forms = {path: form_of(source.layout, columns_of(path)) for path in paths if not _is_answer(path)}
         fitting = {path: form for path, form in forms.items() if form}
         if any(form.main for form in fitting.values()):
             named = [path for path in fitting if file_name(path) == LAYOUTS[source.layout].file]
-            return named or list(fitting)
+            return named or [*found, *fitting]
+        found.update(dict.fromkeys(fitting))
     return []
+
+
+def _is_answer(path: str) -> bool:
+    return bool(_ANSWERS.search(file_name(path)))
 
 
 def _is_published(path: str) -> bool:
     """Return whether a table is recognised as that of a published set: by its columns, or its name and one column."""
     name = file_name(path)
-    if _ANSWERS.search(name):
+    if _is_answer(path):
         return False
     columns = columns_of(path)
     layout = recognize(columns)
@@ -158,10 +171,17 @@ def _says_the_class(path: str) -> bool:
 
 
 def _with_published(named: list[str], by_depth: Iterable[list[str]]) -> list[str]:
-    """Return tables found by their name, with those of published sets at the least depth if they say no class."""
+    """Return tables found by their name, with those of published sets down to a depth where one says the class.
+
+    If none does, these are those at the least depth.
+    """
     if any(map(_says_the_class, named)):
         return named
-    published = ([path for path in paths if path not in named and _is_published(path)] for paths in by_depth)
+    published: list[list[str]] = []
+    for paths in by_depth:
+        published.append([path for path in paths if path not in named and _is_published(path)])
+        if any(map(_says_the_class, published[-1])):
+            return sorted({*named, *itertools.chain.from_iterable(published)})
     return sorted({*named, *next(filter(None, published), [])})
 
 
@@ -170,8 +190,8 @@ def find_metadata(source: Source) -> list[str]:
 
     They are each `metadata.csv` of isic-cli and the gallery: for a folder, the one in the folder itself; failing that,
     those in its direct subfolders, as with several downloads side by side; for an archive, those at the smallest depth
-    that has one. Unless these say what the images show, the tables of published sets are added that lie at the least
-    depth. Parquet files with images always bring their own columns.
+    that has one. Unless these say what the images show, the tables of published sets are added down to the least depth
+    at which one says it. Parquet files with images always bring their own columns.
     """
     if image_column(source.path):
         return [source.path]
@@ -197,7 +217,7 @@ def neighbour_of(source: Source) -> tuple[str, str] | None:
     folder = images_folder(source.path)
     if is_path_list(source.path) or has_wildcard(source.path):
         return None
-    if not (filesystem.is_local(folder) or is_gs(folder)):  # other stores would list all that lies below
+    if not _is_cheap(folder):
         return None
     for path in itertools.chain.from_iterable(map(tables_in, [folder] if is_archive(source.path) else _above(folder))):
         if not is_archive(path) and _is_published(path):

@@ -21,7 +21,7 @@ from pipelines.domain.layout_registry import (
 )
 from pipelines.domain.metadata_columns import Columns, has_facts, spelled
 from pipelines.sources.labelled_lists import speaking_list, table_of_list
-from pipelines.sources.metadata_search import find_layout_tables, find_metadata, neighbour_of, places_of
+from pipelines.sources.metadata_search import find_layout_tables, find_metadata, neighbour_of
 from pipelines.sources.metadata_tables import (
     is_by_lesion,
     read_overview,
@@ -153,10 +153,8 @@ def _require_layout(source: Source, shared: Sequence[Table]) -> None:
     if source.tables:
         first = source.tables[0]
         raise UsageError(f"{first.option} {first.path}: the {title} itself is missing, with {needed}")
-    places = " or ".join(places_of(source))
-    raise UsageError(
-        f"{source.option} {source.path}: no {title} (a .csv with the columns {needed}) in {places}; {_NAME_IT}"
-    )
+    said = f"no {title} (a .csv with the columns {needed})"
+    raise UsageError(f"{source.option} {source.path}: {said} in it, above or beside it; {_NAME_IT}")
 
 
 def checked(source: Source, shared: Sequence[Table], columns: Columns, notes: list[str]) -> Source:

@@ -10,7 +10,7 @@ from pathlib import Path
 import apache_beam as beam
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pipelines.beam.partition import partition
 from pipelines.curation.check import examine
@@ -110,6 +110,10 @@ BLACK, WHITE = (Image.new("RGB", (9, 9), name) for name in ("black", "white"))
         ("Segmentation/1.jpg", picture(1), ""),
         ("unmasked/masked.jpg", picture(1), ""),
         ("1.png", Image.new("RGB", (9, 9), (90, 80, 60)), ""),
+        ("truth/1.png", mask(1).resize((90, 90), Image.Resampling.BICUBIC), "no_photograph"),
+        ("1.jpg", mask(1), "no_photograph"),
+        ("1.jpg", picture(1).convert("L").point(lambda level: level // 2), ""),
+        ("1.jpg", ImageOps.autocontrast(picture(1).convert("L"), 20), ""),
     ],
 )
 def test_a_mask_without_its_photograph_is_known_by_name_or_folder(
@@ -126,6 +130,8 @@ def test_a_picture_that_is_no_photograph_is_a_mask_beside_the_photograph_of_its_
         checked("truth/a.gif", mask(2)),
         checked("a/a_lesion.bmp", mask(4)),
         checked("a/a_R1_Label3.bmp", mask(5)),
+        checked("roi/a.png", mask(7).resize((90, 90), Image.Resampling.BICUBIC)),
+        checked("labels/b.jpg", mask(8)),
     ]
     # Without its photograph it may be a frame that failed, as with a plain name that frames of other folders have.
     others = [checked("x/ISIC_0000002.png", mask(1)), checked("x/b.png", BLACK), checked("x/c.png", mask(3))]

@@ -38,7 +38,7 @@ def test_the_same_input_again_is_one_and_in_two_ways_is_refused(tmp_path: Path) 
 
 def test_a_named_layout_takes_its_table_from_metadata_too(tmp_path: Path) -> None:
     write(tmp_path / "in" / "ISIC_0000001.jpg", "x")
-    table = write(tmp_path / "elsewhere" / "ham.csv", HAM)
+    table = write(tmp_path / "else" / "where" / "ham.csv", HAM)
     assert tables(completed([f"ham10000={tmp_path}/in"], [table])) == [[]]
     assert tables(completed([f"table={tmp_path}/in"], [table])) == [[]]
     with pytest.raises(UsageError, match=r"^--input .*/in: no ISIC 2018 table .* name it with --metadata"):

@@ -375,13 +375,32 @@ def test_a_found_table_in_which_two_sets_of_columns_say_the_class_is_refused(tmp
 
 
 def test_answers_and_tables_of_no_published_set_are_not_taken(tmp_path: Path) -> None:
-    write(tmp_path / "ISIC_0000001.jpg", "x")
-    write(tmp_path / "sample_submission.csv", "image_name,target\nISIC_0000001,0\n")
-    write(tmp_path / "ISIC2018_predictions.csv", "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0000001,1,0,0,0,0,0,0\n")
-    write(tmp_path / "mine.csv", "isic_id,dx\nISIC_0000001,mel\n")
-    write(tmp_path / "@eaDir" / "truth.csv", HAM)
-    write(tmp_path / "._truth.csv", HAM)
-    assert tables(completed([tmp_path])) == [[]]
+    folder = tmp_path / "in" / "images"
+    write(folder / "ISIC_0000001.jpg", "x")
+    write(folder / "sample_submission.csv", "image_name,target\nISIC_0000001,0\n")
+    write(folder / "ISIC2018_predictions.csv", "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0000001,1,0,0,0,0,0,0\n")
+    write(folder / "mine.csv", "isic_id,dx\nISIC_0000001,mel\n")
+    write(folder / "@eaDir" / "truth.csv", HAM)
+    write(folder / "._truth.csv", HAM)
+    assert tables(completed([folder])) == [[]]
+    for layout in ("isic2018", "isic2020"):
+        with pytest.raises(UsageError, match=r"no ISIC 20.. table"):
+            completed([f"{layout}={folder}"])
+    truth = write(folder / "train.csv", "image_name,target\nISIC_0000001,1\n")
+    assert tables(completed([f"isic2020={folder}"])) == [[truth]]
+
+
+@pytest.mark.parametrize("named", ["", "isic2018="])
+def test_a_truth_in_a_folder_of_its_own_is_found_with_the_lesions_beside_it(tmp_path: Path, named: str) -> None:
+    write(tmp_path / "2018" / "Training_Input" / "ISIC_0000001.jpg", "x")
+    header = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\n"
+    truth = write(tmp_path / "2018" / "Training_GroundTruth" / "truth.csv", f"{header}ISIC_0000001,1,0,0,0,0,0,0\n")
+    lesions = write(tmp_path / "2018" / "lesions.csv", "image,lesion_id,diagnosis_confirm_type\nISIC_0000001,L,x\n")
+    archive = packed(tmp_path / "2018" / "Test_Input.zip", **{"ISIC_0000001.jpg": "x"})
+    places = [tmp_path / "2018"]
+    places += [tmp_path / "2018" / "Training_Input", archive] if named else []
+    for place in places:
+        assert sorted(tables(completed([f"{named}{place}"]))[0]) == sorted([truth, lesions])
 
 
 def test_a_table_above_the_images_is_named_with_the_layout_that_reads_it(
@@ -448,10 +467,7 @@ def test_sources_and_their_tables_in_a_bucket(bucket: str) -> None:
     assert [row["isic_id"] for row in table_rows(gallery.tables[0].path)] == ["ISIC_0000001"]
     (beside,) = completed([f"isic2019={bucket}/gallery.zip"]).sources
     assert [table.path for table in beside.tables] == [f"{bucket}/TRUTH.CSV"]
-    with pytest.raises(
-        UsageError,
-        match=r"no ISIC 2020 table .* in gs://layouts/in/ham/part_1 or gs://layouts/in/ham or gs://layouts/in;",
-    ):
+    with pytest.raises(UsageError, match=r"ham/part_1: no ISIC 2020 table .* in it, above or beside it; name it with"):
         completed([f"isic2020={bucket}/ham/part_1"])
     (below,) = completed([f"{bucket}/downloads"]).sources
     assert [table.path for table in below.tables] == [f"{bucket}/downloads/{name}/metadata.csv" for name in ("a", "b")]

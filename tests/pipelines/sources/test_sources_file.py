@@ -140,7 +140,7 @@ MISTAKES = {
     "table not found": (
         "sources: [{images: images, layout: isic2020}]",
         "images {tmp}/images: no ISIC 2020 table (a .csv with the columns image_name, benign_malignant or image_name, "
-        "target) in {tmp}/images or {tmp} or {tmp.parent}; name it with --metadata",
+        "target) in it, above or beside it; name it with --metadata",
     ),
     "no table": ("sources: [{images: images, layout: table}]", "images {tmp}/images: layout table needs a table"),
     "an archive for a table": ("sources: [{images: images, metadata: a.zip}]", "is an archive; name the table in it"),

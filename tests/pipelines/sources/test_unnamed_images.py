@@ -54,7 +54,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ".git/config": b"",
         ".Trash-1000/y.jpg": picture,
     }
-    bins |= {"~snapshot/hourly.0/a.jpg": picture}
+    bins |= {"~snapshot/hourly.0/a.jpg": picture, "FOUND.000/FILE0000.CHK": picture, "nevus/Icon\r": b"?"}
     folder = tmp_path_factory.mktemp("mixed") / "set"
     return write(folder, **images, **others, **thumbnail, **dropped, **bins, empty=b"")
 
@@ -94,11 +94,12 @@ def test_every_file_is_an_image_or_counted_by_kind_with_its_first_names(mixed: P
     passed = {entry["kind"]: entry["first"][0] for entry in beside["passed_over"]}
     assert passed.keys() == {
         *("@eaDir", "@EADIR", "__MACOSX", ".thumbnails", "#recycle", "~snapshot", "lost+found", ".Trash-*"),
-        *("._*", "hidden files", "hidden folders"),
+        *("._*", "hidden files", "hidden folders", "FOUND.*"),
     }
     lines = beside_lines(beside, "audit.json")
     assert lines[0] == "  ignored, no images: 4 .csv (tables/t.CSV, u.csv, v.csv, …)"
-    assert lines[-1] == "  passed over: 3 of 3 other kinds, see audit.json"
+    assert lines[-1] == "  passed over: 4 of 4 other kinds, see audit.json"
+    assert all(map(str.isprintable, lines))
     if kind == "folder":  # a folder is passed over whole, and its files are not looked for
         assert passed["@eaDir"] == "nevus/@eaDir"
 
