@@ -13,17 +13,12 @@ from pipelines.common.cli import UsageError
 from pipelines.common.gcs_client import ServiceUnavailable
 from pipelines.dataset.description_reader import require_description
 from pipelines.dataset.file_names import MANIFEST_FILES, PAST_FILES
-from pipelines.dataset.manifest import LIST_SEPARATOR, MANIFEST_SCHEMA, parquet_bytes, parquet_rows
+from pipelines.dataset.manifest import LIST_SEPARATOR, PAST_SCHEMA, parquet_bytes, parquet_rows
 from pipelines.domain.dataset_json import DatasetDescription
 from pipelines.domain.image_ids import isic_id_of
 from pipelines.storage import filesystem
 from pipelines.storage.filesystem import read_bytes
 from pipelines.storage.numbered_files import any_of
-
-# Files of past images have some columns of the manifest.
-PAST_SCHEMA = pa.schema(
-    [MANIFEST_SCHEMA.field(name) for name in ("id", "sha256", "lesion_id", "patient_id", "split", "fold")]
-)
 
 
 class Assignment(NamedTuple):

@@ -47,7 +47,10 @@ MANIFEST_SCHEMA = pa.schema(
     ]
 )
 
-
+# Of the files of past images.
+PAST_SCHEMA = pa.schema(
+    [MANIFEST_SCHEMA.field(name) for name in ("id", "sha256", "lesion_id", "patient_id", "split", "fold")]
+)
 _SCORES = [f"{name}_score" for name in PIXEL_ISSUES]
 _NOT_MEASURED = [None] * len(_SCORES)
 

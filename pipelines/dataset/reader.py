@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.common.cli import CheckFailed, first_line
-from pipelines.dataset.file_names import MANIFEST_FILES, REJECTS_FILES
+from pipelines.dataset.file_names import MANIFEST_FILES, PAST_FILES, REJECTS_FILES
 from pipelines.dataset.finished import Dataset
 from pipelines.dataset.image_row import ImageRow
 from pipelines.dataset.manifest import (
     LIST_SEPARATOR,
     MANIFEST_SCHEMA,
+    PAST_SCHEMA,
     parquet_rows,
 )
 from pipelines.storage import filesystem
@@ -67,6 +68,10 @@ def _row_of(values: Mapping[str, Any]) -> ImageRow:
         relative="",
         image_id=values["id"],
         sha256=values["sha256"] or "",
+        format=values["format"] or "",
+        width=values["width"] or 0,
+        height=values["height"] or 0,
+        phash=int(values["phash"] or "0", 16),
         label=values["label"] or "",
         lesion_ids=names("lesion_id"),
         group_id=values["group_id"] or "",
@@ -93,14 +98,36 @@ def manifest_rows(dataset: Dataset) -> Iterator[tuple[str, ImageRow]]:
         CheckFailed: A file of the manifest is missing or damaged, or has other columns.
     """
     for name in _require_all(dataset, MANIFEST_FILES, "manifest"):
-        try:
-            file = pq.ParquetFile(io.BytesIO(dataset.read(name)))
-            if not file.schema_arrow.equals(MANIFEST_SCHEMA):
-                raise CheckFailed(f"{name}: its columns are not those of a manifest")
-            for index, values in enumerate(parquet_rows(file)):
-                yield f"{name}: row {index} ({values['id']})", _row_of(values)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise CheckFailed(f"{name}: is damaged: {first_line(error)}") from error
+        for where, values in _rows(dataset, name, MANIFEST_SCHEMA, "a manifest"):
+            yield where, _row_of(values)
+
+
+def _rows(dataset: Dataset, name: str, schema: pa.Schema, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        file = pq.ParquetFile(io.BytesIO(dataset.read(name)))
+        if not file.schema_arrow.equals(schema):
+            raise CheckFailed(f"{name}: its columns are not those of {kind}")
+        for index, values in enumerate(parquet_rows(file)):
+            yield f"{name}: row {index} ({values['id']})", values
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise CheckFailed(f"{name}: is damaged: {first_line(error)}") from error
+
+
+def past_rows(dataset: Dataset) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Read the images that the dataset had once; one that was made at once has none.
+
+    Args:
+        dataset: The dataset.
+
+    Yields:
+        (how messages refer to the row, column name -> value) for every image.
+
+    Raises:
+        CheckFailed: A file is missing or damaged, or has other columns.
+    """
+    if named_like(PAST_FILES, dataset.names):
+        for name in _require_all(dataset, PAST_FILES, "past images"):
+            yield from _rows(dataset, name, PAST_SCHEMA, "past images")
 
 
 def reject_lines(dataset: Dataset) -> Iterator[tuple[str, str, str]]:

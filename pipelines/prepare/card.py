@@ -11,13 +11,13 @@ import apache_beam as beam
 from pipelines.beam.threads import ThreadedDoFn
 from pipelines.common.seeding import stable_hash
 from pipelines.curation.value_counts import LICENSE, VALUES, FrequentValues
+from pipelines.dataset.file_names import CARD_PAGE, CARD_TEXT
 from pipelines.dataset.image_row import WRITTEN, ImageRow
 from pipelines.imaging.encoding import decode
 from pipelines.imaging.previews import small_jpeg
 from pipelines.prepare.card_report import card_page, card_text, describe_card
 from pipelines.prepare.options import PrepareOptions
 from pipelines.prepare.regenerate import regenerating_command
-from pipelines.prepare.summary import CARD_PAGE, CARD_TEXT
 from pipelines.storage import filesystem
 from pipelines.storage.packs import Piece, read_pieces
 

@@ -13,9 +13,9 @@ from apache_beam.metrics import Metrics
 
 from pipelines.beam.packed_groups import PackedCoGroupByKey
 from pipelines.beam.threads import ThreadedDoFn
-from pipelines.curation import decode_cache
 from pipelines.dataset.description import shard_name
 from pipelines.dataset.image_row import WRITTEN, ImageRow, Stored
+from pipelines.dataset.known_images import CACHE_FILES, cache_bytes, cached_image
 from pipelines.dataset.originals import shard_order
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.dataset.tfrecord import HEADER_BYTES, frame
@@ -181,10 +181,10 @@ class _WriteShard(ThreadedDoFn):
             row = row._replace(stored=Stored(name, pieces[row.sha256], records.sums))
             # An image whose thumbnail is lost is not among them: an update decodes it again.
             # An update decodes corrected images again: without its correction, one may be no photograph.
-            known += [decode_cache.cached_image(row, thumbnail)] if thumbnail and not row.correction else []
+            known += [cached_image(row, thumbnail)] if thumbnail and not row.correction else []
             yield row
-        cache = decode_cache.CACHE_FILES.format(index=number, count=total)
-        filesystem.write_bytes(filesystem.join(self._folder, cache), decode_cache.cache_bytes(known))
+        cache = CACHE_FILES.format(index=number, count=total)
+        filesystem.write_bytes(filesystem.join(self._folder, cache), cache_bytes(known))
         data = compress(b"".join(framed), self._spec.compression)
         filesystem.write_bytes(filesystem.join(self._folder, name), data)
         self._examples.inc(len(content))

@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.dataset import accounting
+from pipelines.dataset.file_names import CARD_PAGE, CARD_TEXT
 from pipelines.dataset.frequent_lesions import frequent_lines
 from pipelines.domain.dataset_json import DATASET_JSON
 from pipelines.storage import filesystem
-
-# The dataset card.
-CARD_PAGE = "report.html"
-CARD_TEXT = "report.md"
 
 
 def summary_lines(description: Mapping[str, Any], folder: str) -> list[str]:

@@ -27,8 +27,9 @@ Read a finished dataset again and check that it is what its dataset.json says.
 
 Every shard: there, its size, SHA-256 and CRCs; every record: keys, types, label, and an image that decodes to the
 promised size; no image, group or lesion in two splits or folds; every copy of every image in the manifest once, and
-nothing else; rejects, counts and fingerprint as the manifest gives them; no file left over. The first difference is
-named, with shard, record and byte (records and bytes count from 0).
+nothing else; rejects, counts and fingerprint as the manifest gives them; no file left over. Then what was made of it:
+what an update takes over, past images, metadata for TFDS, the card, and both graphs, which are run on one record. The
+first difference is named, with shard, record and byte (records and bytes count from 0).
 
 With --against the records are not read: the manifests and dataset.json of two datasets are compared. What is told is
 how DATASET differs from OTHER: options, versions and classes, and images added, removed, relabelled, moved to another
@@ -62,6 +63,7 @@ def summary_lines(description: DatasetDescription, verified: Verified, seconds: 
         f"manifest: {verified.rows} files = {counts['written']} written + {counts['duplicates']} duplicates"
         f" + {counts['rejected']} rejected + {counts['undersampled']} undersampled; each has its records or its reason",
         f"fingerprint {description.fingerprint[:16]}, recomputed",
+        "known images, metadata for TFDS and card are of these records; both graphs make of one what prepare makes",
         f"{verified.records / seconds:.0f} records/s in {seconds:.1f} s",
         "ok",
     ]

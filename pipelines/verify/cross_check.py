@@ -17,6 +17,7 @@ from pipelines.common.cli import CheckFailed
 from pipelines.dataset.image_row import CORRECTED, OUTCOMES, UNDERSAMPLED, WRITTEN, ImageRow, fold_name
 from pipelines.dataset.manifest import LIST_SEPARATOR
 from pipelines.domain.dataset_json import SPLITS, Shard
+from pipelines.verify.known_check import KnownImages, look_of
 from pipelines.verify.shard_check import RecordFacts, at
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -84,6 +85,7 @@ class CrossCheck:
         self._row_of: dict[bytes, int] = {}
         self._images: list[_Image] = []
         self._copies = array("q")
+        self._looks = array("Q")
         # One byte for each copy of each image: 1 once a record holds it. Copy 0 of row r is at starts[r].
         self._starts = array("q")
         self._seen = bytearray()
@@ -117,6 +119,7 @@ class CrossCheck:
         lesions = LIST_SEPARATOR.join(row.lesion_ids)
         self._images.append(_Image(row.image_id, label, row.group_id, lesions, split, row.fold))
         self._copies.append(row.copies)
+        self._looks.append(look_of(row))
         self._starts.append(len(self._seen))
         self._seen.extend(bytes(row.copies))
         self._images_at.append(-1)
@@ -141,6 +144,18 @@ class CrossCheck:
             problem = self._compare(shard, fact, row)
             if problem and not self._difference:
                 self._difference = f"{at(shard.name, index, fact.offset)}: {problem} ({fact.image_id})"
+
+    def is_written(self, sha256: str) -> bool:
+        """Return whether a row of the manifest has the image with this content hash, and is written."""
+        return bool(SHA256.fullmatch(sha256)) and bytes.fromhex(sha256) in self._row_of
+
+    def known_problem(self, known: KnownImages) -> str:
+        """Return how a file of known images differs from the manifest; empty if it does not."""
+        for sha256, look in known.looks.items():
+            row = self._row_of.get(sha256)
+            if row is None or self._looks[row] != look:
+                return f"{known.name}: says something else of image {sha256.hex()} than the manifest"
+        return ""
 
     def close(self) -> None:
         """Finish the check.

@@ -1,6 +1,7 @@
 """Verify that a finished dataset is what its dataset.json says, down to every record.
 
     dataset.json, files -> every shard, in processes -> leaks, manifest -> rejects -> sums, fingerprint
+      -> what was made of it: known images, past images, TFDS metadata, cards, graphs
 
 Everything is read once; a shard is read one MiB and one record at a time. Memory grows with the number of images, not
 with their size in bytes.
@@ -29,7 +30,10 @@ from pipelines.dataset.record_schema import RECORD_SCHEMA, feature_kinds, parse_
 from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription, Shard
 from pipelines.storage import output
 from pipelines.verify.cross_check import CrossCheck
-from pipelines.verify.shard_check import Expected, RecordFacts, verify_shard
+from pipelines.verify.derived_check import check_cards, check_past, check_tfds
+from pipelines.verify.graph_check import Statistics, check_graphs_apart
+from pipelines.verify.known_check import known_file
+from pipelines.verify.shard_check import Expected, ShardFacts, verify_shard
 
 NEEDED = (
     RECORD_SCHEMA,
@@ -114,7 +118,7 @@ def worker_count(workers: int, shards: Sequence[Shard]) -> int:
 
 def read_shards(
     folder: str, shards: Sequence[Shard], expected: Expected, workers: int
-) -> Iterator[tuple[Shard, list[RecordFacts]]]:
+) -> Iterator[tuple[Shard, ShardFacts]]:
     """Verify shards in parallel, each in its own process.
 
     Processes rather than threads: everything except image decoding holds the GIL, so threads could not use all cores of
@@ -127,14 +131,14 @@ def read_shards(
         workers: Number of processes; 1 reads in this process.
 
     Yields:
-        (shard, facts of its records in order), in the order of `shards`.
+        (shard, its facts), in the order of `shards`.
 
     Raises:
         CheckFailed: A shard is wrong; the first one in the order of `shards`.
     """
     check = functools.partial(verify_shard, folder, expected=expected)
     if workers == 1:
-        yield from ((shard, check(shard)) for shard in shards)
+        yield from ((shard, check(shard, known=known_file(shard, shards))) for shard in shards)
         return
     # The fork server imports what the workers need once. Workers forked from it inherit no threads of this process.
     context = multiprocessing.get_context("forkserver")
@@ -143,7 +147,7 @@ def read_shards(
         coming: deque[tuple[Shard, Future]] = deque()
         try:
             for shard in shards:
-                coming.append((shard, pool.submit(check, shard)))
+                coming.append((shard, pool.submit(check, shard, known=known_file(shard, shards))))
                 if len(coming) >= _WAITING * workers:
                     done, future = coming.popleft()
                     yield done, future.result()
@@ -268,10 +272,21 @@ def verify_dataset(dataset: Dataset, workers: int) -> Verified:
             dropped[row.path, row.reason] += 1
         rows += 1
     records = 0
-    for shard, facts in read_shards(dataset.folder, shards, expected, worker_count(workers, shards)):
+    problem, statistics = "", Statistics(0, (0,) * 6)
+    for shard, (facts, known) in read_shards(dataset.folder, shards, expected, worker_count(workers, shards)):
         ledger.add_shard(shard, facts)
         records += len(facts)
+        assert known
+        problem = problem or known.problem or ledger.known_problem(known)
+        if shard.split == "train":
+            statistics = statistics.plus(len(known.looks), known.sums)
     ledger.close()
     check_rejects(dataset, dropped)
     check_description(dataset.description, totals)
+    if problem:
+        raise CheckFailed(problem)
+    check_past(dataset, ledger)
+    check_tfds(dataset)
+    check_cards(dataset)
+    check_graphs_apart(dataset, statistics)
     return Verified(len(shards), sum(shard.bytes for shard in shards), records, rows)

@@ -9,11 +9,13 @@ from google.protobuf.message import Message
 
 from pipelines.common.cli import CheckFailed
 from pipelines.dataset.example_proto import parse_example
-from pipelines.dataset.tfrecord import DamagedRecord, open_shard, read_records
+from pipelines.dataset.tfrecord import HEADER_BYTES, DamagedRecord, open_shard, read_records
 from pipelines.domain.dataset_json import Shard
 from pipelines.imaging import images
 from pipelines.storage import filesystem
 from pipelines.storage.errors import StorageError
+from pipelines.storage.packs import Piece, piece_of
+from pipelines.verify.known_check import KnownImages, read_known
 
 KIND_NAMES = {"bytes_list": "bytes", "int64_list": "int64", "float_list": "float"}
 
@@ -39,6 +41,13 @@ class RecordFacts(NamedTuple):
     copy: int  # 0 for the original
     group_id: str
     lesion_id: str
+
+
+class ShardFacts(NamedTuple):
+    """What a shard that is right by itself says."""
+
+    records: list[RecordFacts]  # in order
+    known: KnownImages | None  # what its file of known images says; None if it was not read
 
 
 def at(shard: str, index: int, offset: int) -> str:
@@ -102,8 +111,8 @@ def _digest(text: str) -> bytes:
         raise ValueError(f"image/key/sha256 is {text!r}") from error
 
 
-def _facts(offset: int, data: bytes, shard: Shard, expected: Expected) -> RecordFacts:
-    """Check one record and return its facts.
+def _facts(offset: int, data: bytes, shard: Shard, expected: Expected) -> tuple[RecordFacts, Piece]:
+    """Check one record and return its facts, and where its encoded image lies.
 
     Raises:
         ValueError: The record is wrong.
@@ -118,7 +127,9 @@ def _facts(offset: int, data: bytes, shard: Shard, expected: Expected) -> Record
     if fold != shard.fold:
         raise ValueError(f"image/fold is {fold}, the shard's is {shard.fold}")
     _require_image(values, expected)
-    return RecordFacts(
+    encoded = values["image/encoded"]
+    piece = piece_of(encoded, offset + HEADER_BYTES + data.index(encoded))
+    facts = RecordFacts(
         offset=offset,
         sha256=_digest(text["image/key/sha256"]),
         image_id=text["image/source_id"],
@@ -128,6 +139,7 @@ def _facts(offset: int, data: bytes, shard: Shard, expected: Expected) -> Record
         group_id=text["image/group_id"],
         lesion_id=text["image/lesion_id"],
     )
+    return facts, piece
 
 
 def _check_stored(found: Shard, size: int, sha256: str) -> Iterator[str]:
@@ -137,8 +149,8 @@ def _check_stored(found: Shard, size: int, sha256: str) -> Iterator[str]:
         yield f"{found.name}: SHA-256 is {sha256}, dataset.json says {found.sha256}"
 
 
-def verify_shard(folder: str, shard: Shard, expected: Expected) -> list[RecordFacts]:
-    """Check a shard and return the facts of its records.
+def verify_shard(folder: str, shard: Shard, expected: Expected, known: str = "") -> ShardFacts:
+    """Check a shard and return its facts.
 
     Errors are reported in this order. An unreadable record comes first, because it locates the damage. The size and
     hash of the file come next: if it is not the file that was written, its contents tell little. The number of records
@@ -148,14 +160,13 @@ def verify_shard(folder: str, shard: Shard, expected: Expected) -> list[RecordFa
         folder: The folder of the dataset; local or gs://.
         shard: The shard as dataset.json lists it.
         expected: What every record must look like.
-
-    Returns:
-        One entry per record, in the order of the shard.
+        known: The name of its file of known images; empty for none. What is wrong with that is returned, not raised.
 
     Raises:
         CheckFailed: The shard is wrong; the message names the first error in the order above.
     """
-    facts: list[RecordFacts] = []
+    records: list[RecordFacts] = []
+    pieces: dict[bytes, dict[int, Piece]] = {}
     problem, count = "", 0
     try:
         with open_shard(filesystem.join(folder, shard.name), expected.compression) as opened:
@@ -164,7 +175,9 @@ def verify_shard(folder: str, shard: Shard, expected: Expected) -> list[RecordFa
                 if problem:
                     continue
                 try:
-                    facts.append(_facts(offset, data, shard, expected))
+                    facts, piece = _facts(offset, data, shard, expected)
+                    records.append(facts)
+                    pieces.setdefault(facts.sha256, {})[facts.copy] = piece
                 except ValueError as error:
                     problem = f"{at(shard.name, index, offset)}: {error}"
             sha256 = opened.stored.finish()
@@ -179,4 +192,4 @@ def verify_shard(folder: str, shard: Shard, expected: Expected) -> list[RecordFa
         raise CheckFailed(f"{shard.name}: has {count} records, dataset.json says {shard.examples}")
     if problem:
         raise CheckFailed(problem)
-    return facts
+    return ShardFacts(records, read_known(folder, known, shard.name, pieces) if known else None)

@@ -14,10 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.common.cli import CheckFailed, UsageError
-from pipelines.dataset.manifest import MANIFEST_SCHEMA
+from pipelines.dataset.finished import open_dataset
+from pipelines.dataset.known_images import read_cache
+from pipelines.dataset.manifest import MANIFEST_SCHEMA, PAST_SCHEMA, parquet_bytes
+from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.imaging.images import encode_jpeg
 from pipelines.verify import command as verify_command
+from pipelines.verify.graph_check import Statistics, check_graphs
 from tests.support.commands import Command
 from tests.support.damage import DATASET, Copy, image_of, set_text
 from tests.support.killing import go_on, stopped
@@ -290,6 +294,102 @@ def test_rejects_that_are_not_the_manifests(copied: Copy) -> None:
     assert first_difference(copied).startswith(f"{path.name}: line 1: {first['path']} is not dropped as too_large")
     path.write_text("nothing\n")
     assert first_difference(copied) == f"{path.name}: line 1: is no JSON with path and reason"
+
+
+def test_what_an_update_takes_over_has_to_agree_with_shards_and_manifest(copied: Copy) -> None:
+    path = copied.folder / "known-00000-of-00003.parquet"
+    whole = path.read_bytes()
+    rows = pq.read_table(path).to_pylist()
+    for change, says in (
+        (
+            {"offsets": [rows[0]["offsets"][0] + 1]},
+            f"the records of image {rows[0]['sha256']} do not lie in {TEST} where",
+        ),
+        ({"shard": TRAIN[0]}, f"the records of image {rows[0]['sha256']} do not lie in {TEST} where it says"),
+        ({"sha256": "0" * 64}, f"the records of image {'0' * 64} do not lie in {TEST} where it says"),
+        ({"width": 1}, f"says something else of image {rows[0]['sha256']} than the manifest"),
+    ):
+        pq.write_table(pa.Table.from_pylist([{**rows[0], **change}, *rows[1:]], pq.read_schema(path)), path)
+        assert first_difference(copied).startswith(f"{path.name}: {says}"), change
+    path.write_bytes(whole[:-9])
+    assert first_difference(copied).startswith(f"{path.name}: cannot be read: ")
+    path.unlink()
+    assert first_difference(copied).startswith(f"{path.name}: cannot be read: ")
+
+
+def test_past_images_have_a_split_and_are_not_written(copied: Copy) -> None:
+    written = next(row for row in copied.manifest() if row["outcome"] == "written")
+    path = copied.folder / "past-00000-of-00001.parquet"
+    for change, says in (
+        ({"sha256": "0" * 64, "split": "holdout"}, "its split is holdout"),
+        ({"sha256": "0" * 64, "split": None}, "its split is none"),
+        ({}, "is written too"),
+    ):
+        row = {name: {**written, **change}[name] for name in PAST_SCHEMA.names}
+        path.write_bytes(parquet_bytes([row], PAST_SCHEMA))
+        assert first_difference(copied) == f"{path.name}: row 0 ({written['id']}): {says}"
+    pq.write_table(pa.table({"id": ["a"]}), path)
+    assert first_difference(copied) == f"{path.name}: its columns are not those of past images"
+
+
+def test_metadata_for_tfds_and_the_card_are_those_of_the_dataset(copied: Copy) -> None:
+    for name, says in (
+        ("dataset_info.json", "is not what dataset.json gives"),
+        ("features.json", "is not what dataset.json gives"),
+        ("report.html", "is not the card of this dataset"),
+        ("report.md", "is not the card of this dataset"),
+    ):
+        content = (copied.folder / name).read_bytes()
+        (copied.folder / name).write_bytes(content.replace(b"48", b"49").replace(copied.fingerprint, b"0" * 64))
+        assert first_difference(copied).startswith(f"{name}: {says}")
+        (copied.folder / name).unlink()
+        assert first_difference(copied) == f"{name} is missing"
+        (copied.folder / name).write_bytes(content)
+
+
+def test_graphs_have_to_load_and_to_make_what_prepare_makes(copied: Copy, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    from pipelines.imaging.standardize_graph import StandardizeModule
+    from pipelines.prepare.tft_analysis import write_transform_fn
+    from pipelines.prepare.train_statistics import ClassStatistics
+
+    images = [image for path in copied.folder.glob("known-*") for image in read_cache(str(path))]
+    of_train = [image.stored.sums for _, image in images if image.stored.file.startswith("train")]
+    statistics = Statistics(len(of_train), [sum(column) for column in zip(*of_train, strict=True)])
+    graphs = {name: copied.folder / name for name in ("standardize_fn", "transform_fn")}
+
+    def wrong() -> str:
+        with pytest.raises(CheckFailed) as found:
+            check_graphs(open_dataset(str(copied.folder), "DATASET"), statistics)
+        return str(found.value)
+
+    for name, folder in graphs.items():
+        content = (folder / "saved_model.pb").read_bytes()
+        (folder / "saved_model.pb").write_bytes(content[: len(content) // 2])
+        assert wrong().startswith(f"{name}: cannot be used: ")
+        (folder / "saved_model.pb").write_bytes(content)
+    whole = shutil.copytree(graphs["standardize_fn"], tmp_path / "standardize_fn")
+    tf.saved_model.save(StandardizeModule(SIZE, "pad"), str(graphs["standardize_fn"]))
+    says = "standardize_fn: makes other pixels of an image than prepare does"
+    assert wrong() == first_difference(copied) == says
+    shutil.copytree(whole, graphs["standardize_fn"], dirs_exist_ok=True)
+    check_graphs(open_dataset(str(copied.folder), "DATASET"), statistics)
+    counts = graphs["transform_fn"] / "assets" / "class_counts"
+    content = counts.read_bytes()
+    counts.write_bytes(content.replace(b"nevus", b"naevus"))
+    assert wrong().startswith("transform_fn/assets/class_counts: is not what dataset.json says")
+    counts.write_bytes(content)
+    # Of other statistics, as if it were another dataset's.
+    description = copied.description
+    per_class = description["splits"]["train"]["per_class"]
+    other = {
+        name: ClassStatistics(entry["originals"], (10**6,) * 3 + (10**9,) * 3) for name, entry in per_class.items()
+    }
+    shutil.rmtree(graphs["transform_fn"])
+    write_transform_fn(other, str(tmp_path / "other"), RecordSpec(tuple(description["classes"]), SIZE))
+    shutil.copytree(tmp_path / "other" / "transform_fn", graphs["transform_fn"])
+    assert wrong().startswith("transform_fn: does not normalise by the mean and deviation of")
 
 
 def several(copied: Copy, key: str) -> tuple[bytes, str, dict[str, list[Any]]]:

@@ -49,6 +49,11 @@ class Copy:
         place[last] = edit(place.get(last) if isinstance(place, dict) else place[last])
         self.save()
 
+    @property
+    def fingerprint(self) -> bytes:
+        """The dataset's, as files have it."""
+        return self.description["fingerprint"].encode()
+
     def entry(self, name: str) -> dict:
         """What dataset.json says of a shard."""
         shards = [shard for split in self.description["splits"].values() for shard in split["shards"]]

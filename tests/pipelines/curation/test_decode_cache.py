@@ -10,18 +10,9 @@ import apache_beam as beam
 import numpy as np
 import pytest
 
-from pipelines.curation.decode_cache import (
-    CachedImage,
-    Known,
-    KnownContents,
-    ReadCache,
-    Recall,
-    cache_bytes,
-    cached_image,
-    is_readable_cache,
-    read_cache,
-)
+from pipelines.curation.decode_cache import Known, KnownContents, ReadCache, Recall, is_readable_cache
 from pipelines.dataset.image_row import Stored
+from pipelines.dataset.known_images import CachedImage, cache_bytes, cached_image, read_cache
 from pipelines.imaging import perceptual
 from pipelines.storage.packs import Piece, read_pieces
 from tests.support.collecting import run, run_source

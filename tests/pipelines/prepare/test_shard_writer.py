@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.curation.decode_cache import CachedImage, read_cache
 from pipelines.dataset.image_row import WRITTEN, ImageRow, Stored, Thumbnail
+from pipelines.dataset.known_images import CachedImage, read_cache
 from pipelines.dataset.originals import original_of
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.prepare.shard_writer import SplitShards, WriteShards

@@ -62,7 +62,8 @@ def changed(key: str, value: Any) -> bytes:
 
 
 def test_a_good_shard_gives_the_facts_of_its_records_in_order(tmp_path: Path) -> None:
-    first, second = verify_shard(str(tmp_path), written(tmp_path, GOOD, changed("image/source_id", b"b")), EXPECTED)
+    shard = written(tmp_path, GOOD, changed("image/source_id", b"b"))
+    first, second = verify_shard(str(tmp_path), shard, EXPECTED).records
     assert (first.offset, first.image_id, first.label, first.copy) == (0, "a", "nevus", 1)
     assert (first.sha256, first.group_id, first.lesion_id, first.fold) == (bytes.fromhex("ab" * 32), "g", "L", -1)
     assert (second.offset, second.image_id) == (len(frame(GOOD)), "b")
