@@ -101,7 +101,7 @@ engines: $(STAMP)  ## Run the jobs on real engines, started here (downloads 0.7 
 	$(PY) -m pytest -m "engines and not engines_long" tests/engines
 
 .PHONY: engines-long
-engines-long: $(STAMP)  ## Run what `make engines` leaves out
+engines-long: $(STAMP)  ## Run what `make engines` leaves out: more faults, other numbers of slots
 	$(PY) -m pytest -m engines_long tests/engines
 
 .PHONY: image-check

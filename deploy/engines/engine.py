@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -12,6 +13,11 @@ from pathlib import Path
 
 from deploy.engines.downloads import ENGINES, ROOT, DownloadError
 from deploy.engines.processes import ServiceError, Services, free_ports, listens
+
+# What stands for the machines of a cluster: addresses, each with a pool of our workers. Jobs name one pool, by a name
+# that means its own to each machine, as `localhost` does where they are machines indeed.
+MACHINES = {"workers-1": "127.0.0.2", "workers-2": "127.0.0.3"}
+_POOL = "workers"
 
 
 def _parallelism(slots: int) -> list[str]:
@@ -61,6 +67,32 @@ def start_workers(services: Services, environment: Mapping[str, str] | None) -> 
     (port,) = free_ports(1)
     start_pool(services, "workers", "localhost", port, environment)
     return worker_options(f"localhost:{port}")
+
+
+def start_pools(services: Services, environment: Mapping[str, str] | None) -> list[str]:
+    """Start a pool on each machine, and return the options with which jobs use them.
+
+    Args:
+        services: What they join, under the names of `MACHINES`.
+        environment: What the workers' environment has besides.
+    """
+    (port,) = free_ports(1)
+    for name, address in MACHINES.items():
+        start_pool(services, name, address, port, environment)
+    return worker_options(f"{_POOL}:{port}")
+
+
+def names_on_machine(folder: Path, pool: str) -> str:
+    """Return the option of Java with which a program finds the pool of its machine, and this machine.
+
+    Args:
+        folder: Where its file goes.
+        pool: Name of the pool in `MACHINES`.
+    """
+    hosts = folder / f"{pool}.hosts"
+    addresses = {"localhost": "127.0.0.1", socket.gethostname(): "127.0.0.1", _POOL: MACHINES[pool]}
+    hosts.write_text("".join(f"{address} {host}\n" for host, address in addresses.items()))
+    return f"-Djdk.net.hosts.file={hosts}"
 
 
 def worker_options(pool: str) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shutil
-import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,19 +22,16 @@ from deploy.engines.downloads import (
     download_once,
     unpack_package,
 )
-from deploy.engines.engine import Engine, serve, start_pool, worker_options
+from deploy.engines.engine import Engine, names_on_machine, serve, start_pools
 from deploy.engines.processes import Services, free_ports, get_json, listens
 
 CONFIGURATION = ROOT / "deploy" / "flink"
 # Of Beam's runner in pom.xml.
 RUNNER_VERSION = "2.70.0"
 FLINK_HOME = ENGINES / f"flink-{FLINK_JARS.version}-beam-{RUNNER_VERSION}"
-# Each TaskManager has a pool of workers of its own, at an address of its own by a name that both know. So jobs name one
-# pool, as on machines where it is `localhost` for each.
+# The pool of the machine of each.
 WORKERS_OF = {"taskmanager-1": "workers-1", "taskmanager-2": "workers-2"}
 TASK_MANAGERS = tuple(WORKERS_OF)
-_POOL = "workers"
-_POOL_HOSTS = {"taskmanager-1": "127.0.0.2", "taskmanager-2": "127.0.0.3"}
 LOG4J = "log4j-console.properties"
 _JOB_SERVER = "org.apache.beam.runners.flink.FlinkJobServerDriver"
 # What is opened is what Beam reflects on, which Java 17 forbids.
@@ -115,15 +111,14 @@ class _Layout:
 
     def environment(self, name: str) -> dict[str, str]:
         """Return the environment of a JobManager or TaskManager."""
-        hosts = self.folder / f"{name}.hosts"
-        addresses = {"localhost": "127.0.0.1", socket.gethostname(): "127.0.0.1", _POOL: _POOL_HOSTS.get(name)}
-        hosts.write_text("".join(f"{address} {host}\n" for host, address in addresses.items() if address))
-        return {
-            "FLINK_ENV_JAVA_OPTS_TM": f"-Djdk.net.hosts.file={hosts}",
+        environment = {
             "FLINK_CONF_DIR": str(self.configuration),
             "FLINK_LOG_DIR": str(self.folder),
             "FLINK_PID_DIR": str(self.folder),
         }
+        if name in WORKERS_OF:
+            environment["FLINK_ENV_JAVA_OPTS_TM"] = names_on_machine(self.folder, WORKERS_OF[name])
+        return environment
 
     def task_managers(self) -> int:
         """Return the number of TaskManagers that have come to the JobManager; -1 if that does not answer."""
@@ -139,7 +134,7 @@ def running_flink(
 ) -> Iterator[Engine]:
     """Run a cluster as long as the block.
 
-    Its services are `jobmanager`, `workers-1`, `taskmanager-1`, `workers-2`, `taskmanager-2` and `job-server`.
+    Its services are `jobmanager`, `workers-1`, `workers-2`, `taskmanager-1`, `taskmanager-2` and `job-server`.
 
     Args:
         folder: Where logs and temporary files go; new.
@@ -148,7 +143,6 @@ def running_flink(
     """
     home = download_flink()
     rpc_port, rest_port, job_port, artifact_port = free_ports(4)
-    (pool_port,) = free_ports(1)
     layout = _Layout(home, folder, rpc_port, rest_port, settings or {})
     layout.configuration.mkdir(parents=True)
     shutil.copy(CONFIGURATION / "config.yaml", layout.configuration)
@@ -160,8 +154,8 @@ def running_flink(
             lambda: layout.task_managers() >= 0,
             layout.environment("jobmanager"),
         )
-        for name, workers in WORKERS_OF.items():
-            start_pool(services, workers, _POOL_HOSTS[name], pool_port, environment)
+        workers = start_pools(services, environment)
+        for name in TASK_MANAGERS:
             services.start(name, layout.command(name, "taskmanager.sh"), lambda: True, layout.environment(name))
         services.start(
             "job-server",
@@ -174,7 +168,7 @@ def running_flink(
             lambda: listens(job_port) and layout.task_managers() == len(TASK_MANAGERS),
         )
         runner = ["--runner", "PortableRunner", "--job_endpoint", f"localhost:{job_port}"]
-        yield Engine(services, layout.rest, [*runner, *worker_options(f"{_POOL}:{pool_port}")])
+        yield Engine(services, layout.rest, [*runner, *workers])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.engines.downloads import ENGINES, ROOT, SPARK, copy_jars, download_once, unpack_package
-from deploy.engines.engine import Engine, serve, start_workers
+from deploy.engines.engine import MACHINES, Engine, names_on_machine, serve, start_pools
 from deploy.engines.processes import Services, free_ports, get_json, listens
 
 CONFIGURATION = ROOT / "deploy" / "spark"
 # Of Beam's runner in pom.xml.
 RUNNER_VERSION = "2.70.0"
 SPARK_HOME = ENGINES / f"spark-{SPARK.version}-beam-{RUNNER_VERSION}"
-WORKERS = ("worker-1", "worker-2")
+# The pool of the machine of each. They are at the addresses of these: Spark starts a task again beside itself only on
+# another machine.
+WORKERS = {"worker-1": "workers-1", "worker-2": "workers-2"}
 CORES_PER_WORKER = 2
 # Spark keeps what is used twice. By default what does not fit in memory is made again, images and all.
 JOB_OPTIONS = ("--storage_level", "MEMORY_AND_DISK")
@@ -141,13 +143,18 @@ class _Cluster:
 
     def start_worker(self, name: str) -> None:
         """Start a worker. It starts an executor for each job."""
+        pool = WORKERS[name]
         resources = ("--cores", str(CORES_PER_WORKER), "--memory", "1g")
         command = [
-            *(*daemon(self.home, "Worker"), "--host", "localhost", "--webui-port", "0", *resources),
+            *(*daemon(self.home, "Worker"), "--host", MACHINES[pool], "--webui-port", "0", *resources),
             *("--work-dir", f"{self.folder}/{name}", self.master),
         ]
-        # Each would start a shuffle service, on the same port.
-        options = {"SPARK_WORKER_OPTS": "-Dspark.shuffle.service.enabled=false"}
+        options = {
+            # Each would start a shuffle service, on the same port.
+            "SPARK_WORKER_OPTS": "-Dspark.shuffle.service.enabled=false",
+            # Executors inherit it.
+            "JAVA_TOOL_OPTIONS": names_on_machine(self.folder, pool),
+        }
         self.services.start(name, command, lambda: True, self.environment() | options)
 
     def start_job_server(self, slots: int) -> None:
@@ -170,7 +177,8 @@ def running_spark(
 ) -> Iterator[Engine]:
     """Run a standalone cluster as long as the block.
 
-    Its services are `master`, `shuffle-service`, `worker-1`, `worker-2`, `workers` (ours) and `job-server`.
+    Its services are `master`, `shuffle-service`, `workers-1` and `workers-2` (ours), `worker-1`, `worker-2` and
+    `job-server`.
 
     Args:
         folder: Where logs and temporary files go; new.
@@ -183,9 +191,9 @@ def running_spark(
         cluster.configure()
         cluster.start_master()
         cluster.start_shuffle_service()
+        workers = start_pools(services, environment)
         for name in WORKERS:
             cluster.start_worker(name)
-        workers = start_workers(services, environment)
         cluster.start_job_server(len(WORKERS) * CORES_PER_WORKER)
 
         def set_slots(slots: int) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.commands import Command
-from tests.support.flink_faults import wait_until
+from tests.support.engine_faults import wait_until
 from tests.support.portable import job_server
 from tests.support.scoring import export_untrained, only_partition, probabilities, rejects, scores, write_images
 from tests.support.tiny_dataset import CLASSES, write_dataset

@@ -32,15 +32,19 @@ def said(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [re.sub(r"(gs:/)?/\S+", "PLACE", line) for line in lines]
 
 
+def same_dataset(found: Path, local: Places) -> None:
+    expected = digests(local.folder / "dataset", *ALL)
+    assert len(expected) > 8
+    assert digests(found, *ALL) == expected
+
+
 @pytest.mark.parametrize("parallelism", [1, 4])
 def test_prepare_gives_the_same_bytes(
     command: Command, engine: Engine, inputs: Inputs, local: Places, tmp_path: Path, parallelism: int
 ) -> None:
     done = prepare(command, inputs, str(tmp_path / "out"), *engine.options, *engine.set_slots(parallelism))
     assert done.returncode == 0, done.stderr
-    expected = digests(local.folder / "dataset", *ALL)
-    assert len(expected) > 8
-    assert digests(tmp_path / "out", *ALL) == expected
+    same_dataset(tmp_path / "out", local)
     assert said(done) == said(local.prepared)
     assert not (tmp_path / "out" / ".unfinished").exists()
 

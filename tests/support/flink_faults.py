@@ -1,23 +1,17 @@
-"""What breaks a Flink cluster at a chosen moment of one of our jobs, and what tells the moment."""
+"""Jobs of ours at a Flink cluster, and how its machines are lost and come back."""
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from deploy.engines.engine import Engine
 from deploy.engines.flink import WORKERS_OF
 from deploy.engines.processes import get_json
+from tests.support.engine_faults import Running, started, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 # A lost TaskManager counts as several failures, of its own tasks and of those that wait for what they have made.
 RESTARTS = {
     "restart-strategy.type": "fixed-delay",
@@ -26,35 +20,21 @@ RESTARTS = {
 }
 # A TaskManager that is gone is missed after two, one that says nothing after thirty seconds.
 HEARTBEATS = {"heartbeat.interval": "1000", "heartbeat.timeout": "30000"}
-# Far beyond what a job takes; one that hangs must not hang the tests.
-_LIMIT = 900
-_LOOK = 0.05
 
 
-def wait_until(happened: Callable[[], Any], what: str) -> Any:
-    """Returns the first result that counts as true; an OSError is none."""
-    end = time.monotonic() + _LIMIT
-    while time.monotonic() < end:
-        with suppress(OSError):
-            if result := happened():
-                return result
-        time.sleep(_LOOK)
-    raise AssertionError(f"not within {_LIMIT} s: {what}")
-
-
-@dataclass
-class RunningJob:
+class FlinkJob(Running):
     """A command that has sent its job to Flink.
 
-    Attributes:
+    Args:
         page: Of Flink.
         process: The command.
-        id: Of the job there.
+        job_id: Of the job there.
     """
 
-    page: str
-    process: subprocess.Popen[str]
-    id: str
+    def __init__(self, page: str, process: subprocess.Popen[str], job_id: str):
+        super().__init__(process)
+        self.page = page
+        self.id = job_id
 
     def state(self) -> str:
         return get_json(f"{self.page}/jobs/{self.id}")["state"]
@@ -69,52 +49,24 @@ class RunningJob:
 
     def reaches(self, step: str) -> str:
         """Waits until a task of a step runs; gives its TaskManager."""
+        return self.until(lambda: min(self.task_managers_of(step), default=""), f"the job reaches {step}")
 
-        def found() -> str:
-            assert self.process.poll() is None, self.process.communicate()[1]
-            return min(self.task_managers_of(step), default="")
-
-        return wait_until(found, f"the job reaches {step}")
-
-    def writes(self, output: Path, pattern: str) -> None:
-        """Waits until the job has written a file below `.unfinished` of an output."""
-
-        def found() -> bool:
-            assert self.process.poll() is None, self.process.communicate()[1]
-            return any((output / ".unfinished").glob(f"*/{pattern}"))
-
-        wait_until(found, f"{pattern} in {output}")
-
-    def ends(self) -> subprocess.CompletedProcess[str]:
-        out, err = self.process.communicate(timeout=_LIMIT)
-        return subprocess.CompletedProcess(self.process.args, self.process.returncode, out, err)
+    def restarts(self) -> int:
+        """How often Flink has started tasks of the job again. Its metrics do not say while a TaskManager is silent."""
+        return len(get_json(f"{self.page}/jobs/{self.id}/exceptions")["exceptionHistory"]["entries"])
 
 
 @contextmanager
-def sent(engine: Engine, *arguments: object, env: Mapping[str, str] | None = None) -> Iterator[RunningJob]:
+def sent(engine: Engine, *arguments: object, env: Mapping[str, str] | None = None) -> Iterator[FlinkJob]:
     """Runs `python -m ARGUMENTS` until its job is at Flink and beyond; killed if the block leaves it."""
 
     def jobs() -> set[str]:
         return {job["jid"] for job in get_json(f"{engine.page}/jobs/overview")["jobs"]}
 
     earlier = jobs()
-    with subprocess.Popen(
-        [sys.executable, "-m", *map(str, arguments), *engine.options],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **(env or {})},
-    ) as process:
-        try:
-
-            def found() -> set[str]:
-                assert process.poll() is None, process.communicate()[1]
-                return jobs() - earlier
-
-            yield RunningJob(engine.page, process, wait_until(found, "the job is at Flink").pop())
-        finally:
-            process.kill()
+    with started(engine, *arguments, env=env) as running:
+        found = running.until(lambda: jobs() - earlier, "the job is at Flink")
+        yield FlinkJob(engine.page, running.process, found.pop())
 
 
 def task_managers(engine: Engine) -> set[str]:
