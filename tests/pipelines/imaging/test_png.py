@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -55,6 +56,32 @@ def test_an_interlaced_png_needs_the_rows_of_every_pass_that_has_pixels(missing:
             require_whole_png(data)
     else:
         require_whole_png(data)
+
+
+def plain(width: int, height: int, content: bytes) -> bytes:
+    """A PNG of grey pixels without a word about its pixel data."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return png([(b"IHDR", header), (b"IDAT", content), (b"IEND", b"")])
+
+
+def test_pixel_data_that_inflate_to_far_more_than_the_image_take_no_memory() -> None:
+    bomb = plain(100, 100, zlib.compress(bytes(64 << 20)))
+    assert len(bomb) < 1 << 17
+    tracemalloc.start()
+    require_whole_png(bomb)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20
+    assert not images.decode(bomb).any()
+
+
+@pytest.mark.parametrize("height", [999, 1024, 2500])
+def test_pixel_data_are_counted_to_the_last_byte(height: int) -> None:
+    """Of one chunk, around a mebibyte and beyond it."""
+    rows = (b"\0" + bytes(range(256)) * 4) * height
+    require_whole_png(plain(1024, height, zlib.compress(rows)))
+    with pytest.raises(ValueError, match="has fewer rows than its header says"):
+        require_whole_png(plain(1024, height, zlib.compress(rows[:-1])))
 
 
 def test_an_interlaced_png_has_the_pixels_of_a_plain_one() -> None:
