@@ -50,6 +50,11 @@ def is_in_mask_folder(relative: str) -> bool:
     return not _FILE_WORDS.isdisjoint(_words(posixpath.basename(posixpath.dirname(relative))))
 
 
+def is_called_mask(relative: str) -> bool:
+    """Return whether the name of a file or of its folder says that it is a mask."""
+    return is_named_mask(relative) or is_in_mask_folder(relative)
+
+
 def _impossible(image: Image.Image) -> tuple[str, str]:
     """Return why an image cannot be a photograph by its colours, as a reason and in words; empty texts if it can be.
 
@@ -92,7 +97,7 @@ def is_grey(row: ImageRow) -> bool:
 
 def is_no_photograph(row: ImageRow) -> bool:
     """Return whether a picture is a mask, if it shares the id of a photograph and does not look like it."""
-    return not is_taken(row) and (is_grey(row) or is_named_mask(row.relative) or is_in_mask_folder(row.relative))
+    return not is_taken(row) and (is_grey(row) or is_called_mask(row.relative))
 
 
 def reject_no_photograph(row: ImageRow, image: Image.Image) -> ImageRow:

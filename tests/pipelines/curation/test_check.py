@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.curation.check import CheckImages, examine, start_row
-from pipelines.dataset.image_row import ImageRow
+from pipelines.curation.decode_cache import CACHE_FILES, cache_bytes, cached_image
+from pipelines.dataset.image_row import ImageRow, Stored
 from pipelines.dataset.originals import original_of
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.taxonomy import built_in_set
@@ -20,7 +21,7 @@ from pipelines.sources.list_images import (
 from pipelines.sources.read_ahead import read_files
 from pipelines.sources.source import Source
 from pipelines.storage.errors import StorageError
-from pipelines.storage.packs import SUFFIX, read_pieces
+from pipelines.storage.packs import SUFFIX, Piece, read_pieces
 from tests.support.collecting import run
 from tests.support.image_files import encode, photograph
 from tests.support.image_trees import list_images, tree
@@ -133,3 +134,25 @@ def test_what_later_stages_need_lies_in_packs(tmp_path: Path, spec: RecordSpec |
         content = read_pieces(str(packs / found.thumbnail.pack), pieces)
         assert [content[piece] for piece in pieces] == [thumbnail, *([original.encoded] if original else [])]
     assert {path.suffix for path in packs.iterdir()} == {SUFFIX}
+
+
+def test_a_known_photograph_that_now_has_the_name_of_a_mask_is_judged_again(tmp_path: Path) -> None:
+    """Else an update would write what a run over the same files rejects."""
+    data = encode(photograph(60, 40))
+    names = ["nevus/a.jpg", "nevus/a_mask.jpg", "masks/a.jpg"]
+    for name in names:
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_bytes(data)
+    root, packs = str(tmp_path / "set"), tmp_path / "packs"
+    listed = [ListedFile(root, file) for file in list_images(root)]
+    sources, classes = [Source("set", root)], built_in_set("isic9")
+    fresh = {row.relative: row for row in run([listed], CheckImages(sources, classes, False, 1, str(packs)))}
+    known = fresh["nevus/a.jpg"]._replace(stored=Stored("train-0", (Piece(0, 1, 0),), (0,) * 6))
+    thumbnail = examine(ImageRow("a", "a"), data).thumbnail
+    (tmp_path / CACHE_FILES.format(index=0, count=1)).write_bytes(cache_bytes([cached_image(known, thumbnail)]))
+    update = CheckImages(sources, classes, False, 1, str(packs), cache=str(tmp_path))
+    updated = {row.relative: row for row in run([listed], update)}
+    assert updated["nevus/a.jpg"].stored == known.stored
+    for name in names:
+        assert updated[name].outcome == fresh[name].outcome, name
+    assert {name: row.reason for name, row in updated.items() if row.outcome} == {"nevus/a_mask.jpg": "mask"}
