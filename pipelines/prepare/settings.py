@@ -35,13 +35,13 @@ RECORD_FORMAT = 2
 def pixel_versions(encoding: str = "jpeg", compression: str = "none") -> dict[str, str]:
     """Return the versions of everything that decodes, resizes, augments and encodes, by name.
 
-    They are part of the dataset's fingerprint.
+    They are part of the dataset's fingerprint. Of zlib only what deflates is among them: every version inflates alike,
+    and which one Pillow names depends on whether TensorFlow was loaded before it.
     """
     return {
         "record_format": str(RECORD_FORMAT),
         "pillow": version("pillow"),
         "libjpeg_turbo": features.version("libjpeg_turbo") or "none",
-        "zlib": features.version("zlib") or "none",
         "numpy": version("numpy"),
         "tensorflow": version("tensorflow"),
         "tensorflow_transform": version("tensorflow-transform"),
