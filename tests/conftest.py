@@ -21,7 +21,6 @@ from typing import TextIO, cast
 import numpy as np
 import pytest
 import threadpoolctl
-from PIL import Image
 
 import pipelines.beam.quick_start  # noqa: F401  spares every pipeline of a test a fifth of its time
 from tests.support.commands import Command, entry_point
@@ -164,8 +163,7 @@ def _own_warnings() -> Iterator[None]:
         for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
             warnings.simplefilter("ignore", category)
         # What is set when the module is imported, which it was.
-        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.showwarning = show
         yield
 

@@ -34,9 +34,8 @@ _TIFF_PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
-# MAX_PIXELS already rejects what the first warning is about; the warnings about malformed EXIF do not name the file.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
+# Pillow's warnings do not name the file, and what they are about is decided here: size, transparency, malformed EXIF.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _unread_format(data: bytes) -> str:

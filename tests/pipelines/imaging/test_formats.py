@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +42,14 @@ def test_every_format_gives_the_photograph(name: str) -> None:
     wanted = UPRIGHT[:, :, :1] if "16 bit" in name else grey if "grey" in name else UPRIGHT
     assert np.abs(found.astype(int) - wanted).mean() < 25
     assert images.read_info(OTHER_FILES[name]).format == name.replace("jpeg 2000", "jpeg2000").split()[0]
+
+
+def test_what_pillow_thinks_of_a_file_is_not_shown_as_it_names_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(photograph(20, 20), "PNG", "P", transparency=bytes([0, 255])))
+    code = "import sys; from pipelines.imaging import images; images.decode(open(sys.argv[1], 'rb').read())"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("format", ["GIF", "TIFF", "WEBP", "PNG"])
