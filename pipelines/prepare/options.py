@@ -21,11 +21,11 @@ from pipelines.imaging.forms import ASPECTS, ENCODINGS, JPEG_QUALITY
 DESCRIPTION = """\
 Turn a folder of labelled lesion images into a leak-free, balanced TFRecord dataset.
 
-Images are JPEG, PNG, BMP, GIF, TIFF or WebP files in folders named after their class, at any depth, or with tables
-that say what they show, from any number of sources. Each is checked, exact duplicates are dropped, images filed under
-two classes are rejected, and photographs of one lesion stay in one split. Only then are training images copied and
-augmented to balance the classes. Files that become no record are listed, with the reason, in OUTPUT/rejects-*.jsonl;
-every listed file is in OUTPUT/manifest-*.parquet.
+Images are JPEG, PNG, BMP, GIF, TIFF, WebP, AVIF or JPEG 2000 files in folders named after their class, at any depth,
+or with tables that say what they show, from any number of sources. Each is checked, exact duplicates are dropped,
+images filed under two classes are rejected, and photographs of one lesion stay in one split. Only then are training
+images copied and augmented to balance the classes. Files that become no record are listed, with the reason, in
+OUTPUT/rejects-*.jsonl; every listed file is in OUTPUT/manifest-*.parquet.
 """
 
 

@@ -96,7 +96,7 @@ def read_scored_keys(partitions: Iterable[str], files: str = SCORED_FILES) -> Sc
 
     Args:
         partitions: Partition folders.
-        files: Glob pattern of the key files, SEEN_FILES or FAILED_FILES.
+        files: Glob pattern of the key files, SCORED_FILES or FAILED_FILES.
 
     Raises:
         StorageError: A file cannot be read.
