@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -20,8 +21,8 @@ class Overview(NamedTuple):
 
 @functools.lru_cache(maxsize=4096)
 def column_key(name: str) -> str:
-    """Return what a column name is compared by: `Image ID ` is `image_id`."""
-    return re.sub(r"[\s_-]+", "_", name.strip().lower())
+    """Return what a column name is compared by: `Image ID ` is `image_id`, and composed letters are decomposed ones."""
+    return re.sub(r"[\s_-]+", "_", unicodedata.normalize("NFC", name).strip().lower())
 
 
 def _split_header(rows: Iterable[list[str]]) -> tuple[list[str], Iterator[list[str]]]:

@@ -50,8 +50,9 @@ def table_claims(
 ) -> list[Claim]:
     """Make the claims of one row of a table.
 
-    A placeholder such as `unknown` is no label, unless the class set knows it. Two one-hot columns that hold 1 and have
-    no class in common contradict each other, whether or not they stand for classes of this set.
+    A placeholder such as `unknown` is no label, unless the class set knows it. A broader label that has no class in
+    common with the most precise one contradicts it, as `malignant` does `nevus`. Two one-hot columns that hold 1 and
+    have no class in common contradict each other, whether or not they stand for classes of this set.
 
     Args:
         source: The table's name.
@@ -62,6 +63,12 @@ def table_claims(
     """
     said = [label for label in labels if class_set.classes_of([label]) or not is_missing(label)]
     claims = [make_claim(source, said, class_set, owners)] if said else []
+    claims += [
+        broader
+        for claim in tuple(claims)
+        for broader in (make_claim(source, [label], class_set, owners) for label in said[1:])
+        if claim.classes and broader.classes and set(claim.classes).isdisjoint(broader.classes)
+    ]
     columns = [make_claim(source, [name], class_set, owners) for name in hot]
     if len(columns) > 1 and not set.intersection(*(set(claim.classes) for claim in columns)):
         columns = [claim._replace(classes=claim.classes or claim.labels) for claim in columns]

@@ -35,7 +35,10 @@ LAYOUTS: dict[str, Layout] = dict(sorted(_declared()))
 
 
 # Columns of one-hot tables for whatever has no class of its own.
-_REST = ("other", "others", "normal", "healthy")
+_REST = (
+    *("other", "others", "rest", "remaining", "none", "none of these", "neither", "normal", "healthy", "misc"),
+    *("miscellaneous", "sonstige", "sonstiges", "andere", "otro", "otros", "otra", "otras", "ninguno", "ninguna"),
+)
 
 
 def _keys(columns: Iterable[str]) -> set[str]:

@@ -10,6 +10,8 @@ MISSING = frozenset(
     {
         # Spreadsheets: no value, and formulas that failed.
         "#n/a", "#na", "#ref!", "#value!", "#name?", "#div/0!", "#null!", "#num!", "#spill!", "#calc!", "(blank)",
+        # The same in German and Spanish.
+        "#nv", "#bezug!", "#wert!", "#zahl!", "#n/d", "#\u00a1ref!", "#\u00a1valor!", "#\u00bfnombre?", "#\u00a1num!",
         # pandas, NumPy and Python.
         "nan", "-nan", "<na>", "none", "nat", "#n/a n/a", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
         # R.
@@ -21,13 +23,16 @@ MISSING = frozenset(
         "unknown", "(unknown)", "not known", "unspecified", "not specified", "missing", "(missing)", "not available",
         "not applicable", "not provided", "not recorded", "not reported", "no data", "empty", "(empty)", "(none)",
         "<none>", "<unknown>", "<missing>",
+        "unbekannt", "k.a.", "k. a.", "keine angabe", "keine angaben", "nicht bekannt", "fehlt", "leer",
+        "desconocido", "desconocida", "sin dato", "sin datos", "s/d", "no aplica", "no disponible",
     }
 )  # fmt: skip
 # Numbers that programs write for a missing id. They are values anywhere else.
-NO_IDS = frozenset({"0", "-1", "0.0", "-1.0"})
+NO_IDS = frozenset(f"{number}{end}" for number in ("0", "-1", "-9", "-99", "-999", "-9999") for end in ("", ".0"))
 
-_TRUE = frozenset({"true", "yes", "t", "y"})
-_FALSE = frozenset({"false", "no", "f", "n"})
+# The words in other languages are those of spreadsheets and answers: German, Spanish, French.
+_TRUE = frozenset({"true", "yes", "t", "y", "wahr", "ja", "verdadero", "s\u00ed", "si", "vrai", "oui"})
+_FALSE = frozenset({"false", "no", "f", "n", "falsch", "nein", "falso", "faux", "non"})
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"))
 
 
@@ -48,12 +53,12 @@ def flag_of(text: str) -> bool | None:
     """Return what a cell says that is either yes or no, as a one-hot column has it.
 
     Args:
-        text: `1`, `1.0`, `1,0` (a decimal comma), `True`, `yes` or `y`, and their opposites.
+        text: `1`, `1.0`, `1,0` (a decimal comma), `True`, `yes`, `y` or `ja`, and their opposites.
 
     Returns:
         True, False, or None if it is neither: nothing, or not understood.
     """
-    plain = text.strip().lower()
+    plain = unicodedata.normalize("NFC", text).strip().lower()
     if plain in _TRUE:
         return True
     if plain in _FALSE:

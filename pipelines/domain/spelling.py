@@ -108,6 +108,11 @@ class NameAndShort(NamedTuple):
     short: str
 
 
+def is_initials(short: str, name: str) -> bool:
+    """Return whether a short name is the initials of a name: `ssm` of `superficial spreading melanoma`."""
+    return len(short) > 1 and short == "".join(word[0] for word in name.split())
+
+
 @functools.lru_cache(maxsize=4096)
 def name_and_short(term: str) -> NameAndShort | None:
     """Return the parts of a term that ends in brackets, or else its first word apart; None if it has no parts."""

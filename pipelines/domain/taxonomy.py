@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pipelines.domain.diagnoses import CLASS_SETS, TABLE
-from pipelines.domain.spelling import name_and_short, usual_spelling, without_numbers, without_umlauts
+from pipelines.domain.spelling import is_initials, name_and_short, usual_spelling, without_numbers, without_umlauts
 
 # Classes, of any set, that hold only malignant diagnoses according to `diagnosis_1` of the ISIC archive.
 _MALIGNANT = frozenset({"melanoma", "basal cell carcinoma", "squamous cell carcinoma", "mel", "bcc", "malignant"})
@@ -111,6 +111,8 @@ class ClassSet(NamedTuple):
         if parts is None:
             return None
         name, short = map(self._classes_of_term, parts)
+        if short is None and term.endswith(")") and is_initials(parts.short, parts.name):
+            return name
         return tuple(found for found in name if found in (short or ())) or None if name else name
 
 
@@ -176,8 +178,9 @@ def markdown() -> str:
         "What each source calls a diagnosis, and the class it has in each class set (`--classes`). Terms are",
         "compared without case, dashes, underscores and commas. Plurals (`nevi`), British spellings (`naevus`),",
         "umlauts written out and letters without accents (`Gefaesslaesion`, `queratosis actinica`), a short name",
-        "beside the long one (`Melanocytic nevi (NV)`, `nv - Melanocytic nevi`), and a number in front or behind",
-        "(`01_nv`, `2. Melanoma 15.75k`) are understood too. A dash: the set has no such class, and an image with",
+        "beside the long one (`Melanocytic nevi (NV)`, `nv - Melanocytic nevi`), initials behind it (`Superficial",
+        "spreading melanoma (SSM)`), and a number in front or behind (`01_nv`, `2. Melanoma 15.75k`) are",
+        "understood too. A dash: the set has no such class, and an image with",
         "nothing more precise is rejected as `unmapped_label`; of what its source says beside it, only `benign`",
         "and `malignant` are looked at, never a broader diagnosis. Where two classes stand, the source does not",
         "tell them apart: alone it counts as the first, and it agrees with a source that says either.",

@@ -27,7 +27,7 @@ LAYOUT = Layout(
             ("image_id", _TRUTH),
             rows=_rows,
             # A decimal comma comes with another delimiter.
-            first_line=r'"?ISIC_\d{7}"?\s*(?:[,;\t]\s*"?(?:benign|malignant|[01](?:\.0*)?)|[;\t]\s*"?[01],0*|,\s*"[01],0*)"?',
+            first_line=r'"?ISIC_\d{7}(?:\.(?i:jpe?g))?"?\s*(?:[,;\t]\s*"?(?:(?i:benign|malignant)|[01](?:\.0*)?)|[;\t]\s*"?[01],0*|,\s*"[01],0*)"?',
             as_csv=_as_csv,
         ),
     ),

@@ -107,3 +107,7 @@ def test_the_first_sheet_of_a_workbook_is_a_table_with_ids_as_they_look() -> Non
 @pytest.mark.parametrize("name", ["lesion_id", " Lesion_ID ", "Lesion ID", "lesion-id", "LESION  ID"])
 def test_a_column_is_known_however_its_name_is_set(name: str) -> None:
     assert column_key(name) == "lesion_id"
+
+
+def test_a_column_is_known_with_composed_and_with_decomposed_letters() -> None:
+    assert column_key("Diagno\u0301stico") == column_key("diagn\u00f3stico")

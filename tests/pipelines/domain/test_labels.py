@@ -113,6 +113,25 @@ def test_words_and_one_hot_columns_of_a_row_must_agree() -> None:
     assert resolve_label(table_claims("t.csv", ["nevus"], ["MEL"], ISIC9)).reason == "label_conflict"
 
 
+@pytest.mark.parametrize(
+    ("class_set", "labels", "expected"),
+    [
+        # benign_malignant and target of one row; a diagnosis and either of them; two columns of diagnoses.
+        (built_in_set("malignant"), ["benign", "malignant"], "label_conflict"),
+        (built_in_set("malignant"), ["melanoma", "benign", "benign"], "label_conflict"),
+        (built_in_set("malignant"), ["actinic keratosis", "benign", "malignant"], "label_conflict"),
+        (built_in_set("malignant"), ["melanoma", "malignant"], "malignant"),
+        (ISIC9, ["nevus", "mel"], "label_conflict"),
+        (ISIC9, ["melanoma", "benign"], "melanoma"),
+        (ISIC9, ["Solar lentigo", "Benign epidermal proliferations", "Benign"], "pigmented benign keratosis"),
+        (ISIC9, ["squamous cell carcinoma in situ", "akiec"], "squamous cell carcinoma"),
+    ],
+)
+def test_the_columns_of_a_row_must_agree(class_set: ClassSet, labels: list[str], expected: str) -> None:
+    decision = resolve_label(table_claims("t.csv", labels, [], class_set))
+    assert expected in (decision.label, decision.reason)
+
+
 def test_a_placeholder_is_no_label_unless_it_names_a_class() -> None:
     assert table_claims("t.csv", ["unknown", "NA"], [], ISIC9) == []
     (said,) = table_claims("t.csv", ["unknown", "benign"], [], built_in_set("malignant"))

@@ -138,6 +138,9 @@ def test_names_that_say_nothing_stand_for_no_class() -> None:
 def test_a_short_name_in_brackets_must_agree_with_the_long_one() -> None:
     assert classes("isic9", "Melanoma (BCC)") == ()
     assert classes("isic9", "Melanoma (skin cancer)") == ()
+    assert classes("isic9", "Malignant Melanoma (MM)") == classes("isic9", "malignes Melanom (MM)") == ("melanoma",)
+    assert classes("isic9", "Superficial spreading melanoma (SSM)") == ("melanoma",)
+    assert classes("isic9", "Malignant Melanoma (M)") == classes("isic9", "Malignant Melanoma (NV)") == ()
     assert classes("isic9", "actinic keratosis (akiec)") == ("actinic keratosis",)
     assert classes("isic9", "Actinic keratoses (akiec)") == ("actinic keratosis", "squamous cell carcinoma")
 

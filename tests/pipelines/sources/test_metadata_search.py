@@ -397,8 +397,8 @@ def test_a_truth_in_a_folder_of_its_own_is_found_with_the_lesions_beside_it(tmp_
     truth = write(tmp_path / "2018" / "Training_GroundTruth" / "truth.csv", f"{header}ISIC_0000001,1,0,0,0,0,0,0\n")
     lesions = write(tmp_path / "2018" / "lesions.csv", "image,lesion_id,diagnosis_confirm_type\nISIC_0000001,L,x\n")
     archive = packed(tmp_path / "2018" / "Test_Input.zip", **{"ISIC_0000001.jpg": "x"})
-    places = [tmp_path / "2018"]
-    places += [tmp_path / "2018" / "Training_Input", archive] if named else []
+    places = [str(tmp_path / "2018")]
+    places += [str(tmp_path / "2018" / "Training_Input"), archive] if named else []
     for place in places:
         assert sorted(tables(completed([f"{named}{place}"]))[0]) == sorted([truth, lesions])
 

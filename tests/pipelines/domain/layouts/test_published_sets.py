@@ -59,6 +59,11 @@ TABLES: dict[str, tuple[str, str, list[Said]]] = {
             ("ISIC_0000004", "", "", ""),
         ],
     ),
+    "2016 with names of files, and large letters": (
+        "isic2016",
+        "ISIC_0000000.jpg;BENIGN\nISIC_0000002.jpg;Malignant\n",
+        [("ISIC_0000000", "benign", "", ""), ("ISIC_0000002", "malignant", "", "")],
+    ),
     "2017 with flags that say nothing, and ids": (
         "isic2017",
         "Image_ID,melanoma,seborrheic_keratosis,Lesion_ID,patient_id\nISIC_0000000,NA,NA,L1,P1\n"
@@ -152,7 +157,9 @@ def test_the_table_of_a_published_set_says_what_its_images_show(tmp_path: Path, 
     assert [said(*found) for found in read_facts(str(path), Columns())] == expected
 
 
-@pytest.mark.parametrize("column", ["dx", "diagnosis_1", "Label", "target", "nevus", "basal_cell_carcinoma", "other"])
+@pytest.mark.parametrize(
+    "column", ["dx", "diagnosis_1", "Label", "target", "nevus", "basal_cell_carcinoma", "other", "Rest", "none"]
+)
 def test_a_table_with_further_columns_of_classes_is_not_that_of_2017(tmp_path: Path, column: str) -> None:
     path = tmp_path / "table.csv"
     path.write_text(f"image_id,{column},melanoma,seborrheic_keratosis\nISIC_0000000,1,0,0\n")
