@@ -14,7 +14,7 @@ from pipelines.common.csv_tables import in_line
 from pipelines.common.text import printable
 from pipelines.dataset.image_row import ImageRow
 from pipelines.domain.image_ids import isic_id_of
-from pipelines.domain.metadata_columns import Columns, spelled
+from pipelines.domain.metadata_columns import Columns, cells_of, spelled
 from pipelines.domain.taxonomy import ClassSet
 from pipelines.sources.metadata_tables import require_table, table_rows
 
@@ -88,9 +88,7 @@ def _correction(name: str, row: Mapping[str, str], class_set: ClassSet) -> Corre
     Raises:
         ValueError: The row has no known action, or not the label that its action needs.
     """
-    action, text, finding = (
-        (row.get(column) or "").strip() for column in (ACTION_COLUMN, LABEL_COLUMN, FINDING_COLUMN)
-    )
+    action, text, finding = map(cells_of(row), (ACTION_COLUMN, LABEL_COLUMN, FINDING_COLUMN))
     if action.lower() not in ACTIONS:
         raise ValueError(f"{name} has the action {action!r}; {', '.join(ACTIONS)} are known")
     if action.lower() != RELABEL:
@@ -120,7 +118,7 @@ def read_corrections(path: str, class_set: ClassSet) -> dict[str, Correction]:
     """
     columns = require_table(OPTION, path).names
     name_columns = [name for name in (spelled(columns, [PATH_COLUMN]), Columns().id_column(columns)) if name]
-    if not name_columns or ACTION_COLUMN not in columns:
+    if not name_columns or spelled(columns, [ACTION_COLUMN]) is None:
         raise UsageError(
             f"{OPTION} {path}: needs the columns image (an image id, or a path) and {ACTION_COLUMN}; "
             f"it has {in_line(columns, 100)}"
@@ -129,7 +127,7 @@ def read_corrections(path: str, class_set: ClassSet) -> dict[str, Correction]:
     for row in table_rows(path):
         name = _name(next(filter(None, ((row.get(column) or "").strip() for column in name_columns)), ""))
         if not name:
-            raise UsageError(f"{OPTION} {path}: a row with the action {row.get(ACTION_COLUMN)!r} names no image")
+            raise UsageError(f"{OPTION} {path}: a row with the action {cells_of(row)(ACTION_COLUMN)!r} names no image")
         try:
             correction = _correction(name, row, class_set)
         except ValueError as error:

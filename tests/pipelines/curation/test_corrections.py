@@ -61,10 +61,11 @@ def test_the_digest_is_of_what_a_table_says(tmp_path: Path) -> None:
     texts = (
         "image,action,label\na,drop,\nb,relabel,nevus\n",
         "label,finding,action,image\nnv,conflict,relabel,b\n,,drop,a\n",
+        "Image;Action; Label\na;drop;\nb;relabel;nevus\n",
         "image,action,label\na,drop,\nb,relabel,melanoma\n",
     )
     digests = [require_corrections(write(tmp_path / f"{n}.csv", text), CLASSES).digest for n, text in enumerate(texts)]
-    assert digests[0] == digests[1] != digests[2]
+    assert digests[0] == digests[1] == digests[2] != digests[3]
 
 
 @pytest.mark.parametrize(
