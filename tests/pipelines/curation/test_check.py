@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.curation.check import CheckImages, examine, start_row
-from pipelines.curation.decode_cache import CACHE_FILES, cache_bytes, cached_image
 from pipelines.dataset.image_row import ImageRow, Stored
+from pipelines.dataset.known_images import CACHE_FILES, cache_bytes, cached_image
 from pipelines.dataset.originals import original_of
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.taxonomy import built_in_set
