@@ -24,6 +24,7 @@ MISTAKES = {
     ),
     "pipelines.verify": ("NONE", "IN", "USED --what", "USED --workers -1", "USED --output NEW"),
     "pipelines.show": ("NONE --output NEW.png", "IN --output NEW.png", "IN --output NEW.txt", "IN", "IN --what"),
+    "pipelines.beam.worker_pool": ("--port 70000", "--port x", "--what"),
     "pipelines.demo.run_summary": ("NONE", "IN --what"),
     "pipelines.demo.sample": ("--output USED", "--output NEW --scale x"),
     "trainer.task": ("--dataset NONE --output NEW", "--dataset IN --output NEW --what", "--dataset IN"),
