@@ -151,7 +151,9 @@ def require_regular(path: str) -> None:
     Raises:
         OSError: It is one, or cannot be looked at.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    mode = os.stat(path).st_mode
+    # What is wrong with a folder, opening it says best.
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise OSError("not a regular file")
 
 
