@@ -21,6 +21,7 @@ from PIL import Image
 from pipelines.common.cli import UsageError
 from pipelines.domain.taxonomy import melanoma_class
 from tests.support.browser import dump_dom, parse, screenshot
+from tests.support.stored_scores import stored_scores
 from tests.support.tiny_dataset import CLASSES, deal_into_folds
 from trainer.data.dataset_info import fold_split, read_dataset_info
 from trainer.data.originals import read_originals
@@ -322,22 +323,7 @@ def test_another_model_s_predictions_are_not_judged_by_its_thresholds(
 
 
 def scores(ids: list[str], contents: list[str]) -> StoredPredictions:
-    count = len(ids)
-    probabilities = np.eye(2, dtype=np.float32)[np.arange(count) % 2]
-    empty = [""] * count
-    return StoredPredictions(
-        Path("scores"),
-        ids,
-        contents,
-        empty,
-        empty,
-        ("melanoma", "nevus"),
-        probabilities,
-        None,
-        (),
-        np.full(2, 0.5),
-        None,
-    )
+    return stored_scores(ids, contents, np.eye(2, dtype=np.float32)[np.arange(len(ids)) % 2])
 
 
 def truth(ids: list[str], contents: list[str], labels: np.ndarray | None = None) -> GroundTruth:

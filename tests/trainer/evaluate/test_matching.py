@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from pipelines.common.cli import UsageError
+from tests.support.stored_scores import stored_scores
 from trainer.evaluate.matching import MatchCounts, match_labels
 from trainer.evaluate.predictions import GroundTruth
 from trainer.evaluate.stored_predictions import StoredPredictions
@@ -17,21 +16,7 @@ def scores(files: list[tuple[str, str, str]]) -> StoredPredictions:
     """Scores of files, each an id, a path and a content; the probability says which row it is."""
     ids, paths, contents = (list(column) for column in zip(*files, strict=True))
     share = np.arange(len(ids), dtype=np.float32) / 100
-    empty = [""] * len(ids)
-    return StoredPredictions(
-        Path("scores"),
-        ids,
-        contents,
-        empty,
-        empty,
-        ("melanoma", "nevus"),
-        np.stack([share, 1 - share], axis=1),
-        None,
-        (),
-        np.full(2, 0.5),
-        None,
-        paths,
-    )
+    return stored_scores(ids, contents, np.stack([share, 1 - share], axis=1), paths)
 
 
 def matched(files: list[tuple[str, str, str]], labels: list[tuple[str, str]]) -> tuple[list[int], MatchCounts]:
