@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 OWN_FILES = re.compile(
     r"(scores-\d{5}-of-\d{5}\.(parquet|csv|jsonl)"
-    r"|_?(rejects-\d{5}-of-\d{5}\.jsonl|(seen|failed)-\d{5}-of-\d{5}\.keys|submission\.csv|report\.html|summary\.json))$"
+    r"|_(rejects-\d{5}-of-\d{5}\.jsonl|(seen|failed)-\d{5}-of-\d{5}\.keys|submission\.csv|report\.html|summary\.json))$"
 )
 
 

@@ -105,8 +105,7 @@ def read_scored_keys(partitions: Iterable[str], files: str = SCORED_FILES) -> Sc
     """
     parts = []
     for partition in partitions:
-        # Earlier runs have the same names without the mark in front.
-        for path in filesystem.match(filesystem.join(partition, f"*{files.removeprefix('_')}")):
+        for path in filesystem.match(filesystem.join(partition, files)):
             parts.append(filesystem.read_bytes(path))
             if len(parts[-1]) % _KEY_BYTES:
                 raise ValueError(f"{path} is damaged: {len(parts[-1])} bytes, no multiple of {_KEY_BYTES}")

@@ -24,7 +24,7 @@ def require_readable(option: str, path: str) -> list[str]:
 
 
 def require_writable(option: str, path: str) -> None:
-    """Raise UsageError if files below a path in a bucket cannot be listed or, on `gs://`, written; other paths pass.
+    """Raise UsageError if files below a path in a bucket cannot be listed and, on `gs://`, written; other paths pass.
 
     The check leaves nothing behind.
 

@@ -138,17 +138,7 @@ def _bucket_of(option: str, path: str) -> tuple[str, str]:
 
 
 def require_readable(option: str, path: str) -> list[str]:
-    """Raise UsageError if objects of a `gs://` path cannot be listed or read; other paths pass.
-
-    A path without any object passes too; other checks report that.
-
-    Args:
-        option: Command-line option that names the path; it starts the error message.
-        path: A folder, pattern, archive, archive member or object.
-
-    Returns:
-        Paths of some objects whose names begin with the path, up to its first wildcard.
-    """
+    """Raise UsageError if objects of a `gs://` path cannot be listed or read; see `access.require_readable`."""
     if not is_gs(path):
         return []
     bucket, name = _bucket_of(option, path)
@@ -159,14 +149,7 @@ def require_readable(option: str, path: str) -> list[str]:
 
 
 def require_writable(option: str, path: str) -> None:
-    """Raise UsageError if objects below a `gs://` path cannot be listed, read, written and deleted; other paths pass.
-
-    The check leaves nothing behind.
-
-    Args:
-        option: Command-line option that names the path; it starts the error message.
-        path: Folder to write to.
-    """
+    """Raise UsageError if objects below a `gs://` path cannot be written and deleted; see `access.require_writable`."""
     if is_gs(path):
         require_readable(option, path)
         bucket, name = _bucket_of(option, path)

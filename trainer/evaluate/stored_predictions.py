@@ -26,8 +26,8 @@ PREFIX = "probability_"
 _OF_ONE_MODEL = re.compile(r"__\d+\Z")
 _OWN = "predictions.parquet"
 _FILES = ("scores-*.parquet", _OWN)
-# The score job writes it last, next to its Parquet files; runs have it under either name.
-_MARKERS = ("_summary.json", "summary.json")
+# The score job writes it last, next to its Parquet files.
+_MARKER = "_summary.json"
 _IDS = ("source_id", "image_id")
 # How far the sum of probabilities may be from 1. Tables rounded to a few decimals stay within it.
 _TOLERANCE = 0.01
@@ -72,7 +72,7 @@ def prediction_files(path: Path) -> list[Path]:
         for pattern in _FILES
         for file in path.rglob(pattern)
         if not any(part.startswith(".") for part in file.relative_to(path).parts)
-        and (file.name == _OWN or any((file.parent / marker).is_file() for marker in _MARKERS))
+        and (file.name == _OWN or (file.parent / _MARKER).is_file())
     )
     if not found:
         raise UsageError(

@@ -141,12 +141,6 @@ def test_what_is_known_is_counted_and_the_rest_passes(tmp_path: Path) -> None:
     assert nothing_left.tag == UNCHANGED
 
 
-def test_keys_from_before_their_files_had_a_mark_stay_known(tmp_path: Path) -> None:
-    file = list_images.SourceFile("/1.jpg", "1.jpg", 1)
-    (tmp_path / "seen-00000-of-00001.keys").write_bytes(scored_key(file, MODELS))
-    assert read_scored_keys([str(tmp_path)]).contains([scored_key(file, MODELS)]).all()
-
-
 def test_a_damaged_file_of_keys_is_said_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "_seen-00000-of-00001.keys"
     path.write_bytes(bytes(33))
