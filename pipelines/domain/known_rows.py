@@ -24,7 +24,7 @@ def known_rows(
 
     Args:
         rows: The rows as the table has them.
-        columns: Columns that the user named; where there are any, no form is looked for.
+        columns: Columns that the user named; if there are any, known forms are not tried.
         images: Returns the image ids of each lesion; called once, if the rows are of lesions.
     """
     form: Form | None = None

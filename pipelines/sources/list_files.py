@@ -48,8 +48,8 @@ def _file(path: str, relative: str, state: FileVersion, kind: str = "") -> Sourc
 class _ClosedFolders:
     """The folders of an input that may not be read.
 
-    They stand in the listing for the images that they may hold. Where any other error keeps a folder from being listed,
-    or the input itself may not be read, nothing is listed: trying again may help.
+    Each is listed in place of the images that it may hold. Any other error ends the listing, since trying again may
+    help; so does an input that may not be read itself.
 
     Args:
         top: The input.
@@ -92,7 +92,7 @@ def _list_local(folder: str) -> Iterator[SourceFile]:
         return not inner_link and real not in visited
 
     closed = _ClosedFolders(folder)
-    # By default os.walk skips folders that it may not read, and their images would be lost without a word.
+    # By default os.walk skips folders that it may not read, and their images would be lost silently.
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=closed.note):
         visited.add(os.path.realpath(parent))
         dropped = {name: kind for name in folders if (kind := folder_kind(name))}
