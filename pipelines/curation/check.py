@@ -23,6 +23,7 @@ from pipelines.domain.image_ids import image_id_of
 from pipelines.domain.labels import folder_claim
 from pipelines.domain.taxonomy import ClassSet
 from pipelines.imaging import images, perceptual
+from pipelines.imaging.decode_turns import TURNS
 from pipelines.imaging.quality import pixel_scores
 from pipelines.sources import list_images
 from pipelines.sources.read_ahead import Content, map_files
@@ -51,7 +52,7 @@ def start_row(
         use_folder_splits: Whether the split named by a folder becomes the row's `given_split`.
 
     Returns:
-        The row, rejected as `unreadable` if the file cannot be read.
+        The row, rejected if the file cannot be read or is not worth reading.
     """
     source = inputs[root]
     folders = [name for name in (list_images.folder_name(root), *file.relative.split("/")[:-1]) if name]
@@ -69,7 +70,7 @@ def start_row(
         given_split=named_split if use_folder_splits else "",
     )
     if isinstance(content, StorageError):
-        return row.rejected("read", "unreadable", str(content))
+        return row.rejected("read", content.code, str(content))
     return row._replace(size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
@@ -128,13 +129,20 @@ class _CheckChunks(ThreadedDoFn):
         packs: str,
         spec: RecordSpec | None,
         measure_quality: bool,
+        memory_budget: int,
     ):
         super().__init__(threads)
+        self._memory_budget = memory_budget
         self._start = start
         self._packs = packs
         self._spec = spec
         self._measure_quality = measure_quality
         self._checked = Metrics.counter("prepare", "checked")
+
+    def setup(self) -> None:
+        """Start the threads and share out the memory."""
+        super().setup()
+        TURNS.resize(self._memory_budget)
 
     def start_bundle(self) -> None:
         """Start with no pending images and an empty pack."""
@@ -225,6 +233,7 @@ class CheckImages(beam.PTransform):
             `decode_cache`; empty for none.
         measure_quality: Whether rows get scores of their quality. Those from the cache get none.
         corrections: What `correct.ReadCorrections` read, which is noted on the rows; None for none.
+        memory_budget: Bytes that large images take at once in each worker process; 0: the default.
     """
 
     def __init__(
@@ -238,6 +247,7 @@ class CheckImages(beam.PTransform):
         cache: str = "",
         measure_quality: bool = False,
         corrections: beam.PCollection | None = None,
+        memory_budget: int = 0,
     ):
         super().__init__()
         start = functools.partial(
@@ -246,7 +256,7 @@ class CheckImages(beam.PTransform):
             class_set=class_set,
             use_folder_splits=use_folder_splits,
         )
-        self._check = _CheckChunks(start, threads, packs, spec, measure_quality)
+        self._check = _CheckChunks(start, threads, packs, spec, measure_quality, memory_budget)
         self._packs = packs
         self._cache = cache
         self._side = {"corrections": beam.pvalue.AsSingleton(corrections)} if corrections is not None else {}

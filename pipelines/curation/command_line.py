@@ -8,6 +8,7 @@ import sys
 from typing import Any, TypeVar
 
 from pipelines.common.cli import UsageError, require_job_limits
+from pipelines.common.memory_limit import add_memory_budget
 from pipelines.curation import folder_splits
 from pipelines.curation.class_option import resolve_classes
 from pipelines.curation.corrections import OPTION, CorrectionsFile, require_corrections
@@ -167,6 +168,7 @@ def add_curation_options(parser: argparse.ArgumentParser, default: CurationOptio
         help="images at once per worker process; 0: one per core and one more; on other runners 16 from a bucket and 2 "
         "from a filesystem",
     )
+    add_memory_budget(how)
 
 
 def _text(fractions: Fractions) -> str:
@@ -259,6 +261,7 @@ def curation_values(arguments: argparse.Namespace) -> dict[str, Any]:
         "seed": arguments.seed,
         "max_reject_fraction": arguments.max_reject_fraction,
         "threads": arguments.threads,
+        "memory_budget": arguments.memory_budget,
         "overwrite": arguments.overwrite,
     }
 

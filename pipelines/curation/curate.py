@@ -83,6 +83,7 @@ def curate_images(
             cache,
             measure_quality,
             corrections if options.corrections.path else None,
+            options.memory_budget,
         )
         | "Join metadata" >> JoinTables(options.sources, options.metadata, options.class_set)
     )

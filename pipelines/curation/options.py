@@ -42,6 +42,7 @@ class CurationOptions:
     max_reject_fraction: float = 0.25
     # Images at once per worker process; 0: see `default_worker_threads`.
     threads: int = 0
+    memory_budget: int = 0  # bytes, see `memory_limit`
     overwrite: bool = False
     notes: tuple[str, ...] = ()  # what to say on stderr when a run begins
 

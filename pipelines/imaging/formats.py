@@ -9,10 +9,17 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from pipelines.imaging.bad_image import BadImage
+from pipelines.imaging.jpeg_markers import without_metadata
+from pipelines.imaging.png import SIGNATURE, plain_png, require_valid_header, sides_of
 from pipelines.imaging.signatures import is_dicom_head, is_heic_head
 
 # Three times the largest camera image in the archive. At four bytes a pixel, several copies must fit in memory.
 MAX_PIXELS = 64_000_000
+# Four channels of 16 bits, and as much again as their other contents may need.
+MAX_IMAGE_BYTES = 8 * MAX_PIXELS + (32 << 20)
+# What libpng takes.
+MAX_SIDE = 1_000_000
+_JPEG_HEAD = b"\xff\xd8\xff"
 # Pillow's name -> ours. MPO, written by some cameras, is a JPEG followed by further images.
 FORMATS = {
     "JPEG": "jpeg",
@@ -54,6 +61,16 @@ def _is_preview(data: bytes, image: Image.Image) -> bool:
     return image.format == "TIFF" and (reduced or data[8:10] == b"CR")
 
 
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data))
+    except Image.UnidentifiedImageError:
+        if not data.startswith(_JPEG_HEAD):
+            raise
+    # Pillow reads previews and metadata as it opens a file, and does not forgive mistakes there.
+    return Image.open(io.BytesIO(without_metadata(data)))
+
+
 def open_image(data: bytes) -> Image.Image:
     """Open an image file with Pillow without decoding it.
 
@@ -65,23 +82,38 @@ def open_image(data: bytes) -> Image.Image:
     """
     if not data:
         raise BadImage("empty_file", "the file has no bytes")
+    if data.startswith(SIGNATURE):
+        try:
+            data = plain_png(data)
+            _require_size(*sides_of(data))
+            require_valid_header(data)
+        except ValueError as error:
+            raise BadImage("undecodable", str(error)) from error
     try:
-        image = Image.open(io.BytesIO(data))
+        image = _open(data)
     except Image.DecompressionBombError as error:
         raise BadImage("too_large", str(error)) from error
     except Exception as error:  # Pillow's parsers raise many exception types on malformed files
         unread = _unread_format(data)
         if unread:
             raise BadImage("unsupported_format", unread) from error
+        if data.startswith((_JPEG_HEAD, SIGNATURE)):
+            raise BadImage("undecodable", f"the header is damaged ({error.__class__.__name__})") from error
         raise BadImage("not_an_image", f"no image format recognised ({error.__class__.__name__})") from error
     if image.format not in FORMATS:
         raise BadImage("unsupported_format", f"{image.format} is not read; convert it to PNG")
     if _is_preview(data, image):
         raise BadImage("unsupported_format", "a camera's raw file is not read; export it as JPEG")
-    if image.width * image.height > MAX_PIXELS:
-        raise BadImage("too_large", f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+    _require_size(*image.size)
     _require_known_colors(image)
     return image
+
+
+def _require_size(width: int, height: int) -> None:
+    if max(width, height) > MAX_SIDE:
+        raise BadImage("too_large", f"{width} x {height} pixels, a side of more than {MAX_SIDE:,}")
+    if width * height > MAX_PIXELS:
+        raise BadImage("too_large", f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
 
 
 def _tiff_tag(image: Image.Image, tag: int) -> object:

@@ -21,8 +21,8 @@ from pipelines.imaging.bad_image import BadImage
 from pipelines.imaging.decode_turns import TURNS
 from pipelines.imaging.formats import FORMATS, MAX_PIXELS, load_rgb, open_image
 from pipelines.imaging.forms import JPEG_QUALITY
-from pipelines.imaging.jpeg import JPEG_START, decode_jpeg
-from pipelines.imaging.png import require_whole_png
+from pipelines.imaging.jpeg import JPEG_START, decode_jpeg, rgb_of_cmyk
+from pipelines.imaging.png import plain_png, require_whole_png
 
 # A JPEG is shrunk while decoding only as long as its shorter side keeps this many pixels, or as many as are asked for.
 # Most networks take 224 pixels or fewer.
@@ -181,10 +181,11 @@ def decode_image(data: bytes, factor: int = 1) -> Image.Image:
             image = open_image(data)
             orientation = _orientation(image, data)
             if image.format == "PNG":
-                require_whole_png(data)
+                require_whole_png(plain_png(data))
             elif factor > 1:
                 image.draft(None, (max(1, image.width // factor), max(1, image.height // factor)))
-            decoded = load_rgb(image)
+            is_cmyk_jpeg = image.mode == "CMYK" and data[:2] == JPEG_START
+            decoded = rgb_of_cmyk(image, data) if is_cmyk_jpeg else load_rgb(image)
     except BadImage:
         raise
     except Image.DecompressionBombError as error:
@@ -228,8 +229,9 @@ def fit(image: Image.Image, size: int, aspect: str) -> Image.Image:
     if aspect == "crop":
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
-        # Cut first: with Pillow's `box` the filter would reach beyond the square.
-        return resize(image.crop((left, top, left + side, top + side)), size, size)
+        # Cut first: with Pillow's `box` the filter would reach beyond the square. Nothing to cut off would be a copy.
+        square = image if width == height else image.crop((left, top, left + side, top + side))
+        return resize(square, size, size)
     if aspect == "stretch":
         return resize(image, size, size)
     side = max(height, width)

@@ -7,14 +7,23 @@ part is shifted and discoloured.
 from __future__ import annotations
 
 import functools
-import io
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
 from PIL import Image
+
+from pipelines.imaging.jpeg_markers import (
+    APP14,
+    DHT,
+    END,
+    SEQUENTIAL,
+    SOS,
+    require_whole_jpeg,
+    segments,
+    without_profiles,
+)
 
 JPEG_START = b"\xff\xd8"
 # The longest run of zero bytes that pixel data may hold. As codes, 16 bytes of zeros are at least 42 equal coefficients
@@ -24,8 +33,9 @@ _HOLE = bytes(16)
 _HARMLESS = re.compile(
     r"Warning: unknown JFIF revision|Unknown Adobe color transform|Invalid SOS parameters for sequential JPEG"
 )
+# Shorter ones do not count.
+_ADOBE_BYTES = 12
 _EXTRANEOUS = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
-_END = b"\xff\xd9"
 # Some cameras pad pixel data to a multiple of 2, 4, 8 or more bytes. The decoder does not count the first few.
 _MOST_PADDING = 7
 
@@ -38,46 +48,22 @@ class _Scan(NamedTuple):
     zeros_are_flat: bool  # whether zero bits may stand for blocks of one colour
 
 
-class _Segment(NamedTuple):
-    """A marker of a JPEG's header with its content."""
-
-    kind: int
-    start: int  # of the marker
-    end: int  # behind the content
-    body: bytes
-
-
-def _header(data: bytes) -> Iterator[_Segment]:
-    """Yield the segments up to and including the first scan's header."""
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        kind = data[position + 1]
-        if kind == 0xFF:  # fill byte
-            position += 1
-            continue
-        end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-        yield _Segment(kind, position, end, data[position + 4 : end])
-        if kind == 0xDA:
-            return
-        position = end
-
-
 def _first_scan(data: bytes) -> _Scan | None:
     """Return the first scan of a sequential JPEG that has all components in one scan; None for any other file."""
     components = 0
     first_symbols: dict[int, int] = {}
-    for segment in _header(data):
+    for segment in segments(data):
         body = segment.body
-        if segment.kind in (0xC0, 0xC1) and len(body) > 5:
+        if segment.kind in SEQUENTIAL and len(body) > 5:
             components = body[5]
-        elif segment.kind == 0xC4:
+        elif segment.kind == DHT:
             while len(body) > 17:
                 first_symbols[body[0]] = body[17]
                 body = body[17 + sum(body[1:17]) :]
-        elif segment.kind == 0xDA and len(body) > 2 and body[0] == components:
+        elif segment.kind == SOS and len(body) > 2 and body[0] == components:
             # The first component's tables: luminance, or red. The code of all zeros stands for the first symbol.
             dc, ac = first_symbols.get(body[2] >> 4), first_symbols.get(0x10 | body[2] & 15)
-            stop = data.find(_END, segment.end)
+            stop = data.find(END, segment.end)
             return _Scan(segment.end, stop if stop >= 0 else len(data), dc == 0 and ac == 0)
     return None
 
@@ -94,20 +80,12 @@ def _has_hole(data: bytes) -> bool:
     return scan is not None and not scan.zeros_are_flat and data.find(_HOLE, scan.start, scan.end) >= 0
 
 
-def _without_profile(data: bytes) -> bytes:
-    """Return the file without segments of the kind that holds colour profiles, which are not used."""
-    profiles = [segment for segment in _header(data) if segment.kind == 0xE2]
-    starts = [0, *(segment.end for segment in profiles)]
-    ends = [*(segment.start for segment in profiles), len(data)]
-    return b"".join(data[start:end] for start, end in zip(starts, ends, strict=True))
-
-
 def _is_whole(data: bytes, warning: str) -> bool:
     """Return whether the pixels are whole though libjpeg-turbo warns of what follows them."""
     extraneous = _EXTRANEOUS.match(warning)
     if not extraneous or int(extraneous[1]) > _MOST_PADDING:
         return False
-    return data[: data.rfind(_END)].endswith(bytes(int(extraneous[1])))
+    return data[: data.rfind(END)].endswith(bytes(int(extraneous[1])))
 
 
 def _decoded(data: bytes, space: str, width: int, height: int) -> np.ndarray | None:
@@ -121,7 +99,7 @@ def _decoded(data: bytes, space: str, width: int, height: int) -> np.ndarray | N
         return decode(data)
     except ValueError as warning:
         if "bad ICC marker" in str(warning):
-            return _decoded(_without_profile(data), space, width, height)
+            return _decoded(without_profiles(data), space, width, height)
         if _HARMLESS.search(str(warning)):
             return None
         if not _is_whole(data, str(warning)):
@@ -140,6 +118,25 @@ def _cmyk_to_rgb(pixels: np.ndarray, inverted: bool) -> np.ndarray:
     return (wide[..., :3] * wide[..., 3:] // 255).astype(np.uint8)
 
 
+def _has_adobe_marker(data: bytes) -> bool:
+    """Return whether libjpeg finds Adobe's marker."""
+    return any(
+        segment.kind == APP14 and segment.body.startswith(b"Adobe") and len(segment.body) >= _ADOBE_BYTES
+        for segment in segments(data)
+    )
+
+
+def rgb_of_cmyk(image: Image.Image, data: bytes) -> Image.Image:
+    """Return what Pillow decoded of a CMYK JPEG in RGB, the same pixels as those of `decode_jpeg`.
+
+    Args:
+        image: What Pillow opened.
+        data: The file.
+    """
+    # Pillow inverts them, with and without the marker.
+    return Image.fromarray(_cmyk_to_rgb(255 - np.asarray(image), _has_adobe_marker(data)))
+
+
 def decode_jpeg(data: bytes, factor: int, most_pixels: int) -> Image.Image | None:
     """Decode a JPEG file to RGB.
 
@@ -155,6 +152,7 @@ def decode_jpeg(data: bytes, factor: int, most_pixels: int) -> Image.Image | Non
     Raises:
         ValueError: The file is damaged; the message says how.
     """
+    require_whole_jpeg(data)
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
     except (ValueError, KeyError):
@@ -167,7 +165,7 @@ def decode_jpeg(data: bytes, factor: int, most_pixels: int) -> Image.Image | Non
     if space in ("CMYK", "YCCK"):
         pixels = _decoded(data, "CMYK", width, height)
         if pixels is not None:
-            pixels = _cmyk_to_rgb(pixels, "adobe" in Image.open(io.BytesIO(data)).info)
+            pixels = _cmyk_to_rgb(pixels, _has_adobe_marker(data))
     else:
         pixels = _decoded(data, "RGB", width, height)
     return None if pixels is None else Image.fromarray(pixels)

@@ -11,7 +11,10 @@ import tensorflow as tf
 
 from pipelines.imaging import images
 from pipelines.imaging.forms import JPEG_QUALITY
+from pipelines.imaging.graph_checks import refuse_unless
+from pipelines.imaging.jpeg_graph import whole_jpeg
 from pipelines.imaging.png import SIGNATURE
+from pipelines.imaging.png_graph import decode_png
 
 _JPEG_AND_PNG = (
     "the model takes JPEG and PNG; python -m pipelines.score takes this file if it is BMP, GIF, TIFF, WebP, AVIF or "
@@ -98,7 +101,8 @@ def _decode(data: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
     """Return uint8 [height, width, 3] with the orientation applied; JPEG is shrunk by `images.reduction`."""
 
     def jpeg() -> tf.Tensor:
-        shape = tf.io.extract_jpeg_shape(data)
+        whole = whole_jpeg(data)
+        shape = tf.io.extract_jpeg_shape(whole)
         smaller, least = tf.reduce_min(shape[:2]), max(size, images.SHARED_SIDE)
         side = tf.reduce_max(shape[:2]) if aspect == "pad" and size > images.SHARED_SIDE else smaller
         branch = sum(
@@ -106,7 +110,7 @@ def _decode(data: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
         )
 
         def reduced(factor: int) -> tf.Tensor:
-            return tf.io.decode_jpeg(data, channels=3, ratio=factor, dct_method="INTEGER_ACCURATE")
+            return tf.io.decode_jpeg(whole, channels=3, ratio=factor, dct_method="INTEGER_ACCURATE")
 
         # The default argument binds the factor of this iteration.
         branches = [lambda factor=factor: reduced(factor) for factor in (1, 2, 4, 8)]
@@ -115,8 +119,8 @@ def _decode(data: tf.Tensor, size: int, aspect: str) -> tf.Tensor:
     def png() -> tf.Tensor:
         # TensorFlow's operation for PNG takes other formats too, with other pixels than Pillow.
         is_png = tf.strings.substr(data, 0, len(SIGNATURE)) == SIGNATURE
-        with tf.control_dependencies([tf.debugging.Assert(is_png, [_JPEG_AND_PNG])]):
-            return tf.io.decode_png(data, channels=3)
+        with refuse_unless(is_png, _JPEG_AND_PNG):
+            return decode_png(tf.identity(data))
 
     return tf.cond(tf.io.is_jpeg(data), jpeg, png)
 

@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.prepare.options import PrepareOptions, build_parser
 
 # Where the output lies and how the job runs. --update is --splits_from as soon as there is a dataset to build on.
-_CHANGE_NO_BYTE = frozenset({"output", "overwrite", "update", "threads"})
+_CHANGE_NO_BYTE = frozenset({"output", "overwrite", "update", "threads", "memory_budget"})
 
 
 def _words(option: str, value: Any) -> Iterator[str]:

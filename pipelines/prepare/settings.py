@@ -29,7 +29,7 @@ def settings_of(options: PrepareOptions) -> dict[str, Any]:
 
 
 # Increase it when a change to this project alters the records for the same images and options.
-RECORD_FORMAT = 2
+RECORD_FORMAT = 3
 
 
 def pixel_versions(encoding: str = "jpeg", compression: str = "none") -> dict[str, str]:

@@ -16,12 +16,14 @@ from pipelines.beam.threads import ThreadedDoFn, in_global_window
 from pipelines.common.text import printable
 from pipelines.domain.image_ids import image_id_of
 from pipelines.imaging import images
+from pipelines.imaging.decode_turns import TURNS
 from pipelines.score.model_input import ModelInput, forms_of, standardize
 from pipelines.score.score_row import ScoreRow, ScoringRun
 from pipelines.score.scored_keys import scored_key
 from pipelines.sources import list_images
-from pipelines.sources.read_ahead import map_files
+from pipelines.sources.read_ahead import Content, map_files
 from pipelines.sources.source_file import SourceFile
+from pipelines.storage.errors import StorageError
 
 
 def model_input(file: SourceFile, content: bytes, run: ScoringRun) -> tuple[int, int, ModelInput]:
@@ -43,7 +45,7 @@ def model_input(file: SourceFile, content: bytes, run: ScoringRun) -> tuple[int,
     return info.width, info.height, standardize(content, info, forms)
 
 
-def look_at(file: SourceFile, content: bytes | Exception, run: ScoringRun) -> tuple[ScoreRow, ModelInput | None]:
+def look_at(file: SourceFile, content: Content, run: ScoringRun) -> tuple[ScoreRow, ModelInput | None]:
     """Check and standardise a file.
 
     Args:
@@ -64,8 +66,8 @@ def look_at(file: SourceFile, content: bytes | Exception, run: ScoringRun) -> tu
         key=scored_key(file, run.fingerprint),
         place=file.record or file.member,
     )
-    if isinstance(content, Exception):
-        return row.rejected("read", "unreadable", str(content)), None
+    if isinstance(content, StorageError):
+        return row.rejected("read", content.code, str(content)), None
     row = row._replace(size=len(content), sha256=hashlib.sha256(content).hexdigest())
     try:
         width, height, image = model_input(file, content, run)
@@ -81,8 +83,9 @@ class ReadBatches(ThreadedDoFn):
     images; the last of a bundle may have fewer.
     """
 
-    def __init__(self, run: ScoringRun, threads: int, batch_size: int):
+    def __init__(self, run: ScoringRun, threads: int, batch_size: int, memory_budget: int = 0):
         super().__init__(threads)
+        self._memory_budget = memory_budget
         self._batch_size = batch_size
         self._run = run
         self._read = Metrics.counter("score", "read_bytes")
@@ -91,6 +94,11 @@ class ReadBatches(ThreadedDoFn):
         """Return what the runner's page shows of the step."""
         models = printable(", ".join(model.path for model in self._run.models))
         return {**super().display_data(), "batch_size": self._batch_size, "models": models}
+
+    def setup(self) -> None:
+        """Start the threads and share out the memory."""
+        super().setup()
+        TURNS.resize(self._memory_budget)
 
     def start_bundle(self) -> None:
         """Start with an empty batch and no pending reads."""

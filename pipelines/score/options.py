@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.common.cli import ArgumentParser, UsageError, model_folder, require_job_limits
+from pipelines.common.memory_limit import add_memory_budget
 from pipelines.score.challenge import YEARS
 from pipelines.sources.location import Location
 
@@ -60,6 +61,7 @@ class ScoreOptions:
     batch_size: int = 32
     max_reject_fraction: float = 0.25
     threads: int = 0  # per worker process; 0: the default
+    memory_budget: int = 0  # bytes, see `memory_limit`
     share_model: str = AUTO  # between the worker processes of a machine: AUTO, yes or no
 
     def locations(self) -> list[Location]:
@@ -166,6 +168,7 @@ def build_parser() -> ArgumentParser:
         help="files read at once per worker process; 0: one per core and one more; on other runners 16 "
         "from a bucket and 2 from a filesystem",
     )
+    add_memory_budget(parser)
     parser.add_argument(
         "--share_model",
         choices=(AUTO, "yes", "no"),

@@ -110,9 +110,9 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress, attempt: Attemp
             "unchanged", main="new"
         )
         found, unchanged = skipped.new, [skipped.unchanged]
-    read = found | "Read and check" >> beam.ParDo(ReadBatches(run, job.threads, options.batch_size)).with_outputs(
-        "rejects", main="batches"
-    )
+    read = found | "Read and check" >> beam.ParDo(
+        ReadBatches(run, job.threads, options.batch_size, options.memory_budget)
+    ).with_outputs("rejects", main="batches")
     handler: KeyedModelHandler = KeyedModelHandler(LesionModelHandler(run.models, run.tta, job.shared))
     scored = (
         read.batches

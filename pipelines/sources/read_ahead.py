@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
+from pipelines.imaging.decode_turns import TURNS
+from pipelines.imaging.formats import MAX_IMAGE_BYTES
 from pipelines.sources.record_source import read_records_at
 from pipelines.sources.source_file import SourceFile, container_of
+from pipelines.sources.unnamed_images import looks_like_image
 from pipelines.storage.archives import SPAN_BYTES, read_members
 from pipelines.storage.errors import StorageError
 from pipelines.storage.filesystem import is_local, read_bytes
 
 # Enough to hide the cost of opening, and few enough that every thread gets some files of a chunk.
 _RUN_FILES = 16
+# The first bytes of larger files are looked at before they are read, or unpacked.
+_LARGE_BYTES = 2 * SPAN_BYTES
 
 
 # A file's bytes, or the error that prevented reading them.
@@ -65,7 +70,32 @@ def _read_one(file: SourceFile) -> Content:
         return error
 
 
+class NotReadError(StorageError):
+    """A file so large that it was only looked at; the reason is one short line without the path."""
+
+    def __init__(self, code: str, reason: str):
+        super().__init__(reason)
+        self.code = code
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def _refusal(file: SourceFile) -> NotReadError | None:
+    """Return why a large file is not worth reading, or None if it is."""
+    if file.size <= _LARGE_BYTES or file.record or file.failure:
+        return None
+    if not looks_like_image(file):
+        return NotReadError("not_an_image", f"{file.size:,} bytes that do not begin like an image")
+    if file.size > MAX_IMAGE_BYTES:
+        return NotReadError("too_large", f"{file.size:,} bytes, more than {MAX_IMAGE_BYTES:,}")
+    return None
+
+
 def _read_run(run: list[SourceFile]) -> Iterator[Content]:
+    # A large file is a run of its own.
+    if refusal := _refusal(run[0]):
+        return iter([refusal])
     if places := [file.record for file in run if file.record]:
         return read_records_at(container_of(run[0]), places)
     if members := [file.member for file in run if file.member]:
@@ -92,7 +122,8 @@ def map_files(
     """
 
     def use(run: list[SourceFile]) -> list[Result]:
-        return [function(file, content) for file, content in zip(run, _read_run(run), strict=True)]
+        with TURNS.hold_file(run[0].size):
+            return [function(file, content) for file, content in zip(run, _read_run(run), strict=True)]
 
     for results in run_map(use, _runs(files)):
         yield from results

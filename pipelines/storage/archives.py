@@ -18,8 +18,6 @@ from pipelines.domain.system_files import system_kind
 from pipelines.storage.archive_member import (
     BY_NAME,
     BY_ROW,
-    DEFLATE,
-    STORED,
     ArchiveError,
     Member,
     one_kind_of_error,
@@ -156,8 +154,8 @@ def read_member_head(path: str, member: Member, count: int) -> bytes:
         size = min(count, member.size)
         return read_member(path, member._replace(size=size, compressed=size))
     short = member._replace(compressed=min(member.compressed, _HEAD_BYTES))
-    if member.method not in (STORED, DEFLATE) or refusal(member):
-        return read_member(path, member)[:count]
+    if reason := refusal(member):
+        raise ArchiveError(reason)
     with one_kind_of_error(), _open(path) as file:
         return zip_head(file, memoryview(read_at(file, short.offset, _end(short) - short.offset)), short, count)
 

@@ -19,6 +19,9 @@ class StorageError(OSError):
     The error of the filesystem, if there was one, is the cause.
     """
 
+    # The reason code in the rejects.
+    code = "unreadable"
+
     def __init__(self, reason: str, kind: str = "", text: str = ""):
         """Store what failed.
 

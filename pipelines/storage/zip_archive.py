@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import stat
 import struct
 import zipfile
@@ -18,6 +19,10 @@ _ENCRYPTED_FLAG = 0x1
 _UTF8_FLAG = 0x800
 # Unix and macOS: the upper half of external_attr is the file mode.
 _UNIX_SYSTEMS = (3, 19)
+# Bytes that are fed to Deflate64 for the first of its content.
+_HEAD_PACKED = 1 << 10
+# Larger members are inflated piece by piece: bytes after and before.
+_PIECE, _PACKED_PIECE = 8 << 20, 64 << 10
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
@@ -77,9 +82,13 @@ def zip_content(file: BinaryIO, data: memoryview, member: Member) -> bytes:
 
 
 def zip_head(file: BinaryIO, data: memoryview, member: Member, count: int) -> bytes:
-    """Return the first bytes of a member that is stored or deflated; arguments as for `zip_content`."""
+    """Return the first bytes of a member; arguments as for `zip_content`."""
     packed = _data(file, data, member)
-    return bytes(packed[:count]) if member.method == STORED else _inflater().decompress(packed, count)
+    if member.method == STORED:
+        return bytes(packed[:count])
+    if member.method == DEFLATE64:
+        return _inflate64(packed[:_HEAD_PACKED], count)[:count]
+    return _inflater().decompress(packed, count)
 
 
 def _data(file: BinaryIO, data: memoryview, member: Member) -> memoryview:
@@ -102,14 +111,26 @@ def _data(file: BinaryIO, data: memoryview, member: Member) -> memoryview:
 def _unpack(packed: memoryview, member: Member) -> bytes:
     """Return the decompressed content.
 
-    However much is packed, it is at most one byte longer than the declared size, except for some 30 MB with Deflate64.
+    However much is packed, it is at most 8 MB longer than the declared size, or some 30 MB with Deflate64.
     """
     if member.method == STORED:
         return bytes(packed)
     if member.method == DEFLATE64:
         return _inflate64(packed, member.size)
+    inflater = _inflater()
     try:
-        return _inflater().decompress(packed, member.size + 1)
+        if member.size <= _PIECE:
+            return inflater.decompress(packed, member.size + 1)
+        # At once it would take twice the memory: zlib collects blocks, which are then put together.
+        content = io.BytesIO()
+        for start in range(0, len(packed), _PACKED_PIECE):
+            piece: bytes | memoryview = packed[start : start + _PACKED_PIECE]
+            while piece and content.tell() <= member.size:
+                content.write(inflater.decompress(piece, _PIECE))
+                piece = inflater.unconsumed_tail
+        if content.tell() <= member.size:
+            content.write(inflater.flush())
+        return content.getvalue()
     except zlib.error as error:
         raise ArchiveError("damaged: cannot be inflated") from error
 

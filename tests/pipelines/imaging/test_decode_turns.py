@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipelines.imaging.decode_turns import DecodeTurns
+from pipelines.imaging.decode_turns import MOST_BUDGET, DecodeTurns, default_budget
 
 MB = 1 << 20
 
@@ -54,3 +54,49 @@ def test_the_memory_is_free_again_after_an_error() -> None:
             raise KeyError
     with turns.hold(20 * MB):
         pass
+
+
+def test_a_large_file_is_read_and_decoded_alone() -> None:
+    turns = DecodeTurns(100 * MB)
+    order = []
+    inside, over = threading.Event(), threading.Event()
+
+    def large() -> None:
+        with turns.hold_file(50 * MB):
+            inside.set()
+            # Of a file that is alone, the image does not wait.
+            with turns.hold(400 * MB), turns.hold(20 * MB):
+                over.wait(0.2)
+                order.append("large")
+
+    def small() -> None:
+        inside.wait(10)
+        with turns.hold_file(5 * MB):
+            order.append("small file")
+        with turns.hold(20 * MB):
+            order.append("other")
+            over.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda work: work(), (large, small)))
+    assert order == ["small file", "large", "other"]
+
+
+def test_a_budget_that_changes_holds_for_whoever_waits() -> None:
+    turns = DecodeTurns(20 * MB)
+    waiting = threading.Event()
+
+    def wait() -> None:
+        waiting.set()
+        with turns.hold(30 * MB):
+            pass
+
+    with ThreadPoolExecutor(1) as pool, turns.hold(20 * MB):
+        done = pool.submit(wait)
+        waiting.wait(10)
+        turns.resize(60 * MB)
+        done.result(10)
+    with turns.hold(60 * MB):
+        pass
+    turns.resize(0)
+    assert 0 < default_budget() <= MOST_BUDGET

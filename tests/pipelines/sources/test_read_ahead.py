@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+import tracemalloc
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -73,3 +74,33 @@ def test_a_function_sees_each_file_where_it_was_read(places: dict[str, list[Sour
 
     sizes = map_files(size, files)
     assert list(sizes) == [(file.relative, file.size) for file in files]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
+def test_a_large_file_that_is_no_image_is_not_read(tmp_path: Path, method: int) -> None:
+    """Of a zip bomb the first bytes are inflated."""
+    size = 40 << 20
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method, compresslevel=1) as archive:
+        archive.writestr("bomb.jpg", bytes(size))
+        archive.writestr("good.jpg", content_of("good"))
+        archive.writestr("large.jpg", b"\xff\xd8\xff" + bytes(size))
+    with open(tmp_path / "plain.png", "wb") as file:
+        file.truncate(size)
+    with open(tmp_path / "huge.png", "wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        file.truncate(2 << 30)
+    files = {
+        file.relative: file for name in ("a.zip", "plain.png", "huge.png") for file in list_files(str(tmp_path / name))
+    }
+    large = files.pop("large.jpg")
+    tracemalloc.start()
+    found = {file.relative: content for file, content in read_files(files.values())}
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < size // 2
+    assert found["good.jpg"] == content_of("good")
+    codes = {name: content.code for name, content in found.items() if isinstance(content, StorageError)}
+    assert codes == {"bomb.jpg": "not_an_image", "plain.png": "not_an_image", "huge.png": "too_large"}
+    assert "41,943,040 bytes that do not begin like an image" in str(found["plain.png"])
+    ((_, content),) = read_files([large])
+    assert content == b"\xff\xd8\xff" + bytes(size)
