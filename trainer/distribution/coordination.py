@@ -12,8 +12,10 @@ during the meeting; TensorFlow's server binds that port afterwards.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+import os
 import queue
 import socket
 import struct
@@ -24,7 +26,7 @@ from typing import Any, NoReturn
 
 from pipelines.common.cli import EXIT_RESTART, EXIT_USAGE, UsageError
 from trainer.distribution.cluster import Cluster, split_address
-from trainer.distribution.preemption import RestartError, exit_process
+from trainer.distribution.preemption import RestartError, exit_process, say
 
 _HEADER = struct.Struct(">cQ")
 _HELLO, _GO, _DATA, _BYE, _FAILED = (bytes([letter]) for letter in b"HGDBF")
@@ -33,6 +35,10 @@ _HELLO_SECONDS = 5.0
 _SETTLE_SECONDS = 2.0
 _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 _LARGEST_HELLO = 1 << 20
+# How long a chief that gives up before the meeting waits for workers to tell them, and how long another looks for the
+# chief. Workers that start together come within seconds.
+_TURN_AWAY_SECONDS = 60.0
+_REPORT_SECONDS = 10.0
 
 
 class WorkerConnections:
@@ -47,6 +53,8 @@ class WorkerConnections:
         self._data: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._gone = {rank: threading.Event() for rank in range(cluster.size)}
         self._leaving = threading.Lock()
+        # The workers that the chief has not heard of yet; of another worker, the chief.
+        self._to_come = set(range(1, cluster.size)) if cluster.is_chief else {0}
 
     def connect(self, must_match: Mapping[str, Any], timeout: float) -> None:
         """Connect all workers, wait until they are there, and compare their options.
@@ -105,18 +113,53 @@ class WorkerConnections:
             self._tell(_BYE)
             self._gone[0].wait()
 
-    def broadcast_failure(self, message: str, code: int) -> None:
-        """Tell the other workers that this one gives up, so that they end with the same exit code."""
+    def give_up(self, message: str, code: int) -> NoReturn:
+        """Print one line, tell the other workers that this one gives up, and end this process.
+
+        The others end with the same exit code. Before the meeting they may not be there yet: the chief waits for them
+        for a while, and another worker looks for the chief, so that nobody waits for the whole of --peer_timeout.
+        """
         self._only_once()
-        self._tell_failure(message, code)
+        say(message)
+        failure = self._tell_failure(message, code)
+        with contextlib.suppress(OSError):
+            if self._to_come and self.cluster.is_chief:
+                self._turn_away(failure)
+            elif self._to_come:
+                self._report(failure)
+        os._exit(code)
 
     def exit_process(self, message: str, code: int) -> NoReturn:
         """Print one line and end this process with an exit code, unless a lost worker is already ending it."""
         self._only_once()
         exit_process(message, code)
 
-    def _tell_failure(self, message: str, code: int) -> None:
-        self._tell(_FAILED, json.dumps([code, f"{self.cluster.name(self.cluster.rank)}: {message}"]).encode())
+    def _tell_failure(self, message: str, code: int) -> bytes:
+        failure = json.dumps([code, f"{self.cluster.name(self.cluster.rank)}: {message}"]).encode()
+        self._tell(_FAILED, failure)
+        return failure
+
+    def _turn_away(self, failure: bytes) -> None:
+        """Wait for the workers that are to come, and tell each why there will be no meeting."""
+        deadline = time.monotonic() + _TURN_AWAY_SECONDS
+        with _listen(split_address(self.cluster.addresses[0])[1]) as listener:
+            while self._to_come:
+                rank, hello, connection = self._next_hello(listener, deadline)
+                with connection, contextlib.suppress(OSError):
+                    if "failed" not in hello:
+                        _send(connection, _FAILED, failure)
+                self._to_come.discard(rank)
+
+    def _report(self, failure: bytes) -> None:
+        """Tell the chief that this worker will not come to the meeting."""
+        deadline = time.monotonic() + _REPORT_SECONDS
+        hello = json.dumps({"rank": self.cluster.rank, "must_match": {}, "failed": json.loads(failure)}).encode()
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                with socket.create_connection(split_address(self.cluster.addresses[0]), _HELLO_SECONDS) as connection:
+                    _send(connection, _HELLO, hello)
+                return
+            threading.Event().wait(_RETRY_SECONDS)
 
     def raise_lost_worker(self, reason: str) -> NoReturn:
         """Wait a moment, then raise RestartError: TensorFlow has reported a lost worker, without saying which one.
@@ -149,31 +192,21 @@ class WorkerConnections:
         self, listener: socket.socket, must_match: dict[str, Any], deadline: float, timeout: float
     ) -> None:
         """Hold the meeting as the chief: accept connections until every worker has said hello."""
-        missing = set(range(1, self.cluster.size))
         different: str | None = None
         try:
-            while missing:
-                listener.settimeout(max(deadline - time.monotonic(), 0.01))
-                connection, _ = listener.accept()
-                # A stranger that sends nothing must not keep the others waiting.
-                connection.settimeout(_HELLO_SECONDS)
-                try:
-                    hello = json.loads(_receive(connection, _LARGEST_HELLO)[1])
-                    rank, theirs = hello["rank"], dict(hello["must_match"])
-                except (OSError, EOFError, ValueError, KeyError, TypeError):
-                    connection.close()  # A port scanner, or a worker that was killed just now.
-                    continue
-                if rank not in range(1, self.cluster.size):
-                    connection.close()
-                    continue
+            while self._to_come:
+                rank, hello, connection = self._next_hello(listener, deadline)
+                self._to_come.discard(rank)
                 # A worker that connects again was restarted, so its first connection is dead.
                 if rank in self._connections:
-                    self._connections[rank].close()
-                missing.discard(rank)
+                    self._connections.pop(rank).close()
+                if "failed" in hello:
+                    connection.close()
+                    _raise_failure(*hello["failed"])
                 self._connections[rank] = _kept_alive(connection)
-                different = different or self._difference(rank, must_match, theirs)
+                different = different or self._difference(rank, must_match, hello["must_match"])
         except TimeoutError:
-            names = ", ".join(self.cluster.addresses[rank] for rank in sorted(missing))
+            names = ", ".join(self.cluster.addresses[rank] for rank in sorted(self._to_come))
             message = f"no worker at {names} after {timeout:g} s (--peer_timeout); start all workers again"
             self._tell_failure(message, EXIT_RESTART)
             raise RestartError(message) from None
@@ -181,6 +214,23 @@ class WorkerConnections:
             self._tell_failure(different, EXIT_USAGE)
             raise UsageError(different)
         self._tell(_GO)
+
+    def _next_hello(self, listener: socket.socket, deadline: float) -> tuple[int, dict[str, Any], socket.socket]:
+        """Return the next worker that says hello: its rank, what it says, and its connection.
+
+        Raises:
+            TimeoutError: If none has come at the deadline.
+        """
+        while True:
+            listener.settimeout(max(deadline - time.monotonic(), 0.01))
+            connection, _ = listener.accept()
+            # A stranger that sends nothing must not keep the others waiting.
+            connection.settimeout(_HELLO_SECONDS)
+            with contextlib.suppress(OSError, EOFError, ValueError, KeyError, TypeError):
+                hello = json.loads(_receive(connection, _LARGEST_HELLO)[1])
+                if hello["rank"] in range(1, self.cluster.size) and isinstance(hello["must_match"], dict):
+                    return hello["rank"], hello, connection
+            connection.close()  # A port scanner, or a worker that was killed just now.
 
     def _difference(self, rank: int, mine: dict[str, Any], theirs: dict[str, Any]) -> str | None:
         for name in mine:
@@ -209,9 +259,9 @@ class WorkerConnections:
                         f"no chief at {address} after {timeout:g} s (--peer_timeout); start all workers again"
                     ) from None
                 threading.Event().wait(_RETRY_SECONDS)
+        self._to_come.clear()
         if kind == _FAILED:
-            code, message = json.loads(payload)
-            raise (RestartError if code == EXIT_RESTART else UsageError)(message)
+            _raise_failure(*json.loads(payload))
         self._connections[0] = _kept_alive(connection)
 
     def _watch(self, rank: int, connection: socket.socket) -> None:
@@ -233,6 +283,11 @@ class WorkerConnections:
         if self._leaving.acquire(blocking=False):
             self._tell(_FAILED, json.dumps([code, message]).encode())
             exit_process(message, code)
+
+
+def _raise_failure(code: int, message: str) -> NoReturn:
+    """Raise what makes this process end as another worker has."""
+    raise (RestartError if code == EXIT_RESTART else UsageError)(message)
 
 
 def _listen(port: int) -> socket.socket:

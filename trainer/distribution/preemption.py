@@ -52,6 +52,11 @@ def exit_process(message: str, code: int) -> NoReturn:
         message: Line for stderr.
         code: Exit code.
     """
+    say(message)
+    os._exit(code)
+
+
+def say(message: str) -> None:
+    """Print one line on stderr, after what is on its way to stdout."""
     sys.stdout.flush()
     print(f"trainer.task: {message}", file=sys.stderr, flush=True)
-    os._exit(code)

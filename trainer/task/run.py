@@ -11,6 +11,7 @@ SIGTERM, which saves first, and when another worker is missing or lost.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -28,9 +29,9 @@ from trainer.config.options import TrainOptions, same_everywhere
 from trainer.data.dataset_info import DatasetInfo, fold_split, read_dataset_info, require_unchanged
 from trainer.data.gcs_dataset_cache import GcsDataset
 from trainer.data.progressive_resizing import check_sizes, smallest_size
-from trainer.distribution.cluster import ALONE, check_cluster, read_cluster
+from trainer.distribution.cluster import ALONE, Cluster, check_cluster, read_cluster
 from trainer.distribution.coordination import WorkerConnections
-from trainer.distribution.preemption import Preemption, RestartError, exit_process
+from trainer.distribution.preemption import Preemption, RestartError
 from trainer.distribution.processes import available_cores
 from trainer.task.allocator import keep_freed_memory
 from trainer.task.command_line import parse_options
@@ -49,14 +50,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         UsageError: If an option, the dataset, the output directory or the machine does not allow the run.
     """
-    options = parse_options(argv)
-    connections = WorkerConnections(check_cluster(options.strategy, read_cluster()))
+    connections = WorkerConnections(_readable_cluster())
     try:
+        options = parse_options(argv)
+        check_cluster(options.strategy, read_cluster())
         run(options, connections)
     except RestartError as error:
         connections.exit_process(str(error), EXIT_RESTART)
     except UsageError as error:
-        _give_up(connections, f"error: {error}", EXIT_USAGE)
+        if connections.cluster.size > 1:
+            connections.give_up(f"error: {error}", EXIT_USAGE)
         raise
     except Exception as error:
         if connections.cluster.size > 1:
@@ -64,15 +67,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             full = disk_full(error)
             if not full:
                 traceback.print_exc()
-            _give_up(connections, f"failed: {full}" if full else f"failed ({type(error).__name__})", EXIT_FAILURE)
+            connections.give_up(f"failed: {full}" if full else f"failed ({type(error).__name__})", EXIT_FAILURE)
         raise
     return EXIT_OK
 
 
-def _give_up(connections: WorkerConnections, message: str, code: int) -> None:
-    if connections.cluster.size > 1:
-        connections.broadcast_failure(message, code)
-        exit_process(message, code)
+def _readable_cluster() -> Cluster:
+    """Return the workers of TF_CONFIG; if it cannot be used, which is said later, this one alone."""
+    with contextlib.suppress(UsageError):
+        return read_cluster() or ALONE
+    return ALONE
 
 
 def available_threads() -> int:

@@ -26,17 +26,18 @@ from trainer.distribution.cluster import read_cluster
 from trainer.distribution.coordination import WorkerConnections
 from trainer.distribution.preemption import RestartError, exit_process
 connections = WorkerConnections(read_cluster())
+if sys.argv[3:]:
+    connections.give_up(sys.argv[3], 2)
 try:
     connections.connect(json.loads(sys.argv[1]), float(sys.argv[2]))
 except RestartError as error:
     exit_process(str(error), 75)
 except UsageError as error:
-    exit_process(str(error), 2)
+    connections.give_up(str(error), 2)
 state = connections.broadcast(b"checkpoint" * 100_000 if connections.cluster.is_chief else None)
 print("met", len(state), flush=True)
 if sys.stdin.readline() == "fail\\n":
-    connections.broadcast_failure("error: no space left", 2)
-    exit_process("error: no space left", 2)
+    connections.give_up("error: no space left", 2)
 connections.disconnect()
 print("parted", flush=True)
 """
@@ -48,10 +49,10 @@ def worker() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     processes: list[subprocess.Popen[str]] = []
 
     def start(
-        tf_config: str, told: dict[str, Any] | None = None, timeout: float = LIMIT_SECONDS
+        tf_config: str, told: dict[str, Any] | None = None, timeout: float = LIMIT_SECONDS, *failed: str
     ) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, json.dumps(told or {}), str(timeout)],
+            [sys.executable, "-c", WORKER, json.dumps(told or {}), str(timeout), *failed],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -107,6 +108,24 @@ def test_a_worker_that_gives_up_tells_the_others_why(
     assert outcome(processes.pop(failing), "fail\n") == (2, "", "trainer.task: error: no space left\n")
     line = f"trainer.task: worker {failing} (localhost:{ports[failing]}): error: no space left\n"
     assert [outcome(process) for process in processes] == [(2, "", line)] * 2
+
+
+@pytest.mark.parametrize("failing", [[0], [1], [0, 1], [0, 1, 2]])
+def test_a_worker_that_gives_up_before_the_meeting_keeps_nobody_waiting(
+    worker: Callable[..., subprocess.Popen[str]], failing: list[int]
+) -> None:
+    ports = free_ports(3)
+    told = {rank: ["error: --output o is in use"] if rank in failing else [] for rank in range(3)}
+    # The first to fail is the first to run.
+    order = sorted(range(3), key=lambda rank: rank not in failing)
+    processes = {rank: worker(local_configs(ports)[rank], None, 10 * LIMIT_SECONDS, *told[rank]) for rank in order}
+    for rank, process in processes.items():
+        code, out, error = outcome(process)
+        assert (code, out) == (2, "")
+        if rank in failing:
+            assert error == "trainer.task: error: --output o is in use\n"
+        else:
+            assert f"worker {failing[0]} (localhost:{ports[failing[0]]}): error: --output o is in use\n" in error
 
 
 def test_missing_workers_are_named_after_the_time_out(worker: Callable[..., subprocess.Popen[str]]) -> None:
