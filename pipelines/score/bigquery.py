@@ -71,7 +71,7 @@ class WriteScoresToBigQuery(beam.PTransform):
     """PTransform that appends scored rows to a BigQuery table and creates the table if needed.
 
     All rows appear at once when the load is done. A rerun after that appends them again, with the same `row_id`. Beam
-    leaves its load files in `temp_location`, so give the bucket a lifecycle rule that deletes old files.
+    may leave load files in `temp_location`, see `load_folder`.
     """
 
     def __init__(self, run: ScoringRun, table: str, temp_location: str | None):

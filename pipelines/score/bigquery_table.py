@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from pipelines.common.cli import UsageError
@@ -29,6 +30,19 @@ def parse_table(text: str) -> str:
     if not found:
         raise UsageError(f"--output_table {text!r}: is no table; name it as PROJECT:DATASET.TABLE")
     return f"{found['project']}:{found['dataset']}.{found['table']}"
+
+
+def load_folder(temp_location: str, output: str) -> str:
+    """Return the folder for the load files of an output's runs.
+
+    One run at a time works in an output, so whatever lies there when a run begins was left by one that was killed.
+
+    Args:
+        temp_location: Beam's --temp_location.
+        output: The output.
+    """
+    name = hashlib.sha256(output.rstrip("/").encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return f"{temp_location.rstrip('/')}/load-{name}"
 
 
 def require_temp_location(temp_location: str | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ import numpy as np
 from apache_beam.ml.inference.base import ModelHandler
 
 from pipelines.common.cli import first_line
+from pipelines.common.owned_folder import owned_folder
 from pipelines.domain.model_info import ModelInfo, model_fingerprint
 from pipelines.imaging.encoding import encode
 from pipelines.imaging.images import BadImage
@@ -52,9 +52,9 @@ def _on_this_machine(folder: str) -> Iterator[str]:
     if filesystem.is_local(folder):
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="model-") as copy:
-        filesystem.copy_tree(folder, copy)
-        yield copy
+    with owned_folder("model") as copy:
+        filesystem.copy_tree(folder, str(copy))
+        yield str(copy)
 
 
 class _Network:

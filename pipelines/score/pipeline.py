@@ -29,6 +29,7 @@ from pipelines.dataset import manifest as dataset_manifest
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.score.batches import ReadBatches
 from pipelines.score.bigquery import WriteScoresToBigQuery
+from pipelines.score.bigquery_table import load_folder
 from pipelines.score.blocks import PackRows, ReportListed, keys_of, of_outcome, pack, unpack, with_result
 from pipelines.score.columns import encode
 from pipelines.score.job import OWN_FILES, Job
@@ -154,7 +155,7 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress, attempt: Attemp
         written["load_jobs"] = (
             scores
             | "Single rows" >> beam.FlatMap(list)
-            | "BigQuery" >> WriteScoresToBigQuery(run, options.output_table, job.temp_location)
+            | "BigQuery" >> WriteScoresToBigQuery(run, options.output_table, _load_folder(job))
         )
     parts = beam.pvalue.AsSingleton(pipeline | "No report" >> beam.Create([{}]))
     if options.report:
@@ -192,6 +193,13 @@ def require_models(run: ScoringRun) -> None:
         raise UsageError(f"--model {error}") from error
 
 
+def _load_folder(job: Job) -> str | None:
+    """Return the folder for BigQuery's load files; None without a table."""
+    if not job.options.output_table or not job.temp_location:
+        return None
+    return load_folder(job.temp_location, job.options.output)
+
+
 def run(job: Job, attempt: Attempt, beam_arguments: PipelineOptions) -> dict[str, Any] | None:
     """Build and run the job, and return its summary.
 
@@ -214,6 +222,9 @@ def run(job: Job, attempt: Attempt, beam_arguments: PipelineOptions) -> dict[str
     if job.shared:
         load_models.cache_clear()  # worker processes load their own; this one no longer needs them
     unattended = may_outlast_command(beam_arguments)
+    loads = _load_folder(job)
+    if loads:
+        filesystem.clear_folder(loads, "")
     with (
         shown_progress(is_local_runner(beam_arguments)) as progress,
         running_pipeline(beam_arguments, attempt.leave_to) as pipeline,
@@ -221,6 +232,8 @@ def run(job: Job, attempt: Attempt, beam_arguments: PipelineOptions) -> dict[str
         build(pipeline, job, progress, attempt, unattended)
     if is_left_running(beam_arguments):
         return None
+    if loads:
+        filesystem.clear_folder(loads, "")
     nothing_new = filesystem.read_if_exists(join(attempt.folder, NOTHING_NEW))
     if nothing_new is not None:
         output.abandon(attempt)

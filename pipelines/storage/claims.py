@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from pipelines.common.cli import UsageError
 from pipelines.common.gcs_client import ServiceUnavailable
+from pipelines.common.process import Process, is_gone, program, this_process
 from pipelines.storage import exclusive_file, filesystem, left_job
 from pipelines.storage.errors import StorageError
-from pipelines.storage.process import Process, is_gone, program, this_process
 
 # Everything that is not yet in place is written below this folder.
 TEMPORARY = ".unfinished"

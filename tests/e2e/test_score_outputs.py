@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import os
 import shutil
@@ -304,10 +305,13 @@ def test_two_nights_in_a_bucket_score_each_object_once(
         given = arguments(f"{root}/images", f"{root}/model", f"{root}/scores", "--previous", f"{root}/scores")
         table = ("--output_table", TABLE, "--temp_location", f"{root}/temporary", "--project", "lesions-1")
         both = {**storage, **environment}
+        bucket = open_bucket(storage, "lesions")
+        left = f"temporary/load-{hashlib.sha256(f'{root}/scores'.encode()).hexdigest()[:16]}/bq_load/left"
+        for name in (left, "temporary/load-of-another/bq_load/x"):
+            bucket.blob(name).upload_from_string("{}")
         first = process("pipelines.score", *given, "--run", "1", *table, env=both)
         assert first.returncode == 0, first.stderr
         assert "listed 17 = scored 16 + rejected 1" in first.stdout
-        bucket = open_bucket(storage, "lesions")
         for name, number in (("new.jpg", 3), ("ISIC_0000005.jpg", 4)):
             bucket.blob(f"images/{name}").upload_from_filename(images / f"ISIC_{number:07d}.jpg")
         storage.requests.clear()
@@ -321,6 +325,7 @@ def test_two_nights_in_a_bucket_score_each_object_once(
         for blob in bucket.list_blobs(prefix="scores/run=2/"):
             blob.download_to_filename(partition / blob.name.rpartition("/")[2])
     assert not [name for name in names if "unfinished" in name]
+    assert {name for name in names if "load" in name} == {"temporary/load-of-another/bq_load/x"}
     fresh = {f"{root}/images/{name}.jpg" for name in ("new", "ISIC_0000005")}
     assert {row["path"] for row in scores(partition)} == fresh
     known = ("text.png", *(f"ISIC_{number:07d}.jpg" for number in range(16) if number != 5))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from pipelines.common.cli import UsageError
 from pipelines.common.gcs_client import google_message, is_gs, read_object
 from pipelines.common.gcs_folder import GcsFolder, UnreachableError
+from pipelines.common.owned_folder import owned_folder
 from trainer.data.gcs_dataset_cache import GcsDataset
 from trainer.evaluate.options import (
     OURS,
@@ -51,10 +51,10 @@ def local_workspace(options: EvaluateOptions) -> Iterator[LocalWorkspace]:
         UsageError: A check or a copy fails, or the body of the `with` block raises it. Messages name places as the user
             gave them, not the local copies.
     """
-    with tempfile.TemporaryDirectory(prefix="lesions-evaluate-") as temporary:
+    with owned_folder("evaluate") as temporary:
         copies: dict[str, str] = {}
         try:
-            yield _prepare(options, Path(temporary), copies)
+            yield _prepare(options, temporary, copies)
         except UnreachableError as error:
             raise UsageError(str(error)) from None
         except UsageError as error:

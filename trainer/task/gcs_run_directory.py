@@ -8,13 +8,14 @@ file of the model to be uploaded is saved_model.pb, which marks the run as finis
 
 from __future__ import annotations
 
+import contextlib
 import re
-import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from pipelines.common.cli import UsageError
 from pipelines.common.gcs_folder import GcsFolder
+from pipelines.common.owned_folder import owned_folder
 from trainer.config.options import TrainOptions
 from trainer.data.dataset_info import DatasetInfo
 from trainer.distribution.preemption import RestartError
@@ -35,8 +36,8 @@ class GcsRunDirectory:
 
     def __init__(self, place: str):
         self._folder = GcsFolder(place, "--output")
-        self._temporary = tempfile.TemporaryDirectory(prefix="lesions-train-")
-        self._local = Path(self._temporary.name)
+        self._temporary = contextlib.ExitStack()
+        self._local = self._temporary.enter_context(owned_folder("train"))
         # A single thread: each upload is complete before the next one begins.
         self._sender = ThreadPoolExecutor(1)
         self._sending: Future[None] | None = None
@@ -47,7 +48,7 @@ class GcsRunDirectory:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Wait for the upload that is under way and delete the local directory."""
         self._sender.shutdown()
-        self._temporary.cleanup()
+        self._temporary.close()
         if kind is RestartError:
             # RestartError says that the run was saved, which is only true if the upload succeeded.
             self._wait()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from pipelines.storage.process import is_gone, this_process
+from pipelines.common.process import is_gone, this_process
 
 NOW = time.time()
 
