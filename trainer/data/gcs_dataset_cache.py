@@ -9,22 +9,16 @@ machine may share the folder.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from pipelines.common.cli import UsageError
 from pipelines.common.gcs_folder import GcsFolder
 from pipelines.domain.dataset_json import DATASET_JSON
+from trainer.data.dataset_copies import default_cache, hold
 from trainer.data.dataset_info import DatasetInfo, parse_dataset_info, require_files, shard_names, unfinished
 
 _GRAPHS = ("transform_fn/", "standardize_fn/")
-
-
-def default_cache() -> Path:
-    """Return the folder for copies of datasets, below the user's cache (XDG Base Directory Specification)."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(home) / "isic-lesion-pipelines" / "datasets"
 
 
 class GcsDataset:
@@ -76,6 +70,7 @@ class GcsDataset:
             names += sorted(name for name in there if name.startswith(_GRAPHS))
         require_files([name for name in expected if name not in there], f"--dataset {self.info.place}")
         try:
+            hold(self.info.path)
             return self._folder.download(names, self.info.path)
         except OSError as error:
             reason = error.strerror or error

@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from pipelines.common.cli import UsageError
 from pipelines.domain.dataset_json import Split
+from trainer.data.dataset_copies import hold
 from trainer.data.dataset_info import DatasetInfo
 
 # Bytes around the payload of a TFRecord: before it the length and its CRC, after it the CRC of the payload.
@@ -137,7 +138,7 @@ def copy_shards(info: DatasetInfo, split: Split, cache: Path) -> list[Path]:
     folder = cache / hashlib.sha256(info.fingerprint.encode()).hexdigest()[:16]
     copies = [folder / shard.name for shard in split.shards]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        hold(folder)
         for shard, copy in zip(info.paths(split), copies, strict=True):
             if copy.exists():
                 continue
