@@ -96,13 +96,15 @@ test: $(STAMP)  ## Run the tests and measure their coverage; the longest are `ma
 proofs: $(STAMP)  ## Run the tests that take long: faults of stores and machines, other runners, several workers
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m proof
 
+# Two clusters at a time: Flink's, and those of the others one after the other (tests/engines/conftest.py).
+ENGINES = $(PY) -m pytest -n 2 tests/engines
 .PHONY: engines
 engines: $(STAMP)  ## Run the jobs on real engines, started here (downloads 0.7 GB once; needs Java 17, Maven and Go)
-	$(PY) -m pytest -m "engines and not engines_long" tests/engines
+	$(ENGINES) -m "engines and not engines_long"
 
 .PHONY: engines-long
-engines-long: $(STAMP)  ## Run what `make engines` leaves out: more faults, other numbers of slots
-	$(PY) -m pytest -m engines_long tests/engines
+engines-long: $(STAMP)  ## Run what `make engines` leaves out: more faults, 5,000 images, other numbers of slots
+	$(ENGINES) -m engines_long
 
 .PHONY: image-check
 image-check: $(STAMP)  ## Build the worker's image as a root file system and run prepare in it (as root; needs debootstrap and Go)

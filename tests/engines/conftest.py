@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from deploy.engines.engine import Engine
 from deploy.engines.flink import running_flink
@@ -39,7 +42,7 @@ PROGRAMS = {
 # Of an engine that takes long, what `make engines` runs. The rest is for `make engines-long`.
 SHORT = {
     "spark": (
-        "test_prepare_gives_the_same_bytes[spark-4]",
+        "test_prepare_gives_the_same_bytes[spark]",
         "test_workers_that_share_only_a_bucket_give_the_same_scores[spark]",
         "test_what_a_job_finds_wrong_is_one_line_and_exit_code_2[spark]",
     )
@@ -53,6 +56,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         engine = item.callspec.params.get("engine") if hasattr(item, "callspec") else None
         if engine in SHORT and item.name not in SHORT[engine]:
             item.add_marker("engines_long")
+
+
+class _ByCluster(LoadScopeScheduling):
+    """Gives one process all tests on Flink, which take as long as all others together, and another one the rest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "flink" if "test_flink" in nodeid or "[flink" in nodeid else "others"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Has tests that share a cluster run in one process."""
+    return _ByCluster(config, log)
 
 
 def require_programs(engine: str) -> None:
@@ -108,6 +123,15 @@ def engine(
     require_programs(request.param)
     with ENGINES[request.param](tmp_path_factory.mktemp(request.param) / "run", bucket) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def prepared(
+    command: Command, engine: Engine, inputs: Inputs, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """What prepare says on four slots, and its output."""
+    output = tmp_path_factory.mktemp("prepared") / "out"
+    return prepare(command, inputs, str(output), *engine.options, *engine.set_slots(4)), output
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -38,22 +39,32 @@ def same_dataset(found: Path, local: Places) -> None:
     assert digests(found, *ALL) == expected
 
 
-@pytest.mark.parametrize("parallelism", [1, 4])
-def test_prepare_gives_the_same_bytes(
-    command: Command, engine: Engine, inputs: Inputs, local: Places, tmp_path: Path, parallelism: int
+def test_prepare_gives_the_same_bytes(prepared: tuple[subprocess.CompletedProcess[str], Path], local: Places) -> None:
+    done, output = prepared
+    assert done.returncode == 0, done.stderr
+    same_dataset(output, local)
+    assert said(done) == said(local.prepared)
+    assert not (output / ".unfinished").exists()
+
+
+@pytest.mark.engines_long
+def test_prepare_on_one_slot_gives_the_same_bytes(
+    command: Command, engine: Engine, inputs: Inputs, local: Places, tmp_path: Path
 ) -> None:
-    done = prepare(command, inputs, str(tmp_path / "out"), *engine.options, *engine.set_slots(parallelism))
+    done = prepare(command, inputs, str(tmp_path / "out"), *engine.options, *engine.set_slots(1))
     assert done.returncode == 0, done.stderr
     same_dataset(tmp_path / "out", local)
     assert said(done) == said(local.prepared)
     assert not (tmp_path / "out" / ".unfinished").exists()
 
 
-def test_audit_gives_the_same_figures(
+def test_audit_gives_the_same_figures_and_rejects_beyond_the_limit_are_exit_code_1(
     command: Command, engine: Engine, inputs: Inputs, local: Places, tmp_path: Path
 ) -> None:
-    done = audit(command, inputs, str(tmp_path / "audit"), *engine.options, *engine.set_slots(2))
-    assert done.returncode == 0, done.stderr
+    options = ("--max_reject_fraction", 0.001, *engine.options, *engine.set_slots(2))
+    done = audit(command, inputs, str(tmp_path / "audit"), *options)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
     assert said(done) == said(local.audited)
     found, expected = (
         json.loads((folder / "audit.json").read_text()) for folder in (tmp_path / "audit", local.folder / "audit")
@@ -119,9 +130,16 @@ def test_what_a_job_finds_wrong_is_one_line_and_exit_code_2(
     assert not (tmp_path / "out" / "dataset.json").exists()
 
 
-def test_rejects_beyond_the_limit_are_exit_code_1(
-    command: Command, engine: Engine, inputs: Inputs, tmp_path: Path
+@pytest.mark.engines_long
+def test_an_update_gives_the_same_bytes(
+    command: Command, engine: Engine, inputs: Inputs, local: Places, tmp_path: Path
 ) -> None:
-    done = audit(command, inputs, str(tmp_path / "out"), "--max_reject_fraction", 0.001, *engine.options)
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
+    updates = []
+    for name, options in (("local", ()), ("engine", (*engine.options, *engine.set_slots(2)))):
+        shutil.copytree(local.folder / "dataset", tmp_path / name)
+        done = prepare(command, inputs, str(tmp_path / name), "--update", *options)
+        assert done.returncode == 0, done.stderr
+        assert "were there already" in done.stdout
+        updates.append((said(done), digests(tmp_path / name, *ALL)))
+    assert len(updates[0][1]) > 8
+    assert updates[1] == updates[0]
