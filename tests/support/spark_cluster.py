@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,6 +58,11 @@ class SparkCluster:
     def applications(self) -> int:
         """How many applications Spark runs: one for each job."""
         return len(get_json(f"{self.engine.page}/json/")["activeapps"])
+
+    def kill_executor(self) -> None:
+        command = ("pgrep", "-P", str(self.engine.services.pid("worker-1")), "-f", "CoarseGrainedExecutorBackend")
+        (executor,) = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        os.kill(int(executor), signal.SIGKILL)
 
 
 @contextmanager
