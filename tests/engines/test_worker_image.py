@@ -1,4 +1,4 @@
-"""The worker's image, built as a root file system, runs prepare as Dataflow starts it: the same bytes.
+"""The image of the workers, built as a root file system, prepares as on Dataflow and scores as in a pool: as elsewhere.
 
 Workers see the image's files, their data, and no package index. Run by `make image-check`, as root.
 """
@@ -18,9 +18,10 @@ import pytest
 from deploy.container.root_filesystem import Image, build_image
 from deploy.engines.processes import Services, free_ports, listens
 from tests.engines.conftest import require_programs
-from tests.engines.test_same_results import ALL, said
+from tests.engines.test_same_results import ALL, said, same_scores
 from tests.support.commands import Command
-from tests.support.engines import Inputs, Places, digests, prepare
+from tests.support.engines import Inputs, Places, digests, prepare, score_arguments
+from tests.support.scoring import only_partition
 from tests.support.tiny_dataset import ROOT
 
 pytestmark = pytest.mark.image
@@ -94,10 +95,24 @@ def test_a_worker_that_starts_as_on_dataflow_prepares_the_same_bytes(
     assert "Downloaded: /tmp/staged/workflow.tar.gz" in log.read_text()
 
 
-def test_the_pool_and_the_commands_start_as_its_user(image: Image, services: Services) -> None:
-    def start(*program: str) -> list[str]:
-        return image.command(["python", "-m", *program], user=USER, environment=WITHOUT_INDEX)
+def test_the_pool_and_the_command_score_as_its_user(
+    image: Image, services: Services, inputs: Inputs, local: Places
+) -> None:
+    def in_image(*program: str) -> list[str]:
+        return image.command(["python", "-m", *program], [folder], USER, WITHOUT_INDEX)
 
-    start_pool(services, lambda port: start("pipelines.beam.worker_pool", "--port", port))
-    done = subprocess.run(start("pipelines.score", "--help"), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    # No folder of pytest's lets another user in.
+    with tempfile.TemporaryDirectory(prefix="isic-shared-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        own = Inputs(f"{folder}/sample", f"{folder}/model")
+        shutil.copytree(inputs.sample, own.sample)
+        shutil.copytree(inputs.model, own.model)
+        runner = start_job_server(services)
+        runner += start_pool(services, lambda port: in_image("pipelines.beam.worker_pool", "--port", port))
+        command = in_image(*map(str, score_arguments(own, f"{folder}/scores")), *runner)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr + services.log("workers").read_text()
+        found = only_partition(folder / "scores")
+        same_scores(found, only_partition(local.folder / "scores"), inputs.sample, own.sample)
+        assert found.stat().st_uid == int(USER)
