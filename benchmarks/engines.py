@@ -1,8 +1,9 @@
 """What an engine costs: `python -m benchmarks.engines [--files 5000 50000] [--engines local flink spark prism]`.
 
-Prepare and score, as whole commands, on small synthetic photographs. Each run has a cluster of its own, started for it.
-Seconds are those of the command. Processor seconds and memory are of everything together: command, engine, job server,
-workers, and the start of all that. What crossed shuffles is what the engine's own metrics say.
+Prepare and score, as whole commands, on archives of the pictures of a folder (`--images`), or of drawn ones. Each run
+has a cluster of its own, started for it. Seconds are those of the command. Processor seconds and memory are of
+everything together: command, engine, job server, workers, and the start of all that. What crossed shuffles is what the
+engine's own metrics say.
 """
 
 from __future__ import annotations
@@ -19,18 +20,16 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.prepare_inputs import Archives
 from benchmarks.scoring import Cost, measure
 from deploy.engines.engine import Engine
 from deploy.engines.flink import running_flink
 from deploy.engines.prism import running_prism
 from deploy.engines.processes import get_json
 from deploy.engines.spark import running_spark
-from pipelines.demo.sample import write_sample
 
 LOCAL = "local"
 JOBS = ("prepare", "score")
-# Of the sample, whose size 1 has so many files.
-_SAMPLE_FILES = 340
 _IMAGE_SIZE = 64
 
 
@@ -102,17 +101,17 @@ def _measured(name: str, command: Sequence[str]) -> _Figures:
     return _Figures(cost._replace(seconds=figures["seconds"]), figures["shuffled"])
 
 
-def _commands(work: Path, files: int) -> dict[str, list[str]]:
-    """Make an archive of this many files, and return the commands of the jobs without their outputs."""
-    sample, model = work / f"sample-{files}", work / "train" / "model"
-    write_sample(sample, seed=0, scale=files / _SAMPLE_FILES)
-    prepare = [*("--input", sample / "images", "--metadata", sample / "metadata.csv", "--image_size", _IMAGE_SIZE)]
+def _commands(archives: Archives, work: Path, files: int) -> dict[str, list[str]]:
+    """Return the commands of the jobs on an archive of this many files, without their outputs; make what is missing."""
+    archive, model = archives.of(files), work / "train" / "model"
+    archive.read()
+    prepare = ["--input", archive.images, "--metadata", archive.table, "--image_size", _IMAGE_SIZE]
     if not model.is_dir():
         measure([sys.executable, "-m", "pipelines.prepare", *map(str, prepare), "--output", str(work / "dataset")])
         tiny = ("--epochs", "1", "--width", "0.25", "--depth", "1")
         train = ("--dataset", str(work / "dataset"), "--output", str(work / "train"))
         measure([sys.executable, "-m", "trainer.task", *train, *tiny])
-    arguments = {"prepare": prepare, "score": ["--input", sample / "images", "--model", model]}
+    arguments = {"prepare": prepare, "score": ["--input", archive.images, "--model", model]}
     return {job: [f"pipelines.{job}", *map(str, arguments[job])] for job in JOBS}
 
 
@@ -139,12 +138,18 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--engines", nargs="+", choices=[LOCAL, *ENGINES], default=[LOCAL, *ENGINES])
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
     parser.add_argument("--rounds", type=int, default=1, help="the table has medians over them")
+    parser.add_argument("--images", type=Path, help="a folder of distinct pictures that the archives are made of")
+    parser.add_argument("--work", type=Path, help="a folder for archives and model, where the next run finds them")
     arguments = parser.parse_args(argv)
     print("| job | files | engine | s | cpu, s | peak, MiB | shuffled, MiB |")
     print("| --- | ---: | --- | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as folder:
+        work = arguments.work or Path(folder)
+        archives = Archives(work, arguments.images)
+        if max(arguments.files) > archives.most:
+            parser.error(f"--files {max(arguments.files)}: the pictures of {arguments.images} give {archives.most}")
         for files in arguments.files:
-            commands = _commands(Path(folder), files)
+            commands = _commands(archives, work, files)
             for job in arguments.jobs:
                 rounds = []
                 for index in range(arguments.rounds):
