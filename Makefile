@@ -55,12 +55,12 @@ dataflow-score: dataflow-options $(STAMP)  ## Score on Dataflow: PROJECT= REGION
 	$(PY) -m pipelines.score $(DATAFLOW) $(ARGS)
 
 # CLASSES: the taxonomy's class set. PIXELS: how photographs become squares. PREPARE_ARGS: more for prepare; its --balance
-# counts (none without it). CONFIG: the recipe. CHANGES: a file of changes to compare with it on CHANGE_FOLDS, such as
+# counts (none without it). RECIPE: how each network is trained. CHANGES: a file of changes to compare with it on CHANGE_FOLDS, such as
 # trainer/config/changes.json. JOBS: folds trained at once. The same command continues an interrupted experiment.
 EXPERIMENT ?= runs/experiment-$(if $(DATA),data,sample)
 CLASSES    ?= isic9
 PIXELS     ?= --image_size 192 --aspect stretch
-CONFIG     ?= trainer/config/bespoke.json
+RECIPE     ?= trainer/config/bespoke.json
 CHANGES    ?=
 CHANGE_FOLDS ?= 0
 JOBS       ?= 1
@@ -75,7 +75,7 @@ ifeq ($(DATA),)
 endif
 	$(PY) -m pipelines.prepare --balance none $(FOLDS_ARGS) --output "$(EXPERIMENT)"/folds
 	$(if $(CHANGES),$(PY) -m pipelines.prepare $(FOLDS_ARGS) --output "$(EXPERIMENT)"/balanced)
-	$(PY) -m trainer.experiment --dataset "$(EXPERIMENT)"/folds --config "$(CONFIG)" --output "$(EXPERIMENT)"/cross-validation \
+	$(PY) -m trainer.experiment --dataset "$(EXPERIMENT)"/folds --recipe "$(RECIPE)" --output "$(EXPERIMENT)"/cross-validation \
 	  --jobs "$(JOBS)" --card "$(CARD)" $(if $(TABLE),--metadata "$(TABLE)") $(if $(CHANGES),--changes "$(CHANGES)" --change_folds "$(CHANGE_FOLDS)" --balanced "$(EXPERIMENT)"/balanced)
 
 .PHONY: train-2workers

@@ -1,10 +1,13 @@
 """Package definition: ranges for the library; requirements.lock pins the application."""
 
+import runpy
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 setup(
     name="isic-lesion-pipelines",
-    version="0.1.0",
+    version=runpy.run_path(str(Path(__file__).parent / "pipelines/__init__.py"))["__version__"],
     description=(
         "Apache Beam pipelines and a tf.distribute trainer for ISIC skin-lesion archives: "
         "audited, leak-free, balanced TFRecords; a bespoke CNN; batch scoring."
@@ -12,6 +15,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["pipelines", "pipelines.*", "trainer", "trainer.*"]),
+    entry_points={"console_scripts": ["isic-lesions = pipelines.__main__:main"]},
     package_data={
         "pipelines": ["common/templates/*.j2", "dataset/schemas/*.json", "py.typed"],
         "trainer": ["config/*.json", "py.typed"],

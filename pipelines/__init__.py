@@ -2,3 +2,5 @@
 
 docs/architecture.md has the tree, the graph of packages and the flow of each job.
 """
+
+__version__ = "0.1.0"

@@ -12,7 +12,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from pipelines.common.cli import ArgumentParser, UsageError, run_command
+from pipelines.common.argument_parser import ArgumentParser
+from pipelines.common.cli import UsageError, run_command
 from pipelines.prepare import options as prepare_options
 from pipelines.score import options as score_options
 
@@ -39,7 +40,7 @@ _IMAGE = {
 def _options(job: str) -> dict[str, argparse.Action]:
     """Return the command's options by name, in the order of --help."""
     actions = JOBS[job]()._actions
-    return {action.dest: action for action in actions if not isinstance(action, argparse._HelpAction)}
+    return {action.dest: action for action in actions if action.default is not argparse.SUPPRESS}
 
 
 def _is_flag(action: argparse.Action) -> bool:

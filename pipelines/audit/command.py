@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.audit.options import MARKER, PAGE, parse_options
+from pipelines.audit.options import MARKER, PAGE, build_parser, parse_options
 from pipelines.beam.arguments import BeamArguments
 from pipelines.curation.command_line import print_notes, with_found_tables
 from pipelines.dataset import accounting
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         LimitExceeded: More of the files were rejected than --max_reject_fraction allows.
     """
     options, rest = parse_options(argv)
-    beam_arguments = BeamArguments(rest, "audit")
+    beam_arguments = BeamArguments(rest, "audit", build_parser().options())
     locations = options.locations()
     check_locations(locations, beam_arguments.options_for(location.path for location in locations))
     if options.predictions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipelines.common.cli import ArgumentParser
+from pipelines.common.argument_parser import ArgumentParser
 from pipelines.curation.command_line import add_curation_options, curation_values
 from pipelines.curation.options import CurationOptions
 from pipelines.sources.location import Location
@@ -21,8 +21,8 @@ both sides of Train/Test folders (or of --splits_file), near-duplicates, labels 
 pictures. Beside them all files in manifest-*.parquet, and all findings in rejects-, conflicts-, leakage-,
 near_duplicates- and label_errors-*.jsonl.
 """
-
-
+# What `--help` shows.
+_FIRST = ("metadata", "overwrite", "classes", "split_from_folders", "corrections", "predictions")
 EPILOG = """\
 example:
   python -m pipelines.audit --input data/Train --metadata HAM10000_metadata.csv --output out/audit
@@ -43,6 +43,23 @@ class AuditOptions(CurationOptions):
         return [*super().locations(), *own]
 
 
+def build_parser() -> ArgumentParser:
+    """Return the command-line parser; its defaults are those of AuditOptions."""
+    parser = ArgumentParser("python -m pipelines.audit", description=DESCRIPTION, epilog=EPILOG, first=_FIRST)
+    # Allow any number of rejects: what prepare would refuse, an audit reports.
+    default = AuditOptions(sources=(), output="", max_reject_fraction=1.0)
+    add_curation_options(parser, default, "folder for the report, new or empty; local or gs://")
+    found = parser.add_argument_group("what is searched for")
+    found.add_argument(
+        "--predictions",
+        default=default.predictions,
+        metavar="PARQUET",
+        help="out_of_fold.parquet of trainer.experiment: rank images whose label is probably wrong, by confident "
+        "learning",
+    )
+    return parser
+
+
 def parse_options(argv: Sequence[str] | None) -> tuple[AuditOptions, list[str]]:
     """Parse and validate the command line.
 
@@ -55,17 +72,5 @@ def parse_options(argv: Sequence[str] | None) -> tuple[AuditOptions, list[str]]:
     Raises:
         UsageError: An option is malformed or has an impossible value.
     """
-    parser = ArgumentParser("python -m pipelines.audit", description=DESCRIPTION, epilog=EPILOG)
-    # Allow any number of rejects: what prepare would refuse, an audit reports.
-    default = AuditOptions(sources=(), output="", max_reject_fraction=1.0)
-    add_curation_options(parser, default, "folder for the report, new or empty; local or gs://")
-    found = parser.add_argument_group("what is searched for")
-    found.add_argument(
-        "--predictions",
-        default=default.predictions,
-        metavar="PARQUET",
-        help="out_of_fold.parquet of trainer.experiment: rank images whose label is probably wrong, by confident "
-        "learning",
-    )
-    arguments, rest = parser.parse_known_args(argv)
+    arguments, rest = build_parser().parse_known_args(argv)
     return AuditOptions(**curation_values(arguments), predictions=arguments.predictions), rest

@@ -5,7 +5,6 @@ Beam takes two seconds to start. What can be said of a command line without it i
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib.util
 import re
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.beam.job_server_options import JOB_SERVER_OPTIONS, runner_named, taken_by
 from pipelines.common.cli import UsageError
+from pipelines.common.misspelt import unknown_options
 from pipelines.storage.filesystem import is_local
 from pipelines.storage.path_lists import is_path_list
 
@@ -25,26 +25,18 @@ _DECLARED = re.compile(r"""["'](--\w[\w-]*)["']""")
 _OPTION = re.compile(r"(--\w[\w-]*)(=.*)?", re.DOTALL)
 
 
-# Least similarity of an option to the one that was probably meant, see `difflib.get_close_matches`.
-_ALIKE = 0.85
-
-
-def unknown_option(argument: str, known: Collection[str] = ()) -> UsageError:
-    """Return the error for an argument that is neither an option of a job nor of Beam.
+def unknown_option(arguments: Iterable[str], known: Collection[str] = ()) -> UsageError:
+    """Return the error for arguments that are neither options of a job nor of Beam.
 
     Args:
-        argument: The argument.
-        known: Beam's options, of which the nearest is named.
+        arguments: The arguments; at least one.
+        known: All options, of which the nearest are named.
     """
-    option = argument.partition("=")[0]
-    if option in JOB_SERVER_OPTIONS:
-        return UsageError(f"{option}: for job servers of Flink or Spark alone; --runner PortableRunner has one")
-    near = difflib.get_close_matches(option, sorted(known), 1, _ALIKE)
-    return UsageError(
-        f"unknown option {argument!r}"
-        + (f" (nearest {near[0]})" if near else "")
-        + "; --help lists them, and Beam's options may follow"
-    )
+    options = [argument.partition("=")[0] for argument in arguments]
+    for option in options:
+        if option in JOB_SERVER_OPTIONS:
+            return UsageError(f"{option}: for job servers of Flink or Spark alone; --runner PortableRunner has one")
+    return UsageError(f"{unknown_options(options, known)}; --help_all lists them, and Beam's options may follow")
 
 
 def _declared_names() -> set[str]:
@@ -62,20 +54,24 @@ class BeamArguments:
     Args:
         arguments: Command-line arguments.
         command: Name of the job, shown by the runner.
+        own: The job's own options, one of which may be misspelt among the arguments.
 
     Raises:
         UsageError: An option is none of Beam's.
     """
 
-    def __init__(self, arguments: Sequence[str], command: str):
+    def __init__(self, arguments: Sequence[str], command: str, own: Collection[str] = ()):
         self._arguments = tuple(arguments)
         self._command = command
         known = _declared_names() | taken_by(runner_named(self._arguments)) if self._arguments else set()
+        unknown = []
         for place, argument in enumerate(self._arguments):
             option = _OPTION.fullmatch(argument)
             # Anything else may be the value of the option before it. Beam's own parser judges it later.
             if option[1] not in known if option else place == 0:
-                raise unknown_option(argument, known)
+                unknown.append(argument)
+        if unknown:
+            raise unknown_option(unknown, known.union(own))
 
     @functools.cached_property
     def options(self) -> PipelineOptions:

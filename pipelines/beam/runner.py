@@ -62,7 +62,7 @@ def _reject_unknown(arguments: Sequence[str]) -> None:
         parser.add_argument(option, nargs="?")
     _, unknown = parser.parse_known_args(list(arguments))
     if unknown:
-        raise unknown_option(unknown[0])
+        raise unknown_option(unknown[:1])
 
 
 def _require_runner(name: str) -> None:

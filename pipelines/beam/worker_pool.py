@@ -15,7 +15,8 @@ import signal
 import threading
 from collections.abc import Sequence
 
-from pipelines.common.cli import ArgumentParser, UsageError, run_command
+from pipelines.common.argument_parser import ArgumentParser
+from pipelines.common.cli import UsageError, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> None:

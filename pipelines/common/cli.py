@@ -1,17 +1,14 @@
-"""Shared parts of the project's command lines: errors, exit codes, argument parsing. Imports no Beam or TensorFlow."""
+"""How commands end: errors, exit codes, signals. Imports no Beam or TensorFlow."""
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
-import re
 import signal
 import sys
 import traceback
-import urllib.parse
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from pipelines.common.full_disk import disk_full
 
@@ -57,55 +54,22 @@ def first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:200]
 
 
-_FILE_URL = re.compile(r"(^|=)file://(?:localhost)?(?=/)")
+# How the user called the command, if not by its module.
+_called: list[str] = []
 
 
-def without_file_scheme(text: str) -> str:
-    """Return the local path that a `file:///path` address stands for, also after `OPTION=` or `LAYOUT=`.
+def call_command(name: str) -> None:
+    """Have messages and help of the command that runs next name it so: `isic-lesions prepare`."""
+    _called[:] = [name]
 
-    Any other text is returned unchanged. `%20` and the like are decoded, as in any address.
+
+def called_as(default: str) -> str:
+    """Return what the running command is called in messages and help.
+
+    Args:
+        default: Its name if it was started by its module.
     """
-    found = _FILE_URL.search(text)
-    return text[: found.start()] + found.group(1) + urllib.parse.unquote(text[found.end() :]) if found else text
-
-
-def model_folder(text: str) -> str:
-    """Return the folder of a model, which may also be named by the file that makes it a SavedModel."""
-    folder, _, name = text.rpartition("/")
-    return (folder or ".") if name == "saved_model.pb" else text
-
-
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """A help formatter that shows non-empty defaults and keeps the line breaks of descriptions."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default is False or action.default in ("", []):
-            return action.help
-        return super()._get_help_string(action)
-
-
-class ArgumentParser(argparse.ArgumentParser):
-    """An argparse parser that raises UsageError instead of printing its usage and exiting; its help has EXIT_CODES."""
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        kwargs.setdefault("formatter_class", HelpFormatter)
-        kwargs.setdefault("allow_abbrev", False)
-        codes = "\n".join(f"  {code:<4d} {meaning}" for code, meaning in EXIT_CODES.items())
-        kwargs["epilog"] = "\n\n".join(filter(None, (kwargs.get("epilog", "").rstrip(), f"exit codes:\n{codes}")))
-        super().__init__(*args, **kwargs)
-
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """Parse arguments, among which `file://` addresses are the local paths that they stand for."""
-        given = sys.argv[1:] if args is None else args
-        return super().parse_known_args([without_file_scheme(text) for text in given], namespace)
-
-    def error(self, message: str) -> NoReturn:
-        """Report a mistake on the command line.
-
-        Raises:
-            UsageError: Always.
-        """
-        raise UsageError(f"{message} (see {self.prog} --help)")
+    return _called[0] if _called else default
 
 
 def require_job_limits(max_reject_fraction: float, threads: int) -> None:
@@ -161,6 +125,7 @@ def run_command(
         main: The command; None as its result means success.
         argv: The arguments for `main`; None takes those of the process.
     """
+    prog = called_as(prog)
     received = _stop_on_signals()
     try:
         _require_utf8()

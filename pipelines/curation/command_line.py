@@ -40,10 +40,10 @@ def add_curation_options(parser: argparse.ArgumentParser, default: CurationOptio
         action="append",
         required=True,
         metavar="[LAYOUT=]PATH",
-        help="images: a folder (any depth), a glob, an archive (.zip, .tar, .tar.gz, .hdf5, "
-        ".parquet), a list of paths, local or gs://; or a "
-        ".yaml or .json file of sources; may be repeated. Folder names and tables say what an image shows; LAYOUT "
-        f"({', '.join(LAYOUTS)}) chooses one way and finds its table: see docs/sources.md",
+        help="images: a folder (any depth), a glob, an archive, a list of paths, or a .yaml or .json file of sources; "
+        "local or gs://; archives are .zip, .tar, .tar.gz, .hdf5 and .parquet; may be repeated. Folders and tables "
+        f"say what an image shows; LAYOUT ({', '.join(LAYOUTS)}) chooses one way and finds its table: see "
+        "docs/sources.md",
     )
     where.add_argument("--output", required=True, metavar="DIR", help=output_help)
     where.add_argument(
@@ -51,8 +51,8 @@ def add_curation_options(parser: argparse.ArgumentParser, default: CurationOptio
         action="append",
         default=[],
         metavar="PATH",
-        help="table (.csv, .tsv, .tab, .xlsx, .xls, .ods, .jsonl) with an image id column (isic_id, image_id, image or "
-        "image_name) and lesion ids, diagnoses or licences: that of a published set, or your own; it applies to all "
+        help="table with an image id column (isic_id, image_id, image or image_name) and lesion ids, diagnoses or "
+        "licences; .csv, .tsv, .tab, .xlsx, .xls, .ods or .jsonl; that of a published set, or your own, for all "
         "images; may be repeated. A metadata.csv and tables of published sets beside the images, below or in their "
         "archive are found by themselves",
     )
@@ -106,7 +106,7 @@ def add_curation_options(parser: argparse.ArgumentParser, default: CurationOptio
         type=int,
         default=default.folds,
         metavar="K",
-        help="divide the training split into K folds by lesion, for cross-validation: each K-1 of them train, the one "
+        help="divide the training split into K folds by lesion, for cross-validation; each K-1 of them train, the one "
         "left out validates (its records with image/augmentation/copy 0); 0: no folds",
     )
     what.add_argument(
@@ -157,8 +157,8 @@ def add_curation_options(parser: argparse.ArgumentParser, default: CurationOptio
         type=float,
         default=default.max_reject_fraction,
         metavar="FRACTION",
-        help="exit with code 1, after writing everything good, when more of the listed files are rejected "
-        "(duplicates do not count)",
+        help="exit with code 1, after writing everything good, when more of the listed files are rejected; "
+        "duplicates do not count",
     )
     how.add_argument(
         "--threads",

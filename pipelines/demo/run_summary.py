@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.common.cli import ArgumentParser, UsageError, run_command
+from pipelines.common.argument_parser import ArgumentParser
+from pipelines.common.cli import UsageError, run_command
 from pipelines.domain.dataset_json import DATASET_JSON, DatasetDescription, parse_description
 
 # Summary files of the steps, relative to the folder that `make run` writes to.

@@ -9,7 +9,7 @@ from pipelines.curation.command_line import print_notes, with_found_tables
 from pipelines.dataset import accounting
 from pipelines.dataset.image_row import MASK
 from pipelines.domain.dataset_json import DATASET_JSON
-from pipelines.prepare.options import parse_options
+from pipelines.prepare.options import build_parser, parse_options
 from pipelines.prepare.summary import summary_lines, update_line
 from pipelines.sources.locations import check_locations
 from pipelines.storage import filesystem, output
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         LimitExceeded: If more files are rejected than --max_reject_fraction allows.
     """
     options, rest = parse_options(argv)
-    beam_arguments = BeamArguments(rest, "prepare")
+    beam_arguments = BeamArguments(rest, "prepare", build_parser().options())
     locations = options.locations()
     check_locations(locations, beam_arguments.options_for(location.path for location in locations))
     options = with_found_tables(options)

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.common.cli import ArgumentParser, UsageError
+from pipelines.common.argument_parser import ArgumentParser
+from pipelines.common.cli import UsageError
 from pipelines.curation.command_line import add_curation_options, curation_values
 from pipelines.curation.options import CurationOptions
 from pipelines.dataset.record_spec import RecordSpec
@@ -35,6 +36,11 @@ METHODS = ("oversample", "undersample", "none")
 SHARD_MB = 16
 # Far beyond any archive. A typo with extra zeros would fill the memory with copies before any error appears.
 _MOST_PER_CLASS = 1_000_000
+# What `--help` shows.
+_FIRST = (
+    *("metadata", "overwrite", "classes", "folds", "seed"),
+    *("image_size", "aspect", "balance", "target_per_class", "update"),
+)
 EPILOG = """\
 example:
   python -m pipelines.prepare --input data/Train --metadata HAM10000_metadata.csv --output out/dataset
@@ -80,7 +86,7 @@ class PrepareOptions(CurationOptions):
 def build_parser() -> ArgumentParser:
     """Return the command-line parser; its defaults are those of PrepareOptions."""
     default = PrepareOptions(sources=(), output="")
-    parser = ArgumentParser("python -m pipelines.prepare", description=DESCRIPTION, epilog=EPILOG)
+    parser = ArgumentParser("python -m pipelines.prepare", description=DESCRIPTION, epilog=EPILOG, first=_FIRST)
     add_curation_options(parser, default, "folder for the dataset, new or empty; local or gs://")
     what = parser.add_argument_group("what is written")
     what.add_argument(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pipelines.beam.arguments import BeamArguments
 from pipelines.dataset import accounting
-from pipelines.score.options import parse_options
+from pipelines.score.options import build_parser, parse_options
 from pipelines.storage import output, partitions
 from pipelines.storage.filesystem import join
 from pipelines.storage.partitions import MARKER
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         LimitExceeded: More of the new files were rejected than --max_reject_fraction allows.
     """
     options, rest = parse_options(argv)
-    beam_arguments = BeamArguments(rest, "score")
+    beam_arguments = BeamArguments(rest, "score", build_parser().options())
     # Imported once the command line is sound: the plan needs numpy.
     from pipelines.score.job import OWN_FILES, earlier_partitions, plan_run
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipelines.common.cli import ArgumentParser, UsageError, model_folder, require_job_limits
+from pipelines.common.argument_parser import ArgumentParser, model_folder
+from pipelines.common.cli import UsageError, require_job_limits
 from pipelines.common.memory_limit import add_memory_budget
 from pipelines.score.challenge import YEARS
 from pipelines.sources.location import Location
@@ -28,6 +29,11 @@ one bad image never takes a good one with it. _summary.json is written last and 
 """
 
 
+# What `--help` shows.
+_FIRST = (
+    *("previous", "run", "overwrite", "tta", "format", "submission", "report", "flag_sensitivity"),
+    *("batch_size", "max_reject_fraction"),
+)
 EPILOG = """\
 examples:
   once:       python -m pipelines.score --input archive/ --model out/train/model --output out/scores
@@ -74,7 +80,7 @@ class ScoreOptions:
 def build_parser() -> ArgumentParser:
     """Return the command-line parser, with the defaults of ScoreOptions."""
     default = ScoreOptions(input=(), model=(), output="")
-    parser = ArgumentParser("python -m pipelines.score", description=DESCRIPTION, epilog=EPILOG)
+    parser = ArgumentParser("python -m pipelines.score", description=DESCRIPTION, epilog=EPILOG, first=_FIRST)
     parser.add_argument(
         "--input",
         action="append",

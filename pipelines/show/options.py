@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipelines.common.cli import ArgumentParser, UsageError
+from pipelines.common.argument_parser import ArgumentParser
+from pipelines.common.cli import UsageError
 from pipelines.common.text import visible
 from pipelines.domain.dataset_json import SPLITS
 from pipelines.storage import filesystem

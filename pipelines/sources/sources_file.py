@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import yaml
 
 from pipelines.common.cli import UsageError, first_line
+from pipelines.common.yaml_loaders import SafeOnceLoader, where_wrong
 from pipelines.domain.labels import FOLDER
 from pipelines.domain.layout_registry import FOLDERS, LAYOUTS, RECOGNIZE, TABLE
 from pipelines.domain.metadata_columns import Columns
@@ -36,18 +37,6 @@ def is_sources_file(path: str) -> bool:
     return path.lower().endswith((".yaml", ".yml", ".json")) and not filesystem.is_folder(path)
 
 
-class _OnceLoader(yaml.SafeLoader):
-    """Safe YAML loader that rejects duplicate keys; the default one silently drops the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _ in pairs]
     for key in keys:
@@ -67,16 +56,14 @@ def _parse(path: str, option: str) -> Any:
         text = content.decode("utf-8-sig")
         if path.lower().endswith(".json"):
             return json.loads(text, object_pairs_hook=_once)
-        return yaml.load(text, _OnceLoader)
+        return yaml.load(text, SafeOnceLoader)
     except UnicodeDecodeError as error:
         raise UsageError(f"{option}: not a UTF-8 text file ({error.reason})") from error
     except json.JSONDecodeError as error:
         raise UsageError(f"{option}: not JSON, line {error.lineno}: {error.msg}") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{option}: not YAML{line}: {error.problem or error.context}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except yaml.YAMLError as error:
+        raise UsageError(f"{option}: not YAML{where_wrong(error)}") from error
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{option}: cannot be read: {first_line(error)}") from error
 
 

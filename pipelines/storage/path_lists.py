@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
-from pipelines.common.cli import UsageError, first_line, without_file_scheme
+from pipelines.common.argument_parser import without_file_scheme
+from pipelines.common.cli import UsageError, first_line
 from pipelines.common.csv_tables import DELIMITERS, encoding_of
 from pipelines.common.gcs_client import is_gs, split_path
 from pipelines.domain.image_ids import is_image_name

@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.common.cli import ArgumentParser, CheckFailed, UsageError
+from pipelines.common.argument_parser import ArgumentParser
+from pipelines.common.cli import CheckFailed, UsageError
 from pipelines.dataset.description_reader import require_unchanged
 from pipelines.dataset.finished import Dataset, open_dataset
 from pipelines.domain.dataset_json import DatasetDescription

@@ -33,8 +33,9 @@ COMMANDS = {"prepare": prepare_options, "score": score_options}
 
 
 def options_in_help(job: str) -> set[str]:
-    text = COMMANDS[job].build_parser().format_help()
-    return set(re.findall(r"^  (?:-h, )?--(\w+)", text, re.MULTILINE)) - {"help"}
+    parser = COMMANDS[job].build_parser()
+    parser.show_all()
+    return set(re.findall(r"^  (?:-h, )?--(\w+)", parser.format_help(), re.MULTILINE)) - {"help", "help_all", "config"}
 
 
 @pytest.fixture(params=JOBS)

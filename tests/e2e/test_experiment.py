@@ -66,7 +66,7 @@ def arguments(places: Path, **other: object) -> list[str]:
     values = {
         "dataset": places / "plain",
         "output": places / "out",
-        "config": places / "recipe.json",
+        "recipe": places / "recipe.json",
         "changes": places / "changes.json",
         "balanced": places / "balanced",
         **other,
@@ -289,7 +289,7 @@ def test_again_trains_nothing_and_another_recipe_is_refused(
     assert {path: path.stat().st_mtime_ns for path in (places / "out").rglob("saved_model.pb")} == stamps
     other = tmp_path / "other.json"
     other.write_text(json.dumps({**RECIPE, "epochs": 3}))
-    refused = run(*arguments(places, config=other))
+    refused = run(*arguments(places, recipe=other))
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
     assert "holds an experiment with another recipe" in refused.stderr
@@ -422,9 +422,9 @@ def test_the_fold_that_is_left_out_does_not_say_when_to_stop(places: Path, tmp_p
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps({**RECIPE, "patience": 5}))
     with pytest.raises(UsageError, match=r"recipe\.json: 'patience' is 5: .*when to stop; give 0, or leave it out"):
-        check(parse_experiment(arguments(places, config=recipe)))
+        check(parse_experiment(arguments(places, recipe=recipe)))
     recipe.write_text(json.dumps({**RECIPE, "patience": 0}))
-    check(parse_experiment(arguments(places, config=recipe)))
+    check(parse_experiment(arguments(places, recipe=recipe)))
 
 
 def test_the_base_of_changes_is_checked_before_the_work(places: Path, tmp_path: Path) -> None:
@@ -457,7 +457,7 @@ def test_folds_at_once_share_the_cores(run: Command, places: Path, tmp_path: Pat
 def test_a_fold_that_fails_ends_the_other(run: Command, places: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps({**RECIPE, "epochs": 10_000}))
-    command = arguments(places, config=recipe, changes=None, output=tmp_path / "out", jobs=2)
+    command = arguments(places, recipe=recipe, changes=None, output=tmp_path / "out", jobs=2)
     experiment_command.claim_experiment(
         tmp_path / "out",
         {"recipe": {**RECIPE, "epochs": 10_000}, "dataset_fingerprint": "plain" * 8},
@@ -477,7 +477,7 @@ def test_a_fold_that_fails_ends_the_other(run: Command, places: Path, tmp_path: 
 def test_the_signal_to_end_reaches_the_training(places: Path, tmp_path: Path, jobs: int) -> None:
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps({**RECIPE, "epochs": 10_000}))
-    command = [*arguments(places, config=recipe, changes=None, output=tmp_path / "out", jobs=jobs)]
+    command = [*arguments(places, recipe=recipe, changes=None, output=tmp_path / "out", jobs=jobs)]
     with subprocess.Popen(
         [sys.executable, "-m", "trainer.experiment", *command],
         stdout=subprocess.PIPE,
@@ -504,7 +504,7 @@ def test_the_signal_to_end_reaches_the_training(places: Path, tmp_path: Path, jo
         ({"change_folds": "2"}, "--change_folds 2: .* has folds 0 to 1"),
         ({"change_folds": "a"}, "--change_folds"),
         ({"dataset": "nowhere"}, "--dataset nowhere: no such directory"),
-        ({"config": "nowhere.json"}, "--config nowhere.json: cannot be read"),
+        ({"recipe": "nowhere.json"}, "--recipe nowhere.json: cannot be read"),
         ({"dataset": "gs://bucket/data"}, "--dataset: 'gs://bucket/data': only local directories"),
         ({"jobs": 0}, "--jobs: 0 is out of range: give 1 or more"),
         ({"jobs": 1000}, "--jobs 1000: more than the cores this process may use; give [0-9]+ at most"),
@@ -569,7 +569,7 @@ def test_a_file_that_holds_no_changes_is_refused(tmp_path: Path, content: str, s
 
 def test_the_recipe_and_changes_of_the_project_are_accepted(places: Path, tmp_path: Path) -> None:
     recipe, changes = (ROOT / "trainer/config" / name for name in ("bespoke.json", "changes.json"))
-    found = check(parse_experiment(arguments(places, config=recipe, changes=changes)))[2]
+    found = check(parse_experiment(arguments(places, recipe=recipe, changes=changes)))[2]
     assert {change.dataset for change in found.changes} == {"plain", "balanced", "leaky"}
     # The quick recipe is what changes of the other one are compared with.
     quick = json.loads((ROOT / "trainer/config/quick.json").read_text())
@@ -577,7 +577,7 @@ def test_the_recipe_and_changes_of_the_project_are_accepted(places: Path, tmp_pa
     larger = tmp_path / "recipe.json"
     larger.write_text(json.dumps({**json.loads(recipe.read_text()), "progressive": "64:0.5"}))
     with pytest.raises(UsageError, match=r"recipe\.json: --progressive 64:0.5: the dataset's images have 32 px"):
-        check(parse_experiment(arguments(places, config=larger, changes=changes)))
+        check(parse_experiment(arguments(places, recipe=larger, changes=changes)))
 
 
 def test_a_spread_needs_every_fold() -> None:

@@ -42,8 +42,8 @@ def check_recipe(values: Any, where: str) -> None:
             raise UsageError(f"{where}: '{name}' is {json.dumps(value)}; give {kind}")
 
 
-def read_config(path: str) -> dict[str, Any]:
-    """Return the options in a `--config` file.
+def read_recipe(path: str) -> dict[str, Any]:
+    """Return the options in a recipe, the file of `--recipe`.
 
     Raises:
         UsageError: If the file cannot be read, is not JSON or is not a recipe.
@@ -52,10 +52,10 @@ def read_config(path: str) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             values = json.load(file)
     except OSError as error:
-        raise UsageError(f"--config {path}: cannot be read ({error.strerror}); name a JSON file") from None
+        raise UsageError(f"--recipe {path}: cannot be read ({error.strerror}); name a JSON file") from None
     except ValueError as error:
-        raise UsageError(f"--config {path}: is not JSON ({error})") from None
-    check_recipe(values, f"--config {path}")
+        raise UsageError(f"--recipe {path}: is not JSON ({error})") from None
+    check_recipe(values, f"--recipe {path}")
     return values
 
 
@@ -63,7 +63,7 @@ def as_arguments(values: Mapping[str, Any]) -> list[str]:
     """Return options as command-line arguments.
 
     Args:
-        values: Option name -> value, as `read_config` returns them.
+        values: Option name -> value, as `read_recipe` returns them.
     """
     arguments = []
     for name, value in values.items():

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.common.cli import ArgumentParser, UsageError, run_command
+from pipelines.common.argument_parser import ArgumentParser
+from pipelines.common.cli import UsageError, run_command
 
 # Folders of `gcs_dataset_cache` and of `record_reader.copy_shards`.
 _COPY = re.compile(r"(gs-)?[0-9a-f]{16}")

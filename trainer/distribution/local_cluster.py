@@ -12,7 +12,8 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from pipelines.common.cli import ArgumentParser, UsageError, run_command
+from pipelines.common.argument_parser import ArgumentParser
+from pipelines.common.cli import UsageError, run_command
 from trainer.config.options import number
 from trainer.distribution.cluster import VARIABLE
 from trainer.distribution.processes import Command, run_chains

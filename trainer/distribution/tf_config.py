@@ -13,7 +13,8 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
-from pipelines.common.cli import ArgumentParser, UsageError, run_command
+from pipelines.common.argument_parser import ArgumentParser
+from pipelines.common.cli import UsageError, run_command
 from trainer.config.options import number
 
 DEFAULT_PORT = 2222

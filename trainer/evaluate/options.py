@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.common.cli import ArgumentParser, UsageError, model_folder
+from pipelines.common.argument_parser import ArgumentParser, model_folder
+from pipelines.common.cli import UsageError
 from pipelines.domain.model_info import ModelInfo
 from trainer.config.options import number, require_supported
 from trainer.data.dataset_info import DatasetInfo, fold_split, read_dataset_info

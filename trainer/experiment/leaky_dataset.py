@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pipelines.common.cli import ArgumentParser, UsageError, run_command
+from pipelines.common.argument_parser import ArgumentParser
+from pipelines.common.cli import UsageError, run_command
 from pipelines.domain.dataset_json import DATASET_JSON, Fold
 from trainer.config.options import number
 from trainer.data.dataset_info import COMPRESSION_TYPES, DatasetInfo, fold_split, read_dataset_info

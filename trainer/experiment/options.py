@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.common.cli import ArgumentParser, UsageError
+from pipelines.common.argument_parser import ArgumentParser
+from pipelines.common.cli import UsageError
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from trainer.config.options import first_difference, number
-from trainer.config.recipes import as_arguments, read_config
+from trainer.config.recipes import as_arguments, read_recipe
 from trainer.data.dataset_info import DatasetInfo, fold_split, read_dataset_info
 from trainer.data.progressive_resizing import check_sizes, smallest_size
 from trainer.distribution.cluster import check_cluster, read_cluster
@@ -31,7 +32,7 @@ class ExperimentOptions:
 
     dataset: Path
     output: Path
-    config: Path
+    recipe: Path
     changes: Path | None
     balanced: Path | None
     change_folds: tuple[int, ...]
@@ -82,8 +83,8 @@ def check(options: ExperimentOptions) -> tuple[DatasetInfo, dict[str, Any], Abla
     info = read_dataset_info(options.dataset)
     fold_split(info, 0)
     folds = len(info.splits["train"].folds)
-    recipe = read_config(str(options.config))
-    _check_recipe(f"--config {options.config}", recipe, info.image_size)
+    recipe = read_recipe(str(options.recipe))
+    _check_recipe(f"--recipe {options.recipe}", recipe, info.image_size)
     ablation = read_changes(options.changes) if options.changes else Ablation()
     for change in (UNCHANGED, *ablation.changes):
         merged = {**recipe, **ablation.base, **change.options}
@@ -214,12 +215,12 @@ def parse_experiment(argv: Sequence[str] | None = None) -> ExperimentOptions:
         description="Cross-validate a recipe on a dataset prepared with folds: balanced accuracy with its spread over\n"
         "the folds, sensitivity and AUC per class, melanoma sensitivity at 90 % specificity, calibration.",
         epilog="The same command continues an interrupted experiment. Example:\n"
-        "python -m trainer.experiment --dataset runs/folds --config trainer/config/bespoke.json --output runs/cv",
+        "python -m trainer.experiment --dataset runs/folds --recipe trainer/config/bespoke.json --output runs/cv",
     )
     parser.add_argument("--dataset", type=_local, required=True, metavar="DIR", help="prepared with --folds")
     parser.add_argument("--output", type=_local, required=True, metavar="DIR", help="directory to write or to go on in")
     parser.add_argument(
-        "--config", type=_local, required=True, metavar="FILE", help="the recipe: options of trainer.task"
+        "--recipe", type=_local, required=True, metavar="FILE", help="JSON file with options of trainer.task"
     )
     parser.add_argument("--changes", type=_local, metavar="FILE", help="changes of the recipe to compare with it")
     parser.add_argument(

@@ -1,33 +1,33 @@
-"""Parse the command line of `trainer.task`, apply a recipe, and check the options. Imports no TensorFlow."""
+"""Parse the command line of `trainer.task` and check the options. Imports no TensorFlow."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 
-from pipelines.common.cli import ArgumentParser, UsageError
+from pipelines.common.argument_parser import ArgumentParser
+from pipelines.common.cli import UsageError
 from trainer.config.options import TrainOptions, require_supported
-from trainer.config.recipes import as_arguments, read_config
 from trainer.data.progressive_resizing import parse_progressive
+
+# What `--help` shows.
+_FIRST = (
+    *("epochs", "batch_size", "learning_rate", "class_weights", "augment", "backbone", "weights", "fold", "patience"),
+    *("strategy", "cache", "seed", "overwrite"),
+)
 
 
 def build_parser() -> ArgumentParser:
-    """Return the parser of the options that `TrainOptions` declares, and of `--config`."""
+    """Return the parser of the options that `TrainOptions` declares."""
     parser = ArgumentParser(
         prog="python -m trainer.task",
         description="Train a lesion classifier on a prepared dataset and export it as a SavedModel.",
-        epilog="Leaves OUTPUT/model (the weights of the epoch that --keep says, ready to score), train.json, "
+        epilog="Leaves OUTPUT/model (the weights of the epoch that --keep says, ready to score), train.json,\n"
         "history.json, logs/ (for TensorBoard) and checkpoints/.\n\nexample:\n  python -m trainer.task --dataset "
         "runs/dataset --output runs/train",
-    )
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        help="JSON file with values for these options by name, such as those of trainer/config/; options of the "
-        "command line come before it",
+        first=_FIRST,
     )
     for spec in fields(TrainOptions):
         name, meta = f"--{spec.name}", spec.metadata
@@ -45,7 +45,7 @@ def build_parser() -> ArgumentParser:
 
 
 def parse_options(argv: Sequence[str] | None) -> TrainOptions:
-    """Return the options of a command line; these take precedence over the `--config` file.
+    """Return the options of a command line.
 
     Args:
         argv: Command-line arguments; None: `sys.argv[1:]`.
@@ -53,18 +53,7 @@ def parse_options(argv: Sequence[str] | None) -> TrainOptions:
     Raises:
         UsageError: If an option is wrong or does not fit another; the message names it, its value and a remedy.
     """
-    parser = build_parser()
-    given = sys.argv[1:] if argv is None else list(argv)
-    values = vars(parser.parse_args(given))
-    config = values.pop("config")
-    if config:
-        recipe = read_config(config)
-        try:
-            values = vars(parser.parse_args([*as_arguments(recipe), *given]))
-        except UsageError as error:
-            raise UsageError(f"--config {config}: {error}") from None
-        del values["config"]
-    options = TrainOptions(**values)
+    options = TrainOptions(**vars(build_parser().parse_args(argv)))
     for name in ("dataset", "output", "cache"):
         value = getattr(options, name)
         if not value:

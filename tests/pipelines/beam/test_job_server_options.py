@@ -29,11 +29,11 @@ def test_options_of_a_job_server_are_kept_for_it(given: tuple[str, ...]) -> None
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ((*SERVER, "--max_bundel_size=100"), r"unknown option '--max_bundel_size=100' \(nearest --max_bundle_size\)"),
-        ((*SERVER, "--job_endpiont=x"), "nearest --job_endpoint"),
+        ((*SERVER, "--max_bundel_size=100"), r"unknown option --max_bundel_size \(nearest --max_bundle_size\)"),
+        ((*SERVER, "--job_endpiont=x", "--other"), r"options --job_endpiont \(nearest --job_endpoint\), --other; "),
         (("--runner=SparkRunner", "--max_bundle_size=1"), "--max_bundle_size: for job servers of Flink or Spark alone"),
         (("--max_bundle_size=1",), "--max_bundle_size: for job servers .*--runner PortableRunner"),
-        ((*SERVER, "--wholly_unlike=1"), "unknown option '--wholly_unlike=1'; --help"),
+        ((*SERVER, "--wholly_unlike=1"), "unknown option --wholly_unlike; --help_all"),
     ],
 )
 def test_others_are_refused_with_the_nearest_name(given: tuple[str, ...], says: str) -> None:

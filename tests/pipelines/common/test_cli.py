@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import subprocess
 import sys
@@ -12,13 +11,11 @@ from typing import Any
 import pytest
 
 from pipelines.common.cli import (
-    ArgumentParser,
     CheckFailed,
     LimitExceeded,
     RunnerFailed,
     UsageError,
     first_line,
-    model_folder,
     require_job_limits,
     run_command,
 )
@@ -109,26 +106,6 @@ def test_a_failure_of_ours_keeps_its_traceback(capsys: pytest.CaptureFixture[str
     assert said.endswith("ZeroDivisionError: of ours\n")
 
 
-def test_a_mistake_on_the_command_line_names_the_help_and_abbreviations_are_none() -> None:
-    parser = ArgumentParser("prog")
-    parser.add_argument("--seed", type=int)
-    with pytest.raises(UsageError, match=r"^argument --seed: invalid int value: 'x' \(see prog --help\)$"):
-        parser.parse_args(["--seed", "x"])
-    with pytest.raises(UsageError, match="unrecognized arguments: --see 1"):
-        parser.parse_args(["--see", "1"])
-
-
-def test_help_shows_the_defaults_that_say_something(capsys: pytest.CaptureFixture[str]) -> None:
-    parser = ArgumentParser("prog")
-    parser.add_argument("--seed", default=7, help="a seed")
-    parser.add_argument("--name", default="", help="a name")
-    with contextlib.suppress(SystemExit):
-        parser.parse_args(["--help"])
-    said = capsys.readouterr().out
-    assert "a seed (default: 7)" in said
-    assert "a name\n" in said
-
-
 def test_the_first_line_of_an_error_is_never_empty() -> None:
     assert first_line(ValueError("one\ntwo")) == "one"
     assert first_line(ValueError("")) == "ValueError"
@@ -141,13 +118,6 @@ def test_a_reject_fraction_beyond_its_range_is_refused(fraction: float) -> None:
     require_job_limits(1.0, 4)
     with pytest.raises(UsageError, match="--max_reject_fraction"):
         require_job_limits(fraction, 0)
-
-
-def test_a_model_may_be_named_by_its_file() -> None:
-    found = [
-        model_folder(text) for text in ("run/model", "gs://b/m/saved_model.pb", "saved_model.pb", "/saved_model.pb")
-    ]
-    assert found == ["run/model", "gs://b/m", ".", "."]
 
 
 @pytest.mark.parametrize("settings", [{"PYTHONUTF8": "0", "LC_ALL": "C"}, {"PYTHONUTF8": "0", "LC_ALL": "POSIX"}])

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.common.cli import ArgumentParser, UsageError
+from pipelines.common.argument_parser import ArgumentParser
+from pipelines.common.cli import UsageError
 from pipelines.common.memory_limit import add_memory_budget, memory_limit
 
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.common.cli import UsageError, without_file_scheme
+from pipelines.common.argument_parser import without_file_scheme
+from pipelines.common.cli import UsageError
 from pipelines.storage.path_lists import list_paths, require_path_list
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.common.cli import UsageError
 from tests.support.tiny_dataset import ROOT
-from trainer.config.recipes import as_arguments, check_recipe, read_config
+from trainer.config.recipes import as_arguments, check_recipe, read_recipe
 from trainer.task.command_line import parse_options
 
 
@@ -32,7 +32,7 @@ def test_a_recipe_is_read_as_it_was_written(tmp_path: Path) -> None:
     values = {"epochs": 3, "learning_rate": 0.5, "loss": "focal", "jit": True, "checkpoint_steps": 7}
     path = tmp_path / "recipe.json"
     path.write_text(json.dumps(values))
-    assert read_config(str(path)) == values
+    assert read_recipe(str(path)) == values
     assert as_arguments(values) == [
         "--epochs=3",
         "--learning_rate=0.5",
@@ -44,12 +44,12 @@ def test_a_recipe_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_a_recipe_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=f"^--config {tmp_path}: cannot be read .*; name a JSON file$"):
-        read_config(str(tmp_path))
+    with pytest.raises(UsageError, match=f"^--recipe {tmp_path}: cannot be read .*; name a JSON file$"):
+        read_recipe(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["bespoke", "quick"])
 def test_each_recipe_that_we_give_has_options_that_the_trainer_takes(name: str) -> None:
-    recipe = read_config(str(ROOT / f"trainer/config/{name}.json"))
+    recipe = read_recipe(str(ROOT / f"trainer/config/{name}.json"))
     options = parse_options(["--dataset=d", "--output=o", *as_arguments(recipe)])
     assert {option: getattr(options, option) for option in recipe} == recipe

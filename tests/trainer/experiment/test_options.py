@@ -9,12 +9,12 @@ import pytest
 from pipelines.common.cli import UsageError
 from trainer.experiment.options import parse_experiment
 
-NEEDED = ["--dataset=d", "--output=o", "--config=c.json"]
+NEEDED = ["--dataset=d", "--output=o", "--recipe=c.json"]
 
 
 def test_options_that_are_not_given_have_their_defaults() -> None:
     options = parse_experiment(NEEDED)
-    assert (options.dataset, options.output, options.config) == (Path("d"), Path("o"), Path("c.json"))
+    assert (options.dataset, options.output, options.recipe) == (Path("d"), Path("o"), Path("c.json"))
     assert (options.changes, options.balanced, options.card, options.metadata) == (None, None, None, ())
     assert (options.change_folds, options.jobs) == ((0,), 1)
 
@@ -28,7 +28,7 @@ def test_folds_are_taken_once_each_and_tables_as_often_as_given() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ([], "--dataset, --output, --config"),
+        ([], "--dataset, --output, --recipe"),
         ([*NEEDED, "--change_folds=0,x"], "'0,x' is not a list of folds; give numbers as in 0,1,2"),
         ([*NEEDED, "--dataset=gs://bucket/d"], "'gs://bucket/d': only local directories and files work here"),
         ([*NEEDED, "--card="], "'': only local directories and files work here"),

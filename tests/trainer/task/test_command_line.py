@@ -47,7 +47,7 @@ def test_help_is_quick_and_shows_defaults(process: Command) -> None:
         (["--cache="], ["--cache is empty"]),
         (["--cache=gs://bucket/x"], ["--cache gs://bucket/x", "only local directories"]),
         (["--class_weights=some"], ["--class_weights", "'some'", "balanced"]),
-        (["--colour=red"], ["--colour=red"]),
+        (["--colour=red", "--epoch=3"], ["unknown options --colour, --epoch (nearest --epochs)"]),
         (["--fold=0"], ["--fold 0", "prepared without folds", "--folds 5"]),
         (["--progressive=64:0.5"], ["--progressive 64:0.5", "have 32 px"]),
         (["--progressive=16"], ["--progressive 16", "SIZE:SHARE"]),
@@ -100,15 +100,14 @@ def test_required_options_that_are_missing_are_named(command: Command) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "is not JSON"),
-        ("[1]", "holds no JSON object"),
-        ('{"epoch": 3}', "'epoch' is not an option of a recipe; these are: epochs"),
-        ('{"output": "x"}', "'output' is not an option of a recipe"),
+        ("{", "is not YAML"),
+        ("[1]", "holds no options"),
+        ('{"epoch": 3}', "unknown option --epoch (nearest --epochs)"),
         ('{"epochs": 0}', "--epochs: 0 is out of range"),
         ('{"loss": "hinge"}', "--loss: invalid choice: 'hinge'"),
-        ('{"dropout": false}', "'dropout' is false; give a number"),
-        ('{"batch_norm": 0}', "'batch_norm' is 0; give true or false"),
-        ('{"progressive": ["64:0.6"]}', "'progressive' is [\"64:0.6\"]; give text"),
+        ('{"dropout": false}', "argument --dropout: 'false' is not a number"),
+        ('{"batch_norm": 0}', "'batch_norm' is '0'; give true or false"),
+        ('{"progressive": {"64": 0.6}}', "'progressive' is neither a value nor a list of values"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused_with_its_file_named(tmp_path: Path, text: str, says: str) -> None:
