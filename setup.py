@@ -36,6 +36,7 @@ setup(
         "tensorflow>=2.21,<2.22",
         "tensorflow-transform>=1.21,<1.22",
         "threadpoolctl>=3.5",
+        "tqdm>=4.67",
     ],
     extras_require={
         # Images in an HDF5 file, as the ISIC challenge of 2024 gives them.

@@ -32,7 +32,6 @@ import numpy as np
 
 from benchmarks.synthetic_archive import archive_of, image_id
 from pipelines.beam.arguments import BeamArguments
-from pipelines.beam.progress import Progress
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
 from pipelines.domain.model_info import MODEL_JSON, SCHEMA_VERSION, model_fingerprint
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
@@ -111,7 +110,7 @@ def _score_graph(images: int, work: str) -> beam.Pipeline:
     arguments = BeamArguments(rest, "score")
     job = plan_run(options, arguments, datetime.datetime.now(datetime.UTC))
     pipeline = beam.Pipeline(options=arguments.options)
-    score_pipeline.build(pipeline, job, Progress(), Attempt(job.partition, "1"), unattended=False)
+    score_pipeline.build(pipeline, job, Attempt(job.partition, "1"), unattended=False)
     return pipeline
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from pipelines.audit.options import MARKER, PAGE, build_parser, parse_options
 from pipelines.beam.arguments import BeamArguments
+from pipelines.common import console, last_run
 from pipelines.curation.command_line import print_notes, with_found_tables
 from pipelines.dataset import accounting
 from pipelines.dataset.frequent_lesions import frequent_lines
@@ -70,7 +72,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_predictions(options.predictions, options.classes)
     options = with_found_tables(options)
     output.require_output(options.output, MARKER, options.overwrite, options.paths())
+    console.announce([source.path for source in options.sources], options.output)
     print_notes(options)
+    if options.dry_run:
+        # Imported late: a run has no need of it.
+        from pipelines.curation.preview import dry_run_lines
+
+        print("\n".join(dry_run_lines("audit", options, f"{PAGE}, {MARKER} and tables")))
+        return
+    started = time.monotonic()
     # The job is imported once the options are good: Beam and what comes with it take seconds to start.
     from pipelines.audit.pipeline import run
 
@@ -78,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if report is None:
         print(f"left running; {filesystem.join(options.output, MARKER)} appears when it is done")
         return
+    last_run.note("audit", report["counts"]["listed"], time.monotonic() - started)
     print("\n".join([*options.read_as(), *summary_lines(report, options.output)]))
     judged = accounting.photographs(report["counts"], report["masks"]["files"])
     accounting.check_reject_fraction(judged, options.max_reject_fraction, options.output)

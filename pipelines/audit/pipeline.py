@@ -22,12 +22,19 @@ from pipelines.audit.options import MARKER, PAGE, AuditOptions
 from pipelines.audit.page import audit_page, pictured_paths
 from pipelines.audit.report import Evidence, describe_audit
 from pipelines.beam import table_io
+from pipelines.beam.progress import shown_progress
 from pipelines.beam.publish import Publish
 from pipelines.beam.quiet import quiet_beam, quiet_error
-from pipelines.beam.runner import default_worker_threads, is_left_running, may_outlast_command, running_pipeline
+from pipelines.beam.runner import (
+    default_worker_threads,
+    is_left_running,
+    is_local_runner,
+    may_outlast_command,
+    running_pipeline,
+)
 from pipelines.beam.threads import ThreadedDoFn
 from pipelines.beam.wait_for_files import WaitForFiles
-from pipelines.curation.curate import curate_images
+from pipelines.curation.curate import CHECK_PHASES, curate_images
 from pipelines.curation.feasibility import InfeasibleError, RefuseCorrections, output_unless_refused
 from pipelines.dataset import manifest as dataset_manifest
 from pipelines.dataset.image_row import Place
@@ -134,7 +141,10 @@ def run(options: AuditOptions, beam_arguments: PipelineOptions) -> dict[str, Any
     quiet_error(InfeasibleError)
     unattended = may_outlast_command(beam_arguments)
     with output_unless_refused(options.output, MARKER, options.overwrite) as attempt:
-        with running_pipeline(beam_arguments, attempt.leave_to) as pipeline:
+        with (
+            shown_progress(is_local_runner(beam_arguments), CHECK_PHASES),
+            running_pipeline(beam_arguments, attempt.leave_to) as pipeline,
+        ):
             build(pipeline, options, threads, attempt, unattended)
         if is_left_running(beam_arguments):
             return None

@@ -1,105 +1,116 @@
-"""Show a line of progress for runs on this machine, whichever of its processes do the work.
+"""Show how far a job is that runs on this machine, whichever of its processes do the work.
 
-Workers append one byte per image to a common file, whose size is the count. Appending is atomic, needs no server, and
-works for threads, processes and job servers alike.
+Workers append one byte for each image to a common file, whose size is the count. Appending is atomic, needs no server,
+and works for threads, processes and job servers alike. Runners elsewhere have Beam's counters.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-import sys
 import tempfile
 import threading
-import time
-from collections.abc import Iterator
-from typing import TextIO
+from collections.abc import Iterator, Sequence
+from io import FileIO
+from typing import NamedTuple
 
-# Time between two lines of a log. On a terminal, a single line is rewritten more often.
-_LOG_SECONDS = 30.0
-_TERMINAL_SECONDS = 0.5
+from pipelines.common import console
+
+# Names the folder of the counts; worker processes on this machine inherit it.
+_FOLDER = "LESIONS_PROGRESS"
+_LOOK_SECONDS = 0.5
 
 
-class Progress:
-    """Counters that all processes on this machine share; can be pickled and sent to workers.
+class JobPhase(NamedTuple):
+    """A part of a job; it lasts until the next one begins.
 
-    Args:
-        folder: A local folder for the counts. Empty: nothing is counted.
+    A phase begins when something has been counted for it, or when the one before it has done all there is to do.
     """
 
-    def __init__(self, folder: str = ""):
-        self._folder = folder
+    name: str
+    counter: str = ""  # what is counted while it lasts; empty: nothing
+    total: tuple[str, ...] = ()  # how much there is to do: the first counter minus the others; empty: unknown
+    unit: str = "images"
 
-    def add(self, what: str, count: int) -> None:
-        """Add to a counter.
 
-        Args:
-            what: Name of the counter, used as a file name.
-            count: How much to add.
-        """
-        if self._folder and count:
-            # If a worker outlives the run, the folder is gone and nobody needs the count.
-            with contextlib.suppress(OSError), open(os.path.join(self._folder, what), "ab", buffering=0) as file:
-                file.write(b"." * count)
+@functools.lru_cache(1)
+def _files(folder: str) -> dict[str, FileIO]:
+    """Return the open files of this process in a folder, by counter."""
+    return {}
 
-    def count(self, what: str) -> int:
-        """Return the value of the counter `what` so far."""
+
+def _file(folder: str, counter: str) -> FileIO:
+    files = _files(folder)
+    if counter not in files:
+        files[counter] = FileIO(os.path.join(folder, counter), "a")
+    return files[counter]
+
+
+def count(counter: str, number: int = 1) -> None:
+    """Add to a counter of the job that runs on this machine; on other machines nothing is counted.
+
+    Args:
+        counter: Its name, used as a file name.
+        number: How much to add.
+    """
+    folder = os.environ.get(_FOLDER)
+    if folder and number:
+        # If a worker outlives the run, the folder is gone and nobody needs the count.
         with contextlib.suppress(OSError):
-            return os.path.getsize(os.path.join(self._folder, what))
-        return 0
+            _file(folder, counter).write(b"." * number)
 
 
-def duration(seconds: float) -> str:
-    """Format a duration like 12 s, 3 min or 2 h 5 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+def counted(counter: str) -> int:
+    """Return the value of a counter of the job that runs on this machine."""
+    with contextlib.suppress(OSError):
+        return os.path.getsize(os.path.join(os.environ.get(_FOLDER, ""), counter))
+    return 0
 
 
-def progress_line(listed: int, done: int, speed: float) -> str:
-    """Format the line of progress.
+def _total(phase: JobPhase) -> int | None:
+    if not phase.total:
+        return None
+    first, *others = map(counted, phase.total)
+    return first - sum(others)
+
+
+def current_phase(phases: Sequence[JobPhase], least: int = -1) -> int:
+    """Return the index of the phase that a job is in; -1 before the first.
 
     Args:
-        listed: Images listed so far; listing may still be under way.
-        done: Images finished so far.
-        speed: Images per second, 0 if not yet known.
+        phases: The phases of the job.
+        least: The phase that it was in before; a job does not go back.
     """
-    if not done:
-        return f"{listed:,} images listed"
-    line = f"{done:,} of {listed:,} images ({done / max(listed, 1):.0%})"
-    if not speed:
-        return line
-    digits = 0 if speed >= 10 else 1
-    return f"{line}, {speed:,.{digits}f} images/s, {duration((listed - done) / speed)} left"
+    index = max((i for i, phase in enumerate(phases) if phase.counter and counted(phase.counter)), default=-1)
+    index = max(index, least)
+    if 0 <= index < len(phases) - 1 and phases[index].counter:
+        total = _total(phases[index])
+        index += total is not None and counted(phases[index].counter) >= total
+    return index
 
 
-class _Printer(threading.Thread):
-    def __init__(self, progress: Progress, stream: TextIO):
+class _Watcher(threading.Thread):
+    def __init__(self, phases: Sequence[JobPhase]):
         super().__init__(daemon=True)
-        self._progress = progress
-        self._stream = stream
+        self._phases = phases
         self._over = threading.Event()
 
     def run(self) -> None:
-        terminal = self._stream.isatty()
-        first, done_first, shown = 0.0, 0, 0
-        while not self._over.wait(_TERMINAL_SECONDS if terminal else _LOG_SECONDS):
-            listed, done = self._progress.count("listed"), self._progress.count("done")
-            now = time.monotonic()
-            # Measure from the first finished images, to leave out starting workers and loading models.
-            if done and not done_first:
-                first, done_first = now, done
-            line = progress_line(listed, done, (done - done_first) / (now - first) if now > first else 0.0)
-            if terminal:
-                self._stream.write("\r" + line.ljust(shown))
-                shown = len(line)
-            elif done:
-                self._stream.write(line + "\n")
-            self._stream.flush()
+        index, shown = -1, None
+        while not self._over.wait(_LOOK_SECONDS):
+            now = current_phase(self._phases, index)
+            if now < 0:
+                continue
+            phase = self._phases[now]
+            total, done = _total(phase), counted(phase.counter) if phase.counter else 0
+            if shown is None or now != index:
+                if shown:
+                    shown.close()
+                shown, index = console.Phase(phase.name, total, phase.unit), now
+            shown.reached(done, total)
         if shown:
-            self._stream.write("\r" + " " * shown + "\r")
-            self._stream.flush()
+            shown.close()
 
     def stop(self) -> None:
         self._over.set()
@@ -107,20 +118,24 @@ class _Printer(threading.Thread):
 
 
 @contextlib.contextmanager
-def shown_progress(local: bool) -> Iterator[Progress]:
-    """Yield a Progress that is printed to stderr while the block runs.
+def shown_progress(local: bool, phases: Sequence[JobPhase]) -> Iterator[None]:
+    """Show the phases of a job on stderr while the block runs it.
 
     Args:
-        local: Whether all workers are on this machine. If not, the Progress counts and prints nothing.
+        local: Whether all workers are on this machine. If not, nothing is counted and shown.
+        phases: The phases in their order.
     """
     if not local:
-        yield Progress()
+        yield
         return
     with tempfile.TemporaryDirectory(prefix="progress-") as folder:
-        progress = Progress(folder)
-        printer = _Printer(progress, sys.stderr)
-        printer.start()
+        os.environ[_FOLDER] = folder
+        watcher = _Watcher(phases)
+        watcher.start()
         try:
-            yield progress
+            yield
         finally:
-            printer.stop()
+            watcher.stop()
+            del os.environ[_FOLDER]
+            # Not closed: a thread that is late may still write.
+            _files.cache_clear()

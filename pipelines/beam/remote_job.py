@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from apache_beam.portability.api import beam_job_api_pb2
 from apache_beam.runners.portability.portable_runner import TERMINAL_STATES, PipelineResult, PortableMetrics
 
 from pipelines.beam.flink_job import FlinkJob, flink_address
+from pipelines.common import console
 from pipelines.common.cli import RunnerFailed, UsageError
 
 # Time between two looks at the state, and between two lines about a job whose state stays the same.
@@ -30,10 +30,6 @@ _CALL_SECONDS = 20.0
 _MESSAGE_LENGTH = 300
 # Counters of our jobs in the order of the work.
 _COUNTERS = ("listed", "unchanged", "checked", "scored", "rejected", "examples_written")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _in_a_line(error: grpc.RpcError | OSError | str) -> str:
@@ -102,7 +98,7 @@ class _Job:
 
     def say_state(self, state: beam_job_api_pb2.JobState.Enum.ValueType, more: str = "") -> None:
         """Print the state in a line."""
-        _say(f"{self.name}: {beam_job_api_pb2.JobState.Enum.Name(state)}" + (f", {more}" if more else ""))
+        console.say(f"{self.name}: {beam_job_api_pb2.JobState.Enum.Name(state)}" + (f", {more}" if more else ""))
 
     def _where(self) -> str:
         page = self._page or (self._flink.address if self._flink else "")
@@ -114,19 +110,19 @@ class _Job:
             if self.state() in TERMINAL_STATES:
                 return
             self.new_page()
-            _say(f"{self.name} is being cancelled; a second interruption leaves it to itself")
+            console.say(f"{self.name} is being cancelled; a second interruption leaves it to itself")
             self._result.cancel()
             begin = time.monotonic()
             while not self._has_ended(time.monotonic() - begin):
                 if time.monotonic() - begin > _CANCEL_SECONDS:
-                    _say(f"{self.name} has not ended in {_CANCEL_SECONDS:.0f} s; cancel it {self._where()}")
+                    console.say(f"{self.name} has not ended in {_CANCEL_SECONDS:.0f} s; cancel it {self._where()}")
                     return
                 time.sleep(_LOOK_SECONDS)
             self.say_state(self.state())
         except (grpc.RpcError, OSError) as error:
-            _say(f"{self.name} could not be cancelled ({_in_a_line(error)}); cancel it {self._where()}")
+            console.say(f"{self.name} could not be cancelled ({_in_a_line(error)}); cancel it {self._where()}")
         except KeyboardInterrupt:
-            _say(f"{self.name} may still run; cancel it {self._where()}")
+            console.say(f"{self.name} may still run; cancel it {self._where()}")
 
     def _has_ended(self, seconds: float) -> bool:
         """Return whether a job has ended that was cancelled so many seconds ago."""

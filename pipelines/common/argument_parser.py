@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import sys
 import urllib.parse
 from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
-from pipelines.common import config_file
+from pipelines.common import config_file, console
 from pipelines.common.cli import EXIT_CODES, UsageError, called_as
 from pipelines.common.misspelt import nearest, unknown_options
 
@@ -96,6 +97,13 @@ class ArgumentParser(argparse.ArgumentParser):
             help="YAML or JSON file with these options by name; those of the command line come before it",
         )
 
+        self.add_argument(
+            "--log_format",
+            choices=console.FORMATS,
+            default=argparse.SUPPRESS,
+            help=f"of what goes to stderr; json: an object a line (default: {console.TEXT})",
+        )
+
     def show_all(self) -> None:
         """Have the help show every option."""
         self._first = frozenset()
@@ -152,20 +160,27 @@ class ArgumentParser(argparse.ArgumentParser):
         except config_file.ConfigError as error:
             raise UsageError(f"{config_file.OPTION}: {error}") from None
         self._given = list(map(without_file_scheme, given))
-        if path is None:
-            return super().parse_known_args(self._given, namespace)
-        try:
-            read = config_file.read_options(path)
-            added = config_file.as_arguments(read, self._actions, self._given, others_pass)
+        # Already now, so that a mistake among the others is said in the form that was asked for.
+        if "--log_format=json" in self._given or ("--log_format", console.JSON) in itertools.pairwise(self._given):
+            console.speak(console.JSON)
+        added: list[str] = []
+        if path is not None:
+            try:
+                read = config_file.read_options(path)
+                added = config_file.as_arguments(read, self._actions, self._given, others_pass)
+            except config_file.ConfigError as error:
+                raise UsageError(f"{config_file.OPTION} {path}: {error}") from None
             added = list(map(without_file_scheme, added))
-        except config_file.ConfigError as error:
-            raise UsageError(f"{config_file.OPTION} {path}: {error}") from None
         try:
-            return super().parse_known_args([*added, *self._given], namespace)
+            found, rest = super().parse_known_args([*added, *self._given], namespace)
         except UsageError as error:
             if any(f" {argument.partition('=')[0]}:" in str(error) for argument in added):
                 raise UsageError(f"{config_file.OPTION} {path}: {error}") from None
             raise
+        if hasattr(found, "log_format"):
+            console.speak(found.log_format)
+            del found.log_format
+        return found, rest
 
     def error(self, message: str) -> NoReturn:
         """Report a mistake on the command line.

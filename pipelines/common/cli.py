@@ -6,10 +6,10 @@ import gc
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from pipelines.common import console
 from pipelines.common.full_disk import disk_full
 
 EXIT_OK = 0
@@ -125,19 +125,19 @@ def run_command(
         main: The command; None as its result means success.
         argv: The arguments for `main`; None takes those of the process.
     """
-    prog = called_as(prog)
+    console.begin(called_as(prog))
     received = _stop_on_signals()
     try:
         _require_utf8()
         code = main(argv) or EXIT_OK
     except UsageError as error:
-        print(f"{prog}: error: {error}", file=sys.stderr)
+        console.say(str(error), "error")
         code = EXIT_USAGE
     except (LimitExceeded, CheckFailed) as error:
-        print(f"{prog}: {error}", file=sys.stderr)
+        console.say(str(error))
         code = EXIT_LIMIT
     except RunnerFailed as error:
-        print(f"{prog}: {error}", file=sys.stderr)
+        console.say(str(error))
         code = EXIT_FAILURE
     except BrokenPipeError:
         # The reader of our output is gone. What Python still buffers must not raise again at exit.
@@ -145,15 +145,16 @@ def run_command(
         code = EXIT_BROKEN_PIPE
     except (KeyboardInterrupt, Exception) as error:
         if received or isinstance(error, KeyboardInterrupt):
-            print(f"{prog}: interrupted; the same command starts again", file=sys.stderr)
+            console.say("interrupted; the same command starts again")
             code = EXIT_SIGNAL + (received or [signal.SIGINT])[0]
         elif full := disk_full(error):
-            print(f"{prog}: {full}", file=sys.stderr)
+            console.say(str(full))
             code = EXIT_FAILURE
         else:
-            traceback.print_exc()
+            console.say_traceback(error)
             code = EXIT_FAILURE
     finally:
+        console.begin("")
         # A program that ran a tf.Transform analysis segfaults at interpreter exit: a protobuf (upb) object
         # is freed after its module. Objects in the permanent generation are not freed at exit.
         gc.freeze()

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from pipelines.beam import progress
 from pipelines.beam.threads import ThreadedDoFn, in_global_window
 from pipelines.curation import masks
 from pipelines.curation.corrections import Correction, corrected
@@ -33,32 +34,27 @@ from pipelines.storage.errors import StorageError
 from pipelines.storage.packs import Packed, PackWriter
 
 
-def start_row(
+def listed_row(
     file: SourceFile,
-    content: Content,
     root: str,
     inputs: Mapping[str, Source],
     class_set: ClassSet,
     use_folder_splits: bool = False,
 ) -> ImageRow:
-    """Return the row of a file that has been read, with the folder claim and the content hash.
+    """Return the row of a listed file, with the folder claim.
 
     Args:
         file: The file.
-        content: Its bytes, or why it cannot be read.
         root: The input path under which it was found.
         inputs: Maps each listed input path to its Source.
         class_set: Classes that folder names may stand for.
         use_folder_splits: Whether the split named by a folder becomes the row's `given_split`.
-
-    Returns:
-        The row, rejected if the file cannot be read or is not worth reading.
     """
     source = inputs[root]
     folders = [name for name in (list_images.folder_name(root), *file.relative.split("/")[:-1]) if name]
     speaks = source.folders_speak and folders
     named_split = folder_split(folders)
-    row = ImageRow(
+    return ImageRow(
         path=file.path,
         relative=file.relative,
         member=file.member,
@@ -69,6 +65,18 @@ def start_row(
         folder_split=named_split,
         given_split=named_split if use_folder_splits else "",
     )
+
+
+def with_content(row: ImageRow, content: Content) -> ImageRow:
+    """Return the row of a file that has been read, with its hash.
+
+    Args:
+        row: What `listed_row` returned.
+        content: The file's bytes, or why it cannot be read.
+
+    Returns:
+        The row, rejected if the file cannot be read or is not worth reading.
+    """
     if isinstance(content, StorageError):
         return row.rejected("read", content.code, str(content))
     return row._replace(size=len(content), sha256=hashlib.sha256(content).hexdigest())
@@ -168,6 +176,7 @@ class _CheckChunks(ThreadedDoFn):
         """
         listed = list_images.images_of(element)
         self._checked.inc(len(listed))
+        progress.count("checked", len(element) - len(listed))
         for root, found in itertools.groupby(listed, key=lambda one: one.root):
             examine_file = functools.partial(self._examine, root=root, known=known, corrections=corrections)
             yield from self._rows(map_files(examine_file, [one.file for one in found], self._pending.feed))
@@ -185,7 +194,8 @@ class _CheckChunks(ThreadedDoFn):
         known: Known | None,
         corrections: Mapping[str, Correction] | None,
     ) -> Examined:
-        row = self._start(file, content, root)
+        progress.count("checked")
+        row = with_content(self._start(file, root), content)
         if corrections:
             row = corrected(row, corrections)
         if isinstance(content, StorageError):
@@ -251,7 +261,7 @@ class CheckImages(beam.PTransform):
     ):
         super().__init__()
         start = functools.partial(
-            start_row,
+            listed_row,
             inputs={source.path: source for source in inputs},
             class_set=class_set,
             use_folder_splits=use_folder_splits,

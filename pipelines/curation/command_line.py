@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from typing import Any, TypeVar
 
+from pipelines.common import console
 from pipelines.common.cli import UsageError, require_job_limits
 from pipelines.common.memory_limit import add_memory_budget
 from pipelines.curation import folder_splits
@@ -169,6 +169,11 @@ def add_curation_options(parser: argparse.ArgumentParser, default: CurationOptio
         "from a filesystem",
     )
     add_memory_budget(how)
+    how.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="list inputs and read tables, say what would be read and written and how long it may take, and end",
+    )
 
 
 def _text(fractions: Fractions) -> str:
@@ -263,6 +268,7 @@ def curation_values(arguments: argparse.Namespace) -> dict[str, Any]:
         "threads": arguments.threads,
         "memory_budget": arguments.memory_budget,
         "overwrite": arguments.overwrite,
+        "dry_run": arguments.dry_run,
     }
 
 
@@ -306,4 +312,4 @@ def with_found_tables(options: AnyCurationOptions) -> AnyCurationOptions:
 def print_notes(options: CurationOptions) -> None:
     """Print the notes of a run that begins. A command line that is refused has one line, and no notes."""
     for note in options.notes:
-        print(f"note: {note}", file=sys.stderr)
+        console.say(note, "note")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import apache_beam as beam
 
 from pipelines.beam.partition import partition
+from pipelines.beam.progress import JobPhase
 from pipelines.curation.ambiguous_ids import FindAmbiguous
 from pipelines.curation.check import CheckImages
 from pipelines.curation.companions import FindMasks
@@ -27,6 +28,13 @@ from pipelines.dataset.image_row import SIDES, ImageRow, is_open
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.metadata_columns import normalize_license
 from pipelines.sources import list_images
+
+# What a job shows of itself until images are grouped and split.
+CHECK_PHASES = (
+    JobPhase("listing", "listed", unit="files"),
+    JobPhase("checking", "checked", ("listed",), "files"),
+    JobPhase("grouping"),
+)
 
 
 class Curated(NamedTuple):

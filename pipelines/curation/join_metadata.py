@@ -88,7 +88,8 @@ def tables_to_read(sources: Sequence[Source], shared: Sequence[Table]) -> list[S
     ]
 
 
-def _speak(table: Speaker) -> Iterator[tuple[ImageKey, Facts]]:
+def speak(table: Speaker) -> Iterator[tuple[ImageKey, Facts]]:
+    """Yield what a table says of images, by the key that joins it with them."""
     if table.by_path:
         found = list_facts(table.path, table.columns, table.name)
     else:
@@ -129,11 +130,15 @@ def with_facts(row: ImageRow, facts: Iterable[Facts], class_set: ClassSet) -> Im
     )
 
 
-def _join(element: tuple[ImageKey, dict[str, Iterable]], class_set: ClassSet) -> Iterator[ImageRow]:
-    _, found = element
-    facts = sorted(set(found["facts"]))
-    for row in found["images"]:
+def join_facts(rows: Iterable[ImageRow], facts: Iterable[Facts], class_set: ClassSet) -> Iterator[ImageRow]:
+    """Yield the rows of one image key with the facts of that key."""
+    facts = sorted(set(facts))
+    for row in rows:
         yield with_facts(row, (fact for fact in facts if fact.file in ("", row.path)), class_set)
+
+
+def _join(element: tuple[ImageKey, dict[str, Iterable]], class_set: ClassSet) -> Iterator[ImageRow]:
+    yield from join_facts(element[1]["images"], element[1]["facts"], class_set)
 
 
 class JoinTables(beam.PTransform):
@@ -161,7 +166,7 @@ class JoinTables(beam.PTransform):
         facts = (
             rows.pipeline
             | "Tables" >> beam.Create(self._tables, reshuffle=False)
-            | "Read tables" >> beam.FlatMap(_speak)
+            | "Read tables" >> beam.FlatMap(speak)
         )
         keyed = rows | "By image id" >> beam.Map(lambda row: (image_key(row.source, row.image_id), row))
         return (

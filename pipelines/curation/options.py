@@ -44,6 +44,7 @@ class CurationOptions:
     threads: int = 0
     memory_budget: int = 0  # bytes, see `memory_limit`
     overwrite: bool = False
+    dry_run: bool = False
     notes: tuple[str, ...] = ()  # what to say on stderr when a run begins
 
     @property

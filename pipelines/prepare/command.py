@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from pipelines.beam.arguments import BeamArguments
+from pipelines.common import console, last_run
 from pipelines.curation.command_line import print_notes, with_found_tables
 from pipelines.dataset import accounting
 from pipelines.dataset.image_row import MASK
@@ -31,7 +33,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_locations(locations, beam_arguments.options_for(location.path for location in locations))
     options = with_found_tables(options)
     output.require_output(options.output, DATASET_JSON, options.overwrite or options.update, options.paths())
+    console.announce([source.path for source in options.sources], options.output)
     print_notes(options)
+    if options.dry_run:
+        # Imported late: a run has no need of it.
+        from pipelines.curation.preview import dry_run_lines
+
+        print(
+            "\n".join(
+                dry_run_lines(
+                    "prepare", options, f"{options.image_size} px, {options.encoding}, balance {options.balance}"
+                )
+            )
+        )
+        return
+    started = time.monotonic()
     # The job is imported once the options are good: Beam and what comes with it take seconds to start.
     from pipelines.prepare.pipeline import run
     from pipelines.prepare.update import building_on_output
@@ -43,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"left running; {filesystem.join(options.output, DATASET_JSON)} appears when it is done")
         return
     description, reused = done
+    last_run.note("prepare", description["counts"]["listed"], time.monotonic() - started)
     print("\n".join([*options.read_as(), *summary_lines(description, options.output)]))
     if options.update:
         print(update_line(description, reused))

@@ -18,6 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.beam import table_io
 from pipelines.beam.partition import partition
+from pipelines.beam.progress import JobPhase, shown_progress
 from pipelines.beam.publish import Publish
 from pipelines.beam.quiet import quiet_beam, quiet_error
 from pipelines.beam.runner import (
@@ -30,7 +31,7 @@ from pipelines.beam.runner import (
 )
 from pipelines.beam.tally import Tally
 from pipelines.beam.wait_for_files import WaitForFiles
-from pipelines.curation.curate import curate_images
+from pipelines.curation.curate import CHECK_PHASES, curate_images
 from pipelines.curation.feasibility import InfeasibleError, output_unless_refused
 from pipelines.curation.past_images import FindPast
 from pipelines.curation.recorded_splits import by_content, past_bytes
@@ -53,6 +54,12 @@ from pipelines.prepare.update import earlier_of
 from pipelines.sources import list_images
 from pipelines.storage import filesystem
 from pipelines.storage.attempt import Attempt
+
+PHASES = (
+    *CHECK_PHASES,
+    JobPhase("writing", "written", ("planned",), "examples"),
+    JobPhase("describing"),
+)
 
 
 def build(
@@ -174,7 +181,11 @@ def run(options: PrepareOptions, beam_arguments: PipelineOptions) -> tuple[dict[
     unattended = may_outlast_command(beam_arguments)
     with output_unless_refused(options.output, DATASET_JSON, options.overwrite or options.update) as attempt:
         earlier = earlier_of(options)
-        with _loading_ahead(beam_arguments), running_pipeline(beam_arguments, attempt.leave_to) as pipeline:
+        with (
+            _loading_ahead(beam_arguments),
+            shown_progress(is_local_runner(beam_arguments), PHASES),
+            running_pipeline(beam_arguments, attempt.leave_to) as pipeline,
+        ):
             build(pipeline, options, threads, earlier, attempt, unattended)
         if is_left_running(beam_arguments):
             return None

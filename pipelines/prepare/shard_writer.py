@@ -11,6 +11,7 @@ from typing import NamedTuple
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from pipelines.beam import progress
 from pipelines.beam.packed_groups import PackedCoGroupByKey
 from pipelines.beam.threads import ThreadedDoFn
 from pipelines.dataset.description import shard_name
@@ -137,6 +138,7 @@ class _WriteShard(ThreadedDoFn):
             stored = held(*image)
             reused = 0 if _is_packed(row) else len(stored)
             made.append(_Made(*self._try(row, stored), reused, b"".join(held(*thumbnail))))
+            progress.count("written", row.copies)
         return made
 
     def _read(self, places: Iterable[tuple[str, Iterable[Piece]]]) -> dict[str, dict[Piece, bytes]]:

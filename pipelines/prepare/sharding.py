@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import apache_beam as beam
 
+from pipelines.beam import progress
 from pipelines.curation.feasibility import refuse
 from pipelines.dataset.record_spec import RecordSpec
 from pipelines.domain.dataset_json import SPLITS
@@ -63,6 +64,7 @@ class _PlanOrRefuse(beam.DoFn):
     def process(self, problem: str, examples: Mapping[tuple[str, int], int]) -> list[dict[str, SplitShards]]:
         if problem:
             refuse(problem, self._temporary)
+        progress.count("planned", sum(examples.values()))
         return [plan_shards(examples, *self._arguments)]
 
 

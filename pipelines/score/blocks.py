@@ -12,7 +12,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
-from pipelines.beam.progress import Progress
+from pipelines.beam import progress
 from pipelines.beam.threads import in_global_window
 from pipelines.imaging import images
 from pipelines.score.model_handler import Prediction
@@ -26,15 +26,14 @@ _ROWS_PER_BLOCK = 256
 class ReportListed(beam.DoFn):
     """DoFn that counts the images of each chunk of listed files and drops all other files."""
 
-    def __init__(self, progress: Progress):
-        self._progress = progress
+    def __init__(self) -> None:
         self._listed = Metrics.counter("score", "listed")
 
     def process(self, chunk: list[list_images.ListedFile]) -> Iterator[list[list_images.ListedFile]]:
         """Yield the images of a chunk as a chunk; nothing if it has none."""
         found = list_images.images_of(chunk)
         self._listed.inc(len(found))
-        self._progress.add("listed", len(found))
+        progress.count("done", len(chunk) - len(found))
         if found:
             yield found
 
@@ -58,8 +57,7 @@ def with_result(row: ScoreRow, result: Prediction | images.BadImage) -> ScoreRow
 class PackRows(beam.DoFn):
     """DoFn that packs finished rows into blocks and counts them."""
 
-    def __init__(self, progress: Progress):
-        self._progress = progress
+    def __init__(self) -> None:
         self._counters = {name: Metrics.counter("score", name) for name in ("scored", "rejected")}
 
     def start_bundle(self) -> None:
@@ -70,6 +68,7 @@ class PackRows(beam.DoFn):
         """Add a row to the block; yield the packed block when it is full."""
         self._rows.append(row)
         self._counters[row.outcome].inc()
+        progress.count("done")
         if row.outcome != SCORED:
             Metrics.counter("score", f"rejected_{row.reason}").inc()
         if len(self._rows) == _ROWS_PER_BLOCK:
@@ -82,7 +81,6 @@ class PackRows(beam.DoFn):
 
     def _take(self) -> bytes:
         rows, self._rows = self._rows, []
-        self._progress.add("done", len(rows))
         return pack(rows)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Sequence
 
 from pipelines.beam.arguments import BeamArguments
+from pipelines.common import console, last_run
 from pipelines.dataset import accounting
 from pipelines.score.options import build_parser, parse_options
 from pipelines.storage import output, partitions
@@ -26,6 +28,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from pipelines.score.job import OWN_FILES, earlier_partitions, plan_run
 
     job = plan_run(options, beam_arguments, datetime.datetime.now(datetime.UTC))
+    console.announce(options.input, job.partition)
+    if options.dry_run:
+        # Imported late: a run has no need of it.
+        from pipelines.score.preview import dry_run_lines
+
+        print("\n".join(dry_run_lines(job)))
+        return
+    started = time.monotonic()
     if name := partitions.settle_interrupted(options.output, job.partition, OWN_FILES):
         print(f"run {name} had been interrupted at its very end and is now finished")
     with output.begun(job.partition, MARKER, options.overwrite, options.output) as attempt:
@@ -43,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         known = counts["unchanged"]
         print(f"nothing new: {f'all {known} images were scored or rejected before' if known else 'there is no image'}")
         return
+    last_run.note("score", counts["scored"] + counts["rejected"], time.monotonic() - started)
     from pipelines.score.scored_keys import failed_again
     from pipelines.score.summary import report_lines
 

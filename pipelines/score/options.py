@@ -68,6 +68,7 @@ class ScoreOptions:
     max_reject_fraction: float = 0.25
     threads: int = 0  # per worker process; 0: the default
     memory_budget: int = 0  # bytes, see `memory_limit`
+    dry_run: bool = False
     share_model: str = AUTO  # between the worker processes of a machine: AUTO, yes or no
 
     def locations(self) -> list[Location]:
@@ -175,6 +176,11 @@ def build_parser() -> ArgumentParser:
         "from a bucket and 2 from a filesystem",
     )
     add_memory_budget(parser)
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="list inputs, say what would be scored and how long it may take, and end",
+    )
     parser.add_argument(
         "--share_model",
         choices=(AUTO, "yes", "no"),

@@ -16,7 +16,7 @@ from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.beam import table_io
-from pipelines.beam.progress import Progress, shown_progress
+from pipelines.beam.progress import JobPhase, shown_progress
 from pipelines.beam.publish import Publish
 from pipelines.beam.quiet import quiet_beam, quiet_error
 from pipelines.beam.runner import is_left_running, is_local_runner, may_outlast_command, running_pipeline
@@ -56,6 +56,11 @@ from pipelines.storage.partitions import MARKER
 REJECTS, SUBMISSION, REPORT = "_rejects-*.jsonl", "_submission.csv", "_report.html"
 # Holds the summary of a run that found nothing new. It stays in the temporary folder and is not published.
 NOTHING_NEW = "nothing_new.json"
+PHASES = (
+    JobPhase("listing", "listed", unit="files"),
+    JobPhase("scoring", "done", ("listed",), "files"),
+    JobPhase("writing"),
+)
 
 
 class _Describe(beam.DoFn):
@@ -90,13 +95,12 @@ class _Describe(beam.DoFn):
         yield content
 
 
-def build(pipeline: beam.Pipeline, job: Job, progress: Progress, attempt: Attempt, unattended: bool) -> None:
+def build(pipeline: beam.Pipeline, job: Job, attempt: Attempt, unattended: bool) -> None:
     """Add the whole job to a pipeline.
 
     Args:
         pipeline: The pipeline to extend.
         job: The plan.
-        progress: Counts images as they are listed and done.
         attempt: Where to write.
         unattended: See `Publish`.
     """
@@ -104,7 +108,7 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress, attempt: Attemp
     folder = attempt.publish_folder
     chunks = pipeline | "List images" >> list_images.ListImages(options.input, records=True)
     listed = chunks | "Listed" >> list_images.CountListed()
-    found = chunks | "Count" >> beam.ParDo(ReportListed(progress))
+    found = chunks | "Count" >> beam.ParDo(ReportListed())
     unchanged = []
     if job.earlier:
         skipped = found | "Skip known" >> beam.ParDo(SkipScored(job.earlier, run.fingerprint)).with_outputs(
@@ -119,9 +123,9 @@ def build(pipeline: beam.Pipeline, job: Job, progress: Progress, attempt: Attemp
         read.batches
         | "Score" >> RunInference(handler.with_no_batching())
         | "Rows" >> beam.MapTuple(with_result)
-        | "Pack" >> beam.ParDo(PackRows(progress))
+        | "Pack" >> beam.ParDo(PackRows())
     )
-    unread = read.rejects | "Pack unread" >> beam.ParDo(PackRows(progress))
+    unread = read.rejects | "Pack unread" >> beam.ParDo(PackRows())
     # Blocks are packed because a runner materializes what it flattens. They are unpacked once for all consumers.
     blocks = (scored, unread) | "All rows" >> beam.Flatten() | "Unpack" >> beam.Map(unpack)
     # Fixes the number of output files before the first row exists.
@@ -226,10 +230,10 @@ def run(job: Job, attempt: Attempt, beam_arguments: PipelineOptions) -> dict[str
     if loads:
         filesystem.clear_folder(loads, "")
     with (
-        shown_progress(is_local_runner(beam_arguments)) as progress,
+        shown_progress(is_local_runner(beam_arguments), PHASES),
         running_pipeline(beam_arguments, attempt.leave_to) as pipeline,
     ):
-        build(pipeline, job, progress, attempt, unattended)
+        build(pipeline, job, attempt, unattended)
     if is_left_running(beam_arguments):
         return None
     if loads:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from pipelines.beam import progress
 from pipelines.dataset import accounting
 from pipelines.score.scored_keys import UNCHANGED, read_scored_keys, scored_key
 from pipelines.sources import list_images
@@ -41,6 +42,7 @@ class SkipScored(beam.DoFn):
         fresh = [listed for listed, is_known in zip(element, known, strict=True) if not is_known]
         paths = [file.path for file, is_known in zip(files, known, strict=True) if is_known]
         self._unchanged.inc(len(paths))
+        progress.count("done", len(paths))
         if fresh:
             yield fresh
         if paths:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipelines.common import console
 from pipelines.common.cli import UsageError
 from pipelines.dataset.description_reader import read_description, require_unchanged
 from pipelines.dataset.records import DamagedShard
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.output:
         require_file(options.output, options.dataset, options.overwrite)
     description = _require_dataset(options.dataset)
+    console.say(f"reading {options.dataset}", phase="starting")
     # What reads a dataset and draws is imported once there is one.
     from pipelines.imaging.images import BadImage
     from pipelines.show import sheets

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import apache_beam as beam
 
+from pipelines.beam import progress
 from pipelines.beam.packed_groups import PackedGroupByKey
 from pipelines.common.seeding import stable_hash
 from pipelines.common.text import printable
@@ -160,6 +161,7 @@ def _once(element: tuple[int, Iterable[ListedFile]]) -> Iterator:
         by_place.setdefault(file_place(listed.file), []).append(listed)
     files = iter(sorted(map(_best, by_place.values()), key=lambda listed: offset_of(listed.file)))
     while chunk := list(itertools.islice(files, FILES_PER_CHUNK)):
+        progress.count("listed", len(chunk))
         if container_of(chunk[0].file):
             yield beam.pvalue.TaggedOutput("chunks", chunk)
         else:
@@ -180,6 +182,7 @@ def _list(part: tuple[str, Unit]) -> Iterator[ListedFile]:
 def _chunks(part: tuple[str, Unit]) -> Iterator[list[ListedFile]]:
     remaining = _list(part)
     while chunk := list(itertools.islice(remaining, FILES_PER_CHUNK)):
+        progress.count("listed", len(chunk))
         yield chunk
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pipelines.common import console
 from pipelines.common.argument_parser import ArgumentParser
 from pipelines.common.cli import CheckFailed, UsageError
 from pipelines.dataset.description_reader import require_unchanged
@@ -130,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     _require_output(options.output, options.overwrite, options.against)
     started = time.time()
     dataset = open_dataset(options.dataset, "DATASET")
+    console.say(f"reading {options.dataset}", phase="starting")
     # What reads a dataset is imported once there is one.
     from pipelines.verify import compare
     from pipelines.verify.dataset_check import verify_dataset

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any, NamedTuple
 
+from pipelines.common import console
 from pipelines.common.cli import CheckFailed
 from pipelines.common.text import printable
 from pipelines.dataset import accounting
@@ -273,13 +274,16 @@ def verify_dataset(dataset: Dataset, workers: int) -> Verified:
         rows += 1
     records = 0
     problem, statistics = "", Statistics(0, (0,) * 6)
+    checking = console.Phase("checking", sum(shard.examples for shard in shards), "records")
     for shard, (facts, known) in read_shards(dataset.folder, shards, expected, worker_count(workers, shards)):
         ledger.add_shard(shard, facts)
         records += len(facts)
+        checking.reached(records)
         assert known
         problem = problem or known.problem or ledger.known_problem(known)
         if shard.split == "train":
             statistics = statistics.plus(len(known.looks), known.sums)
+    checking.close()
     ledger.close()
     check_rejects(dataset, dropped)
     check_description(dataset.description, totals)
@@ -288,5 +292,6 @@ def verify_dataset(dataset: Dataset, workers: int) -> Verified:
     check_past(dataset, ledger)
     check_tfds(dataset)
     check_cards(dataset)
+    console.say("running both graphs", phase="graphs")
     check_graphs_apart(dataset, statistics)
     return Verified(len(shards), sum(shard.bytes for shard in shards), records, rows)

@@ -35,7 +35,12 @@ COMMANDS = {"prepare": prepare_options, "score": score_options}
 def options_in_help(job: str) -> set[str]:
     parser = COMMANDS[job].build_parser()
     parser.show_all()
-    return set(re.findall(r"^  (?:-h, )?--(\w+)", parser.format_help(), re.MULTILINE)) - {"help", "help_all", "config"}
+    return set(re.findall(r"^  (?:-h, )?--(\w+)", parser.format_help(), re.MULTILINE)) - {
+        "help",
+        "help_all",
+        "config",
+        "log_format",
+    }
 
 
 @pytest.fixture(params=JOBS)

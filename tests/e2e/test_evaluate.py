@@ -20,6 +20,7 @@ import tensorflow as tf
 from PIL import Image
 
 from pipelines.common.cli import UsageError
+from tests.support.commands import besides_progress
 from tests.support.documents import dataset_document, model_document, shard_entry, write_model_json
 from trainer.evaluate import command as evaluate_command
 from trainer.evaluate.options import EvaluateOptions
@@ -139,7 +140,7 @@ def options(dataset: Path, model: Path, output: Path, **changes: Any) -> Evaluat
 def test_command_writes_known_figures(dataset: Path, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "deep" / "evaluation"
     result = command("--dataset", dataset, "--model", model, "--output", output, "--batch_size", 3)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.returncode, besides_progress(result.stderr)) == (0, [])
     assert sorted(path.name for path in output.iterdir()) == [
         "confusion_matrix.png",
         "evaluation.json",
@@ -221,8 +222,8 @@ def test_model_of_another_dataset_is_warned_about(dataset: Path, tmp_path: Path)
     other = write_model(tmp_path / "model", dataset_fingerprint="f" * 64)
     result = command("--dataset", dataset, "--model", other, "--output", tmp_path / "out", "--bootstrap", 0)
     assert result.returncode == 0
-    assert result.stderr.startswith("warning: the model was trained on another dataset")
-    assert result.stderr.count("\n") == 1
+    (warning,) = besides_progress(result.stderr)
+    assert warning.startswith("trainer.evaluate: warning: the model was trained on another dataset")
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["trained_on_this_dataset"] is False
 
 
@@ -245,12 +246,12 @@ def test_images_of_another_dataset_that_the_model_was_trained_on_are_refused_unl
     assert not (tmp_path / "out").exists()
     result = evaluate_command.run(options(dataset, other, tmp_path / "out", allow_seen=True))
     assert (result["seen_images"], result["options"]["allow_seen"]) == (3, True)
-    assert capsys.readouterr().err == f"warning: {says}\n"
+    assert besides_progress(capsys.readouterr().err) == [f"warning: {says}"]
     for report in ("report.md", "report.html"):
         assert "The model was trained on 3 of these 8 images" in (tmp_path / "out" / report).read_text()
     trained_on((70, "elsewhere"))
     assert evaluate_command.run(options(dataset, other, tmp_path / "unseen"))["seen_images"] == 0
-    assert capsys.readouterr().err == ""
+    assert besides_progress(capsys.readouterr().err) == []
     assert "**" not in (tmp_path / "unseen" / "report.md").read_text().split("| Figure")[0]
     (other / TRAIN_IMAGES).write_bytes(b"PK")
     with pytest.raises(UsageError, match=rf"--model {other}: {TRAIN_IMAGES} is damaged"):
@@ -386,7 +387,7 @@ def test_damage_found_late_is_one_line_and_writes_nothing(dataset: Path, model: 
 def test_help_and_no_beam_nor_early_tensorflow(dataset: Path, model: Path, tmp_path: Path) -> None:
     result = command("--help")
     assert result.returncode == 0
-    assert "--bootstrap" in result.stdout
+    assert "--predictions" in result.stdout
     assert result.stderr == ""
     code = (
         "import sys; from trainer.evaluate import command as evaluate; assert 'tensorflow' not in sys.modules;"

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.common.cli import UsageError
+from tests.support.commands import besides_progress
 from trainer.evaluate import command as evaluate_command
 
 CLASSES = ("basal cell carcinoma", "melanoma", "nevus")
@@ -84,7 +85,7 @@ def test_command_evaluates_an_archive_with_labels_without_the_model(tmp_path: Pa
     result = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
     assert result.returncode == 0
     left_out = "labels that stand for no class: 1 image ('Wart' 1); left out"
-    assert result.stderr == f"warning: --labels {tmp_path / 'labels.csv'}: {left_out}\n"
+    assert besides_progress(result.stderr) == [f"warning: --labels {tmp_path / 'labels.csv'}: {left_out}"]
     assert r"| labels without a class | 1 image \('Wart' 1\) |" in (tmp_path / "out/report.md").read_text()
     assert result.stdout.startswith("balanced accuracy  0.722 (")
 

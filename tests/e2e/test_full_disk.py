@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pipelines.storage.claims import TEMPORARY
-from tests.support.commands import Command
+from tests.support.commands import Command, besides_progress
 from tests.support.scoring import export_untrained
 from tests.support.small_disk import small_disk
 from tests.support.tiny_dataset import write_dataset
@@ -38,7 +38,7 @@ def test_prepare_names_the_place_and_what_is_missing(
         prepare = ("pipelines.prepare", "--input", images, "--output", output, "--classes", "melanoma,nevus")
         done = command(*prepare)
         assert done.returncode == 3, done.stderr
-        (line,) = done.stderr.splitlines()
+        (line,) = besides_progress(done.stderr)
         assert line.startswith(f"pipelines.prepare: {output}/{TEMPORARY}/")
         assert where in line
         assert " bytes are missing; make room there" in line
@@ -55,7 +55,7 @@ def test_score_names_the_place_and_what_is_missing(command: Command, images: Pat
         score = ("pipelines.score", "--input", images, "--model", model, "--output", output, "--report")
         done = command(*score)
         assert done.returncode == 3, done.stderr
-        (line,) = done.stderr.splitlines()
+        (line,) = besides_progress(done.stderr)
         assert "/_report.html: the disk is full: " in line
         assert {path.name for path in output.iterdir()} == {TEMPORARY}
         disk.resize(10_000)

@@ -32,6 +32,18 @@ def test_an_emptied_inbox_is_nothing_new_and_other_inputs_are_scored(
     assert not output.exists()
     images = write_images(inbox, 2)
     assert command(*score, "--run", "1").returncode == 0
+    (inbox / "notes.txt").write_text("x")
+    dry = command(*score, "--run", "2", "--dry_run")
+    assert (dry.returncode, dry.stdout.splitlines()[:3]) == (
+        0,
+        [
+            "images by their names: 2; other files: .txt 1",
+            "scored or rejected before: 2; new: 0",
+            f"would write {output}/run=2",
+        ],
+    )
+    assert [path.name for path in output.iterdir()] == ["run=1"]
+    (inbox / "notes.txt").unlink()
     for image in images:
         image.unlink()
     done = command(*score, "--run", "2")

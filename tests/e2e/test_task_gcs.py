@@ -20,6 +20,7 @@ import pytest
 
 from pipelines.common.cli import EXIT_RESTART
 from tests.e2e.test_task import final_state
+from tests.support.commands import besides_progress
 from tests.support.gcs import local_gcs, open_bucket, upload
 from tests.support.gcs_proxy import Door, door, once
 from tests.support.tiny_dataset import ROOT, command
@@ -117,7 +118,7 @@ def test_a_run_that_lost_two_machines_ends_with_the_weights_of_an_unbroken_one(
                 first.send_signal(signal.SIGTERM)
         error = first.stderr.read()
     assert first.returncode == EXIT_RESTART, error
-    assert error.startswith("trainer.task: told to end (SIGTERM); saved after step ")
+    assert besides_progress(error)[0].startswith("trainer.task: told to end (SIGTERM); saved after step ")
     assert store.left("one") == []
     assert {"one/run.json", "one/history.json", "one/checkpoints/checkpoint"} <= store.names()
     assert not any(name.startswith("one/model") for name in store.names())

@@ -17,7 +17,7 @@ from PIL import Image
 from pipelines.storage import filesystem
 from pipelines.storage.output import begin
 from tests.support.claimed import end, go_elsewhere
-from tests.support.commands import Command
+from tests.support.commands import Command, besides_progress
 from tests.support.killing import go_on, kill, stopped
 
 PAST = "past-00000-of-00001.parquet"
@@ -191,7 +191,7 @@ def moments(first: str, *others: str) -> list:
 def is_refused(done: subprocess.CompletedProcess[str], process: subprocess.Popen[str]) -> bool:
     """Whether a command ends with one line about the process that writes its dataset."""
     line = f"out: is being written by process {process.pid} on "
-    return (done.returncode, done.stderr.count("\n")) == (2, 1) and line in done.stderr
+    return (done.returncode, len(besides_progress(done.stderr))) == (2, 1) and line in done.stderr
 
 
 def check_others_meanwhile(command: Command, process: subprocess.Popen[str], output: Path, *given: Any) -> None:
@@ -293,7 +293,7 @@ def test_a_dataset_that_has_lost_its_manifest_or_folds_is_not_updated(
         *("pipelines.prepare", "--input", archives / "part", "--metadata", sample / "metadata.csv"),
         *("--output", output, "--image_size", 32, "--small_classes", "reject", "--update"),
     )
-    assert (unfolded.returncode, unfolded.stderr.count("\n")) == (2, 1)
+    assert (unfolded.returncode, len(besides_progress(unfolded.stderr))) == (2, 1)
     assert "--folds 0" in unfolded.stderr
     # Nor is what an interrupted run of it has left put in place.
     attempt = begin(str(output))
@@ -302,7 +302,7 @@ def test_a_dataset_that_has_lost_its_manifest_or_folds_is_not_updated(
     end(output)
     before = content(output)
     refused = command("pipelines.prepare", *arguments(sample, archives / "part", output, "--update", "--folds", 3))
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert (refused.returncode, len(besides_progress(refused.stderr))) == (2, 1)
     assert f"--folds 3: --output {output} has 2" in refused.stderr
     assert content(output) == before
     shutil.rmtree(output / ".unfinished")
@@ -313,7 +313,7 @@ def test_a_dataset_that_has_lost_its_manifest_or_folds_is_not_updated(
         if damage:
             path.write_bytes(damage)
         done = command("pipelines.prepare", *arguments(sample, archives / "part", output, "--update"))
-        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert (done.returncode, len(besides_progress(done.stderr))) == (2, 1), done.stderr
         assert "manifest" in done.stderr
         path.write_bytes(whole)
     for known in output.glob("known-*"):
@@ -340,6 +340,6 @@ def test_wrong_use_is_one_line_exit_2_and_nothing_written(
 ) -> None:
     given = [str(datasets / "part") if one == "DATASET" else one for one in more]
     done = command("pipelines.prepare", *arguments(sample, archives / "part", tmp_path / "out", *given))
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert (done.returncode, done.stdout, len(besides_progress(done.stderr))) == (2, "", 1), done.stderr
     assert says in done.stderr
     assert not (tmp_path / "out").exists()

@@ -13,7 +13,7 @@ from deploy.engines.engine import Engine
 from deploy.engines.flink import WORKERS_OF, running_flink
 from tests.engines.conftest import require_programs
 from tests.engines.test_same_results import same_dataset, same_scores
-from tests.support.commands import Command
+from tests.support.commands import Command, besides_progress
 from tests.support.engine_faults import frozen, have_ended, wait_until
 from tests.support.engines import Inputs, Places, prepare_arguments, score_arguments
 from tests.support.flink_faults import HEARTBEATS, RESTARTS, lose_machine, mend, sent
@@ -44,7 +44,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 def failed_in_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
     assert done.returncode == 3, done.stderr
     *progress, last = done.stderr.splitlines()
-    assert all(line.startswith("job ") for line in progress), done.stderr
+    assert all(": job " in line for line in besides_progress("\n".join(progress))), done.stderr
     assert all(word in last for word in words), last
     assert done.stdout == ""
 

@@ -12,6 +12,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
+from pipelines.common import console
 from pipelines.common.cli import EXIT_RESTART
 
 
@@ -59,4 +60,4 @@ def exit_process(message: str, code: int) -> NoReturn:
 def say(message: str) -> None:
     """Print one line on stderr, after what is on its way to stdout."""
     sys.stdout.flush()
-    print(f"trainer.task: {message}", file=sys.stderr, flush=True)
+    console.say(message)

@@ -13,12 +13,12 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.common import console
 from pipelines.domain.decision_rule import OperatingPoint
 from pipelines.domain.taxonomy import malignant_classes
 from trainer.evaluate.gcs import LocalWorkspace, local_workspace
@@ -48,17 +48,17 @@ def _warn(options: EvaluateOptions, inputs: EvaluationInputs) -> None:
     """Warn on stderr if maps and thresholds belong to another model."""
     model = inputs.model
     if model and inputs.stored and inputs.stored.views is None:
-        print(
-            f"warning: --predictions {options.predictions} does not say whether it is of one view or of eight (--tta): "
+        console.say(
+            f"--predictions {options.predictions} does not say whether it is of one view or of eight (--tta): "
             "the model's thresholds are left out; score again for them",
-            file=sys.stderr,
+            "warning",
         )
     if model and inputs.stored and _made_by_another(inputs):
-        print(
-            f"warning: --model {model.path} did not make these predictions ({model.fingerprint[:12]}, not "
+        console.say(
+            f"--model {model.path} did not make these predictions ({model.fingerprint[:12]}, not "
             f"{inputs.stored.models[0][:12]}): its maps show where it looks, not what made the mistakes, and its "
             "thresholds are left out",
-            file=sys.stderr,
+            "warning",
         )
 
 
@@ -142,13 +142,13 @@ def run(options: EvaluateOptions) -> dict[str, Any]:
 
     if result["labels"] and result["labels"]["unmapped"]:
         says = without_class(result["labels"]["unmapped"])
-        print(f"warning: --labels {options.labels}: labels that stand for no class: {says}; left out", file=sys.stderr)
+        console.say(f"--labels {options.labels}: labels that stand for no class: {says}; left out", "warning")
     matching = result["matching"]
     if matching and matching["shared_ids"]:
         says = shared_ids_named(matching["shared_ids"], matching["first_shared_ids"])
-        print(f"warning: --predictions {options.predictions}: {says}; left out", file=sys.stderr)
+        console.say(f"--predictions {options.predictions}: {says}; left out", "warning")
     if note := joined_note(result):
-        print(f"note: {note}", file=sys.stderr)
+        console.say(note, "note")
     print(format_table(result["figures"]))
     speed = f", {result['images_per_second']} images/s" if result["images_per_second"] else ""
     summary = os.path.join(options.output, SUMMARY)
@@ -166,10 +166,11 @@ def _evaluate(options: EvaluateOptions, workspace: LocalWorkspace) -> dict[str, 
     inputs = workspace.inputs
     seen = find_seen(options, inputs)
     if seen.reason:
-        print(f"warning: {seen.reason}", file=sys.stderr)
+        console.say(seen.reason, "warning")
     _warn(options, inputs)
     network = None
     if inputs.model:
+        console.say(f"loading {options.model}", phase="starting")
         from trainer.export.loaded_model import LoadedModel
 
         network = LoadedModel(inputs.model)
@@ -177,6 +178,7 @@ def _evaluate(options: EvaluateOptions, workspace: LocalWorkspace) -> dict[str, 
     from trainer.evaluate.judgement import join_classes, judge
 
     found, match_counts, left_out = _predict(workspace.options, inputs, network)
+    console.say("computing figures and intervals", phase="figures")
     predictions, vague_labels = join_classes(found)
     classes = inputs.classes
     described_by = inputs.model or inputs.dataset

@@ -156,6 +156,10 @@ def partial_name(name: str) -> str:
     return f".{name}.partial"
 
 
+# What `--help` shows.
+_FIRST = ("dataset", "model", "split", "fold", "predictions", "labels", "metadata", "tta", "allow_seen", "overwrite")
+
+
 def parse_options(argv: Sequence[str] | None = None) -> EvaluateOptions:
     """Parse the command line.
 
@@ -175,6 +179,7 @@ def parse_options(argv: Sequence[str] | None = None) -> EvaluateOptions:
         "PATH or CSV may be on gs://. Examples:\n"
         "python -m trainer.evaluate --dataset runs/dataset --model runs/train/model --output runs/evaluation\n"
         "python -m trainer.evaluate --predictions runs/scores --labels ground_truth.csv --output runs/evaluation",
+        first=_FIRST,
     )
     parser.add_argument("--dataset", metavar="DIR", help="the --output of pipelines.prepare")
     parser.add_argument("--model", type=model_folder, metavar="DIR", help="OUTPUT/model of trainer.task")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.common import console
 from pipelines.common.cli import UsageError
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
 from pipelines.domain.model_info import ModelInfo
@@ -97,10 +98,13 @@ def infer(
     for batch in read_originals(info, split, 1):
         network.probabilities(batch["image/encoded"], tta)
         break
+    classifying = console.Phase("classifying", info.split(split).originals)
     started = time.perf_counter()
     for batch, scores in map_originals(info, split, batch_size, lambda encoded: network.probabilities(encoded, tta)):
         probabilities.append(scores)
         columns.add(batch)
+        classifying.advance(len(scores))
+    classifying.close()
     seconds = time.perf_counter() - started
     truth, found = columns.truth(), np.concatenate(probabilities)
     if found.shape != (len(truth.labels), len(model.classes)) or not np.isfinite(found).all():

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pipelines.common import console
 from pipelines.common.cli import EXIT_FAILURE, EXIT_OK, EXIT_RESTART, EXIT_USAGE, UsageError
 from pipelines.common.full_disk import disk_full
 from pipelines.common.gcs_client import is_gs
@@ -66,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # The other workers wait for this one in TensorFlow, and this process would wait for them when it exits.
             full = disk_full(error)
             if not full:
-                traceback.print_exc()
+                console.say_traceback(error)
             connections.give_up(f"failed: {full}" if full else f"failed ({type(error).__name__})", EXIT_FAILURE)
         raise
     return EXIT_OK
@@ -139,6 +138,8 @@ def _run(
         )
     if dataset and (copied := dataset.copy(("train", "validation"))) and cluster.is_chief:
         print(f"copied {copied} files of it to {info.path}", flush=True)
+    if cluster.is_chief:
+        console.say("starting TensorFlow", phase="starting")
     runtime = _start_tensorflow(options, threads)
     import keras
     import tensorflow as tf
@@ -181,6 +182,8 @@ def _run(
 
     # Seed only now: retried requests draw their waiting time from Python's generator, as Keras draws its seeds.
     keras.utils.set_random_seed(options.seed)
+    if claim:
+        console.say("compiling the training step", phase="compiling")
     reporter = Reporter(progress.on_step, on_save, on_epoch) if claim else Reporter()
     try:
         checkpoints, resumed = fit(
@@ -250,10 +253,10 @@ def _finish(
     history, kept = checkpoints.state.history, checkpoints.kept_epoch
     # Write it again: an earlier run may have been killed between its last checkpoint and this file.
     write_json(claim.path / "history.json", [asdict(record) for record in history])
-    _say(f"drawing the curves of {len(history)} epochs")
+    console.say(f"drawing the curves of {len(history)} epochs")
     draw_curves(history, kept.epoch, claim.path / "curves.png")
     originals = info.split("validation").originals
-    _say(f"calibrating on {originals} validation originals, eight views of each")
+    console.say(f"calibrating on {originals} validation originals, eight views of each")
     weights = for_photographs(checkpoints.kept_weights(), photographed_shift(info, options.loss, options.class_weights))
     config = model_config(options, preprocessing)
     fitted = fit_network(info, preprocessing, config, weights, photographed_prior(info))
@@ -279,7 +282,7 @@ def _finish(
         "dataset_fingerprint": info.fingerprint,
     }
     write_json(claim.path / "train.json", report)
-    _say("exporting the model")
+    console.say("exporting the model")
     export_model(
         claim.path / "model",
         info,
@@ -296,11 +299,6 @@ def _finish(
         f"{n} images; {len(history)} epochs in {seconds:.0f} s"
     )
     return report
-
-
-def _say(phase: str) -> None:
-    """Name what is done after the last epoch on stderr, so that a run is never silent for long."""
-    print(phase, file=sys.stderr, flush=True)
 
 
 def _start_tensorflow(options: TrainOptions, threads: int) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from apache_beam.runners.dataflow.internal.apiclient import Job
 from pipelines.audit import options as audit_options
 from pipelines.audit import pipeline as audit
 from pipelines.beam.arguments import BeamArguments
-from pipelines.beam.progress import Progress
 from pipelines.beam.runner import beam_options
 from pipelines.prepare import options as prepare_options
 from pipelines.prepare import pipeline as prepare
@@ -73,7 +72,7 @@ def build_score(pipeline: beam.Pipeline, folder: Path) -> None:
     ]
     options, rest = score_options.parse_options(given)
     job = plan_run(options, BeamArguments(rest, "score"), datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
-    score.build(pipeline, job, Progress(), Attempt(OUTPUT, "1"), unattended=True)
+    score.build(pipeline, job, Attempt(OUTPUT, "1"), unattended=True)
 
 
 BUILDERS: dict[str, Callable[[beam.Pipeline, Path], None]] = {

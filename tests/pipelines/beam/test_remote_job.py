@@ -36,7 +36,7 @@ def command(folder: Path, options: list[str]) -> Iterator[tuple[subprocess.Popen
         assert process.stderr is not None
         try:
             first = process.stderr.readline()
-            assert first.startswith("job "), first
+            assert first.startswith("lasting_job: job "), first
             assert begun(folder).read_text()
             yield process, first
         finally:
@@ -52,9 +52,9 @@ def test_an_interrupted_command_cancels_its_job(
         process.send_signal(number)
         _, rest = process.communicate(timeout=120)
     assert process.returncode == code
-    job = re.escape(first.partition(": ")[0])
-    assert re.match(r"job \S+ at localhost:\d+: ", first)
-    ours = "".join(line for line in [first, *rest.splitlines(keepends=True)] if line.startswith(("job", "lasting_job")))
+    job = re.escape(first[: first.rindex(": ")])
+    assert re.match(r"lasting_job: job \S+ at localhost:\d+: ", first)
+    ours = "".join(line for line in [first, *rest.splitlines(keepends=True)] if line.startswith("lasting_job"))
     assert re.fullmatch(
         rf"({job}: (STARTING|RUNNING)\n)+"
         rf"{job} is being cancelled; a second interruption leaves it to itself\n"

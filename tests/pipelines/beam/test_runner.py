@@ -88,7 +88,7 @@ def test_no_number_of_processes_means_one_per_core() -> None:
         (["--runner=DirectRunner", "--direct_running_mode=multi_processing"], "Prism.*add --runner FnApiRunner"),
         (["--runner=PrismRunner", "--direct_num_workers=2"], "direct_num_workers 2: has no effect on Prism"),
         (["--runner=DirectRunner", "--prism_location=no/prism"], "--prism_location no/prism: no such file"),
-        (["--imagesize=3"], "--imagesize=3"),
+        (["--imagesize=3"], "unknown option --imagesize; "),
         (["--runner=PortableRunner"], "--runner PortableRunner: needs a job server; name it by --job_endpoint"),
         ([*SPARK, "--parallelism=4"], r"--parallelism 4: Spark pays no heed .* spark\.cores\.max and .* of 4"),
         ([*SPARK, "--no_wait_until_finish"], "--no_wait_until_finish: on Spark the command puts the output in place"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.curation.check import CheckImages, examine, start_row
+from pipelines.curation.check import CheckImages, examine, listed_row, with_content
 from pipelines.dataset.image_row import ImageRow, Stored
 from pipelines.dataset.known_images import CACHE_FILES, cache_bytes, cached_image
 from pipelines.dataset.originals import original_of
@@ -30,7 +30,7 @@ from tests.support.image_trees import list_images, tree
 def check(root: Path | str, file: SourceFile) -> ImageRow:
     inputs = {str(root): Source("here", str(root))}
     ((_, content),) = read_files([file])
-    row = start_row(file, content, str(root), inputs, built_in_set("isic9"))
+    row = with_content(listed_row(file, str(root), inputs, built_in_set("isic9")), content)
     return row if isinstance(content, StorageError) else examine(row, content).row
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import apache_beam as beam
 
 from pipelines.beam.arguments import BeamArguments
-from pipelines.beam.progress import Progress
 from pipelines.score import pipeline as score_pipeline
 from pipelines.score.job import plan_run
 from pipelines.score.options import parse_options
@@ -32,7 +31,7 @@ def size_of(folder: Path, inputs: int, files: int) -> GraphSize:
     arguments = BeamArguments(rest, "score")
     job = plan_run(options, arguments, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
     pipeline = beam.Pipeline(options=arguments.options)
-    score_pipeline.build(pipeline, job, Progress(), Attempt(job.partition, "1"), unattended=True)
+    score_pipeline.build(pipeline, job, Attempt(job.partition, "1"), unattended=True)
     return graph_size(pipeline)
 
 

@@ -21,10 +21,12 @@ LIMIT_SECONDS = 60
 # A worker that does what trainer.task does around training; "work" lasts until stdin says how it ends.
 WORKER = """
 import json, sys
+from pipelines.common import console
 from pipelines.common.cli import UsageError
 from trainer.distribution.cluster import read_cluster
 from trainer.distribution.coordination import WorkerConnections
 from trainer.distribution.preemption import RestartError, exit_process
+console.begin("trainer.task")
 connections = WorkerConnections(read_cluster())
 if sys.argv[3:]:
     connections.give_up(sys.argv[3], 2)

@@ -11,7 +11,9 @@ from tests.support.tiny_dataset import ROOT
 
 PROGRAM = """
 import os, signal
+from pipelines.common import console
 from trainer.distribution.preemption import Preemption
+console.begin("trainer.task")
 preemption = Preemption()
 preemption.install()
 {before}

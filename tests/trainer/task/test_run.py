@@ -16,8 +16,8 @@ def test_a_run_on_a_fold_validates_on_it_and_exports_the_last_epoch(
 ) -> None:
     done = command(*training(folded, tmp_path / "run", "--fold=1", "--epochs=2", "--keep=last"))
     assert done.returncode == 0, done.stderr
-    phases = [line.split()[0] for line in done.stderr.splitlines()]
-    assert phases == ["drawing", "calibrating", "exporting"]
+    phases = [line.removeprefix("trainer.task: ").split()[0] for line in done.stderr.splitlines()]
+    assert phases == ["starting", "compiling", "drawing", "calibrating", "exporting"]
     report = json.loads((tmp_path / "run/train.json").read_text())
     history = json.loads((tmp_path / "run/history.json").read_text())
     of_fold = fold_split(read_dataset_info(folded), 1)
