@@ -33,7 +33,8 @@ import numpy as np
 from benchmarks.synthetic_archive import archive_of, image_id
 from pipelines.beam.arguments import BeamArguments
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
-from pipelines.domain.model_info import MODEL_JSON, SCHEMA_VERSION, model_fingerprint
+from pipelines.domain.model_files import seal_model
+from pipelines.domain.model_info import SCHEMA_VERSION
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.prepare import command as prepare_command
 from pipelines.prepare import options as prepare_options
@@ -78,15 +79,16 @@ def export_blind(folder: Path) -> None:
         "aspect": "crop",
         "encoding": "jpeg",
         "dataset_fingerprint": "none",
+        "split": "train",
         "fold": -1,
-        "model_fingerprint": model_fingerprint([weight.numpy() for weight in module.weights], {}, "none"),
+        "weights_fingerprint": "none",
         "train_class_distribution": equal,
         "metrics": {},
         "calibration": {"temperature": 1.0, "prior": equal},
         "operating_points": {ONE_VIEW: [], EIGHT_VIEWS: []},
         "network": {},
     }
-    (folder / MODEL_JSON).write_text(json.dumps(description))
+    seal_model(folder, description)
 
 
 def write_table(path: str, images: int) -> None:

@@ -1,22 +1,18 @@
-"""What an exported model says about itself: `model.json`, and its fingerprint."""
+"""What an exported model says about itself in `model.json`."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from pipelines.common.cli import UsageError
 from pipelines.common.schema_version import require_schema_version
 from pipelines.domain.decision_rule import OperatingPoint, prior_of_model, read_points
+from pipelines.domain.model_files import MODEL_JSON, model_fingerprint
 
-SCHEMA_VERSION = 2
-# In the folder of a SavedModel.
-MODEL_JSON = "assets/model.json"
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -31,9 +27,12 @@ class ModelInfo:
     encoding: str  # of the records that the model was trained on
     split: str  # of the dataset, which trained the weights
     fold: int  # of that split, which did not; -1: none
-    fingerprint: str  # of weights, network and dataset
+    fingerprint: str  # of all files of the folder, see `model_files`
+    weights_fingerprint: str  # of weights, network and dataset: the same for two exports of one training
     dataset_fingerprint: str
-    network: dict[str, Any] = field(compare=False)  # settings of the network, covered by the fingerprint
+    # The rest is covered by the fingerprint.
+    files: dict[str, dict[str, Any]] = field(compare=False)  # size and SHA-256 of every other file of the folder
+    network: dict[str, Any] = field(compare=False)  # settings of the network
     train_distribution: dict[str, float] = field(compare=False)  # class -> its share of the training images
     metrics: dict[str, Any] = field(compare=False)
     calibration: dict[str, Any] = field(compare=False)  # how the probabilities were calibrated
@@ -71,11 +70,15 @@ def parse_model_info(document: bytes, option: str, folder: str) -> ModelInfo:
             image_size=int(content["image_size"]),
             aspect=str(content["aspect"]),
             encoding=str(content["encoding"]),
-            # Earlier models do not say it; it was always this one.
-            split=str(content.get("split", "train")),
+            split=str(content["split"]),
             fold=int(content["fold"]),
-            fingerprint=str(content["model_fingerprint"]),
+            fingerprint=_own_fingerprint(content, file),
+            weights_fingerprint=str(content["weights_fingerprint"]),
             dataset_fingerprint=str(content["dataset_fingerprint"]),
+            files={
+                str(name): {"bytes": int(entry["bytes"]), "sha256": str(entry["sha256"])}
+                for name, entry in content["files"].items()
+            },
             network=dict(content["network"]),
             train_distribution={name: float(share) for name, share in content["train_class_distribution"].items()},
             metrics=dict(content["metrics"]),
@@ -88,18 +91,33 @@ def parse_model_info(document: bytes, option: str, folder: str) -> ModelInfo:
         ) from error
 
 
-def model_fingerprint(weights: Iterable[np.ndarray], network: Mapping[str, Any], dataset_fingerprint: str) -> str:
-    """Return the SHA-256 of the network's configuration, the dataset's fingerprint and all weights, as 64 hex digits.
+def _own_fingerprint(content: dict[str, Any], file: str) -> str:
+    """Return the fingerprint that model.json has, if it is that of its content."""
+    said, found = str(content["model_fingerprint"]), model_fingerprint(content)
+    if said != found:
+        raise UsageError(
+            f"{file} was changed after the export (its fingerprint is {found[:16]}, not {said[:16]}); "
+            "copy the model again from where it was trained"
+        )
+    return said
+
+
+def require_fingerprints(models: Sequence[ModelInfo], expected: Iterable[str]) -> None:
+    """Raise UsageError unless models have the fingerprints that the user expects.
 
     Args:
-        weights: The weights in the order of the network.
-        network: The network's configuration.
-        dataset_fingerprint: Fingerprint of the training dataset.
+        models: The models that `--model` names.
+        expected: Values of `--model_fingerprint`, in any order; none: any model will do.
+
+    Raises:
+        UsageError: A model has none of these fingerprints, or none has one of them.
     """
-    digest = hashlib.sha256()
-    digest.update(json.dumps(network, sort_keys=True).encode())
-    digest.update(dataset_fingerprint.encode())
-    for weight in weights:
-        digest.update(f"{weight.dtype.str}{weight.shape}".encode())
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()
+    wanted = list(expected)
+    for model in models if wanted else ():
+        if model.fingerprint not in wanted:
+            raise UsageError(
+                f"--model_fingerprint {wanted[0]}: {model.path} has {model.fingerprint}, so it is another model, or "
+                "was changed; name the model that is meant"
+            )
+    if missing := sorted(set(wanted) - {model.fingerprint for model in models}):
+        raise UsageError(f"--model_fingerprint {missing[0]}: no --model has it; name that model too, or leave it out")

@@ -155,7 +155,7 @@ def columns(rows: Sequence[ScoreRow], run: ScoringRun) -> list[Column]:
         always(
             "model_fingerprint",
             _TEXT,
-            f"Of weights, network and dataset; of several models in their order, with {LIST_SEPARATOR!r} between",
+            f"Of all files of the model; of several models in their order, with {LIST_SEPARATOR!r} between",
             LIST_SEPARATOR.join(model.fingerprint for model in run.models),
         ),
         always("run_fingerprint", _TEXT, "Of all that decides a file's scores", run.fingerprint),

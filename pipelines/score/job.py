@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.beam.arguments import BeamArguments
 from pipelines.common.cli import UsageError
-from pipelines.domain.model_info import ModelInfo
+from pipelines.domain.model_info import ModelInfo, require_fingerprints
 from pipelines.score.bigquery_table import parse_table, require_temp_location
 from pipelines.score.challenge import Challenge, challenge_for
 from pipelines.score.models import choose_flagging, read_ensemble
@@ -102,6 +102,7 @@ def plan_run(options: ScoreOptions, beam_arguments: BeamArguments, started: date
         ),
     )
     models = read_ensemble("--model", options.model)
+    require_fingerprints(models, options.model_fingerprint)
     flagging = choose_flagging(models, options.tta, options.flag_sensitivity, options.flag_threshold)
     for path in options.input:
         if path in formats:

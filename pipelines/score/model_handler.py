@@ -6,6 +6,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,8 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from pipelines.common.cli import first_line
 from pipelines.common.owned_folder import owned_folder
-from pipelines.domain.model_info import ModelInfo, model_fingerprint
+from pipelines.domain.model_files import ModelFilesError, copy_checked, local_names
+from pipelines.domain.model_info import ModelInfo
 from pipelines.imaging.encoding import encode
 from pipelines.imaging.images import BadImage
 from pipelines.imaging.previews import symmetric_activation
@@ -43,17 +45,26 @@ def decoder_message(text: str) -> str:
 
 
 @contextlib.contextmanager
-def _on_this_machine(folder: str) -> Iterator[str]:
-    """Yield a local folder with the model's files: `folder` itself, or a temporary copy that is deleted on exit.
+def _checked_copy(info: ModelInfo) -> Iterator[str]:
+    """Yield a temporary folder with the model's files, each of which was held against its fingerprint.
 
-    TensorFlow reads remote paths through its own filesystems, with separate credentials and settings. The copy is made
-    through ours, which has already read model.json.
+    TensorFlow does not read the folder itself: it may be replaced at any time, and on a remote path TensorFlow would
+    have credentials and settings of its own.
+
+    Raises:
+        ModelFilesError: A file is missing, another, or one too many.
+        StorageError: One cannot be read.
     """
-    if filesystem.is_local(folder):
-        yield folder
-        return
+    local = filesystem.is_local(info.path)
     with owned_folder("model") as copy:
-        filesystem.copy_tree(folder, str(copy))
+        names = local_names(Path(info.path)) if local else filesystem.list_tree(info.path)
+        copy_checked(
+            info.fingerprint,
+            info.files,
+            names,
+            lambda name: filesystem.read_bytes(filesystem.join(info.path, *name.split("/"))),
+            copy,
+        )
         yield str(copy)
 
 
@@ -66,22 +77,17 @@ class _Network:
         self._tf = tf
         self.info = info
         try:
-            with _on_this_machine(info.path) as folder:
+            with _checked_copy(info) as folder:
                 self._model = tf.saved_model.load(folder)
-            weights = [weight.numpy() for weight in self._model.weights]
             signatures = self._model.signatures
             self.normalise = signatures["normalise"]
             self.classify = signatures["classify"]
             # Older exports have no such signature.
             self.class_activation = signatures.get("class_activation")
+        except ModelFilesError as error:
+            raise ModelError(str(error)) from error
         except Exception as error:  # TensorFlow raises many error types for a damaged SavedModel
             raise ModelError(f"cannot be loaded: {first_line(error)}") from error
-        found = model_fingerprint(weights, info.network, info.dataset_fingerprint)
-        if found != info.fingerprint:
-            raise ModelError(
-                f"its weights have the fingerprint {found[:16]}, its model.json says {info.fingerprint[:16]}; "
-                "the folder is damaged, or was replaced while it was read"
-            )
         classes = self.classify.structured_outputs["probabilities"].shape[-1]
         if classes != len(info.classes):
             raise ModelError(f"gives {classes} probabilities for {len(info.classes)} classes")

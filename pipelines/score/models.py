@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from pipelines.common.cli import UsageError
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW, OperatingPoint, point_for
-from pipelines.domain.model_info import MODEL_JSON, ModelInfo, parse_model_info
+from pipelines.domain.model_files import MODEL_JSON
+from pipelines.domain.model_info import ModelInfo, parse_model_info
 from pipelines.score.options import SENSITIVITY
 from pipelines.storage import filesystem
 from pipelines.storage.errors import StorageError
@@ -22,15 +23,15 @@ def read_model_info(option: str, folder: str) -> ModelInfo:
         folder: A SavedModel, on any filesystem that Beam supports.
 
     Raises:
-        UsageError: The folder cannot be read or was not exported by trainer.task, or its model.json is damaged or of
-            another version.
+        UsageError: The folder cannot be read or was not exported by trainer.task, or its model.json is damaged,
+            changed or of another version. The other files are looked at when the model is loaded.
     """
     try:
-        is_model = filesystem.read_if_exists(filesystem.join(folder, "saved_model.pb")) is not None
-        text = filesystem.read_if_exists(filesystem.join(folder, *MODEL_JSON.split("/"))) if is_model else None
+        text = filesystem.read_if_exists(filesystem.join(folder, *MODEL_JSON.split("/")))
+        is_saved_model = text or filesystem.read_if_exists(filesystem.join(folder, "saved_model.pb")) is not None
     except StorageError as error:
         raise UsageError(f"{option} {folder}: cannot be read ({error.kind})") from error
-    if not is_model:
+    if not is_saved_model:
         raise UsageError(f"{option} {folder}: is no model (no saved_model.pb); name the model folder of trainer.task")
     if text is None:
         raise UsageError(f"{option} {folder}: is a SavedModel, but not from trainer.task (no {MODEL_JSON})")
@@ -51,7 +52,7 @@ def read_ensemble(option: str, folders: Sequence[str]) -> tuple[ModelInfo, ...]:
     models = tuple(read_model_info(option, folder) for folder in folders)
     for index, model in enumerate(models):
         for earlier in models[:index]:
-            if model.fingerprint == earlier.fingerprint:
+            if model.weights_fingerprint == earlier.weights_fingerprint:
                 raise UsageError(f"{option} {model.path}: is the same model as {earlier.path}; name each model once")
         first = models[0]
         if (model.classes, model.malignant_classes) != (first.classes, first.malignant_classes):

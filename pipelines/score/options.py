@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipelines.common.argument_parser import ArgumentParser, model_folder
 from pipelines.common.cli import UsageError, require_job_limits
 from pipelines.common.memory_limit import add_memory_budget
+from pipelines.domain.model_files import add_model_fingerprint
 from pipelines.score.challenge import YEARS
 from pipelines.sources.location import Location
 
@@ -51,6 +52,7 @@ class ScoreOptions:
     input: tuple[str, ...]
     model: tuple[str, ...]
     output: str
+    model_fingerprint: tuple[str, ...] = ()  # what the models must be; empty: any
     previous: tuple[str, ...] = ()
     run: str = ""  # name of the partition; empty: the date
     overwrite: bool = False
@@ -99,6 +101,7 @@ def build_parser() -> ArgumentParser:
         metavar="DIR",
         help="the model folder that trainer.task wrote; several give the mean of their probabilities",
     )
+    add_model_fingerprint(parser)
     parser.add_argument("--output", required=True, metavar="DIR", help="folder in which each run gets its partition")
     parser.add_argument(
         "--previous",
@@ -220,5 +223,5 @@ def parse_options(argv: Sequence[str] | None) -> tuple[ScoreOptions, list[str]]:
             "each chooses the threshold; give one of them"
         )
     require_job_limits(arguments.max_reject_fraction, arguments.threads)
-    lists = {name: tuple(getattr(arguments, name)) for name in ("input", "model", "previous")}
+    lists = {name: tuple(getattr(arguments, name)) for name in ("input", "model", "model_fingerprint", "previous")}
     return ScoreOptions(**{**vars(arguments), **lists}), rest

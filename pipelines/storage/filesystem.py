@@ -312,12 +312,6 @@ def move_files(source: str, destination: str, names: list[str]) -> None:
             os.replace(os.path.join(source, name), target)
 
 
-def copy_tree(source: str, destination: str) -> None:
-    """Copy the files of a folder to another folder; each may be on any filesystem."""
-    for name in list_tree(source):
-        write_bytes(join(destination, name), read_bytes(join(source, name)))
-
-
 @storage_errors()
 def delete_files(folder: str, names: list[str]) -> None:
     """Delete files below a folder, and any local subfolders that this leaves empty; the folder itself stays.

@@ -21,7 +21,8 @@ from PIL import Image
 
 from pipelines.common.cli import UsageError
 from tests.support.commands import besides_progress
-from tests.support.documents import dataset_document, model_document, shard_entry, write_model_json
+from tests.support.documents import change_model, dataset_document, model_document, shard_entry, write_model_json
+from tests.support.scoring import model_json
 from trainer.evaluate import command as evaluate_command
 from trainer.evaluate.options import EvaluateOptions
 from trainer.export.train_images import TRAIN_IMAGES, train_images
@@ -155,7 +156,7 @@ def test_command_writes_known_figures(dataset: Path, model: Path, tmp_path: Path
     assert summary["images"] == 8
     assert summary["images_per_second"] > 0
     assert summary["dataset"]["fingerprint"] == "d" * 64
-    assert summary["model"]["fingerprint"] == "e" * 64
+    assert summary["model"]["fingerprint"] == model_json(model)["model_fingerprint"]
     assert summary["trained_on_this_dataset"] is True
     assert summary["options"]["bootstrap"] == 1000
     assert summary["options"]["batch_size"] == 3
@@ -186,7 +187,7 @@ def test_predictions_have_a_row_per_image_in_file_order(
         *(f"probability_{name.replace(' ', '_')}" for name in CLASSES),
         "model_fingerprint",
     ]
-    assert set(table["model_fingerprint"]) == {"e" * 64}
+    assert set(table["model_fingerprint"]) == {model_json(model)["model_fingerprint"]}
     order = [*range(0, 8, 2), *range(1, 8, 2)]
     assert table["source_id"] == [f"ISIC_{k:07d}" for k in order]
     assert table["sha256"] == [f"{k:064x}" for k in order]
@@ -232,9 +233,10 @@ def test_images_of_another_dataset_that_the_model_was_trained_on_are_refused_unl
 ) -> None:
     other = write_model(tmp_path / "model", dataset_fingerprint="f" * 64)
 
-    def trained_on(*images: tuple[int, str]) -> None:
-        content = train_images([f"{number:064x}" for number, _ in images], [lesion for _, lesion in images])
-        (other / TRAIN_IMAGES).write_bytes(content.as_bytes())
+    def trained_on(*images: tuple[int, str], name: str = "photograph") -> None:
+        contents, lesions = [f"{number:064x}" for number, _ in images], [lesion for _, lesion in images]
+        (other / TRAIN_IMAGES).write_bytes(train_images(contents, [name], lesions).as_bytes())
+        change_model(other)
 
     # One by its content; another of the lesion of two; of a third, nothing but that its lesion is not known.
     trained_on((6, "elsewhere"), (70, "L0"), (71, ""))
@@ -253,8 +255,12 @@ def test_images_of_another_dataset_that_the_model_was_trained_on_are_refused_unl
     assert evaluate_command.run(options(dataset, other, tmp_path / "unseen"))["seen_images"] == 0
     assert besides_progress(capsys.readouterr().err) == []
     assert "**" not in (tmp_path / "unseen" / "report.md").read_text().split("| Figure")[0]
+    # The archive has an image with other bytes now.
+    trained_on((70, "elsewhere"), name="ISIC_0000003")
+    with pytest.raises(UsageError, match="trained on 1 of these 8 images"):
+        evaluate_command.run(options(dataset, other, tmp_path / "again"))
     (other / TRAIN_IMAGES).write_bytes(b"PK")
-    with pytest.raises(UsageError, match=rf"--model {other}: {TRAIN_IMAGES} is damaged"):
+    with pytest.raises(UsageError, match=rf"--model {other}: {TRAIN_IMAGES} is not the file that was exported"):
         evaluate_command.run(options(dataset, other, tmp_path / "damaged"))
 
 
@@ -302,6 +308,10 @@ def damaged(kind: str, dataset: Path, model: Path, tmp_path: Path) -> tuple[dict
         other = write_model(tmp_path / "other")
         (other / "assets" / "model.json").write_text("{")
         return {**arguments, "--model": other}, ["--model", "damaged"]
+    if kind == "another model":
+        return {**arguments, "--model_fingerprint": "0" * 64}, ["--model_fingerprint 000", f"{model} has "]
+    if kind == "half a fingerprint":
+        return {**arguments, "--model_fingerprint": "0" * 32}, ["--model_fingerprint", "64 hexadecimal digits"]
     if kind == "other classes":
         other = write_model(tmp_path / "other", classes=["melanoma", "nevus", "wart"])
         return {**arguments, "--model": other}, ["--model", "--dataset", "vascular lesion, wart"]
@@ -342,7 +352,8 @@ def damaged(kind: str, dataset: Path, model: Path, tmp_path: Path) -> tuple[dict
 
 KINDS = [
     *("no dataset", "unfinished dataset", "no model", "directory that is no model", "saved model without our assets"),
-    *("damaged model.json", "other classes", "classes in another order", "empty split", "unknown split"),
+    *("damaged model.json", "another model", "half a fingerprint", "other classes", "classes in another order"),
+    *("empty split", "unknown split"),
     *("batch of none", "output is a file", "output in use", "no option at all", "dataset not named", "model not named"),
     *("fold of a dataset without folds", "fold and split", "metadata that is no table", "metadata of nobody"),
     "labels of a dataset",
@@ -375,10 +386,13 @@ def test_damage_found_late_is_one_line_and_writes_nothing(dataset: Path, model: 
 
     broken = write_model(tmp_path / "broken")
     (broken / "saved_model.pb").write_bytes(b"not a graph")
+    with pytest.raises(UsageError, match=r"saved_model\.pb is not the file that was exported \(11 bytes instead of"):
+        evaluate_command.run(options(dataset, broken, tmp_path / "out"))
+    change_model(broken)
     with pytest.raises(UsageError, match="cannot be loaded"):
         evaluate_command.run(options(dataset, broken, tmp_path / "out"))
     tf.saved_model.save(Empty(), str(broken))
-    assert (broken / "assets" / "model.json").is_file()
+    change_model(broken)
     with pytest.raises(UsageError, match="no signature 'records'"):
         evaluate_command.run(options(dataset, broken, tmp_path / "out"))
     assert not (tmp_path / "out").exists()

@@ -22,6 +22,7 @@ from pipelines.common.cli import UsageError
 from pipelines.domain.taxonomy import melanoma_class
 from tests.support.browser import dump_dom, parse, screenshot
 from tests.support.commands import besides_progress
+from tests.support.documents import change_model
 from tests.support.stored_scores import stored_scores
 from tests.support.tiny_dataset import CLASSES, deal_into_folds
 from trainer.data.dataset_info import fold_split, read_dataset_info
@@ -213,8 +214,7 @@ def test_a_fold_that_the_model_knows_is_refused_or_said(
 ) -> None:
     folded, model = (shutil.copytree(place, tmp_path / place.name) for place in (dataset, trained / "model"))
     deal_into_folds(folded, 3)
-    description = json.loads((model / "assets" / "model.json").read_text())
-    (model / "assets" / "model.json").write_text(json.dumps({**description, "fold": trained_with}))
+    change_model(model, fold=trained_with)
     given = {"dataset": folded, "model": model, "output": tmp_path / "out", "fold": 1, "bootstrap": 0}
     if on_stderr:
         with pytest.raises(UsageError, match=f"--fold 1: the model was {on_stderr}; .*--allow_seen"):

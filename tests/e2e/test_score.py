@@ -341,7 +341,11 @@ WRONG = {
     "format": (["--format", "xml"], "--format"),
     "sensitivity": (["--flag_sensitivity", "0.8"], "0.8: {model} has no operating point for it, those for 0.9, 0.95;"),
     "output in input": (["--output", "{archive}"], "--output {archive}: is also an input"),
-    "other weights": (["--model", "{tmp}/swapped"], "--model {tmp}/swapped: its weights have the fingerprint"),
+    "other weights": (
+        ["--model", "{tmp}/swapped"],
+        "--model {tmp}/swapped: variables/variables.data-00000-of-00001 is",
+    ),
+    "fingerprint": (["--model_fingerprint", "0" * 64], "--model_fingerprint " + "0" * 64 + ": {model} has "),
 }
 
 

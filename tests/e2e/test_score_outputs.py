@@ -30,6 +30,7 @@ from tests.support.bigquery_server import local_bigquery
 from tests.support.browser import dump_dom, parse
 from tests.support.challenge_scorer import scorer, write_truth
 from tests.support.commands import Command, besides_progress
+from tests.support.documents import change_model
 from tests.support.gcs import local_gcs, open_bucket, upload
 from tests.support.scoring import export_untrained, model_json, only_partition, probabilities, rejects, scores
 
@@ -205,7 +206,7 @@ def test_records_that_a_model_cannot_take_are_refused(dataset: Path, model: Path
     other = tmp_path / "other"
     shutil.copytree(model, other)
     for change, says in (({"image_size": 64}, "jpeg of 64"), ({"encoding": "png"}, "png of 32")):
-        (other / "assets" / "model.json").write_text(json.dumps({**model_json(model), **change}))
+        change_model(other, **{**model_json(model), **change})
         with pytest.raises(UsageError, match=f"its records are jpeg of 32 pixels, {other} takes {says}"):
             plan(dataset, other, tmp_path / "scores")
     assert not (tmp_path / "scores").exists()

@@ -101,7 +101,7 @@ def test_a_run_told_to_end_and_killed_continues_to_the_same_bits(
     assert unbroken.keys() == continued.keys()
     for name, value in unbroken.items():
         assert np.array_equal(value, continued[name]), name
-    fingerprints = [read_json(one / "model/assets/model.json")["model_fingerprint"] for one in (trained, run)]
+    fingerprints = [read_json(one / "model/assets/model.json")["weights_fingerprint"] for one in (trained, run)]
     assert fingerprints[0] == fingerprints[1]
     timing = {"images_per_second", "seconds"}
     for one, other in zip(read_json(trained / "history.json"), read_json(run / "history.json"), strict=True):

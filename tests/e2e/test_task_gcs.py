@@ -78,7 +78,12 @@ def evaluate(*options: str) -> list[str]:
 
 
 def fingerprint(run_directory: Path) -> str:
-    return json.loads((run_directory / "model/assets/model.json").read_text())["model_fingerprint"]
+    return said(run_directory)["weights_fingerprint"]
+
+
+def said(run_directory: Path) -> dict[str, Any]:
+    """What the model says of itself."""
+    return json.loads((run_directory / "model/assets/model.json").read_text())
 
 
 def kill_after(store: Store, arguments: list[str], machine: str, fragment: str, count: int) -> None:
@@ -167,7 +172,7 @@ def test_evaluation_from_and_to_the_bucket(store: Store, trained: Path, dataset:
     assert f"figures in gs://{BUCKET}/runs/evaluation/evaluation.json" in done.stdout
     assert store.names("runs/evaluation/") == set(OURS)
     result = store.json("runs/evaluation/evaluation.json")
-    assert (result["images"], result["model"]["fingerprint"]) == (20, fingerprint(trained))
+    assert (result["images"], result["model"]["fingerprint"]) == (20, said(trained)["model_fingerprint"])
     assert result["dataset"]["path"] == DATASET
     assert store.left("four") == []
     # Only what is needed was read, and the summary was written last.

@@ -107,7 +107,7 @@ def test_a_lost_worker_a_preemption_and_a_power_cut_change_nothing(
 
 
 def fingerprint(run: Path) -> str:
-    return read_model_info(run / "model").fingerprint
+    return read_model_info(run / "model").weights_fingerprint
 
 
 @pytest.mark.proof

@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
+from pipelines.domain.model_files import MODEL_JSON, seal_model
 
 
 def model_document(classes: Sequence[str], malignant: Iterable[str], image_size: int, **changes: Any) -> dict:
     """model.json of a model without operating points, whose probabilities assume equally frequent classes."""
     document = {
-        "schema_version": 2,
+        "schema_version": 3,
         "classes": list(classes),
         "malignant_classes": list(malignant),
         "image_size": image_size,
         "aspect": "crop",
         "encoding": "jpeg",
         "dataset_fingerprint": "d" * 64,
+        "split": "train",
         "fold": -1,
-        "model_fingerprint": "e" * 64,
+        "weights_fingerprint": "e" * 64,
         "train_class_distribution": {name: 1 / len(classes) for name in classes},
         "metrics": {},
         "operating_points": {ONE_VIEW: [], EIGHT_VIEWS: []},
@@ -34,10 +36,15 @@ def model_document(classes: Sequence[str], malignant: Iterable[str], image_size:
 
 
 def write_model_json(folder: Path, document: dict) -> Path:
-    """Write the description of the model in a folder."""
-    (folder / "assets").mkdir(parents=True, exist_ok=True)
-    (folder / "assets" / "model.json").write_text(json.dumps(document))
+    """Write the description of the model in a folder, whose other files are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    seal_model(folder, document)
     return folder
+
+
+def change_model(folder: Path, **changes: Any) -> dict:
+    """Let a model say other things of itself, as one that was exported so."""
+    return seal_model(folder, {**json.loads((folder / MODEL_JSON).read_text()), **changes})
 
 
 def shard_entry(path: Path, examples: int) -> dict:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pipelines.common.argument_parser import ArgumentParser, model_folder
 from pipelines.common.cli import UsageError
-from pipelines.domain.model_info import ModelInfo
+from pipelines.domain.model_files import add_model_fingerprint
+from pipelines.domain.model_info import ModelInfo, require_fingerprints
 from trainer.config.options import number, require_supported
 from trainer.data.dataset_info import DatasetInfo, fold_split, read_dataset_info
 from trainer.evaluate.metadata_tables import ImageFacts, has_subgroup_columns, read_image_facts
@@ -31,6 +32,7 @@ class EvaluateOptions:
 
     dataset: str | None = None
     model: str | None = None
+    model_fingerprint: tuple[str, ...] = ()
     output: str
     split: str = "test"
     fold: int | None = None
@@ -88,6 +90,7 @@ def read_evaluation_inputs(options: EvaluateOptions, copied: DatasetInfo | None 
     if dataset and not dataset.split(split).originals:
         raise UsageError(f"--split {split}: holds no original photograph")
     model = read_model_info(Path(options.model)) if options.model else None
+    require_fingerprints([model] if model else [], options.model_fingerprint)
     if model and dataset:
         require_same_classes(model, dataset.classes, f"--dataset {options.dataset}")
     stored = None
@@ -183,6 +186,7 @@ def parse_options(argv: Sequence[str] | None = None) -> EvaluateOptions:
     )
     parser.add_argument("--dataset", metavar="DIR", help="the --output of pipelines.prepare")
     parser.add_argument("--model", type=model_folder, metavar="DIR", help="OUTPUT/model of trainer.task")
+    add_model_fingerprint(parser)
     parser.add_argument("--output", required=True, metavar="DIR", help="directory to write")
     images = parser.add_mutually_exclusive_group()
     images.add_argument("--split", default="test", choices=("train", "validation", "test"), help="which images")
@@ -232,7 +236,8 @@ def parse_options(argv: Sequence[str] | None = None) -> EvaluateOptions:
         "--overwrite", action="store_true", help="replace an earlier evaluation in --output; other files there are kept"
     )
     values: argparse.Namespace = parser.parse_args(argv)
-    options = EvaluateOptions(**{**vars(values), "metadata": tuple(values.metadata)})
+    lists = {name: tuple(getattr(values, name)) for name in ("model_fingerprint", "metadata")}
+    options = EvaluateOptions(**{**vars(values), **lists})
     for name in ("dataset", "model", "output", "predictions", "labels"):
         if (place := getattr(options, name)) is not None:
             require_supported(f"--{name}", place)

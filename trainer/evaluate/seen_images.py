@@ -60,7 +60,7 @@ def _of_own_dataset(options: EvaluateOptions, model: ModelInfo, dataset: Dataset
 def _of_another_dataset(options: EvaluateOptions, model: ModelInfo, dataset: DatasetInfo, split: str) -> SeenImages:
     from trainer.evaluate.predictions import read_truth
 
-    trained_on = read_train_images(model.path)
+    trained_on = read_train_images(model)
     if trained_on is None:
         return SeenImages(
             None,
@@ -69,7 +69,7 @@ def _of_another_dataset(options: EvaluateOptions, model: ModelInfo, dataset: Dat
             "figures are too good",
         )
     truth = read_truth(dataset, split, options.batch_size)
-    count = int(trained_on.has(truth.sha256, truth.lesion_id).sum())
+    count = int(trained_on.has(truth.sha256, truth.source_id, truth.lesion_id).sum())
     return SeenImages(
         count,
         f"--dataset {options.dataset}: the model was trained on {count:,} of these {len(truth.sha256):,} images or "

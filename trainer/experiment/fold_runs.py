@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pipelines.common.cli import UsageError
 from pipelines.common.schema_version import require_schema_version
-from pipelines.domain.model_info import MODEL_JSON
+from pipelines.domain.model_files import MODEL_JSON
 from trainer.config.recipes import as_arguments
 from trainer.distribution.processes import Command, run_chains
 from trainer.evaluate.options import PREDICTIONS, SCHEMA_VERSION, SUMMARY

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.common.cli import UsageError, first_line
-from pipelines.domain.model_info import MODEL_JSON, ModelInfo, parse_model_info
+from pipelines.common.owned_folder import owned_folder
+from pipelines.domain.model_files import MODEL_JSON, ModelFilesError, copy_checked, local_names
+from pipelines.domain.model_info import ModelInfo, parse_model_info
 from pipelines.imaging.previews import symmetric_activation
 from pipelines.imaging.tensorflow_runtime import start_tensorflow
 from pipelines.imaging.tta_views import symmetric_views
@@ -38,17 +40,25 @@ class LoadedModel:
     """An exported model that is ready to be run on records. Loads TensorFlow."""
 
     def __init__(self, info: ModelInfo):
-        """Load the SavedModel.
+        """Load the SavedModel from a copy of its files, each of which is held against the fingerprint.
 
         Raises:
-            UsageError: If it cannot be loaded or has no signature for records.
+            UsageError: If a file is not the one that was exported, or it cannot be loaded or has no signature for
+                records.
         """
         start_tensorflow()
         import tensorflow as tf
 
         self._tf, self._where = tf, f"--model {info.path}"
         try:
-            self._loaded = tf.saved_model.load(str(info.path))
+            with owned_folder("model") as copy:
+                files = Path(info.path)
+                copy_checked(
+                    info.fingerprint, info.files, local_names(files), lambda name: (files / name).read_bytes(), copy
+                )
+                self._loaded = tf.saved_model.load(str(copy))
+        except ModelFilesError as error:
+            raise UsageError(f"{self._where}: {error}") from None
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise UsageError(f"{self._where}: cannot be loaded ({first_line(error)}); train it again") from None
         if "records" not in self._loaded.signatures:

@@ -19,11 +19,12 @@ the temperature).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.domain.decision_rule import prior_of_model
-from pipelines.domain.model_info import MODEL_JSON, SCHEMA_VERSION, model_fingerprint
+from pipelines.domain.model_files import MODEL_JSON, seal_model
+from pipelines.domain.model_info import SCHEMA_VERSION
 from trainer.data.dataset_info import DatasetInfo
 from trainer.data.preprocessing import Preprocessing
 from trainer.export.calibration import log_frequencies, tempered
@@ -48,7 +50,7 @@ def describe_model(
     calibration: Mapping[str, Any],
     operating_points: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the contents of assets/model.json.
+    """Return the contents of assets/model.json, except for what `seal_model` adds.
 
     Args:
         info: Dataset of the training.
@@ -59,7 +61,7 @@ def describe_model(
         operating_points: See `fitting.Fitted`.
     """
     network = {**config.as_dict(), "image_size": info.image_size, "classes": len(info.classes)}
-    # The temperature changes the probabilities, so the fingerprint must cover it.
+    # The temperature changes the probabilities.
     network["temperature"] = calibration["temperature"]
     return {
         "schema_version": SCHEMA_VERSION,
@@ -72,7 +74,7 @@ def describe_model(
         # What trained the weights: this split but for this fold; -1: all of it.
         "split": "train",
         "fold": info.fold,
-        "model_fingerprint": model_fingerprint(weights, network, info.fingerprint),
+        "weights_fingerprint": weights_fingerprint(weights, network, info.fingerprint),
         "train_class_distribution": info.train_distribution(),
         "metrics": dict(metrics),
         "calibration": dict(calibration),
@@ -85,6 +87,26 @@ def describe_model(
             "numpy": np.__version__,
         },
     }
+
+
+def weights_fingerprint(weights: Iterable[np.ndarray], network: Mapping[str, Any], dataset_fingerprint: str) -> str:
+    """Return the SHA-256 of the network's configuration, the dataset's fingerprint and all weights, as 64 hex digits.
+
+    A repetition of a training has the same. TensorFlow writes the graph otherwise each time, so the fingerprint of the
+    model, which covers its files, is another.
+
+    Args:
+        weights: The weights in the order of the network.
+        network: The network's configuration.
+        dataset_fingerprint: Fingerprint of the training dataset.
+    """
+    digest = hashlib.sha256()
+    digest.update(json.dumps(network, sort_keys=True).encode())
+    digest.update(dataset_fingerprint.encode())
+    for weight in weights:
+        digest.update(f"{weight.dtype.str}{weight.shape}".encode())
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
 
 
 def pooled_features(model: keras.Model) -> tuple[keras.KerasTensor, keras.layers.Dense]:
@@ -216,7 +238,8 @@ def export_model(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     contents = {
-        MODEL_JSON: (json.dumps(description, indent=2) + "\n").encode(),
+        # A place for the file that is written once all others are there.
+        MODEL_JSON: b"",
         TRAIN_IMAGES: train_images.as_bytes(),
     }
     files = [temporary / Path(name).name for name in contents]
@@ -226,9 +249,10 @@ def export_model(
     exported = ExportedModel(model, calibration["temperature"], prior, preprocessing, *files)
     saved = temporary / "saved"
     tf.saved_model.save(exported, str(saved), signatures=exported.entry_points)
+    sealed = seal_model(saved, description)
     os.rename(saved, directory)
     shutil.rmtree(temporary)
-    return description
+    return sealed
 
 
 def temporary_sibling(directory: Path) -> Path:

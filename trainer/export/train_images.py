@@ -1,13 +1,12 @@
 """Which images a model was trained on: a file of digests in the model, in which an evaluation looks its images up.
 
-Eight bytes for each image's content and for each lesion: nobody can read an id from it, and by chance one in 10^13 of
-other images is taken for one of a million.
+Eight bytes for each image's content, each ISIC id and each lesion. They say of an image that one has whether it is
+among them; by chance one in 10^13 of other images is taken for one of a million.
 """
 
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,9 @@ import numpy as np
 
 from pipelines.common.cli import UsageError, first_line
 from pipelines.common.seeding import stable_hash
+from pipelines.domain.image_ids import isic_id_of
+from pipelines.domain.model_files import ModelFilesError, require_file
+from pipelines.domain.model_info import ModelInfo
 from trainer.data.dataset_info import DatasetInfo
 from trainer.data.originals import read_originals
 
@@ -28,37 +30,45 @@ class TrainImages(NamedTuple):
     """Digests of the images that trained a model."""
 
     contents: np.ndarray  # uint64, sorted: of each image
+    ids: np.ndarray  # uint64, sorted: of each ISIC id; other names may be those of several images
     lesions: np.ndarray  # uint64, sorted: of each lesion that is known
 
     def as_bytes(self) -> bytes:
         """Return the file."""
         buffer = io.BytesIO()
-        np.savez(buffer, contents=self.contents, lesions=self.lesions)
+        np.savez(buffer, **self._asdict())
         return buffer.getvalue()
 
-    def has(self, sha256: Sequence[str], lesion_id: Sequence[str]) -> np.ndarray:
-        """Return which images are among these, by content or lesion: bool [n].
+    def has(self, sha256: Sequence[str], source_id: Sequence[str], lesion_id: Sequence[str]) -> np.ndarray:
+        """Return which images are among these, by content, ISIC id or lesion: bool [n].
 
         Args:
-            sha256: Content hash of each image.
+            sha256: Content hash of each image; "" where unknown.
+            source_id: Id of each image.
             lesion_id: Lesion of each image; "" where unknown.
         """
-        known = np.array([lesion != "" for lesion in lesion_id], bool)
-        return np.isin(_digests(sha256), self.contents) | (known & np.isin(_digests(lesion_id), self.lesions))
+        names = ((self.contents, sha256), (self.ids, map(isic_id_of, source_id)), (self.lesions, lesion_id))
+        return np.any([_known(digests, list(values)) for digests, values in names], axis=0)
 
 
 def _digests(names: Iterable[str]) -> np.ndarray:
     return np.array([stable_hash(name) for name in names], np.uint64)
 
 
-def train_images(sha256: Iterable[str], lesion_id: Iterable[str]) -> TrainImages:
+def _known(digests: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    return np.array([name != "" for name in names], bool) & np.isin(_digests(names), digests)
+
+
+def train_images(sha256: Iterable[str], source_id: Iterable[str], lesion_id: Iterable[str]) -> TrainImages:
     """Return the digests of images.
 
     Args:
         sha256: Content hashes.
+        source_id: Ids; those that are no ISIC ids are left out.
         lesion_id: Lesions; those that are "" are left out.
     """
-    return TrainImages(np.unique(_digests(sha256)), np.unique(_digests(filter(None, lesion_id))))
+    each = (sha256, filter(None, map(isic_id_of, source_id)), filter(None, lesion_id))
+    return TrainImages(*(np.unique(_digests(names)) for names in each))
 
 
 def train_images_of(info: DatasetInfo) -> TrainImages:
@@ -67,28 +77,27 @@ def train_images_of(info: DatasetInfo) -> TrainImages:
     Raises:
         UsageError: See `read_originals`.
     """
-    contents: set[str] = set()
-    lesions: set[str] = set()
+    names: tuple[set[str], ...] = (set(), set(), set())
     for batch in read_originals(info, "train", _BATCH):
-        contents.update(name.decode() for name in batch["image/key/sha256"])
-        lesions.update(name.decode() for name in batch["image/lesion_id"])
-    return train_images(contents, lesions)
+        for found, key in zip(names, ("image/key/sha256", "image/source_id", "image/lesion_id"), strict=True):
+            found.update(name.decode() for name in batch[key])
+    return train_images(*names)
 
 
-def read_train_images(model: str) -> TrainImages | None:
-    """Return the digests that a model has; None for a model that was exported before there were any.
-
-    Args:
-        model: The model's folder.
+def read_train_images(model: ModelInfo) -> TrainImages | None:
+    """Return the digests that a model has; None if it was exported without any.
 
     Raises:
-        UsageError: The file is damaged.
+        UsageError: The file is missing, or is not the one that was exported.
     """
-    path = Path(model) / TRAIN_IMAGES
-    if not path.is_file():
+    if TRAIN_IMAGES not in model.files:
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return TrainImages(arrays["contents"], arrays["lesions"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UsageError(f"--model {model}: {TRAIN_IMAGES} is damaged ({first_line(error)}); train it again") from None
+        content = (Path(model.path) / TRAIN_IMAGES).read_bytes()
+        require_file(TRAIN_IMAGES, content, model.files)
+    except OSError as error:
+        raise UsageError(f"--model {model.path}: {TRAIN_IMAGES} cannot be read ({first_line(error)})") from None
+    except ModelFilesError as error:
+        raise UsageError(f"--model {model.path}: {error}") from None
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return TrainImages(**{name: arrays[name] for name in TrainImages._fields})

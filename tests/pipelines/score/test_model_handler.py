@@ -28,6 +28,7 @@ from pipelines.score.model_handler import (
 from pipelines.score.model_input import ModelInput, RecordForm, standardize
 from pipelines.score.models import read_ensemble, read_model_info
 from tests.support import tiny_dataset
+from tests.support.documents import change_model
 from tests.support.gcs import local_gcs, upload
 from tests.support.scoring import TEMPERATURE, export_untrained
 from tests.support.tiny_dataset import CLASSES, SIZE, draw, jpeg, write_dataset
@@ -227,16 +228,51 @@ def test_tta_is_the_mean_over_flips_and_turns(
 
 def test_a_model_that_is_not_what_its_description_says(models: dict[str, ModelInfo]) -> None:
     for change, says in (
-        ({"fingerprint": "0" * 64}, "its weights have the fingerprint"),
-        ({"dataset_fingerprint": "0" * 64}, "its weights have the fingerprint"),
-        ({"network": {**models["one"].network, "width": 9}}, "its weights have the fingerprint"),
-        ({"network": {**models["one"].network, "temperature": 1.0}}, "its weights have the fingerprint"),
+        ({"fingerprint": "0" * 64}, "assets/model.json is that of another model "),
+        ({"path": models["two"].path}, "assets/model.json is that of another model "),
         ({"classes": (*CLASSES, "more")}, "gives 4 probabilities for 5 classes"),
     ):
         with pytest.raises(ModelError, match=says) as caught:
             LoadedModels([models["two"], dataclasses.replace(models["one"], **change)], False)
-        assert str(caught.value).startswith(f"{models['one'].path}: ")
+        assert str(caught.value).startswith(f"{change.get('path', models['one'].path)}: ")
         assert "\n" not in str(caught.value)
+
+
+class Thief(tf.Module):
+    """A graph that takes the place of a model's and reads a file of the machine that runs it."""
+
+    def __init__(self, model: Path, secret: Path):
+        super().__init__()
+        self._model, self._secret = tf.saved_model.load(str(model)), str(secret)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def normalise(self, image_encoded: tf.Tensor) -> dict[str, tf.Tensor]:
+        tf.print(tf.io.read_file(self._secret))
+        return self._model.signatures["normalise"](image_encoded=image_encoded)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, SIZE, SIZE, 3], tf.float32)])
+    def classify(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._model.signatures["classify"](image=image)
+
+
+def test_a_graph_that_was_put_in_the_place_of_a_model_is_not_run(
+    models: dict[str, ModelInfo], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, made = tmp_path / "model", tmp_path / "made"
+    shutil.copytree(models["one"].path, folder)
+    (tmp_path / "secret").write_text("nobody must read this")
+    thief = Thief(folder, tmp_path / "secret")
+    tf.saved_model.save(thief, str(made), {name: getattr(thief, name) for name in ("normalise", "classify")})
+    # All that model.json says, also of the weights, is true.
+    for name in ("saved_model.pb", "variables"):
+        source, target = made / name, folder / name
+        shutil.copytree(source, target, dirs_exist_ok=True) if source.is_dir() else shutil.copy(source, target)
+    assert read_model_info("--model", str(folder)) == dataclasses.replace(models["one"], path=str(folder))
+    with pytest.raises(
+        ModelError, match=r"saved_model\.pb is not the file that was exported \([\d,]+ bytes instead of"
+    ):
+        LoadedModels([read_model_info("--model", str(folder))], False)
+    assert "nobody must read this" not in "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize("damage", ["saved_model.pb", "variables/variables.data-00000-of-00001", "variables"])
@@ -247,6 +283,9 @@ def test_a_damaged_model_is_said_in_one_line(models: dict[str, ModelInfo], tmp_p
         shutil.rmtree(path)
     else:
         path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(ModelError, match=r": \S+ is (missing|not the file that was exported)"):
+        LoadedModels([read_model_info("--model", str(tmp_path / "model"))], False)
+    change_model(tmp_path / "model")
     model = read_model_info("--model", str(tmp_path / "model"))
     with pytest.raises(ModelError, match=f"{model.path}: cannot be loaded: .") as caught:
         LoadedModels([model], False)
@@ -284,6 +323,7 @@ def test_a_model_from_before_there_were_maps_scores_all_the_same(
     signatures = {name: older.signatures[name] for name in ("serving_default", "normalise", "classify")}
     tf.saved_model.save(older, str(tmp_path / "older"), signatures=signatures)
     shutil.copytree(f"{models['one'].path}/assets", tmp_path / "older" / "assets", dirs_exist_ok=True)
+    change_model(tmp_path / "older")
     model = LoadedModels([read_model_info("--model", str(tmp_path / "older"))], False)
     assert model.activation(images(files)[0]) is None
     np.testing.assert_allclose(of(model.predict(images(files))), of(loaded.predict(images(files))), **NEAR)
@@ -302,6 +342,10 @@ def test_a_model_in_a_bucket_predicts_like_one_on_disk(
             monkeypatch.setenv(name, value)
         (model,) = read_ensemble("--model", ["gs://models/night/7"])
         found = LoadedModels([model], False).predict(images(files))
+        # Somebody replaces the model between the command and its workers.
+        upload(environment, "models", Path(models["two"].path), "night/7")
+        with pytest.raises(ModelError, match=r"^gs://models/night/7: assets/model\.json is that of another model"):
+            LoadedModels([model], False)
     assert model.fingerprint == models["one"].fingerprint
     np.testing.assert_allclose(of(found), of(loaded.predict(images(files))), **NEAR)
 

@@ -107,9 +107,9 @@ def test_what_a_model_says_of_its_points(tmp_path: Path) -> None:
 
 def test_a_model_of_another_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        described(tmp_path / "model", schema_version=3)
+        described(tmp_path / "model", schema_version=2)
     assert str(caught.value) == (
-        f"--model {tmp_path}/model: assets/model.json has schema version 3, this program reads 2; "
+        f"--model {tmp_path}/model: assets/model.json has schema version 2, this program reads 3; "
         "train the model again with this version"
     )
 

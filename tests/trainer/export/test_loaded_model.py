@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines.common.cli import UsageError
+from tests.support.documents import change_model
 from tests.support.tiny_dataset import CLASSES, SIZE, draw, jpeg
 from trainer.data.dataset_info import read_dataset_info
 from trainer.data.preprocessing import Preprocessing
@@ -81,6 +82,9 @@ def test_a_place_that_is_no_model_is_named(trained: Path, tmp_path: Path) -> Non
 def test_a_damaged_graph_is_named(trained: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(trained / "model", tmp_path / "model")
     (copy / "saved_model.pb").write_bytes(b"no graph")
+    with pytest.raises(UsageError, match=rf"--model {copy}: saved_model\.pb is not the file that was exported"):
+        LoadedModel(read_model_info(copy))
+    change_model(copy)
     with pytest.raises(UsageError, match=f"--model {copy}: cannot be loaded"):
         LoadedModel(read_model_info(copy))
 

@@ -20,7 +20,7 @@ from trainer.data.dataset_info import read_dataset_info
 from trainer.data.input_pipeline import evaluation_batches
 from trainer.data.preprocessing import Preprocessing
 from trainer.export.calibration import example_weights, expected_calibration_error, fit_temperature, tempered
-from trainer.export.saved_model import model_fingerprint, pooled_features
+from trainer.export.saved_model import pooled_features, weights_fingerprint
 from trainer.network.model import ModelConfig, build_model
 
 TOLERANCE = 1e-5
@@ -194,30 +194,35 @@ def test_calibration_and_operating_points_are_those_of_the_validation_images(
 
 def test_model_json_describes_dataset_network_and_figures(trained: Path, dataset: Path) -> None:
     document, info = model_json(trained / "model"), read_dataset_info(dataset)
-    assert document["schema_version"] == 2
+    assert document["schema_version"] == 3
     assert document["classes"] == list(CLASSES)
     assert document["malignant_classes"] == ["melanoma"]
     assert (document["image_size"], document["aspect"]) == (SIZE, "stretch")
     assert (document["dataset_fingerprint"], document["fold"]) == (info.fingerprint, -1)
-    assert len(document["model_fingerprint"]) == 64
+    assert len(document["model_fingerprint"]) == len(document["weights_fingerprint"]) == 64
     assert document["train_class_distribution"] == info.train_distribution()
     assert document["network"]["width"] == 0.25
-    # So that models that differ in nothing else have different fingerprints.
+    # So that models that differ in nothing else have different fingerprints of their weights.
     assert document["network"]["temperature"] == document["calibration"]["temperature"]
     assert document["versions"]["tensorflow"] == tf.__version__
 
 
-def test_fingerprint_depends_on_weights_network_and_dataset() -> None:
-    weights, network = [np.zeros((2, 3), np.float32), np.ones(3, np.float32)], {"width": 1.0}
-    one = model_fingerprint(weights, network, "d")
-    assert one == model_fingerprint([weight.copy() for weight in weights], dict(network), "d")
+def test_the_fingerprint_of_weights_covers_network_and_dataset() -> None:
+    weights = [np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros(3, np.float32)]
+    network, dataset = {"width": 1.0, "depth": 2}, "d" * 64
+    first = weights_fingerprint(weights, network, dataset)
+    assert len(first) == 64
+    again = weights_fingerprint([weight.copy() for weight in weights], dict(reversed(network.items())), dataset)
+    assert again == first
     others = [
-        model_fingerprint([weights[0] + 1, weights[1]], network, "d"),
-        model_fingerprint([weights[0].reshape(3, 2), weights[1]], network, "d"),
-        model_fingerprint(weights, {"width": 2.0}, "d"),
-        model_fingerprint(weights, network, "e"),
+        weights_fingerprint(weights[::-1], network, dataset),
+        weights_fingerprint([weights[0].reshape(3, 2), weights[1]], network, dataset),
+        weights_fingerprint([weights[0].astype(np.float64), weights[1]], network, dataset),
+        weights_fingerprint([weights[0] + 1, weights[1]], network, dataset),
+        weights_fingerprint(weights, {**network, "depth": 3}, dataset),
+        weights_fingerprint(weights, network, "e" * 64),
     ]
-    assert len({one, *others}) == 5
+    assert len({first, *others}) == 7
 
 
 FRESH = """
