@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.common.cli import UsageError
+from pipelines.domain.model_files import seal_model
 from tests.support.commands import besides_progress
+from tests.support.documents import model_document
 from trainer.evaluate import command as evaluate_command
+from trainer.export.train_images import TRAIN_IMAGES, train_images
 
 CLASSES = ("basal cell carcinoma", "melanoma", "nevus")
 # Of each scored image: id, true class (None: without a label), what the model says of the three classes.
@@ -85,7 +89,12 @@ def test_command_evaluates_an_archive_with_labels_without_the_model(tmp_path: Pa
     result = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
     assert result.returncode == 0
     left_out = "labels that stand for no class: 1 image ('Wart' 1); left out"
-    assert besides_progress(result.stderr) == [f"warning: --labels {tmp_path / 'labels.csv'}: {left_out}"]
+    gone = f"the model that made them ({'f' * 12}) is not to be found, so nothing says whether it was trained on these"
+    assert besides_progress(result.stderr) == [
+        f"warning: --predictions {scores}: {gone} images; name its folder by --model",
+        f"warning: --labels {tmp_path / 'labels.csv'}: {left_out}",
+    ]
+    assert "| trained on these images | not known |" in (tmp_path / "out/report.md").read_text()
     assert r"| labels without a class | 1 image \('Wart' 1\) |" in (tmp_path / "out/report.md").read_text()
     assert result.stdout.startswith("balanced accuracy  0.722 (")
 
@@ -155,6 +164,68 @@ def test_labels_come_in_every_form_that_prepare_reads(
     table = pq.read_table(tmp_path / "out" / "predictions.parquet").to_pydict()
     assert table["source_id"] == ["ISIC_0000001", "ISIC_0000003", "ISIC_0000006"]
     assert table["class"] == ["melanoma", "nevus", "basal cell carcinoma"]
+
+
+def write_model(folder: Path, *seen: Sequence[str], fold: int = -1) -> str:
+    """A model that was trained on images with these contents, ids and lesions; its fingerprint. Nobody runs it."""
+    (folder / "assets").mkdir(parents=True)
+    (folder / "saved_model.pb").touch()
+    (folder / TRAIN_IMAGES).write_bytes(train_images(*seen).as_bytes())
+    return seal_model(folder, model_document(CLASSES, CLASSES[:2], 32, fold=fold))["model_fingerprint"]
+
+
+def write_run(folder: Path, models: dict[Path, str]) -> Path:
+    """A run of the score job with these models: folder -> fingerprint."""
+    made_by = ["; ".join(models.values())] * len(SCORED)
+    write_scores(folder / "scores-00000-of-00001.parquet", model_fingerprint=made_by)
+    said = [{"path": str(path), "fingerprint": fingerprint} for path, fingerprint in models.items()]
+    (folder / "_summary.json").write_text(json.dumps({"models": said}))
+    return folder
+
+
+def test_scored_images_that_trained_the_model_are_refused_unless_allowed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "labels.csv").write_text(TABLE)
+    model = tmp_path / "model"
+    # One by its content, one by its id, and two by a lesion that the table of labels knows.
+    fingerprint = write_model(model, [f"{4:064x}"], ["ISIC_0000003"], ["IL_1"])
+    scores = write_run(tmp_path / "run=1", {model: fingerprint})
+    places = {"predictions": scores, "labels": tmp_path / "labels.csv"}
+    says = f"--predictions {scores}: the model was trained on 4 of these 6 images or on others of their lesions"
+    for more in ({}, {"model": model}):
+        with pytest.raises(UsageError) as refused:
+            run(tmp_path, **places, **more)
+        assert str(refused.value).startswith(f"{says}; ")
+        assert "--allow_seen" in str(refused.value)
+    assert not (tmp_path / "out").exists()
+    result = run(tmp_path, **places, allow_seen=True)
+    assert result["seen_images"] == 4
+    assert f"warning: {says}\n" in capsys.readouterr().err
+    for report in ("report.md", "report.html"):
+        assert "The model was trained on 4 of these 6 images" in (tmp_path / "out" / report).read_text()
+
+    # The model has moved: the user says where it is, and no other will do.
+    model.rename(tmp_path / "moved")
+    with pytest.raises(UsageError, match="the model was trained on 4 of these 6 images"):
+        run(tmp_path, **places, model=tmp_path / "moved", overwrite=True)
+    write_model(model, [], [], [], fold=1)
+    with pytest.raises(UsageError, match=f"--model {model}: did not make these predictions .*; name the"):
+        run(tmp_path, **places, model=model, overwrite=True)
+    assert run(tmp_path, **places, overwrite=True)["seen_images"] is None
+    assert "is not to be found" in capsys.readouterr().err
+
+
+def test_images_that_one_of_several_models_knows_are_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "labels.csv").write_text(TABLE)
+    folders = [tmp_path / "one", tmp_path / "two"]
+    made = [write_model(folders[0], [], [], []), write_model(folders[1], [], ["ISIC_0000006"], [])]
+    scores = write_run(tmp_path / "run=1", dict(zip(folders, made, strict=True)))
+    with pytest.raises(UsageError, match="its models were trained on 1 of these 6 images"):
+        run(tmp_path, predictions=scores, labels=tmp_path / "labels.csv")
+    scores = write_run(tmp_path / "run=2", {folders[0]: made[0]})
+    assert run(tmp_path, predictions=scores, labels=tmp_path / "labels.csv")["seen_images"] == 0
+    assert "not to be found" not in capsys.readouterr().err
 
 
 def test_rows_that_disagree_on_an_image_are_left_out_and_counted(
@@ -372,8 +443,9 @@ def wrong(kind: str, tmp_path: Path) -> tuple[dict, str]:
         return options, "--labels .* needs a column .*it has file, class"
     if kind == "labels missing":
         return {**options, "labels": tmp_path / "nowhere.csv"}, "--labels .*nowhere.csv: cannot be read"
-    if kind == "model alone":
-        return {**options, "model": tmp_path}, "--model .* add --dataset DIR"
+    if kind == "another model":
+        write_model(tmp_path / "model", [], [], [])
+        return {**options, "model": tmp_path / "model"}, "--model .* did not make these predictions"
     if kind == "views":
         return {**options, "tta": True}, "--tta: with --predictions the model is not run"
     if kind == "fold of nothing":
@@ -386,7 +458,7 @@ def wrong(kind: str, tmp_path: Path) -> tuple[dict, str]:
     [
         *("no labels at all", "nothing there", "empty folder", "no Parquet", "other Parquet", "two models"),
         *("a score missing", "no image in common", "labels of other classes", "labels without ids", "labels missing"),
-        *("model alone", "views", "fold of nothing", "one evaluation twice"),
+        *("another model", "views", "fold of nothing", "one evaluation twice"),
         *("a score in words", "other numbers"),
     ],
 )

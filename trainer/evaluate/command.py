@@ -35,7 +35,7 @@ from trainer.evaluate.options import (
     parse_options,
     partial_name,
 )
-from trainer.evaluate.seen_images import find_seen
+from trainer.evaluate.seen_images import find_seen, find_seen_before, made_predictions
 
 if TYPE_CHECKING:
     from trainer.evaluate.judgement import Judgement
@@ -165,11 +165,9 @@ def _evaluate(options: EvaluateOptions, workspace: LocalWorkspace) -> dict[str, 
     """
     inputs = workspace.inputs
     seen = find_seen(options, inputs)
-    if seen.reason:
-        console.say(seen.reason, "warning")
     _warn(options, inputs)
     network = None
-    if inputs.model:
+    if inputs.model and inputs.dataset:
         console.say(f"loading {options.model}", phase="starting")
         from trainer.export.loaded_model import LoadedModel
 
@@ -178,6 +176,10 @@ def _evaluate(options: EvaluateOptions, workspace: LocalWorkspace) -> dict[str, 
     from trainer.evaluate.judgement import join_classes, judge
 
     found, match_counts, left_out = _predict(workspace.options, inputs, network)
+    if inputs.stored and not (inputs.dataset and made_predictions(inputs)):
+        seen = find_seen_before(options, inputs, found.truth)
+    if seen.reason:
+        console.say(seen.reason, "warning")
     console.say("computing figures and intervals", phase="figures")
     predictions, vague_labels = join_classes(found)
     classes = inputs.classes

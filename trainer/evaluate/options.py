@@ -95,7 +95,13 @@ def read_evaluation_inputs(options: EvaluateOptions, copied: DatasetInfo | None 
         require_same_classes(model, dataset.classes, f"--dataset {options.dataset}")
     stored = None
     if options.predictions:
-        stored = read_stored_predictions(Path(options.predictions), dataset.classes if dataset else None)
+        described_by = dataset or model
+        stored = read_stored_predictions(Path(options.predictions), described_by.classes if described_by else None)
+        if model and not dataset and stored.makers and model.fingerprint not in stored.makers:
+            raise UsageError(
+                f"--model {options.model}: did not make these predictions ({model.fingerprint[:12]}, not "
+                f"{stored.makers[0][:12]}); name the model that did, or leave it out"
+            )
         if not dataset and not options.labels and stored.labels is None:
             raise UsageError(
                 f"--predictions {options.predictions}: says of no image what it is; add --dataset DIR or --labels CSV"
@@ -121,11 +127,6 @@ def _require_combination(options: EvaluateOptions) -> None:
         raise UsageError(f"--fold {options.fold}: is a part of a dataset; add --dataset DIR")
     if options.labels and options.dataset:
         raise UsageError(f"--labels {options.labels}: the labels are those of --dataset {options.dataset}; name one")
-    if options.model and not options.dataset:
-        raise UsageError(
-            f"--model {options.model}: with --predictions it draws maps on the images of a dataset; add --dataset DIR "
-            "or leave it out"
-        )
     if options.tta:
         raise UsageError("--tta: with --predictions the model is not run; leave it out")
 
@@ -200,8 +201,8 @@ def parse_options(argv: Sequence[str] | None = None) -> EvaluateOptions:
         "--predictions",
         metavar="PATH",
         help="instead of running a model: Parquet of pipelines.score, or predictions.parquet of an evaluation; a file "
-        "or a folder of them. With --dataset or --labels, which those of an evaluation do not need; a --model beside "
-        "--dataset draws the maps of the worst mistakes, and its thresholds are tried",
+        "or a folder of them. With --dataset or --labels, which those of an evaluation do not need; --model says which "
+        "images it was trained on, its thresholds are tried, and beside --dataset it draws maps of the worst mistakes",
     )
     parser.add_argument(
         "--labels",

@@ -153,15 +153,14 @@ def caution(result: Result) -> tuple[str, str] | None:
         (heading, sentences); None if no reason is known.
     """
     model, made_before = result["model"], result["predictions"]
-    if not model or (made_before and made_before["models"] != [model["fingerprint"]]):
-        return None
-    if not result["trained_on_this_dataset"]:
+    another = not model or (made_before and made_before["models"] != [model["fingerprint"]])
+    if another or not result["trained_on_this_dataset"]:
         if seen := result["seen_images"]:
             return (
                 f"The model was trained on {grouped(seen)} of these {counted(result['images'], 'image')}",
-                "It knows them, or others of their lesions, from another dataset: these figures are too good.",
+                "It knows them, or others of their lesions: these figures are too good.",
             )
-        if seen is None:
+        if seen is None and not another:
             return (
                 "The model was trained on another dataset",
                 "These images may have been among its training images; then these figures are too good.",
@@ -195,6 +194,8 @@ def origin(result: Result) -> list[tuple[str, str]]:
     if result["predictions"]:
         facts.append(("predictions", result["predictions"]["path"]))
         facts += [("made by model", name) for name in result["predictions"]["models"]]
+        seen = result["seen_images"]
+        facts.append(("trained on these images", "not known" if seen is None else counted(seen, "image")))
     if result["views"]:
         facts.append(("views", _VIEWS[result["views"]]))
     if result["dataset"]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from pipelines.common.cli import UsageError
 from pipelines.domain.model_info import ModelInfo
 from trainer.data.dataset_info import DatasetInfo
 from trainer.evaluate.options import EvaluateOptions, EvaluationInputs
+from trainer.evaluate.predictions import GroundTruth
+from trainer.evaluate.scoring_models import models_of
 from trainer.export.train_images import read_train_images
 
 
@@ -24,7 +28,7 @@ def made_predictions(inputs: EvaluationInputs) -> bool:
 
 
 def find_seen(options: EvaluateOptions, inputs: EvaluationInputs) -> SeenImages:
-    """Find out how many of the images trained the model.
+    """Find out how many of the images of a dataset trained the model that is named.
 
     Of the dataset that trained it, split and fold say so. Images of others are looked up one by one.
 
@@ -38,6 +42,42 @@ def find_seen(options: EvaluateOptions, inputs: EvaluationInputs) -> SeenImages:
         found = _of_own_dataset(options, model, dataset, inputs.split)
     else:
         found = _of_another_dataset(options, model, dataset, inputs.split)
+    return _allowed(options, found)
+
+
+def find_seen_before(options: EvaluateOptions, inputs: EvaluationInputs, truth: GroundTruth) -> SeenImages:
+    """Find out how many of some images trained the models that made their stored probabilities.
+
+    Args:
+        options: The options of the evaluation.
+        inputs: Its inputs, with stored predictions.
+        truth: The images, by content, id and lesion as far as scores and labels tell.
+
+    Raises:
+        UsageError: There are such images, and --allow_seen is not given; or a model's digests are damaged.
+    """
+    stored = inputs.stored
+    assert stored is not None
+    models = models_of(stored.makers, stored.made_at, inputs.model)
+    if models is None:
+        return SeenImages(
+            None,
+            f"--predictions {options.predictions}: the model that made them ({stored.makers[0][:12]}) is not to be "
+            "found, so nothing says whether it was trained on these images; name its folder by --model",
+        )
+    known = [found for found in map(read_train_images, models) if found]
+    if not known:
+        return SeenImages(None, "")
+    seen = np.any([one.has(truth.sha256, truth.source_id, truth.lesion_id) for one in known], axis=0)
+    who = "the model was" if len(known) == 1 else "its models were"
+    reason = (
+        f"--predictions {options.predictions}: {who} trained on {seen.sum():,} of these {len(seen):,} images or on "
+        "others of their lesions"
+    )
+    return _allowed(options, SeenImages(int(seen.sum()), reason if seen.any() else ""))
+
+
+def _allowed(options: EvaluateOptions, found: SeenImages) -> SeenImages:
     if found.images and not options.allow_seen:
         raise UsageError(f"{found.reason}; evaluate it on others, or add --allow_seen and the report will say so")
     return found

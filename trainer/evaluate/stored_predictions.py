@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW
 from pipelines.domain.probability_table import Meaning, class_names, read_metadata
 from trainer.evaluate.judged_classes import labels_named, parts_of
 from trainer.evaluate.predictions import GroundTruth
+from trainer.evaluate.scoring_models import model_places
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 PREFIX = "probability_"
 # With several models, the columns of each one's own probabilities have this suffix: `probability_nevus__2`.
 _OF_ONE_MODEL = re.compile(r"__\d+\Z")
+# Between the fingerprints of several models.
+_BETWEEN = re.compile(r"[;\s]+")
 _OWN = "predictions.parquet"
 _FILES = ("scores-*.parquet", _OWN)
 # The score job writes it last, next to its Parquet files.
@@ -49,6 +52,12 @@ class StoredPredictions:
     prior: np.ndarray  # float64 [C], the class frequencies that the probabilities assume
     views: str | None  # see `Predictions`
     files: Sequence[str] = ()  # paths of the images as they were listed, "" where unknown; may be empty
+    made_at: Mapping[str, str] = field(default_factory=dict)  # see `model_places`
+
+    @property
+    def makers(self) -> list[str]:
+        """The fingerprint of each model that made the probabilities; empty if unknown."""
+        return [name for made in self.models for name in _BETWEEN.split(made)]
 
 
 def prediction_files(path: Path) -> list[Path]:
@@ -101,7 +110,8 @@ def read_stored_predictions(path: Path, known_classes: Sequence[str] | None = No
     tables: list[pa.Table] = []
     columns: list[str] = []
     meanings: list[Meaning] = []
-    for file in prediction_files(path):
+    files = prediction_files(path)
+    for file in files:
         try:
             table = pq.read_table(file, partitioning=None)
         except (OSError, pa.ArrowException) as error:
@@ -183,6 +193,7 @@ def read_stored_predictions(path: Path, known_classes: Sequence[str] | None = No
         meanings[0].prior,
         views.pop() if len(views) == 1 else None,
         texts("path"),
+        model_places(files),
     )
 
 

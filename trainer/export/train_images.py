@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipelines.common.cli import UsageError, first_line
+from pipelines.common.gcs_client import ServiceUnavailable, is_gs, read_object
 from pipelines.common.seeding import stable_hash
 from pipelines.domain.image_ids import isic_id_of
 from pipelines.domain.model_files import ModelFilesError, require_file
@@ -84,6 +85,16 @@ def train_images_of(info: DatasetInfo) -> TrainImages:
     return train_images(*names)
 
 
+def read_model_file(folder: str, name: str) -> bytes:
+    """Return the content of a small file in a model's folder, which may be in a bucket.
+
+    Raises:
+        OSError: It cannot be read.
+        ServiceUnavailable: The bucket does not answer.
+    """
+    return read_object(f"{folder.rstrip('/')}/{name}") if is_gs(folder) else (Path(folder) / name).read_bytes()
+
+
 def read_train_images(model: ModelInfo) -> TrainImages | None:
     """Return the digests that a model has; None if it was exported without any.
 
@@ -93,9 +104,9 @@ def read_train_images(model: ModelInfo) -> TrainImages | None:
     if TRAIN_IMAGES not in model.files:
         return None
     try:
-        content = (Path(model.path) / TRAIN_IMAGES).read_bytes()
+        content = read_model_file(model.path, TRAIN_IMAGES)
         require_file(TRAIN_IMAGES, content, model.files)
-    except OSError as error:
+    except (OSError, ServiceUnavailable) as error:
         raise UsageError(f"--model {model.path}: {TRAIN_IMAGES} cannot be read ({first_line(error)})") from None
     except ModelFilesError as error:
         raise UsageError(f"--model {model.path}: {error}") from None

@@ -42,7 +42,6 @@ def test_a_wrong_command_line_is_explained(given: list[str], says: str) -> None:
         ({"dataset": "d", "model": "m", "labels": "l"}, "--labels l: goes with --predictions"),
         ({"predictions": "p", "fold": 0}, "--fold 0: is a part of a dataset"),
         ({"predictions": "p", "labels": "l", "dataset": "d"}, "--labels l: the labels are those of --dataset d"),
-        ({"predictions": "p", "model": "m"}, "--model m: with --predictions it draws maps"),
         ({"predictions": "p", "tta": True}, "--tta: with --predictions the model is not run"),
     ],
 )

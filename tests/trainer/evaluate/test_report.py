@@ -97,6 +97,10 @@ MODEL = {"fingerprint": "m", "fold": -1}
         ({}, None),
         ({"model": None}, None),
         ({"predictions": {"models": ["another"]}}, None),
+        (
+            {"predictions": {"models": ["a"]}, "model": None, "seen_images": 1},
+            "The model was trained on 1 of these 8 images",
+        ),
         ({"trained_on_this_dataset": False}, "The model was trained on another dataset"),
         ({"trained_on_this_dataset": False, "seen_images": 0}, None),
         ({"trained_on_this_dataset": False, "seen_images": 2}, "The model was trained on 2 of these 8 images"),
