@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from pipelines.common.gcs_credentials import is_anonymous
+
 if TYPE_CHECKING:
     from google.api_core.retry import Retry
     from google.cloud.storage import Client
@@ -31,21 +33,22 @@ class ServiceUnavailable(Exception):  # noqa: N818  the name says what it is
 
 
 @functools.lru_cache(maxsize=64)
-def _client(thread: int, emulator: str | None) -> Client:
+def _client(thread: int, emulator: str | None, anonymous: bool) -> Client:
     # Imported here: it takes a second, and most inputs are local.
     from google.cloud import storage
 
     # A project is needed only to create buckets.
-    return storage.Client(project=None)
+    return storage.Client.create_anonymous_client() if anonymous else storage.Client(project=None)
 
 
 def gcs_client() -> Client:
-    """Return this thread's google.cloud.storage.Client, with application default credentials.
+    """Return this thread's google.cloud.storage.Client, with application default credentials or without any.
 
-    STORAGE_EMULATOR_HOST is honoured.
+    See `is_anonymous`. STORAGE_EMULATOR_HOST is honoured.
     """
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
     # A session is not safe to share between threads.
-    return _client(threading.get_ident(), os.environ.get("STORAGE_EMULATOR_HOST"))
+    return _client(threading.get_ident(), emulator, not emulator and is_anonymous())
 
 
 def is_gs(path: str | os.PathLike[str]) -> bool:

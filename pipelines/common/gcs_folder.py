@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from pipelines.common.cli import UsageError
 from pipelines.common.gcs_client import gcs_client, split_path
+from pipelines.common.gcs_credentials import missing_credentials
 
 _THREADS = 8
 # Seconds for a request and its retries; requests made before any work get less time.
@@ -271,6 +272,8 @@ def explain(error: Exception, where: str, bucket: str, doing: str) -> Exception 
     login = "run gcloud auth application-default login, or let GOOGLE_APPLICATION_CREDENTIALS name a key file"
     # InvalidOperation: the refused credentials cannot be refreshed.
     refused = (api.Unauthorized, auth.InvalidOperation)
+    if isinstance(error, (*refused, api.Forbidden)) and (missing := missing_credentials()):
+        return UsageError(f"{where}: no credentials for Google Cloud ({missing}), and {bucket} is not open; {login}")
     if isinstance(error, refused) or (isinstance(error, auth.RefreshError) and not error.retryable):
         return UsageError(f"{where}: Google does not accept the credentials ({said}); {login}")
     if isinstance(error, auth.DefaultCredentialsError):

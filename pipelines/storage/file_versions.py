@@ -98,7 +98,7 @@ def _other_version(path: str) -> FileVersion:
     from apache_beam.io.filesystem import BeamIOError
 
     try:
-        return metadata_version(beam_filesystems().get_filesystem(path).metadata(path))
+        return metadata_version(beam_filesystems(path).get_filesystem(path).metadata(path))
     except BeamIOError:
         return FileVersion()
 

@@ -25,6 +25,7 @@ from pipelines.common.gcs_client import (
     write_object,
 )
 from pipelines.storage import globs
+from pipelines.storage.beam_credentials import ask_gcs_without_credentials
 from pipelines.storage.errors import StorageError, storage_errors
 from pipelines.storage.s3_access import ask_without_credentials
 
@@ -38,12 +39,15 @@ _AS_IT_IS = "uncompressed"
 _PARTIAL = ".partial"
 
 
-def beam_filesystems() -> type[FileSystems]:
-    """Return Beam's access to filesystems that are not local."""
+def beam_filesystems(path: str) -> type[FileSystems]:
+    """Return Beam's access to filesystems that are not local, ready for that of a path."""
     # Imported late: Beam takes two seconds to start, which commands on local files need not wait for.
     from apache_beam.io.filesystems import FileSystems
 
-    ask_without_credentials()
+    if is_gs(path):
+        ask_gcs_without_credentials()
+    else:
+        ask_without_credentials()
     return FileSystems
 
 
@@ -72,7 +76,7 @@ def write_bytes(path: str, data: bytes) -> None:
         write_object(path, data)
         return
     if not is_local(path):
-        with beam_filesystems().create(path, compression_type=_AS_IT_IS) as file:
+        with beam_filesystems(path).create(path, compression_type=_AS_IT_IS) as file:
             file.write(data)
         return
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -161,7 +165,7 @@ def _open(path: str) -> Any:
     if is_local(path):
         require_regular(path)
         return open(path, "rb", buffering=0)
-    return beam_filesystems().open(path, compression_type=_AS_IT_IS)
+    return beam_filesystems(path).open(path, compression_type=_AS_IT_IS)
 
 
 @storage_errors()
@@ -174,7 +178,7 @@ def open_exact(path: str) -> BinaryIO:
     if not is_gs(path):
         return _File(_open(path))  # type: ignore[return-value]
     # FileSystems.open fetches 16 MiB around each read.
-    storage = beam_filesystems().get_filesystem(path)._gcsIO()  # type: ignore[attr-defined]
+    storage = beam_filesystems(path).get_filesystem(path)._gcsIO()  # type: ignore[attr-defined]
     return _File(storage.open(path, "rb", read_buffer_size=1))  # type: ignore[return-value]
 
 
@@ -191,7 +195,7 @@ def open_file(path: str) -> BinaryIO:
 @storage_errors()
 def exists(path: str) -> bool:
     """Return whether a path exists."""
-    return os.path.exists(path) if is_local(path) else beam_filesystems().exists(path)
+    return os.path.exists(path) if is_local(path) else beam_filesystems(path).exists(path)
 
 
 @storage_errors()
@@ -204,7 +208,7 @@ def match(pattern: str) -> list[str]:
 @storage_errors()
 def match_metadata(pattern: str) -> list[FileMetadata]:
     """Return what a filesystem that is not local says about the files that match a pattern."""
-    return beam_filesystems().match([pattern])[0].metadata_list
+    return beam_filesystems(pattern).match([pattern])[0].metadata_list
 
 
 @storage_errors()
@@ -303,7 +307,7 @@ def move_files(source: str, destination: str, names: list[str]) -> None:
     if not is_local(source):
         pairs = [(join(source, name), join(destination, name)) for name in names]
         for start in range(0, len(pairs), 100):
-            beam_filesystems().rename(*map(list, zip(*pairs[start : start + 100], strict=True)))
+            beam_filesystems(source).rename(*map(list, zip(*pairs[start : start + 100], strict=True)))
         return
     for name in names:
         target = os.path.join(destination, name)
@@ -326,7 +330,7 @@ def delete_files(folder: str, names: list[str]) -> None:
         delete_objects([join(folder, name) for name in (*names, *_folders_above(names))])
         return
     if not is_local(folder):
-        beam_filesystems().delete([join(folder, name) for name in names])
+        beam_filesystems(folder).delete([join(folder, name) for name in names])
         return
     for name in names:
         os.remove(os.path.join(folder, name))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.common.cli import UsageError
 from pipelines.common.gcs_client import default_retry, gcs_client, google_message, is_gs, is_transient, split_path
+from pipelines.common.gcs_credentials import is_told_anonymous, missing_credentials
 from pipelines.storage.archives import split_member_path
 from pipelines.storage.errors import StorageError, storage_errors
 
@@ -50,6 +51,15 @@ def _reason(error: Exception, bucket: str, what: str, role: str) -> str:
         cause = getattr(error, "cause", None)
         said = google_message(cause) if cause else said
         return f"Google Cloud Storage does not answer ({said}); see the network, or try again later"
+    # InvalidOperation: the answer to a request without credentials was that it needs some.
+    closed = code in (401, 403) or isinstance(error, auth.InvalidOperation)
+    if closed and is_told_anonymous():
+        return f"{bucket} is not open to everyone; leave --no_auth out"
+    if closed and (missing := missing_credentials()):
+        return (
+            f"no credentials for Google Cloud ({missing}), and {bucket} is not open to everyone; run {_RENEW}, or set "
+            "GOOGLE_APPLICATION_CREDENTIALS"
+        )
     if isinstance(error, auth.GoogleAuthError) or code == 401:
         return f"Google does not accept the credentials ({said}); run {_RENEW}, or name another key file"
     if code == 404:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.commands import Command
 from tests.support.dataflow_server import local_dataflow
-from tests.support.gcs import Environment, local_gcs, open_bucket, upload
+from tests.support.gcs import Environment, local_gcs, open_bucket, service_account, upload
 
 BUCKET = "lesions"
 
@@ -92,3 +92,23 @@ def test_a_project_in_which_no_job_is_taken(process: Command, bucket: Environmen
     assert f"({message.rstrip('.')})" in done.stderr
     after = {blob.name for blob in open_bucket(bucket, BUCKET).list_blobs()}
     assert not [name for name in after - before if not name.startswith("temp/")]
+
+
+@pytest.mark.proof
+def test_workers_read_a_public_bucket_without_credentials(
+    process: Command, bucket: Environment, sample: Path, tmp_path: Path
+) -> None:
+    # Google's own service as far as it is reached: whoever signs asks for a token, at a port where nobody gives any.
+    here = {"STORAGE_EMULATOR_HOST": "", "API_ENDPOINT_OVERRIDE": bucket["STORAGE_EMULATOR_HOST"]}
+    key = {"GOOGLE_APPLICATION_CREDENTIALS": str(service_account(tmp_path, 9))}
+    nobody = {"GOOGLE_APPLICATION_CREDENTIALS": "", "HOME": str(tmp_path), "NO_GCE_CHECK": "true"}
+    workers = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    for name, environment, more in (("told", key, ("--no_auth", *workers)), ("none", nobody, workers)):
+        given = ("--input", f"gs://{BUCKET}/sample/images", "--metadata", sample / "metadata.csv")
+        done = process("pipelines.audit", *given, "--output", tmp_path / name, *more, env={**here, **environment})
+        assert done.returncode == 0, done.stderr
+    assert {row["outcome"] for row in pq.read_table(next((tmp_path / "told").glob("manifest-*"))).to_pylist()} >= {
+        "duplicate",
+        "rejected",
+    }
+    assert "unreadable" not in (tmp_path / "none" / "audit.json").read_text()

@@ -248,16 +248,25 @@ def nowhere(tmp_path: Path, key: Path | str = "") -> dict[str, str]:
     }
 
 
-def test_credentials_that_are_missing_or_refused(process: Command, tmp_path: Path) -> None:
+def test_credentials_that_are_missing_or_refused(
+    served: Environment, refuse: Callable[..., Any], process: Command, tmp_path: Path
+) -> None:
     """As a command: with neither a traceback nor Beam's half a minute of looking for credentials."""
     given = ("pipelines.prepare", "--input", f"gs://{BUCKET}/images", "--output", tmp_path / "out")
-    ends = [process(*given, env=nowhere(tmp_path))]
+    refuse(LIST, 401, "Anonymous caller does not have storage.objects.list access")
+    here = {"API_ENDPOINT_OVERRIDE": served["STORAGE_EMULATOR_HOST"]}
+    ends = [process(*given, *more, env={**nowhere(tmp_path), **here}) for more in ([], ["--no_auth"])]
     with refusing_tokens() as port:
         ends.append(process(*given, env=nowhere(tmp_path, service_account(tmp_path, port))))
-    says = ["no credentials for Google Cloud", "Google does not accept the credentials (invalid_grant"]
-    for end, text in zip(ends, says, strict=True):
+    login = "gcloud auth application-default login"
+    says = [
+        ("no credentials for Google Cloud (Your default credentials were not found), and clinic is not open", login),
+        ("clinic is not open to everyone; leave --no_auth out", ""),
+        ("Google does not accept the credentials (invalid_grant", login),
+    ]
+    for end, (text, way_out) in zip(ends, says, strict=True):
         assert end.returncode == 2, end.stderr
         assert f"pipelines.prepare: error: --input gs://{BUCKET}/images: {text}" in end.stderr
         assert "Traceback" not in end.stderr
-        assert "gcloud auth application-default login" in end.stderr
+        assert way_out in end.stderr
     assert not (tmp_path / "out").exists()
