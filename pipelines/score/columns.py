@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.common.spreadsheets import as_text
 from pipelines.common.text import printable
 from pipelines.dataset.manifest import LIST_SEPARATOR
 from pipelines.domain.decision_rule import EIGHT_VIEWS, ONE_VIEW, flags, malignancy_scores
@@ -223,6 +224,16 @@ def _csv(rows: Sequence[ScoreRow], run: ScoringRun) -> bytes:
     return buffer.getvalue().encode()
 
 
+def _csv_for_spreadsheets(rows: Sequence[ScoreRow], run: ScoringRun) -> bytes:
+    """Encode rows as CSV in which no cell is a formula; text is in quotes, as OWASP recommends."""
+    table = columns(rows, run)
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow([column.name for column in table])
+    writer.writerows(zip(*(map(as_text, _cells(column)) for column in table), strict=True))
+    return buffer.getvalue().encode()
+
+
 def _jsonl(rows: Sequence[ScoreRow], run: ScoringRun) -> bytes:
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
     return "".join(encode(record) + "\n" for record in score_records(rows, run)).encode()
@@ -233,12 +244,13 @@ _ENCODERS: dict[str, Callable[[Sequence[ScoreRow], ScoringRun], bytes]] = dict(
 )
 
 
-def encode(rows: Sequence[ScoreRow], run: ScoringRun, table_format: str) -> bytes:
+def encode(rows: Sequence[ScoreRow], run: ScoringRun, table_format: str, escape_formulas: bool = False) -> bytes:
     """Encode scored rows as one file, in the given order.
 
     Args:
         rows: Scored rows.
         run: The run that they belong to.
         table_format: One of FORMATS.
+        escape_formulas: Whether a CSV is for spreadsheets, see `as_text`.
     """
-    return _ENCODERS[table_format](rows, run)
+    return _csv_for_spreadsheets(rows, run) if escape_formulas else _ENCODERS[table_format](rows, run)

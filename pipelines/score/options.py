@@ -59,6 +59,7 @@ class ScoreOptions:
     allow_empty: bool = False  # whether inputs may hold no image, also before the first run
     tta: bool = False
     format: str = "parquet"
+    escape_formulas: bool = False  # whether a CSV is for spreadsheets
     submission: str = ""  # a year of YEARS, AUTO, or empty for no submission
     output_table: str = ""
     report: bool = False
@@ -122,6 +123,12 @@ def build_parser() -> ArgumentParser:
         "--tta", action="store_true", help="average over the eight flips and quarter turns of each image; slower"
     )
     parser.add_argument("--format", choices=FORMATS, default=default.format, help="of the scores")
+    parser.add_argument(
+        "--escape_formulas",
+        action="store_true",
+        help="with --format csv, for spreadsheets: put ' before text that begins like a formula (=, +, -, @, tab or "
+        "line break); other programs see the ' too",
+    )
     parser.add_argument(
         "--submission",
         nargs="?",
@@ -222,6 +229,8 @@ def parse_options(argv: Sequence[str] | None) -> tuple[ScoreOptions, list[str]]:
             f"--flag_sensitivity {arguments.flag_sensitivity:g} and --flag_threshold {arguments.flag_threshold:g}: "
             "each chooses the threshold; give one of them"
         )
+    if arguments.escape_formulas and arguments.format != "csv":
+        raise UsageError(f"--escape_formulas: --format {arguments.format} is not for spreadsheets; add --format csv")
     require_job_limits(arguments.max_reject_fraction, arguments.threads)
     lists = {name: tuple(getattr(arguments, name)) for name in ("input", "model", "model_fingerprint", "previous")}
     return ScoreOptions(**{**vars(arguments), **lists}), rest

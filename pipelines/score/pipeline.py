@@ -136,7 +136,9 @@ def build(pipeline: beam.Pipeline, job: Job, attempt: Attempt, unattended: bool)
 
     scores = blocks | "Scored" >> beam.Map(of_outcome, True)
     rejects = blocks | "Rejected" >> beam.Map(of_outcome, False)
-    scores_bytes = functools.partial(encode, run=run, table_format=options.format)
+    scores_bytes = functools.partial(
+        encode, run=run, table_format=options.format, escape_formulas=options.escape_formulas
+    )
     order = dataset_manifest.by_path
     rejects_bytes = dataset_manifest.rejects_bytes
     written = {

@@ -194,3 +194,14 @@ def test_shards_of_many_nights_are_one_dataset(tmp_path: Path) -> None:
     second = pyarrow.dataset.field("run") == "2026-01-03"
     only = pyarrow.dataset.dataset(tmp_path, partitioning="hive").to_table(filter=second)
     assert sorted(only["path"].to_pylist()) == sorted(path for path in paths if path.startswith("2026-01-03"))
+
+
+def test_no_cell_of_a_csv_for_spreadsheets_begins_like_a_formula() -> None:
+    run = scoring_run()
+    names = ["=HYPERLINK(A1)", "-a;=1+1", "+1", "@b", "\tc", "plain", 'a";=1"', "＝1"]  # noqa: RUF001
+    rows = [score_row(f"{name}.jpg", run) for name in names]
+    plain, escaped = (read_csv(encode(rows, run, "csv", escaped)) for escaped in (False, True))
+    assert [row[0] for row in plain[1:]] == [row.path for row in rows]
+    assert [row[0] for row in escaped[1:]] == [f"{'' if name[0] in 'pa' else chr(39)}{name}.jpg" for name in names]
+    # Nothing else differs.
+    assert [[cell.removeprefix("'") for cell in row] for row in escaped] == plain

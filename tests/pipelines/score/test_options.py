@@ -36,6 +36,7 @@ def test_a_submission_may_name_its_year(given: list[str], submission: str) -> No
     ("given", "says"),
     [
         (["--batch_size", "0"], "--batch_size 0: 1 or more is needed"),
+        (["--escape_formulas"], "--escape_formulas: --format parquet is not for spreadsheets; add --format csv"),
         (["--report_top", "1001"], "--report_top 1001: a number from 1 to 1000 is needed"),
         (["--drift_threshold", "nan"], "--drift_threshold nan: a number above 0 is needed"),
         (["--flag_sensitivity", "1.5"], "--flag_sensitivity 1.5: a number above 0 and at most 1 is needed"),
