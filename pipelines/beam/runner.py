@@ -30,6 +30,7 @@ from pipelines.beam.quick_start import collecting_less, job_options
 from pipelines.beam.threads import default_threads
 from pipelines.common.cli import UsageError, first_line
 from pipelines.common.gcs_client import google_message, is_gs
+from pipelines.common.gcs_credentials import tell_processes
 from pipelines.storage.filesystem import is_local
 from pipelines.storage.left_job import LeftJob
 
@@ -147,6 +148,7 @@ def beam_options(arguments: Sequence[str], command: str = "job") -> PipelineOpti
         set_dataflow_defaults(options, command)
     # Creating a pipeline would also do this, but inputs are examined before that.
     FileSystems.set_options(options)
+    tell_processes(options.view_as(GoogleCloudOptions).no_auth)
     return options
 
 

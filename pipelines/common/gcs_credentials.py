@@ -15,6 +15,8 @@ from typing import Any
 # Where google-auth looks for credentials.
 _VARIABLES = ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG", "HOME", "NO_GCE_CHECK", "GCE_METADATA_HOST")
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+# Set in the processes of a command that was given --no_auth.
+_NO_AUTH = "ISIC_LESION_PIPELINES_NO_AUTH"
 _looking = threading.Lock()
 
 
@@ -47,8 +49,21 @@ def _missing(values: tuple[str, ...]) -> str:
     return ""
 
 
+def tell_processes(no_auth: bool) -> None:
+    """Let this process and those that it starts know whether Beam was given --no_auth.
+
+    Beam's local runner gives its worker processes no options.
+    """
+    if no_auth:
+        os.environ[_NO_AUTH] = "1"
+    else:
+        os.environ.pop(_NO_AUTH, None)
+
+
 def is_told_anonymous() -> bool:
     """Return whether Beam was given --no_auth, in this process or by the command whose job this process works on."""
+    if os.environ.get(_NO_AUTH):
+        return True
     # Looked up rather than imported: a process without Beam has no such option, and Beam takes seconds to start.
     filesystems = sys.modules.get("apache_beam.io.filesystems")
     options = filesystems.FileSystems._pipeline_options if filesystems else None
