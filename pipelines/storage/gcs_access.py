@@ -44,13 +44,6 @@ def _reason(error: Exception, bucket: str, what: str, role: str) -> str:
     from google.auth import exceptions as auth
 
     code, said = getattr(error, "code", None), google_message(error)
-    if isinstance(error, auth.DefaultCredentialsError):
-        said = said.partition(". To set up")[0]
-        return f"no credentials for Google Cloud ({said}); run {_RENEW}, or set GOOGLE_APPLICATION_CREDENTIALS"
-    if is_transient(error):
-        cause = getattr(error, "cause", None)
-        said = google_message(cause) if cause else said
-        return f"Google Cloud Storage does not answer ({said}); see the network, or try again later"
     # InvalidOperation: the answer to a request without credentials was that it needs some.
     closed = code in (401, 403) or isinstance(error, auth.InvalidOperation)
     if closed and is_told_anonymous():
@@ -60,6 +53,13 @@ def _reason(error: Exception, bucket: str, what: str, role: str) -> str:
             f"no credentials for Google Cloud ({missing}), and {bucket} is not open to everyone; run {_RENEW}, or set "
             "GOOGLE_APPLICATION_CREDENTIALS"
         )
+    if isinstance(error, auth.DefaultCredentialsError):
+        said = said.partition(". To set up")[0]
+        return f"no credentials for Google Cloud ({said}); run {_RENEW}, or set GOOGLE_APPLICATION_CREDENTIALS"
+    if is_transient(error):
+        cause = getattr(error, "cause", None)
+        said = google_message(cause) if cause else said
+        return f"Google Cloud Storage does not answer ({said}); see the network, or try again later"
     if isinstance(error, auth.GoogleAuthError) or code == 401:
         return f"Google does not accept the credentials ({said}); run {_RENEW}, or name another key file"
     if code == 404:
