@@ -224,7 +224,7 @@ BAD = {
     "missing input": (["--input", "{tmp}/missing"], "--input {tmp}/missing: no such file or folder"),
     "no such model": (["--model", "{tmp}/missing"], "--model {tmp}/missing: is no model"),
     "dataset as model": (["--model", "{chain}/dataset/transform_fn"], "not from trainer.task"),
-    "damaged model": (["--model", "{chain}/damaged"], "--model {chain}/damaged: cannot be loaded"),
+    "damaged model": (["--model", "{chain}/damaged"], "--model {chain}/damaged: saved_model.pb is not the file that"),
     "batch": (["--batch_size", "0"], "--batch_size 0"),
     "unknown option": (["--ttta"], "--ttta"),
     "foreign output": (["--output", "{tmp}/foreign"], "is not empty"),
