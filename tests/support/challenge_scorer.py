@@ -6,14 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCORER = Path(sys.executable).with_name("isic-challenge-scoring")
+# isic-challenge-scoring 5.6, the last for Python before 3.13, calls `applymap`, which pandas 3 knows as `map` only.
+_PROGRAM = """
+import pandas
+from isic_challenge_scoring.__main__ import cli
+
+pandas.DataFrame.applymap = pandas.DataFrame.map
+cli()
+"""
 
 
 def scorer(folder: Path, truth: Path, submission: bytes) -> subprocess.CompletedProcess[str]:
     """`isic-challenge-scoring classification` on a submission's bytes; gives the process."""
     (folder / "submission.csv").write_bytes(submission)
     return subprocess.run(
-        [SCORER, *("--output", "json"), "classification", truth, folder / "submission.csv"],
+        [sys.executable, "-c", _PROGRAM, *("--output", "json"), "classification", truth, folder / "submission.csv"],
         check=False,
         capture_output=True,
         text=True,

@@ -225,10 +225,7 @@ def _evaluate(options: EvaluateOptions, workspace: LocalWorkspace) -> dict[str, 
             "matched": sum(name in inputs.facts for name in predictions.truth.source_id),
         },
         "options": {key: _plain(value) for key, value in asdict(options).items()},
-        "versions": {
-            name: importlib.metadata.version(name)
-            for name in ("tensorflow", "numpy", "scikit-learn", "isic-challenge-scoring")
-        },
+        "versions": {name: importlib.metadata.version(name) for name in ("tensorflow", "numpy", "scikit-learn")},
     }
     pictures = _draw(options, inputs, result["mistakes"], network)
     _write(Path(workspace.options.output), result, predictions, judgement, classes, pictures)

@@ -1,4 +1,4 @@
-"""Figures of merit for one split: point values by scikit-learn and the ISIC scorer, intervals by cluster bootstrap.
+"""Figures of merit for one split: point values by scikit-learn, intervals by cluster bootstrap.
 
 Throughout: `labels` int [n], `probabilities` float [n, C], `groups` [n] (any hashable value for each image; photographs
 of one lesion share one), `weights` float [B, n]: how often each image occurs in each of B resamples.
@@ -13,9 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import sklearn.metrics
-from isic_challenge_scoring.metrics import balanced_multiclass_accuracy
 
 from pipelines.domain.decision_rule import decision_values, malignancy_scores
 from pipelines.domain.taxonomy import melanoma_class
@@ -83,7 +81,7 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
 def balanced_accuracy(labels: np.ndarray, decisions: np.ndarray) -> float | None:
     """Return the mean sensitivity over the classes present.
 
-    This is the task metric of ISIC 2018 task 3 and 2019, computed by their own scorer.
+    This is the task metric of ISIC 2018 task 3 and 2019. A tie for the first place is wrong, as in their scorer.
 
     Args:
         labels: int [n].
@@ -94,11 +92,7 @@ def balanced_accuracy(labels: np.ndarray, decisions: np.ndarray) -> float | None
     """
     if not len(labels):
         return None
-    columns = [f"class {index}" for index in range(decisions.shape[1])]
-    truth = pd.DataFrame(np.eye(len(columns))[labels], columns=columns)
-    return float(
-        balanced_multiclass_accuracy(truth, pd.DataFrame(decisions, columns=columns), pd.Series(np.ones(len(truth))))
-    )
+    return float(sklearn.metrics.recall_score(labels, predict(decisions), labels=np.unique(labels), average="macro"))
 
 
 def sensitivity_at_specificity(positive: np.ndarray, score: np.ndarray, specificity: float) -> tuple[float, float]:
