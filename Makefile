@@ -1,8 +1,12 @@
-# Everything runs in .venv, made from requirements.lock on first use and reused until the lock changes.
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+# Everything runs in .venv: `make run` installs there what runs (requirements/train.lock), tests and checks what they need
+# beside it (requirements/dev.lock), each on first use and again when its lock changes. UV= installs with pip though
+# there is uv.
+PYTHON ?= $(shell for each in python3.11 python3.12 python3.13; do $$each -c "" 2>&- && command -v $$each && exit; done; echo python3)
+UV     ?= $(shell command -v uv)
 VENV   := .venv
 PY     := $(VENV)/bin/python
-STAMP  := $(VENV)/.installed
+TO_RUN := $(VENV)/.installed-train
+STAMP  := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 
@@ -10,11 +14,32 @@ STAMP  := $(VENV)/.installed
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-zA-Z0-9_-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or 3.12 is needed; set PYTHON=/path/to/python3.11" if sys.version_info[:2] not in ((3, 11), (3, 12)) else 0)'
-	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@touch $@
+# $(call install,ENVIRONMENT,LOCK,what is downloaded and how much space it takes). A lock is complete: nothing is resolved.
+define install
+@$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed; set PYTHON=/path/to/python3.11" if not (3, 11) <= sys.version_info[:2] <= (3, 13) else 0)'
+@echo "Installing $(2) into $(1): $(3)"
+@$(PYTHON) -m venv $(1)
+@$(if $(UV),$(UV) pip install --quiet --python $(1)/bin/python,$(1)/bin/python -m pip install --quiet --disable-pip-version-check) --no-deps --require-hashes -r $(2)
+@touch $@
+endef
+
+$(TO_RUN): requirements/train.lock | data
+	$(call install,$(VENV),$<,0.9 GB to download; 2.9 GB on disk; two minutes at 10 MB/s)
+
+# Whatever runs is among it.
+$(STAMP): requirements/dev.lock | data
+	$(call install,$(VENV),$<,1 GB to download; 3.2 GB on disk; two minutes at 10 MB/s)
+	@touch $(TO_RUN)
+
+# Before anything is installed: DATA and METADATA can be read, as far as they are local and no patterns.
+.PHONY: data
+data:
+	@for given in "$(DATA)" "$(METADATA)"; do \
+	  case "$$given" in "" | *://* | *[*?[]*) continue ;; esac; \
+	  path="$${given%%!*}"; test -e "$$path" || path="$${path#*=}"; \
+	  test -e "$$path" || { echo "$$given: no such file or folder; DATA and METADATA name what is there" >&2; exit 2; }; \
+	  test -r "$$path" && { test ! -d "$$path" || test -x "$$path"; } || { echo "$$given: may not be read; change its permissions, or name another" >&2; exit 2; }; \
+	done
 
 .PHONY: run
 # DATA: a folder of class folders; without it, a sample archive is made. METADATA: a CSV with lesion ids.
@@ -28,7 +53,7 @@ ARCHIVE     ?= $(if $(DATA),$(DATA),$(RUN)/sample/archive)
 LESIONS     := $(if $(DATA),$(METADATA),$(RUN)/sample/metadata.csv)
 # Real sets have classes that shrink to nothing once conflicts are rejected; a demonstration should go on.
 PREPARE_ARGS ?= $(if $(DATA),--small_classes reject)
-run: $(STAMP)  ## Prepare, train, evaluate, score: a sample, or DATA=folder [METADATA=lesions.csv]
+run: data $(TO_RUN)  ## Prepare, train, evaluate, score: a sample, or DATA=folder [METADATA=lesions.csv]
 ifeq ($(DATA),)
 	$(PY) -m pipelines.demo.sample --output "$(RUN)"/sample --overwrite
 endif
@@ -47,11 +72,11 @@ dataflow-options:
 	@:$(foreach name,PROJECT REGION BUCKET ARGS,$(if $($(name)),,$(error $(name) is missing: make dataflow-prepare PROJECT=my-project REGION=europe-west4 BUCKET=my-bucket ARGS="--input gs://... --output gs://..."; dataflow-score likewise)))
 
 .PHONY: dataflow-prepare
-dataflow-prepare: dataflow-options $(STAMP)  ## Prepare on Dataflow: PROJECT= REGION= BUCKET= ARGS="--input gs://... --output gs://..."
+dataflow-prepare: dataflow-options $(TO_RUN)  ## Prepare on Dataflow: PROJECT= REGION= BUCKET= ARGS="--input gs://... --output gs://..."
 	$(PY) -m pipelines.prepare $(DATAFLOW) $(ARGS)
 
 .PHONY: dataflow-score
-dataflow-score: dataflow-options $(STAMP)  ## Score on Dataflow: PROJECT= REGION= BUCKET= ARGS="--input ... --model ... --output ..."
+dataflow-score: dataflow-options $(TO_RUN)  ## Score on Dataflow: PROJECT= REGION= BUCKET= ARGS="--input ... --model ... --output ..."
 	$(PY) -m pipelines.score $(DATAFLOW) $(ARGS)
 
 # CLASSES: the taxonomy's class set. PIXELS: how photographs become squares. PREPARE_ARGS: more for prepare; its --balance
@@ -69,7 +94,7 @@ TABLE       = $(if $(DATA),$(METADATA),$(EXPERIMENT)/sample/metadata.csv)
 FOLDS_ARGS  = --input "$(if $(DATA),$(DATA),$(EXPERIMENT)/sample/images)" --classes "$(CLASSES)" $(PIXELS) \
   --folds 5 --split_fractions 1,0,0 $(if $(TABLE),--metadata "$(TABLE)") $(PREPARE_ARGS) --overwrite
 .PHONY: experiment
-experiment: $(STAMP)  ## Cross-validate the recipe: a sample, or DATA=folder METADATA=lesions.csv [CLASSES=ham7] [CHANGES=file]
+experiment: data $(TO_RUN)  ## Cross-validate the recipe: a sample, or DATA=folder METADATA=lesions.csv [CLASSES=ham7] [CHANGES=file]
 ifeq ($(DATA),)
 	$(PY) -m pipelines.demo.sample --output "$(EXPERIMENT)"/sample --overwrite
 endif
@@ -79,7 +104,7 @@ endif
 	  --jobs "$(JOBS)" --card "$(CARD)" $(if $(TABLE),--metadata "$(TABLE)") $(if $(CHANGES),--changes "$(CHANGES)" --change_folds "$(CHANGE_FOLDS)" --balanced "$(EXPERIMENT)"/balanced)
 
 .PHONY: train-2workers
-train-2workers: $(STAMP)  ## Train on the sample with two local worker processes
+train-2workers: $(TO_RUN)  ## Train on the sample with two local worker processes
 	@test -f runs/sample/dataset/dataset.json || { \
 	  $(PY) -m pipelines.demo.sample --output runs/sample/sample --overwrite && \
 	  $(PY) -m pipelines.prepare --input runs/sample/sample/images --metadata runs/sample/sample/metadata.csv \
@@ -113,9 +138,7 @@ image-check: $(STAMP)  ## Build the worker's image as a root file system and run
 # Airflow pins much that this project pins otherwise: an environment of its own, made when it is first asked for.
 AIRFLOW := .venv-airflow
 $(AIRFLOW)/.installed: deploy/airflow/requirements.lock
-	$(PYTHON) -m venv $(AIRFLOW)
-	$(AIRFLOW)/bin/python -m pip install --quiet --disable-pip-version-check -r deploy/airflow/requirements.lock
-	@touch $@
+	$(call install,$(AIRFLOW),$<,0.4 GB to download; 1.5 GB on disk)
 
 .PHONY: test-airflow
 test-airflow: $(STAMP) $(AIRFLOW)/.installed  ## Run the nightly DAG's tests in an Airflow (downloads 1.5 GB once)
@@ -125,10 +148,8 @@ test-airflow: $(STAMP) $(AIRFLOW)/.installed  ## Run the nightly DAG's tests in 
 BENCH       := .venv-bench
 BENCH_FILES ?= 100 400
 BENCH_ARGS  ?=
-$(BENCH)/.installed: benchmarks/requirements.txt requirements.lock
-	$(PYTHON) -m venv $(BENCH)
-	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
-	@touch $@
+$(BENCH)/.installed: benchmarks/requirements.lock
+	$(call install,$(BENCH),$<,1 GB to download; 3 GB on disk)
 
 .PHONY: bench
 bench: $(STAMP) $(BENCH)/.installed  ## Time prepare beside other ways: drawn images, or DATA=folder (downloads 1 GB once)
@@ -142,11 +163,44 @@ lint: $(STAMP)  ## Check style, types and who imports whom
 	$(VENV)/bin/lint-imports --no-logo
 
 .PHONY: venv
-venv: $(STAMP)  ## Create .venv from requirements.lock
+venv: $(STAMP)  ## Create .venv from requirements/dev.lock
+
+# What keeps locks, licences and releases needs packages of its own.
+TOOLS := .venv-tools
+$(TOOLS)/.installed: requirements/tools.lock
+	$(call install,$(TOOLS),$<,30 MB to download)
 
 UPGRADE ?=
+# One resolution for all Pythons, with as few versions as can be. Where a lock exists, its pins stay as they are; so a part
+# of dev.lock begins as its copy.
+COMPILE  = $(TOOLS)/bin/uv pip compile --quiet --no-header --python-version 3.11 --universal --fork-strategy fewest --generate-hashes
+NEWEST   = $(if $(UPGRADE),--upgrade)
+TO_READ := --extra excel --extra hdf5 --extra s3
 .PHONY: lock
-# For 3.11: what 3.12 needs is among it, in the same versions.
-lock: $(STAMP)  ## Bring requirements.lock in line with setup.py; UPGRADE=1 takes the newest versions
-	$(PY) -m pip install --quiet uv
-	$(PY) -m uv pip compile --quiet $(if $(UPGRADE),--upgrade) --no-header --python-version 3.11 setup.py --all-extras -o requirements.lock
+lock: $(TOOLS)/.installed  ## Bring the locks in line with setup.py; UPGRADE=1 takes the newest versions
+	$(COMPILE) $(NEWEST) setup.py --all-extras -o requirements/dev.lock
+	@for part in pipelines train gpu; do cp requirements/dev.lock requirements/$$part.lock; done
+	$(COMPILE) --no-annotate setup.py $(TO_READ) -o requirements/pipelines.lock
+	$(COMPILE) --no-annotate setup.py $(TO_READ) --extra train -o requirements/train.lock
+	$(COMPILE) --no-annotate requirements/gpu.txt -o requirements/gpu.lock
+	$(COMPILE) $(NEWEST) --no-annotate requirements/tools.txt -o requirements/tools.lock
+	$(COMPILE) $(NEWEST) --no-annotate deploy/airflow/requirements.txt -o deploy/airflow/requirements.lock
+	$(COMPILE) $(NEWEST) --no-annotate benchmarks/requirements.txt -o benchmarks/requirements.lock
+
+.PHONY: audit-dependencies
+audit-dependencies: $(TOOLS)/.installed  ## Ask the package index for known vulnerabilities of all that the locks pin
+	$(TOOLS)/bin/python -m deploy.release.audit requirements/dev.lock requirements/gpu.lock requirements/tools.lock \
+	  deploy/airflow/requirements.lock benchmarks/requirements.lock
+
+.PHONY: licences
+licences: $(STAMP)  ## List the licences of what runs, in requirements/licences.csv
+	$(PY) -m deploy.release.licences requirements/licences.csv
+
+# Of what is committed, with the builder that is locked: the same commit gives the same wheel.
+.PHONY: sbom
+sbom: $(STAMP) $(TOOLS)/.installed  ## Build the wheel of this commit and its bill of materials (CycloneDX), in dist/
+	rm -rf dist && mkdir -p dist/source
+	git archive HEAD | tar -x -C dist/source
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist dist/source
+	rm -rf dist/source
+	$(TOOLS)/bin/python -m deploy.release.bill_of_materials dist/*.whl $(PY)

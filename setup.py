@@ -1,4 +1,4 @@
-"""Package definition: ranges for the library; requirements.lock pins the application."""
+"""Package definition: ranges for the library; the locks in requirements/ pin the application."""
 
 import runpy
 from pathlib import Path
@@ -13,7 +13,8 @@ setup(
         "audited, leak-free, balanced TFRecords; a bespoke CNN; batch scoring."
     ),
     license="Apache-2.0",
-    python_requires=">=3.11,<3.13",
+    # tensorflow-transform needs tfx-bsl, which has no wheel for 3.14.
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=["pipelines", "pipelines.*", "trainer", "trainer.*"]),
     entry_points={"console_scripts": ["isic-lesions = pipelines.__main__:main"]},
     package_data={
@@ -48,10 +49,7 @@ setup(
         # Reads a dataset with tfds.builder_from_directory; nothing of ours imports it.
         "tfds": ["tensorflow-datasets>=4.9.10,<5"],
         "train": [
-            "isic-challenge-scoring>=5.6",
             "matplotlib>=3.9",
-            # isic-challenge-scoring 5.6 calls what pandas 3 no longer has.
-            "pandas>=2.2,<3",
             "scikit-learn>=1.5",
             "tensorboard>=2.19",
         ],
@@ -66,8 +64,11 @@ setup(
             "gcp-storage-emulator>=2024.8",
             "hypothesis>=6.130",
             "import-linter>=2.3",
+            # The challenge's own scorer, for tests of our figures and submissions.
+            "isic-challenge-scoring>=5.6",
             "moto[s3]>=5.1",
             "mypy>=1.14",
+            "pandas>=2.2",
             # Without it Beam's BigQuery client takes no proxy.
             "pysocks>=1.7",
             "pytest>=8",

@@ -11,7 +11,7 @@ from deploy.engines.downloads import GoModule, build_go_program, download_once
 from deploy.engines.engine import Engine, serve, start_workers
 from deploy.engines.processes import Services, free_ports, listens
 
-# The release of Beam in requirements.lock.
+# The release of Beam in requirements/.
 RELEASE = "2.77.0"
 BEAM = GoModule("github.com/apache/beam/sdks/v2", f"v{RELEASE}", "h1:RsC61pHEvtySEHAURQyP/+CVOJm/hy5hewuG9JF0+Ow=")
 

@@ -63,7 +63,14 @@ def test_a_cluster_is_that_of_its_engine(
 def test_all_that_is_installed_is_locked(stages: dict[str, Stage]) -> None:
     installs = [rest for word, rest in lineage(stages, "worker") if word == "RUN" and "pip install" in rest]
     assert len(installs) == 3
-    assert all("-c requirements.lock" in each or "--no-deps" in each for each in installs)
+    locked = [f"--no-deps --require-hashes -r requirements/{name}.lock" for name in ("pipelines", "gpu")]
+    # The package itself is built by what is installed already.
+    assert all(
+        words in each for words, each in zip([*locked, "--no-deps --no-build-isolation ."], installs, strict=True)
+    )
+    trainer = (ROOT / "deploy" / "Dockerfile").read_text()
+    assert re.findall(r"pip install .*?-r (\S+\.lock)", trainer) == ["requirements/train.lock", "requirements/gpu.lock"]
+    assert trainer.count("pip install") == trainer.count("--require-hashes") == 2
 
 
 @pytest.mark.parametrize("name", ["worker", "pool", "score-template", "prepare-template"])
@@ -116,9 +123,16 @@ def test_what_is_copied_is_a_whole_package(stages: dict[str, Stage], tmp_path: P
             (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, place)
     install = ("pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", target, build)
     subprocess.run([sys.executable, "-m", *install], check=True, cwd=tmp_path)
-    held = {path.relative_to(ROOT).as_posix() for path in (ROOT / "pipelines").rglob("*") if path.is_file()}
+    held = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("pipelines", "trainer")
+        for path in (ROOT / package).rglob("*")
+        if path.is_file()
+    }
     missing = {path for path in held if "__pycache__" not in path and not (target / path).exists()}
     assert not missing
+    # A folder of that name where the command is called is not taken for the package.
+    (tmp_path / "pipelines").mkdir()
     code = "import pipelines.score.options as s; print(s.__file__)"
     ran = subprocess.run(
         [sys.executable, "-c", code],

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 
+from deploy.release.locks import LOCKS, pinned_here
 from tests.support.tiny_dataset import ROOT
 
 
 def locked_version(package: str) -> str:
-    """A package's version in requirements.lock."""
-    (found,) = re.findall(rf"^{re.escape(package)}==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
-    return found
+    """A package's version in the locks."""
+    return pinned_here(LOCKS / "dev.lock")[package]
 
 
 def python_version() -> str:
