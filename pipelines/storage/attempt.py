@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from pipelines.common.cli import UsageError
+from pipelines.common.partial_files import is_partial
 from pipelines.storage import claims, filesystem, left_job
 from pipelines.storage.claims import CLAIM, TEMPORARY
 from pipelines.storage.errors import StorageError
@@ -101,7 +102,7 @@ class Attempt(NamedTuple):
             marker: Name of the file that marks the output as finished.
             content: Its content.
         """
-        names = [name for name in filesystem.list_tree(self.publish_folder) if not filesystem.is_partial(name)]
+        names = [name for name in filesystem.list_tree(self.publish_folder) if not is_partial(name)]
         files = file_states(self.publish_folder, sorted(names))
         earlier = self.ready_files()
         # A step that its runner has repeated may have written other bytes. What is missing is on its way.

@@ -11,7 +11,6 @@ import os
 import posixpath
 import shutil
 import stat
-import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -24,6 +23,7 @@ from pipelines.common.gcs_client import (
     read_object_head,
     write_object,
 )
+from pipelines.common.partial_files import partial_name
 from pipelines.storage import globs
 from pipelines.storage.beam_credentials import ask_gcs_without_credentials
 from pipelines.storage.errors import StorageError, storage_errors
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 # Beam's CompressionTypes.UNCOMPRESSED: files are read and written as they are, whatever their names end in.
 _AS_IT_IS = "uncompressed"
-# Ends the name of a local file that is being written.
-_PARTIAL = ".partial"
 
 
 def beam_filesystems(path: str) -> type[FileSystems]:
@@ -92,16 +90,6 @@ def write_bytes(path: str, data: bytes) -> None:
             raise no_room(path, len(data)) from error
         raise
     os.replace(partial, path)
-
-
-def partial_name(path: str) -> str:
-    """Return a new name under which a local file is written before it gets its own."""
-    return f"{path}.{uuid.uuid4().hex[:16]}{_PARTIAL}"
-
-
-def is_partial(name: str) -> bool:
-    """Return whether a file has a `partial_name`: it is being written, or its program was killed while it wrote."""
-    return name.endswith(_PARTIAL)
 
 
 def is_folder(path: str) -> bool:

@@ -19,6 +19,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from pipelines.common.claimed_folder import claimed_folder
 from pipelines.common.cli import UsageError
 from tests.support.commands import besides_progress
 from tests.support.documents import change_model, dataset_document, model_document, shard_entry, write_model_json
@@ -287,6 +288,17 @@ def test_interrupted_run_is_repeated_without_overwrite(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         ["confusion_matrix.png", "evaluation.json", "predictions.parquet", "report.html", "report.md"]
     )
+
+
+def test_an_output_that_another_evaluation_has_is_refused(dataset: Path, model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    for overwrite in (False, True):
+        with (
+            claimed_folder(str(output)),
+            pytest.raises(UsageError, match=f"--output {output}: is being written by process "),
+        ):
+            evaluate_command.run(options(dataset, model, output, overwrite=overwrite))
+        assert not output.exists()
 
 
 def damaged(kind: str, dataset: Path, model: Path, tmp_path: Path) -> tuple[dict[str, Any], list[str]]:

@@ -458,10 +458,9 @@ def test_a_fold_that_fails_ends_the_other(run: Command, places: Path, tmp_path: 
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps({**RECIPE, "epochs": 10_000}))
     command = arguments(places, recipe=recipe, changes=None, output=tmp_path / "out", jobs=2)
-    experiment_command.claim_experiment(
-        tmp_path / "out",
-        {"recipe": {**RECIPE, "epochs": 10_000}, "dataset_fingerprint": "plain" * 8},
-    )
+    settings = {"recipe": {**RECIPE, "epochs": 10_000}, "dataset_fingerprint": "plain" * 8}
+    with experiment_command.claimed_experiment(tmp_path / "out", settings):
+        pass
     foreign = tmp_path / "out/recipe/fold-1/train/thesis.txt"
     foreign.parent.mkdir(parents=True)
     foreign.touch()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipelines.common.claimed_folder import claimed_folder
 from pipelines.common.cli import EXIT_RESTART
+from tests.support.claimed import claim_of
 from tests.support.commands import Command, besides_progress
+from tests.support.killing import go_on, stopped
 from tests.support.tiny_dataset import ROOT, TRAIN_OPTIONS, training
 
 EPOCHS = 6
@@ -111,6 +115,42 @@ def test_a_run_told_to_end_and_killed_continues_to_the_same_bits(
     refused = command(*training(dataset, run))
     assert refused.returncode == 2
     assert "already holds a finished model" in refused.stderr
+
+
+def test_an_output_that_another_run_has_is_refused_in_one_line(
+    command: Command, trained: Path, dataset: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with claimed_folder(str(run)):
+        # Whatever its options are: what the first run has written says nothing of this yet.
+        shutil.copy(trained / "run.json", run)
+        for options in ((), ("--epochs=7",), ("--overwrite",)):
+            refused = command(*training(dataset, run, *options))
+            assert refused.returncode == 2
+            assert refused.stderr.startswith(f"trainer.task: error: --output {run}: is being written by process ")
+            assert refused.stderr.endswith(f"delete {claim_of(run)}\n")
+            assert refused.stderr.count("\n") == 1
+    assert [path.name for path in run.iterdir()] == ["run.json"]
+
+
+@pytest.mark.proof
+def test_a_second_run_into_the_output_changes_nothing_of_the_first(
+    command: Command, trained: Path, dataset: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    module, *arguments = training(dataset, run)
+    with stopped(module, "replace", "history.json", *arguments) as first:
+        before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != "claim.json"}
+        for options in ((), ("--overwrite",)):
+            refused = command(module, *arguments, *options)
+            assert refused.returncode == 2
+            assert f"is being written by process {first.pid} on " in refused.stderr
+        assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != "claim.json"} == before
+        code, said = go_on(first)
+    assert code == 0, said
+    assert {path.name for path in run.iterdir()} == {path.name for path in trained.iterdir()}
+    for name, value in final_state(trained).items():
+        assert np.array_equal(value, final_state(run)[name]), name
 
 
 TWO_DEVICES = """

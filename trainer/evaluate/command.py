@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.common import console
+from pipelines.common.claimed_folder import ClaimedFolder, claimed_folder
 from pipelines.domain.decision_rule import OperatingPoint
 from pipelines.domain.taxonomy import malignant_classes
 from trainer.evaluate.gcs import LocalWorkspace, local_workspace
@@ -132,8 +133,10 @@ def run(options: EvaluateOptions) -> dict[str, Any]:
         UsageError: The options contradict each other, an input is missing, damaged or does not fit the others, or the
             output cannot be written.
     """
-    with local_workspace(options) as workspace:
-        result = _evaluate(options, workspace)
+    with local_workspace(options) as workspace, claimed_folder(options.output) as claimed:
+        workspace.require_output()
+        result = _evaluate(options, workspace, claimed)
+        claimed.require_own()
         workspace.upload()
 
     from trainer.evaluate.matching import shared_ids_named
@@ -156,12 +159,13 @@ def run(options: EvaluateOptions) -> dict[str, Any]:
     return result
 
 
-def _evaluate(options: EvaluateOptions, workspace: LocalWorkspace) -> dict[str, Any]:
+def _evaluate(options: EvaluateOptions, workspace: LocalWorkspace, claimed: ClaimedFolder) -> dict[str, Any]:
     """Write all files on this machine and return the content of evaluation.json.
 
     Args:
         options: As the user gave them; the result names places in this form.
         workspace: Where inputs and output are on this machine.
+        claimed: The output, which must still be this run's when something is written there.
     """
     inputs = workspace.inputs
     seen = find_seen(options, inputs)
@@ -228,6 +232,7 @@ def _evaluate(options: EvaluateOptions, workspace: LocalWorkspace) -> dict[str, 
         "versions": {name: importlib.metadata.version(name) for name in ("tensorflow", "numpy", "scikit-learn")},
     }
     pictures = _draw(options, inputs, result["mistakes"], network)
+    claimed.require_own()
     _write(Path(workspace.options.output), result, predictions, judgement, classes, pictures)
     return result
 

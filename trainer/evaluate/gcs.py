@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipelines.common.claimed_folder import without_claim
 from pipelines.common.cli import UsageError
 from pipelines.common.gcs_client import google_message, is_gs, read_object
 from pipelines.common.gcs_folder import GcsFolder, UnreachableError
@@ -20,6 +21,7 @@ from trainer.evaluate.options import (
     EvaluationInputs,
     read_evaluation_inputs,
     require_free,
+    require_output,
 )
 
 
@@ -30,6 +32,17 @@ class LocalWorkspace:
     options: EvaluateOptions  # as the user gave them, but with local copies in place of bucket paths
     inputs: EvaluationInputs  # what `options` name
     _output: GcsFolder | None  # where to upload the results; None if the output is local
+
+    def require_output(self) -> None:
+        """Look at `--output` again, once it is claimed: another run may have written there until now.
+
+        Raises:
+            UsageError: It holds files that must be kept.
+        """
+        if self._output:
+            require_free(without_claim(self._output.list()), self.options)
+        else:
+            require_output(self.options)
 
     def upload(self) -> None:
         """Upload the results to the bucket, the summary last; do nothing if the output is local."""
@@ -82,7 +95,7 @@ def _prepare(options: EvaluateOptions, temporary: Path, copies: dict[str, str]) 
     output = None
     if is_gs(options.output):
         output = GcsFolder(options.output, "--output")
-        require_free(output.list(), options)
+        require_free(without_claim(output.list()), options)
         output.require_writable()
         local = dataclasses.replace(local, output=copy_of("output"))
     if options.model and is_gs(options.model):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.common.argument_parser import ArgumentParser, model_folder
+from pipelines.common.claimed_folder import without_claim
 from pipelines.common.cli import UsageError
 from pipelines.domain.model_files import add_model_fingerprint
 from pipelines.domain.model_info import ModelInfo, require_fingerprints
@@ -110,7 +111,7 @@ def read_evaluation_inputs(options: EvaluateOptions, copied: DatasetInfo | None 
     if options.labels and has_subgroup_columns(Path(options.labels), "--labels"):
         metadata = (*metadata, options.labels)
     facts = read_image_facts(list(map(Path, metadata)))
-    _require_output(options)
+    require_output(options)
     return EvaluationInputs(dataset, split, model, stored, facts, metadata)
 
 
@@ -131,12 +132,13 @@ def _require_combination(options: EvaluateOptions) -> None:
         raise UsageError("--tta: with --predictions the model is not run; leave it out")
 
 
-def _require_output(options: EvaluateOptions) -> None:
+def require_output(options: EvaluateOptions) -> None:
     """Raise UsageError unless the results can be written to `--output`."""
     output = Path(options.output)
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output {output} is a file; name a directory")
-    require_free({path.name for path in output.iterdir()} if output.is_dir() else set(), options)
+    if output.is_dir():
+        require_free(without_claim({path.name for path in output.iterdir()}, output), options)
     home = next(path for path in (output, *output.absolute().parents) if path.exists())
     if not os.access(home, os.W_OK | os.X_OK):
         raise UsageError(f"--output {output} cannot be written: no permission in {home}")

@@ -15,15 +15,18 @@ process of its own. Running the same command again continues an interrupted expe
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.common.claimed_folder import claimed_folder, require_free, without_claim
 from pipelines.common.cli import UsageError
+from trainer.data.dataset_info import DatasetInfo
 from trainer.evaluate.metadata_tables import has_subgroup_columns, read_image_facts
-from trainer.experiment.ablations import UNCHANGED, Change
+from trainer.experiment.ablations import UNCHANGED, Ablation, Change
 from trainer.experiment.fold_runs import FoldRun, Leak, run_all
 from trainer.experiment.options import ExperimentOptions, check, check_same, parse_experiment
 from trainer.task.run_directory import write_json
@@ -33,8 +36,8 @@ SETTINGS, FIGURES, CARD = "settings.json", "experiment.json", "model_card.md"
 OUT_OF_FOLD = "out_of_fold.parquet"
 
 
-def claim_experiment(output: Path, settings: Mapping[str, Any]) -> None:
-    """Create the experiment's directory, or check that it holds this experiment.
+def require_same(output: Path, settings: Mapping[str, Any]) -> None:
+    """Raise UsageError unless an experiment's directory is empty or holds this experiment.
 
     A later run may add changes, but not use another recipe or dataset.
 
@@ -43,7 +46,7 @@ def claim_experiment(output: Path, settings: Mapping[str, Any]) -> None:
         settings: What identifies the experiment: its recipe and dataset.
 
     Raises:
-        UsageError: The directory holds something else or cannot be written.
+        UsageError: The directory holds something else.
     """
     known = output / SETTINGS
     if known.is_file():
@@ -56,14 +59,33 @@ def claim_experiment(output: Path, settings: Mapping[str, Any]) -> None:
                 f"--output {output}: holds an experiment with another recipe or dataset; give a new directory, or "
                 "delete this one"
             )
-        return
-    if output.is_dir() and any(output.iterdir()):
+    elif output.is_dir() and without_claim({path.name for path in output.iterdir()}, output):
         raise UsageError(f"--output {output}: is not empty and holds no experiment of ours; give a new directory")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(known, settings)
-    except OSError as error:
-        raise UsageError(f"--output {output}: cannot be written ({error.strerror}); give another directory") from None
+
+
+@contextlib.contextmanager
+def claimed_experiment(output: Path, settings: Mapping[str, Any]) -> Iterator[None]:
+    """Let one command at a time work on an experiment; make its directory, or check that it holds this experiment.
+
+    Args:
+        output: The directory.
+        settings: See `require_same`.
+
+    Raises:
+        UsageError: The directory holds something else, cannot be written, or another command works there.
+    """
+    require_free(str(output))
+    require_same(output, settings)
+    with claimed_folder(str(output)):
+        require_same(output, settings)
+        if not (output / SETTINGS).is_file():
+            try:
+                write_json(output / SETTINGS, settings)
+            except OSError as error:
+                raise UsageError(
+                    f"--output {output}: cannot be written ({error.strerror}); give another directory"
+                ) from None
+        yield
 
 
 def _fold_run_of(options: ExperimentOptions, recipe: Mapping[str, Any], change: Change, fold: int) -> FoldRun:
@@ -89,7 +111,14 @@ def run(options: ExperimentOptions) -> dict[str, Any]:
         UsageError: The options, the recipe or the changes are wrong, or do not fit the dataset or an earlier run.
     """
     info, recipe, ablation = check(options)
-    claim_experiment(options.output, {"recipe": recipe, "dataset_fingerprint": info.fingerprint})
+    with claimed_experiment(options.output, {"recipe": recipe, "dataset_fingerprint": info.fingerprint}):
+        return _run(options, info, recipe, ablation)
+
+
+def _run(
+    options: ExperimentOptions, info: DatasetInfo, recipe: Mapping[str, Any], ablation: Ablation
+) -> dict[str, Any]:
+    """Do the work of `run`, in an output that is this command's."""
     shortened = {name: value for name, value in ablation.base.items() if recipe.get(name) != value}
     base = {**recipe, **shortened}
     # If the base is the recipe itself, the recipe's own runs are what changes are compared with.

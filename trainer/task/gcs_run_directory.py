@@ -13,13 +13,14 @@ import re
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from pipelines.common.claimed_folder import without_claim
 from pipelines.common.cli import UsageError
 from pipelines.common.gcs_folder import GcsFolder
 from pipelines.common.owned_folder import owned_folder
 from trainer.config.options import TrainOptions
 from trainer.data.dataset_info import DatasetInfo
 from trainer.distribution.preemption import RestartError
-from trainer.task.run_directory import OURS, RUN, RunClaim, claim_output
+from trainer.task.run_directory import OURS, RUN, RunPlan, plan_output
 
 # TensorFlow's own names.
 _CHECKPOINTS = "checkpoints/"
@@ -53,26 +54,26 @@ class GcsRunDirectory:
             # RestartError says that the run was saved, which is only true if the upload succeeded.
             self._wait()
 
-    def claim(self, options: TrainOptions, info: DatasetInfo) -> RunClaim:
+    def plan(self, options: TrainOptions, info: DatasetInfo) -> RunPlan:
         """Return what the run may do with this output, as `run_directory.check_output` does; change nothing."""
-        found = self._folder.list()
+        found = without_claim(self._folder.list())
         names = {name.partition("/")[0] for name in found}
         if "model" in names and _MODEL not in found:
             # The model is incomplete; a local directory would have it under its temporary name.
             names = names - {"model"} | {".model.tmp"}
         run = self._folder.read(RUN) if RUN in found else None
-        claim = claim_output(options, info, self._local, names, run)
+        plan = plan_output(options, info, self._local, names, run)
         self._folder.require_writable()
-        return claim
+        return plan
 
-    def open(self, claim: RunClaim) -> None:
+    def open(self, plan: RunPlan) -> None:
         """Prepare the bucket as `run_directory.open_output` does a directory; fetch the checkpoint to go on from."""
-        if claim.delete_first:
+        if plan.delete_first:
             ours = {name for name in self._folder.names() if name.partition("/")[0] in OURS}
             # The file that marks the model as complete goes first, and the one that marks the folder as ours last.
             for names in ({_MODEL} & ours, ours - {_MODEL, RUN}, {RUN} & ours):
                 self._folder.delete(names)
-        if claim.earlier is None:
+        if plan.earlier is None:
             self._folder.upload({RUN: self._local / RUN})
         elif _STATE in self._folder.names():
             self._fetch_checkpoints()

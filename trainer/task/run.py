@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.common import console
+from pipelines.common.claimed_folder import ClaimedFolder, claimed_folder, require_free
 from pipelines.common.cli import EXIT_FAILURE, EXIT_OK, EXIT_RESTART, EXIT_USAGE, UsageError
 from pipelines.common.full_disk import disk_full
 from pipelines.common.gcs_client import is_gs
@@ -35,7 +36,7 @@ from trainer.distribution.processes import available_cores
 from trainer.task.allocator import keep_freed_memory
 from trainer.task.command_line import parse_options
 from trainer.task.gcs_run_directory import GcsRunDirectory
-from trainer.task.run_directory import RunClaim, check_output, open_output, write_json
+from trainer.task.run_directory import RunPlan, check_output, open_output, write_json
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,18 +100,43 @@ def run(options: TrainOptions, connections: WorkerConnections | None = None) -> 
     """
     connections = connections or WorkerConnections(ALONE)
     try:
-        if connections.cluster.is_chief and is_gs(options.output):
-            with GcsRunDirectory(options.output) as remote:
-                return _run(options, connections, remote)
-        return _run(options, connections, None)
+        # Given up last, when nothing is being uploaded any more.
+        with contextlib.ExitStack() as at_end:
+            if connections.cluster.is_chief and is_gs(options.output):
+                with GcsRunDirectory(options.output) as remote:
+                    return _run(options, connections, remote, at_end)
+            return _run(options, connections, None, at_end)
     except UnreachableError as error:
         raise RestartError(str(error)) from None
 
 
+def _claim_output(
+    options: TrainOptions, info: DatasetInfo, remote: GcsRunDirectory | None, at_end: contextlib.ExitStack
+) -> tuple[RunPlan, ClaimedFolder]:
+    """Claim the output until the end of the run, and return what the run may do there; see `_run`."""
+
+    def plan() -> RunPlan:
+        return remote.plan(options, info) if remote else check_output(options, info)
+
+    require_free(options.output)
+    # An output that cannot be used is found before anything is written there.
+    plan()
+    claimed = at_end.enter_context(claimed_folder(options.output))
+    # An earlier run may have gone on until now.
+    return plan(), claimed
+
+
 def _run(
-    options: TrainOptions, connections: WorkerConnections, remote: GcsRunDirectory | None
+    options: TrainOptions, connections: WorkerConnections, remote: GcsRunDirectory | None, at_end: contextlib.ExitStack
 ) -> dict[str, Any] | None:
-    """Do the work of `run`; `remote` is the bucket folder of the output, if it is in a bucket."""
+    """Do the work of `run`.
+
+    Args:
+        options: Options of the run.
+        connections: Connections to the other workers.
+        remote: The bucket folder of the output, if it is in a bucket.
+        at_end: What is given up at the end of the run.
+    """
     cluster = connections.cluster
     preemption = Preemption()
     preemption.install()
@@ -124,11 +150,9 @@ def _run(
 
         check_backbone(options.backbone)
     train, validation = info.split("train"), info.split("validation")
-    claim = None
-    if cluster.is_chief:
-        claim = remote.claim(options, info) if remote else check_output(options, info)
+    plan, claimed = _claim_output(options, info, remote, at_end) if cluster.is_chief else (None, None)
     # Results depend on the number of threads, so a continued run keeps its original number.
-    threads = claim.earlier["threads"] if claim and claim.earlier else options.threads or available_threads()
+    threads = plan.earlier["threads"] if plan and plan.earlier else options.threads or available_threads()
 
     if cluster.is_chief:
         print(
@@ -156,12 +180,13 @@ def _run(
         from trainer.network.backbones import check_fits
 
         check_fits(options.backbone, smallest_size(options.progressive, info.image_size), options.weights)
-    if claim:
-        open_output(claim, options, info, threads)
+    if plan and claimed:
+        claimed.require_own()
+        open_output(plan, options, info, threads)
         if remote:
-            remote.open(claim)
-        if claim.earlier:
-            print(f"continuing the interrupted run in {claim.place}", flush=True)
+            remote.open(plan)
+        if plan.earlier:
+            print(f"continuing the interrupted run in {plan.place}", flush=True)
     if cluster.size > 1:
         print(f"{cluster.name(cluster.rank)} of {cluster.size} is training", flush=True)
     preprocessing = Preprocessing(info)
@@ -169,8 +194,8 @@ def _run(
 
     def on_epoch(record: EpochRecord, improved: bool, history: list[EpochRecord]) -> None:
         require_unchanged(info)
-        # Only the chief, which has a claim, reports.
-        write_json(claim.path / "history.json", [asdict(record) for record in history])  # type: ignore[union-attr]
+        # Only the chief, which has a plan, reports.
+        write_json(plan.path / "history.json", [asdict(record) for record in history])  # type: ignore[union-attr]
         if remote:
             remote.save()
         progress.on_epoch(record, improved)
@@ -182,16 +207,16 @@ def _run(
 
     # Seed only now: retried requests draw their waiting time from Python's generator, as Keras draws its seeds.
     keras.utils.set_random_seed(options.seed)
-    if claim:
+    if claimed:
         console.say("compiling the training step", phase="compiling")
-    reporter = Reporter(progress.on_step, on_save, on_epoch) if claim else Reporter()
+    reporter = Reporter(progress.on_step, claimed.require_own, on_save, on_epoch) if claimed else Reporter()
     try:
         checkpoints, resumed = fit(
             replace(options, cache=cache),
             info,
             preprocessing,
             strategy,
-            claim.path if claim else None,
+            plan.path if plan else None,
             reporter,
             WorkerContext(connections, preemption),
         )
@@ -207,14 +232,16 @@ def _run(
     if cluster.size > 1:
         print(f"{cluster.name(cluster.rank)} ends with weights {checkpoints.digest()}", flush=True)
     report = None
-    if claim:
+    if plan and claimed:
+        claimed.require_own()
         figures = {"resumed": resumed, "threads": threads, **runtime}
         figures |= {"strategy": type(strategy).__name__, "workers": cluster.size}
         figures |= {"replicas": strategy.num_replicas_in_sync}
-        report = _finish(options, info, claim, checkpoints, preprocessing, figures)
+        report = _finish(options, info, plan, checkpoints, preprocessing, figures)
         if remote:
+            claimed.require_own()
             remote.finish()
-        print(f"model: {os.path.join(claim.place, 'model')}", flush=True)
+        print(f"model: {os.path.join(plan.place, 'model')}", flush=True)
     connections.disconnect()
     return report
 
@@ -236,7 +263,7 @@ def _open_dataset(options: TrainOptions) -> tuple[DatasetInfo, GcsDataset | None
 def _finish(
     options: TrainOptions,
     info: DatasetInfo,
-    claim: RunClaim,
+    plan: RunPlan,
     checkpoints: Any,
     preprocessing: Any,
     runtime: dict[str, Any],
@@ -252,16 +279,16 @@ def _finish(
 
     history, kept = checkpoints.state.history, checkpoints.kept_epoch
     # Write it again: an earlier run may have been killed between its last checkpoint and this file.
-    write_json(claim.path / "history.json", [asdict(record) for record in history])
+    write_json(plan.path / "history.json", [asdict(record) for record in history])
     console.say(f"drawing the curves of {len(history)} epochs")
-    draw_curves(history, kept.epoch, claim.path / "curves.png")
+    draw_curves(history, kept.epoch, plan.path / "curves.png")
     originals = info.split("validation").originals
     console.say(f"calibrating on {originals} validation originals, eight views of each")
     weights = for_photographs(checkpoints.kept_weights(), photographed_shift(info, options.loss, options.class_weights))
     config = model_config(options, preprocessing)
     fitted = fit_network(info, preprocessing, config, weights, photographed_prior(info))
     panels = {"before calibration": fitted.before, f"after (temperature {fitted.temperature:g})": fitted.after}
-    draw_reliability(panels, claim.path / "reliability.png")
+    draw_reliability(panels, plan.path / "reliability.png")
     n = info.split("validation").examples
     figures = {"balanced_accuracy": kept.val_balanced_accuracy, "loss": kept.val_loss, "n": n}
     seconds = sum(record.seconds for record in history)
@@ -281,10 +308,10 @@ def _finish(
         **runtime,
         "dataset_fingerprint": info.fingerprint,
     }
-    write_json(claim.path / "train.json", report)
+    write_json(plan.path / "train.json", report)
     console.say("exporting the model")
     export_model(
-        claim.path / "model",
+        plan.path / "model",
         info,
         preprocessing,
         config,

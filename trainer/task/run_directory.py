@@ -1,5 +1,6 @@
-"""The output directory of a training run: who owns it, whether its run can continue, and what may be deleted.
+"""The output directory of a training run: what is ours in it, whether its run can continue, and what may be deleted.
 
+.unfinished/  claim of the run that is writing (see `pipelines.common.claims`); it goes when the command ends
 run.json      written first: options, dataset fingerprint, threads; marks the directory as ours
 checkpoints/  logs/  history.json   written during training
 train.json    figures of the finished run
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.common.claimed_folder import without_claim
 from pipelines.common.cli import UsageError
 from trainer.config.options import TrainOptions, first_difference
 from trainer.data.dataset_info import DatasetInfo
@@ -31,7 +33,7 @@ OURS = ("model", ".model.tmp", "checkpoints", "logs", *(f".{name}.tmp" for name 
 
 
 @dataclass(frozen=True)
-class RunClaim:
+class RunPlan:
     """What a run may do with its output directory."""
 
     path: Path  # where the run writes
@@ -40,7 +42,7 @@ class RunClaim:
     delete_first: bool  # delete the earlier run
 
 
-def check_output(options: TrainOptions, info: DatasetInfo) -> RunClaim:
+def check_output(options: TrainOptions, info: DatasetInfo) -> RunPlan:
     """Return what this run may do with --output, without changing anything.
 
     Raises:
@@ -48,35 +50,35 @@ def check_output(options: TrainOptions, info: DatasetInfo) -> RunClaim:
     """
     path = Path(options.output)
     _check_writable(path, f"--output {path}")
-    names = {entry.name for entry in path.iterdir()} if path.exists() else set()
+    names = without_claim({entry.name for entry in path.iterdir()}, path) if path.exists() else set()
     document = path / RUN
-    return claim_output(options, info, path, names, document.read_bytes() if document.is_file() else None)
+    return plan_output(options, info, path, names, document.read_bytes() if document.is_file() else None)
 
 
-def claim_output(
+def plan_output(
     options: TrainOptions, info: DatasetInfo, path: Path, names: Collection[str], run: bytes | None
-) -> RunClaim:
+) -> RunPlan:
     """Return what this run may do with --output.
 
     Args:
         options: Options of this run.
         info: Dataset of this run.
         path: Local directory that the run will write to.
-        names: Names of the files and folders in --output; `model` only if it is complete.
+        names: Names of the files and folders in --output but the claim; `model` only if it is complete.
         run: Content of run.json in --output; None if there is none.
 
     Raises:
         UsageError: If --output cannot be used; the message says why.
     """
     where = f"--output {options.output}"
-    # A run killed while writing its very first file leaves only that temporary file behind.
+    # A run killed while writing its very first file leaves only that temporary file behind, and its claim.
     if set(names) <= {f".{RUN}.tmp"}:
-        return RunClaim(path, options.output, None, delete_first=False)
+        return RunPlan(path, options.output, None, delete_first=False)
     earlier = _parse_run(run)
     if earlier is None:
         raise UsageError(f"{where}: is not empty and holds no training run of ours; give a new directory")
     if options.overwrite:
-        return RunClaim(path, options.output, None, delete_first=True)
+        return RunPlan(path, options.output, None, delete_first=True)
     if "model" in names:
         raise UsageError(f"{where}: already holds a finished model; give --overwrite to replace it, or a new directory")
     way_out = "give the same options to continue it, --overwrite to start again, or a new directory"
@@ -86,14 +88,14 @@ def claim_output(
         raise UsageError(f"{where}: holds an interrupted run with --{name} {then}, now it is {now}; {way_out}")
     if earlier["dataset_fingerprint"] != info.fingerprint:
         raise UsageError(f"{where}: holds an interrupted run on another dataset than --dataset {info.place}; {way_out}")
-    return RunClaim(path, options.output, earlier, delete_first=False)
+    return RunPlan(path, options.output, earlier, delete_first=False)
 
 
-def open_output(claim: RunClaim, options: TrainOptions, info: DatasetInfo, threads: int) -> None:
-    """Prepare the output directory: delete an earlier run if the claim says so; write run.json for a new run.
+def open_output(plan: RunPlan, options: TrainOptions, info: DatasetInfo, threads: int) -> None:
+    """Prepare the output directory: delete an earlier run if the plan says so; write run.json for a new run.
 
     Args:
-        claim: Result of `check_output` or `claim_output`.
+        plan: Result of `check_output` or `plan_output`.
         options: Options of this run.
         info: Dataset of this run.
         threads: Number of TensorFlow threads, which a continued run keeps.
@@ -102,10 +104,10 @@ def open_output(claim: RunClaim, options: TrainOptions, info: DatasetInfo, threa
         UsageError: If the directory cannot be written.
     """
     try:
-        claim.path.mkdir(parents=True, exist_ok=True)
-        if claim.delete_first:
-            delete_ours(claim.path)
-        if claim.earlier is None:
+        plan.path.mkdir(parents=True, exist_ok=True)
+        if plan.delete_first:
+            delete_ours(plan.path)
+        if plan.earlier is None:
             run = {
                 "schema_version": SCHEMA_VERSION,
                 "program": PROGRAM,
@@ -113,10 +115,10 @@ def open_output(claim: RunClaim, options: TrainOptions, info: DatasetInfo, threa
                 "dataset_fingerprint": info.fingerprint,
                 "threads": threads,
             }
-            write_json(claim.path / RUN, run)
+            write_json(plan.path / RUN, run)
     except OSError as error:
         raise UsageError(
-            f"--output {claim.path}: cannot be written ({error.strerror}); give another directory"
+            f"--output {plan.path}: cannot be written ({error.strerror}); give another directory"
         ) from None
 
 

@@ -94,6 +94,8 @@ class Reporter:
 
     # After each step: state of the run, steps per epoch.
     on_step: Callable[[RunState, int], None] = lambda state, steps: None
+    # Before each checkpoint, on the chief.
+    before_save: Callable[[], None] = lambda: None
     # After each checkpoint within an epoch: state of the run, steps per epoch.
     on_save: Callable[[RunState, int], None] = lambda state, steps: None
     # After each epoch: its record, whether it is the best so far, all records so far.
@@ -184,6 +186,7 @@ def fit(
 
         def save(epoch: int = epoch, started: float = started) -> None:
             state.seconds = time.perf_counter() - started
+            reporter.before_save()
             checkpoints.save(epoch * steps + state.step)
             reporter.on_save(state, steps)
 
@@ -213,6 +216,7 @@ def fit(
         improved = checkpoints.end_epoch(record)
         if writer:
             _log(writer, record)
+        reporter.before_save()
         checkpoints.save(state.epoch * steps)
         reporter.on_epoch(record, improved, state.history)
         if told_to_end and not state.finished(options.epochs, options.patience, info.image_size):

@@ -118,7 +118,7 @@ def test_of_many_that_find_a_dead_claim_one_takes_it_over(tmp_path: Path) -> Non
 
 
 def test_signs_of_life_renew_the_claim_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "_RENEWAL", 0.01)
+    monkeypatch.setattr("pipelines.common.claims._RENEWAL", 0.01)
     take(tmp_path, "a")
     with claims.renewed(str(tmp_path)):
         os.utime(claim_of(tmp_path), (1, 1))

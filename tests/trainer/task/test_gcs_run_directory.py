@@ -16,7 +16,7 @@ from trainer.config.options import TrainOptions
 from trainer.data.dataset_info import DatasetInfo, read_dataset_info
 from trainer.distribution.preemption import RestartError
 from trainer.task.gcs_run_directory import GcsRunDirectory
-from trainer.task.run_directory import RunClaim, open_output
+from trainer.task.run_directory import RunPlan, open_output
 
 PLACE = "gs://runs/one"
 
@@ -43,17 +43,17 @@ def names(bucket: Any) -> set[str]:
     return {blob.name.removeprefix("one/") for blob in bucket.client.list_blobs(bucket)}
 
 
-def start(remote: GcsRunDirectory, options: TrainOptions, info: DatasetInfo) -> RunClaim:
+def start(remote: GcsRunDirectory, options: TrainOptions, info: DatasetInfo) -> RunPlan:
     """Claim and open as a run does; gives the run's local directory."""
-    claim = remote.claim(options, info)
-    open_output(claim, options, info, threads=2)
-    remote.open(claim)
-    return claim
+    plan = remote.plan(options, info)
+    open_output(plan, options, info, threads=2)
+    remote.open(plan)
+    return plan
 
 
-def save(claim: RunClaim, step: int, *kept: int) -> None:
+def save(plan: RunPlan, step: int, *kept: int) -> None:
     """What TensorFlow leaves on disk of a checkpoint, and of those before it."""
-    folder = claim.path / "checkpoints"
+    folder = plan.path / "checkpoints"
     folder.mkdir(exist_ok=True)
     for end in ("index", "data-00000-of-00001"):
         (folder / f"ckpt-{step}.{end}").write_text(f"{step} {end}")
@@ -73,16 +73,16 @@ def test_checkpoints_follow_those_on_disk_and_are_fetched_by_the_next_machine(
     bucket: Any, options: TrainOptions, info: DatasetInfo
 ) -> None:
     with GcsRunDirectory(PLACE) as remote:
-        claim = start(remote, options, info)
+        plan = start(remote, options, info)
         assert names(bucket) == {"run.json"}
         for step, kept in ((3, ()), (6, (3,)), (9, (6,))):
-            save(claim, step, *kept)
-            (claim.path / "history.json").write_text(str(step))
+            save(plan, step, *kept)
+            (plan.path / "history.json").write_text(str(step))
             remote.save()
     state = {"run.json", "history.json", "checkpoints/checkpoint"}
     assert names(bucket) == state | checkpoint(6) | checkpoint(9)
     assert bucket.blob("one/history.json").download_as_bytes() == b"9"
-    assert not claim.path.exists()
+    assert not plan.path.exists()
 
     # Of a checkpoint whose machine was lost while it was sent, the state file says nothing.
     bucket.blob("one/checkpoints/ckpt-12.index").upload_from_string(b"half")
@@ -98,9 +98,9 @@ def test_checkpoints_follow_those_on_disk_and_are_fetched_by_the_next_machine(
     assert bucket.blob("one/checkpoints/ckpt-12.index").download_as_bytes() == b"12 index"
 
 
-def finish(remote: GcsRunDirectory, claim: RunClaim) -> None:
+def finish(remote: GcsRunDirectory, plan: RunPlan) -> None:
     for name in ("saved_model.pb", "assets/model.json", "variables/variables.index"):
-        path = claim.path / "model" / name
+        path = plan.path / "model" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
     remote.finish()
@@ -111,21 +111,21 @@ def test_a_run_is_finished_when_all_of_its_model_is_there(
 ) -> None:
     bucket.blob("one/model/variables/variables.index").upload_from_string(b"of a machine lost while it sent the model")
     with pytest.raises(UsageError, match="holds no training run of ours"), GcsRunDirectory(PLACE) as remote:
-        remote.claim(options, info)
+        remote.plan(options, info)
     bucket.blob("one/model/variables/variables.index").delete()
     with GcsRunDirectory(PLACE) as remote:
-        claim = start(remote, options, info)
+        plan = start(remote, options, info)
         bucket.blob("one/model/variables/variables.index").upload_from_string(b"older")
     with GcsRunDirectory(PLACE) as remote:
-        claim = start(remote, options, info)
-        assert claim.earlier
-        finish(remote, claim)
+        plan = start(remote, options, info)
+        assert plan.earlier
+        finish(remote, plan)
     assert bucket.blob("one/model/variables/variables.index").download_as_bytes() == b"variables/variables.index"
     with (
         pytest.raises(UsageError, match=f"--output {PLACE}: already holds a finished model"),
         GcsRunDirectory(PLACE) as remote,
     ):
-        remote.claim(options, info)
+        remote.plan(options, info)
 
 
 def test_overwrite_deletes_only_what_is_ours(bucket: Any, options: TrainOptions, info: DatasetInfo) -> None:
@@ -133,7 +133,7 @@ def test_overwrite_deletes_only_what_is_ours(bucket: Any, options: TrainOptions,
         finish(remote, start(remote, options, info))
     bucket.blob("one/notes.txt").upload_from_string(b"mine")
     with GcsRunDirectory(PLACE) as remote:
-        remote.claim(replace(options, overwrite=True), info)
+        remote.plan(replace(options, overwrite=True), info)
         assert "model/saved_model.pb" in names(bucket)
         start(remote, replace(options, overwrite=True), info)
     assert names(bucket) == {"run.json", "notes.txt"}
@@ -148,15 +148,15 @@ def test_an_interrupted_run_with_other_options_is_refused_and_they_are_named(
         GcsRunDirectory(PLACE) as remote,
         pytest.raises(UsageError, match=r"interrupted run with --epochs 40, now it is 3"),
     ):
-        remote.claim(replace(options, epochs=3), info)
+        remote.plan(replace(options, epochs=3), info)
 
 
 def test_a_second_run_in_the_same_place_is_noticed_by_the_first(
     bucket: Any, options: TrainOptions, info: DatasetInfo
 ) -> None:
     with GcsRunDirectory(PLACE) as remote:
-        claim = start(remote, options, info)
-        save(claim, 3)
+        plan = start(remote, options, info)
+        save(plan, 3)
         remote.save()
         # Returns when the first has been sent.
         remote.save()
@@ -165,7 +165,7 @@ def test_a_second_run_in_the_same_place_is_noticed_by_the_first(
             theirs = start(other, options, info)
             save(theirs, 6)
             other.save()
-        save(claim, 4)
+        save(plan, 4)
         remote.save()
         with pytest.raises(UsageError, match="another program has changed it; run one at a time"):
             remote.save()
@@ -175,9 +175,9 @@ def test_told_to_end_it_does_not_say_saved_before_it_has_arrived(
     bucket: Any, options: TrainOptions, info: DatasetInfo
 ) -> None:
     remote = GcsRunDirectory(PLACE)
-    claim = start(remote, options, info)
+    plan = start(remote, options, info)
     bucket.blob("one/checkpoints/checkpoint").upload_from_string(b"somebody else's")
-    save(claim, 3)
+    save(plan, 3)
     remote.save()
     with pytest.raises(UsageError, match="run one at a time"):
         remote.__exit__(RestartError)

@@ -47,10 +47,10 @@ def test_new_and_empty_directories_are_fine_and_checking_writes_nothing(
 def test_an_interrupted_run_with_the_same_options_goes_on(
     options: TrainOptions, info: DatasetInfo, interrupted: Path
 ) -> None:
-    claim = check_output(options, info)
-    assert claim.earlier is not None
-    assert claim.earlier["threads"] == 2
-    open_output(claim, options, info, threads=4)
+    plan = check_output(options, info)
+    assert plan.earlier is not None
+    assert plan.earlier["threads"] == 2
+    open_output(plan, options, info, threads=4)
     assert json.loads((interrupted / "run.json").read_text())["threads"] == 2
 
 
@@ -66,9 +66,9 @@ def test_overwrite_deletes_only_what_is_ours(options: TrainOptions, info: Datase
     with pytest.raises(UsageError, match="already holds a finished model; give --overwrite"):
         check_output(options, info)
     again = replace(options, overwrite=True)
-    claim = check_output(again, info)
+    plan = check_output(again, info)
     assert (interrupted / "checkpoints").exists()
-    open_output(claim, again, info, threads=2)
+    open_output(plan, again, info, threads=2)
     assert sorted(path.name for path in interrupted.iterdir()) == ["notes.txt", "run.json"]
 
 
