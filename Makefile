@@ -112,10 +112,11 @@ train-2workers: $(TO_RUN)  ## Train on the sample with two local worker processe
 	$(PY) -m trainer.distribution.local_cluster --workers 2 -- --dataset runs/sample/dataset --output runs/train-2workers --epochs $(EPOCHS) --overwrite
 
 # From Python 3.12 on the interpreter itself reports which lines run, at next to no cost; 3.11 has the slower way only.
-COVERAGE_CORE = $(shell $(PY) -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
+# Not by the name of coverage's own variable, which make would pass on to every shell.
+TRACER = $(shell $(PY) -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
 .PHONY: test
 test: $(STAMP)  ## Run the tests and measure their coverage; the longest are `make proofs`
-	COVERAGE_CORE=$(COVERAGE_CORE) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not proof and not engines and not image" --cov
+	COVERAGE_CORE=$(TRACER) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not proof and not engines and not image" --cov
 
 .PHONY: proofs
 proofs: $(STAMP)  ## Run the tests that take long: faults of stores and machines, other runners, several workers

@@ -9,6 +9,7 @@ import pytest
 from apache_beam.internal.gcp import auth
 
 from pipelines.beam.runner import beam_options
+from pipelines.common import gcs_client as gcs_clients
 from pipelines.common.gcs_client import gcs_client
 from pipelines.common.gcs_credentials import is_anonymous, missing_credentials
 from pipelines.storage import filesystem
@@ -41,6 +42,8 @@ def nobody(served: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     beam_options([])
     yield
     beam_options([])
+    # Of a key that nobody else has.
+    gcs_clients._client.cache_clear()
 
 
 def read_in_all_ways() -> None:
